@@ -1,0 +1,111 @@
+import { z } from 'zod';
+import type { KindDefinition } from '../kind.ts';
+import {
+  addressOrCidrSchema,
+  ipSchema,
+  keySchema,
+  maskedMacSchema,
+  portRangeSchema,
+  refSchema,
+  vlanIdSchema,
+} from './common.ts';
+
+export const chainSchema = z.strictObject({
+  /** What happens to a frame that no rule decided, where the chain hangs on a port. */
+  policy: z.enum(['accept', 'drop']).default('accept'),
+  key: keySchema.optional(),
+});
+
+export const chainKind = {
+  kind: 'chain',
+  plural: 'chains',
+  about: 'ordered filter rules for ports',
+  tenantOwned: true,
+  schema: chainSchema,
+  references: [],
+  allocated: ['key'],
+  columns: ['policy'],
+} as const satisfies KindDefinition;
+
+export const ETHER_TYPE_NAMES = { ipv4: 0x0800, arp: 0x0806, ipv6: 0x86dd, rarp: 0x8035 } as const;
+export const PROTOCOL_NAMES = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
+
+/** What a rule looks at. Every field that is given must fit; none given fits every frame. */
+export const ruleMatchSchema = z
+  .strictObject({
+    etherType: z.union([z.enum(['ipv4', 'arp', 'ipv6', 'rarp']), z.number().int().min(0x600).max(0xffff)]).optional(),
+    srcMac: maskedMacSchema.optional(),
+    dstMac: maskedMacSchema.optional(),
+    vlan: vlanIdSchema.optional(),
+    /** Addresses of the IP packet; the version follows from the text. */
+    src: addressOrCidrSchema.optional(),
+    dst: addressOrCidrSchema.optional(),
+    protocol: z.union([z.enum(['icmp', 'tcp', 'udp', 'icmpv6', 'sctp']), z.number().int().min(0).max(255)]).optional(),
+    srcPorts: portRangeSchema.optional(),
+    dstPorts: portRangeSchema.optional(),
+    icmpType: z.number().int().min(0).max(255).optional(),
+    icmpCode: z.number().int().min(0).max(255).optional(),
+    arpOp: z.number().int().min(1).max(65535).optional(),
+    arpSender: ipSchema.optional(),
+    arpTarget: ipSchema.optional(),
+  })
+  .superRefine((match, context) => {
+    const problem = (path: string, message: string): void =>
+      void context.addIssue({ code: 'custom', path: [path], message });
+    const ip4 = [match.src, match.dst].some((a) => a !== undefined && !a.includes(':'));
+    const ip6 = [match.src, match.dst].some((a) => a?.includes(':'));
+    if (ip4 && ip6) problem('dst', 'src and dst are of different IP versions');
+    const type =
+      typeof match.etherType === 'number' ? match.etherType : match.etherType && ETHER_TYPE_NAMES[match.etherType];
+    if (type !== undefined && ip4 && type !== 0x0800)
+      problem('etherType', 'IPv4 addresses need etherType ipv4 (or none)');
+    if (type !== undefined && ip6 && type !== 0x86dd)
+      problem('etherType', 'IPv6 addresses need etherType ipv6 (or none)');
+    const isArp = match.arpOp !== undefined || match.arpSender !== undefined || match.arpTarget !== undefined;
+    if (isArp && type !== undefined && type !== 0x0806) problem('etherType', 'arp fields need etherType arp (or none)');
+    if (isArp && (ip4 || ip6 || match.protocol !== undefined)) problem('arpOp', 'a frame is either ARP or IP');
+    for (const field of ['arpSender', 'arpTarget'] as const)
+      if (match[field]?.includes(':')) problem(field, 'ARP carries IPv4 addresses');
+    const protocol =
+      typeof match.protocol === 'number' ? match.protocol : match.protocol && PROTOCOL_NAMES[match.protocol];
+    if (protocol !== undefined && type !== undefined && type !== 0x0800 && type !== 0x86dd)
+      problem('etherType', 'protocol needs etherType ipv4 or ipv6 (or none)');
+    if ((match.srcPorts ?? match.dstPorts) !== undefined && ![6, 17, 132].includes(protocol ?? -1))
+      problem('protocol', 'ports need protocol tcp, udp or sctp');
+    if ((match.icmpType ?? match.icmpCode) !== undefined && ![1, 58].includes(protocol ?? -1))
+      problem('protocol', 'icmpType and icmpCode need protocol icmp or icmpv6');
+    if (protocol === 1 && (ip6 || type === 0x86dd)) problem('protocol', 'icmp belongs to IPv4; use icmpv6');
+    if (protocol === 58 && (ip4 || type === 0x0800)) problem('protocol', 'icmpv6 belongs to IPv6; use icmp');
+  });
+
+export const ruleSchema = z
+  .strictObject({
+    chain: refSchema,
+    /** Rules are tried from the lowest position up; leave gaps. */
+    position: z.number().int().min(1).max(60_000),
+    match: ruleMatchSchema.default({}),
+    /** `log` notes the frame and goes on with the next rule. */
+    action: z.enum(['accept', 'drop', 'jump', 'return', 'log']),
+    jumpTo: refSchema.optional(),
+  })
+  .superRefine((rule, context) => {
+    if (rule.action === 'jump' && rule.jumpTo === undefined)
+      context.addIssue({ code: 'custom', path: ['jumpTo'], message: 'a jump needs jumpTo, a chain' });
+    if (rule.action !== 'jump' && rule.jumpTo !== undefined)
+      context.addIssue({ code: 'custom', path: ['jumpTo'], message: 'only a jump has jumpTo' });
+  });
+
+export const ruleKind = {
+  kind: 'rule',
+  plural: 'rules',
+  about: 'one line of a chain',
+  tenantOwned: true,
+  nameWithin: 'chain',
+  schema: ruleSchema,
+  references: [
+    { path: 'chain', kind: 'chain', sameTenant: true, onDelete: 'restrict' },
+    { path: 'jumpTo', kind: 'chain', sameTenant: true, onDelete: 'restrict' },
+  ],
+  allocated: [],
+  columns: ['chain', 'position', 'action', 'match', 'status.packets'],
+} as const satisfies KindDefinition;

@@ -1,0 +1,85 @@
+import { z } from 'zod';
+import { type Cidr, type Ip, networkOf, parseCidr, parseIp, parseMac } from '../../base/addresses.ts';
+
+/** Text forms that several kinds share. Every message says how to mend the value. */
+export const nameSchema = z
+  .string()
+  .regex(
+    /^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$/,
+    'a name is 1 to 63 of a-z, 0-9, dot, dash, underscore, beginning and ending with a letter or digit',
+  );
+
+export const idSchema = z
+  .string()
+  .regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/, 'an id is a UUID in lower case');
+
+/** A reference as written: a name (of the same tenant), `tenant/name`, or an id. The server stores the id. */
+export const refSchema = z.string().min(1).max(160);
+
+export const macSchema = z
+  .string()
+  .transform((text) => text.toLowerCase())
+  .refine((text) => parseMac(text) !== undefined, 'a MAC address looks like 02:00:00:00:00:01');
+
+export const unicastMacSchema = macSchema.refine(
+  (text) => (Number.parseInt(text.slice(0, 2), 16) & 1) === 0 && text !== '00:00:00:00:00:00',
+  'a unicast MAC address is wanted (the first byte is even, and not all zero)',
+);
+
+/** MAC with an optional mask: `02:00:00:00:00:00/ff:00:00:00:00:00`. */
+export const maskedMacSchema = z
+  .string()
+  .transform((text) => text.toLowerCase())
+  .refine((text) => {
+    const [mac, mask, more] = text.split('/');
+    return (
+      more === undefined && parseMac(mac ?? '') !== undefined && (mask === undefined || parseMac(mask) !== undefined)
+    );
+  }, 'a MAC address with an optional mask looks like 02:00:00:00:00:00/ff:ff:ff:00:00:00');
+
+export const ipSchema = z.string().refine((text) => parseIp(text) !== undefined, 'an IPv4 or IPv6 address is wanted');
+export const ipv4Schema = z.string().refine((text) => parseIp(text)?.version === 4, 'an IPv4 address is wanted');
+
+/** A network: host bits must be zero. */
+export const cidrSchema = z.string().superRefine((text, context) => {
+  const cidr = parseCidr(text);
+  if (!cidr) return context.addIssue({ code: 'custom', message: 'a network looks like 10.0.0.0/24 or 2001:db8::/64' });
+  const network = networkOf(cidr);
+  if (network.ip.value !== cidr.ip.value) context.addIssue({ code: 'custom', message: `host bits are set in ${text}` });
+});
+
+/** An address or a network; an address stands for itself alone. */
+export const addressOrCidrSchema = z
+  .string()
+  .refine(
+    (text) => parseIp(text) !== undefined || parseCidr(text) !== undefined,
+    'an address or a network is wanted, as 10.0.0.5 or 10.0.0.0/24',
+  );
+
+/** `80` or `8000-8080`. */
+export const portRangeSchema = z
+  .union([z.number().int().min(0).max(65535), z.string()])
+  .transform((value) => String(value))
+  .refine(
+    (text) => parsePortRange(text) !== undefined,
+    'a port or a range is wanted, as 80 or 8000-8080, from low to high',
+  );
+
+export function parsePortRange(text: string): { readonly first: number; readonly last: number } | undefined {
+  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text);
+  if (!match) return undefined;
+  const first = Number(match[1]);
+  const last = match[2] === undefined ? first : Number(match[2]);
+  return first <= last && last <= 65535 ? { first, last } : undefined;
+}
+
+export function parseAddressOrCidr(text: string): Cidr {
+  const cidr = parseCidr(text);
+  if (cidr) return cidr;
+  const ip = parseIp(text) as Ip;
+  return { ip, prefix: ip.version === 4 ? 32 : 128 };
+}
+
+export const vlanIdSchema = z.number().int().min(1).max(4094);
+/** 24-bit tunnel key; 0 is never used. */
+export const keySchema = z.number().int().min(1).max(0xff_ffff);

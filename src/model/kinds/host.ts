@@ -1,0 +1,28 @@
+import { z } from 'zod';
+import type { KindDefinition } from '../kind.ts';
+import { ipSchema, refSchema } from './common.ts';
+
+export const hostSchema = z.strictObject({
+  zone: refSchema,
+  /** The host's own address in the underlay: where its tunnels end. */
+  tunnelAddress: ipSchema,
+  /** Largest IP packet of the underlay; workloads get this less the encapsulation. */
+  underlayMtu: z.number().int().min(1280).max(65535).default(1500),
+  /** For tools that set no `iface-id` (Proxmox): interfaces whose name matches bind by `{port}` in the pattern, such as `tap-{port}`. */
+  interfacePattern: z
+    .string()
+    .max(100)
+    .refine((text) => text.split('{port}').length === 2, 'the pattern names the port once, as in tap-{port}')
+    .optional(),
+});
+
+export const hostKind = {
+  kind: 'host',
+  plural: 'hosts',
+  about: 'a machine with Open vSwitch and a Weft agent',
+  tenantOwned: false,
+  schema: hostSchema,
+  references: [{ path: 'zone', kind: 'tunnelZone', sameTenant: false, onDelete: 'restrict' }],
+  allocated: [],
+  columns: ['zone', 'tunnelAddress', 'status.state', 'status.applied'],
+} as const satisfies KindDefinition;

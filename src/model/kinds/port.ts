@@ -1,0 +1,50 @@
+import { z } from 'zod';
+import type { KindDefinition } from '../kind.ts';
+import { addressOrCidrSchema, ipSchema, keySchema, refSchema, unicastMacSchema, vlanIdSchema } from './common.ts';
+
+/** On a VLAN-aware switch: `access` frames have no tag at the workload; `trunk` frames keep theirs. */
+export const portVlanSchema = z.union([
+  z.strictObject({ access: vlanIdSchema }),
+  z.strictObject({
+    trunk: z.union([z.literal('all'), z.array(vlanIdSchema).min(1).max(4094)]),
+    native: vlanIdSchema.optional(),
+  }),
+]);
+
+export const portSchema = z.strictObject({
+  switch: refSchema,
+  mac: unicastMacSchema.optional(),
+  /** Addresses that the workload owns. Absent: one of every subnet of the switch that has room. */
+  addresses: z.array(ipSchema).max(64).optional(),
+  /** What the workload may use beside its own: `mac` absent means the port's MAC. */
+  allowedPairs: z
+    .array(z.strictObject({ mac: unicastMacSchema.optional(), address: addressOrCidrSchema }))
+    .max(64)
+    .default([]),
+  /** Off: the workload may send from any address, and its addresses are learned. */
+  portSecurity: z.boolean().default(true),
+  adminUp: z.boolean().default(true),
+  /** Where the workload should be (the requested binding). */
+  host: refSchema.optional(),
+  vlan: portVlanSchema.optional(),
+  /** Filters for frames that the workload sends (`from`) and receives (`to`). */
+  fromChain: refSchema.optional(),
+  toChain: refSchema.optional(),
+  key: keySchema.optional(),
+});
+
+export const portKind = {
+  kind: 'port',
+  plural: 'ports',
+  about: 'where a workload meets its switch (logical port)',
+  tenantOwned: true,
+  schema: portSchema,
+  references: [
+    { path: 'switch', kind: 'switch', sameTenant: true, onDelete: 'restrict' },
+    { path: 'host', kind: 'host', sameTenant: false, onDelete: 'restrict' },
+    { path: 'fromChain', kind: 'chain', sameTenant: true, onDelete: 'restrict' },
+    { path: 'toChain', kind: 'chain', sameTenant: true, onDelete: 'restrict' },
+  ],
+  allocated: ['mac', 'addresses', 'key'],
+  columns: ['switch', 'mac', 'addresses', 'status.binding', 'status.state'],
+} as const satisfies KindDefinition;

@@ -1,0 +1,84 @@
+import type { z } from 'zod';
+import type { Envelope } from './kind.ts';
+import type { ruleMatchSchema } from './kinds/chain.ts';
+import type { subnetSchema } from './kinds/switch.ts';
+import type { KINDS } from './kinds.ts';
+
+/**
+ * Objects as the store holds them and as agents receive them: defaults filled in, references as ids, allocated fields
+ * present. Types only: an agent that imports this loads no schema library.
+ */
+type Stored<K extends keyof typeof KINDS, Allocated extends string = never> = Readonly<
+  Omit<z.output<(typeof KINDS)[K]['schema']>, Allocated> &
+    Required<Pick<z.output<(typeof KINDS)[K]['schema']>, Allocated & keyof z.output<(typeof KINDS)[K]['schema']>>>
+> &
+  Envelope & { readonly kind: K };
+
+export type Tenant = Stored<'tenant'>;
+export type TunnelZone = Stored<'tunnelZone'>;
+export type Host = Stored<'host'>;
+export type LogicalSwitch = Stored<'switch', 'key'> & { readonly tenant: string };
+export type LogicalPort = Stored<'port', 'key' | 'mac' | 'addresses'> & { readonly tenant: string };
+export type Chain = Stored<'chain', 'key'> & { readonly tenant: string };
+export type Rule = Stored<'rule'> & { readonly tenant: string };
+export type Subnet = z.output<typeof subnetSchema>;
+export type RuleMatch = z.output<typeof ruleMatchSchema>;
+export type Encap = TunnelZone['encap'];
+
+export interface ObjectOfKind {
+  tenant: Tenant;
+  tunnelZone: TunnelZone;
+  host: Host;
+  switch: LogicalSwitch;
+  port: LogicalPort;
+  chain: Chain;
+  rule: Rule;
+}
+export type AnyObject = ObjectOfKind[keyof ObjectOfKind];
+
+/**
+ * Where a port's interface is. Durable, one per port that was ever claimed; written by the server from what agents
+ * report. `id` is the port's id. A packet for the port goes to `active` (and, while a move is under way, also to a
+ * second claim whose host is the requested one).
+ */
+export interface Binding {
+  readonly kind: 'binding';
+  readonly id: string;
+  readonly revision: number;
+  /** The port's switch and tunnel key, repeated so that indexes need only this record. */
+  readonly switch: string;
+  readonly claims: readonly Claim[];
+  /** A host's id; absent when no host has the interface. */
+  readonly active?: string;
+}
+
+export interface Claim {
+  readonly host: string;
+  readonly interface: string;
+  /** Milliseconds since the epoch. */
+  readonly sinceMs: number;
+  /** `vm-id` or `vm-uuid` of the interface, where the hypervisor set one. */
+  readonly vm?: string;
+}
+
+/** A MAC address seen behind a port without port security. Runtime state: leased to the host that saw it. */
+export interface LearnedAddress {
+  readonly kind: 'learned';
+  /** `<switch id>/<vlan>/<mac>`: an address is in one place only, the last one that reported it. */
+  readonly id: string;
+  readonly revision: number;
+  readonly switch: string;
+  readonly port: string;
+  readonly host: string;
+  readonly mac: string;
+  /** 0 for frames without a tag. */
+  readonly vlan: number;
+}
+
+/** Everything that an agent's scope can hold. */
+export interface ScopeRecordOfKind extends ObjectOfKind {
+  binding: Binding;
+  learned: LearnedAddress;
+}
+export type ScopeRecord = ScopeRecordOfKind[keyof ScopeRecordOfKind];
+export type ScopeKind = keyof ScopeRecordOfKind;

@@ -1,0 +1,91 @@
+import type { ScopeKind, ScopeRecord } from '../model/objects.ts';
+
+/**
+ * What server and agent say to each other. Types only, so that both sides share them without loading each other.
+ *
+ * Down: `POST /v1/hosts/<host id>/watch` with a `WatchRequest`; the answer is an endless stream of `WatchMessage`,
+ * one JSON object a line. Up: `POST /v1/hosts/<host id>/reports` with `{ reports: Report[] }`, in order, answered
+ * with `ReportsAnswer`.
+ */
+
+/** What the agent still has from earlier: (kind, id) → revision. The server sends only what differs. */
+export interface WatchRequest {
+  readonly incarnation?: string;
+  readonly revision?: number;
+  readonly have: { readonly [K in ScopeKind]?: Readonly<Record<string, number>> };
+}
+
+export type WatchMessage =
+  /** First: the store's incarnation (changes when a store is restored) and the agent's own host id. */
+  | { readonly type: 'hello'; readonly incarnation: string; readonly revision: number; readonly host: string }
+  | { readonly type: 'put'; readonly record: ScopeRecord }
+  /** The record exists but this agent's ports no longer reach it. */
+  | { readonly type: 'leave'; readonly kind: ScopeKind; readonly id: string }
+  | { readonly type: 'delete'; readonly kind: ScopeKind; readonly id: string }
+  /** All since the last commit is one transaction: apply it as a whole. */
+  | { readonly type: 'commit'; readonly revision: number }
+  /** Nothing in the scope changed up to this revision; also the heartbeat (every 5 s). */
+  | { readonly type: 'progress'; readonly revision: number };
+
+export type Report =
+  /** All interfaces with a port id on this host; sent on every new connection, replaces what the server knew. */
+  | { readonly type: 'claims'; readonly claims: readonly ReportedClaim[] }
+  | ({ readonly type: 'claim' } & ReportedClaim)
+  | { readonly type: 'unclaim'; readonly port: string }
+  /** The workload announced itself on this host. */
+  | { readonly type: 'activate'; readonly port: string }
+  /** All learned addresses of this host; sent on every new connection. */
+  | { readonly type: 'learnedAll'; readonly addresses: readonly ReportedAddress[] }
+  | ({ readonly type: 'learned' } & ReportedAddress)
+  | ({ readonly type: 'forgotten' } & ReportedAddress)
+  /** Flows for everything up to this revision are in the switch. */
+  | { readonly type: 'applied'; readonly revision: number }
+  /** Changed states of local ports. */
+  | { readonly type: 'ports'; readonly ports: Readonly<Record<string, PortState>> }
+  | { readonly type: 'health'; readonly health: HostHealth }
+  /** Running totals of rules on this host since the agent's `epochMs`. */
+  | {
+      readonly type: 'counters';
+      readonly epochMs: number;
+      readonly rules: Readonly<Record<string, { readonly packets: number; readonly bytes: number }>>;
+    }
+  /** Something a person should see (a port that sprays, a logged frame). */
+  | {
+      readonly type: 'event';
+      readonly atMs: number;
+      readonly level: 'info' | 'warning' | 'error';
+      readonly about: { readonly kind: string; readonly id: string };
+      readonly text: string;
+    };
+
+export interface ReportedClaim {
+  readonly port: string;
+  readonly interface: string;
+  readonly vm?: string;
+}
+
+export interface ReportedAddress {
+  readonly port: string;
+  readonly vlan: number;
+  readonly mac: string;
+}
+
+export interface PortState {
+  /** `installed`: its flows are in; `shut-off`: sprayed; `no-port`: the interface names a port id that does not exist. */
+  readonly state: 'installed' | 'pending' | 'shut-off' | 'no-port' | 'gone';
+  readonly problem?: string;
+}
+
+export interface HostHealth {
+  readonly agentVersion: string;
+  readonly openvswitchVersion: string;
+  readonly datapathType: string;
+  readonly flows: number;
+  readonly localPorts: number;
+  readonly problems: readonly string[];
+}
+
+/** Reports the server could not accept, by index; the others hold. */
+export interface ReportsAnswer {
+  readonly refused: readonly { readonly index: number; readonly code: string; readonly message: string }[];
+}
