@@ -1,0 +1,237 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { WeftError } from '../base/errors.ts';
+import { run, runOk } from './command.ts';
+import { ManagedProcess } from './managed-process.ts';
+import type { HostSpec, LabSpec } from './spec.ts';
+import { macFor } from './spec.ts';
+import type { LabState } from './state.ts';
+
+/** An Open vSwitch on this machine: the installed one, or the newer one that scripts/setup.sh unpacked privately. */
+export type OpenVswitch = {
+  readonly version: string;
+  /** Private folder, or undefined for the installed programs. */
+  readonly dir: string | undefined;
+  readonly schema: string;
+  program(name: string): string;
+};
+
+/** The first version whose userspace connection tracking does not abort under many short connections. */
+const LEAST_VERSION = '3.1.3';
+
+/** Chooses as scripts/setup.sh does: WEFT_OVS_DIR, the installed one when new enough, else a private one, else the installed one. */
+export async function findOpenVswitch(): Promise<OpenVswitch> {
+  const forced = process.env.WEFT_OVS_DIR;
+  if (forced) {
+    const version = await versionOf(join(forced, 'bin/ovs-vswitchd'));
+    if (!version) throw new WeftError('not-found', `WEFT_OVS_DIR=${forced} holds no bin/ovs-vswitchd that runs`);
+    return at(version, forced);
+  }
+  const installed = await versionOf('ovs-vswitchd');
+  if (installed && compareVersions(installed, LEAST_VERSION) >= 0) return at(installed, undefined);
+  for (const dir of privateDirs()) {
+    const version = await versionOf(join(dir, 'bin/ovs-vswitchd'));
+    if (version && compareVersions(version, LEAST_VERSION) >= 0) return at(version, dir);
+  }
+  if (!installed) throw new WeftError('not-found', 'no Open vSwitch on this machine: run scripts/setup.sh');
+  return at(installed, undefined);
+}
+
+function at(version: string, dir: string | undefined): OpenVswitch {
+  return {
+    version,
+    dir,
+    schema: join(dir ? `${dir}/share` : '/usr/share/openvswitch', 'vswitch.ovsschema'),
+    program: (name) => (dir ? join(dir, 'bin', name) : name),
+  };
+}
+
+/** Newest first; under sudo the caller's own cache counts too. */
+function privateDirs(): string[] {
+  const caches = [process.env.XDG_CACHE_HOME, join(homedir(), '.cache')];
+  if (process.env.SUDO_USER) caches.push(join('/home', process.env.SUDO_USER, '.cache'));
+  const dirs: string[] = [];
+  for (const cache of caches) {
+    const weft = cache && join(cache, 'weft');
+    if (!weft || !existsSync(weft)) continue;
+    const names = readdirSync(weft).filter((name) => /^ovs-\d/.test(name));
+    dirs.push(...names.sort((a, b) => compareVersions(b.slice(4), a.slice(4))).map((name) => join(weft, name)));
+  }
+  return dirs;
+}
+
+async function versionOf(program: string): Promise<string | undefined> {
+  try {
+    const { stdout } = await run([program, '--version']);
+    return /\(Open vSwitch\) (\d+(?:\.\d+)*)/.exec(stdout)?.[1];
+  } catch {
+    return undefined;
+  }
+}
+
+export function compareVersions(a: string, b: string): number {
+  const [left, right] = [a.split('.').map(Number), b.split('.').map(Number)];
+  for (let i = 0; i < Math.max(left.length, right.length); i++) {
+    const difference = (left[i] ?? 0) - (right[i] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
+/** Whether this machine's kernel has Open vSwitch's datapath. */
+export function kernelHasDatapath(): boolean {
+  return existsSync('/sys/module/openvswitch');
+}
+
+/** The bridge that carries a host's underlay interface, and its own address on the internal port of the same name. */
+export const UNDERLAY_BRIDGE = 'br-underlay';
+/** The bridge into which workloads are plugged. */
+export const INTEGRATION_BRIDGE = 'br-int';
+/** A host's interface towards the underlay. */
+export const UNDERLAY_INTERFACE = 'eth0';
+
+/**
+ * Open vSwitch of one host: database server and switch as managed processes of the lab, in the host's namespace, with
+ * a run directory of their own. The userspace datapath routes tunnel packets itself, from addresses on the internal
+ * port of a bridge of the same datapath: hence `br-underlay`. The same shape works with the kernel datapath.
+ */
+export class HostSwitch {
+  readonly host: HostSpec;
+  readonly dir: string;
+  readonly #state: LabState;
+  readonly #spec: LabSpec;
+  readonly #namespace: string;
+  readonly #ovs: OpenVswitch;
+
+  constructor(state: LabState, spec: LabSpec, host: HostSpec, namespace: string, ovs: OpenVswitch) {
+    this.host = host;
+    this.dir = state.hostDir(host.name);
+    this.#state = state;
+    this.#spec = spec;
+    this.#namespace = namespace;
+    this.#ovs = ovs;
+  }
+
+  /** The unix socket of the database. */
+  get database(): string {
+    return join(this.dir, 'db.sock');
+  }
+
+  /** What a program of Open vSwitch needs to find this host's sockets. */
+  get env(): Record<string, string> {
+    return { OVS_RUNDIR: this.dir, OVS_DBDIR: this.dir, OVS_LOGDIR: this.dir, OVS_SYSCONFDIR: this.dir };
+  }
+
+  get datapath(): 'netdev' | 'system' {
+    return this.#spec.datapath === 'auto' ? (kernelHasDatapath() ? 'system' : 'netdev') : this.#spec.datapath;
+  }
+
+  /** Starts both processes on the database that there is, makes the bridges, and gives `br-underlay` the host's address. */
+  async start(): Promise<void> {
+    const file = join(this.dir, 'conf.db');
+    if (!existsSync(file)) await runOk([this.#ovs.program('ovsdb-tool'), 'create', file, this.#ovs.schema]);
+    await this.#databaseServer().start();
+    const datapath = this.datapath;
+    const bridge = (name: string) => [
+      '--may-exist',
+      'add-br',
+      name,
+      '--',
+      'set',
+      'bridge',
+      name,
+      `datapath_type=${datapath}`,
+    ];
+    await this.vsctl([
+      ...['--no-wait', '--', 'init', '--', 'set', 'Open_vSwitch', '.'],
+      ...[`external_ids:system-id=${this.host.name}`, `external_ids:hostname=${this.host.name}`, '--'],
+      ...[...bridge(UNDERLAY_BRIDGE), `other_config:hwaddr="${this.mac}"`, '--'],
+      ...['set', 'interface', UNDERLAY_BRIDGE, `mtu_request=${this.#spec.underlay.mtu}`, '--'],
+      ...['--may-exist', 'add-port', UNDERLAY_BRIDGE, UNDERLAY_INTERFACE, '--'],
+      ...[...bridge(INTEGRATION_BRIDGE), 'fail_mode=secure'],
+    ]);
+    await this.startVswitchd();
+  }
+
+  /** Starts the switch alone and waits until it has made its bridges; the addresses on its taps are lost with it and set again. */
+  async startVswitchd(): Promise<void> {
+    const args = [`unix:${this.database}`, ...common(this.dir, 'ovs-vswitchd')];
+    await this.#declare(
+      'ovs-vswitchd',
+      [this.#ovs.program('ovs-vswitchd'), ...args],
+      join(this.dir, 'ovs-vswitchd.ctl'),
+    ).start();
+    // ovs-vsctl waits for the switch only when it changed something: the time of this start is a new value every time.
+    await this.vsctl([
+      '--timeout=15',
+      'set',
+      'Open_vSwitch',
+      '.',
+      `external_ids:weft-lab-started="${new Date().toISOString()}"`,
+    ]);
+    await this.#addressUnderlay();
+  }
+
+  get vswitchd(): ManagedProcess | undefined {
+    return ManagedProcess.find(this.#state, this.host.name, 'ovs-vswitchd');
+  }
+
+  /** Its MAC on the underlay: the same after every restart, so that neighbours stay right. */
+  get mac(): string {
+    return macFor(`${this.#spec.name}/${this.host.name}/underlay`);
+  }
+
+  /** Runs `ovs-vsctl` on this host's database; returns what it printed. Error: `refused` with what it said. */
+  vsctl(args: readonly string[]): Promise<string> {
+    return runOk([this.#ovs.program('ovs-vsctl'), `--db=unix:${this.database}`, ...args], { env: this.env });
+  }
+
+  /** Runs `ovs-ofctl` with this host's sockets: `ofctl('dump-flows', 'br-int')`. */
+  ofctl(...args: string[]): Promise<string> {
+    return runOk([this.#ovs.program('ovs-ofctl'), ...args], { env: this.env });
+  }
+
+  /** Runs `ovs-appctl` on this host's switch: `appctl('dpctl/dump-flows')`. */
+  appctl(...args: string[]): Promise<string> {
+    return runOk([this.#ovs.program('ovs-appctl'), '-t', join(this.dir, 'ovs-vswitchd.ctl'), ...args], {
+      env: this.env,
+    });
+  }
+
+  #databaseServer(): ManagedProcess {
+    const args = [join(this.dir, 'conf.db'), `--remote=punix:${this.database}`, ...common(this.dir, 'ovsdb-server')];
+    return this.#declare('ovsdb-server', [this.#ovs.program('ovsdb-server'), ...args], this.database);
+  }
+
+  #declare(name: string, argv: readonly string[], socket: string): ManagedProcess {
+    return ManagedProcess.declare(this.#state, this.#namespace, this.host.name, name, argv, {
+      env: this.env,
+      ready: { socket },
+      cwd: this.dir,
+    });
+  }
+
+  async #addressUnderlay(): Promise<void> {
+    const { address, prefix, gateway } = this.host;
+    const family = address.includes(':') ? 'nodad' : 'brd +';
+    const lines = [
+      `addr replace ${address}/${prefix} ${family} dev ${UNDERLAY_BRIDGE}`,
+      `link set ${UNDERLAY_BRIDGE} up`,
+      ...(gateway ? [`route replace default via ${gateway} dev ${UNDERLAY_BRIDGE}`] : []),
+    ];
+    await runOk(['ip', '-n', this.#namespace, '-batch', '-'], { input: `${lines.join('\n')}\n` });
+  }
+}
+
+/** Logs go to the process's own log file, sockets and pid files to the host's folder. */
+function common(dir: string, name: string): string[] {
+  return [
+    `--unixctl=${join(dir, `${name}.ctl`)}`,
+    `--pidfile=${join(dir, `${name}.pid`)}`,
+    '--no-chdir',
+    '-vsyslog:off',
+    '-vfile:off',
+    '-vconsole:info',
+  ];
+}

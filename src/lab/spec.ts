@@ -1,0 +1,165 @@
+import { createHash } from 'node:crypto';
+import { parse as parseYaml, YAMLParseError } from 'yaml';
+import { z } from 'zod';
+import {
+  formatCidr,
+  formatIp,
+  formatMac,
+  type Ip,
+  networkOf,
+  parseCidr,
+  parseIp,
+  parseMac,
+} from '../base/addresses.ts';
+import { WeftError } from '../base/errors.ts';
+
+/**
+ * The file that describes a lab. Example:
+ *
+ *     name: demo
+ *     encap: geneve
+ *     underlay: { subnet: 172.31.0.0/24, mtu: 1500 }
+ *     hosts: [{ name: east }, { name: west, address: 172.31.0.20 }]
+ *     workloads:
+ *       - { name: web-1, host: east, port: web-1, dhcp: true }
+ */
+
+/** No dash in the name of a lab: namespaces are weft-LAB-PLACE, and no lab may have a prefix of another's. */
+const labName = z.string().regex(/^[a-z][a-z0-9]{0,11}$/, 'a name is 1 to 12 of a-z and 0-9, a letter first');
+const placeName = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?$/, 'a name is 1 to 24 of a-z, 0-9 and dashes within')
+  .refine((name) => !RESERVED.includes(name), 'this name is used by the lab itself');
+const RESERVED = ['underlay', 'server'];
+
+const address = z.string().refine((text) => parseIp(text) !== undefined, 'not an IP address');
+const addressWithPrefix = z
+  .string()
+  .refine((text) => parseCidr(text) !== undefined, 'not an address with prefix length');
+const mac = z.string().refine((text) => parseMac(text) !== undefined, 'not a MAC address');
+const mtu = z.int().min(576).max(9216);
+
+const workloadSchema = z.strictObject({
+  name: placeName,
+  host: z.string(),
+  /** The logical port behind which it is: what goes into `external_ids:iface-id`. Without it the interface stays unplugged. */
+  port: z.string().min(1).optional(),
+  mac: mac.optional(),
+  /** Static addresses with prefix length; none where DHCP or router advertisements give them. */
+  addresses: z.array(addressWithPrefix).default([]),
+  /** Default routes to add. */
+  gateways: z.array(address).default([]),
+  /** Asks a DHCP server for an address once it is plugged. */
+  dhcp: z.boolean().default(false),
+  /** Room for any of the encapsulations within an underlay of 1500. */
+  mtu: mtu.default(1400),
+});
+
+const hostSchema = z.strictObject({
+  name: placeName,
+  /** Its tunnel endpoint; the next free address of the underlay's subnet when not given. */
+  address: address.optional(),
+  /** The underlay answers at this address and routes between subnets; for hosts outside the underlay's subnet. */
+  gateway: address.optional(),
+  /** Of the host's own subnet; that of the underlay when not given. */
+  prefix: z.int().min(8).max(127).optional(),
+});
+
+const labSchema = z.strictObject({
+  name: labName,
+  encap: z.enum(['geneve', 'vxlan', 'gre']).default('geneve'),
+  underlay: z.strictObject({ subnet: addressWithPrefix.default('172.31.0.0/24'), mtu: mtu.default(1500) }).prefault({}),
+  /** `auto` is the kernel's datapath where the machine has it, else the userspace one. */
+  datapath: z.enum(['auto', 'netdev', 'system']).default('auto'),
+  hosts: z.array(hostSchema).min(1),
+  workloads: z.array(workloadSchema).default([]),
+});
+
+export type LabSpecInput = z.input<typeof labSchema>;
+export type WorkloadInput = z.input<typeof workloadSchema>;
+export type WorkloadSpec = z.output<typeof workloadSchema> & { readonly mac: string };
+export type HostSpec = {
+  readonly name: string;
+  readonly address: string;
+  readonly prefix: number;
+  readonly gateway?: string;
+};
+export type LabSpec = Omit<z.output<typeof labSchema>, 'hosts' | 'workloads'> & {
+  readonly hosts: readonly HostSpec[];
+  readonly workloads: readonly WorkloadSpec[];
+  /** Where the server is reached, with prefix length: the first address of the underlay. */
+  readonly server: string;
+};
+
+/** Reads a lab's YAML. Error: `invalid`, with every problem and where it is. */
+export function readLabSpec(text: string): LabSpec {
+  let value: unknown;
+  try {
+    value = parseYaml(text);
+  } catch (error) {
+    if (!(error instanceof YAMLParseError)) throw error;
+    throw new WeftError('invalid', `not YAML: ${error.message}`, { cause: error });
+  }
+  return checkLabSpec(value as LabSpecInput);
+}
+
+/** Checks a lab's description, gives addresses and MACs where it has none. Error: `invalid`, with every problem at once. */
+export function checkLabSpec(input: LabSpecInput): LabSpec {
+  const parsed = labSchema.safeParse(input);
+  if (!parsed.success) throw invalid(parsed.error.issues.map((i) => `${i.path.join('.') || 'lab'}: ${i.message}`));
+  const spec = parsed.data;
+  const problems: string[] = [];
+  const subnet = parseCidr(spec.underlay.subnet)!;
+  const base = networkOf(subnet).ip;
+  const hosts = spec.hosts.map((host, index): HostSpec => {
+    const chosen = host.address ?? formatIp(plus(base, 11 + index));
+    return {
+      name: host.name,
+      address: chosen,
+      prefix: host.prefix ?? subnet.prefix,
+      ...(host.gateway ? { gateway: host.gateway } : {}),
+    };
+  });
+  const workloads = spec.workloads.map((w) => completeWorkload(spec.name, w));
+  for (const name of duplicates([...hosts, ...workloads].map((p) => p.name)))
+    problems.push(`the name ${name} is used twice`);
+  for (const a of duplicates(hosts.map((h) => h.address))) problems.push(`the address ${a} is used by two hosts`);
+  for (const m of duplicates(workloads.map((w) => w.mac))) problems.push(`the MAC ${m} is used by two workloads`);
+  for (const w of workloads)
+    if (!hosts.some((h) => h.name === w.host)) problems.push(`workload ${w.name}: there is no host ${w.host}`);
+  if (problems.length > 0) throw invalid(problems);
+  return { ...spec, hosts, workloads, server: formatCidr({ ip: plus(base, 1), prefix: subnet.prefix }) };
+}
+
+/** One workload's description, checked and completed. Error: `invalid`. */
+export function checkWorkload(lab: string, input: WorkloadInput): WorkloadSpec {
+  const parsed = workloadSchema.safeParse(input);
+  if (!parsed.success) throw invalid(parsed.error.issues.map((i) => `${i.path.join('.') || 'workload'}: ${i.message}`));
+  return completeWorkload(lab, parsed.data);
+}
+
+function completeWorkload(lab: string, workload: z.output<typeof workloadSchema>): WorkloadSpec {
+  return { ...workload, mac: workload.mac ? formatMac(parseMac(workload.mac)!) : macFor(`${lab}/${workload.name}`) };
+}
+
+/** A locally administered unicast MAC, the same for the same text every time. */
+export function macFor(text: string): string {
+  const digest = createHash('sha256').update(text).digest();
+  return `02:${[...digest.subarray(0, 5)].map((b) => b.toString(16).padStart(2, '0')).join(':')}`;
+}
+
+function plus(ip: Ip, n: number): Ip {
+  return ip.version === 4
+    ? { version: 4, value: (ip.value + n) as typeof ip.value }
+    : { version: 6, value: (ip.value + BigInt(n)) as typeof ip.value };
+}
+
+function duplicates(values: readonly string[]): string[] {
+  return [...new Set(values.filter((v, i) => values.indexOf(v) !== i))];
+}
+
+function invalid(problems: readonly string[]): WeftError {
+  return new WeftError('invalid', `the lab's description is not valid:\n${problems.map((p) => `  ${p}`).join('\n')}`, {
+    details: problems,
+  });
+}
