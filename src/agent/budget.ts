@@ -1,0 +1,63 @@
+/**
+ * How much of the agent's time one port may take. Packet-ins pass a meter of the switch before they come here; this is
+ * the second fence: a port that goes on beyond its budget is shut off as a whole, by one flow, for a while that doubles
+ * each time it starts again. It harms only itself.
+ */
+export const BUDGET = {
+  /** Packet-ins a second that a port may cause for long. */
+  perSecond: 50,
+  /** Beyond that, at once. */
+  burst: 150,
+  firstShutOffMs: 10_000,
+  longestShutOffMs: 300_000,
+  /** A port that was quiet for so long starts from the first length again. */
+  forgiveAfterMs: 600_000,
+} as const;
+
+interface Account {
+  tokens: number;
+  refilledMs: number;
+  shutOffUntilMs: number;
+  lengthMs: number;
+}
+
+export class Budgets {
+  readonly #accounts = new Map<string, Account>();
+
+  /** Takes one packet-in of the port. `shut-off` exactly when this one exhausted the budget; `ignored` while it is shut off. */
+  take(port: string, nowMs: number): 'ok' | 'shut-off' | 'ignored' {
+    let account = this.#accounts.get(port);
+    if (!account) {
+      account = { tokens: BUDGET.burst, refilledMs: nowMs, shutOffUntilMs: 0, lengthMs: 0 };
+      this.#accounts.set(port, account);
+    }
+    if (nowMs < account.shutOffUntilMs) return 'ignored';
+    account.tokens = Math.min(BUDGET.burst, account.tokens + ((nowMs - account.refilledMs) / 1000) * BUDGET.perSecond);
+    account.refilledMs = nowMs;
+    if (account.tokens >= 1) {
+      account.tokens -= 1;
+      return 'ok';
+    }
+    const quietMs = nowMs - account.shutOffUntilMs;
+    account.lengthMs =
+      account.lengthMs === 0 || quietMs > BUDGET.forgiveAfterMs
+        ? BUDGET.firstShutOffMs
+        : Math.min(account.lengthMs * 2, BUDGET.longestShutOffMs);
+    account.shutOffUntilMs = nowMs + account.lengthMs;
+    account.tokens = BUDGET.burst;
+    return 'shut-off';
+  }
+
+  /** Ports whose shut-off ended since the last call with an earlier time. */
+  released(nowMs: number, shutOff: Iterable<string>): string[] {
+    return [...shutOff].filter((port) => (this.#accounts.get(port)?.shutOffUntilMs ?? 0) <= nowMs);
+  }
+
+  shutOffMs(port: string, nowMs: number): number {
+    return Math.max(0, (this.#accounts.get(port)?.shutOffUntilMs ?? 0) - nowMs);
+  }
+
+  forget(port: string): void {
+    this.#accounts.delete(port);
+  }
+}

@@ -1,0 +1,478 @@
+import { formatMac } from '../base/addresses.ts';
+import type { Compiler } from '../compile/compiler.ts';
+import type { Binding, Encap, LearnedAddress, ScopeRecord } from '../model/objects.ts';
+import type { HostHealth, PortState, Report } from '../server/protocol.ts';
+import { BUDGET, Budgets } from './budget.ts';
+import type { AgentEvent, Effect, PacketIn, ScopeChange } from './events.ts';
+import { Installation } from './installation.ts';
+import { Interfaces } from './interfaces.ts';
+import { Learning, reported } from './learning.ts';
+import { answerPacketIn } from './packet-in/answer.ts';
+import { PACKET_IN_CLASS } from './packet-in/classes.ts';
+import { Scope } from './scope.ts';
+
+/**
+ * The agent without sockets: `step(event, nowMs) -> effects`. `src/agent` owns what one host does with its part of the
+ * desired state; it does not own the meaning of flows (`compile`) nor what the host may know (the server's scope).
+ *
+ *   OVSDB ── interfaces ─┐
+ *   server ── scope ─────┼─▶ Scope, Interfaces, Learning, Budgets ─▶ Compiler ─▶ Installation ─▶ bundles
+ *   switch ── packet-ins ┘                                                  └─▶ reports, marks, packet-outs
+ *
+ * The flows depend only on what is known now, never on the order in which it became known.
+ */
+export class AgentCore {
+  readonly scope = new Scope();
+  readonly interfaces = new Interfaces();
+  readonly installation = new Installation();
+  readonly learning = new Learning();
+  readonly budgets = new Budgets();
+  readonly shutOff = new Set<string>();
+  readonly #compiler: Compiler;
+  readonly #agentVersion: string;
+  /** Our host's id, once the server (or the disk) has told. */
+  host: string | undefined;
+  /** Scope content is there (from disk or from the server): only then may flows be removed. */
+  #scopeReady = false;
+  #ovsdb: { readonly openvswitchVersion: string; readonly datapathType: string } | undefined;
+  #switchConnected = false;
+  serverConnected = false;
+  #readBackAsked = false;
+  #readySaid = false;
+  #tunnels: Readonly<Partial<Record<Encap, number>>> = {};
+  /** Last state reported per port, so that only changes travel. */
+  readonly portStates = new Map<string, PortState>();
+  /** Interfaces by port whose flows are on their way and whose mark is due. */
+  readonly #awaitingMark = new Set<string>();
+  readonly problems = new Map<string, string>();
+  revision = 0;
+  #appliedReported = -1;
+  #lastCountersMs = 0;
+  #lastPulseMs = Number.NEGATIVE_INFINITY;
+  #lastHealth = '';
+  readonly #startedMs: number;
+
+  constructor(compiler: Compiler, options: { readonly agentVersion: string; readonly nowMs: number }) {
+    this.#compiler = compiler;
+    this.#agentVersion = options.agentVersion;
+    this.#startedMs = options.nowMs;
+  }
+
+  step(event: AgentEvent, nowMs: number): Effect[] {
+    switch (event.kind) {
+      case 'restored':
+        this.host = event.host;
+        this.#scopeReady = event.host !== undefined && event.records.length > 0;
+        return this.#applyScope(
+          event.records.map((record) => ({ op: 'put', record })),
+          undefined,
+        );
+      case 'interfaces':
+        for (const entry of event.put) this.interfaces.put(entry);
+        for (const uuid of event.gone) this.interfaces.delete(uuid);
+        return this.#ovsdb ? this.#rebind() : [];
+      case 'ovsdbReady':
+        this.#ovsdb = event;
+        return [...this.#rebind(), ...this.#ensureTunnel(), ...this.#maybeReadBack(), ...this.#reportEverything()];
+      case 'tunnels':
+        this.#tunnels = event.ofports;
+        return this.#compile([this.#selfChange()]);
+      case 'switchConnected':
+        this.#switchConnected = true;
+        return this.#maybeReadBack();
+      case 'switchLost':
+        this.#switchConnected = false;
+        this.#readBackAsked = false;
+        this.installation.lost();
+        return [
+          {
+            kind: 'log',
+            level: 'warn',
+            message: 'the switch is gone; its flows are compared again when it returns',
+            fields: { reason: event.reason },
+          },
+        ];
+      case 'readBack':
+        this.#readBackAsked = false;
+        return [
+          ...this.installation.readBack(event.flows, this.#compiler.flows()),
+          ...this.#afterChange([...this.interfaces.bound().keys()]),
+        ];
+      case 'installed':
+        return this.installation.installed(event.id);
+      case 'refused':
+        return this.installation.refusedBundle(event.id, event.error, event.index);
+      case 'serverHello':
+        return this.#serverHello(event.host, event.incarnation);
+      case 'serverLost':
+        this.serverConnected = false;
+        return [
+          {
+            kind: 'log',
+            level: 'warn',
+            message: 'the server is gone; this host goes on with what it knows',
+            fields: { reason: event.reason },
+          },
+        ];
+      case 'scope':
+        this.#scopeReady = true;
+        return this.#applyScope(event.changes, event.revision);
+      case 'progress':
+        this.revision = event.revision;
+        return this.#reportApplied();
+      case 'reportRefused':
+        return this.#reportRefused(event.report, event.code, event.message);
+      case 'packetIn':
+        return this.#packetIn(event.packet, nowMs);
+      case 'counters':
+        return this.#counters(event, nowMs);
+      case 'tick':
+        return this.#tick(nowMs);
+    }
+  }
+
+  // ── scope ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #serverHello(host: string, incarnation: string): Effect[] {
+    this.serverConnected = true;
+    const effects: Effect[] = [];
+    if (this.host !== host) {
+      this.host = host;
+      effects.push(...this.#compile([this.#selfChange()]), ...this.#ensureTunnel());
+    }
+    this.#appliedReported = -1;
+    return [...effects, { kind: 'persist', changes: [], incarnation, host }, ...this.#reportEverything()];
+  }
+
+  #applyScope(changes: readonly ScopeChange[], revision: number | undefined): Effect[] {
+    this.scope.apply(changes);
+    const own = this.host === undefined ? undefined : this.scope.host(this.host);
+    this.interfaces.setPattern(own?.interfacePattern);
+    for (const { record } of changes) {
+      // Someone else has an address that our port taught us: it moved.
+      if (record.kind === 'learned' && this.learning.has(record.id) && (record as LearnedAddress).host !== this.host)
+        this.learning.lose(record.id);
+    }
+    if (revision !== undefined) this.revision = revision;
+    const inputs: ScopeChange[] = [...changes];
+    const effects: Effect[] = [];
+    if (revision !== undefined) effects.push({ kind: 'persist', changes });
+    effects.push(...this.#compile([this.#selfChange(), ...inputs]), ...this.#ensureTunnel(), ...this.#rebind());
+    const touched = changes.flatMap(({ record }) =>
+      record.kind === 'port' && this.interfaces.get(record.id) ? [record.id] : [],
+    );
+    effects.push(...this.#afterChange(touched), ...this.#maybeReadBack());
+    if (revision !== undefined) effects.push(...this.installation.whenInstalled(() => this.#reportApplied()));
+    return effects;
+  }
+
+  #selfChange(): CompilerChange {
+    if (this.host === undefined) return { op: 'delete', kind: 'self', id: 'self' };
+    return { op: 'put', record: { kind: 'self', id: 'self', host: this.host, tunnelPorts: this.#tunnels } };
+  }
+
+  #ensureTunnel(): Effect[] {
+    const own = this.host === undefined ? undefined : this.scope.host(this.host);
+    const encap = own && this.scope.get('tunnelZone', own.zone)?.encap;
+    return encap && this.#ovsdb && this.#tunnels[encap] === undefined ? [{ kind: 'ensureTunnel', encap }] : [];
+  }
+
+  // ── interfaces ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #rebind(): Effect[] {
+    const { put, gone, doubles } = this.interfaces.rebind((prefix) => this.scope.portByPrefix(prefix));
+    for (const key of this.problems.keys()) if (key.startsWith('double/')) this.problems.delete(key);
+    for (const { port, name } of doubles)
+      this.problems.set(`double/${port}/${name}`, `interface ${name} also claims port ${port}; remove its iface-id`);
+    if (put.length + gone.length === 0) return [];
+    const changes: CompilerChange[] = put.map((port) => {
+      const entry = this.interfaces.get(port)!;
+      return { op: 'put', record: { kind: 'interface', id: port, ofport: entry.ofport!, name: entry.name } };
+    });
+    const reports: Report[] = put.map((port) => this.#claim(port));
+    for (const port of gone) {
+      changes.push({ op: 'delete', kind: 'interface', id: port });
+      reports.push({ type: 'unclaim', port });
+      for (const record of this.learning.ofPort(port)) {
+        this.learning.lose(record.id);
+        changes.push({ op: 'delete', kind: 'learned', id: record.id });
+        reports.push({ type: 'forgotten', ...reported(record) });
+      }
+      this.shutOff.delete(port);
+      this.budgets.forget(port);
+      changes.push({ op: 'delete', kind: 'shutOff', id: port });
+      this.portStates.delete(port);
+      this.#awaitingMark.delete(port);
+    }
+    const effects: Effect[] = this.#report(reports);
+    return [...effects, ...this.#compile(changes), ...this.#afterChange(put)];
+  }
+
+  #claim(port: string): Report {
+    const entry = this.interfaces.get(port)!;
+    return { type: 'claim', port, interface: entry.name, ...(entry.vm === undefined ? {} : { vm: entry.vm }) };
+  }
+
+  /** Marks the interfaces of these ports and reports their state as soon as their flows are in. */
+  #afterChange(ports: readonly string[]): Effect[] {
+    const due = ports.filter((port) => this.scope.port(port) !== undefined);
+    const unknown = ports.filter((port) => this.scope.port(port) === undefined);
+    const effects: Effect[] = [];
+    for (const port of unknown) effects.push(...this.#setMark(port, false));
+    if (due.length === 0) return effects;
+    for (const port of due) this.#awaitingMark.add(port);
+    return [
+      ...effects,
+      ...this.installation.whenInstalled(() => {
+        const done = due.filter((port) => this.#awaitingMark.delete(port) && this.interfaces.get(port));
+        const states: Record<string, PortState> = {};
+        for (const port of done) states[port] = this.shutOff.has(port) ? { state: 'shut-off' } : { state: 'installed' };
+        return [...done.flatMap((port) => this.#setMark(port, true)), ...this.#reportStates(states)];
+      }),
+    ];
+  }
+
+  #setMark(port: string, installed: boolean): Effect[] {
+    const entry = this.interfaces.get(port);
+    return !entry || entry.markedInstalled === installed
+      ? []
+      : [{ kind: 'markInstalled', uuid: entry.uuid, installed }];
+  }
+
+  #reportStates(states: Readonly<Record<string, PortState>>): Effect[] {
+    const changed: Record<string, PortState> = {};
+    for (const [port, state] of Object.entries(states)) {
+      const before = this.portStates.get(port);
+      if (before?.state === state.state && before.problem === state.problem) continue;
+      this.portStates.set(port, state);
+      changed[port] = state;
+    }
+    return Object.keys(changed).length === 0 ? [] : this.#report([{ type: 'ports', ports: changed }]);
+  }
+
+  // ── flows ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #compile(changes: readonly CompilerChange[]): Effect[] {
+    const { add, remove, problems } = this.#compiler.update(changes);
+    for (const key of this.problems.keys()) if (key.startsWith('compile/')) this.problems.delete(key);
+    for (const problem of problems) this.problems.set(`compile/${problem.unit}`, problem.message);
+    return this.installation.change(add, remove);
+  }
+
+  #maybeReadBack(): Effect[] {
+    if (!this.#switchConnected || !this.#scopeReady || !this.#ovsdb || this.installation.synced || this.#readBackAsked)
+      return [];
+    this.#readBackAsked = true;
+    return [{ kind: 'readBack' }];
+  }
+
+  // ── packet-ins ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #packetIn(packet: PacketIn, nowMs: number): Effect[] {
+    const port = this.scope.portByKey(packet.portKey);
+    if (!port || !this.interfaces.get(port.id)) return [];
+    const verdict = this.budgets.take(port.id, nowMs);
+    if (verdict === 'ignored') return [];
+    if (verdict === 'shut-off') return this.#shut(port.id, port.name, nowMs);
+    const sw = this.scope.switchOf(port);
+    if (!sw) return [];
+    switch (packet.class) {
+      case PACKET_IN_CLASS.learn:
+        return this.#learn(packet, port.id, sw.id, nowMs);
+      case PACKET_IN_CLASS.announce:
+        return this.#announce(port.id);
+      case PACKET_IN_CLASS.log:
+        return this.#logged(packet, port.id, nowMs);
+      case PACKET_IN_CLASS.guard:
+        return [];
+      default: {
+        const ofport = this.interfaces.get(port.id)?.ofport;
+        const frame = answerPacketIn(packet, { port, switch: sw, scope: this.scope, host: this.host });
+        return frame && ofport ? [{ kind: 'packetOut', frame, toOfport: ofport }] : [];
+      }
+    }
+  }
+
+  #shut(port: string, name: string, nowMs: number): Effect[] {
+    this.shutOff.add(port);
+    const seconds = Math.round(this.budgets.shutOffMs(port, nowMs) / 1000);
+    const text = `port ${name} sprays packets that need the agent (more than ${BUDGET.perSecond} a second); it is shut off for ${seconds} s`;
+    return [
+      ...this.#compile([{ op: 'put', record: { kind: 'shutOff', id: port } }]),
+      ...this.#reportStates({ [port]: { state: 'shut-off', problem: text } }),
+      ...this.#report([{ type: 'event', atMs: nowMs, level: 'warning', about: { kind: 'port', id: port }, text }]),
+      { kind: 'log', level: 'warn', message: text, fields: { port } },
+    ];
+  }
+
+  #learn(packet: PacketIn, port: string, switchId: string, nowMs: number): Effect[] {
+    if (this.host === undefined) return [];
+    const record = this.learning.learn(switchId, port, this.host, packet.vlan, sourceMac(packet.frame), nowMs);
+    if (!record) return [];
+    return [...this.#report([{ type: 'learned', ...reported(record) }]), ...this.#overlay(record)];
+  }
+
+  /** The workload of a migrating port spoke here: traffic moves to this host, at once and (by the server) everywhere. */
+  #announce(port: string): Effect[] {
+    const binding = this.scope.binding(port);
+    if (this.host === undefined || !binding || binding.active === this.host) return [];
+    const moved: Binding = { ...binding, active: this.host };
+    return [...this.#report([{ type: 'activate', port }]), ...this.#overlay(moved)];
+  }
+
+  /** Takes effect here before the server has agreed; what the server then sends replaces it. */
+  #overlay(record: ScopeRecord): Effect[] {
+    this.scope.apply([{ op: 'put', record }]);
+    return this.#compile([{ op: 'put', record }]);
+  }
+
+  #logged(packet: PacketIn, port: string, nowMs: number): Effect[] {
+    const rule = this.#compiler.explain(packet.cookie).objects.find((object) => object.kind === 'rule');
+    const name = rule ? (this.scope.get('rule', rule.id)?.name ?? rule.id) : 'a rule';
+    const text = `rule ${name} logged a frame of ${packet.frame.length} bytes from ${formatMac(macAt(packet.frame, 6))} to ${formatMac(macAt(packet.frame, 0))}`;
+    const about = rule ? { kind: 'rule', id: rule.id } : { kind: 'port', id: port };
+    return this.#report([{ type: 'event', atMs: nowMs, level: 'info', about, text }]);
+  }
+
+  // ── time ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #tick(nowMs: number): Effect[] {
+    const effects: Effect[] = [];
+    const released = this.budgets.released(nowMs, this.shutOff);
+    if (released.length > 0) {
+      for (const port of released) this.shutOff.delete(port);
+      effects.push(...this.#compile(released.map((id) => ({ op: 'delete' as const, kind: 'shutOff' as const, id }))));
+      effects.push(
+        ...this.#reportStates(Object.fromEntries(released.map((port) => [port, { state: 'installed' as const }]))),
+      );
+    }
+    // Ageing stops while the server is away: nobody could tell us that an address lives elsewhere now.
+    for (const record of this.serverConnected ? this.learning.idle(nowMs) : []) {
+      this.learning.lose(record.id);
+      this.scope.apply([{ op: 'delete', record }]);
+      effects.push(
+        ...this.#compile([{ op: 'delete', kind: 'learned', id: record.id }]),
+        ...this.#report([{ type: 'forgotten', ...reported(record) }]),
+      );
+    }
+    if (this.installation.synced && nowMs - this.#lastCountersMs >= 5_000) {
+      this.#lastCountersMs = nowMs;
+      effects.push({ kind: 'readCounters' });
+    }
+    if (nowMs - this.#lastPulseMs >= 20_000) {
+      this.#lastPulseMs = nowMs;
+      effects.push({ kind: 'pulse', addresses: this.#neighbours() });
+    }
+    if (!this.#readySaid && this.installation.synced && this.installation.idle) {
+      this.#readySaid = true;
+      effects.push({ kind: 'ready' });
+    }
+    return [...effects, ...this.#reportHealth()];
+  }
+
+  #neighbours(): string[] {
+    const addresses: string[] = [];
+    for (const host of this.scope.all('host')) if (host.id !== this.host) addresses.push(host.tunnelAddress);
+    return addresses;
+  }
+
+  #counters(event: AgentEvent & { kind: 'counters' }, nowMs: number): Effect[] {
+    const rules: Record<string, { packets: number; bytes: number }> = {};
+    for (const { cookie, packets, bytes } of event.flows) {
+      for (const object of this.#compiler.explain(cookie).objects) {
+        if (object.kind === 'learned') this.learning.heard(object.id, packets, nowMs);
+        if (object.kind !== 'rule') continue;
+        const total = rules[object.id] ?? { packets: 0, bytes: 0 };
+        rules[object.id] = total;
+        total.packets += packets;
+        total.bytes += bytes;
+      }
+    }
+    return Object.keys(rules).length === 0 ? [] : this.#report([{ type: 'counters', epochMs: this.#startedMs, rules }]);
+  }
+
+  // ── reports ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #report(reports: readonly Report[]): Effect[] {
+    return this.serverConnected && reports.length > 0 ? [{ kind: 'report', reports }] : [];
+  }
+
+  /** On a new connection the server is told all that it may have missed. */
+  #reportEverything(): Effect[] {
+    if (!this.serverConnected || !this.#ovsdb) return [];
+    const claims = [...this.interfaces.bound().keys()].map((port) => {
+      const { type: _, ...claim } = this.#claim(port) as Extract<Report, { type: 'claim' }>;
+      return claim;
+    });
+    this.#lastHealth = '';
+    return [
+      ...this.#report([
+        { type: 'claims', claims },
+        { type: 'learnedAll', addresses: this.learning.all() },
+        { type: 'ports', ports: Object.fromEntries(this.portStates) },
+      ]),
+      ...this.#reportHealth(),
+    ];
+  }
+
+  #reportApplied(): Effect[] {
+    if (
+      !this.serverConnected ||
+      !this.installation.synced ||
+      !this.installation.idle ||
+      this.revision === this.#appliedReported
+    )
+      return [];
+    this.#appliedReported = this.revision;
+    return this.#report([{ type: 'applied', revision: this.revision }]);
+  }
+
+  #reportRefused(report: Report, code: string, message: string): Effect[] {
+    if (report.type !== 'claim' && report.type !== 'claims')
+      return [{ kind: 'log', level: 'warn', message: `the server refused a report: ${message}`, fields: { code } }];
+    const ports =
+      report.type === 'claim'
+        ? [report.port]
+        : report.claims.map((claim) => claim.port).filter((port) => !this.scope.port(port));
+    for (const port of ports) this.portStates.set(port, { state: 'no-port', problem: message });
+    return [{ kind: 'log', level: 'warn', message, fields: { code, ports } }];
+  }
+
+  health(): HostHealth {
+    const refused = [...this.installation.refused.values()].map(
+      ({ error, flow }) => `the switch refused a flow of table ${flow.table}: ${error}`,
+    );
+    return {
+      agentVersion: this.#agentVersion,
+      openvswitchVersion: this.#ovsdb?.openvswitchVersion ?? 'unknown',
+      datapathType: this.#ovsdb?.datapathType ?? 'unknown',
+      flows: this.#compiler.flowCount,
+      localPorts: this.interfaces.bound().size,
+      problems: [
+        ...this.problems.values(),
+        ...refused,
+        ...(this.#switchConnected ? [] : ['Open vSwitch does not answer']),
+      ],
+    };
+  }
+
+  #reportHealth(): Effect[] {
+    const health = this.health();
+    const text = JSON.stringify(health);
+    if (text === this.#lastHealth || !this.serverConnected) return [];
+    this.#lastHealth = text;
+    return this.#report([{ type: 'health', health }]);
+  }
+}
+
+type CompilerChange = Parameters<Compiler['update']>[0][number] | ScopeChange;
+
+function macAt(frame: Uint8Array, offset: number): number {
+  let mac = 0;
+  for (let i = 0; i < 6; i++) mac = mac * 256 + (frame[offset + i] ?? 0);
+  return mac;
+}
+
+function sourceMac(frame: Uint8Array): string {
+  return formatMac(macAt(frame, 6));
+}

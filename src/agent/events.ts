@@ -1,0 +1,108 @@
+import type { Encap, ScopeRecord } from '../model/objects.ts';
+import type { Flow } from '../openflow/flow.ts';
+import type { PortState, Report } from '../server/protocol.ts';
+
+/**
+ * Everything that can happen to an agent, and everything that it can want done. The core (`core.ts`) turns the one into
+ * the other and knows no socket, file or clock; `main.ts` carries both ways. An effect with an `id` is answered by an
+ * event with the same id.
+ */
+
+/** An interface of the integration bridge, as OVSDB has it. */
+export interface LocalInterface {
+  readonly uuid: string;
+  readonly name: string;
+  /** OpenFlow port number; at most 0 or absent while Open vSwitch has none for it. */
+  readonly ofport?: number;
+  readonly ifaceId?: string;
+  readonly attachedMac?: string;
+  readonly vm?: string;
+  /** Does it carry `external_ids:weft-installed=true`? */
+  readonly markedInstalled: boolean;
+}
+
+export interface ScopeChange {
+  readonly op: 'put' | 'delete';
+  readonly record: ScopeRecord | { readonly kind: ScopeRecord['kind']; readonly id: string };
+}
+
+/** A flow as read back from the switch, reduced to what comparison needs. */
+export interface InstalledFlow {
+  /** As `flowKey` gives it. */
+  readonly key: string;
+  /** As `flowBody` gives it. */
+  readonly body: string;
+  readonly flow: Flow;
+}
+
+export interface PacketIn {
+  /** First byte of the userdata: what the flow that sent it wanted (docs/design/layer2.md, Packet-ins). */
+  readonly class: number;
+  readonly cookie: bigint;
+  /** OpenFlow port it came in by. */
+  readonly inPort: number;
+  /** Tunnel keys from the pipeline's registers; 0 where not set. */
+  readonly portKey: number;
+  readonly switchKey: number;
+  readonly vlan: number;
+  readonly frame: Uint8Array;
+}
+
+export type AgentEvent =
+  /** What the disk kept from the last run. */
+  | { readonly kind: 'restored'; readonly records: readonly ScopeRecord[]; readonly host?: string }
+  | { readonly kind: 'interfaces'; readonly put: readonly LocalInterface[]; readonly gone: readonly string[] }
+  /** Tunnel ports that exist now, by encapsulation. */
+  | { readonly kind: 'tunnels'; readonly ofports: Readonly<Partial<Record<Encap, number>>> }
+  /** OVSDB's first content has arrived. */
+  | { readonly kind: 'ovsdbReady'; readonly openvswitchVersion: string; readonly datapathType: string }
+  | { readonly kind: 'switchConnected' }
+  | { readonly kind: 'switchLost'; readonly reason: string }
+  | { readonly kind: 'readBack'; readonly flows: readonly InstalledFlow[] }
+  | { readonly kind: 'installed'; readonly id: number }
+  /** The switch refused a bundle; `index` is the place of the flow in `add` then `remove`, where it named one. */
+  | { readonly kind: 'refused'; readonly id: number; readonly error: string; readonly index?: number }
+  | { readonly kind: 'serverHello'; readonly incarnation: string; readonly host: string }
+  | { readonly kind: 'scope'; readonly revision: number; readonly changes: readonly ScopeChange[] }
+  | { readonly kind: 'progress'; readonly revision: number }
+  | { readonly kind: 'serverLost'; readonly reason: string }
+  | { readonly kind: 'reportRefused'; readonly report: Report; readonly code: string; readonly message: string }
+  | { readonly kind: 'packetIn'; readonly packet: PacketIn }
+  /** Counters of flows by cookie, answering `readCounters`. */
+  | {
+      readonly kind: 'counters';
+      readonly flows: readonly {
+        readonly table: number;
+        readonly cookie: bigint;
+        readonly packets: number;
+        readonly bytes: number;
+      }[];
+    }
+  | { readonly kind: 'tick' };
+
+export type Effect =
+  | { readonly kind: 'readBack' }
+  /** One atomic bundle. */
+  | { readonly kind: 'install'; readonly id: number; readonly add: readonly Flow[]; readonly remove: readonly Flow[] }
+  | { readonly kind: 'markInstalled'; readonly uuid: string; readonly installed: boolean }
+  | { readonly kind: 'ensureTunnel'; readonly encap: Encap }
+  | { readonly kind: 'report'; readonly reports: readonly Report[] }
+  | { readonly kind: 'packetOut'; readonly frame: Uint8Array; readonly toOfport: number }
+  | { readonly kind: 'readCounters' }
+  | {
+      readonly kind: 'persist';
+      readonly changes: readonly ScopeChange[];
+      readonly incarnation?: string;
+      readonly host?: string;
+    }
+  /** Keep the underlay neighbours resolved: any datagram to each. */
+  | { readonly kind: 'pulse'; readonly addresses: readonly string[] }
+  | { readonly kind: 'ready' }
+  | {
+      readonly kind: 'log';
+      readonly level: 'info' | 'warn' | 'error';
+      readonly message: string;
+      readonly fields?: Record<string, unknown>;
+    };
+
+export type PortStates = Readonly<Record<string, PortState>>;

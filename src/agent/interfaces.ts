@@ -1,0 +1,92 @@
+import type { LocalInterface } from './events.ts';
+
+/**
+ * Which interface is which logical port. An interface names its port by `external_ids:iface-id` (never by MAC, never by
+ * the port's name: names are the tenant's to choose); tools that set no ids are served by the host's interface pattern,
+ * where `{port}` stands for the first eight or more digits of the port's id.
+ */
+export class Interfaces {
+  readonly #byUuid = new Map<string, LocalInterface>();
+  /** Port id → the interface that is the port. */
+  readonly #bound = new Map<string, LocalInterface>();
+  #pattern: RegExp | undefined;
+
+  setPattern(pattern: string | undefined): void {
+    const parts = pattern?.split('{port}');
+    this.#pattern = parts
+      ? new RegExp(`^${literal(parts[0]!)}([0-9a-f]{8}[0-9a-f-]*)${literal(parts[1] ?? '')}$`)
+      : undefined;
+  }
+
+  put(entry: LocalInterface): void {
+    this.#byUuid.set(entry.uuid, entry);
+  }
+
+  delete(uuid: string): void {
+    this.#byUuid.delete(uuid);
+  }
+
+  get(port: string): LocalInterface | undefined {
+    return this.#bound.get(port);
+  }
+
+  bound(): ReadonlyMap<string, LocalInterface> {
+    return this.#bound;
+  }
+
+  byOfport(ofport: number): string | undefined {
+    for (const [port, entry] of this.#bound) if (entry.ofport === ofport) return port;
+    return undefined;
+  }
+
+  /**
+   * Works the bindings out anew from what is there (never from how it came about). Gives what changed, and interfaces
+   * that claim a port which another interface of this host already is.
+   * `resolve` finds the port that a pattern's digits mean.
+   */
+  rebind(resolve: (idPrefix: string) => string | undefined): {
+    readonly put: string[];
+    readonly gone: string[];
+    readonly doubles: { port: string; name: string }[];
+  } {
+    const wanted = new Map<string, LocalInterface>();
+    const doubles: { port: string; name: string }[] = [];
+    for (const entry of this.#byUuid.values()) {
+      if (!entry.ofport || entry.ofport <= 0) continue;
+      const port = this.#portOf(entry, resolve);
+      if (port === undefined) continue;
+      const rival = wanted.get(port);
+      if (!rival) wanted.set(port, entry);
+      else {
+        // The one that was bound stays bound; otherwise the lower port number, so that the choice does not depend on order.
+        const keep =
+          this.#bound.get(port)?.uuid === entry.uuid ||
+          (this.#bound.get(port)?.uuid !== rival.uuid && entry.ofport < rival.ofport!)
+            ? entry
+            : rival;
+        wanted.set(port, keep);
+        doubles.push({ port, name: keep === entry ? rival.name : entry.name });
+      }
+    }
+    const put: string[] = [];
+    const gone: string[] = [];
+    for (const [port, entry] of wanted) {
+      const before = this.#bound.get(port);
+      if (!before || before.uuid !== entry.uuid || before.ofport !== entry.ofport) put.push(port);
+    }
+    for (const port of this.#bound.keys()) if (!wanted.has(port)) gone.push(port);
+    this.#bound.clear();
+    for (const [port, entry] of wanted) this.#bound.set(port, entry);
+    return { put, gone, doubles };
+  }
+
+  #portOf(entry: LocalInterface, resolve: (idPrefix: string) => string | undefined): string | undefined {
+    if (entry.ifaceId !== undefined) return entry.ifaceId;
+    const digits = this.#pattern?.exec(entry.name)?.[1];
+    return digits === undefined ? undefined : resolve(digits);
+  }
+}
+
+function literal(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+}

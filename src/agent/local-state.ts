@@ -1,0 +1,122 @@
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import type { ScopeRecord } from '../model/objects.ts';
+import type { ScopeChange } from './events.ts';
+
+/** Written first in the journal; a journal of another version is not read (the server sends everything again). */
+const VERSION = 1;
+
+type Line =
+  | { readonly v: number; readonly incarnation?: string; readonly host?: string }
+  | { readonly put: ScopeRecord }
+  | { readonly del: [kind: string, id: string] }
+  /** All lines since the last one of these belong together. */
+  | { readonly commit: true };
+
+/**
+ * The agent's memory across restarts: a journal of what the scope holds, rewritten when it has grown to twice what it
+ * says. A torn tail (power loss) is cut at the last commit. Losing the file loses nothing but the ability to start
+ * without the server.
+ */
+export class LocalState {
+  readonly #path: string;
+  #file: number | undefined;
+  #lines = 0;
+  #linesWhenWritten = 0;
+  #problem: string | undefined;
+  incarnation: string | undefined;
+  host: string | undefined;
+
+  constructor(directory: string) {
+    mkdirSync(directory, { recursive: true, mode: 0o750 });
+    this.#path = join(directory, 'scope.jsonl');
+  }
+
+  /** What stopped the last write, if anything did: a full disk must not stop the network. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  load(): ScopeRecord[] {
+    const records = new Map<string, ScopeRecord>();
+    if (!existsSync(this.#path)) return [];
+    let group: Line[] = [];
+    for (const text of readFileSync(this.#path, 'utf8').split('\n')) {
+      let line: Line;
+      try {
+        line = JSON.parse(text) as Line;
+      } catch {
+        break;
+      }
+      if ('v' in line) {
+        if (line.v !== VERSION) return [];
+        this.incarnation = line.incarnation ?? this.incarnation;
+        this.host = line.host ?? this.host;
+      } else if ('commit' in line) {
+        for (const entry of group) {
+          if ('put' in entry) records.set(`${entry.put.kind}/${entry.put.id}`, entry.put);
+          else if ('del' in entry) records.delete(entry.del.join('/'));
+        }
+        group = [];
+      } else group.push(line);
+    }
+    return [...records.values()];
+  }
+
+  /** Appends one transaction; `everything` is asked for when the journal is rewritten. */
+  append(changes: readonly ScopeChange[], everything: () => Iterable<ScopeRecord>): void {
+    try {
+      if (this.#file === undefined || this.#lines > 1000 + 2 * this.#linesWhenWritten) {
+        this.rewrite(everything());
+        return;
+      }
+      const text = [...changes.map(lineOf), '{"commit":true}\n'].join('');
+      writeSync(this.#file, text);
+      this.#lines += changes.length + 1;
+      this.#problem = undefined;
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  rewrite(everything: Iterable<ScopeRecord>): void {
+    try {
+      const lines = [`${JSON.stringify({ v: VERSION, incarnation: this.incarnation, host: this.host })}\n`];
+      for (const record of everything) lines.push(`${JSON.stringify({ put: record })}\n`);
+      lines.push('{"commit":true}\n');
+      const temporary = `${this.#path}.new`;
+      const file = openSync(temporary, 'w', 0o640);
+      writeFileSync(file, lines.join(''));
+      fsyncSync(file);
+      closeSync(file);
+      renameSync(temporary, this.#path);
+      if (this.#file !== undefined) closeSync(this.#file);
+      this.#file = openSync(this.#path, 'a');
+      this.#lines = lines.length;
+      this.#linesWhenWritten = lines.length;
+      this.#problem = undefined;
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  #failed(error: unknown): void {
+    this.#problem = `cannot write ${this.#path}: ${error instanceof Error ? error.message : String(error)}`;
+    if (this.#file !== undefined) closeSync(this.#file);
+    this.#file = undefined; // the next append tries a whole rewrite
+  }
+}
+
+function lineOf(change: ScopeChange): string {
+  return `${JSON.stringify(change.op === 'put' ? { put: change.record } : { del: [change.record.kind, change.record.id] })}\n`;
+}

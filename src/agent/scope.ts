@@ -1,0 +1,102 @@
+import type {
+  Binding,
+  Host,
+  LogicalPort,
+  LogicalSwitch,
+  ScopeKind,
+  ScopeRecord,
+  ScopeRecordOfKind,
+} from '../model/objects.ts';
+import type { ScopeChange } from './events.ts';
+
+/** The part of the desired state that this host's ports reach, as the server last sent it (and the disk keeps it). */
+export class Scope {
+  readonly #records = new Map<ScopeKind, Map<string, ScopeRecord>>();
+  /** Tunnel key → port or switch id: packet-ins carry keys. */
+  readonly #portByKey = new Map<number, string>();
+  readonly #switchByKey = new Map<number, string>();
+
+  get<K extends ScopeKind>(kind: K, id: string): ScopeRecordOfKind[K] | undefined {
+    return this.#records.get(kind)?.get(id) as ScopeRecordOfKind[K] | undefined;
+  }
+
+  all<K extends ScopeKind>(kind: K): Iterable<ScopeRecordOfKind[K]> {
+    return (this.#records.get(kind)?.values() ?? []) as Iterable<ScopeRecordOfKind[K]>;
+  }
+
+  count(kind: ScopeKind): number {
+    return this.#records.get(kind)?.size ?? 0;
+  }
+
+  port(id: string): LogicalPort | undefined {
+    return this.get('port', id);
+  }
+  portByKey(key: number): LogicalPort | undefined {
+    const id = this.#portByKey.get(key);
+    return id === undefined ? undefined : this.get('port', id);
+  }
+  switchByKey(key: number): LogicalSwitch | undefined {
+    const id = this.#switchByKey.get(key);
+    return id === undefined ? undefined : this.get('switch', id);
+  }
+  switchOf(port: LogicalPort): LogicalSwitch | undefined {
+    return this.get('switch', port.switch);
+  }
+  host(id: string): Host | undefined {
+    return this.get('host', id);
+  }
+  binding(port: string): Binding | undefined {
+    return this.get('binding', port);
+  }
+
+  /** The one port whose id begins so. */
+  portByPrefix(prefix: string): string | undefined {
+    let found: string | undefined;
+    for (const id of this.#records.get('port')?.keys() ?? []) {
+      if (!id.startsWith(prefix)) continue;
+      if (found !== undefined) return undefined;
+      found = id;
+    }
+    return found;
+  }
+
+  apply(changes: readonly ScopeChange[]): void {
+    for (const { op, record } of changes) {
+      const ofKind = this.#ofKind(record.kind);
+      const before = ofKind.get(record.id);
+      if (before?.kind === 'port') this.#portByKey.delete(before.key);
+      if (before?.kind === 'switch') this.#switchByKey.delete(before.key);
+      if (op === 'delete') {
+        ofKind.delete(record.id);
+        continue;
+      }
+      const full = record as ScopeRecord;
+      ofKind.set(full.id, full);
+      if (full.kind === 'port') this.#portByKey.set(full.key, full.id);
+      if (full.kind === 'switch') this.#switchByKey.set(full.key, full.id);
+    }
+  }
+
+  #ofKind(kind: ScopeKind): Map<string, ScopeRecord> {
+    const known = this.#records.get(kind);
+    if (known) return known;
+    const fresh = new Map<string, ScopeRecord>();
+    this.#records.set(kind, fresh);
+    return fresh;
+  }
+
+  /** (kind, id) → revision, for the server to compare with. */
+  digest(): { [K in ScopeKind]?: Record<string, number> } {
+    const have: { [K in ScopeKind]?: Record<string, number> } = {};
+    for (const [kind, records] of this.#records) {
+      const ofKind: Record<string, number> = {};
+      for (const record of records.values()) ofKind[record.id] = record.revision;
+      have[kind] = ofKind;
+    }
+    return have;
+  }
+
+  *everything(): Iterable<ScopeRecord> {
+    for (const records of this.#records.values()) yield* records.values();
+  }
+}

@@ -1,0 +1,34 @@
+import { Command } from 'commander';
+import { WeftError } from '../base/errors.ts';
+import { EXIT, exitCodeOf } from './exit-codes.ts';
+import { NOUNS } from './nouns.ts';
+import { red, say } from './output.ts';
+
+/**
+ * `weft`: what people type. `src/cli` owns commands and their text; one file per command under `nouns/`, each with one
+ * `register(program)`. Only the command that is called is loaded, so that `weft get` starts fast.
+ */
+async function main(argv: readonly string[]): Promise<void> {
+  const program = new Command('weft')
+    .description("tenants' networks on Open vSwitch")
+    .version('0.1.0', '-V, --version')
+    .option('--context <name>', 'context of the configuration file to use')
+    .option('--server <url>', 'server: unix:/path, http://127.0.0.1:port or https://host:port')
+    .showHelpAfterError('(weft --help lists the commands)')
+    .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.usage));
+  const wanted = argv.find((word, i) => !word.startsWith('-') && argv[i - 1] !== '--context' && argv[i - 1] !== '--server');
+  for (const [name, noun] of Object.entries(NOUNS)) {
+    if (name === wanted) (await noun.load()).register(program);
+    else program.command(name, { hidden: noun.hidden === true }).description(noun.about);
+  }
+  await program.parseAsync([...argv], { from: 'user' });
+}
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failure));
+main(process.argv.slice(2)).catch((error: unknown) => {
+  if (error instanceof WeftError) say(`${red('error')}: ${error.message}`);
+  else say(`${red('error')}: ${error instanceof Error ? (process.env['WEFT_DEBUG'] ? error.stack : error.message) : String(error)}`);
+  process.exitCode = exitCodeOf(error);
+  // What a failed command left open (a stream, a timer) must not keep it from ending.
+  setImmediate(() => process.exit());
+});
