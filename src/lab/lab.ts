@@ -71,11 +71,12 @@ export class Lab {
       ...this.spec.hosts.map((host) => this.switchOf(host.name).start()),
     ]);
     for (const workload of workloads) this.#record(workload);
+    const plugged = workloads.filter((w) => w.port !== undefined);
     await Promise.all(
-      this.spec.hosts.map((h) =>
+      this.hosts.map((h) =>
         plugAll(
           this.switchOf(h.name),
-          workloads.filter((w) => w.host === h.name && w.port !== undefined),
+          plugged.filter((w) => w.host === h.name),
         ),
       ),
     );

@@ -1,12 +1,14 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { cidrContains, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
 import { WeftError } from '../base/errors.ts';
 import { run, runOk } from './command.ts';
 import { ManagedProcess } from './managed-process.ts';
 import type { HostSpec, LabSpec } from './spec.ts';
 import { macFor } from './spec.ts';
 import type { LabState } from './state.ts';
+import { type UnixctlCommand, unixctl } from './unixctl.ts';
 
 /** An Open vSwitch on this machine: the installed one, or the newer one that scripts/setup.sh unpacked privately. */
 export type OpenVswitch = {
@@ -91,6 +93,11 @@ export const INTEGRATION_BRIDGE = 'br-int';
 /** A host's interface towards the underlay. */
 export const UNDERLAY_INTERFACE = 'eth0';
 
+/** The MAC with which a host (or `underlay`, as a router) is seen on the underlay. */
+export function underlayMac(lab: string, place: string): string {
+  return macFor(`${lab}/${place}/underlay`);
+}
+
 /**
  * Open vSwitch of one host: database server and switch as managed processes of the lab, in the host's namespace, with
  * a run directory of their own. The userspace datapath routes tunnel packets itself, from addresses on the internal
@@ -171,6 +178,25 @@ export class HostSwitch {
       `external_ids:weft-lab-started="${new Date().toISOString()}"`,
     ]);
     await this.#addressUnderlay();
+    if (this.datapath === 'netdev') await this.#knowNeighbours();
+  }
+
+  /**
+   * Tells the switch the MACs of all other hosts. The userspace datapath drops a tunnel packet whose neighbour it has to
+   * ask for, where a kernel would hold it back, and it forgets after a quarter of an hour: between machines that have
+   * long been up this is not what one wants to measure.
+   */
+  async #knowNeighbours(): Promise<void> {
+    const { address, prefix, gateway } = this.host;
+    const peers = this.#spec.hosts.filter((peer) => peer.name !== this.host.name);
+    const near = peers
+      .filter((peer) => sameSubnet(address, peer.address, prefix))
+      .map((peer) => [peer.address, underlayMac(this.#spec.name, peer.name)]);
+    if (gateway) near.push([gateway, underlayMac(this.#spec.name, 'underlay')]);
+    await this.appctlAll([
+      ['tnl/neigh/aging', '3600'],
+      ...near.map(([ip, mac]): UnixctlCommand => ['tnl/neigh/set', UNDERLAY_BRIDGE, ip!, mac!]),
+    ]);
   }
 
   get vswitchd(): ManagedProcess | undefined {
@@ -179,7 +205,7 @@ export class HostSwitch {
 
   /** Its MAC on the underlay: the same after every restart, so that neighbours stay right. */
   get mac(): string {
-    return macFor(`${this.#spec.name}/${this.host.name}/underlay`);
+    return underlayMac(this.#spec.name, this.host.name);
   }
 
   /** Runs `ovs-vsctl` on this host's database; returns what it printed. Error: `refused` with what it said. */
@@ -192,11 +218,14 @@ export class HostSwitch {
     return runOk([this.#ovs.program('ovs-ofctl'), ...args], { env: this.env });
   }
 
-  /** Runs `ovs-appctl` on this host's switch: `appctl('dpctl/dump-flows')`. */
-  appctl(...args: string[]): Promise<string> {
-    return runOk([this.#ovs.program('ovs-appctl'), '-t', join(this.dir, 'ovs-vswitchd.ctl'), ...args], {
-      env: this.env,
-    });
+  /** Runs a command of this host's switch, as `ovs-appctl` would: `appctl('dpctl/dump-flows')`. */
+  async appctl(name: string, ...args: string[]): Promise<string> {
+    return (await this.appctlAll([[name, ...args]]))[0]!;
+  }
+
+  /** Runs several, over one connection. */
+  appctlAll(commands: readonly UnixctlCommand[]): Promise<string[]> {
+    return unixctl(join(this.dir, 'ovs-vswitchd.ctl'), commands);
   }
 
   #databaseServer(): ManagedProcess {
@@ -205,7 +234,8 @@ export class HostSwitch {
   }
 
   #declare(name: string, argv: readonly string[], socket: string): ManagedProcess {
-    return ManagedProcess.declare(this.#state, this.#namespace, this.host.name, name, argv, {
+    // The priority that Debian's own start script gives both: they must not lose packets to a busy machine.
+    return ManagedProcess.declare(this.#state, this.#namespace, this.host.name, name, ['nice', '-n', '-10', ...argv], {
       env: this.env,
       ready: { socket },
       cwd: this.dir,
@@ -222,6 +252,12 @@ export class HostSwitch {
     ];
     await runOk(['ip', '-n', this.#namespace, '-batch', '-'], { input: `${lines.join('\n')}\n` });
   }
+}
+
+/** Whether two addresses are in one subnet of this prefix length. */
+function sameSubnet(a: string, b: string, prefix: number): boolean {
+  const [first, second] = [parseCidr(`${a}/${prefix}`), parseIp(b)];
+  return first !== undefined && second !== undefined && cidrContains(networkOf(first), second);
 }
 
 /** Logs go to the process's own log file, sockets and pid files to the host's folder. */

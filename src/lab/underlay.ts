@@ -1,6 +1,6 @@
 import { runOk } from './command.ts';
 import { ipBatch, scriptIn } from './namespaces.ts';
-import { UNDERLAY_INTERFACE } from './open-vswitch.ts';
+import { UNDERLAY_INTERFACE, underlayMac } from './open-vswitch.ts';
 import { type LabSpec, macFor } from './spec.ts';
 import { interfaceName } from './workload.ts';
 
@@ -63,8 +63,8 @@ function underlayLines(spec: LabSpec, places: readonly string[]): string[] {
   return [
     'echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6',
     'echo 1 > /proc/sys/net/ipv4/ip_forward',
-    `ip link add ${UNDERLAY_BRIDGE} type bridge mcast_snooping 0 forward_delay 0`,
-    `ip link set ${UNDERLAY_BRIDGE} ${`mtu ${spec.underlay.mtu}`} up`,
+    `ip link add ${UNDERLAY_BRIDGE} address ${underlayMac(spec.name, 'underlay')} type bridge mcast_snooping 0 forward_delay 0`,
+    `ip link set ${UNDERLAY_BRIDGE} mtu ${spec.underlay.mtu} up`,
     ...places.flatMap((place) => [
       `ethtool -K ${underlayPort(place)} tx off >/dev/null`,
       `ip link set ${underlayPort(place)} master ${UNDERLAY_BRIDGE} up`,
