@@ -138,9 +138,19 @@ export class Evaluator {
     this.#graph = graph;
   }
 
+  /** Before the node to read is looked up, which may make it. */
+  expectRun(): void {
+    if (this.#base < 0) throw new Error('a reader was used after its run had ended; runs are synchronous');
+  }
+
+  /** As `expectRun`, for cells: a run that has read a failed one goes no further. */
+  expectUnfailedRun(): void {
+    this.expectRun();
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
   /** The observer being run reads a source. */
   track(source: Source): void {
-    if (this.#base < 0) throw new Error('a reader was used after its run had ended; runs are synchronous');
     if (source.stamp === this.#stamp) return;
     source.stamp = this.#stamp;
     this.#trail.push(source);
@@ -148,7 +158,6 @@ export class Evaluator {
 
   /** The observer being run reads a cell. */
   read(cell: CellNode): unknown {
-    if (this.#failure !== undefined) throw this.#failure;
     this.track(cell);
     const failure = cell.active ? this.#cycle(cell) : this.#tooDeep(cell);
     if (failure === undefined) this.refresh(cell);
@@ -186,8 +195,11 @@ export class Evaluator {
     observer.active = true;
     this.#stack.push(observer);
     for (const source of observer.sources) {
-      // An active source closes a cycle in which nothing has changed so far: all of it has failed, and stays so.
-      if (source instanceof CellNode && !source.active) this.refresh(source);
+      if (source instanceof CellNode) {
+        if (!source.active) this.refresh(source);
+        // A cycle closes: there was one, or there will be when what runs further out is through. Is it the same?
+        else if (this.#cycle(source).message !== source.failure?.message) observer.state = DIRTY;
+      }
       if (observer.state !== CHECK) break;
     }
     this.#stack.pop();

@@ -70,7 +70,9 @@ export function dotOfFamilies(units: Iterable<UnitFamily>, cells: Iterable<CellF
       }
     }
   };
-  for (const { cell, cells: instances } of cells) drawReads(instances.values(), drawing.node('cell', cell.name));
+  for (const { cell, cells: instances } of cells) {
+    if (instances.size > 0) drawReads(instances.values(), drawing.node('cell', cell.name));
+  }
   for (const { unit, units: instances } of units) {
     const id = drawing.node('unit', unit.name);
     const over: string | { form: string; name?: string; sources?: object } = unit.over;

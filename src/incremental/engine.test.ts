@@ -374,10 +374,8 @@ describe('a unit that throws', () => {
     );
     engine.put('box', 'a', box('s', 2));
     assert.deepEqual(engine.problems(), []);
-    assert.throws(
-      () => engine.query((reader) => reader.derive(heavy, 'a') + Number.parseInt('x'.repeat(-1), 10)),
-      RangeError,
-    );
+    engine.put('box', 'a', box('s', 12));
+    assert.throws(() => engine.query((reader) => reader.derive(heavy, 'a')), /12 kg is too heavy/);
   });
 
   it('counts as throwing when it returns what are no contributions', () => {
@@ -448,7 +446,7 @@ describe('derived cells that read each other', () => {
 
   it('too deep fail without overflowing the stack, and are tried again', () => {
     const engine = new Engine<Kinds>([unit]);
-    const deep = 2000;
+    const deep = 500;
     engine.update(
       Array.from({ length: deep }, (_, i) => ({ op: 'put', kind: 'box', id: `${i}`, value: box('s', 1, `${i + 1}`) })),
     );

@@ -300,14 +300,25 @@ export class Engine<Kinds> {
       evaluator.track(source);
       return source;
     };
-    const members = (index: IdIndex | MemberIndex, group: string): readonly string[] =>
-      read(inputs.index(index).group(group)).members;
+    const members = (index: IdIndex | MemberIndex, group: string): readonly string[] => {
+      evaluator.expectRun();
+      return read(inputs.index(index).group(group)).members;
+    };
     return {
-      get: (kind, id) => read(inputs.kind(kind).record(id)).value as never,
-      pick: (kind, id, field) => read(inputs.kind(kind).record(id).field(field)).value as never,
+      get: (kind, id) => {
+        evaluator.expectRun();
+        return read(inputs.kind(kind).record(id)).value as never;
+      },
+      pick: (kind, id, field) => {
+        evaluator.expectRun();
+        return read(inputs.kind(kind).record(id).field(field)).value as never;
+      },
       ids: members,
       members,
-      derive: (cell, key) => evaluator.read(this.#cell(cell as Cell<Kinds, unknown>, key)) as never,
+      derive: (cell, key) => {
+        evaluator.expectUnfailedRun();
+        return evaluator.read(this.#cell(cell as Cell<Kinds, unknown>, key)) as never;
+      },
     };
   }
 }

@@ -8,13 +8,18 @@
 export function equalValues(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true;
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b;
-  if (Object.getPrototypeOf(a) !== Object.getPrototypeOf(b)) return false;
+  if (prototypeOf(a) !== prototypeOf(b)) return false;
   if (Array.isArray(a)) return equalLists(a, b as readonly unknown[]);
   if (ArrayBuffer.isView(a)) return equalBytes(a, b as ArrayBufferView);
   if (a instanceof Map) return equalMaps(a, b as ReadonlyMap<unknown, unknown>);
   if (a instanceof Set) return equalSets(a, b as ReadonlySet<unknown>);
   if (a instanceof Date) return a.getTime() === (b as Date).getTime();
   return equalFields(a as Record<string, unknown>, b as Record<string, unknown>);
+}
+
+/** Plain is plain, with or without a prototype. */
+function prototypeOf(value: object): unknown {
+  return Object.getPrototypeOf(value) ?? Object.prototype;
 }
 
 function equalLists(a: readonly unknown[], b: readonly unknown[]): boolean {
