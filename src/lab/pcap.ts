@@ -48,7 +48,9 @@ export function encodePcap(frames: readonly Uint8Array[]): Uint8Array {
  * The frames of a capture file. A last frame that is not there whole is left out: a capture may be read while it is
  * written. Error: `DecodeError` for anything that is not a capture of Ethernet frames.
  */
-export function decodePcap(bytes: Uint8Array): CapturedFrame[] {
+export function decodePcap(file: Uint8Array): CapturedFrame[] {
+  // A Buffer's own `slice` would share the whole file's memory with every frame.
+  const bytes = new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
   if (bytes.length < FILE_HEADER) throw new DecodeError('truncated', bytes.length, 'pcap.header');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const isMagic = (value: number) => value === MAGIC_MICROSECONDS || value === MAGIC_NANOSECONDS;

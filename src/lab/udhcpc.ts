@@ -77,7 +77,7 @@ function readLease(raw: Record<string, string>, elapsedMs: number): Lease {
   const routes = words('staticroutes');
   return {
     address: raw.ip ?? '',
-    prefix: Number(raw.mask),
+    prefix: Number(raw.mask ?? 32),
     routers: words('router'),
     dns: words('dns'),
     domain: raw.domain,

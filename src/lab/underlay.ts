@@ -53,6 +53,10 @@ export async function createUnderlay(spec: LabSpec): Promise<void> {
         'echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6',
         'ip link set lo up',
         `ethtool -K ${UNDERLAY_INTERFACE} tx off >/dev/null`,
+        // The userspace datapath reads what the kernel goes on reading too: the kernel must not answer for the host's
+        // address from here, with a MAC at which no tunnel packet is taken.
+        `echo 1 > /proc/sys/net/ipv6/conf/${UNDERLAY_INTERFACE}/disable_ipv6`,
+        `ip link set ${UNDERLAY_INTERFACE} arp off`,
         `ip link set ${UNDERLAY_INTERFACE} up`,
       ]),
     ),
