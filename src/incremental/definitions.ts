@@ -78,7 +78,7 @@ export interface Contribution {
   readonly value: unknown;
 }
 
-export function contribute<V, O>(sink: Sink<V, O>, slot: string, value: V): Contribution {
+export function contribute<V, O>(sink: Sink<V, O>, slot: string, value: NoInfer<V>): Contribution {
   return { sink, slot, value };
 }
 
@@ -98,6 +98,7 @@ export interface Sink<V, O> {
   /**
    * Pure. Gets at least one contribution, ordered by unit (family name, then key), those of one unit as it returned them.
    * Returns the output, or undefined for none.
+   * Called anew with all of them when one changes, so a slot with very many contributions costs their number.
    */
   merge(contributions: readonly Contributed<V>[], report: Report): O | undefined;
   /** Whether two contributions are the same (structural unless given): the slot is not merged again. */

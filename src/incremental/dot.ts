@@ -1,8 +1,7 @@
 /** The dependency graph as text for Graphviz. The same graph gives the same text. */
 
-import type { CellFamily } from './cells.ts';
-import { CellNode } from './cells.ts';
-import { once } from './definitions.ts';
+import { type CellFamily, CellNode } from './cells.ts';
+import { type Index, once } from './definitions.ts';
 import { forEachReader, type Observer, type Source } from './graph.ts';
 import { FieldNode, GroupNode, RecordNode } from './indexes.ts';
 import { type UnitFamily, UnitNode } from './units.ts';
@@ -57,7 +56,7 @@ export function dotOfFamilies(units: Iterable<UnitFamily>, cells: Iterable<CellF
     if (source instanceof GroupNode) return [drawIndex(source.table.index), ''];
     return [drawing.node('cell', (source as CellNode).family.cell.name), ''];
   };
-  const drawIndex = (index: { name: string; sources: object }): string => {
+  const drawIndex = (index: Index): string => {
     const id = drawing.node('index', index.name);
     for (const kind of Object.keys(index.sources)) drawing.edge(drawing.node('record', kind), id);
     return id;
@@ -75,10 +74,8 @@ export function dotOfFamilies(units: Iterable<UnitFamily>, cells: Iterable<CellF
   }
   for (const { unit, units: instances } of units) {
     const id = drawing.node('unit', unit.name);
-    const over: string | { form: string; name?: string; sources?: object } = unit.over;
-    if (typeof over === 'string') drawing.edge(drawing.node('record', over), id, '', 'dashed');
-    else if (over.form !== once.form)
-      drawing.edge(drawIndex(over as { name: string; sources: object }), id, '', 'dashed');
+    if (typeof unit.over === 'string') drawing.edge(drawing.node('record', unit.over), id, '', 'dashed');
+    else if (unit.over.form !== once.form) drawing.edge(drawIndex(unit.over), id, '', 'dashed');
     drawReads(instances.values(), id);
     for (const instance of instances.values()) {
       for (const { slot } of instance.entries) drawing.edge(id, drawing.node('sink', slot.table.sink.name));

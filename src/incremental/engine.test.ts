@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { contribute, definer, defineSink, once } from './definitions.ts';
+import { type Cell, contribute, definer, defineSink, once } from './definitions.ts';
 import { Engine } from './engine.ts';
 import { mergeEqual, mergeUnion } from './merges.ts';
 
@@ -407,7 +407,7 @@ describe('a unit that throws', () => {
 
 describe('derived cells that read each other', () => {
   /** A box whose note names another weighs as much more. */
-  const total: ReturnType<typeof define.cell<number>> = define.cell({
+  const total: Cell<Kinds, number> = define.cell({
     name: 'total',
     run: (reader, id): number => {
       const value = reader.get('box', id);

@@ -59,10 +59,12 @@ export class Entry implements Contributed<unknown> {
   }
 }
 
+const NO_ENTRIES: readonly Entry[] = [];
+
 export class Slot {
   readonly table: SinkTable;
   readonly name: string;
-  entries: Entry[];
+  entries: readonly Entry[] = NO_ENTRIES;
   output: unknown = undefined;
   isDirty = false;
   hasProblem = false;
@@ -70,17 +72,18 @@ export class Slot {
   constructor(table: SinkTable, name: string) {
     this.table = table;
     this.name = name;
-    this.entries = [];
   }
 
   add(entry: Entry): void {
+    // Most slots have one contribution, for which a literal has no room to spare.
     if (this.entries.length === 0) this.entries = [entry];
-    else this.entries.push(entry);
+    else (this.entries as Entry[]).push(entry);
   }
 
   /** Drops what does not hold any more; sorts the rest. */
   ordered(): readonly Entry[] {
     const { entries } = this;
+    if (entries.length === 1 && entries[0]!.owner !== undefined) return entries;
     let isOrdered = true;
     for (let i = 0; i < entries.length && isOrdered; i++) {
       const owner = entries[i]!.owner;
@@ -153,6 +156,11 @@ export class Slots {
   readonly tables = new Map<Sink<unknown, unknown>, SinkTable>();
   readonly #problems: Problems;
   #last: SinkTable | undefined = undefined;
+  /** What the merge under way reports. */
+  readonly #conflicts: { message: string; units: readonly string[] }[] = [];
+  readonly #report: Report = (message, units) => {
+    this.#conflicts.push({ message, units });
+  };
 
   constructor(problems: Problems) {
     this.#problems = problems;
@@ -176,6 +184,9 @@ export class Slots {
     if (this.#sameSlots(before, contributions)) {
       for (let i = 0; i < before.length; i++) this.#assign(before[i]!, contributions[i]!.value);
       return before;
+    }
+    if (before.length === 0) {
+      return contributions.map(({ sink, slot, value }) => this.#enter(unit, this.table(sink).slot(slot), value));
     }
     const known = new Map<Slot, Entry[]>();
     for (const entry of before) {
@@ -268,18 +279,17 @@ export class Slots {
       this.#note(slot, undefined);
       return undefined;
     }
-    const conflicts: { message: string; units: readonly string[] }[] = [];
-    const report: Report = (message, units) => conflicts.push({ message, units });
     let output = slot.output;
     let error: unknown;
     try {
-      output = sink.merge(entries, report);
+      output = sink.merge(entries, this.#report);
     } catch (thrown) {
       error = thrown;
-      report(`the merge threw: ${messageOf(thrown)}`, [...new Set(entries.map((entry) => entry.unit))]);
+      this.#report(`the merge threw: ${messageOf(thrown)}`, [...new Set(entries.map((entry) => entry.unit))]);
     }
-    if (conflicts.length === 0) this.#note(slot, undefined);
+    if (this.#conflicts.length === 0) this.#note(slot, undefined);
     else {
+      const conflicts = this.#conflicts.splice(0);
       const message = conflicts.map((conflict) => conflict.message).join('; ');
       this.#note(slot, { message, units: [...new Set(conflicts.flatMap((conflict) => conflict.units))], error });
     }

@@ -13,7 +13,7 @@ export function equalValues(a: unknown, b: unknown): boolean {
   if (ArrayBuffer.isView(a)) return equalBytes(a, b as ArrayBufferView);
   if (a instanceof Map) return equalMaps(a, b as ReadonlyMap<unknown, unknown>);
   if (a instanceof Set) return equalSets(a, b as ReadonlySet<unknown>);
-  if (a instanceof Date) return a.getTime() === (b as Date).getTime();
+  if (a instanceof Date) return Object.is(a.getTime(), (b as Date).getTime());
   return equalFields(a as Record<string, unknown>, b as Record<string, unknown>);
 }
 
