@@ -1,0 +1,13 @@
+/**
+ * Where labs of tests live: beside those of people, never among them. `./test` gives a folder of its own and removes
+ * what a failed test left in it; a test that is run alone uses a folder named by its process.
+ */
+process.env.WEFT_LAB_DIR ??= `/run/weft-test/${process.pid}`;
+
+/** A lab's name that no other test of this machine uses at the same time; `prefix` is up to four letters. */
+export function labName(prefix: string): string {
+  return `${prefix}${process.pid % 10_000_000}`;
+}
+
+/** Why a test of the lab cannot run here, as node:test's `skip` takes it. */
+export const needsRoot = process.getuid?.() === 0 ? false : 'needs root: it makes network namespaces';
