@@ -278,6 +278,46 @@ describe('contributions to one slot', () => {
     }
   });
 
+  it('are not merged again when a run contributes the same', () => {
+    let merges = 0;
+    const counted = defineSink<string, string>({
+      name: 'counted',
+      merge: (contributions) => {
+        merges++;
+        return contributions[0]!.value;
+      },
+    });
+    const unit = define.unit({
+      name: 'u',
+      over: 'box',
+      run: (reader, id) => [
+        contribute(counted, 'shelf', reader.get('box', id)!.shelf),
+        contribute(counted, 'weight', `${reader.get('box', id)!.weight}`),
+      ],
+    });
+    const engine = new Engine<Kinds>([unit]);
+    engine.put('box', 'a', box('s', 1));
+    engine.put('box', 'a', box('s', 2));
+    assert.equal(merges, 3);
+  });
+
+  it('of one unit are merged in the order in which it returned them, whatever it returned before', () => {
+    const joined = defineSink<string, string>({
+      name: 'joined',
+      merge: (contributions) => contributions.map(({ value }) => value).join(''),
+    });
+    const unit = define.unit({
+      name: 'u',
+      over: 'box',
+      run: (reader, id) => [...reader.get('box', id)!.shelf].map((letter) => contribute(joined, 'word', letter)),
+    });
+    const engine = new Engine<Kinds>([unit]);
+    for (const word of ['weft', 'loom', 'warps', 'two', 'threads', 'x']) {
+      engine.put('box', 'a', box(word, 1));
+      assert.equal(engine.output(joined, 'word'), word);
+    }
+  });
+
   it('keep their last output while the merge throws', () => {
     const fragile = defineSink<number, number>({
       name: 'fragile',

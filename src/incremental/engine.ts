@@ -234,7 +234,7 @@ export class Engine<Kinds> {
 
   #refreshUnits(): void {
     const { queue } = this.#graph;
-    for (const unit of queue) if (unit.state !== DEAD) this.#evaluator.refresh(unit as UnitNode);
+    for (const unit of queue) this.#evaluator.refresh(unit as UnitNode); // does nothing for one that has vanished
     queue.length = 0;
     queue.push(...this.#evaluator.unsettled.splice(0));
   }
