@@ -1,0 +1,53 @@
+import { WeftError } from '../base/errors.ts';
+
+/** One thing that is wrong with desired state. A write is refused with all of its problems at once. */
+export interface Problem {
+  /** The object, as a person names it: `port acme/web-1`. */
+  readonly object: string;
+  /** The field, such as `subnets[0].gateway`; empty for the object as a whole. */
+  readonly path: string;
+  readonly code: ProblemCode;
+  /** What is wrong, with the value. */
+  readonly message: string;
+  /** How to mend it, where that is not obvious from the message. */
+  readonly hint?: string;
+}
+
+/** What can be wrong; stable, so that tools can act on it. */
+export const PROBLEM_CODES = {
+  schema: 'a field is missing, unknown, or of the wrong form',
+  kind: 'there is no such kind',
+  reference: 'a reference leads nowhere, or to more than one object',
+  'cross-tenant': 'a reference leads to another tenant',
+  'in-use': 'the object cannot be deleted while others refer to it',
+  name: 'the name is taken',
+  id: 'the id is taken, or does not fit the name',
+  immutable: 'the field cannot be changed',
+  'duplicate-address': 'another port of the switch has the address',
+  'duplicate-mac': 'another port of the switch has the MAC address',
+  'duplicate-key': 'another device has the tunnel key',
+  'duplicate-position': 'another rule of the chain has the position',
+  'duplicate-tunnel-address': 'another host of the zone has the tunnel address',
+  'duplicate-object': 'the same object is given twice in one request',
+  'subnet-overlap': 'two subnets of a switch overlap',
+  'subnet-option': 'a field does not fit the IP version of the subnet',
+  gateway: 'the gateway is outside its subnet, or is not an address a host can have',
+  'gateway-in-use': 'the gateway is the address of a port',
+  'address-outside': 'the address is in no subnet of the switch',
+  'address-reserved': 'the address is the network or broadcast address of its subnet',
+  'subnet-full': 'no address of the subnet is free',
+  'key-space-full': 'no tunnel key is free',
+  'chain-circle': 'chains jump in a circle',
+  vlan: 'a VLAN field does not fit the switch',
+  'apply-set': 'the object belongs to another apply set',
+} as const;
+export type ProblemCode = keyof typeof PROBLEM_CODES;
+
+/** The error for a refused write: `details` is `{ problems }`. */
+export function problemsError(problems: readonly Problem[]): WeftError {
+  const [first] = problems;
+  const text = first ? `${first.object}${first.path ? ` ${first.path}` : ''}: ${first.message}` : 'invalid';
+  const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';
+  const code = problems.length > 0 && problems.every((p) => p.code === 'in-use') ? 'conflict' : 'invalid';
+  return new WeftError(code, text + more, { details: { problems } });
+}
