@@ -41,6 +41,8 @@ export interface FieldCode {
   readonly bytes: number;
   /** First OpenFlow version (wire number) that has it. */
   readonly since: number;
+  /** The OXM header's 32 bits with mask bit and length zero. */
+  readonly header: number;
 }
 
 /** "The match must also have `field`" (one of `values`, when given). */
@@ -248,6 +250,7 @@ function build(name: FieldName, source: Row, index: number): Field {
     name: label,
     bytes: width,
     since,
+    header: class_ * 0x1_0000 + code * 0x200,
   }));
   const prerequisites = source.needs.map(([field, ...values]) => ({
     field: field as FieldName,

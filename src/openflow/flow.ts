@@ -59,6 +59,7 @@ export interface LearnSpec {
 }
 
 export type Action =
+  /** `maxLen`, when absent: the whole packet to a controller. It means nothing on other ports. */
   | { readonly kind: 'output'; readonly port: number; readonly maxLen?: number }
   | { readonly kind: 'outputReg'; readonly src: FieldRange; readonly maxLen?: number }
   | { readonly kind: 'outputTrunc'; readonly port: number; readonly maxLen: number }
@@ -83,7 +84,8 @@ export type Action =
   | { readonly kind: 'setNwTtl'; readonly ttl: number }
   | { readonly kind: 'decTtl'; readonly controllers?: readonly number[] }
   | { readonly kind: 'copyTtlOut' | 'copyTtlIn' }
-  | { readonly kind: 'setTunnel'; readonly id: bigint }
+  /** `wide`: the 64-bit form though the id would fit in 32. */
+  | { readonly kind: 'setTunnel'; readonly id: bigint; readonly wide?: boolean }
   | { readonly kind: 'resubmit'; readonly port?: number; readonly table?: number; readonly ct?: boolean }
   | {
       readonly kind: 'multipath';
@@ -116,6 +118,7 @@ export type Action =
       readonly limit?: number;
       readonly result?: FieldRange;
     }
+  /** `clause` counts from 1, as in `conjunction(id, clause/of)`; on the wire it counts from 0. */
   | { readonly kind: 'conjunction'; readonly id: number; readonly clause: number; readonly of: number }
   | {
       readonly kind: 'controller';
@@ -139,6 +142,7 @@ export type Action =
   | { readonly kind: 'ctClear' }
   | { readonly kind: 'clone'; readonly actions: readonly Action[] }
   | { readonly kind: 'checkPktLarger'; readonly length: number; readonly dst: FieldRange }
+  /** With the zeros that fill it up to 6, 14, 22 … bytes. */
   | { readonly kind: 'note'; readonly bytes: Uint8Array }
   | { readonly kind: 'exit' }
   | { readonly kind: 'fin'; readonly idleTimeout: number; readonly hardTimeout: number }
