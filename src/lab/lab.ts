@@ -13,7 +13,7 @@ import {
   type WorkloadInput,
 } from './spec.ts';
 import { LabState } from './state.ts';
-import { createUnderlay, namespaceOf, setUnderlayLink } from './underlay.ts';
+import { createUnderlay, namespaceOf, setUnderlayLink, underlayForwards } from './underlay.ts';
 import { createWorkloads, interfaceName, outsideLines, plugAll, relink, unplug, type Workload } from './workload.ts';
 
 /**
@@ -67,6 +67,7 @@ export class Lab {
     await createUnderlay(this.spec);
     const workloads = this.spec.workloads.map((w): Workload => this.#placed(w));
     await Promise.all([
+      underlayForwards(this.name, ['server', ...this.hosts.map((host) => host.name)]),
       createWorkloads(workloads, (host) => this.namespace(host)),
       ...this.spec.hosts.map((host) => this.switchOf(host.name).start()),
     ]);

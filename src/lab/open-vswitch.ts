@@ -5,6 +5,7 @@ import { cidrContains, networkOf, parseCidr, parseIp } from '../base/addresses.t
 import { WeftError } from '../base/errors.ts';
 import { run, runOk } from './command.ts';
 import { ManagedProcess } from './managed-process.ts';
+import { scriptIn } from './namespaces.ts';
 import type { HostSpec, LabSpec } from './spec.ts';
 import { macFor } from './spec.ts';
 import type { LabState } from './state.ts';
@@ -244,13 +245,13 @@ export class HostSwitch {
 
   async #addressUnderlay(): Promise<void> {
     const { address, prefix, gateway } = this.host;
-    const family = address.includes(':') ? 'nodad' : 'brd +';
-    const lines = [
-      `addr replace ${address}/${prefix} ${family} dev ${UNDERLAY_BRIDGE}`,
-      `link set ${UNDERLAY_BRIDGE} up`,
-      ...(gateway ? [`route replace default via ${gateway} dev ${UNDERLAY_BRIDGE}`] : []),
-    ];
-    await runOk(['ip', '-n', this.#namespace, '-batch', '-'], { input: `${lines.join('\n')}\n` });
+    const v6 = address.includes(':');
+    await scriptIn(this.#namespace, [
+      ...(v6 ? [`echo 0 > /proc/sys/net/ipv6/conf/${UNDERLAY_BRIDGE}/disable_ipv6`] : []),
+      `ip addr replace ${address}/${prefix} ${v6 ? 'nodad' : 'brd +'} dev ${UNDERLAY_BRIDGE}`,
+      `ip link set ${UNDERLAY_BRIDGE} up`,
+      ...(gateway ? [`ip ${v6 ? '-6 ' : ''}route replace default via ${gateway} dev ${UNDERLAY_BRIDGE}`] : []),
+    ]);
   }
 }
 

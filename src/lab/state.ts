@@ -76,7 +76,7 @@ export class LabState {
   }
 }
 
-/** Where labs keep their state; tests set WEFT_LAB_DIR so that they never see a person's labs. */
+/** Where labs keep their state; tests set WEFT_LAB_DIR so that they never touch a person's labs. */
 export function labsDir(): string {
   return process.env.WEFT_LAB_DIR ?? '/run/weft-lab';
 }

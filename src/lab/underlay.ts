@@ -36,7 +36,6 @@ export async function createUnderlay(spec: LabSpec): Promise<void> {
     }),
   ]);
   await Promise.all([
-    scriptIn(inside('underlay'), underlayLines(spec, places)),
     scriptIn(inside('server'), [
       ...['ip link set lo up', `ethtool -K ${UNDERLAY_INTERFACE} tx off >/dev/null`],
       `ip addr add ${spec.server} dev ${UNDERLAY_INTERFACE}${spec.server.includes(':') ? ' nodad' : ''}`,
@@ -48,18 +47,35 @@ export async function createUnderlay(spec: LabSpec): Promise<void> {
     ...spec.hosts.map((host) =>
       scriptIn(inside(host.name), [
         // Interfaces of a switch are not the host's own: without this each would send router solicitations and MLD
-        // reports towards its workload. The underlay's addresses, if of version 6, need it on.
-        `echo ${host.address.includes(':') ? 0 : 1} > /proc/sys/net/ipv6/conf/all/disable_ipv6`,
+        // reports towards its workload. `br-underlay` gets it back where the underlay is of version 6.
+        'echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6',
         'echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6',
         'ip link set lo up',
         `ethtool -K ${UNDERLAY_INTERFACE} tx off >/dev/null`,
         // The userspace datapath reads what the kernel goes on reading too: the kernel must not answer for the host's
         // address from here, with a MAC at which no tunnel packet is taken.
-        `echo 1 > /proc/sys/net/ipv6/conf/${UNDERLAY_INTERFACE}/disable_ipv6`,
         `ip link set ${UNDERLAY_INTERFACE} arp off`,
         `ip link set ${UNDERLAY_INTERFACE} up`,
       ]),
     ),
+  ]);
+  await scriptIn(inside('underlay'), underlayLines(spec, places));
+}
+
+/**
+ * Returns when the links of these places forward. The kernel tells of a carrier up to a second after it is there, and a
+ * bridge takes no frame from a port before that. Error: `refused` when one does not within three seconds.
+ */
+export async function underlayForwards(lab: string, places: readonly string[]): Promise<void> {
+  const forwarding = '3';
+  await scriptIn(namespaceOf(lab, 'underlay'), [
+    `for port in ${places.map(underlayPort).join(' ')}; do`,
+    '  tries=0',
+    `  until [ "$(cat /sys/class/net/$port/brport/state)" = ${forwarding} ]; do`,
+    '    tries=$((tries + 1)); [ $tries -lt 300 ] || { echo "$port does not forward" >&2; exit 1; }',
+    '    sleep 0.01',
+    '  done',
+    'done',
   ]);
 }
 
@@ -71,7 +87,9 @@ function underlayLines(spec: LabSpec, places: readonly string[]): string[] {
     `ip link set ${UNDERLAY_BRIDGE} mtu ${spec.underlay.mtu} up`,
     ...places.flatMap((place) => [
       `ethtool -K ${underlayPort(place)} tx off >/dev/null`,
-      `ip link set ${underlayPort(place)} master ${UNDERLAY_BRIDGE} up`,
+      // Up first: a port that has a carrier when it joins forwards at once.
+      `ip link set ${underlayPort(place)} up`,
+      `ip link set ${underlayPort(place)} master ${UNDERLAY_BRIDGE}`,
     ]),
     ...gatewaysOf(spec).map((g) => `ip addr add ${g.address}/${g.prefix} dev ${UNDERLAY_BRIDGE}`),
   ];
@@ -87,4 +105,5 @@ function gatewaysOf(spec: LabSpec): { address: string; prefix: number }[] {
 /** Takes the link between a place and the underlay down or up, as a pulled cable would: both ends lose carrier. */
 export async function setUnderlayLink(lab: string, place: string, up: boolean): Promise<void> {
   await runOk(['ip', '-n', namespaceOf(lab, 'underlay'), 'link', 'set', underlayPort(place), up ? 'up' : 'down']);
+  if (up) await underlayForwards(lab, [place]);
 }
