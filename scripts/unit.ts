@@ -1,4 +1,7 @@
-/** Runs the unit tests beside the sources (`src/**/*.test.ts`), or those whose path contains an argument. */
+/**
+ * Runs the unit tests beside the sources (all `*.test.ts` under src/), or those whose path contains an argument.
+ * With WEFT_TEST_COUNTS it writes TAP to that file as well, for whoever adds up.
+ */
 import { spawnSync } from 'node:child_process';
 import { globSync } from 'node:fs';
 
@@ -10,5 +13,10 @@ if (files.length === 0) {
   console.error(`no unit test matches ${wanted.join(', ')}`);
   process.exit(2);
 }
-const run = spawnSync(process.execPath, ['--test', '--test-reporter=dot', '--test-concurrency=2', ...files], { stdio: 'inherit' });
+const counts = process.env.WEFT_TEST_COUNTS;
+const reporters = ['--test-reporter=dot', '--test-reporter-destination=stdout'];
+if (counts) reporters.push('--test-reporter=tap', `--test-reporter-destination=${counts}`);
+const run = spawnSync(process.execPath, ['--test', ...reporters, '--test-concurrency=2', ...files], {
+  stdio: 'inherit',
+});
 process.exit(run.status ?? 1);
