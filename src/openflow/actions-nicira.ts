@@ -404,8 +404,10 @@ export function writeNicira(writer: ByteWriter, action: Action, nested: Nested):
   return true;
 }
 
+/** The member of `Action` whose kind is, or may be, K. */
+type ActionOf<K, A = Action> = A extends { readonly kind: infer Kinds } ? (K extends Kinds ? A : never) : never;
 type Writers = {
-  readonly [K in Action['kind']]?: (writer: ByteWriter, action: Extract<Action, { kind: K }>, nested: Nested) => void;
+  readonly [K in Action['kind']]?: (writer: ByteWriter, action: ActionOf<K>, nested: Nested) => void;
 };
 
 const WRITERS: Writers = {
@@ -519,8 +521,8 @@ function writeController(w: ByteWriter, a: Extract<Action, { kind: 'controller' 
   }
   const start = w.length;
   openNicira(w, NXAST.controller2, 0).zeros(6);
-  if (a.maxLen !== NO_LIMIT) w.u16(CONTROLLER2.maxLen).u16(6).u16(a.maxLen).align(8, start);
-  if (a.controller !== 0) w.u16(CONTROLLER2.controller).u16(6).u16(a.controller).align(8, start);
+  if (a.maxLen !== NO_LIMIT) w.u16(CONTROLLER2.maxLen).u16(8).u16(a.maxLen).u16(0);
+  if (a.controller !== 0) w.u16(CONTROLLER2.controller).u16(8).u16(a.controller).u16(0);
   if (a.reason !== OFPR_ACTION) w.u16(CONTROLLER2.reason).u16(5).u8(a.reason).align(8, start);
   if (a.userdata && a.userdata.length > 0)
     w.u16(CONTROLLER2.userdata)

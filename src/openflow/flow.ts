@@ -179,6 +179,8 @@ export interface Instructions {
   readonly writeMetadata?: { readonly value: bigint; readonly mask: bigint };
   readonly gotoTable?: number;
   readonly statTrigger?: Uint8Array;
+  /** Types of the instructions as they stood on the wire, when that was not the order of execution. */
+  readonly order?: readonly number[];
   readonly unknown?: readonly Uint8Array[];
 }
 

@@ -13,6 +13,8 @@ import type { Action, Instructions } from './flow.ts';
  *  |  goto: table(1) 0(3) | metadata: 0(4) value(8) mask(8) | actions: 0(4) list | clear: 0(4) | meter: id(4)
  */
 const OFPIT = { goto: 1, metadata: 2, write: 3, apply: 4, clear: 5, meter: 6, statTrigger: 7 } as const;
+/** Stands for all unknown instructions in an order. */
+const UNKNOWN = 0;
 const VERSION_10 = 1;
 const VERSION_15 = 6;
 
@@ -23,7 +25,7 @@ export function readInstructions(reader: ByteReader, version: number): Instructi
   if (version === VERSION_10) return { actions: readActions(reader, version) };
   const out: Mutable = { actions: [] };
   const unknown: Uint8Array[] = [];
-  const seen = new Set<number>();
+  const seen: number[] = [];
   while (reader.remaining > 0) {
     const start = reader.offset;
     const type = reader.u16('instruction type');
@@ -31,11 +33,23 @@ export function readInstructions(reader: ByteReader, version: number): Instructi
     if (length < 8 || length % 8 !== 0) reader.fail('bad-length', 'instruction length', `${length}`);
     reader.offset = start;
     const body = reader.sub(length, 'instruction');
-    if (seen.has(type) || !readInstruction(body, type, version, out)) unknown.push(body.bytes.slice());
-    seen.add(type);
+    const known = !seen.includes(type) && readInstruction(body, type, version, out);
+    if (!known) unknown.push(body.bytes.slice());
+    seen.push(known ? type : UNKNOWN);
   }
   if (unknown.length > 0) out.unknown = unknown;
+  if (!inOrder(seen)) out.order = [...new Set(seen)];
   return out;
+}
+
+function inOrder(types: readonly number[]): boolean {
+  let last = -1;
+  for (const type of types) {
+    const rank = EXECUTION_ORDER.indexOf(type);
+    if (rank < last) return false;
+    last = rank;
+  }
+  return true;
 }
 
 function readInstruction(r: ByteReader, type: number, version: number, out: Mutable): boolean {
@@ -73,24 +87,59 @@ function readInstruction(r: ByteReader, type: number, version: number, out: Muta
   }
 }
 
-/** Appends instructions in the order in which a switch executes them (1.3.5 §5.9). */
+/** The order in which a switch executes them (1.3.5 §5.9). */
+const EXECUTION_ORDER: readonly number[] = [
+  OFPIT.meter,
+  OFPIT.apply,
+  OFPIT.clear,
+  OFPIT.write,
+  OFPIT.metadata,
+  OFPIT.statTrigger,
+  UNKNOWN,
+  OFPIT.goto,
+];
+
+/** Appends instructions in the order of execution, or in `value.order`. */
 export function writeInstructions(writer: ByteWriter, version: number, value: Instructions): void {
   if (version === VERSION_10) {
     writeFlat(writer, value);
     return;
   }
-  if (value.meter !== undefined && version < VERSION_15) writer.u16(OFPIT.meter).u16(8).u32(value.meter);
-  if (value.actions.length > 0 || (value.meter !== undefined && version >= VERSION_15))
-    writeList(writer, version, OFPIT.apply, value.actions, version >= VERSION_15 ? value.meter : undefined);
-  if (value.clearActions) writer.u16(OFPIT.clear).u16(8).u32(0);
-  if (value.writeActions) writeList(writer, version, OFPIT.write, value.writeActions, undefined);
-  if (value.writeMetadata) {
-    writer.u16(OFPIT.metadata).u16(24).u32(0);
-    writer.u64(value.writeMetadata.value).u64(value.writeMetadata.mask);
+  const order = value.order ?? EXECUTION_ORDER;
+  for (let i = 0; i < order.length; i++) writeInstruction(writer, version, order[i]!, value);
+}
+
+function writeInstruction(w: ByteWriter, version: number, type: number, value: Instructions): void {
+  switch (type) {
+    case OFPIT.meter:
+      if (value.meter !== undefined && version < VERSION_15) w.u16(OFPIT.meter).u16(8).u32(value.meter);
+      return;
+    case OFPIT.apply: {
+      const meter = version >= VERSION_15 ? value.meter : undefined;
+      if (value.actions.length > 0 || meter !== undefined) writeList(w, version, OFPIT.apply, value.actions, meter);
+      return;
+    }
+    case OFPIT.clear:
+      if (value.clearActions) w.u16(OFPIT.clear).u16(8).u32(0);
+      return;
+    case OFPIT.write:
+      if (value.writeActions) writeList(w, version, OFPIT.write, value.writeActions, undefined);
+      return;
+    case OFPIT.metadata:
+      if (value.writeMetadata) {
+        w.u16(OFPIT.metadata).u16(24).u32(0);
+        w.u64(value.writeMetadata.value).u64(value.writeMetadata.mask);
+      }
+      return;
+    case OFPIT.statTrigger:
+      if (value.statTrigger) w.raw(value.statTrigger);
+      return;
+    case OFPIT.goto:
+      if (value.gotoTable !== undefined) w.u16(OFPIT.goto).u16(8).u8(value.gotoTable).zeros(3);
+      return;
+    default:
+      if (value.unknown) for (const bytes of value.unknown) w.raw(bytes);
   }
-  if (value.statTrigger) writer.raw(value.statTrigger);
-  if (value.unknown) for (const bytes of value.unknown) writer.raw(bytes);
-  if (value.gotoTable !== undefined) writer.u16(OFPIT.goto).u16(8).u8(value.gotoTable).zeros(3);
 }
 
 /** `meter`: 1.5 has an action for it, which goes first. */

@@ -39,11 +39,13 @@ const FIRST: readonly (readonly FieldName[])[] = FIELDS.map((f) => f.prerequisit
 export function writeMatchFields(writer: ByteWriter, match: Match, version: number): void {
   const written: Field[] = [];
   for (const name in match) {
-    if (name === 'unknown') continue;
+    if (name === 'unknown') {
+      for (const entry of match.unknown!) writer.raw(entry);
+      continue;
+    }
     const value = match[name as FieldName];
     if (value !== undefined) writeInOrder(writer, match, name as FieldName, value, version, written);
   }
-  if (match.unknown) for (const entry of match.unknown) writer.raw(entry);
 }
 
 function writeInOrder(
@@ -97,18 +99,23 @@ export function encodeMatch(match: Match, version = 6): Uint8Array {
   return writer.finish();
 }
 
-/** Entries until the reader's end. What we do not know, and a field's second appearance, is kept in `unknown`. */
+/**
+ * Entries until the reader's end. What we do not know, and a field's second appearance, is kept in `unknown`, whose
+ * place among the keys is that of the first of them.
+ */
 export function readMatchFields(reader: ByteReader): Match {
-  const match: Record<string, FieldValue | Masked> = {};
-  const unknown: Uint8Array[] = [];
+  const match: Record<string, FieldValue | Masked | Uint8Array[]> = {};
   while (reader.remaining > 0) {
     const start = reader.offset;
     const header = readOxmHeader(reader);
     const value = readEntryValue(reader, header);
     if (value !== undefined && header.field && !(header.field.name in match)) match[header.field.name] = value;
-    else unknown.push(reader.bytes.slice(start, reader.offset));
+    else {
+      match.unknown ??= [];
+      (match.unknown as Uint8Array[]).push(reader.bytes.slice(start, reader.offset));
+    }
   }
-  return unknown.length > 0 ? ({ ...match, unknown } as Match) : (match as Match);
+  return match as Match;
 }
 
 /** The value of an entry, or undefined (having passed over it) when it has no place in a `Match`. */

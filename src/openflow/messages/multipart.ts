@@ -92,11 +92,14 @@ const ALL = 0xffff_ffff;
 const ALL_GROUPS = 0xffff_fffc;
 const NONE_10 = 0xffff;
 
+/** The member of a union whose kind is, or may be, K. */
+export type BodyOf<K, B> = B extends { readonly kind: infer Kinds } ? (K extends Kinds ? B : never) : never;
+
 /** How one part's request and reply bodies are read and written. */
 interface Part<K extends PartName> {
   readonly type: number;
-  readRequest(reader: ByteReader, version: number): Extract<RequestBody, { kind: K }> | { kind: K };
-  writeRequest(writer: ByteWriter, body: Extract<RequestBody, { kind: K }>, version: number): void;
+  readRequest(reader: ByteReader, version: number): RequestBody;
+  writeRequest(writer: ByteWriter, body: BodyOf<K, RequestBody>, version: number): void;
   readReply(reader: ByteReader, version: number): Extract<ReplyBody, { kind: K }>;
   writeReply(writer: ByteWriter, body: Extract<ReplyBody, { kind: K }>, version: number): void;
 }

@@ -1,0 +1,30 @@
+import { DecodeError } from '../base/errors.ts';
+
+const HEADER_BYTES = 8;
+
+/**
+ * Cuts a byte stream into OpenFlow messages by the length in their headers. Frames are views of the chunks where a
+ * chunk holds them whole, so a caller that keeps one must be given chunks that are not written to again.
+ */
+export class FrameReader {
+  #kept: Uint8Array = new Uint8Array(0);
+
+  /** Bytes that wait for the rest of their message. */
+  get buffered(): number {
+    return this.#kept.length;
+  }
+
+  /** Takes a chunk and hands over each whole message. Throws `DecodeError('bad-length')` on a header shorter than itself. */
+  push(chunk: Uint8Array, deliver: (frame: Uint8Array) => void): void {
+    const data = this.#kept.length === 0 ? chunk : Buffer.concat([this.#kept, chunk]);
+    let at = 0;
+    while (data.length - at >= HEADER_BYTES) {
+      const length = (data[at + 2]! << 8) | data[at + 3]!;
+      if (length < HEADER_BYTES) throw new DecodeError('bad-length', 2, 'length', `${length}`);
+      if (data.length - at < length) break;
+      deliver(data.subarray(at, at + length));
+      at += length;
+    }
+    this.#kept = data.subarray(at);
+  }
+}
