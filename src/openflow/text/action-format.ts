@@ -16,9 +16,9 @@ import { formatPort } from './ports.ts';
 import { formatRange, printedName } from './subfield.ts';
 import { formatValue } from './values.ts';
 
-/** An action list as `ovs-ofctl` prints it, comma separated; '' for none. */
+/** An action list as `ovs-ofctl` prints it, comma separated; `drop` for none. */
 export function formatActions(actions: readonly Action[]): string {
-  return actions.map(formatAction).join(',');
+  return actions.length === 0 ? 'drop' : actions.map(formatAction).join(',');
 }
 
 export function formatAction(action: Action): string {
@@ -211,7 +211,7 @@ function formatSpec({ kind, src, dst }: LearnSpec): string {
   return sameBits(src, target) ? formatRange(target) : `${formatRange(target)}=${formatRange(src)}`;
 }
 
-const immediate = (src: { readonly value: bigint }): string => hex0(src.value);
+const immediate = (src: { readonly value: bigint }): string => hex(src.value);
 
 function sameBits(a: FieldRange, b: FieldRange): boolean {
   return a.field === b.field && a.from === b.from;

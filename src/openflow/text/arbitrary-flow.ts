@@ -65,26 +65,26 @@ const ALWAYS: readonly FieldName[] = [
   ...(['tun_src', 'tun_dst', 'tun_ipv6_src', 'pkt_mark', 'ct_state', 'ct_zone', 'ct_mark', 'ct_label'] as const),
   ...(['tun_gbp_id', 'conj_id'] as const),
 ];
-const IP: readonly FieldName[] = ['ip_dscp', 'ip_ecn', 'ip_ttl', 'ip_frag'];
+const IP: readonly FieldName[] = ['ip_dscp', 'ip_ecn', 'ip_ttl'];
 const CONTEXTS: readonly (readonly [fixed: Match, fields: readonly FieldName[]])[] = [
   [{}, []],
   [{ eth_type: 0x88b5 }, []],
   [{ eth_type: 0x0806 }, ['arp_spa', 'arp_tpa', 'arp_sha', 'arp_tha']],
   [{ eth_type: 0x8035 }, ['arp_spa']],
   [{ eth_type: 0x8847 }, ['mpls_label', 'mpls_tc', 'mpls_bos']],
-  [{ eth_type: 0x0800 }, ['ip_src', 'ip_dst', ...IP]],
+  [{ eth_type: 0x0800 }, ['ip_src', 'ip_dst', 'ip_frag', ...IP]],
   [{ eth_type: 0x0800, ip_proto: 6 }, ['ip_src', 'ip_dst', ...IP, 'tcp_src', 'tcp_dst', 'tcp_flags']],
   [{ eth_type: 0x0800, ip_proto: 17 }, ['ip_src', 'ip_dst', ...IP, 'udp_src', 'udp_dst']],
   [{ eth_type: 0x0800, ip_proto: 132 }, ['ip_src', 'sctp_src', 'sctp_dst']],
   [{ eth_type: 0x0800, ip_proto: 1 }, ['ip_src', 'icmp_type', 'icmp_code']],
   [{ eth_type: 0x0800, ip_proto: 47 }, ['ip_src', ...IP]],
-  [{ eth_type: 0x86dd }, ['ipv6_src', 'ipv6_dst', 'ipv6_label', ...IP]],
+  [{ eth_type: 0x86dd }, ['ipv6_src', 'ipv6_dst', 'ipv6_label', 'ip_frag', ...IP]],
   [{ eth_type: 0x86dd, ip_proto: 6 }, ['ipv6_src', 'ipv6_dst', 'tcp_src', 'tcp_dst', 'tcp_flags']],
   [{ eth_type: 0x86dd, ip_proto: 17 }, ['ipv6_src', 'udp_src', 'udp_dst']],
   [{ eth_type: 0x86dd, ip_proto: 58, icmpv6_type: 135 }, ['nd_target', 'nd_sll']],
-  [{ eth_type: 0x86dd, ip_proto: 58, icmpv6_type: 136 }, ['nd_target', 'nd_tll', 'icmpv6_code']],
-  [{ eth_type: 0x0800, ct_state: { value: 0x20, mask: 0x20 }, ct_nw_proto: 6 }, ['ct_nw_src', 'ct_tp_dst']],
-  [{ eth_type: 0x86dd, ct_state: { value: 0x20, mask: 0x20 }, ct_nw_proto: 17 }, ['ct_ipv6_dst', 'ct_tp_src']],
+  [{ eth_type: 0x86dd, ip_proto: 58, icmpv6_type: 136 }, ['nd_target', 'nd_tll']],
+  [{ eth_type: 0x0800, ct_state: { value: 0x22, mask: 0x22 }, ct_nw_proto: 6 }, ['ct_nw_src', 'ct_tp_dst']],
+  [{ eth_type: 0x86dd, ct_state: { value: 0x22, mask: 0x22 }, ct_nw_proto: 17 }, ['ct_ipv6_dst', 'ct_tp_src']],
 ];
 
 export const anyMatch: fc.Arbitrary<Match> = fc.constantFrom(...CONTEXTS).chain(([fixed, own]) =>
@@ -98,16 +98,7 @@ export const anyMatch: fc.Arbitrary<Match> = fc.constantFrom(...CONTEXTS).chain(
 );
 
 /** Ranges of fields that any flow may read and write. */
-const RANGE_FIELDS: readonly FieldName[] = [
-  'reg0',
-  'reg7',
-  'xxreg1',
-  'metadata',
-  'eth_src',
-  'eth_dst',
-  'tun_id',
-  'ct_mark',
-];
+const RANGE_FIELDS: readonly FieldName[] = ['reg0', 'reg7', 'xxreg1', 'metadata', 'eth_src', 'eth_dst', 'tun_id'];
 function range(width?: number): fc.Arbitrary<FieldRange> {
   return fc.constantFrom(...RANGE_FIELDS).chain((field) => {
     const total = Math.min(fieldOf(field).bits, 64);
@@ -344,15 +335,31 @@ export const anyFlow: fc.Arbitrary<Flow> = fc
     gotoTable: optional(table),
   })
   .filter((flow) => flow.gotoTable === undefined || flow.gotoTable > flow.table)
-  .filter((flow) => withIp(flow))
-  .map(compact);
+  .map(compact)
+  .map(mend);
 
-/** Connection tracking wants IP: Open vSwitch refuses it elsewhere. */
-function withIp(flow: { match: Match; actions: readonly Action[] }): boolean {
-  const type = flow.match.eth_type;
-  const tracks = flow.actions.some((a) => a.kind === 'ct');
-  if (!tracks) return true;
-  const v6 = flow.actions.some((a) => a.kind === 'ct' && typeof a.nat?.ipMin === 'bigint');
-  const v4 = flow.actions.some((a) => a.kind === 'ct' && typeof a.nat?.ipMin === 'number');
-  return (type === 0x0800 && !v6) || (type === 0x86dd && !v4);
+/** Takes out or mends what Open vSwitch refuses: connection tracking wants IP, `resubmit(…,ct)` a tracked packet. */
+function mend(flow: Flow): Flow {
+  const { eth_type: type, ip_proto: proto, ct_state: state } = flow.match;
+  const ip = type === 0x0800 || type === 0x86dd;
+  const set = typeof state === 'object' ? Number(state.value) : Number(state ?? 0);
+  const invalid = (set & 0x10) !== 0;
+  const orig = ip && (set & 0xcf) !== 0;
+  const mendAction = (action: Action): Action[] => {
+    if (action.kind === 'clone') return [{ ...action, actions: action.actions.flatMap(mendAction) }];
+    if (action.kind === 'resubmit' && action.ct && !orig) return [{ kind: 'resubmit', table: action.table ?? 0 }];
+    if (action.kind === 'fin' && proto !== 6) return [];
+    if (action.kind !== 'ct') return [action];
+    const { alg, nat: translate, ...rest } = action;
+    const family = translate?.ipMin === undefined ? type : typeof translate.ipMin === 'bigint' ? 0x86dd : 0x0800;
+    if (!ip || invalid) return [];
+    return [
+      {
+        ...rest,
+        ...(translate && family === type ? { nat: translate } : {}),
+        ...((alg === 21 && proto === 6) || (alg === 69 && proto === 17) ? { alg } : {}),
+      },
+    ];
+  };
+  return { ...flow, actions: flow.actions.flatMap(mendAction) };
 }

@@ -10,7 +10,7 @@ import {
 } from '../../base/addresses.ts';
 import type { Field } from '../fields.ts';
 import type { FieldValue, Masked } from '../flow.ts';
-import { badText, hex0, parseInteger } from './items.ts';
+import { badText, hex, hex0, parseInteger } from './items.ts';
 import { formatPort, parsePort } from './ports.ts';
 
 /** Values of fields as text, in the form that each field has (`Field.format`). */
@@ -78,7 +78,7 @@ export function formatValue(field: Field, value: FieldValue, mask?: FieldValue):
     case 'decimal':
       return full ? `${value}` : `${value}/${hex0(mask)}`;
     case 'hex':
-      return full ? hex0(value) : `${hex0(value)}/${hex0(mask)}`;
+      return full ? hex(value) : `${hex(value)}/${hex(mask)}`;
   }
 }
 
