@@ -226,7 +226,7 @@ const LAST_COMMON_TYPE = 3;
  * Parts of the result are views of `bytes` (frames, echo data): copy what is to be kept while the buffer is reused.
  */
 export function decodeMessage(bytes: Uint8Array): Message {
-  const reader = new ByteReader(bytes);
+  const reader = new ByteReader(plain(bytes));
   const version = reader.u8('version');
   const type = reader.u8('type');
   const length = reader.u16('length');
@@ -235,6 +235,11 @@ export function decodeMessage(bytes: Uint8Array): Message {
   const body = decodeBody(reader, version, type);
   if (reader.remaining > 0) reader.fail('bad-length', 'message', `${reader.remaining} bytes too many`);
   return Object.assign(body, { version, xid });
+}
+
+/** A `Buffer` as what it is a view of: its `slice` would not copy, and it would show in the parts that we hand out. */
+function plain(bytes: Uint8Array): Uint8Array {
+  return bytes.constructor === Uint8Array ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 function decodeBody(reader: ByteReader, version: number, type: number): MessageBody {

@@ -1,0 +1,130 @@
+import { FIELDS, type Field, type FieldName, fieldOf } from './fields.ts';
+import type { Action, FieldValue, Instructions, Masked, Match } from './flow.ts';
+import { onesOf } from './oxm.ts';
+
+/**
+ * One form for what can be said in several ways, so that flows which a switch gives back can be compared with those
+ * that it was given. (Open vSwitch returns `reg1` as half of `xreg0`, `load` as a masked set-field, and its own order
+ * of match fields.) Canonical flows are equal when they encode to the same bytes.
+ */
+
+/** Fields in the order of the registry; registers split into 32 bits; a full mask is none; masked-out bits are zero. */
+export function canonicalMatch(match: Match): Match {
+  const parts = new Map<Field, FieldValue | Masked>();
+  for (const name in match) {
+    const value = match[name as FieldName];
+    if (name === 'unknown' || value === undefined) continue;
+    for (const [field, part] of split(fieldOf(name as FieldName), value)) {
+      const plain = simplify(field, part);
+      if (plain !== undefined) parts.set(field, plain);
+    }
+  }
+  const sorted = [...parts].sort(([a], [b]) => a.index - b.index).map(([field, value]) => [field.name, value]);
+  const out = Object.fromEntries(sorted) as Match;
+  return match.unknown ? { ...out, unknown: match.unknown } : out;
+}
+
+/** The 32-bit registers of xregN and xxregN, most significant first: their first number and how many. */
+const REGISTERS = new Map<Field, readonly [first: number, count: number]>();
+for (const field of FIELDS) {
+  const wide = /^(x{1,2})reg(\d+)$/.exec(field.name);
+  if (!wide) continue;
+  const count = wide[1] === 'x' ? 2 : 4;
+  REGISTERS.set(field, [Number(wide[2]) * count, count]);
+}
+const VLAN_TCI = fieldOf('vlan_tci');
+const VLAN_VID = fieldOf('vlan_vid');
+const VLAN_PCP = fieldOf('vlan_pcp');
+const NW_TOS = fieldOf('nw_tos');
+
+function split(field: Field, value: FieldValue | Masked): [Field, FieldValue | Masked][] {
+  const registers = REGISTERS.get(field);
+  if (registers) {
+    const [first, count] = registers;
+    return Array.from({ length: count }, (_, i) => [
+      fieldOf(`reg${first + i}` as FieldName),
+      bitsOf(field, value, 32 * (count - 1 - i), 32),
+    ]);
+  }
+  if (field === NW_TOS) return [[fieldOf('ip_dscp'), bitsOf(field, value, 2, 6)]];
+  if (field === VLAN_TCI) {
+    const pcp = bitsOf(field, value, 13, 3);
+    const vid: [Field, FieldValue | Masked] = [VLAN_VID, bitsOf(field, value, 0, 13)];
+    return pcp.mask === 0 ? [vid] : pcp.mask === 7 ? [vid, [VLAN_PCP, pcp]] : [[field, value]];
+  }
+  return [[field, value]];
+}
+
+function bitsOf(field: Field, value: FieldValue | Masked, from: number, bits: number): Masked {
+  const whole = typeof value === 'object' ? value : { value, mask: onesOf(field.bits) };
+  const cut = (v: FieldValue): number => Number((BigInt(v) >> BigInt(from)) & ((1n << BigInt(bits)) - 1n));
+  return { value: cut(whole.value), mask: cut(whole.mask) };
+}
+
+/** Undefined for a mask that leaves nothing. */
+function simplify(field: Field, value: FieldValue | Masked): FieldValue | Masked | undefined {
+  if (typeof value !== 'object') return value;
+  if (BigInt(value.mask) === 0n) return undefined;
+  if (BigInt(value.mask) === BigInt(onesOf(field.bits))) return value.value;
+  return { value: and(value.value, value.mask), mask: value.mask };
+}
+
+function and(a: FieldValue, b: FieldValue): FieldValue {
+  return typeof a === 'number' && typeof b === 'number' ? Number(BigInt(a) & BigInt(b)) : BigInt(a) & BigInt(b);
+}
+
+/** `load` becomes set-field; a full mask is none; lists within actions too. */
+export function canonicalActions(actions: readonly Action[]): Action[] {
+  return actions.map(canonicalAction);
+}
+
+function canonicalAction(action: Action): Action {
+  switch (action.kind) {
+    case 'load':
+      return canonicalLoad(action);
+    case 'setField':
+      return canonicalSetField(action);
+    case 'ct':
+      return action.exec ? { ...action, exec: canonicalActions(action.exec) } : action;
+    case 'clone':
+      return { ...action, actions: canonicalActions(action.actions) };
+    default:
+      return action;
+  }
+}
+
+function canonicalLoad(action: Extract<Action, { kind: 'load' }>): Action {
+  const { field: name, from, bits } = action.dst;
+  const field = fieldOf(name);
+  const narrow = name === 'in_port' ? 16 : field.bits;
+  const sized = (value: bigint): FieldValue => (field.bits > 48 ? value : Number(value));
+  const value = sized(BigInt(action.value) << BigInt(from));
+  if (from === 0 && bits === narrow) return { kind: 'setField', field: name, value };
+  const mask = sized(BigInt(onesOf(bits)) << BigInt(from));
+  return { kind: 'setField', field: name, value, mask };
+}
+
+function canonicalSetField(action: Extract<Action, { kind: 'setField' }>): Action {
+  if (action.mask === undefined) return action;
+  const field = fieldOf(action.field);
+  if (BigInt(action.mask) === BigInt(onesOf(field.bits)))
+    return { kind: 'setField', field: action.field, value: action.value };
+  return { ...action, value: and(action.value, action.mask) };
+}
+
+/** Canonical lists; the meter of OpenFlow 1.5, an action there, becomes the instruction's again. */
+export function canonicalInstructions(value: Instructions): Instructions {
+  const actions = canonicalActions(value.actions);
+  const first = actions[0];
+  const lifted = first?.kind === 'meter' && value.meter === undefined ? first.meter : value.meter;
+  return {
+    actions: lifted !== value.meter ? actions.slice(1) : actions,
+    ...(lifted === undefined ? {} : { meter: lifted }),
+    ...(value.clearActions ? { clearActions: true } : {}),
+    ...(value.writeActions ? { writeActions: canonicalActions(value.writeActions) } : {}),
+    ...(value.writeMetadata ? { writeMetadata: value.writeMetadata } : {}),
+    ...(value.gotoTable === undefined ? {} : { gotoTable: value.gotoTable }),
+    ...(value.statTrigger ? { statTrigger: value.statTrigger } : {}),
+    ...(value.unknown ? { unknown: value.unknown } : {}),
+  };
+}
