@@ -112,7 +112,7 @@ private_apt() {
     -o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts=/dev/null \
     -o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null \
     -o APT::Architecture="$arch" -o APT::Architectures::="$arch" -o APT::Default-Release= \
-    -o APT::Sandbox::User=root -o Acquire::Languages=none -o Acquire::Retries=3 "$@"
+    -o APT::Sandbox::User=root -o Acquire::Languages=none -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 "$@"
 }
 
 # Points the private apt at $1 with keyring $2 and reads its lists. False when unreachable or not trusted.

@@ -114,6 +114,12 @@ export class Lab {
     return namespaceOf(this.name, place);
   }
 
+  /** Whether there is such a place now. */
+  has(place: string): boolean {
+    const namespace = this.namespace(place);
+    return listNamespaces(namespace).includes(namespace);
+  }
+
   /** Open vSwitch of a host: its sockets, `vsctl`, `ofctl`, `appctl`. */
   switchOf(host: string): HostSwitch {
     return new HostSwitch(this.state, this.spec, this.host(host), this.namespace(host), this.#ovs);
@@ -152,8 +158,7 @@ export class Lab {
   async addWorkload(input: WorkloadInput): Promise<Workload> {
     const spec = checkWorkload(this.name, input);
     this.host(spec.host);
-    if (listNamespaces(this.namespace(spec.name)).includes(this.namespace(spec.name)))
-      throw new WeftError('conflict', `the lab ${this.name} has a ${spec.name} already`);
+    if (this.has(spec.name)) throw new WeftError('conflict', `the lab ${this.name} has a ${spec.name} already`);
     const workload = this.#placed(spec);
     await createWorkloads([workload], (host) => this.namespace(host));
     this.#record(workload);
@@ -259,10 +264,8 @@ export class Lab {
   }
 
   #known(place: string): string {
-    const namespace = this.namespace(place);
-    if (!listNamespaces(namespace).includes(namespace))
-      throw new WeftError('not-found', `the lab ${this.name} has no ${place}`);
-    return namespace;
+    if (!this.has(place)) throw new WeftError('not-found', `the lab ${this.name} has no ${place}`);
+    return this.namespace(place);
   }
 
   #placed(spec: Omit<Workload, 'namespace' | 'interface'>): Workload {

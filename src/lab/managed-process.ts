@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import { connect } from 'node:net';
 import { WeftError } from '../base/errors.ts';
 import { launch } from './command.ts';
@@ -104,13 +104,25 @@ export class ManagedProcess {
     return this.pid !== undefined;
   }
 
-  /** Everything that it has written since it was first started. */
-  log(): string {
+  /** What it has written since it was first started, or from a byte of its log on. */
+  log(from = 0): string {
+    let file: number;
     try {
-      return readFileSync(this.logFile, 'utf8');
+      file = openSync(this.logFile, 'r');
     } catch {
-      return '';
+      return ''; // never started
     }
+    try {
+      const bytes = Buffer.alloc(Math.max(0, fstatSync(file).size - from));
+      return bytes.toString('utf8', 0, readSync(file, bytes, 0, bytes.length, from));
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  /** Bytes of its log so far: from here on `log` and `waitForLine` see only what comes later. */
+  get logSize(): number {
+    return statSync(this.logFile, { throwIfNoEntry: false })?.size ?? 0;
   }
 
   /** Starts it and waits until it is ready. Errors: `refused` when it ends instead, `timeout`; both carry the end of its log. */
@@ -119,7 +131,7 @@ export class ManagedProcess {
     const record = this.#record;
     const log = openSync(this.logFile, 'a');
     writeSync(log, `--- ${new Date().toISOString()} ${record.argv.join(' ')}\n`);
-    const from = statSync(this.logFile).size;
+    const from = this.logSize;
     const child = launch(inNamespace(record.namespace, record.argv), {
       detached: true,
       stdio: ['ignore', log, log],
@@ -164,12 +176,11 @@ export class ManagedProcess {
     await this.start();
   }
 
-  /** Waits for a line of its log, anywhere from character `from` on. Errors: `refused` when it ends first, `timeout`. */
+  /** Waits for a line of its log, from byte `from` on. Errors: `refused` when it ends first, `timeout`. */
   async waitForLine(line: RegExp, timeoutMs = 10_000, from = 0): Promise<string> {
     let found: string | undefined;
     await this.#waitFor(`a line like ${line}`, timeoutMs, async () => {
-      found = this.log()
-        .slice(from)
+      found = this.log(from)
         .split('\n')
         .find((text) => line.test(text));
       return found !== undefined;
@@ -184,7 +195,6 @@ export class ManagedProcess {
       await this.#waitFor(`connections at ${ready.socket}`, readyTimeoutMs, () => accepts(ready.socket));
       return;
     }
-    // The log is counted in bytes by the file system and in characters here; the head of a log is plain ASCII.
     await this.waitForLine(new RegExp(ready.line, ready.flags), readyTimeoutMs, from);
   }
 
