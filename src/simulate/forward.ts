@@ -1,4 +1,4 @@
-import { formatIp, formatMac, type Ip, isMulticastMac } from '../base/addresses.ts';
+import { cidrContains, formatIp, formatMac, type Ip, isMulticastMac, parseCidr } from '../base/addresses.ts';
 import type { LogicalPort, LogicalSwitch } from '../model/objects.ts';
 import { walkChain } from './chains.ts';
 import type { Journey } from './journey.ts';
@@ -64,7 +64,7 @@ function ownerOf(journey: Journey, { port, switch: sw, vlan }: Ingress, ip: Ip):
 
 /** On a VLAN-aware switch an address lives in the VLAN of its subnet, and in none where it has no subnet. */
 function vlanOfAddress(sw: LogicalSwitch, ip: Ip): number {
-  const subnet = sw.subnets.find((s) => networkContains(s.cidr, ip));
+  const subnet = sw.subnets.find((s) => cidrContains(parseCidr(s.cidr)!, ip));
   return subnet?.vlan ?? 0;
 }
 

@@ -1,0 +1,77 @@
+import {
+  type Cidr,
+  cidrContains,
+  type Ip,
+  type Ipv4,
+  type Ipv6,
+  linkLocalOf,
+  type Mac,
+  parseCidr,
+  parseIp,
+  parseIpv4,
+} from '../../base/addresses.ts';
+import type { Encap, LogicalPort, LogicalSwitch, Subnet } from '../../model/objects.ts';
+import type { Scope } from '../scope.ts';
+
+/** What a port's link looks like to its workload: who answers there, its subnets, and how large packets may be. */
+export interface Link {
+  readonly port: LogicalPort;
+  readonly switch: LogicalSwitch;
+  readonly scope: Scope;
+  /** Our host's id. */
+  readonly host: string | undefined;
+}
+
+/** The MAC by which hosts answer for a switch: locally administered, `0a:57:46` and the switch's key. */
+export function serviceMac(sw: LogicalSwitch): Mac {
+  return (0x0a57_4600_0000 + sw.key) as Mac;
+}
+
+export function serviceLinkLocal(sw: LogicalSwitch): Ipv6 {
+  return linkLocalOf(serviceMac(sw));
+}
+
+/** Who DHCPv4 answers come from: the gateway, or a link-local address where the subnet has none. */
+export function serviceAddress(subnet: Subnet): Ipv4 {
+  return (subnet.gateway && parseIpv4(subnet.gateway)) || parseIpv4('169.254.0.1')!;
+}
+
+export interface OwnSubnet {
+  readonly subnet: Subnet;
+  readonly cidr: Cidr;
+  /** The port's address there; absent where it has none. */
+  readonly address: Ip | undefined;
+}
+
+/** Subnets of this IP version with DHCP on that the VLAN reaches, with the port's own address in each. */
+export function subnetsOf({ port, switch: sw }: Link, version: 4 | 6, vlan: number): OwnSubnet[] {
+  const own = port.addresses.map((text) => parseIp(text)!);
+  return sw.subnets.flatMap((subnet) => {
+    const cidr = parseCidr(subnet.cidr)!;
+    if (cidr.ip.version !== version || !subnet.dhcp.enabled || (sw.vlanAware && (subnet.vlan ?? 0) !== vlan)) return [];
+    return [{ subnet, cidr, address: own.find((ip) => cidrContains(cidr, ip)) }];
+  });
+}
+
+/** What the encapsulation adds to a packet of the workload, inner Ethernet header counted, over IPv4 (IPv6 adds 20). */
+const OVERHEAD: Readonly<Record<Encap, number>> = { geneve: 50, vxlan: 50, gre: 42 };
+
+/** The largest IP packet that the workload may send: the switch's, or what the underlay of this host leaves. */
+export function mtuOf({ switch: sw, scope, host: hostId }: Link): number {
+  if (sw.mtu !== undefined) return sw.mtu;
+  const host = hostId === undefined ? undefined : scope.host(hostId);
+  const zone = host && scope.get('tunnelZone', host.zone);
+  if (!host || !zone) return 1400;
+  return host.underlayMtu - OVERHEAD[zone.encap] - (host.tunnelAddress.includes(':') ? 20 : 0) - (sw.vlanAware ? 4 : 0);
+}
+
+/** Whether a gateway that the subnet names can be told to IPv6 workloads, and by which link-local address. */
+export function gatewayLinkLocal({ switch: sw, scope }: Link, subnet: Subnet): Ipv6 | undefined {
+  const gateway = subnet.gateway === undefined ? undefined : parseIp(subnet.gateway);
+  if (gateway?.version !== 6) return undefined;
+  if (gateway.value >> 118n === 0x3fan) return gateway.value; // fe80::/10
+  for (const port of scope.all('port'))
+    if (port.switch === sw.id && port.addresses.includes(subnet.gateway!))
+      return linkLocalOf(Number.parseInt(port.mac.replaceAll(':', ''), 16));
+  return undefined;
+}

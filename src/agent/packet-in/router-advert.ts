@@ -1,0 +1,69 @@
+import { type Ipv6, type Mac, networkOf, parseIpv6, parseMac } from '../../base/addresses.ts';
+import { RA_FLAG } from '../../packet/nd.ts';
+import { INFINITE_LIFETIME_S, type NdOption, PREFIX_FLAG } from '../../packet/nd-option.ts';
+import { gatewayLinkLocal, type Link, mtuOf, type OwnSubnet, serviceLinkLocal, serviceMac, subnetsOf } from './link.ts';
+import { ndFrame, tagAt } from './reply.ts';
+
+const ALL_NODES = 0xff02_0000_0000_0000_0000_0000_0000_0001n as Ipv6;
+/** How long a default router is believed: several advertisements may be lost (they are repeated every 200 s). */
+const ROUTER_LIFETIME_S = 1800;
+
+/**
+ * A router advertisement (RFC 4861 §6.2.3, RFC 8106) for the port's link: prefixes, DNS, MTU. It makes a default router
+ * only where a subnet's gateway is a workload or a link-local address: then it comes from that address.
+ * Undefined where the link has no IPv6 subnet with DHCP on.
+ */
+export function routerAdvert(link: Link, vlan: number): Uint8Array | undefined {
+  const subnets = subnetsOf(link, 6, vlan);
+  if (subnets.length === 0) return undefined;
+  const router = subnets.map(({ subnet }) => gatewayLinkLocal(link, subnet)).find((ip) => ip !== undefined);
+  const isManaged = subnets.some(({ subnet }) => subnet.ipv6Mode === 'stateful');
+  const hasOther = subnets.some(({ subnet }) => subnet.dhcp.dns.length + subnet.dhcp.ntp.length > 0);
+  const mac = serviceMac(link.switch);
+  const options: NdOption[] = [
+    // Who resolves the gateway asks for it: its MAC is not ours to tell.
+    ...(router === undefined ? [{ kind: 'sourceLinkLayer', mac } as const] : []),
+    { kind: 'mtu', mtu: mtuOf(link) },
+    ...subnets.map(prefixOption),
+    ...namesOf(subnets),
+  ];
+  return ndFrame(
+    { src: mac, dst: parseMac(link.port.mac) as Mac, tag: tagAt(link, vlan) },
+    router ?? serviceLinkLocal(link.switch),
+    ALL_NODES,
+    {
+      kind: 'routerAdvert',
+      hopLimit: 64,
+      flags: (isManaged ? RA_FLAG.managed : 0) | (hasOther ? RA_FLAG.other : 0),
+      lifetimeS: router === undefined ? 0 : ROUTER_LIFETIME_S,
+      reachableMs: 0,
+      retransmitMs: 0,
+      options,
+    },
+  );
+}
+
+function prefixOption({ subnet, cidr }: OwnSubnet): NdOption {
+  const isAutonomous = subnet.ipv6Mode !== 'stateful' && cidr.prefix === 64;
+  return {
+    kind: 'prefix',
+    prefix: networkOf(cidr).ip.value as Ipv6,
+    prefixLength: cidr.prefix,
+    flags: PREFIX_FLAG.onLink | (isAutonomous ? PREFIX_FLAG.autonomous : 0),
+    validS: INFINITE_LIFETIME_S,
+    preferredS: INFINITE_LIFETIME_S,
+  };
+}
+
+function namesOf(subnets: readonly OwnSubnet[]): NdOption[] {
+  const servers = [...new Set(subnets.flatMap(({ subnet }) => subnet.dhcp.dns))]
+    .map((text) => parseIpv6(text))
+    .filter((ip) => ip !== undefined);
+  const domains = [
+    ...new Set(subnets.flatMap(({ subnet }) => (subnet.dhcp.domain === undefined ? [] : [subnet.dhcp.domain]))),
+  ];
+  const options: NdOption[] = [];
+  if (servers.length > 0) options.push({ kind: 'dnsServers', lifetimeS: INFINITE_LIFETIME_S, servers });
+  if (domains.length > 0) options.push({ kind: 'dnsSearch', lifetimeS: INFINITE_LIFETIME_S, domains });
+  return options;
+}

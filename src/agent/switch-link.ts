@@ -1,0 +1,194 @@
+import type { Clock } from '../base/clock.ts';
+import { WeftError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import { connectOpenFlow, type OpenFlowConnection, type Refusal } from '../openflow/connection.ts';
+import { type Flow, type Match, OFPP } from '../openflow/flow.ts';
+import type { FlowMod } from '../openflow/messages/flow-mod.ts';
+import { ALL_TABLES, FLOW_COMMAND } from '../openflow/messages/flow-mod.ts';
+import { BAND_TYPE, METER_COMMAND, METER_FLAG } from '../openflow/messages/meter.ts';
+import { PACKET_IN_FORMAT } from '../openflow/messages/nicira.ts';
+import type { PacketIn as OpenFlowPacketIn } from '../openflow/messages/packet-in.ts';
+import type { AgentEvent, Effect, InstalledFlow, PacketIn } from './events.ts';
+import { flowBody, flowKey } from './flow-key.ts';
+
+/** What a meter of the switch lets through to the agent. */
+export interface PacketInMeter {
+  readonly meter: number;
+  readonly packetsPerSecond: number;
+  readonly burst: number;
+}
+
+export interface SwitchLinkOptions {
+  /** `unix:/…/br-int.mgmt`. */
+  readonly address: string;
+  readonly meters: readonly PacketInMeter[];
+  /** The pipeline's registers in a packet-in. */
+  readonly readRegisters: (match: Match) => {
+    readonly portKey: number;
+    readonly switchKey: number;
+    readonly vlan: number;
+  };
+  readonly emit: (event: AgentEvent) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+const RETRY_MS = 250;
+
+/** The OpenFlow side of the agent: keeps a connection to the bridge, and carries effects and events. */
+export class SwitchLink {
+  readonly #options: SwitchLinkOptions;
+  #connection: OpenFlowConnection | undefined;
+
+  constructor(options: SwitchLinkOptions) {
+    this.#options = options;
+  }
+
+  /** Connects, and connects again whenever the switch is gone, until the signal. */
+  async run(): Promise<void> {
+    const { address, signal, log, clock } = this.#options;
+    let wasSilent = false;
+    while (!signal.aborted) {
+      try {
+        const connection = await connectOpenFlow(address, { signal, log });
+        wasSilent = false;
+        await this.#serve(connection);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!wasSilent) log.warn('Open vSwitch does not answer; trying again', { address, error });
+        wasSilent = true;
+      }
+      await clock.sleep(RETRY_MS, signal).catch(() => {});
+    }
+  }
+
+  async #serve(connection: OpenFlowConnection): Promise<void> {
+    const { emit } = this.#options;
+    const gone = new Promise<WeftError>((resolve) => connection.on('disconnect', resolve));
+    connection.on('packetIn', (message) => {
+      const packet = this.#packetIn(message);
+      if (packet) emit({ kind: 'packetIn', packet });
+    });
+    // A connection to the management socket gets packet-ins only once it asks for bytes of them.
+    connection.send({ kind: 'setConfig', flags: 0, missSendLength: 0xffff });
+    connection.send({ kind: 'setPacketInFormat', format: PACKET_IN_FORMAT.nxt2 });
+    await this.#installMeters(connection);
+    this.#connection = connection;
+    emit({ kind: 'switchConnected' });
+    const reason = await gone;
+    this.#connection = undefined;
+    emit({ kind: 'switchLost', reason: reason.message });
+  }
+
+  /** Meters are no part of bundles; they come before the flows that name them. */
+  async #installMeters(connection: OpenFlowConnection): Promise<void> {
+    for (const { meter, packetsPerSecond, burst } of this.#options.meters) {
+      const mod = {
+        kind: 'meterMod',
+        flags: METER_FLAG.packets | METER_FLAG.burst | METER_FLAG.stats,
+        meter,
+        bands: [{ type: BAND_TYPE.drop, rate: packetsPerSecond, burst }],
+      } as const;
+      // One of both fails: a meter that is there cannot be added, one that is not cannot be modified.
+      connection.send({ ...mod, command: METER_COMMAND.add });
+      connection.send({ ...mod, command: METER_COMMAND.modify });
+    }
+    await connection.barrier();
+  }
+
+  /** The effects that are for the switch. */
+  perform(effect: Extract<Effect, { kind: 'install' | 'readBack' | 'readCounters' | 'packetOut' }>): void {
+    const connection = this.#connection;
+    if (!connection || connection.closed) return;
+    switch (effect.kind) {
+      case 'install':
+        void this.#install(connection, effect);
+        break;
+      case 'readBack':
+        void this.#readBack(connection);
+        break;
+      case 'readCounters':
+        void this.#readCounters(connection);
+        break;
+      case 'packetOut':
+        connection.send({
+          kind: 'packetOut',
+          match: { in_port: OFPP.controller },
+          actions: [{ kind: 'output', port: effect.toOfport }],
+          frame: effect.frame,
+        });
+        break;
+    }
+  }
+
+  async #install(connection: OpenFlowConnection, effect: Extract<Effect, { kind: 'install' }>): Promise<void> {
+    const { emit, signal } = this.#options;
+    const mods: FlowMod[] = [];
+    for (const flow of effect.add) mods.push(flowMod(flow, FLOW_COMMAND.add));
+    for (const flow of effect.remove) mods.push(flowMod(flow, FLOW_COMMAND.deleteStrict));
+    try {
+      await connection.transaction(mods, signal);
+      emit({ kind: 'installed', id: effect.id });
+    } catch (error) {
+      if (!(error instanceof WeftError)) throw error;
+      if (error.code !== 'refused') return; // the connection is gone: everything is compared again
+      const index = (error.details as Refusal | undefined)?.index;
+      emit({ kind: 'refused', id: effect.id, error: error.message, ...(index === undefined ? {} : { index }) });
+    }
+  }
+
+  /** All flows of the bridge, reduced to what the comparison needs. */
+  async readFlows(table = ALL_TABLES): Promise<InstalledFlow[]> {
+    const connection = this.#connection;
+    if (!connection) throw new WeftError('unreachable', 'Open vSwitch does not answer');
+    const { flows } = await connection.multipart({ kind: 'flow', table, match: {} }, this.#options.signal);
+    return flows.map((flow) => ({ key: flowKey(flow), body: flowBody(flow), flow }));
+  }
+
+  async #readBack(connection: OpenFlowConnection): Promise<void> {
+    try {
+      this.#options.emit({ kind: 'readBack', flows: await this.readFlows() });
+    } catch (error) {
+      // Without knowing what is there nothing may be changed: start over.
+      if (!connection.closed) connection.close(error instanceof WeftError ? error : undefined);
+    }
+  }
+
+  async #readCounters(connection: OpenFlowConnection): Promise<void> {
+    try {
+      const { flows } = await connection.multipart(
+        { kind: 'flow', table: ALL_TABLES, match: {} },
+        this.#options.signal,
+      );
+      this.#options.emit({
+        kind: 'counters',
+        flows: flows.map(({ table, cookie, packets, bytes }) => ({
+          table,
+          cookie,
+          packets: Number(packets ?? 0n),
+          bytes: Number(bytes ?? 0n),
+        })),
+      });
+    } catch (error) {
+      this.#options.log.debug('counters were not read', { error });
+    }
+  }
+
+  #packetIn(message: OpenFlowPacketIn): PacketIn | undefined {
+    const wanted = message.userdata?.[0];
+    if (wanted === undefined) return undefined;
+    const { in_port } = message.match;
+    return {
+      class: wanted,
+      cookie: message.cookie ?? 0n,
+      inPort: Number(typeof in_port === 'object' ? in_port.value : (in_port ?? 0)),
+      ...this.#options.readRegisters(message.match),
+      frame: message.frame,
+    };
+  }
+}
+
+function flowMod(flow: Flow, command: number): FlowMod {
+  return { ...flow, kind: 'flowMod', command };
+}
