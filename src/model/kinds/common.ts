@@ -1,5 +1,14 @@
 import { z } from 'zod';
-import { type Cidr, type Ip, networkOf, parseCidr, parseIp, parseMac } from '../../base/addresses.ts';
+import {
+  type Cidr,
+  formatCidr,
+  formatIp,
+  type Ip,
+  networkOf,
+  parseCidr,
+  parseIp,
+  parseMac,
+} from '../../base/addresses.ts';
 
 /** Text forms that several kinds share. Every message says how to mend the value. */
 export const nameSchema = z
@@ -37,16 +46,32 @@ export const maskedMacSchema = z
     );
   }, 'a MAC address with an optional mask looks like 02:00:00:00:00:00/ff:ff:ff:00:00:00');
 
-export const ipSchema = z.string().refine((text) => parseIp(text) !== undefined, 'an IPv4 or IPv6 address is wanted');
+/** Addresses come out in one spelling (RFC 5952), so that equal addresses are equal text. */
+export const ipSchema = z
+  .string()
+  .refine((text) => parseIp(text) !== undefined, 'an IPv4 or IPv6 address is wanted')
+  .overwrite(canonicalAddress);
 export const ipv4Schema = z.string().refine((text) => parseIp(text)?.version === 4, 'an IPv4 address is wanted');
 
-/** A network: host bits must be zero. */
-export const cidrSchema = z.string().superRefine((text, context) => {
+function canonicalAddress(text: string): string {
   const cidr = parseCidr(text);
-  if (!cidr) return context.addIssue({ code: 'custom', message: 'a network looks like 10.0.0.0/24 or 2001:db8::/64' });
-  const network = networkOf(cidr);
-  if (network.ip.value !== cidr.ip.value) context.addIssue({ code: 'custom', message: `host bits are set in ${text}` });
-});
+  if (cidr) return formatCidr(cidr);
+  const ip = parseIp(text);
+  return ip ? formatIp(ip) : text;
+}
+
+/** A network: host bits must be zero. */
+export const cidrSchema = z
+  .string()
+  .superRefine((text, context) => {
+    const cidr = parseCidr(text);
+    if (!cidr)
+      return context.addIssue({ code: 'custom', message: 'a network looks like 10.0.0.0/24 or 2001:db8::/64' });
+    const network = networkOf(cidr);
+    if (network.ip.value !== cidr.ip.value)
+      context.addIssue({ code: 'custom', message: `host bits are set in ${text}; write ${formatCidr(network)}` });
+  })
+  .overwrite(canonicalAddress);
 
 /** An address or a network; an address stands for itself alone. */
 export const addressOrCidrSchema = z
@@ -54,7 +79,8 @@ export const addressOrCidrSchema = z
   .refine(
     (text) => parseIp(text) !== undefined || parseCidr(text) !== undefined,
     'an address or a network is wanted, as 10.0.0.5 or 10.0.0.0/24',
-  );
+  )
+  .overwrite(canonicalAddress);
 
 /** `80` or `8000-8080`. */
 export const portRangeSchema = z

@@ -1,0 +1,14 @@
+import type { AnyObject } from './objects.ts';
+import type { ModelView } from './view.ts';
+
+/** An object as a person names it: `port acme/web-1`, `rule acme/web-in/allow-ssh`, `host h1`. */
+export function describe(view: ModelView, object: AnyObject): string {
+  return `${object.kind} ${qualifiedName(view, object)}`;
+}
+
+/** The name with what it is unique within: `acme/web-1`; a reference may be written so. */
+export function qualifiedName(view: ModelView, object: AnyObject): string {
+  const tenant = object.tenant === undefined ? undefined : (view.get('tenant', object.tenant)?.name ?? object.tenant);
+  const chain = object.kind === 'rule' ? (view.get('chain', object.chain)?.name ?? object.chain) : undefined;
+  return [tenant, chain, object.name].filter((part) => part !== undefined).join('/');
+}

@@ -1,0 +1,135 @@
+import type { KindName } from './kind.ts';
+import { KINDS } from './kinds.ts';
+import { didYouMean } from './near.ts';
+import type { AnyObject, ObjectOfKind } from './objects.ts';
+import type { ParsedObject } from './parse.ts';
+import type { Problem } from './problem.ts';
+import type { ModelIndex } from './view.ts';
+
+const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const SHORTEST_PREFIX = 4;
+
+export type Found<K extends KindName> =
+  | { readonly object: ObjectOfKind[K]; readonly problem?: undefined }
+  | { readonly object?: undefined; readonly problem: string; readonly hint?: string };
+
+/**
+ * What a reference in an object leads to: an id, `tenant/name`, or a name of the tenant (for kinds of the operator just a
+ * name). Other tenants' objects are found by id and by `tenant/name`: whether they may be referred to is for the rules.
+ */
+export function resolveReference<K extends KindName>(
+  index: ModelIndex,
+  kind: K,
+  text: string,
+  tenant: string | undefined,
+): Found<K> {
+  if (ID.test(text)) {
+    const object = index.get(kind, text);
+    if (object) return { object };
+  }
+  if (!KINDS[kind].tenantOwned) {
+    const [object] = index.named(kind, undefined, text);
+    return object ? { object } : missing(kind, text, namesOf(index.all(kind)));
+  }
+  const slash = text.indexOf('/');
+  const owner = slash < 0 ? tenant : tenantByText(index, text.slice(0, slash))?.id;
+  if (slash >= 0 && owner === undefined) {
+    const tenantText = text.slice(0, slash);
+    return { problem: `there is no tenant "${tenantText}"`, ...didYouMean(tenantText, namesOf(index.all('tenant'))) };
+  }
+  const [object] = index.named(kind, owner, text.slice(slash + 1));
+  if (object) return { object };
+  const siblings = owner === undefined ? [] : index.referrersOf('tenant', owner);
+  return missing(kind, text, namesOf(siblings, kind));
+}
+
+/**
+ * What a person means by a word on the command line or in an API path: an id, a name (with `tenant` or as
+ * `tenant/name`, for rules `chain/name`), or the beginning of exactly one id.
+ */
+export function findObject<K extends KindName>(index: ModelIndex, kind: K, text: string, tenant?: string): Found<K> {
+  const byId = index.get(kind, text);
+  if (byId) return { object: byId };
+  const named = [...namedAnywhere(index, kind, text, tenant)];
+  if (named.length === 1) return { object: named[0]! };
+  if (named.length > 1)
+    return { problem: `${named.length} tenants have a ${kind} "${text}"`, hint: `write tenant/${text}, or the id` };
+  if (text.length >= SHORTEST_PREFIX && /^[0-9a-f-]+$/.test(text)) {
+    const begun: ObjectOfKind[K][] = [];
+    for (const object of index.all(kind)) if (object.id.startsWith(text)) begun.push(object);
+    if (begun.length === 1) return { object: begun[0]! };
+    if (begun.length > 1)
+      return { problem: `${begun.length} ids of kind ${kind} begin with "${text}"`, hint: 'write more of the id' };
+  }
+  return missing(kind, text, namesOf(index.all(kind)));
+}
+
+function* namedAnywhere<K extends KindName>(
+  index: ModelIndex,
+  kind: K,
+  text: string,
+  tenant: string | undefined,
+): Iterable<ObjectOfKind[K]> {
+  if (!KINDS[kind].tenantOwned) return yield* index.named(kind, undefined, text);
+  const parts = text.split('/');
+  const name = parts.pop()!;
+  if (kind === 'rule') {
+    const chains = parts.length > 0 ? [...namedAnywhere(index, 'chain', parts.join('/'), tenant)] : index.all('chain');
+    for (const chain of chains)
+      if (tenant === undefined || chain.tenant === tenant) yield* index.named(kind, chain.id, name);
+    return;
+  }
+  const owner = parts.length > 0 ? tenantByText(index, parts.join('/'))?.id : tenant;
+  if (parts.length > 0 && owner === undefined) return;
+  if (owner !== undefined) return yield* index.named(kind, owner, name);
+  for (const each of index.all('tenant')) yield* index.named(kind, each.id, name);
+}
+
+function tenantByText(index: ModelIndex, text: string): ObjectOfKind['tenant'] | undefined {
+  const [named] = index.named('tenant', undefined, text);
+  return index.get('tenant', text) ?? named;
+}
+
+export type Resolved =
+  | { readonly object: AnyObject; readonly problems?: undefined }
+  | { readonly object?: undefined; readonly problems: readonly Problem[] };
+
+/** A parsed object with its references, its tenant among them, as ids. `revision` 0: not stored yet. */
+export function resolveObject(index: ModelIndex, parsed: ParsedObject, id: string, where: string): Resolved {
+  const problems: Problem[] = [];
+  const resolve = (path: string, kind: KindName, text: string, tenant: string | undefined): string | undefined => {
+    const found = resolveReference(index, kind, text, tenant);
+    if (found.object) return found.object.id;
+    const hint = found.hint === undefined ? {} : { hint: found.hint };
+    problems.push({ object: where, path, code: 'reference', message: found.problem, ...hint });
+    return undefined;
+  };
+  const tenant = parsed.tenant === undefined ? undefined : resolve('tenant', 'tenant', parsed.tenant, undefined);
+  const fields: Record<string, unknown> = { ...parsed.fields };
+  for (const reference of KINDS[parsed.kind].references) {
+    const text = fields[reference.path];
+    // With an unknown tenant every name would be unknown too: one problem tells enough.
+    if (typeof text !== 'string' || (parsed.tenant !== undefined && tenant === undefined)) continue;
+    fields[reference.path] = resolve(reference.path, reference.kind, text, tenant);
+  }
+  if (problems.length > 0) return { problems };
+  const object = {
+    kind: parsed.kind,
+    id,
+    name: parsed.name,
+    revision: 0,
+    ...(tenant === undefined ? {} : { tenant }),
+    ...(parsed.labels === undefined ? {} : { labels: parsed.labels }),
+    ...fields,
+  };
+  // The schema of the kind has checked the fields; allocated ones are filled in next.
+  return { object: object as unknown as AnyObject };
+}
+
+function missing<K extends KindName>(kind: K, text: string, names: Iterable<string>): Found<K> {
+  return { problem: `there is no ${kind} "${text}"`, ...didYouMean(text.slice(text.indexOf('/') + 1), names) };
+}
+
+function* namesOf(objects: Iterable<AnyObject>, kind?: KindName): Iterable<string> {
+  for (const object of objects) if (kind === undefined || object.kind === kind) yield object.name;
+}

@@ -1,0 +1,23 @@
+import type { DraftChange } from './draft.ts';
+import type { Problem } from './problem.ts';
+import { checkChains } from './rules/chains.ts';
+import { checkHosts } from './rules/hosts.ts';
+import { checkIdentity } from './rules/identity.ts';
+import { checkPorts } from './rules/ports.ts';
+import { checkReferences } from './rules/references.ts';
+import type { Rule } from './rules/rule.ts';
+import { checkSwitches } from './rules/switches.ts';
+import type { ModelIndex } from './view.ts';
+
+/** The rules that a whole model must keep. Each looks only at what a change can have broken. */
+const RULES: readonly Rule[] = [checkIdentity, checkReferences, checkSwitches, checkPorts, checkChains, checkHosts];
+
+/**
+ * Everything that is wrong with a change: `index` is the model after it. Costs in proportion to the change (for a switch
+ * whose subnets change, to its ports as well).
+ */
+export function checkRules(index: ModelIndex, changes: readonly DraftChange[]): readonly Problem[] {
+  const problems: Problem[] = [];
+  for (const rule of RULES) rule(index, changes, (problem) => problems.push(problem));
+  return problems;
+}

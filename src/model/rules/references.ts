@@ -1,0 +1,53 @@
+import { describe, qualifiedName } from '../describe.ts';
+import { KINDS } from '../kinds.ts';
+import type { AnyObject } from '../objects.ts';
+import { type ModelIndex, referencesOf } from '../view.ts';
+import type { Rule } from './rule.ts';
+
+/** How many referrers one problem names; the rest is counted. */
+const MOST_NAMED = 20;
+
+/** Every reference leads to an object, of the same tenant where that is asked; nothing referred to is deleted. */
+export const checkReferences: Rule = (index, changes, report) => {
+  const deleted = new Set<string>();
+  for (const { kind, id, before, after } of changes) {
+    if (kind === 'binding' || after || !before || before.kind === 'binding') continue;
+    deleted.add(`${kind}/${id}`);
+    const referrers = index.referrerCount(kind, id);
+    if (referrers === 0) continue;
+    report({
+      object: describe(index, before),
+      path: '',
+      code: 'in-use',
+      message: `is in use by ${nameSome(index, index.referrersOf(kind, id), referrers)}`,
+      hint: 'delete or change those first',
+    });
+  }
+  for (const { after } of changes) {
+    if (!after || after.kind === 'binding') continue;
+    for (const { path, kind, id } of referencesOf(after)) {
+      const target = index.get(kind, id);
+      const reference = KINDS[after.kind].references.find((r) => r.path === path);
+      if (!target) {
+        // A target that this change deletes has been reported above, with all that refers to it.
+        if (!deleted.has(`${kind}/${id}`))
+          report({ object: describe(index, after), path, code: 'reference', message: `there is no ${kind} ${id}` });
+      } else if (reference?.sameTenant && target.tenant !== after.tenant)
+        report({
+          object: describe(index, after),
+          path,
+          code: 'cross-tenant',
+          message: `${describe(index, target)} belongs to another tenant`,
+        });
+    }
+  }
+};
+
+function nameSome(index: ModelIndex, objects: Iterable<AnyObject>, count: number): string {
+  const names: string[] = [];
+  for (const object of objects) {
+    if (names.length === MOST_NAMED) break;
+    names.push(`${object.kind} ${qualifiedName(index, object)}`);
+  }
+  return names.join(', ') + (count > names.length ? ` and ${count - names.length} more` : '');
+}

@@ -1,0 +1,88 @@
+import { type Cidr, cidrContains, cidrsOverlap, formatIp, type Ip, parseCidr, parseIp } from '../../base/addresses.ts';
+import { describe } from '../describe.ts';
+import type { LogicalSwitch, Subnet } from '../objects.ts';
+import type { Problem, ProblemCode } from '../problem.ts';
+import { isHostAddress, isReservedIn, sameAddressing } from '../subnets.ts';
+import type { ModelIndex } from '../view.ts';
+import type { Rule } from './rule.ts';
+import { written } from './rule.ts';
+
+/** Subnets of a switch do not overlap, and each is whole in itself. */
+export const checkSwitches: Rule = (index, changes, report) => {
+  for (const { before, after } of written(changes, 'switch')) {
+    if (before && sameAddressing(before, after)) continue;
+    const object = describe(index, after);
+    const problem = (path: string, code: ProblemCode, message: string): void => report({ object, path, code, message });
+    const cidrs = after.subnets.map((subnet) => parseCidr(subnet.cidr)!);
+    for (const [i, cidr] of cidrs.entries()) {
+      for (const [j, other] of cidrs.slice(0, i).entries())
+        if (cidrsOverlap(cidr, other))
+          problem(
+            `subnets[${i}].cidr`,
+            'subnet-overlap',
+            `${after.subnets[i]!.cidr} overlaps ${after.subnets[j]!.cidr}`,
+          );
+      checkSubnet(after, after.subnets[i]!, cidr, (path, code, message) =>
+        problem(`subnets[${i}].${path}`, code, message),
+      );
+      checkGateway(index, after, i, cidr, report);
+    }
+  }
+};
+
+type Report = (path: string, code: ProblemCode, message: string) => void;
+
+function checkSubnet(device: LogicalSwitch, subnet: Subnet, cidr: Cidr, problem: Report): void {
+  const { version } = cidr.ip;
+  if (!isUsableNetwork(cidr)) problem('cidr', 'address-reserved', `${subnet.cidr} holds no addresses for hosts`);
+  if (subnet.vlan !== undefined && !device.vlanAware)
+    problem('vlan', 'vlan', 'the switch is not VLAN-aware: set vlanAware, or leave vlan out');
+  if (version === 4 && subnet.ipv6Mode !== undefined)
+    problem('ipv6Mode', 'subnet-option', `${subnet.cidr} is an IPv4 subnet`);
+  if (subnet.ipv6Mode === 'slaac' && cidr.prefix !== 64)
+    problem('ipv6Mode', 'subnet-option', 'SLAAC needs a /64 (RFC 4862); use stateful, or another prefix length');
+  for (const list of ['dns', 'ntp'] as const)
+    for (const [k, text] of subnet.dhcp[list].entries())
+      if (parseIp(text)!.version !== version)
+        problem(`dhcp.${list}[${k}]`, 'subnet-option', `${text} is of another IP version than ${subnet.cidr}`);
+  for (const [k, route] of subnet.dhcp.routes.entries()) {
+    if (version === 6) problem(`dhcp.routes[${k}]`, 'subnet-option', 'static routes by DHCP are for IPv4 subnets');
+    else if (parseCidr(route.to)!.ip.version !== 4)
+      problem(`dhcp.routes[${k}].to`, 'subnet-option', `${route.to} is not an IPv4 network`);
+  }
+}
+
+function checkGateway(
+  index: ModelIndex,
+  device: LogicalSwitch,
+  at: number,
+  cidr: Cidr,
+  report: (problem: Problem) => void,
+): void {
+  const subnet = device.subnets[at]!;
+  if (subnet.gateway === undefined) return;
+  const object = describe(index, device);
+  const path = `subnets[${at}].gateway`;
+  const gateway = parseIp(subnet.gateway)!;
+  // A router may be known by its link-local address alone (RFC 4861 §6.2.1).
+  if (!cidrContains(cidr, gateway) && !isLinkLocal6(gateway))
+    report({ object, path, code: 'gateway', message: `${subnet.gateway} is outside ${subnet.cidr}` });
+  else if (isReservedIn(cidr, gateway) && gateway.version === 4)
+    report({ object, path, code: 'gateway', message: `${subnet.gateway} is the network or broadcast address` });
+  for (const port of index.portsWithAddress(device.id, formatIp(gateway))) {
+    const message = `${subnet.gateway} is the address of ${describe(index, port)}`;
+    report({ object, path, code: 'gateway-in-use', message });
+  }
+}
+
+function isLinkLocal6(ip: Ip): boolean {
+  return ip.version === 6 && ip.value >> 118n === 0x3fan;
+}
+
+function isUsableNetwork(cidr: Cidr): boolean {
+  const { ip } = cidr;
+  // 0.0.0.0/8 and ::/127 hold what means "none"; anything wider than these blocks has room for hosts.
+  if (ip.version === 4 && cidr.prefix < 8) return ip.value >>> 24 < 224;
+  if (ip.version === 6 && cidr.prefix < 120) return ip.value >> 120n !== 0xffn;
+  return isHostAddress(ip);
+}

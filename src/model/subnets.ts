@@ -1,0 +1,46 @@
+import { isDeepStrictEqual } from 'node:util';
+import { type Cidr, cidrContains, type Ip, parseCidr, prefixMask4, prefixMask6 } from '../base/addresses.ts';
+import type { LogicalPort, LogicalSwitch, Subnet } from './objects.ts';
+
+/** Arithmetic of subnets and VLANs that rules and allocation share. */
+
+/** Can a host have the address as its own: neither group, loopback, unspecified nor limited broadcast? */
+export function isHostAddress(ip: Ip): boolean {
+  if (ip.version === 4) {
+    const first = ip.value >>> 24;
+    return first !== 0 && first !== 127 && first < 224;
+  }
+  return ip.value > 1n && ip.value >> 120n !== 0xffn;
+}
+
+/** The first address of an IPv4 subnet names the network and the last is its broadcast; /31 (RFC 3021) and /32 have neither. */
+export function isReservedIn(cidr: Cidr, ip: Ip): boolean {
+  if (cidr.ip.version !== ip.version) return false;
+  // IPv6: the first is the subnet-router anycast address (RFC 4291 §2.6.1).
+  if (ip.version === 6) return cidr.prefix < 127 && ip.value === cidr.ip.value;
+  if (cidr.prefix >= 31) return false;
+  return ip.value === cidr.ip.value || ip.value === lastOf(cidr).value;
+}
+
+export function lastOf(cidr: Cidr): Ip {
+  const { ip, prefix } = cidr;
+  return ip.version === 4
+    ? { version: 4, value: ((ip.value | ~prefixMask4(prefix)) >>> 0) as typeof ip.value }
+    : { version: 6, value: (ip.value | (prefixMask6(prefix) ^ ((1n << 128n) - 1n))) as typeof ip.value };
+}
+
+export function subnetOf(device: LogicalSwitch, ip: Ip): Subnet | undefined {
+  return device.subnets.find((subnet) => cidrContains(parseCidr(subnet.cidr)!, ip));
+}
+
+/** Is the port in the VLAN (0: frames without a tag)? docs/design/layer2.md, step 6. */
+export function isInVlan(device: LogicalSwitch, port: Pick<LogicalPort, 'vlan'>, vlan: number): boolean {
+  if (!device.vlanAware || port.vlan === undefined) return true;
+  if ('access' in port.vlan) return port.vlan.access === vlan;
+  return port.vlan.trunk === 'all' || port.vlan.trunk.includes(vlan) || port.vlan.native === vlan;
+}
+
+/** Do the two states give ports the same subnets and VLANs? */
+export function sameAddressing(a: LogicalSwitch, b: LogicalSwitch): boolean {
+  return a.vlanAware === b.vlanAware && (a.subnets === b.subnets || isDeepStrictEqual(a.subnets, b.subnets));
+}
