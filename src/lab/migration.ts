@@ -11,6 +11,7 @@ const OUTGOING = 'outgoing';
 
 /** What `ip -j` says of an interface's addresses and routes; only what is carried over. */
 type Address = { readonly family: string; readonly local: string; readonly prefixlen: number; readonly scope: string };
+type Neighbour = { readonly dst: string; readonly lladdr?: string };
 type Route = { readonly dst: string; readonly gateway?: string; readonly protocol?: string };
 
 /**
@@ -25,7 +26,11 @@ export async function startMigration(lab: Lab, name: string, host: string): Prom
   const to: Workload = { ...from, host, interface: interfaceName(from.interface.startsWith('v-') ? 'm-' : 'v-', name) };
   const inside = `${INCOMING} netns ${from.namespace} address ${from.mac} mtu ${from.mtu}`;
   await ipBatch([`link add ${inside} type veth peer ${to.interface} netns ${lab.namespace(host)} mtu ${from.mtu}`]);
-  await scriptIn(from.namespace, [`ethtool -K ${INCOMING} tx off >/dev/null`]);
+  await scriptIn(from.namespace, [
+    `ethtool -K ${INCOMING} tx off >/dev/null`,
+    // The workload has proved its addresses to be its own long ago.
+    `echo 0 > /proc/sys/net/ipv6/conf/${INCOMING}/accept_dad`,
+  ]);
   await scriptIn(lab.namespace(host), outsideLines([to]));
   if (to.port !== undefined) await plugAll(lab.switchOf(host), [to]);
   return new Migration(lab, from, to);
@@ -42,34 +47,56 @@ export class Migration {
     this.#to = to;
   }
 
-  /** The workload goes on at the new host, within a few milliseconds; announced as QEMU does (`rarp`), by `garp`, or not at all. */
+  /**
+   * The workload goes on at the new host, within some ten milliseconds, and announces itself: `garp` at once by its own
+   * kernel (with unsolicited neighbour advertisements), `rarp` as QEMU does for it, some 70 ms later.
+   */
   async activate(options: { readonly announce?: 'rarp' | 'garp' | 'none' } = {}): Promise<void> {
     const { namespace, mac } = this.#from;
+    const announce = options.announce ?? 'rarp';
+    if (announce === 'garp')
+      await scriptIn(namespace, [
+        `echo 1 > /proc/sys/net/ipv4/conf/${INCOMING}/arp_notify`,
+        `echo 1 > /proc/sys/net/ipv6/conf/${INCOMING}/ndisc_notify`,
+      ]);
+    const carried = await this.#carried();
     const lines = [
       `link set ${WORKLOAD_INTERFACE} down`,
       `link set ${WORKLOAD_INTERFACE} name ${OUTGOING}`,
+      // An address leaves with its interface: or the workload would have each twice.
+      `addr flush dev ${OUTGOING}`,
       `link set ${INCOMING} name ${WORKLOAD_INTERFACE}`,
+      // Before it is up: what the kernel announces then are the addresses that there are.
+      ...carried.addresses,
       `link set ${WORKLOAD_INTERFACE} up`,
+      ...carried.routes,
+      ...carried.neighbours,
     ];
-    const addresses =
-      (await this.#show<{ addr_info: Address[] }>('addr', 'show', 'dev', WORKLOAD_INTERFACE))[0]?.addr_info ?? [];
-    for (const a of addresses) {
-      if (a.scope === 'link') continue; // the kernel gives the new interface its own, of the same MAC
-      lines.push(`addr add ${a.local}/${a.prefixlen} dev ${WORKLOAD_INTERFACE}${a.family === 'inet6' ? ' nodad' : ''}`);
-    }
-    for (const family of ['-4', '-6']) {
-      for (const route of await this.#show<Route>(family, 'route', 'show', 'dev', WORKLOAD_INTERFACE)) {
-        if (!route.gateway) continue;
-        lines.push(`route replace ${route.dst} via ${route.gateway} dev ${WORKLOAD_INTERFACE} onlink`);
-      }
-    }
-    // An address leaves with its interface: the old one keeps none, or the workload would have each twice.
-    lines.splice(2, 0, `addr flush dev ${OUTGOING}`);
     await runOk(['ip', '-n', namespace, '-batch', '-'], { input: `${lines.join('\n')}\n` });
     this.#lab.state.write(`workloads/${this.#to.name}.json`, this.#to);
-    const ipv4 = addresses.find((a) => a.family === 'inet')?.local;
-    const frame = announcement(options.announce ?? 'rarp', mac, ipv4);
-    if (frame) await sendFramesOnce(this.#lab, this.#to.name, [frame]);
+    if (announce === 'rarp') await sendFramesOnce(this.#lab, this.#to.name, [rarp(mac)]);
+  }
+
+  /** What a workload takes with it in its memory, as `ip` lines that restore it. */
+  async #carried(): Promise<{ addresses: string[]; routes: string[]; neighbours: string[] }> {
+    const dev = `dev ${WORKLOAD_INTERFACE}`;
+    const [links, routes4, routes6, neighbours] = await Promise.all([
+      this.#show<{ addr_info: Address[] }>('addr', 'show', 'dev', WORKLOAD_INTERFACE),
+      this.#show<Route>('-4', 'route', 'show', 'dev', WORKLOAD_INTERFACE),
+      this.#show<Route>('-6', 'route', 'show', 'dev', WORKLOAD_INTERFACE),
+      this.#show<Neighbour>('neigh', 'show', 'dev', WORKLOAD_INTERFACE),
+    ]);
+    return {
+      addresses: (links[0]?.addr_info ?? [])
+        .filter((a) => a.scope !== 'link') // the kernel gives the new interface its own, of the same MAC
+        .map((a) => `addr add ${a.local}/${a.prefixlen} ${dev}${a.family === 'inet6' ? ' nodad' : ''}`),
+      routes: [...routes4, ...routes6]
+        .filter((r) => r.gateway) // those of the link itself come with the addresses
+        .map((r) => `route replace ${r.dst} via ${r.gateway} ${dev} onlink`),
+      neighbours: neighbours
+        .filter((n) => n.lladdr)
+        .map((n) => `neigh replace ${n.dst} lladdr ${n.lladdr} ${dev} nud stale`),
+    };
   }
 
   /** The old host lets go. */
@@ -90,20 +117,17 @@ export class Migration {
 }
 
 /*
- * RARP (RFC 903) and gratuitous ARP (RFC 5227) differ in Ethernet type, operation and the addresses they hold:
+ * RARP (RFC 903), a request for its own address as QEMU sends it:
  *
  *      0          6        12     14                                    20      22     28     32     38     42
  *     +----------+--------+------+-------------------------------------+-------+------+------+------+------+
- *     | ff…      | own    | type | hardware 1, protocol 0800, sizes 6 4 | op    | own  | IPv4 | mac  | IPv4 |
+ *     | ff…      | own    | 8035 | hardware 1, protocol 0800, sizes 6 4 | 3     | own  | 0    | own  | 0    |
  *     +----------+--------+------+-------------------------------------+-------+------+------+------+------+
  */
-function announcement(kind: 'rarp' | 'garp' | 'none', mac: string, ipv4: string | undefined): Uint8Array | undefined {
-  if (kind === 'none' || (kind === 'garp' && !ipv4)) return undefined;
+function rarp(mac: string): Uint8Array {
   const own = mac.split(':').map((byte) => Number.parseInt(byte, 16));
-  const address = kind === 'garp' ? ipv4!.split('.').map(Number) : [0, 0, 0, 0];
   const frame = new Uint8Array(60);
-  frame.set([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, ...own, ...(kind === 'rarp' ? [0x80, 0x35] : [0x08, 0x06])]);
-  frame.set([0, 1, 8, 0, 6, 4, 0, kind === 'rarp' ? 3 : 1, ...own, ...address], 14);
-  frame.set([...(kind === 'rarp' ? own : [0, 0, 0, 0, 0, 0]), ...address], 32);
+  frame.set([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, ...own, 0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3, ...own]);
+  frame.set(own, 32);
   return frame;
 }
