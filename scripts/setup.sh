@@ -97,7 +97,7 @@ mirrors() {
       /^URIs:/ { uris = $0; sub(/^URIs:[ \t]*/, "", uris) }
       /^Suites:/ { n = split($0, s, /[ \t]+/); for (i = 2; i <= n; i++) if (s[i] == want) print uris }
     ' /etc/apt/sources.list.d/*.sources 2>/dev/null | tr ' ' '\n' || true
-  } | sed 's:/*$::' | grep -v -e security -e '^$' | sort | uniq -c | sort -rn | awk '{print $2}'
+  } | sed 's:/*$::' | grep -v -e security -e '^cdrom' -e '^$' | sort | uniq -c | sort -rn | awk '{print $2}'
 }
 
 # Runs an apt tool with state, cache, sources and trust of its own under $work; the system's apt is not touched.
