@@ -16,7 +16,9 @@ async function main(argv: readonly string[]): Promise<void> {
     .option('--server <url>', 'server: unix:/path, http://127.0.0.1:port or https://host:port')
     .showHelpAfterError('(weft --help lists the commands)')
     .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.usage));
-  const wanted = argv.find((word, i) => !word.startsWith('-') && argv[i - 1] !== '--context' && argv[i - 1] !== '--server');
+  const wanted = argv.find(
+    (word, i) => !word.startsWith('-') && argv[i - 1] !== '--context' && argv[i - 1] !== '--server',
+  );
   for (const [name, noun] of Object.entries(NOUNS)) {
     if (name === wanted) (await noun.load()).register(program);
     else program.command(name, { hidden: noun.hidden === true }).description(noun.about);
@@ -24,10 +26,15 @@ async function main(argv: readonly string[]): Promise<void> {
   await program.parseAsync([...argv], { from: 'user' });
 }
 
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failure));
+process.stdout.on('error', (error: NodeJS.ErrnoException) =>
+  process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failure),
+);
 main(process.argv.slice(2)).catch((error: unknown) => {
   if (error instanceof WeftError) say(`${red('error')}: ${error.message}`);
-  else say(`${red('error')}: ${error instanceof Error ? (process.env['WEFT_DEBUG'] ? error.stack : error.message) : String(error)}`);
+  else
+    say(
+      `${red('error')}: ${error instanceof Error ? (process.env.WEFT_DEBUG ? error.stack : error.message) : String(error)}`,
+    );
   process.exitCode = exitCodeOf(error);
   // What a failed command left open (a stream, a timer) must not keep it from ending.
   setImmediate(() => process.exit());

@@ -6,7 +6,9 @@ export interface Noun {
 }
 
 /** All commands in the order of the help text. */
-export const NOUNS: Readonly<Record<string, { readonly about: string; readonly hidden?: boolean; load(): Promise<Noun> }>> = {
+export const NOUNS: Readonly<
+  Record<string, { readonly about: string; readonly hidden?: boolean; load(): Promise<Noun> }>
+> = {
   status: { about: 'is everything all right? verdict first, next step last', load: () => import('./nouns/status.ts') },
   apply: { about: 'make the desired state be what YAML files say', load: () => import('./nouns/apply.ts') },
   diff: { about: 'what apply would change', load: () => import('./nouns/diff.ts') },

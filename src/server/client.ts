@@ -1,5 +1,6 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { Readable } from 'node:stream';
 import { ERROR_CODES, type ErrorCode, WeftError } from '../base/errors.ts';
 import { parseServerUrl, type ServerUrl } from './url.ts';
 
@@ -22,6 +23,10 @@ export interface Client {
   post<T>(path: string, body: unknown, options?: RequestSettings): Promise<T>;
   /** JSON lines as they arrive, until the server ends the answer. Leaving the loop closes the connection. */
   stream<T>(method: string, path: string, options?: StreamSettings): AsyncGenerator<T, void, void>;
+  /** Bytes as they arrive, over a connection of their own. Leaving the loop over `body` closes it. */
+  download(method: string, path: string, options?: RequestSettings): Promise<RawAnswer>;
+  /** Sends an answer to a `RelayedRequest` as its bytes come; ends early, without an error, when nobody wants it any more. */
+  upload(path: string, answer: UploadedAnswer, signal?: AbortSignal): Promise<void>;
   close(): void;
 }
 
@@ -61,6 +66,19 @@ export interface Answer<T> {
   readonly revision?: number;
 }
 
+/** An answer that is not JSON, or not one to wait for the end of. */
+export interface RawAnswer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
+export interface UploadedAnswer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string | AsyncIterable<Uint8Array>;
+}
+
 /** Longest line of a stream: a record is a few kilobytes. */
 const MAX_LINE_LENGTH = 64 * 1024 * 1024;
 
@@ -98,6 +116,8 @@ export function createClient(settings: ClientSettings): Client {
     post: async <T>(path: string, body: unknown, options?: RequestSettings) =>
       (await client.request<T>('POST', path, { ...options, body })).body,
     stream: (method, path, options) => streamLines(context, method, path, options ?? {}),
+    download: (method, path, options) => download(context, method, path, options ?? {}),
+    upload: (path, answer, signal) => upload(context, path, answer, signal),
     close: () => agent.destroy(),
   };
   return client;
@@ -139,6 +159,57 @@ async function* streamLines<T>(
   } finally {
     response?.destroy();
   }
+}
+
+async function download(context: Context, method: string, path: string, options: RequestSettings): Promise<RawAnswer> {
+  try {
+    const response = await open(context, method, path, options, false);
+    if ((response.statusCode ?? 0) >= 300) throw errorOf(response, await readAll(response));
+    return {
+      status: response.statusCode ?? 0,
+      type: response.headers['content-type'] ?? '',
+      body: response as AsyncIterable<Uint8Array>,
+    };
+  } catch (error) {
+    throw operational(error, context.settings.url);
+  }
+}
+
+function upload(context: Context, path: string, answer: UploadedAnswer, signal?: AbortSignal): Promise<void> {
+  const { settings, url } = context;
+  return new Promise((resolve, reject) => {
+    const sent = (url.scheme === 'tls' ? httpsRequest : httpRequest)({
+      method: 'POST',
+      path,
+      agent: false,
+      headers: {
+        'content-type': 'application/octet-stream',
+        'x-weft-status': answer.status,
+        'x-weft-type': answer.type,
+        ...(settings.token === undefined ? {} : { authorization: `Bearer ${settings.token}` }),
+      },
+      ...(signal ? { signal } : {}),
+      ...(url.scheme === 'unix' ? { socketPath: url.path } : { host: url.host, port: url.port }),
+      ...(url.scheme === 'tls' && settings.ca !== undefined ? { ca: settings.ca } : {}),
+    });
+    const body = Readable.from(typeof answer.body === 'string' ? [Buffer.from(answer.body)] : answer.body);
+    sent.on('response', (response) => {
+      response.resume();
+      response.on('close', () => {
+        body.destroy();
+        if ((response.statusCode ?? 0) < 500) resolve();
+        else reject(new WeftError('refused', `the server answered ${response.statusCode} to an answer`));
+      });
+    });
+    sent.on('error', (error: NodeJS.ErrnoException) => {
+      body.destroy();
+      // Closed by the server: whoever asked has gone.
+      if (error.code === 'ECONNRESET' || error.code === 'EPIPE') resolve();
+      else reject(operational(error, settings.url) as Error);
+    });
+    body.on('error', () => sent.destroy());
+    body.pipe(sent);
+  });
 }
 
 function parseLine<T>(line: string): T {

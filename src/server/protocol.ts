@@ -25,7 +25,24 @@ export type WatchMessage =
   /** All since the last commit is one transaction: apply it as a whole. */
   | { readonly type: 'commit'; readonly revision: number }
   /** Nothing in the scope changed up to this revision; also the heartbeat (every 5 s). */
-  | { readonly type: 'progress'; readonly revision: number };
+  | { readonly type: 'progress'; readonly revision: number }
+  | RelayedRequest;
+
+/**
+ * What somebody asks this host's agent through the server (`/v1/hosts/<host>/agent/<path>`): a request to its control
+ * socket, with method, path and query as there. The agent answers by `POST /v1/hosts/<host id>/answers/<id>`, the
+ * answer's bytes as the body as they come, status and content type in the headers `x-weft-status` and `x-weft-type`
+ * (`Client.upload` does that). When the one who asked goes away, the server closes that request.
+ */
+export interface RelayedRequest {
+  readonly type: 'request';
+  readonly id: string;
+  readonly method: 'GET' | 'POST';
+  /** From the root of the control socket, query included: `/capture?port=…`. */
+  readonly path: string;
+  /** Empty for GET. */
+  readonly body: string;
+}
 
 export type Report =
   /** All interfaces with a port id on this host; sent on every new connection, replaces what the server knew. */

@@ -1,0 +1,142 @@
+import { WeftError } from '../base/errors.ts';
+import type { KindName } from '../model/kind.ts';
+import { nearest } from './output.ts';
+
+/**
+ * What the CLI knows of kinds without loading their schemas (which costs more than a whole `weft get`); a test holds
+ * this against `src/model`. Schemas are loaded where they are needed: `weft create`.
+ */
+export interface CliKind {
+  readonly kind: KindName;
+  readonly plural: string;
+  /** What people may type beside kind and plural. */
+  readonly short: readonly string[];
+  readonly tenantOwned: boolean;
+  readonly columns: readonly Column[];
+}
+
+/** A column of `weft get`: the title, and where the value stands in the object. `wide`: only with `-o wide`. */
+export interface Column {
+  readonly title: string;
+  readonly path: string;
+  readonly wide?: boolean;
+}
+
+const column = (title: string, path: string): Column => ({ title, path });
+const wide = (title: string, path: string): Column => ({ title, path, wide: true });
+
+export const CLI_KINDS: readonly CliKind[] = [
+  {
+    kind: 'tenant',
+    plural: 'tenants',
+    short: [],
+    tenantOwned: false,
+    columns: [column('DESCRIPTION', 'description')],
+  },
+  {
+    kind: 'tunnelZone',
+    plural: 'tunnel-zones',
+    short: ['tunnel-zone', 'zone', 'zones', 'tz'],
+    tenantOwned: false,
+    columns: [column('ENCAP', 'encap')],
+  },
+  {
+    kind: 'host',
+    plural: 'hosts',
+    short: ['h'],
+    tenantOwned: false,
+    columns: [
+      column('ZONE', 'zone'),
+      column('TUNNEL ADDRESS', 'tunnelAddress'),
+      column('STATE', 'status.state'),
+      column('APPLIED', 'status.applied'),
+      wide('PORTS', 'status.health.localPorts'),
+      wide('FLOWS', 'status.health.flows'),
+      wide('OPEN VSWITCH', 'status.health.openvswitchVersion'),
+      wide('DATAPATH', 'status.health.datapathType'),
+      wide('UNDERLAY MTU', 'underlayMtu'),
+    ],
+  },
+  {
+    kind: 'switch',
+    plural: 'switches',
+    short: ['sw'],
+    tenantOwned: true,
+    columns: [
+      column('SUBNETS', 'subnets[].cidr'),
+      column('VLANS', 'vlanAware'),
+      column('UP', 'adminUp'),
+      wide('MTU', 'mtu'),
+      wide('KEY', 'key'),
+    ],
+  },
+  {
+    kind: 'chain',
+    plural: 'chains',
+    short: ['ch'],
+    tenantOwned: true,
+    columns: [column('POLICY', 'policy'), wide('KEY', 'key')],
+  },
+  {
+    kind: 'rule',
+    plural: 'rules',
+    short: ['r'],
+    tenantOwned: true,
+    columns: [
+      column('CHAIN', 'chain'),
+      column('POSITION', 'position'),
+      column('ACTION', 'action'),
+      column('MATCH', 'match'),
+      column('PACKETS', 'status.packets'),
+      wide('BYTES', 'status.bytes'),
+      wide('JUMP TO', 'jumpTo'),
+    ],
+  },
+  {
+    kind: 'port',
+    plural: 'ports',
+    short: ['p'],
+    tenantOwned: true,
+    columns: [
+      column('SWITCH', 'switch'),
+      column('MAC', 'mac'),
+      column('ADDRESSES', 'addresses'),
+      column('HOST', 'status.host'),
+      column('STATE', 'status.state'),
+      wide('INTERFACE', 'status.interface'),
+      wide('SECURITY', 'portSecurity'),
+      wide('FROM', 'fromChain'),
+      wide('TO', 'toChain'),
+      wide('VLAN', 'vlan'),
+      wide('KEY', 'key'),
+    ],
+  },
+];
+
+/** Every word that names a kind, as typed on the command line or written in a file. */
+const BY_WORD = new Map(
+  CLI_KINDS.flatMap((entry) =>
+    [entry.kind, entry.plural, ...entry.short].map((word): [string, CliKind] => [word.toLowerCase(), entry]),
+  ),
+);
+
+export function kindOf(word: string): CliKind | undefined {
+  return BY_WORD.get(word.toLowerCase());
+}
+
+/** The kind that a word means. Error `invalid` with the words that were perhaps meant. */
+export function requireKind(word: string): CliKind {
+  const found = kindOf(word);
+  if (found) return found;
+  const near = nearest(word.toLowerCase(), new Set(CLI_KINDS.flatMap((k) => [k.plural, k.kind.toLowerCase()])));
+  const hint = near.length > 0 ? `did you mean ${near.join(' or ')}?` : `kinds: ${plurals()}`;
+  throw new WeftError('invalid', `there is no kind ${word}; ${hint}`);
+}
+
+export function entryOf(kind: KindName): CliKind {
+  return CLI_KINDS.find((entry) => entry.kind === kind)!;
+}
+
+export function plurals(): string {
+  return CLI_KINDS.map((entry) => entry.plural).join(', ');
+}

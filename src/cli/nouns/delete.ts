@@ -1,0 +1,78 @@
+import type { Command } from 'commander';
+import { WeftError } from '../../base/errors.ts';
+import { problemsOf } from '../../server/problem.ts';
+import { readObjects } from '../documents.ts';
+import { CLI_KINDS, type CliKind, entryOf, kindOf, plurals, requireKind } from '../kinds.ts';
+import { print, say } from '../output.ts';
+import { fetchObject } from '../requests.ts';
+import { type Session, titleOf, withSession } from '../session.ts';
+import { collect } from './apply.ts';
+
+interface DeleteOptions {
+  readonly file: string[];
+  readonly ignoreNotFound?: boolean;
+}
+
+export function register(program: Command): void {
+  program
+    .command('delete')
+    .alias('rm')
+    .description('delete objects')
+    .argument('[objects...]', `kind and names ('port web-1 web-2'), or kind/name words; kinds: ${plurals()}`)
+    .option('-f, --file <path>', 'delete the objects that files name; may be repeated', collect, [])
+    .option('-t, --tenant <name>', 'tenant of objects named without one')
+    .option('--ignore-not-found', 'what is not there counts as deleted')
+    .addHelpText('after', '\nAn object that others refer to is not deleted; they are named.\n')
+    .action((words: string[], options: DeleteOptions, command: Command) =>
+      withSession(command, (session) => remove(words, options, session)),
+    );
+}
+
+async function remove(words: readonly string[], options: DeleteOptions, session: Session): Promise<void> {
+  const wanted = [...fromWords(words), ...fromFiles(options.file)];
+  if (wanted.length === 0) throw new WeftError('invalid', "name what to delete: 'weft delete port web-1' or -f FILE");
+  // Those that refer go before those they refer to.
+  const order = (kind: CliKind): number => CLI_KINDS.indexOf(kind);
+  let deleted = 0;
+  for (const { kind, name } of wanted.toSorted((a, b) => order(b.kind) - order(a.kind))) {
+    try {
+      const object = await fetchObject(session, kind, name);
+      await session.client.request('DELETE', `/v1/${kind.plural}/${object.id}`);
+      print(`${titleOf(object)} deleted`);
+      deleted++;
+    } catch (error) {
+      if (error instanceof WeftError && error.code === 'not-found' && options.ignoreNotFound) continue;
+      throw inUse(error, deleted);
+    }
+  }
+  if (deleted > 0) say("'weft sync --wait' waits until every host has let go");
+}
+
+function fromWords(words: readonly string[]): { readonly kind: CliKind; readonly name: string }[] {
+  const [first, ...rest] = words;
+  if (first === undefined) return [];
+  if (rest.length > 0 && kindOf(first)) return rest.map((name) => ({ kind: requireKind(first), name }));
+  return words.map((word) => {
+    const slash = word.indexOf('/');
+    if (slash < 0)
+      throw new WeftError('invalid', `${word}: write the kind too, as 'weft delete port ${word}' or port/${word}`);
+    return { kind: requireKind(word.slice(0, slash)), name: word.slice(slash + 1) };
+  });
+}
+
+function fromFiles(files: readonly string[]): { readonly kind: CliKind; readonly name: string }[] {
+  if (files.length === 0) return [];
+  return readObjects(files).map(({ object }) => {
+    const tenant = typeof object.tenant === 'string' ? `${object.tenant}/` : '';
+    return { kind: entryOf(object.kind), name: `${tenant}${object.name}` };
+  });
+}
+
+/** A refusal names who still refers; what went before it is said too. */
+function inUse(error: unknown, deleted: number): unknown {
+  if (!(error instanceof WeftError)) return error;
+  const problems = problemsOf(error);
+  const text = problems.length > 0 ? problems.map((p) => `${p.object}: ${p.message}`).join('\n  ') : error.message;
+  const before = deleted > 0 ? ` (${deleted} deleted before it)` : '';
+  return new WeftError(error.code, `${text}${before}`, { cause: error, details: error.details });
+}

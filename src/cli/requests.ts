@@ -1,0 +1,60 @@
+import { WeftError } from '../base/errors.ts';
+import { CLI_KINDS, type CliKind } from './kinds.ts';
+import { nearest } from './output.ts';
+import { objectPath, type Session, type ShownObject } from './session.ts';
+
+/** The requests that several commands make. References come as names, and each object with its status. */
+
+export async function listObjects(
+  session: Session,
+  kind: CliKind,
+  filter: Readonly<Record<string, string>> = {},
+): Promise<ShownObject[]> {
+  const tenant = kind.tenantOwned && session.tenant !== undefined ? { tenant: session.tenant } : {};
+  const answer = await session.client.get<{ items: ShownObject[] }>(`/v1/${kind.plural}`, {
+    query: { names: true, ...tenant, ...filter },
+  });
+  return answer.items;
+}
+
+/** One object by what a person typed. Error `not-found` with the names that were perhaps meant. */
+export async function fetchObject(session: Session, kind: CliKind, text: string): Promise<ShownObject> {
+  const { path, query } = objectPath(kind, text, session);
+  try {
+    return await session.client.get<ShownObject>(path, { query: { names: true, ...query } });
+  } catch (error) {
+    if (error instanceof WeftError && error.code === 'not-found')
+      throw await withSuggestion(error, session, kind, text);
+    throw error;
+  }
+}
+
+async function withSuggestion(error: WeftError, session: Session, kind: CliKind, text: string): Promise<WeftError> {
+  const known = await listObjects({ ...session, tenant: undefined }, kind).catch(() => []);
+  const name = text.slice(text.indexOf('/') + 1);
+  const names = known.map((o) => (kind.tenantOwned ? `${String(o.tenant)}/${o.name}` : o.name));
+  const same = names.filter((full) => full.slice(full.indexOf('/') + 1) === name);
+  const near =
+    same.length > 0
+      ? same
+      : nearest(
+          name,
+          known.map((o) => o.name),
+        );
+  const of =
+    session.tenant !== undefined && kind.tenantOwned && !text.includes('/') ? ` of tenant ${session.tenant}` : '';
+  const hint =
+    near.length > 0
+      ? `; did you mean ${near.slice(0, 3).join(' or ')}?`
+      : `; 'weft get ${kind.plural}' lists those there are`;
+  return new WeftError('not-found', `there is no ${kind.kind} ${text}${of}${hint}`, { cause: error });
+}
+
+/** Lists of all kinds at once, by kind. */
+export async function listAll(
+  session: Session,
+  kinds: readonly CliKind[] = CLI_KINDS,
+): Promise<Map<CliKind, ShownObject[]>> {
+  const lists = await Promise.all(kinds.map((kind) => listObjects(session, kind)));
+  return new Map(kinds.map((kind, i) => [kind, lists[i]!]));
+}
