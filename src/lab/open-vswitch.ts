@@ -3,13 +3,13 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { cidrContains, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
 import { WeftError } from '../base/errors.ts';
+import { type UnixctlCommand, unixctl } from '../ovsdb/unixctl.ts';
 import { run, runOk } from './command.ts';
 import { ManagedProcess } from './managed-process.ts';
 import { scriptIn } from './namespaces.ts';
 import type { HostSpec, LabSpec } from './spec.ts';
 import { macFor } from './spec.ts';
 import type { LabState } from './state.ts';
-import { type UnixctlCommand, unixctl } from './unixctl.ts';
 
 /** An Open vSwitch on this machine: the installed one, or the newer one that scripts/setup.sh unpacked privately. */
 export type OpenVswitch = {

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { LocalInterface } from './events.ts';
+import { Interfaces } from './interfaces.ts';
+
+const ID = '1a2b3c4d-0000-4000-8000-000000000001';
+const make = (uuid: string, ofport: number | undefined, more: Partial<LocalInterface> = {}): LocalInterface => ({
+  uuid,
+  name: `tap-${uuid}`,
+  markedInstalled: false,
+  ...(ofport === undefined ? {} : { ofport }),
+  ...more,
+});
+const none = (): undefined => undefined;
+
+test('an interface binds by iface-id once Open vSwitch has given it a number', () => {
+  const interfaces = new Interfaces();
+  interfaces.put(make('a', -1, { ifaceId: ID }));
+  assert.deepEqual(interfaces.rebind(none).put, []);
+  interfaces.put(make('a', 7, { ifaceId: ID }));
+  assert.deepEqual(interfaces.rebind(none).put, [ID]);
+  assert.deepEqual(interfaces.rebind(none).put, []);
+  interfaces.put(make('a', 8, { ifaceId: ID }));
+  assert.deepEqual(interfaces.rebind(none).put, [ID]);
+  interfaces.delete('a');
+  assert.deepEqual(interfaces.rebind(none).gone, [ID]);
+});
+
+test('of two interfaces with one port id the bound one stays, and the other is named', () => {
+  const interfaces = new Interfaces();
+  interfaces.put(make('a', 7, { ifaceId: ID }));
+  interfaces.rebind(none);
+  interfaces.put(make('b', 3, { ifaceId: ID }));
+  const { put, doubles } = interfaces.rebind(none);
+  assert.deepEqual(put, []);
+  assert.deepEqual(doubles, [{ port: ID, name: 'tap-b' }]);
+  interfaces.delete('a');
+  assert.deepEqual(interfaces.rebind(none).put, [ID]);
+});
+
+test('a name pattern binds by the digits of the id, and only where there is no iface-id', () => {
+  const interfaces = new Interfaces();
+  interfaces.setPattern('tap+{port}.0');
+  interfaces.put(make('a', 1, { name: 'tap+1a2b3c4d.0' }));
+  interfaces.put(make('b', 2, { name: 'tapp1a2b3c4d.0' }));
+  assert.deepEqual(interfaces.rebind((prefix) => (ID.startsWith(prefix) ? ID : undefined)).put, [ID]);
+  assert.equal(interfaces.get(ID)?.uuid, 'a');
+});

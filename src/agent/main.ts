@@ -1,0 +1,181 @@
+import { createSocket } from 'node:dgram';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { systemClock } from '../base/clock.ts';
+import { WeftError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import { systemRandom } from '../base/random.ts';
+import { createCompiler } from '../compile/compiler.ts';
+import { PACKET_IN_METERS, readRegisters } from '../compile/fields.ts';
+import { createClient } from '../server/client.ts';
+import type { WatchMessage } from '../server/protocol.ts';
+import { BridgeLink } from './bridge-link.ts';
+import { answerControl, type ControlOptions, startControl } from './control.ts';
+import { AgentCore } from './core.ts';
+import type { AgentEvent, Effect } from './events.ts';
+import { LocalState } from './local-state.ts';
+import { notifySystemd } from './readiness.ts';
+import { ServerLink } from './server-link.ts';
+import { SwitchLink } from './switch-link.ts';
+
+/** What `weft agent run` takes. */
+export interface AgentOptions {
+  /** This host by name or id, as the server knows it. */
+  readonly host: string;
+  /** `unix:/path`, `tcp:host:port` or `tls:host:port`. */
+  readonly server: string;
+  readonly token?: string;
+  readonly ca?: string;
+  /** Open vSwitch's run directory: its `db.sock`, control socket and the bridge's management socket. */
+  readonly ovsRunDir: string;
+  readonly bridge: string;
+  /** `system` for the kernel's datapath, `netdev` for the userspace one. */
+  readonly datapathType: string;
+  readonly stateDir: string;
+  readonly controlSocket: string;
+  readonly version: string;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  /** Called once all flows are in. */
+  readonly onReady?: () => void;
+}
+
+const TICK_MS = 1_000;
+
+/**
+ * The agent with its sockets: carries events to the core and effects from it. Ends when the signal says so, and leaves
+ * the switch as it is: stopping an agent stops no traffic.
+ */
+export async function runAgent(options: AgentOptions): Promise<void> {
+  const { log, signal } = options;
+  const disk = new LocalState(options.stateDir);
+  const compiler = createCompiler();
+  const core = new AgentCore(compiler, { agentVersion: options.version, nowMs: systemClock.now() });
+  const pulse = createSocket('udp4').unref();
+  const pulse6 = createSocket('udp6').unref();
+  for (const socket of [pulse, pulse6]) socket.on('error', () => {}); // an unreachable neighbour is no news here
+
+  const emit = (event: AgentEvent): void => {
+    for (const effect of core.step(event, systemClock.now())) perform(effect);
+  };
+  const switchLink = new SwitchLink({
+    address: `unix:${join(options.ovsRunDir, `${options.bridge}.mgmt`)}`,
+    meters: PACKET_IN_METERS,
+    readRegisters,
+    emit,
+    clock: systemClock,
+    log: log.child({ part: 'openflow' }),
+    signal,
+  });
+  const bridgeLink = new BridgeLink({ ...options, emit, clock: systemClock, log: log.child({ part: 'ovsdb' }) });
+  const client = createClient({
+    url: options.server,
+    ...(options.token === undefined ? {} : { token: options.token }),
+    ...(options.ca === undefined ? {} : { ca: options.ca }),
+  });
+  const control: ControlOptions = {
+    core,
+    compiler,
+    link: switchLink,
+    bridge: options.bridge,
+    vswitchdControl: () => findControlSocket(options.ovsRunDir),
+  };
+  const serverLink = new ServerLink({
+    client,
+    host: options.host,
+    have: () => ({
+      ...(disk.incarnation === undefined ? {} : { incarnation: disk.incarnation }),
+      revision: core.revision,
+      have: core.scope.digest(),
+    }),
+    emit,
+    other: (message) => void relay(message),
+    clock: systemClock,
+    random: systemRandom,
+    log: log.child({ part: 'server' }),
+    signal,
+  });
+
+  const perform = (effect: Effect): void => {
+    switch (effect.kind) {
+      case 'install':
+      case 'readBack':
+      case 'readCounters':
+      case 'packetOut':
+        switchLink.perform(effect);
+        break;
+      case 'markInstalled':
+      case 'ensureTunnel':
+        bridgeLink.perform(effect);
+        break;
+      case 'report':
+        serverLink.report(effect.reports);
+        break;
+      case 'persist':
+        if (effect.host !== undefined) {
+          disk.host = effect.host;
+          if (effect.incarnation !== undefined) disk.incarnation = effect.incarnation;
+          disk.rewrite(core.scope.everything());
+        } else disk.append(effect.changes, () => core.scope.everything());
+        if (disk.problem !== undefined) core.problems.set('disk', disk.problem);
+        else core.problems.delete('disk');
+        break;
+      case 'pulse':
+        for (const address of effect.addresses) (address.includes(':') ? pulse6 : pulse).send('', 9, address, () => {});
+        break;
+      case 'ready':
+        log.info('ready: all flows are in', { flows: compiler.flowCount, ports: core.interfaces.bound().size });
+        notifySystemd('READY=1');
+        options.onReady?.();
+        break;
+      case 'log':
+        log[effect.level](effect.message, effect.fields);
+        break;
+    }
+  };
+
+  /** A request that the server passes on from somebody elsewhere. */
+  const relay = async (message: WatchMessage): Promise<void> => {
+    if (message.type !== 'request') return;
+    const answer = await answerControl(control, message.method, message.path, message.body ?? '', signal);
+    await client
+      .post(`/v1/hosts/${encodeURIComponent(options.host)}/answers/${message.id}`, answer)
+      .catch((error: unknown) => log.warn('an answer did not reach the server', { error }));
+  };
+
+  mkdirSync(dirname(options.controlSocket), { recursive: true });
+  const controlServer = await startControl(options.controlSocket, control);
+  const records = disk.load();
+  if (disk.host !== undefined) emit({ kind: 'restored', records, host: disk.host });
+  log.info('started', {
+    host: options.host,
+    server: options.server,
+    bridge: options.bridge,
+    remembered: records.length,
+  });
+  const timer = setInterval(() => emit({ kind: 'tick' }), TICK_MS);
+  try {
+    await Promise.all([bridgeLink.run(), switchLink.run(), serverLink.run()]);
+  } finally {
+    clearInterval(timer);
+    controlServer.close();
+    controlServer.closeAllConnections();
+    rmSync(options.controlSocket, { force: true });
+    client.close();
+    pulse.close();
+    pulse6.close();
+  }
+}
+
+/** `ovs-vswitchd.ctl`, or with the process id that the pid file tells. */
+function findControlSocket(runDir: string): string {
+  const plain = join(runDir, 'ovs-vswitchd.ctl');
+  if (existsSync(plain)) return plain;
+  const pidFile = join(runDir, 'ovs-vswitchd.pid');
+  const named = existsSync(pidFile) ? `ovs-vswitchd.${readFileSync(pidFile, 'utf8').trim()}.ctl` : undefined;
+  const found = readdirSync(runDir).find(
+    (name) => name === named || (named === undefined && /^ovs-vswitchd\.\d+\.ctl$/.test(name)),
+  );
+  if (found === undefined) throw new WeftError('unreachable', `no control socket of ovs-vswitchd in ${runDir}`);
+  return join(runDir, found);
+}

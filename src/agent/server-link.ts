@@ -1,0 +1,135 @@
+import type { Clock } from '../base/clock.ts';
+import { WeftError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { Random } from '../base/random.ts';
+import type { Client } from '../server/client.ts';
+import type { Report, ReportsAnswer, WatchMessage, WatchRequest } from '../server/protocol.ts';
+import type { AgentEvent, ScopeChange } from './events.ts';
+
+export interface ServerLinkOptions {
+  readonly client: Client;
+  /** Our host by name or id. */
+  readonly host: string;
+  /** What we still have, asked for on each connection. */
+  readonly have: () => WatchRequest;
+  readonly emit: (event: AgentEvent) => void;
+  /** Messages of the stream that are not about the scope (requests that the server relays to us). */
+  readonly other: (message: WatchMessage) => void;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+/** The server says something every 5 s; silence of so long means that it is gone. */
+const SILENCE_MS = 15_000;
+const FIRST_RETRY_MS = 200;
+const LONGEST_RETRY_MS = 5_000;
+/** Reports that wait for a slow server; more than this and the connection starts anew (which reports everything). */
+const MAX_QUEUE = 50_000;
+
+/** The server's side of the agent: the watch stream down, reports up. */
+export class ServerLink {
+  readonly #options: ServerLinkOptions;
+  #queue: Report[] = [];
+  #isSending = false;
+  #connection: AbortController | undefined;
+
+  constructor(options: ServerLinkOptions) {
+    this.#options = options;
+  }
+
+  /** Watches, and watches again after every failure, until the signal. */
+  async run(): Promise<void> {
+    const { signal, log, clock, random, emit } = this.#options;
+    let retryMs = FIRST_RETRY_MS;
+    while (!signal.aborted) {
+      let reason = 'the stream ended';
+      const connection = new AbortController();
+      this.#connection = connection;
+      try {
+        await this.#watch(AbortSignal.any([signal, connection.signal]), () => {
+          retryMs = FIRST_RETRY_MS;
+        });
+      } catch (error) {
+        if (signal.aborted) return;
+        reason = error instanceof Error ? error.message : String(error);
+        if (error instanceof WeftError && (error.code === 'denied' || error.code === 'not-found'))
+          log.error(`the server refuses this host: ${error.message}`, { host: this.#options.host });
+      }
+      this.#connection = undefined;
+      this.#queue = [];
+      emit({ kind: 'serverLost', reason });
+      await clock.sleep(retryMs + random.below(retryMs), signal).catch(() => {});
+      retryMs = Math.min(retryMs * 2, LONGEST_RETRY_MS);
+    }
+  }
+
+  async #watch(signal: AbortSignal, onHello: () => void): Promise<void> {
+    const { client, host, have, emit, other } = this.#options;
+    let changes: ScopeChange[] = [];
+    const path = `/v1/hosts/${encodeURIComponent(host)}/watch`;
+    for await (const message of client.stream<WatchMessage>('POST', path, {
+      body: have(),
+      idleTimeoutMs: SILENCE_MS,
+      signal,
+    })) {
+      switch (message.type) {
+        case 'hello':
+          onHello();
+          emit({ kind: 'serverHello', incarnation: message.incarnation, host: message.host });
+          break;
+        case 'put':
+          changes.push({ op: 'put', record: message.record });
+          break;
+        case 'leave':
+        case 'delete':
+          changes.push({ op: 'delete', record: { kind: message.kind, id: message.id } });
+          break;
+        case 'commit':
+          emit({ kind: 'scope', revision: message.revision, changes });
+          changes = [];
+          break;
+        case 'progress':
+          emit({ kind: 'progress', revision: message.revision });
+          break;
+        default:
+          other(message);
+      }
+    }
+  }
+
+  /** In order; those that the server refuses come back as events. */
+  report(reports: readonly Report[]): void {
+    this.#queue.push(...reports);
+    if (this.#queue.length > MAX_QUEUE) {
+      this.#queue = [];
+      this.#connection?.abort(new WeftError('busy', 'the server does not take our reports'));
+      return;
+    }
+    if (!this.#isSending) void this.#send();
+  }
+
+  async #send(): Promise<void> {
+    const { client, host, emit, log, signal } = this.#options;
+    this.#isSending = true;
+    try {
+      while (this.#queue.length > 0 && !signal.aborted) {
+        const reports = this.#queue;
+        this.#queue = [];
+        const path = `/v1/hosts/${encodeURIComponent(host)}/reports`;
+        const { refused } = await client.post<ReportsAnswer>(path, { reports }, { signal, timeoutMs: 10_000 });
+        for (const { index, code, message } of refused)
+          emit({ kind: 'reportRefused', report: reports[index]!, code, message });
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      // What was on its way may or may not have arrived: a new connection reports everything.
+      log.warn('reports did not reach the server', { error });
+      this.#queue = [];
+      this.#connection?.abort(new WeftError('closed', 'reports did not reach the server'));
+    } finally {
+      this.#isSending = false;
+    }
+  }
+}
