@@ -53,15 +53,22 @@ export function writeProperty(writer: ByteWriter, type: number, body: (writer: B
   writer.align(8, start);
 }
 
-/** A fixed-size, zero-filled string. */
+const UTF8 = new TextDecoder('utf-8', { fatal: true });
+
+/** A fixed-size, zero-filled string: UTF-8, or byte by byte (Latin-1) where it is not. */
 export function readText(reader: ByteReader, bytes: number, field: string): string {
   const raw = reader.take(bytes, field);
   const end = raw.indexOf(0);
-  return Buffer.from(raw.buffer, raw.byteOffset, end < 0 ? bytes : end).toString('latin1');
+  const text = end < 0 ? raw : raw.subarray(0, end);
+  try {
+    return UTF8.decode(text);
+  } catch {
+    return Buffer.from(text).toString('latin1');
+  }
 }
 
-/** Cut, so that a zero remains at the end. */
+/** As UTF-8, cut to fit. */
 export function writeText(writer: ByteWriter, bytes: number, text: string): void {
-  const raw = Buffer.from(text, 'latin1').subarray(0, bytes);
+  const raw = Buffer.from(text, 'utf8').subarray(0, bytes);
   writer.raw(raw).zeros(bytes - raw.length);
 }
