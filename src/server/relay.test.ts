@@ -22,7 +22,9 @@ test('a request reaches the newest stream of the host, and its answer the one wh
 test('an answer of another host, and a second answer, are not taken', async () => {
   const relay = new Relay();
   let id = '';
-  relay.attach('h1', (request) => void (id = request.id));
+  relay.attach('h1', (request) => {
+    id = request.id;
+  });
   const asked = relay.ask('h1', REQUEST);
   assert.equal(relay.answer('h2', id, answerOf('forged')), false);
   assert.equal(relay.answer('h1', id, answerOf('mine')), true);

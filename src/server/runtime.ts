@@ -1,0 +1,196 @@
+import type { Clock } from '../base/clock.ts';
+import type { LearnedAddress } from '../model/objects.ts';
+import type { ModelIndex } from '../model/view.ts';
+import type { RecordChange } from './desired-state.ts';
+import type { HostHealth, PortState, Report, ReportedAddress, ReportedClaim } from './protocol.ts';
+
+/**
+ * Runtime state: what changes by itself and hosts report. In memory only, leased to the host that reported it (a host
+ * that is silent for `LEASE_MS` loses its learned addresses), and never a reason for the store to write.
+ */
+
+/** A host without a request or an open watch for so long is dead. */
+export const LEASE_MS = 10_000;
+
+export interface HostRuntime {
+  lastSeenMs: number;
+  isAlive: boolean;
+  /** Everything up to here is in the host's switch, as it last said. */
+  applied: number;
+  health?: HostHealth;
+  readonly ports: Map<string, PortState>;
+  readonly learned: Set<string>;
+  /** Claims of ports that do not exist (yet). */
+  readonly pendingClaims: Map<string, ReportedClaim>;
+  counters: { readonly epochMs: number; readonly rules: Counters };
+  /** Open watch streams. */
+  streams: number;
+}
+
+type Counters = Readonly<Record<string, { readonly packets: number; readonly bytes: number }>>;
+type CountersReport = Extract<Report, { type: 'counters' }>;
+
+export class Runtime {
+  readonly #index: ModelIndex;
+  readonly #clock: Clock;
+  readonly #hosts = new Map<string, HostRuntime>();
+  /** What agents counted before they restarted, per rule. */
+  readonly #counted = new Map<string, { packets: number; bytes: number }>();
+  /** Hosts that wait for a port to be created: port id → host ids. */
+  readonly #awaited = new Map<string, Set<string>>();
+  /** Grows over restarts of the server too, so that a digest never takes an old record for a new one. */
+  #learnedRevision: number;
+
+  constructor(index: ModelIndex, clock: Clock) {
+    this.#index = index;
+    this.#clock = clock;
+    this.#learnedRevision = clock.now() * 1000;
+  }
+
+  host(hostId: string): HostRuntime | undefined {
+    return this.#hosts.get(hostId);
+  }
+
+  /** The host gave a sign of life. */
+  seen(hostId: string): HostRuntime {
+    const known = this.#hosts.get(hostId);
+    if (known) {
+      known.lastSeenMs = this.#clock.now();
+      known.isAlive = true;
+      return known;
+    }
+    const fresh: HostRuntime = {
+      lastSeenMs: this.#clock.now(),
+      isAlive: true,
+      applied: 0,
+      ports: new Map(),
+      learned: new Set(),
+      pendingClaims: new Map(),
+      counters: { epochMs: 0, rules: {} },
+      streams: 0,
+    };
+    this.#hosts.set(hostId, fresh);
+    return fresh;
+  }
+
+  /** Hosts whose lease ended since the last call; their learned addresses are gone. */
+  expire(): { readonly dead: readonly string[]; readonly changes: readonly RecordChange[] } {
+    const now = this.#clock.now();
+    const dead: string[] = [];
+    const changes: RecordChange[] = [];
+    for (const [id, host] of this.#hosts) {
+      if (host.streams > 0) host.lastSeenMs = now;
+      if (!host.isAlive || now - host.lastSeenMs < LEASE_MS) continue;
+      host.isAlive = false;
+      dead.push(id);
+      changes.push(...this.forgetAll(id));
+    }
+    return { dead, changes };
+  }
+
+  /** The host was deleted. */
+  drop(hostId: string): readonly RecordChange[] {
+    const changes = this.forgetAll(hostId);
+    for (const port of this.#hosts.get(hostId)?.pendingClaims.keys() ?? []) this.notAwaited(hostId, port);
+    this.#hosts.delete(hostId);
+    return changes;
+  }
+
+  /** Returns what changed, or undefined when the port is not one whose addresses are learned. */
+  learn(hostId: string, { port: portId, vlan, mac }: ReportedAddress): readonly RecordChange[] | undefined {
+    const port = this.#index.get('port', portId);
+    if (!port || port.portSecurity) return undefined;
+    const id = `${port.switch}/${vlan}/${mac}`;
+    const before = this.#index.get('learned', id);
+    if (before?.port === portId && before.host === hostId) return [];
+    if (before) this.#hosts.get(before.host)?.learned.delete(id);
+    const after: LearnedAddress = {
+      kind: 'learned',
+      id,
+      revision: ++this.#learnedRevision,
+      switch: port.switch,
+      port: portId,
+      host: hostId,
+      mac,
+      vlan,
+    };
+    this.#index.put(after);
+    this.seen(hostId).learned.add(id);
+    return [{ kind: 'learned', id, after, ...(before ? { before } : {}) }];
+  }
+
+  forget(hostId: string, { port: portId, vlan, mac }: ReportedAddress): readonly RecordChange[] {
+    const port = this.#index.get('port', portId);
+    if (!port) return [];
+    const id = `${port.switch}/${vlan}/${mac}`;
+    const learned = this.#index.get('learned', id);
+    // It may have been seen elsewhere since: then it is no longer this host's to forget.
+    return learned?.host === hostId && learned.port === portId ? this.#remove([learned]) : [];
+  }
+
+  forgetAll(hostId: string, except: ReadonlySet<string> = new Set()): readonly RecordChange[] {
+    const ids = [...(this.#hosts.get(hostId)?.learned ?? [])].filter((id) => !except.has(id));
+    return this.#remove(ids.flatMap((id) => this.#index.get('learned', id) ?? []));
+  }
+
+  /** What was learned behind a port that is gone, or that has port security now. */
+  forgetPort(portId: string, switchId: string): readonly RecordChange[] {
+    return this.#remove([...this.#index.learnedOf(switchId)].filter((learned) => learned.port === portId));
+  }
+
+  #remove(records: readonly LearnedAddress[]): readonly RecordChange[] {
+    return records.map((before) => {
+      this.#index.delete('learned', before.id);
+      this.#hosts.get(before.host)?.learned.delete(before.id);
+      return { kind: 'learned', id: before.id, before };
+    });
+  }
+
+  setCounters(hostId: string, { epochMs, rules }: CountersReport): void {
+    const host = this.seen(hostId);
+    if (host.counters.epochMs !== epochMs)
+      for (const [rule, { packets, bytes }] of Object.entries(host.counters.rules)) {
+        const sum = this.#counted.get(rule) ?? { packets: 0, bytes: 0 };
+        this.#counted.set(rule, { packets: sum.packets + packets, bytes: sum.bytes + bytes });
+      }
+    host.counters = { epochMs, rules };
+  }
+
+  /** Of all hosts, since the server started. */
+  ruleTotals(ruleId: string): { readonly packets: number; readonly bytes: number } {
+    const total = { ...(this.#counted.get(ruleId) ?? { packets: 0, bytes: 0 }) };
+    for (const host of this.#hosts.values()) {
+      const own = host.counters.rules[ruleId];
+      total.packets += own?.packets ?? 0;
+      total.bytes += own?.bytes ?? 0;
+    }
+    return total;
+  }
+
+  forgetRule(ruleId: string): void {
+    this.#counted.delete(ruleId);
+  }
+
+  /** The host has an interface for a port that does not exist: should it be created, the claim counts. */
+  awaitPort(hostId: string, claim: ReportedClaim): void {
+    this.seen(hostId).pendingClaims.set(claim.port, claim);
+    const waiting = this.#awaited.get(claim.port) ?? new Set();
+    this.#awaited.set(claim.port, waiting.add(hostId));
+  }
+
+  notAwaited(hostId: string, portId: string): void {
+    this.#hosts.get(hostId)?.pendingClaims.delete(portId);
+    const waiting = this.#awaited.get(portId);
+    waiting?.delete(hostId);
+    if (waiting?.size === 0) this.#awaited.delete(portId);
+  }
+
+  /** The claims that waited for the port; they wait no longer. */
+  takeAwaited(portId: string): readonly { readonly host: string; readonly claim: ReportedClaim }[] {
+    return [...(this.#awaited.get(portId) ?? [])].flatMap((host) => {
+      const claim = this.#hosts.get(host)?.pendingClaims.get(portId);
+      this.notAwaited(host, portId);
+      return claim ? [{ host, claim }] : [];
+    });
+  }
+}
