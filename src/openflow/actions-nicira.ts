@@ -126,7 +126,7 @@ const READERS: { readonly [subtype: number]: Read } = {
   [NXAST.popQueue]: () => ({ kind: 'popQueue' }),
   [NXAST.regMove]: readMove,
   [NXAST.regLoad]: readLoad,
-  [NXAST.regLoad2]: readLoad2,
+  [NXAST.regLoad2]: readSetField,
   [NXAST.note]: (r) => ({ kind: 'note', bytes: r.rest().slice() }),
   [NXAST.multipath]: readMultipath,
   [NXAST.bundle]: (r) => readBundle(r, false),
@@ -214,11 +214,6 @@ function readLoad(r: ByteReader): Action | undefined {
   const field = readFieldHeader(r);
   const value = r.u64('load value');
   return field && { kind: 'load', value, dst: { field: field.name, ...range } };
-}
-
-function readLoad2(r: ByteReader): Action | undefined {
-  r.skip(6, 'padding');
-  return readSetField(r);
 }
 
 /** One OXM entry as a `setField`: the body of OFPAT_SET_FIELD and of NXAST_REG_LOAD2. */
@@ -376,14 +371,14 @@ export function writeLoad(writer: ByteWriter, dst: FieldRange, value: FieldValue
   const mask = BigInt(onesOf(dst.bits)) << BigInt(dst.from);
   const whole = dst.bits === fieldOf(dst.field).bits;
   const start = writer.length;
-  openNicira(writer, NXAST.regLoad2, 0).zeros(6);
+  openNicira(writer, NXAST.regLoad2, 0);
   writeSetFieldBody(writer, dst.field, shifted, whole ? undefined : mask, 0);
   closeAction(writer, start);
 }
 
 export function writeLoad2(writer: ByteWriter, action: Extract<Action, { kind: 'setField' }>): void {
   const start = writer.length;
-  openNicira(writer, NXAST.regLoad2, 0).zeros(6);
+  openNicira(writer, NXAST.regLoad2, 0);
   writeSetFieldBody(writer, action.field, action.value, action.mask, 0);
   closeAction(writer, start);
 }

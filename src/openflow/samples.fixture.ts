@@ -206,7 +206,9 @@ function flowMods(version: OpenFlowVersion): FlowMod[] {
         : wanted,
     ),
     ...(version === OF15 ? MOVES : [...MOVES, LOADS[0]!, LOADS[1]!, LOADS[2]!]).map((action) => one([action])),
-    ...NICIRA_ACTIONS.map((action) => one([action])).filter((mod) => version !== OF10 || !hasSetField(mod)),
+    ...NICIRA_ACTIONS.map((action) => one([action], version === OF10 ? TCP : matchFor(action))).filter(
+      (mod) => version !== OF10 || sayable10(mod),
+    ),
   ];
   if (version === OF10)
     return [
@@ -235,9 +237,21 @@ function flowMods(version: OpenFlowVersion): FlowMod[] {
   return mods;
 }
 
-/** In 1.0 a set-field of Nicira's comes back as the load it is. */
-function hasSetField(mod: FlowMod): boolean {
-  return mod.actions.some((a) => a.kind === 'ct' && (a.exec?.length ?? 0) > 0);
+/** Open vSwitch wants packets tracked, or IPv6, for some actions. */
+function needsRich(action: Action): boolean {
+  return (
+    (action.kind === 'resubmit' && action.ct === true) ||
+    (action.kind === 'ct' && typeof action.nat?.ipMin === 'bigint')
+  );
+}
+
+function matchFor(action: Action): Match {
+  return needsRich(action) ? RICH : TCP;
+}
+
+/** 1.0 cannot match what some actions need, and gives a set-field back as the load it becomes. */
+function sayable10(mod: FlowMod): boolean {
+  return !mod.actions.some((a) => needsRich(a) || (a.kind === 'ct' && a.exec !== undefined));
 }
 
 function port(version: OpenFlowVersion): Port {
