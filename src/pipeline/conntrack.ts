@@ -1,0 +1,360 @@
+import type { FieldName } from '../openflow/fields.ts';
+import type { FieldValue, Nat } from '../openflow/flow.ts';
+import { extractFlowKey } from '../packet/flow-key.ts';
+import { placeOf, readField, writeField } from './layout.ts';
+import type { PacketState } from './packet-state.ts';
+
+/** Bits of `ct_state` (`ovs-fields(7)`). */
+export const CT_STATE = {
+  new: 0x01,
+  established: 0x02,
+  related: 0x04,
+  reply: 0x08,
+  invalid: 0x10,
+  tracked: 0x20,
+  srcNat: 0x40,
+  dstNat: 0x80,
+} as const;
+
+/** A direction of a connection as packets of it look. ICMP: `srcPort` is type, `dstPort` code, `id` tells apart. */
+export interface Tuple {
+  readonly v6: boolean;
+  readonly proto: number;
+  readonly src: FieldValue;
+  readonly dst: FieldValue;
+  readonly srcPort: number;
+  readonly dstPort: number;
+  readonly id: number;
+}
+
+/** What a packet learns from the tracker. */
+export interface Tracked {
+  readonly state: number;
+  readonly mark: number;
+  readonly label: bigint;
+  /** The connection's original direction, before translation. */
+  readonly original?: Tuple;
+}
+
+export interface Connection {
+  readonly zone: number;
+  readonly original: Tuple;
+  /** What answers look like: the original turned round and translated. */
+  readonly reply: Tuple;
+  readonly nat: 'src' | 'dst' | undefined;
+  mark: number;
+  label: bigint;
+  /** An answer was seen: the connection is established. */
+  answered: boolean;
+  /** Directions that sent FIN (1 original, 2 reply); 3 or a reset: over. */
+  finished: number;
+}
+
+export interface TrackRequest {
+  readonly zone: number;
+  readonly commit: boolean;
+  readonly force: boolean;
+  readonly nat: Nat | undefined;
+  readonly mark: { readonly value: number; readonly mask: number };
+  readonly label: { readonly value: bigint; readonly mask: bigint };
+}
+
+const PROTO = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
+const TCP_FLAG = { fin: 1, syn: 2, rst: 4, ack: 16 } as const;
+const TCP_FLAGS = placeOf('tcp_flags').word;
+const IP_PROTO = placeOf('ip_proto').word;
+const IP_FRAG = placeOf('ip_frag').word;
+const ETH_TYPE = placeOf('eth_type').word;
+const TP_SRC = placeOf('tcp_src').word;
+const TP_DST = placeOf('tcp_dst').word;
+
+/** Requests that open a connection, with their answers: by protocol. */
+const ICMP_PAIRS: { readonly [proto: number]: { readonly [request: number]: number } } = {
+  [PROTO.icmp]: { 8: 0, 13: 14, 15: 16 },
+  [PROTO.icmpv6]: { 128: 129 },
+};
+const ICMP_ERRORS: { readonly [proto: number]: readonly number[] } = {
+  [PROTO.icmp]: [3, 4, 5, 11, 12],
+  [PROTO.icmpv6]: [1, 2, 3, 4],
+};
+
+/**
+ * A connection tracker: states new, established, related, reply and invalid; zones, marks and labels; translation of
+ * sources and destinations with address and port ranges. Connections do not age; those closed by FIN or RST give way
+ * to a new SYN. Fragments after the first are invalid: Open vSwitch would put them together first.
+ */
+export class Conntrack {
+  readonly #byTuple = new Map<string, { readonly connection: Connection; readonly isReply: boolean }>();
+
+  /** Every connection once. */
+  *connections(): Iterable<Connection> {
+    for (const { connection, isReply } of this.#byTuple.values()) if (!isReply) yield connection;
+  }
+
+  /** Forgets the connections of a zone, or all. */
+  flush(zone?: number): void {
+    for (const connection of [...this.connections()])
+      if (zone === undefined || connection.zone === zone) this.#remove(connection);
+  }
+
+  #remove(connection: Connection): void {
+    this.#byTuple.delete(keyOf(connection.zone, connection.original));
+    this.#byTuple.delete(keyOf(connection.zone, connection.reply));
+  }
+
+  /** Tracks a packet; NAT rewrites it. */
+  track(packet: PacketState, request: TrackRequest): Tracked {
+    const { key } = packet;
+    const invalid: Tracked = { state: CT_STATE.tracked | CT_STATE.invalid, mark: 0, label: 0n };
+    const error = this.#related(packet, request);
+    if (error) return error;
+    const tuple = tupleOf(packet);
+    if (!tuple) return invalid;
+    let found = this.#byTuple.get(keyOf(request.zone, tuple));
+    if (found && reopens(found.connection, key, tuple)) {
+      this.#remove(found.connection);
+      found = undefined;
+    }
+    if (found?.isReply && request.force && request.commit) {
+      this.#remove(found.connection);
+      found = undefined;
+    }
+    if (found) return this.#known(packet, request, found.connection, found.isReply);
+    if (!opens(tuple, key)) return invalid;
+    return this.#open(packet, request, tuple);
+  }
+
+  #known(packet: PacketState, request: TrackRequest, connection: Connection, isReply: boolean): Tracked {
+    if (isReply) connection.answered = true;
+    const flags = connection.original.proto === PROTO.tcp ? packet.key[TCP_FLAGS]! : 0;
+    if (flags & TCP_FLAG.rst) connection.finished = 3;
+    else if (flags & TCP_FLAG.fin) connection.finished |= isReply ? 2 : 1;
+    if (request.commit) setMarks(connection, request);
+    const state =
+      CT_STATE.tracked |
+      (connection.answered ? CT_STATE.established : CT_STATE.new) |
+      (isReply ? CT_STATE.reply : 0) |
+      (request.nat ? translate(packet, connection, isReply) : 0);
+    return { state, mark: connection.mark, label: connection.label, original: connection.original };
+  }
+
+  #open(packet: PacketState, request: TrackRequest, original: Tuple): Tracked {
+    const state = CT_STATE.tracked | CT_STATE.new;
+    if (!request.commit) return { state, mark: 0, label: 0n, original };
+    const { nat, zone } = request;
+    const reply = this.#chooseReply(zone, original, nat);
+    if (!reply) return { state, mark: 0, label: 0n, original };
+    const connection: Connection = {
+      zone,
+      original,
+      reply,
+      nat: nat?.kind,
+      mark: 0,
+      label: 0n,
+      answered: false,
+      finished: 0,
+    };
+    setMarks(connection, request);
+    this.#byTuple.set(keyOf(zone, reply), { connection, isReply: true });
+    this.#byTuple.set(keyOf(zone, original), { connection, isReply: false });
+    const translated = nat ? translate(packet, connection, false) : 0;
+    return { state: state | translated, mark: connection.mark, label: connection.label, original };
+  }
+
+  /** The reply tuple of a new connection: free, and within the ranges. Undefined when all are taken. */
+  #chooseReply(zone: number, original: Tuple, nat: Nat | undefined): Tuple | undefined {
+    const plain = turned(original);
+    if (!nat?.kind || nat.ipMin === undefined) return plain;
+    const last = nat.ipMax ?? nat.ipMin;
+    for (let ip = BigInt(nat.ipMin); ip <= BigInt(last); ip++) {
+      const address: FieldValue = typeof nat.ipMin === 'bigint' ? ip : Number(ip);
+      for (const port of candidatePorts(original, nat)) {
+        const reply =
+          nat.kind === 'src'
+            ? withDestination(plain, address, port)
+            : { ...plain, src: address, srcPort: port ?? plain.srcPort };
+        if (!this.#byTuple.has(keyOf(zone, reply))) return reply;
+      }
+    }
+    return undefined;
+  }
+
+  /** An ICMP error about a known connection. */
+  #related(packet: PacketState, request: TrackRequest): Tracked | undefined {
+    const { key } = packet;
+    const proto = key[IP_PROTO]!;
+    if (!ICMP_ERRORS[proto]?.includes(key[TP_SRC]!)) return undefined;
+    const inner = innerTuple(packet);
+    const found = inner && this.#byTuple.get(keyOf(request.zone, inner));
+    if (!found) return { state: CT_STATE.tracked | CT_STATE.invalid, mark: 0, label: 0n };
+    const { connection } = found;
+    // The error goes against the packet that it quotes.
+    const isReply = !found.isReply;
+    const state = CT_STATE.tracked | CT_STATE.related | (isReply ? CT_STATE.reply : 0);
+    const translated = request.nat ? translateError(packet, connection, isReply) : 0;
+    return {
+      state: state | translated,
+      mark: connection.mark,
+      label: connection.label,
+      original: connection.original,
+    };
+  }
+}
+
+function keyOf(zone: number, t: Tuple): string {
+  return `${zone}|${t.proto}|${t.src}|${t.dst}|${t.srcPort}|${t.dstPort}|${t.id}`;
+}
+
+function setMarks(connection: Connection, { mark, label }: TrackRequest): void {
+  connection.mark = ((connection.mark & ~mark.mask) | (mark.value & mark.mask)) >>> 0;
+  connection.label = (connection.label & ~label.mask) | (label.value & label.mask);
+}
+
+function withDestination(reply: Tuple, dst: FieldValue, port: number | undefined): Tuple {
+  if (port === undefined) return { ...reply, dst };
+  return isIcmp(reply.proto) ? { ...reply, dst } : { ...reply, dst, dstPort: port };
+}
+
+function isIcmp(proto: number): boolean {
+  return proto === PROTO.icmp || proto === PROTO.icmpv6;
+}
+
+/** Ports to try, the packet's own first where the range allows; `undefined`: leave the port as it is. */
+function* candidatePorts(original: Tuple, nat: Nat): Iterable<number | undefined> {
+  if (isIcmp(original.proto)) {
+    yield undefined;
+    return;
+  }
+  const own = nat.kind === 'src' ? original.srcPort : original.dstPort;
+  const given = nat.portMin !== undefined;
+  const low = nat.portMin ?? (nat.kind === 'src' ? 1024 : own);
+  const high = given ? (nat.portMax ?? low) : nat.kind === 'src' ? 65535 : own;
+  const first = own >= low && own <= high ? own : given ? low : own;
+  yield first;
+  for (let port = low; port <= high; port++) if (port !== first) yield port;
+}
+
+function turned(t: Tuple): Tuple {
+  const answer = ICMP_PAIRS[t.proto]?.[t.srcPort];
+  if (isIcmp(t.proto)) return { ...t, src: t.dst, dst: t.src, srcPort: answer ?? t.srcPort };
+  return { ...t, src: t.dst, dst: t.src, srcPort: t.dstPort, dstPort: t.srcPort };
+}
+
+/** A SYN on a connection that is over begins a new one. */
+function reopens(connection: Connection, key: Uint32Array, tuple: Tuple): boolean {
+  const isSyn = (key[TCP_FLAGS]! & (TCP_FLAG.syn | TCP_FLAG.ack)) === TCP_FLAG.syn;
+  return tuple.proto === PROTO.tcp && connection.finished === 3 && isSyn;
+}
+
+/** Whether a packet of no known connection may begin one. */
+function opens(tuple: Tuple, key: Uint32Array): boolean {
+  if (isIcmp(tuple.proto)) return ICMP_PAIRS[tuple.proto]![tuple.srcPort] !== undefined;
+  if (tuple.proto !== PROTO.tcp) return true;
+  const flags = key[TCP_FLAGS]!;
+  const opposed = (flags & TCP_FLAG.syn) !== 0 && (flags & (TCP_FLAG.rst | TCP_FLAG.fin | TCP_FLAG.ack)) !== 0;
+  return !opposed && (flags & (TCP_FLAG.syn | TCP_FLAG.rst | TCP_FLAG.ack)) !== 0 && !(flags & TCP_FLAG.rst);
+}
+
+function tupleOf(packet: PacketState): Tuple | undefined {
+  const { key } = packet;
+  if (key[IP_FRAG]! & 2) return undefined;
+  const v6 = key[ETH_TYPE] === 0x86dd;
+  const proto = key[IP_PROTO]!;
+  return {
+    v6,
+    proto,
+    src: readField(key, placeOf(v6 ? 'ipv6_src' : 'ip_src')),
+    dst: readField(key, placeOf(v6 ? 'ipv6_dst' : 'ip_dst')),
+    srcPort: key[TP_SRC]!,
+    dstPort: key[TP_DST]!,
+    id: isIcmp(proto) ? icmpId(packet.bytes, key) : 0,
+  };
+}
+
+/** Identifier of an echo: bytes 4 and 5 of the ICMP header, which ends the headers that were read. */
+function icmpId(bytes: Uint8Array, key: Uint32Array): number {
+  const at = icmpOffset(bytes, key);
+  return at + 6 <= bytes.length ? (bytes[at + 4]! << 8) | bytes[at + 5]! : 0;
+}
+
+function networkOffset(bytes: Uint8Array): number {
+  let at = 12;
+  for (;;) {
+    const type = (bytes[at]! << 8) | bytes[at + 1]!;
+    if (type !== 0x8100 && type !== 0x88a8) return type < 0x600 ? at + 10 : at + 2;
+    at += 4;
+  }
+}
+
+function icmpOffset(bytes: Uint8Array, key: Uint32Array): number {
+  const l3 = networkOffset(bytes);
+  return key[ETH_TYPE] === 0x86dd ? l3 + 40 : l3 + (bytes[l3]! & 15) * 4;
+}
+
+/** The tuple of the packet that an ICMP error quotes. */
+function innerTuple(packet: PacketState): Tuple | undefined {
+  const at = icmpOffset(packet.bytes, packet.key) + 8;
+  const v6 = packet.key[ETH_TYPE] === 0x86dd;
+  const quoted = packet.bytes.subarray(at);
+  const headerLength = v6 ? 40 : (quoted[0]! & 15) * 4;
+  if (quoted.length < headerLength + 8) return undefined;
+  const frame = new Uint8Array(14 + Math.max(quoted.length, headerLength + 20));
+  frame[12] = v6 ? 0x86 : 0x08;
+  frame[13] = v6 ? 0xdd : 0x00;
+  frame.set(quoted, 14);
+  // A quotation is cut short: its lengths are mended so that the headers can be read.
+  const length = frame.length - 14 - (v6 ? 40 : 0);
+  frame[14 + (v6 ? 4 : 2)] = length >>> 8;
+  frame[14 + (v6 ? 5 : 3)] = length & 0xff;
+  if (quoted[v6 ? 6 : 9] === PROTO.tcp) frame[14 + headerLength + 12] = 0x50;
+  const key = extractFlowKey(frame);
+  const l4 = 14 + headerLength;
+  return {
+    v6,
+    proto: key.ipProto,
+    src: v6 ? key.ipv6Src : key.ipSrc,
+    dst: v6 ? key.ipv6Dst : key.ipDst,
+    srcPort: key.tpSrc,
+    dstPort: key.tpDst,
+    id: isIcmp(key.ipProto) ? (frame[l4 + 4]! << 8) | frame[l4 + 5]! : 0,
+  };
+}
+
+/** Rewrites a packet of a translated connection; which translation it was, as bits of `ct_state`. */
+function translate(packet: PacketState, { original, reply, nat }: Connection, isReply: boolean): number {
+  if (!nat) return 0;
+  const wanted = isReply ? turned6(original) : turned6(reply);
+  const source = (nat === 'src') !== isReply;
+  if (source) setAddress(packet, wanted, 'src');
+  else setAddress(packet, wanted, 'dst');
+  return source ? CT_STATE.srcNat : CT_STATE.dstNat;
+}
+
+/** Turned round by addresses and ports alone: ICMP types stay. */
+function turned6(t: Tuple): Tuple {
+  return { ...t, src: t.dst, dst: t.src, srcPort: t.dstPort, dstPort: t.srcPort };
+}
+
+function setAddress(packet: PacketState, wanted: Tuple, side: 'src' | 'dst'): void {
+  const address = `${wanted.v6 ? 'ipv6' : 'ip'}_${side}` as FieldName;
+  set(packet, address, wanted[side]);
+  const transport = { [PROTO.tcp]: 'tcp', [PROTO.udp]: 'udp', [PROTO.sctp]: 'sctp' }[wanted.proto];
+  if (transport) set(packet, `${transport}_${side}` as FieldName, side === 'src' ? wanted.srcPort : wanted.dstPort);
+}
+
+function set(packet: PacketState, name: FieldName, value: FieldValue): void {
+  const place = placeOf(name);
+  if (readField(packet.key, place) === value) return;
+  writeField(packet.key, place, value);
+  packet.headerChanged(name);
+}
+
+/** The outer address of an error is translated; the quotation is left to the receiver to match. */
+function translateError(packet: PacketState, { original, reply, nat }: Connection, isReply: boolean): number {
+  if (!nat) return 0;
+  const source = (nat === 'src') !== isReply;
+  const wanted = isReply ? turned6(original) : turned6(reply);
+  const side = source ? 'src' : 'dst';
+  set(packet, `${wanted.v6 ? 'ipv6' : 'ip'}_${side}` as FieldName, wanted[side]);
+  return source ? CT_STATE.srcNat : CT_STATE.dstNat;
+}
