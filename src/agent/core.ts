@@ -1,5 +1,6 @@
 import { formatMac } from '../base/addresses.ts';
 import type { Compiler } from '../compile/compiler.ts';
+import { PACKET_IN } from '../compile/tables.ts';
 import type { Binding, Encap, LearnedAddress, ScopeRecord } from '../model/objects.ts';
 import type { HostHealth, PortState, Report } from '../server/protocol.ts';
 import { BUDGET, Budgets } from './budget.ts';
@@ -8,7 +9,6 @@ import { Installation } from './installation.ts';
 import { Interfaces } from './interfaces.ts';
 import { Learning, reported } from './learning.ts';
 import { answerPacketIn } from './packet-in/answer.ts';
-import { PACKET_IN_CLASS } from './packet-in/classes.ts';
 import { Scope } from './scope.ts';
 
 /**
@@ -277,13 +277,14 @@ export class AgentCore {
     const sw = this.scope.switchOf(port);
     if (!sw) return [];
     switch (packet.class) {
-      case PACKET_IN_CLASS.learn:
+      case PACKET_IN.learn:
         return this.#learn(packet, port.id, sw.id, nowMs);
-      case PACKET_IN_CLASS.announce:
+      case PACKET_IN.announce:
         return this.#announce(port.id);
-      case PACKET_IN_CLASS.log:
+      case PACKET_IN.log:
         return this.#logged(packet, port.id, nowMs);
-      case PACKET_IN_CLASS.guard:
+      case PACKET_IN.guard:
+      case PACKET_IN.stray:
         return [];
       default: {
         const ofport = this.interfaces.get(port.id)?.ofport;

@@ -6,7 +6,6 @@ import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { systemRandom } from '../base/random.ts';
 import { createCompiler } from '../compile/compiler.ts';
-import { PACKET_IN_METERS, readRegisters } from '../compile/fields.ts';
 import { createClient } from '../server/client.ts';
 import type { WatchMessage } from '../server/protocol.ts';
 import { BridgeLink } from './bridge-link.ts';
@@ -14,7 +13,9 @@ import { answerControl, type ControlOptions, startControl } from './control.ts';
 import { AgentCore } from './core.ts';
 import type { AgentEvent, Effect } from './events.ts';
 import { LocalState } from './local-state.ts';
+import { PACKET_IN_METERS } from './meters.ts';
 import { notifySystemd } from './readiness.ts';
+import { readRegisters } from './registers.ts';
 import { ServerLink } from './server-link.ts';
 import { SwitchLink } from './switch-link.ts';
 
@@ -137,10 +138,25 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   /** A request that the server passes on from somebody elsewhere. */
   const relay = async (message: WatchMessage): Promise<void> => {
     if (message.type !== 'request') return;
-    const answer = await answerControl(control, message.method, message.path, message.body ?? '', signal);
-    await client
-      .post(`/v1/hosts/${encodeURIComponent(options.host)}/answers/${message.id}`, answer)
-      .catch((error: unknown) => log.warn('an answer did not reach the server', { error }));
+    const abandoned = new AbortController();
+    const answer = await answerControl(
+      control,
+      message.method,
+      message.path,
+      message.body,
+      AbortSignal.any([signal, abandoned.signal]),
+    );
+    try {
+      await client.upload(
+        `/v1/hosts/${encodeURIComponent(options.host)}/answers/${message.id}`,
+        answer,
+        signal,
+      );
+    } catch (error) {
+      if (!signal.aborted) log.warn('an answer did not reach the server', { error });
+    } finally {
+      abandoned.abort(); // whoever asked is served or gone: a capture ends
+    }
   };
 
   mkdirSync(dirname(options.controlSocket), { recursive: true });
