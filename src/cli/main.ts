@@ -3,6 +3,7 @@ import { WeftError } from '../base/errors.ts';
 import { EXIT, exitCodeOf } from './exit-codes.ts';
 import { NOUNS } from './nouns.ts';
 import { red, say } from './output.ts';
+import { VERSION } from './version.ts';
 
 /**
  * `weft`: what people type. `src/cli` owns commands and their text; one file per command under `nouns/`, each with one
@@ -11,7 +12,7 @@ import { red, say } from './output.ts';
 async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('weft')
     .description("tenants' networks on Open vSwitch")
-    .version('0.1.0', '-V, --version')
+    .version(VERSION, '-V, --version')
     .option('--context <name>', 'context of the configuration file to use')
     .option('--server <url>', 'server: unix:/path, http://127.0.0.1:port or https://host:port')
     .showHelpAfterError('(weft --help lists the commands)')

@@ -104,3 +104,8 @@ export function objectPath(
     query: kind.tenantOwned && tenant !== undefined ? { tenant } : {},
   };
 }
+
+/** A request to the agent of a host, carried by the server. */
+export function hostAgentPath(host: string, path: string): string {
+  return `/v1/hosts/${encodeURIComponent(host)}/agent${path}`;
+}

@@ -1,0 +1,190 @@
+import type { Command } from 'commander';
+import { type Ip, type Mac, parseIp, parseMac } from '../../base/addresses.ts';
+import { formatHex, parseHex } from '../../base/bytes.ts';
+import { WeftError } from '../../base/errors.ts';
+import type { TraceAnswer, TracedHost } from '../../server/trace.ts';
+import { EXIT } from '../exit-codes.ts';
+import { entryOf } from '../kinds.ts';
+import { bold, dim, green, print, printJson, red, say } from '../output.ts';
+import { fetchObject, listObjects } from '../requests.ts';
+import { hostAgentPath, type Session, type ShownObject, splitName, withSession } from '../session.ts';
+import { buildFrame, parseTracedProtocol, type TracedProtocol, type TraceEnd } from '../trace-frame.ts';
+
+interface TraceOptions {
+  readonly frame?: string;
+  readonly host?: string;
+  readonly src?: string;
+  readonly srcMac?: string;
+  readonly vlan?: string;
+  readonly ovs?: boolean;
+  readonly output: string;
+}
+
+export function register(program: Command): void {
+  program
+    .command('trace')
+    .description('what would happen to a packet, and why: the verdict first, then its way')
+    .argument('<from>', 'the port whose workload sends it')
+    .argument('[to]', "a port, an IP address or a MAC; not needed for 'dhcp' and --frame")
+    .argument('[protocol]', 'tcp/PORT, udp/PORT, icmp, arp, nd or dhcp', 'icmp')
+    .option('--frame <hex>', 'a whole Ethernet frame instead')
+    .option('--host <name>', 'where it enters, where more than one host has the interface')
+    .option('--src <address>', 'from another IP address than its own')
+    .option('--src-mac <mac>', 'from another MAC than its own')
+    .option('--vlan <id>', 'with an 802.1Q tag')
+    .option('--ovs', 'ask every host on the way what its Open vSwitch really does with it')
+    .option('-t, --tenant <name>', 'tenant of ports named without one')
+    .option('-o, --output <format>', 'text or json', 'text')
+    .addHelpText(
+      'after',
+      '\nExit 7 when the packet is dropped.\n\nExamples:\n  weft trace web-1 db-1 tcp/5432\n  weft trace acme/web-1 10.0.0.7 udp/53 --ovs\n  weft trace web-1 dhcp\n',
+    )
+    .action((from: string, to: string | undefined, protocol: string, options: TraceOptions, command: Command) =>
+      withSession(command, (session) => trace({ from, to, protocol, options, session })),
+    );
+}
+
+interface TraceCommand {
+  readonly from: string;
+  readonly to: string | undefined;
+  readonly protocol: string;
+  readonly options: TraceOptions;
+  readonly session: Session;
+}
+
+/** A port of which one end of the packet is made. */
+interface PortEnd extends TraceEnd {
+  readonly ips: readonly Ip[];
+}
+
+async function trace(given: TraceCommand): Promise<void> {
+  const { options, session } = given;
+  const port = await fetchObject(session, entryOf('port'), given.from);
+  const { frame, note } =
+    options.frame === undefined ? await frameOf(given, port) : { frame: parseFrame(options.frame), note: undefined };
+  const host = options.host === undefined ? undefined : (await fetchObject(session, entryOf('host'), options.host)).id;
+  const answer = await session.client.post<TraceAnswer>('/v1/trace', {
+    port: port.id,
+    frame: formatHex(frame),
+    ...(host === undefined ? {} : { host }),
+  });
+  const real = options.ovs ? await askHosts(session, answer.hosts, port.id, formatHex(frame)) : undefined;
+  process.exitCode = answer.isGood ? EXIT.ok : EXIT.degraded;
+  if (options.output === 'json')
+    return printJson({ ...answer, frame: formatHex(frame), ...(real === undefined ? {} : { ovs: real }) });
+  print(bold(answer.isGood ? green(answer.verdict) : red(answer.verdict)));
+  if (note !== undefined) print(dim(`(${note})`));
+  print('');
+  print(answer.lines.join('\n'));
+  for (const { host: name, text } of real ?? []) print(`\n${bold(`Open vSwitch on ${name}`)}\n${text.trimEnd()}`);
+  if (!options.ovs) say("\n'--ovs' asks the hosts what their switches really do with it");
+}
+
+function parseFrame(hex: string): Uint8Array {
+  const clean = hex.replaceAll(/[\s:]/g, '');
+  if (!/^([0-9a-fA-F]{2})+$/.test(clean))
+    throw new WeftError('invalid', '--frame: an even number of hexadecimal digits is wanted');
+  return parseHex(clean);
+}
+
+/** The frame that the workload would send, and what one should know about how it was chosen. */
+async function frameOf(
+  { to, protocol: typed, options, session }: TraceCommand,
+  port: ShownObject,
+): Promise<{ readonly frame: Uint8Array; readonly note: string | undefined }> {
+  const vlan = options.vlan === undefined ? undefined : vlanId(options.vlan);
+  // `weft trace web-1 dhcp`: what stands second is the protocol.
+  if (to === undefined || to === 'dhcp') {
+    if (to === undefined && typed !== 'dhcp')
+      throw new WeftError('invalid', "where to? 'weft trace FROM TO [tcp/443]', or 'weft trace FROM dhcp'");
+    return { frame: buildFrame({ kind: 'dhcp' }, sourceEnd(port, options), undefined, vlan), note: undefined };
+  }
+  const protocol = parseTracedProtocol(typed);
+  const src = sourceEnd(port, options);
+  const dst = await destinationEnd(to, port, session);
+  if (dst) {
+    const [from, target] = sameVersion(src, dst, protocol);
+    return { frame: buildFrame(protocol, from, target, vlan), note: undefined };
+  }
+  // Nobody has the address: what the workload sends first is the question who does.
+  const ip = parseIp(to)!;
+  const asking: TracedProtocol = { kind: ip.version === 4 ? 'arp' : 'nd' };
+  const [from] = sameVersion(src, { mac: 0 as Mac, ip, ips: [ip] }, asking);
+  return {
+    frame: buildFrame(asking, from, { mac: 0 as Mac, ip }, vlan),
+    note: `no port of the switch has ${to}: this is the question who has it, which the workload asks first`,
+  };
+}
+
+function vlanId(text: string): number {
+  const id = Number(text);
+  if (Number.isInteger(id) && id >= 0 && id <= 4095) return id;
+  throw new WeftError('invalid', `--vlan ${text}: 0 to 4095 is wanted`);
+}
+
+function endOf(port: ShownObject): PortEnd {
+  const ips = ((port.addresses as readonly string[] | undefined) ?? []).flatMap((text) => parseIp(text) ?? []);
+  return { mac: parseMac(String(port.mac))!, ips };
+}
+
+function sourceEnd(port: ShownObject, options: TraceOptions): PortEnd {
+  const own = endOf(port);
+  const mac = options.srcMac === undefined ? own.mac : parseMac(options.srcMac.toLowerCase());
+  if (mac === undefined) throw new WeftError('invalid', `--src-mac ${options.srcMac}: a MAC address is wanted`);
+  if (options.src === undefined) return { mac, ips: own.ips };
+  const ip = parseIp(options.src);
+  if (!ip) throw new WeftError('invalid', `--src ${options.src}: an IP address is wanted`);
+  return { mac, ips: [ip] };
+}
+
+/** Undefined for an address that no port of the switch has. */
+async function destinationEnd(text: string, from: ShownObject, session: Session): Promise<PortEnd | undefined> {
+  const mac = parseMac(text.toLowerCase());
+  const ip = parseIp(text);
+  if (mac === undefined && !ip) {
+    const inTenant = splitName(text, session).tenant ?? String(from.tenant);
+    return endOf(await fetchObject({ ...session, tenant: inTenant }, entryOf('port'), text));
+  }
+  const peers = await listObjects({ ...session, tenant: String(from.tenant) }, entryOf('port'));
+  const onSwitch = peers.filter((peer) => peer.switch === from.switch);
+  if (mac !== undefined) {
+    const holder = onSwitch.find((peer) => peer.mac === text.toLowerCase());
+    return { mac, ips: holder ? endOf(holder).ips : endOf(from).ips };
+  }
+  const holder = onSwitch.find((peer) => endOf(peer).ips.some((own) => own.value === ip!.value));
+  return holder ? { ...endOf(holder), ips: [ip!] } : undefined;
+}
+
+/** Both ends with addresses of the same version, IPv4 where there is a choice. */
+function sameVersion(src: PortEnd, dst: PortEnd, protocol: TracedProtocol): [TraceEnd, TraceEnd] {
+  const versions = protocol.kind === 'arp' ? [4] : protocol.kind === 'nd' ? [6] : [4, 6];
+  for (const version of versions) {
+    const [a, b] = [src, dst].map((end) => end.ips.find((ip) => ip.version === version));
+    if (a && b)
+      return [
+        { mac: src.mac, ip: a },
+        { mac: dst.mac, ip: b },
+      ];
+  }
+  return [{ mac: src.mac }, { mac: dst.mac }];
+}
+
+/** What the real switches say, host by host; one that does not answer says so in its place. */
+function askHosts(
+  session: Session,
+  hosts: readonly TracedHost[],
+  port: string,
+  frame: string,
+): Promise<{ readonly host: string; readonly text: string }[]> {
+  return Promise.all(
+    hosts.map(async ({ id, name, tunnel }) => {
+      const body = tunnel === undefined ? { port, frame } : { tunnel, frame };
+      try {
+        const { text } = await session.client.post<{ text: string }>(hostAgentPath(id, '/trace'), body);
+        return { host: name, text };
+      } catch (error) {
+        return { host: name, text: `no answer: ${error instanceof Error ? error.message : String(error)}` };
+      }
+    }),
+  );
+}
