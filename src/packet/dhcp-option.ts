@@ -191,7 +191,7 @@ function decodeSubOptions(reader: ByteReader): DhcpSubOption[] {
   return options;
 }
 
-/** With the end mark. */
+/** With the end mark. Error: `RangeError` for a relay sub-option of more than 255 bytes. */
 export function encodeDhcpOptions(options: readonly DhcpOption[], writer = new ByteWriter()): Uint8Array {
   const from = writer.length;
   const scratch = new ByteWriter(64);
@@ -246,7 +246,10 @@ function encodeValue(option: DhcpOption, writer: ByteWriter): void {
       }
       break;
     case 'relayAgent':
-      for (const { code, value } of option.value) writer.u8(code).u8(value.length).raw(value);
+      for (const { code, value } of option.value) {
+        if (value.length > 255) throw new RangeError(`a DHCP relay sub-option of ${value.length} bytes: at most 255`);
+        writer.u8(code).u8(value.length).raw(value);
+      }
       break;
     case 'parameterList':
     case 'clientId':

@@ -124,7 +124,7 @@ test('tshark reads the fields of ARP, DHCP, DHCPv6, RA and LLDP as we wrote them
       routerAdvert(),
       {
         'icmpv6.nd.ra.router_lifetime': '1800',
-        'icmpv6.opt.prefix': '2001:db8::',
+        'icmpv6.opt.prefix': '2001:db8::,2001:db8::',
         'icmpv6.opt.mtu': '1400',
         'icmpv6.opt.rdnss': 'fe80::1',
         'icmpv6.opt.dnssl': 'a.example',
