@@ -147,11 +147,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       AbortSignal.any([signal, abandoned.signal]),
     );
     try {
-      await client.upload(
-        `/v1/hosts/${encodeURIComponent(options.host)}/answers/${message.id}`,
-        answer,
-        signal,
-      );
+      await client.upload(`/v1/hosts/${encodeURIComponent(options.host)}/answers/${message.id}`, answer, signal);
     } catch (error) {
       if (!signal.aborted) log.warn('an answer did not reach the server', { error });
     } finally {

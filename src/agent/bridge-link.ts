@@ -1,0 +1,258 @@
+import type { Clock } from '../base/clock.ts';
+import { WeftError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import { WANTED_PREFIXES } from '../compile/tables.ts';
+import type { Encap } from '../model/objects.ts';
+import { connectOvsdb, type OvsdbClient } from '../ovsdb/client.ts';
+import type { Monitor } from '../ovsdb/monitor.ts';
+import { Bridge, FlowTable, Interface, OPEN_VSWITCH_DB, OpenVswitch, Port } from '../ovsdb/open-vswitch-tables.ts';
+import { insert, mutate, type Operation, update } from '../ovsdb/operations.ts';
+import { type WatchedRow, watch } from '../ovsdb/replica.ts';
+import { named, type Uuid } from '../ovsdb/values.ts';
+import type { AgentEvent, Effect, LocalInterface } from './events.ts';
+
+export interface BridgeLinkOptions {
+  /** Holds `db.sock`. */
+  readonly ovsRunDir: string;
+  readonly bridge: string;
+  readonly datapathType: string;
+  readonly emit: (event: AgentEvent) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+const WATCHED = [
+  watch(OpenVswitch, ['ovs_version']),
+  watch(Bridge, ['name', 'ports', 'datapath_type', 'fail_mode', 'flow_tables']),
+  watch(Port, ['name', 'interfaces']),
+  watch(Interface, ['name', 'ofport', 'external_ids']),
+] as const;
+type Watches = (typeof WATCHED)[number];
+type InterfaceRow = WatchedRow<(typeof WATCHED)[3]>;
+
+const ENCAP_MARK = 'weft-encap';
+const INSTALLED_MARK = 'weft-installed';
+const RETRY_MS = 1_000;
+
+/** The OVSDB side of the agent: the bridge and its tunnel ports, interfaces and their marks. */
+export class BridgeLink {
+  readonly #options: BridgeLinkOptions;
+  #client: OvsdbClient | undefined;
+  #monitor: Monitor<Watches> | undefined;
+  /** What was told of each interface of the bridge. */
+  readonly #told = new Map<Uuid, LocalInterface>();
+  #toldTunnels = '';
+  readonly #making = new Set<Encap>();
+
+  constructor(options: BridgeLinkOptions) {
+    this.#options = options;
+  }
+
+  async run(): Promise<void> {
+    const { signal, log, clock, ovsRunDir } = this.#options;
+    const client = connectOvsdb(`unix:${ovsRunDir}/db.sock`, { signal, log, clock, maxBackoffMs: 1_000 });
+    this.#client = client;
+    for (let isReady = false; !isReady && !signal.aborted; ) {
+      try {
+        this.#monitor = await client.monitor(OPEN_VSWITCH_DB, WATCHED, () => this.#changed(), { signal });
+        await this.#ensureBridge();
+        isReady = true;
+      } catch (error) {
+        if (signal.aborted) return;
+        log.warn('the bridge cannot be made ready; trying again', { error });
+        await clock.sleep(RETRY_MS, signal).catch(() => {});
+      }
+    }
+    if (signal.aborted) return;
+    this.#changed();
+    this.#tellReady();
+    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+  }
+
+  #tellReady(): void {
+    const root = [...this.#monitor!.replica.table('Open_vSwitch').rows.values()][0];
+    const bridge = this.#bridge();
+    this.#options.emit({
+      kind: 'ovsdbReady',
+      openvswitchVersion: root?.ovs_version ?? 'unknown',
+      datapathType: bridge?.datapath_type || 'system',
+    });
+  }
+
+  #bridge(): WatchedRow<(typeof WATCHED)[1]> | undefined {
+    for (const row of this.#monitor?.replica.table('Bridge').rows.values() ?? [])
+      if (row.name === this.#options.bridge) return row;
+    return undefined;
+  }
+
+  /** Interfaces of our bridge; others are none of ours. */
+  *#interfaces(): Iterable<InterfaceRow> {
+    const replica = this.#monitor!.replica;
+    for (const portId of this.#bridge()?.ports ?? []) {
+      for (const interfaceId of replica.table('Port').rows.get(portId)?.interfaces ?? []) {
+        const row = replica.table('Interface').rows.get(interfaceId);
+        if (row) yield row;
+      }
+    }
+  }
+
+  /** Tells the core what is different now from what it was told; how that came about does not matter. */
+  #changed(): void {
+    if (!this.#monitor) return;
+    const put: LocalInterface[] = [];
+    const gone = new Set<string>(this.#told.keys());
+    const tunnels: Partial<Record<Encap, number>> = {};
+    for (const row of this.#interfaces()) {
+      gone.delete(row._uuid);
+      const encap = row.external_ids.get(ENCAP_MARK) as Encap | undefined;
+      if (encap !== undefined) {
+        if (row.ofport !== undefined && row.ofport > 0) tunnels[encap] = row.ofport;
+        continue;
+      }
+      const before = this.#told.get(row._uuid);
+      if (before && isTold(before, row)) continue;
+      const entry = localInterface(row);
+      this.#told.set(row._uuid, entry);
+      put.push(entry);
+    }
+    for (const uuid of gone) this.#told.delete(uuid as Uuid);
+    if (put.length + gone.size > 0) this.#options.emit({ kind: 'interfaces', put, gone: [...gone] });
+    const tunnelText = JSON.stringify(tunnels);
+    if (tunnelText === this.#toldTunnels) return;
+    this.#toldTunnels = tunnelText;
+    this.#options.emit({ kind: 'tunnels', ofports: tunnels });
+  }
+
+  perform(effect: Extract<Effect, { kind: 'markInstalled' | 'ensureTunnel' }>): void {
+    if (effect.kind === 'ensureTunnel') void this.#ensureTunnel(effect.encap);
+    else void this.#mark(effect.uuid as Uuid, effect.installed);
+  }
+
+  async #mark(uuid: Uuid, installed: boolean): Promise<void> {
+    const removal = mutate(Interface, [['_uuid', '==', uuid]], [['external_ids', 'delete', [INSTALLED_MARK]]]);
+    const operations = installed
+      ? [
+          removal,
+          mutate(Interface, [['_uuid', '==', uuid]], [['external_ids', 'insert', new Map([[INSTALLED_MARK, 'true']])]]),
+        ]
+      : [removal];
+    await this.#transact(operations, 'mark an interface');
+  }
+
+  /** The bridge as Weft needs it; what others configured on it stays. */
+  async #ensureBridge(): Promise<void> {
+    const { bridge: name, datapathType, log } = this.#options;
+    const existing = this.#bridge();
+    if (!existing) {
+      log.info('creating the integration bridge', { bridge: name, datapathType });
+      await this.#client!.transact(OPEN_VSWITCH_DB, [
+        insert(Interface, { name, type: 'internal' }, { name: 'iface' }),
+        insert(Port, { name, interfaces: [named('iface')] }, { name: 'port' }),
+        insert(
+          Bridge,
+          { name, datapath_type: datapathType, fail_mode: 'secure', ports: [named('port')] },
+          { name: 'bridge' },
+        ),
+        mutate(OpenVswitch, [], [['bridges', 'insert', [named('bridge')]]]),
+      ]);
+    } else {
+      if ((existing.datapath_type || 'system') !== datapathType)
+        log.warn('the bridge has another datapath type than was asked for; it is left so', {
+          bridge: name,
+          has: existing.datapath_type,
+          wanted: datapathType,
+        });
+      // Without `secure` Open vSwitch would switch by itself while no controller is connected.
+      if (existing.fail_mode !== 'secure')
+        await this.#client!.transact(OPEN_VSWITCH_DB, [
+          update(Bridge, [['name', '==', name]], { fail_mode: 'secure' }),
+        ]);
+    }
+    await this.#ensurePrefixes();
+  }
+
+  /** Address prefixes per table, so that frames from addresses that nobody owns cost few megaflows. */
+  async #ensurePrefixes(): Promise<void> {
+    const { bridge: name, log } = this.#options;
+    const missing = [...WANTED_PREFIXES].filter(([table]) => !this.#bridge()?.flow_tables.has(table));
+    if (missing.length === 0) return;
+    const operations = missing.flatMap(([table, prefixes]): Operation[] => [
+      insert(FlowTable, { prefixes: [...prefixes] }, { name: `table${table}` }),
+      mutate(Bridge, [['name', '==', name]], [['flow_tables', 'insert', new Map([[table, named(`table${table}`)]])]]),
+    ]);
+    await this.#client!.transact(OPEN_VSWITCH_DB, operations).catch((error: unknown) =>
+      log.warn('Open vSwitch does not take table prefixes; drops may be narrow', { error }),
+    );
+  }
+
+  /** One flow-based tunnel port per encapsulation: the far address and the key come from flows. */
+  async #ensureTunnel(encap: Encap): Promise<void> {
+    if (this.#making.has(encap)) return;
+    this.#making.add(encap);
+    const { bridge } = this.#options;
+    const port = `weft-${encap}`;
+    const isThere = [...this.#interfaces()].some((row) => row.external_ids.get(ENCAP_MARK) === encap);
+    if (!isThere) {
+      await this.#transact(
+        [
+          insert(
+            Interface,
+            {
+              name: port,
+              type: encap,
+              options: new Map([
+                ['remote_ip', 'flow'],
+                ['key', 'flow'],
+              ]),
+              external_ids: new Map([[ENCAP_MARK, encap]]),
+            },
+            { name: 'iface' },
+          ),
+          insert(Port, { name: port, interfaces: [named('iface')] }, { name: 'port' }),
+          mutate(Bridge, [['name', '==', bridge]], [['ports', 'insert', [named('port')]]]),
+        ],
+        `create the tunnel port ${port}`,
+      );
+    }
+    this.#making.delete(encap);
+  }
+
+  async #transact(operations: readonly Operation[], what: string): Promise<void> {
+    try {
+      await this.#client!.transact(OPEN_VSWITCH_DB, operations, { signal: this.#options.signal });
+    } catch (error) {
+      if (this.#options.signal.aborted) return;
+      if (!(error instanceof WeftError)) throw error;
+      this.#options.log.warn(`OVSDB: cannot ${what}`, { error });
+    }
+  }
+}
+
+function localInterface(row: InterfaceRow): LocalInterface {
+  const ids = row.external_ids;
+  const vm = ids.get('vm-id') ?? ids.get('vm-uuid');
+  const ifaceId = ids.get('iface-id');
+  const attachedMac = ids.get('attached-mac');
+  return {
+    uuid: row._uuid,
+    name: row.name,
+    ...(row.ofport === undefined ? {} : { ofport: row.ofport }),
+    ...(ifaceId === undefined ? {} : { ifaceId }),
+    ...(attachedMac === undefined ? {} : { attachedMac }),
+    ...(vm === undefined ? {} : { vm }),
+    markedInstalled: ids.get(INSTALLED_MARK) === 'true',
+  };
+}
+
+function isTold(before: LocalInterface, row: InterfaceRow): boolean {
+  const ids = row.external_ids;
+  return (
+    before.name === row.name &&
+    before.ofport === row.ofport &&
+    before.ifaceId === ids.get('iface-id') &&
+    before.attachedMac === ids.get('attached-mac') &&
+    before.vm === (ids.get('vm-id') ?? ids.get('vm-uuid')) &&
+    before.markedInstalled === (ids.get(INSTALLED_MARK) === 'true')
+  );
+}
