@@ -102,11 +102,10 @@ function transportParts(key: Readonly<FlowKey>): string[] {
       return [...ports, `tcp_flags=${TCP_FLAG_NAMES.filter((_, i) => key.tcpFlags & (1 << i)).join('|') || '0'}`];
     case IP_PROTO.udp:
     case IP_PROTO.sctp:
+    case IP_PROTO.igmp:
       return ports;
     case IP_PROTO.icmp:
       return key.ethType === ETHER_TYPE.ipv4 ? typeAndCode : ports;
-    case IP_PROTO.igmp:
-      return key.ethType === ETHER_TYPE.ipv4 ? ports : [];
     case IP_PROTO.icmpv6:
       return key.ethType === ETHER_TYPE.ipv6 ? [...typeAndCode, ...ndParts(key)] : ports;
   }
