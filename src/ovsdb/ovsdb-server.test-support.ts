@@ -1,0 +1,142 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** A real ovsdb-server of one's own, in a temporary folder, for the tests of this folder. */
+
+const PROGRAM_FOLDERS = ['/usr/sbin', '/usr/bin', '/usr/local/sbin', '/usr/local/bin'];
+const SCHEMA = '/usr/share/openvswitch/vswitch.ovsschema';
+
+function program(name: string): string | undefined {
+  return PROGRAM_FOLDERS.map((folder) => join(folder, name)).find((path) => existsSync(path));
+}
+
+/** Why tests with a real server cannot run here; false when they can. */
+export const noOvsdbServer: string | false =
+  program('ovsdb-server') && program('ovsdb-tool') && existsSync(SCHEMA) ? false : 'Open vSwitch is not installed';
+export const noOpenssl: string | false = noOvsdbServer || (program('openssl') ? false : 'openssl is not installed');
+
+export class OvsdbTestServer {
+  readonly folder = mkdtempSync(join(tmpdir(), 'weft-ovsdb-'));
+  readonly unix = `unix:${join(this.folder, 'db.sock')}`;
+  readonly #extraArgs: readonly string[];
+  #process: ChildProcess | undefined;
+
+  /** `clustered` databases keep their transactions' ids, and so let monitors resume. */
+  private constructor(options: { clustered?: boolean; args?: readonly string[] }) {
+    this.#extraArgs = options.args ?? [];
+    const database = join(this.folder, 'conf.db');
+    const create = options.clustered
+      ? ['create-cluster', database, SCHEMA, `unix:${join(this.folder, 'raft.sock')}`]
+      : ['create', database, SCHEMA];
+    execFileSync(program('ovsdb-tool')!, create, { stdio: 'pipe' });
+  }
+
+  static async start(
+    options: { clustered?: boolean; args?: readonly string[] | ((folder: string) => readonly string[]) } = {},
+  ): Promise<OvsdbTestServer> {
+    const args: string[] = [];
+    const server = new OvsdbTestServer({ clustered: options.clustered ?? false, args });
+    args.push(...(typeof options.args === 'function' ? options.args(server.folder) : (options.args ?? [])));
+    await server.run();
+    return server;
+  }
+
+  async run(): Promise<void> {
+    const socket = join(this.folder, 'db.sock');
+    rmSync(socket, { force: true });
+    this.#process = spawn(
+      program('ovsdb-server')!,
+      [
+        ...[join(this.folder, 'conf.db'), `--remote=punix:${socket}`, `--unixctl=${join(this.folder, 'ctl')}`],
+        ...[`--log-file=${join(this.folder, 'log')}`, '--no-chdir', '-vconsole:off', ...this.#extraArgs],
+      ],
+      { stdio: 'ignore', env: { ...process.env, OVS_RUNDIR: this.folder, OVS_DBDIR: this.folder } },
+    );
+    for (let waited = 0; !existsSync(socket); waited += 10) {
+      if (waited > 5_000) throw new Error('ovsdb-server does not start');
+      await sleep(10);
+    }
+  }
+
+  /** `SIGKILL` for a crash; the database stays. */
+  async kill(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    const child = this.#process;
+    this.#process = undefined;
+    if (!child || child.exitCode !== null) return;
+    const gone = new Promise((resolve) => child.once('exit', resolve));
+    child.kill(signal);
+    await gone;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Stands between a client and a unix socket; can cut, and say anything in the server's stead. */
+export class Interposer {
+  readonly address: string;
+  readonly #server: Server;
+  readonly #clients = new Set<Socket>();
+  /** Connections taken so far. */
+  accepted = 0;
+  /** Bytes passed from the server to the clients. */
+  passedBytes = 0;
+
+  private constructor(server: Server, path: string) {
+    this.#server = server;
+    this.address = `unix:${path}`;
+  }
+
+  static async start(folder: string, target: string): Promise<Interposer> {
+    const path = join(folder, 'interposer.sock');
+    const server = createServer((client) => {
+      interposer.accepted++;
+      interposer.#clients.add(client);
+      const upstream = connect({ path: target.slice('unix:'.length) });
+      upstream.on('data', (chunk) => {
+        interposer.passedBytes += chunk.length;
+        client.write(chunk);
+      });
+      client.on('data', (chunk) => upstream.write(chunk));
+      for (const [one, other] of [
+        [client, upstream],
+        [upstream, client],
+      ] as const) {
+        one.on('error', () => {});
+        one.on('close', () => other.destroy());
+      }
+      client.on('close', () => interposer.#clients.delete(client));
+    });
+    const interposer = new Interposer(server, path);
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    return interposer;
+  }
+
+  inject(bytes: Uint8Array | string): void {
+    for (const client of this.#clients) client.write(bytes);
+  }
+
+  cut(): void {
+    for (const client of this.#clients) client.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.cut();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+}
+
+/** Waits until `condition` holds; fails after `timeoutMs`. */
+export async function eventually(condition: () => boolean, timeoutMs = 5_000): Promise<void> {
+  const endMs = performance.now() + timeoutMs;
+  while (!condition()) {
+    if (performance.now() > endMs) throw new Error(`not within ${timeoutMs} ms: ${condition.toString()}`);
+    await sleep(2);
+  }
+}
