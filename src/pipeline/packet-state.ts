@@ -51,6 +51,8 @@ const IN_PORT = placeOf('in_port').word;
 
 const VLAN_PRESENT = 0x1000;
 const VLAN_TPID = 0x8100;
+/** Open vSwitch knows no more tags than this: a further one pushes the innermost out of the packet. */
+const MAX_TAGS = 2;
 
 /** A packet on its way through the tables: its bytes, and the key that flows match and actions change. */
 export class PacketState {
@@ -162,17 +164,23 @@ export class PacketState {
 
   popVlan(): void {
     if (this.#tags.length === 0) return;
-    const { bytes } = this;
-    const shorter = new Uint8Array(bytes.length - 4);
-    shorter.set(bytes.subarray(0, 12));
-    shorter.set(bytes.subarray(16), 12);
-    this.bytes = shorter;
-    this.#owned = true;
-    this.#tags = this.#tags.slice(1);
+    this.#removeTag(0);
     this.key[VLAN_TCI] = this.#tags[0]?.tci ?? 0;
   }
 
+  #removeTag(index: number): void {
+    const { bytes } = this;
+    const at = 12 + 4 * index;
+    const shorter = new Uint8Array(bytes.length - 4);
+    shorter.set(bytes.subarray(0, at));
+    shorter.set(bytes.subarray(at + 4), at);
+    this.bytes = shorter;
+    this.#owned = true;
+    this.#tags = this.#tags.toSpliced(index, 1);
+  }
+
   #insertTag(tag: FlowTag): void {
+    if (this.#tags.length === MAX_TAGS) this.#removeTag(MAX_TAGS - 1);
     const { bytes } = this;
     const longer = new Uint8Array(bytes.length + 4);
     longer.set(bytes.subarray(0, 12));

@@ -175,10 +175,10 @@ export class Generator {
       case 18:
         return this.#pick<Action>([
           { kind: 'pushVlan', etherType: 0x8100 },
-          { kind: 'setField', field: 'vlan_vid', value: this.#pick(VLANS) & 0x1fff },
+          { kind: 'load', value: this.#pick(VLANS), dst: { field: 'vlan_tci', from: 0, bits: 16 } },
         ]);
       case 19:
-        return { kind: 'popVlan' };
+        return { kind: 'load', value: 0, dst: { field: 'vlan_tci', from: 0, bits: 16 } };
       case 20:
         return { kind: 'checkPktLarger', length: 60, dst: { field: 'reg0', from: 1, bits: 1 } };
       case 21:
@@ -215,7 +215,7 @@ export class Generator {
         ...transport,
         { kind: 'decTtl' },
         { kind: 'setField', field: 'ip_src', value: this.#pick(IPS) },
-        { kind: 'setField', field: 'ip_dst', value: this.#pick(IPS), mask: 0xffff },
+        { kind: 'setField', field: 'ip_dst', value: this.#pick(IPS) & 0xffff, mask: 0xffff },
         { kind: 'setField', field: 'ip_dscp', value: 10 },
       ]);
     if (type === 0x86dd)
@@ -265,7 +265,9 @@ export class Generator {
   }
 
   #flow(table: number, match: Match, priority: number): Flow {
-    const flow: Flow = { table, priority, match, cookie: 0n, actions: this.actions(match, table) };
+    // Open vSwitch takes pop_vlan only in flows that match a tag.
+    const pop: Action[] = typeof match.vlan_vid === 'number' && match.vlan_vid && this.#chance(50) ? [{ kind: 'popVlan' }] : [];
+    const flow: Flow = { table, priority, match, cookie: 0n, actions: [...pop, ...this.actions(match, table)] };
     const goto =
       table + 1 < TABLES && this.#chance(60) ? { gotoTable: table + 1 + this.#random.below(TABLES - table - 1) } : {};
     const write = this.#chance(10)
