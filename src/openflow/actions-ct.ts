@@ -2,7 +2,7 @@ import type { ByteReader, ByteWriter } from '../base/bytes.ts';
 import type { Nested } from './actions-nicira.ts';
 import type { Action, FieldRange, FieldValue, Nat } from './flow.ts';
 import { readFieldHeader } from './oxm.ts';
-import { closeAction, NX_VENDOR, openNicira, packRange, unpackRange, writeRangeHeader } from './subfield.ts';
+import { closeAction, NX_VENDOR, openNicira, packRange, rangeOf, unpackRange, writeRangeHeader } from './subfield.ts';
 
 /**
  * Connection tracking: NXAST_CT with NXAST_NAT as the first of its nested actions (`ovs-actions(7)`, "ct").
@@ -54,7 +54,7 @@ function readZone(reader: ByteReader): number | FieldRange | undefined {
   if (source === 0) return reader.u16('zone');
   reader.offset -= 4;
   const field = readFieldHeader(reader);
-  return field && { field: field.name, ...unpackRange(reader.u16('zone range')) };
+  return rangeOf(field, unpackRange(reader.u16('zone range')));
 }
 
 /** Looks ahead: is the next action a NAT that we can read? (One that we cannot stays with `exec`, as bytes.) */

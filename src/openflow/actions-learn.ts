@@ -1,7 +1,7 @@
 import type { ByteReader, ByteWriter } from '../base/bytes.ts';
 import type { Action, FieldRange, LearnSpec } from './flow.ts';
 import { readFieldHeader } from './oxm.ts';
-import { closeAction, openNicira, writeRangeHeader } from './subfield.ts';
+import { closeAction, openNicira, rangeOf, writeRangeHeader } from './subfield.ts';
 
 /**
  * NXAST_LEARN and NXAST_LEARN2 (`ovs-actions(7)`, "learn"): a flow made from a packet.
@@ -51,8 +51,9 @@ export function readLearn(r: ByteReader, second: boolean): Action | undefined {
     return specs && { ...common, specs, limit };
   }
   const field = readFieldHeader(r);
-  const specs = field && readSpecs(r);
-  return specs && { ...common, specs, limit, result: { field: field.name, from, bits: 1 } };
+  const result = rangeOf(field, { from, bits: 1 });
+  const specs = result && readSpecs(r);
+  return specs && { ...common, specs, limit, result };
 }
 
 function skipped(r: ByteReader, bytes: number): Record<never, never> {
@@ -85,7 +86,7 @@ function readImmediate(r: ByteReader, bits: number): { value: bigint; bits: numb
 function readRange(r: ByteReader, bits: number): FieldRange | undefined {
   const field = readFieldHeader(r);
   const from = r.u16('offset');
-  return field && { field: field.name, from, bits };
+  return rangeOf(field, { from, bits });
 }
 
 export function writeLearn(writer: ByteWriter, a: Learn): void {

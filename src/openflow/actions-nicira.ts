@@ -10,6 +10,7 @@ import {
   isShortHeader,
   openNicira,
   packRange,
+  rangeOf,
   unpackRange,
   writeRangeHeader,
   writeSetFieldBody,
@@ -124,7 +125,7 @@ const READERS: { readonly [subtype: number]: Read } = {
   },
   [NXAST.setQueue]: (r) => ({ kind: 'setQueue', queue: after(r, 2).u32('queue') }),
   [NXAST.popQueue]: () => ({ kind: 'popQueue' }),
-  [NXAST.regMove]: readMove,
+  [NXAST.regMove]: (r) => readMove(r, 0),
   [NXAST.regLoad]: readLoad,
   [NXAST.regLoad2]: readSetField,
   [NXAST.note]: (r) => ({ kind: 'note', bytes: r.rest().slice() }),
@@ -177,8 +178,8 @@ const READERS: { readonly [subtype: number]: Read } = {
   [NXAST.checkPktLarger]: (r) => {
     const length = r.u16('packet length');
     const from = r.u16('offset');
-    const field = readFieldHeader(r);
-    return field && { kind: 'checkPktLarger', length, dst: { field: field.name, from, bits: 1 } };
+    const dst = rangeOf(readFieldHeader(r), { from, bits: 1 });
+    return dst && { kind: 'checkPktLarger', length, dst };
   },
   [NXAST.deleteField]: (r) => {
     const field = readFieldHeader(r);
@@ -196,24 +197,20 @@ function readResubmit(r: ByteReader, ct: boolean): Action {
   return ct ? { kind: 'resubmit', ...port, table, ct } : { kind: 'resubmit', ...port, table };
 }
 
-function readMove(r: ByteReader): Action | undefined {
+/** `n_bits`, the two offsets, the two headers: the order of NXAST_REG_MOVE and, with padding, of OFPAT_COPY_FIELD. */
+export function readMove(r: ByteReader, padding: number): Action | undefined {
   const bits = r.u16('n_bits');
   const [srcFrom, dstFrom] = [r.u16('src offset'), r.u16('dst offset')];
-  const src = readFieldHeader(r);
-  const dst = readFieldHeader(r);
-  if (!src || !dst) return undefined;
-  return {
-    kind: 'move',
-    src: { field: src.name, from: srcFrom, bits },
-    dst: { field: dst.name, from: dstFrom, bits },
-  };
+  const src = rangeOf(readFieldHeader(after(r, padding)), { from: srcFrom, bits });
+  const dst = src && rangeOf(readFieldHeader(r), { from: dstFrom, bits });
+  return src && dst && { kind: 'move', src, dst };
 }
 
 function readLoad(r: ByteReader): Action | undefined {
   const range = unpackRange(r.u16('ofs_nbits'));
-  const field = readFieldHeader(r);
+  const dst = rangeOf(readFieldHeader(r), range);
   const value = r.u64('load value');
-  return field && { kind: 'load', value, dst: { field: field.name, ...range } };
+  return dst && value < 1n << BigInt(dst.bits) ? { kind: 'load', value, dst } : undefined;
 }
 
 /** One OXM entry as a `setField`: the body of OFPAT_SET_FIELD and of NXAST_REG_LOAD2. */
@@ -222,10 +219,11 @@ export function readSetField(r: ByteReader): Action | undefined {
   const { field, masked } = header;
   const bytes = masked ? header.payload / 2 : header.payload;
   if (!field || (field.bits !== 992 && bytes !== header.known?.bytes) || !Number.isInteger(bytes)) return undefined;
-  const wide = (value: FieldValue): FieldValue => (field.bits > 48 ? BigInt(value) : value);
-  const value = wide(readValue(r, bytes, field.name));
-  if (!masked) return { kind: 'setField', field: field.name, value };
-  return { kind: 'setField', field: field.name, value, mask: wide(readValue(r, bytes, field.name)) };
+  const own = (value: FieldValue): FieldValue => (field.bits > 48 ? BigInt(value) : value);
+  const value = own(readValue(r, bytes, field.name));
+  if (masked) return { kind: 'setField', field: field.name, value, mask: own(readValue(r, bytes, field.name)) };
+  const narrowPort = field.name === 'in_port' && bytes === 2;
+  return { kind: 'setField', field: field.name, value: narrowPort ? widePort(Number(value)) : value };
 }
 
 function readMultipath(r: ByteReader): Action | undefined {
@@ -235,9 +233,9 @@ function readMultipath(r: ByteReader): Action | undefined {
   const links = r.u16('max_link') + 1;
   const arg = r.u32('arg');
   const range = unpackRange(after(r, 2).u16('ofs_nbits'));
-  const field = readFieldHeader(r);
-  if (!fields || !algorithm || !field) return undefined;
-  return { kind: 'multipath', fields, basis, algorithm, links, arg, dst: { field: field.name, ...range } };
+  const dst = rangeOf(readFieldHeader(r), range);
+  if (!fields || !algorithm || !dst) return undefined;
+  return { kind: 'multipath', fields, basis, algorithm, links, arg, dst };
 }
 
 function readBundle(r: ByteReader, load: boolean): Action | undefined {
@@ -248,26 +246,26 @@ function readBundle(r: ByteReader, load: boolean): Action | undefined {
   const count = r.u16('members');
   const range = unpackRange(r.u16('ofs_nbits'));
   if (!load) r.skip(4, 'dst');
-  const field = load ? readFieldHeader(r) : undefined;
+  const dst = load ? rangeOf(readFieldHeader(r), range) : undefined;
   r.skip(4, 'padding');
-  if (!algorithm || !fields || memberType !== NXM_OF_IN_PORT || (load && !field)) return undefined;
+  if (!algorithm || !fields || memberType !== NXM_OF_IN_PORT || (load && !dst)) return undefined;
   const members: number[] = [];
   for (let i = 0; i < count; i++) members.push(widePort(r.u16('member')));
   const common = { kind: 'bundle', fields, basis, algorithm, members } as const;
-  return field ? { ...common, dst: { field: field.name, ...range } } : common;
+  return dst ? { ...common, dst } : common;
 }
 
 function readOutputReg(r: ByteReader): Action | undefined {
   const range = unpackRange(r.u16('ofs_nbits'));
-  const field = readFieldHeader(r);
-  return field && outputReg({ field: field.name, ...range }, r.u16('max_len'));
+  const src = rangeOf(readFieldHeader(r), range);
+  return src && outputReg(src, r.u16('max_len'));
 }
 
 function readOutputReg2(r: ByteReader): Action | undefined {
   const range = unpackRange(r.u16('ofs_nbits'));
   const maxLen = r.u16('max_len');
-  const field = readFieldHeader(r);
-  return field && outputReg({ field: field.name, ...range }, maxLen);
+  const src = rangeOf(readFieldHeader(r), range);
+  return src && outputReg(src, maxLen);
 }
 
 function outputReg(src: FieldRange, maxLen: number): Action {
@@ -315,8 +313,8 @@ function readController2(r: ByteReader): Action | undefined {
 function readStack(r: ByteReader, kind: 'push' | 'pop'): Action | undefined {
   const from = r.u16('offset');
   const field = readFieldHeader(r);
-  const bits = r.u16('n_bits');
-  return field && { kind, range: { field: field.name, from, bits } };
+  const range = rangeOf(field, { from, bits: r.u16('n_bits') });
+  return range && { kind, range };
 }
 
 function readSample(r: ByteReader, subtype: number): Action | undefined {

@@ -3,6 +3,7 @@ import { WeftError } from '../base/errors.ts';
 import { readAction10, writeAction10, writeDecTtl } from './actions-10.ts';
 import {
   type Nested,
+  readMove,
   readNicira,
   readSetField,
   writeLoad,
@@ -12,8 +13,8 @@ import {
 } from './actions-nicira.ts';
 import { fieldOf } from './fields.ts';
 import { type Action, type FieldRange, type FieldValue, OFPP } from './flow.ts';
-import { onesOf, readFieldHeader } from './oxm.ts';
-import { after, closeAction, NX_VENDOR, writeRangeHeader, writeSetFieldBody } from './subfield.ts';
+import { onesOf, widePort } from './oxm.ts';
+import { closeAction, NX_VENDOR, writeRangeHeader, writeSetFieldBody } from './subfield.ts';
 
 /**
  * Action lists. OpenFlow 1.0 §5.2.4 (actions-10.ts), 1.3.5 §7.2.5, 1.5.1 §7.2.6; Nicira's in actions-nicira.ts.
@@ -159,16 +160,7 @@ function defaultMaxLen(port: number): number {
  *  type(2) length(2) n_bits(2) src offset(2) dst offset(2) 0(2), then the headers of source and destination.
  */
 function readCopyField(r: ByteReader): Action | undefined {
-  const bits = r.u16('n_bits');
-  const [srcFrom, dstFrom] = [r.u16('src offset'), r.u16('dst offset')];
-  const src = readFieldHeader(after(r, 2));
-  const dst = src && readFieldHeader(r);
-  if (!src || !dst) return undefined;
-  return {
-    kind: 'move',
-    src: { field: src.name, from: srcFrom, bits },
-    dst: { field: dst.name, from: dstFrom, bits },
-  };
+  return readMove(r, 2);
 }
 
 /**
@@ -284,17 +276,20 @@ function writeSetField(w: ByteWriter, version: number, a: Extract<Action, { kind
   closeAction(w, start);
 }
 
-/** `load` in OpenFlow 1.5: a set-field, masked unless it covers the field. */
+/**
+ * `load` in OpenFlow 1.5: a set-field, masked unless it covers the field. Loads of `in_port` are of its 16-bit form,
+ * which has its own way with reserved ports.
+ */
 function writeLoad15(w: ByteWriter, version: number, dst: FieldRange, value: FieldValue): void {
-  const field = fieldOf(dst.field);
-  const narrow = dst.field === 'in_port' && dst.from + dst.bits <= 16;
-  const bits = narrow ? 16 : field.bits;
+  const { bits } = fieldOf(dst.field);
   const start = w.length;
   w.u16(OFPAT.setField).u16(0);
-  if (dst.from === 0 && dst.bits === bits) writeSetFieldBody(w, dst.field, value, undefined, narrow ? 0 : version);
+  if (dst.field === 'in_port' && dst.from === 0 && dst.bits === 16)
+    writeSetFieldBody(w, dst.field, widePort(Number(value)), undefined, version);
+  else if (dst.from === 0 && dst.bits === bits) writeSetFieldBody(w, dst.field, value, undefined, version);
   else if (bits <= 32) {
     const mask = Number(onesOf(dst.bits)) * 2 ** dst.from;
-    writeSetFieldBody(w, dst.field, Number(value) * 2 ** dst.from, mask, narrow ? 0 : version);
+    writeSetFieldBody(w, dst.field, Number(value) * 2 ** dst.from, mask, version);
   } else {
     const mask = BigInt(onesOf(dst.bits)) << BigInt(dst.from);
     writeSetFieldBody(w, dst.field, BigInt(value) << BigInt(dst.from), mask, version);

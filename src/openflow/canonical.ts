@@ -1,6 +1,6 @@
 import { FIELDS, type Field, type FieldName, fieldOf } from './fields.ts';
 import type { Action, FieldValue, Instructions, Masked, Match } from './flow.ts';
-import { onesOf } from './oxm.ts';
+import { onesOf, widePort } from './oxm.ts';
 
 /**
  * One form for what can be said in several ways, so that flows which a switch gives back can be compared with those
@@ -96,10 +96,11 @@ function canonicalAction(action: Action): Action {
 function canonicalLoad(action: Extract<Action, { kind: 'load' }>): Action {
   const { field: name, from, bits } = action.dst;
   const field = fieldOf(name);
-  const narrow = name === 'in_port' ? 16 : field.bits;
+  if (name === 'in_port' && from === 0 && bits === 16)
+    return { kind: 'setField', field: name, value: widePort(Number(action.value)) };
   const sized = (value: bigint): FieldValue => (field.bits > 48 ? value : Number(value));
   const value = sized(BigInt(action.value) << BigInt(from));
-  if (from === 0 && bits === narrow) return { kind: 'setField', field: name, value };
+  if (from === 0 && bits === field.bits) return { kind: 'setField', field: name, value };
   const mask = sized(BigInt(onesOf(bits)) << BigInt(from));
   return { kind: 'setField', field: name, value, mask };
 }

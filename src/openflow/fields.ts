@@ -314,13 +314,17 @@ export function nxmCode(field: Field): FieldCode | undefined {
   return nxmFirst[field.index];
 }
 
-/** The code point that a match or set-field of OpenFlow `version` (wire number) uses: the newest that version has. */
+/**
+ * The code point that a match or set-field of OpenFlow `version` (wire number) uses: the newest that it has, or a later
+ * version's when it has none.
+ */
 export function oxmCode(field: Field, version: number): FieldCode | undefined {
   let table = oxmBest.get(version);
   if (!table) {
     const best = (f: Field): FieldCode | undefined =>
       f.codes.findLast((c) => c.class >= 0x1000 && c.since <= version && c.vendor !== VENDOR.nicira) ??
-      f.codes.find((c) => c.since <= version);
+      f.codes.find((c) => c.since <= version) ??
+      f.codes[0];
     table = FIELDS.map(best);
     oxmBest.set(version, table);
   }

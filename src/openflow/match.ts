@@ -100,8 +100,8 @@ export function encodeMatch(match: Match, version = 6): Uint8Array {
 }
 
 /**
- * Entries until the reader's end. What we do not know, and a field's second appearance, is kept in `unknown`, whose
- * place among the keys is that of the first of them.
+ * Entries until the reader's end. What we do not know is kept in `unknown`, whose place among the keys is that of the
+ * first of them. A field that appears twice is a `DecodeError` (OFPBMC_DUP_FIELD to a switch).
  */
 export function readMatchFields(reader: ByteReader): Match {
   const match: Record<string, FieldValue | Masked | Uint8Array[]> = {};
@@ -109,8 +109,10 @@ export function readMatchFields(reader: ByteReader): Match {
     const start = reader.offset;
     const header = readOxmHeader(reader);
     const value = readEntryValue(reader, header);
-    if (value !== undefined && header.field && !(header.field.name in match)) match[header.field.name] = value;
-    else {
+    if (value !== undefined && header.field) {
+      if (header.field.name in match) reader.fail('bad-value', header.field.name, 'matched twice');
+      match[header.field.name] = value;
+    } else {
       match.unknown ??= [];
       (match.unknown as Uint8Array[]).push(reader.bytes.slice(start, reader.offset));
     }

@@ -18,15 +18,22 @@ function corpus(): Uint8Array[] {
   return [...own, ...vectors.map((vector) => parseHex(vector.hex)).filter((bytes) => bytes.length < 2000)];
 }
 
-/** Decodes; what decodes must encode too. Anything but a `DecodeError` is a failure that shows its bytes. */
+/**
+ * Decodes; what decodes must encode, to bytes that decode and encode to themselves. Anything but a `DecodeError` is a
+ * failure that shows its bytes.
+ */
 function attempt(bytes: Uint8Array): boolean {
+  let decoded = false;
   try {
-    encodeMessage(decodeMessage(bytes));
-    return true;
+    const message = decodeMessage(bytes);
+    decoded = true;
+    const settled = encodeMessage(message);
+    assert.equal(formatHex(encodeMessage(decodeMessage(settled))), formatHex(settled));
   } catch (error) {
-    if (error instanceof DecodeError) return false;
+    if (!decoded && error instanceof DecodeError) return false;
     throw new Error(`${formatHex(bytes)}: ${(error as Error).stack}`, { cause: error });
   }
+  return true;
 }
 
 function setLength(bytes: Uint8Array): void {

@@ -1,6 +1,6 @@
 import type { ByteReader, ByteWriter } from '../base/bytes.ts';
 import { WeftError } from '../base/errors.ts';
-import { fieldOf } from './fields.ts';
+import { type Field, fieldOf } from './fields.ts';
 import type { FieldRange, FieldValue } from './flow.ts';
 import { codeFor, rangeCode, wireBytes, writeOxmHeader, writeValue } from './oxm.ts';
 
@@ -59,6 +59,14 @@ export function writeSetFieldBody(
   writeOxmHeader(writer, code, mask !== undefined, bytes);
   writeValue(writer, bytes, value);
   if (mask !== undefined) writeValue(writer, bytes, mask);
+}
+
+/** A range of a field; undefined when there is no such field, or when it has not so many bits. */
+export function rangeOf(
+  field: Field | undefined,
+  { from, bits }: { readonly from: number; readonly bits: number },
+): FieldRange | undefined {
+  return field && bits > 0 && from + bits <= field.bits ? { field: field.name, from, bits } : undefined;
 }
 
 /** Passes over `bytes` bytes, for use within an expression. */

@@ -54,8 +54,13 @@ export function writeProperty(writer: ByteWriter, type: number, body: (writer: B
 }
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
+/** A byte of a text that is not UTF-8, in the manner of Python's surrogateescape. */
+const LONE_BYTE = /(?<![\ud800-\udbff])[\udc80-\udcff]/;
 
-/** A fixed-size, zero-filled string: UTF-8, or byte by byte (Latin-1) where it is not. */
+/**
+ * A fixed-size, zero-filled string: UTF-8; where it is not, bytes from 0x80 on become lone surrogates U+DC80…U+DCFF, so
+ * that the same bytes can be written again.
+ */
 export function readText(reader: ByteReader, bytes: number, field: string): string {
   const raw = reader.take(bytes, field);
   const end = raw.indexOf(0);
@@ -63,12 +68,13 @@ export function readText(reader: ByteReader, bytes: number, field: string): stri
   try {
     return UTF8.decode(text);
   } catch {
-    return Buffer.from(text).toString('latin1');
+    return String.fromCharCode(...Array.from(text, (byte) => (byte < 0x80 ? byte : 0xdc00 + byte)));
   }
 }
 
-/** As UTF-8, cut to fit. */
+/** As `readText` reads it, cut to fit. */
 export function writeText(writer: ByteWriter, bytes: number, text: string): void {
-  const raw = Buffer.from(text, 'utf8').subarray(0, bytes);
+  const whole = LONE_BYTE.test(text) ? Uint8Array.from(text, (c) => c.charCodeAt(0) & 0xff) : Buffer.from(text, 'utf8');
+  const raw = whole.subarray(0, bytes);
   writer.raw(raw).zeros(bytes - raw.length);
 }
