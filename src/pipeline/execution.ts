@@ -195,7 +195,12 @@ export class Execution {
   /** Does a list of actions; false when the list was broken off and its flow's other instructions do not count. */
   perform(actions: readonly Action[], flow?: Flow): boolean {
     for (let i = 0; i < actions.length; i++) {
-      const outcome = this.#act(actions[i]!);
+      const action = actions[i]!;
+      if (action.kind === 'checkPktLarger') {
+        this.#checkLength(action, actions.slice(i + 1), flow);
+        return false;
+      }
+      const outcome = this.#act(action);
       if (this.#pausing) {
         const rest = actions.slice(i + 1);
         this.#pausing.push({ actions: rest, table: this.#table, flow: this.#flow, instructions: flow });
@@ -243,7 +248,7 @@ export class Execution {
         this.#controller(action);
         return;
       case 'clone':
-        this.#clone(action.actions);
+        this.#clone(() => this.perform(action.actions));
         return;
       case 'group':
         return this.#group(action.group);
@@ -308,9 +313,6 @@ export class Execution {
       }
       case 'bundle':
         this.#bundle(action);
-        return;
-      case 'checkPktLarger':
-        this.#load(action.dst, this.packet.bytes.length > action.length ? 1 : 0);
         return;
       case 'learn': {
         const flow = learnedFlow(action, key);
@@ -432,14 +434,29 @@ export class Execution {
     this.#finish();
   }
 
-  /** Runs `actions` on a copy: fields, stack, action set and an `exit` are as before afterwards. */
-  #clone(actions: readonly Action[]): void {
+  /**
+   * The rest of the list is done on a copy, since Open vSwitch makes a branch of the datapath of it: whoever resubmitted
+   * here goes on with the packet as it was before, and the action set is done at the end of the branch.
+   */
+  #checkLength(
+    action: Extract<Action, { kind: 'checkPktLarger' }>,
+    rest: readonly Action[],
+    flow: Flow | undefined,
+  ): void {
+    this.#clone(() => {
+      this.#load(action.dst, this.packet.bytes.length > action.length ? 1 : 0);
+      if (this.perform(rest, flow) && flow) this.#instructions(flow);
+    });
+  }
+
+  /** Does something to a copy: fields, stack, action set and an `exit` are as before afterwards. */
+  #clone(body: () => void): void {
     const { packet } = this;
     const [stack, actionSet, policed] = [this.#stack, this.#actionSet, this.#policed];
     this.packet = packet.clone();
     this.#stack = [...stack];
     this.#actionSet = [...actionSet];
-    this.perform(actions);
+    body();
     if (!this.record.error) this.#finish();
     this.packet = packet;
     this.#stack = stack;
