@@ -1,0 +1,73 @@
+import type { FieldValue, Masked } from '../openflow/flow.ts';
+
+/** Sets of numbers as masked matches: ranges and VLAN lists by prefixes, "none of these" by single bits. */
+
+/** The fewest aligned blocks that make up the range `first..last` of `bits`-bit numbers. */
+export function prefixCover(first: number, last: number, bits: number): Masked[] {
+  const all = 2 ** bits - 1;
+  const blocks: Masked[] = [];
+  let at = first;
+  while (at <= last) {
+    let size = 1;
+    while (at % (size * 2) === 0 && at + size * 2 - 1 <= last && size * 2 <= all + 1) size *= 2;
+    blocks.push({ value: at, mask: all - (size - 1) });
+    at += size;
+  }
+  return blocks;
+}
+
+/** Aligned blocks that make up a set of `bits`-bit numbers. */
+export function setCover(values: Iterable<number>, bits: number): Masked[] {
+  const sorted = [...new Set(values)].sort((a, b) => a - b);
+  const blocks: Masked[] = [];
+  for (let i = 0; i < sorted.length; ) {
+    let j = i;
+    while (j + 1 < sorted.length && sorted[j + 1] === sorted[j]! + 1) j++;
+    blocks.push(...prefixCover(sorted[i]!, sorted[j]!, bits));
+    i = j + 1;
+  }
+  return blocks;
+}
+
+/** A value whose `mask` bits are fixed, of a field of up to 128 bits. */
+export interface Fixed {
+  readonly value: bigint;
+  readonly mask: bigint;
+}
+
+/**
+ * "None of these" in few, wide matches. A drop that has to compare a whole address costs the datapath one megaflow per
+ * address; a spray of random ones would fill its cache. So, above the flows that ask for the whole address, stand up to `limit` flows that each look at one bit
+ * which all owned addresses share: the bit being the other way round is enough to drop. Random addresses pass all of n such flows with
+ * probability 2^-n, so n + 1 megaflows take all but that share of a spray.
+ * `onlyZeros`: use only bits that are 0 in all owned addresses, so that the all-zero value ("absent") passes.
+ */
+export function otherBits(owned: readonly Fixed[], bits: number, limit: number, onlyZeros = false): Fixed[] {
+  if (owned.length === 0) return [];
+  const found: Fixed[] = [];
+  for (let i = 0; i < bits && found.length < limit; i++) {
+    const bit = 1n << BigInt(i);
+    const want = owned[0]!.value & bit;
+    if (onlyZeros && want !== 0n) continue;
+    if (owned.every(({ value, mask }) => (mask & bit) !== 0n && (value & bit) === want))
+      found.push({ value: want ^ bit, mask: bit });
+  }
+  return found;
+}
+
+/** As a match of a field that is held as a number (up to 48 bits). */
+export function narrow({ value, mask }: Fixed): Masked {
+  return { value: Number(value), mask: Number(mask) };
+}
+
+/** A prefix match; undefined for prefix 0, which fits everything. */
+export function prefixMatch(value: FieldValue, prefix: number, bits: 32 | 128): FieldValue | Masked | undefined {
+  if (prefix === 0) return undefined;
+  if (prefix === bits) return value;
+  if (bits === 32) {
+    const mask = (0xffff_ffff << (32 - prefix)) >>> 0;
+    return { value: (Number(value) & mask) >>> 0, mask };
+  }
+  const mask = ((1n << BigInt(prefix)) - 1n) << BigInt(128 - prefix);
+  return { value: BigInt(value) & mask, mask };
+}

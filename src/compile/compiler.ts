@@ -1,0 +1,167 @@
+/**
+ * The model turned into OpenFlow entries for one host: what frames do is in docs/design/layer2.md, tables are in tables.ts,
+ * register bits in fields.ts, units in units/. Not here: how flows get into a switch (`agent`), what a model may say (`model`).
+ *
+ *   workload ─▶ 0 classify ─┬───────────▶ 4 guard ─▶ 5 service ─▶ 6 linkLayer ─▶ 7 ndTarget ─┐
+ *                  │        ├▶ 1 vlan ─▶ 3 source ─▲    (port security)                       │
+ *                  │        └─────────────────────────────────────▶ 8 learn (without) ────────┤
+ *                  │                                                                          ▼
+ *                  │                              11 chainStart ⇄ 12 chain ◀─resubmit─ 10 fromPort ─▶ 14 fromVerdict
+ *                  │                                                ▲                                      │
+ *                  │           ┌── 20 answer ◀────────────────────────────────────────────────────────────┘
+ *                  │           │      └─▶ 21 respond ─▶ 22 advertise ─▶ back to the workload
+ *                  │           ▼                                    │
+ *                  │        23 tag ─▶ 24 lookup ─┬─▶ 26 flood ─▶ 27 floodLocal ──────────┐
+ *                  ▼                     ▲       ├─▶ 30 tunnelOut ─▶ other hosts         │
+ *   tunnel ───▶ 2 tunnel ────────────────┴───────┴─────────────▶ 40 toPort ─▶ 44 toVerdict ─▶ 48 deliver ─▶ workload
+ */
+import type { Unit } from '../incremental/definitions.ts';
+import { type Change, type DotFilter, Engine } from '../incremental/engine.ts';
+import type { Flow } from '../openflow/flow.ts';
+import { Cookies, type Explanation } from './explain.ts';
+import { type CompiledFlow, flowSink } from './flow-sink.ts';
+import type { InputKind, InputOfKind, InputRecord } from './inputs.ts';
+import { problemSink } from './problem-sink.ts';
+import { agentAnswersUnit, answersUnit, ownProbesUnit } from './units/answer.ts';
+import { baseUnit } from './units/base.ts';
+import { chainUnit, ruleUnit } from './units/chain.ts';
+import { classifyUnit } from './units/classify.ts';
+import { floodLocalUnit, floodRemoteUnit } from './units/flood.ts';
+import { guardUnit } from './units/guard.ts';
+import { heldSourceUnit, learnedSourceUnit, learnPortUnit } from './units/learn.ts';
+import { hairpinUnit, holdersUnit, learnedUnit, unknownUnit } from './units/lookup.ts';
+import { fromChainUnit, toPortUnit } from './units/to-port.ts';
+import { tunnelSourcesUnit, tunnelToPortUnit, tunnelToSwitchUnit } from './units/tunnel.ts';
+import { vlanUnit } from './units/vlan.ts';
+
+const UNITS: readonly Unit<InputOfKind>[] = [
+  baseUnit,
+  classifyUnit,
+  vlanUnit,
+  guardUnit,
+  learnPortUnit,
+  learnedSourceUnit,
+  heldSourceUnit,
+  fromChainUnit,
+  chainUnit,
+  ruleUnit,
+  answersUnit,
+  ownProbesUnit,
+  agentAnswersUnit,
+  holdersUnit,
+  learnedUnit,
+  unknownUnit,
+  hairpinUnit,
+  floodRemoteUnit,
+  floodLocalUnit,
+  tunnelSourcesUnit,
+  tunnelToPortUnit,
+  tunnelToSwitchUnit,
+  toPortUnit,
+];
+
+/** A record put or deleted; a delete needs its kind and id only, in either form. */
+export type CompilerChange =
+  | { readonly op: 'put'; readonly record: InputRecord }
+  | { readonly op: 'delete'; readonly kind: InputKind; readonly id: string }
+  | { readonly op: 'put' | 'delete'; readonly record: InputRecord | { readonly kind: InputKind; readonly id: string } };
+
+/** What could not be compiled as it was meant. `unit` is the unit's name, or that of what is in conflict. */
+export interface CompileProblem {
+  readonly unit: string;
+  readonly message: string;
+  readonly objects: readonly ObjectName[];
+}
+export interface ObjectName {
+  readonly kind: string;
+  readonly id: string;
+}
+
+export interface CompileResult {
+  /** New or changed: put into the switch, each replaces the one with the same table, priority and match. */
+  readonly add: readonly Flow[];
+  /** Gone: to be deleted strictly. */
+  readonly remove: readonly Flow[];
+  /** All problems that there are now. */
+  readonly problems: readonly CompileProblem[];
+}
+
+export interface Compiler {
+  /** All changes at once; of several for one record the last holds. */
+  update(changes: Iterable<CompilerChange>): CompileResult;
+  /** All flows, by table, then as they are named. */
+  flows(): Iterable<Flow>;
+  /** All flows with the units behind them. */
+  compiled(): Iterable<CompiledFlow>;
+  readonly flowCount: number;
+  /** Where a flow with this cookie comes from; empty lists for a cookie that is none of ours. */
+  explain(cookie: bigint): Explanation;
+  /** The dependency graph in Graphviz' language. */
+  toDot(filter?: DotFilter): string;
+}
+
+export function createCompiler(): Compiler {
+  const engine = new Engine<InputOfKind>(UNITS);
+  const cookies = new Cookies();
+  let flowCount = 0;
+  let hasProblems = false;
+
+  const problems = (): CompileProblem[] => {
+    const found: CompileProblem[] = engine
+      .problems()
+      .map(({ name, message, units }) => ({ unit: name, message, objects: cookies.objectsOf(units) }));
+    for (const [about, messages] of engine.outputs(problemSink)) {
+      const objects = cookies.objectsOf(engine.ownersOf(problemSink, about));
+      for (const message of messages) found.push({ unit: about, message, objects });
+    }
+    return found;
+  };
+
+  return {
+    update(changes) {
+      const diff = engine.update(staged(changes));
+      const { added, changed, removed } = diff.of(flowSink);
+      const add: Flow[] = [];
+      const remove: Flow[] = [];
+      for (const { after } of added) {
+        cookies.add(after);
+        add.push(after.flow);
+      }
+      for (const { before, after } of changed) {
+        cookies.delete(before);
+        cookies.add(after);
+        add.push(after.flow);
+      }
+      for (const { before } of removed) {
+        cookies.delete(before);
+        remove.push(before.flow);
+      }
+      flowCount += added.length - removed.length;
+      const { added: worse, changed: other, removed: better } = diff.of(problemSink);
+      const news = diff.problems.length + diff.solved.length + worse.length + other.length + better.length;
+      const all = hasProblems || news > 0 ? problems() : [];
+      hasProblems = all.length > 0;
+      return { add, remove, problems: all };
+    },
+    *flows() {
+      for (const [, { flow }] of engine.outputs(flowSink)) yield flow;
+    },
+    *compiled() {
+      for (const [, compiled] of engine.outputs(flowSink)) yield compiled;
+    },
+    get flowCount() {
+      return flowCount;
+    },
+    explain: (cookie) => cookies.explain(cookie),
+    toDot: (filter) => engine.toDot(filter),
+  };
+}
+
+function* staged(changes: Iterable<CompilerChange>): Iterable<Change<InputOfKind>> {
+  for (const change of changes) {
+    const { kind, id } = 'record' in change ? change.record : change;
+    yield (
+      change.op === 'put' ? { op: 'put', kind, id, value: change.record } : { op: 'delete', kind, id }
+    ) as Change<InputOfKind>;
+  }
+}

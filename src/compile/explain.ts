@@ -1,0 +1,82 @@
+import type { ObjectName } from './compiler.ts';
+import type { CompiledFlow } from './flow-sink.ts';
+import type { Reason } from './tables.ts';
+
+/** What is behind a cookie. */
+export interface Explanation {
+  /** Units (`family/key`), sorted. */
+  readonly units: readonly string[];
+  /** The objects that the units are about. */
+  readonly objects: readonly ObjectName[];
+  /** Why frames end at flows with this cookie, where they do. */
+  readonly reason?: Reason;
+}
+
+interface Entry {
+  readonly units: readonly string[];
+  readonly reason: Reason | undefined;
+  flows: number;
+}
+
+/** What the key of a unit family names. `holders` groups are `switch/mac`. */
+const ABOUT: Readonly<Record<string, string>> = {
+  classify: 'port',
+  vlan: 'port',
+  guard: 'port',
+  learn: 'port',
+  learned: 'learned',
+  learnedLookup: 'learned',
+  heldSource: 'switch',
+  fromChain: 'port',
+  toPort: 'port',
+  hairpin: 'port',
+  ownProbes: 'port',
+  tunnelToPort: 'port',
+  answers: 'port',
+  chain: 'chain',
+  rule: 'rule',
+  agentAnswers: 'switch',
+  holders: 'switch',
+  unknown: 'switch',
+  floodRemote: 'switch',
+  floodLocal: 'switch',
+  tunnelToSwitch: 'switch',
+};
+
+/** Cookies in use and what is behind them. */
+export class Cookies {
+  readonly #entries = new Map<bigint, Entry>();
+
+  add({ flow, units, reason }: CompiledFlow): void {
+    const entry = this.#entries.get(flow.cookie);
+    if (entry === undefined) this.#entries.set(flow.cookie, { units, reason, flows: 1 });
+    else entry.flows++;
+  }
+
+  delete({ flow }: CompiledFlow): void {
+    const entry = this.#entries.get(flow.cookie);
+    if (entry !== undefined && --entry.flows === 0) this.#entries.delete(flow.cookie);
+  }
+
+  explain(cookie: bigint): Explanation {
+    const entry = this.#entries.get(cookie);
+    if (entry === undefined) return { units: [], objects: [] };
+    const { units, reason } = entry;
+    return { units, objects: this.objectsOf(units), ...(reason === undefined ? {} : { reason }) };
+  }
+
+  /** The objects that units are about, each once. */
+  objectsOf(units: readonly string[]): ObjectName[] {
+    const objects = new Map<string, ObjectName>();
+    for (const unit of units) {
+      const slash = unit.indexOf('/');
+      const family = unit.slice(0, slash);
+      const kind = ABOUT[family];
+      if (kind === undefined) continue;
+      const key = unit.slice(slash + 1);
+      const id = family === 'holders' || family === 'heldSource' ? key.slice(0, key.indexOf('/')) : key;
+      objects.set(`${kind}/${id}`, { kind, id });
+    }
+    return [...objects.values()];
+  }
+}

@@ -1,0 +1,123 @@
+import { parseCidr, parseIp } from '../base/addresses.ts';
+import type { Action } from '../openflow/flow.ts';
+import { define, interfacesIndex, type Reader } from './inputs.ts';
+import { PACKET_IN, type PacketInClass } from './tables.ts';
+
+/** Small derived facts that many units ask for. A cell stops a change that does not matter to its readers. */
+
+export interface SwitchFacts {
+  readonly key: number;
+  readonly vlanAware: boolean;
+  readonly adminUp: boolean;
+  readonly hasSubnets: boolean;
+  readonly hasIpv6Subnet: boolean;
+}
+
+/** What ports need of their switch; DHCP options and the like are not in it. */
+export const switchFacts = define.cell<SwitchFacts | undefined>({
+  name: 'switchFacts',
+  run: (reader, id) => {
+    const record = reader.get('switch', id);
+    return (
+      record && {
+        key: record.key,
+        vlanAware: record.vlanAware,
+        adminUp: record.adminUp,
+        hasSubnets: record.subnets.length > 0,
+        hasIpv6Subnet: record.subnets.some((subnet) => parseCidr(subnet.cidr)?.ip.version === 6),
+      }
+    );
+  },
+});
+
+const NOBODY: readonly string[] = [];
+
+const localsBySwitch = define.cell<ReadonlyMap<string, readonly string[]>>({
+  name: 'localsBySwitch',
+  run: (reader) => {
+    const bySwitch = new Map<string, string[]>();
+    for (const port of reader.ids(interfacesIndex, '')) {
+      const switchId = reader.pick('port', port, 'switch');
+      if (switchId === undefined) continue;
+      const ports = bySwitch.get(switchId);
+      if (ports === undefined) bySwitch.set(switchId, [port]);
+      else ports.push(port);
+    }
+    return bySwitch;
+  },
+});
+
+/** Ports of a switch that have an interface here, sorted by id. */
+export const localPorts = define.cell<readonly string[]>({
+  name: 'localPorts',
+  run: (reader, switchId) => reader.derive(localsBySwitch, '').get(switchId) ?? NOBODY,
+});
+
+/** Does the switch have a port here? Otherwise nothing of it is compiled. */
+export const isLocalSwitch = define.cell<boolean>({
+  name: 'isLocalSwitch',
+  run: (reader, switchId) => reader.derive(localPorts, switchId).length > 0,
+});
+
+/** Does the switch have a port without port security here? Then addresses are learned. */
+export const learnsHere = define.cell<boolean>({
+  name: 'learnsHere',
+  run: (reader, switchId) =>
+    reader.derive(localPorts, switchId).some((port) => reader.pick('port', port, 'portSecurity') === false),
+});
+
+/** This host's id; undefined while the agent does not know it. */
+export function selfHost(reader: Reader): string | undefined {
+  return reader.pick('self', 'self', 'host');
+}
+
+/** The OpenFlow port of the tunnels of this host's zone; undefined where there is none. */
+export const tunnelOfport = define.cell<number | undefined>({
+  name: 'tunnelOfport',
+  run: (reader) => {
+    const host = selfHost(reader);
+    const zone = host === undefined ? undefined : reader.pick('host', host, 'zone');
+    const encap = zone === undefined ? undefined : reader.pick('tunnelZone', zone, 'encap');
+    return encap === undefined ? undefined : reader.pick('self', 'self', 'tunnelPorts')?.[encap];
+  },
+});
+
+/** Sets where the next tunnel packet goes; undefined for a host that is not known, or in another zone. */
+export const tunnelTo = define.cell<Action | undefined>({
+  name: 'tunnelTo',
+  run: (reader, host) => {
+    const self = selfHost(reader);
+    const zone = reader.pick('host', host, 'zone');
+    if (self === undefined || zone === undefined || zone !== reader.pick('host', self, 'zone')) return undefined;
+    const ip = parseIp(reader.pick('host', host, 'tunnelAddress') ?? '');
+    return ip && { kind: 'setField', field: ip.version === 4 ? 'tun_dst' : 'tun_ipv6_dst', value: ip.value };
+  },
+});
+
+/** As much of a frame as a sample needs: the headers that tell what was wrong with it. */
+const SAMPLE_BYTES = 128;
+const WHOLE = 0xffff;
+/** OFPR_APPLY_ACTION (OpenFlow 1.5.1 §7.4.1). */
+const REASON_ACTION = 1;
+
+/** To the agent, through the meter for frames that it has to see. */
+export function toAgent(reader: Reader, wanted: PacketInClass): Action {
+  return controller(wanted, WHOLE, reader.pick('self', 'self', 'meters')?.packetIn);
+}
+
+/** A sample of what is dropped, so that the agent notices a spray; nothing where no meter holds it back. */
+export function sample(reader: Reader, wanted: 'guard' | 'stray' = 'guard'): Action[] {
+  const meter = reader.pick('self', 'self', 'meters')?.sample;
+  return meter === undefined ? [] : [controller(wanted, SAMPLE_BYTES, meter)];
+}
+
+function controller(wanted: PacketInClass, maxLen: number, meter: number | undefined): Action {
+  return {
+    kind: 'controller',
+    maxLen,
+    reason: REASON_ACTION,
+    controller: 0,
+    userdata: Uint8Array.of(PACKET_IN[wanted]),
+    ...(meter === undefined ? {} : { meter }),
+  };
+}

@@ -1,0 +1,141 @@
+import type { FieldName } from '../openflow/fields.ts';
+import type { Action, FieldRange, FieldValue, Masked, Match } from '../openflow/flow.ts';
+
+/**
+ * Every register bit of the pipeline, declared once:
+ *
+ *          31            24 23 22 21 20 19 18 17 16 15          12 11                    0
+ *   reg0   inPort    tunnel key of the port that the frame came from (0: from a tunnel)
+ *   reg1   switch    tunnel key of the switch
+ *   reg2   outPort   tunnel key of the local port that it goes to
+ *   reg3   outOfport OpenFlow port of outPort
+ *   reg4   |                           |un|ad|tu|               | vlan                  |
+ *   reg5   chain     key of the chain that is being run
+ *   reg6   |                     |po|le|verd.| segment                                  |
+ *   reg7   chunk     which part of a long flood
+ *   reg13  scratchIp      reg14 scratchMacLow      reg15 scratchMacHigh (16 bits)
+ *
+ * A packet-in shows the agent reg0 (which port), reg1 (which switch) and the low 12 bits of reg4 (which VLAN).
+ */
+export const REGISTERS = {
+  inPort: { field: 'reg0', from: 0, bits: 32 },
+  switch: { field: 'reg1', from: 0, bits: 32 },
+  outPort: { field: 'reg2', from: 0, bits: 32 },
+  outOfport: { field: 'reg3', from: 0, bits: 32 },
+  /** 0 where the frame has no VLAN. */
+  vlan: { field: 'reg4', from: 0, bits: 12 },
+  fromTunnel: { field: 'reg4', from: 16, bits: 1 },
+  /** The frame has a VLAN but no tag yet: it came from an access port, or in the native VLAN. */
+  addTag: { field: 'reg4', from: 17, bits: 1 },
+  /** The flood is for an unknown destination: only to ports without port security. */
+  unknown: { field: 'reg4', from: 18, bits: 1 },
+  chain: { field: 'reg5', from: 0, bits: 32 },
+  /** Which part of the chain: a chain is cut behind every jump and log. */
+  segment: { field: 'reg6', from: 0, bits: 16 },
+  verdict: { field: 'reg6', from: 16, bits: 2 },
+  /** A `return` left the chain. */
+  left: { field: 'reg6', from: 18, bits: 1 },
+  /** The policy of the chain that hangs on the port is to drop. */
+  policyDrop: { field: 'reg6', from: 19, bits: 1 },
+  chunk: { field: 'reg7', from: 0, bits: 32 },
+  scratchIp: { field: 'reg13', from: 0, bits: 32 },
+  scratchMacLow: { field: 'reg14', from: 0, bits: 32 },
+  scratchMacHigh: { field: 'reg15', from: 0, bits: 16 },
+} as const satisfies Record<string, FieldRange>;
+export type RegisterName = keyof typeof REGISTERS;
+export type Registers = { readonly [R in RegisterName]?: number };
+/** As `Registers`, for matches: some bits of a register will do. */
+export type RegisterMatch = { readonly [R in RegisterName]?: number | Masked };
+
+export const VERDICT = { none: 0, accept: 1, drop: 2 } as const;
+
+/** Match on registers and fields; registers that share a word become one masked field. */
+export function match(registers: RegisterMatch, fields: Match = {}): Match {
+  const words: Record<string, FieldValue | Masked> = {};
+  for (const [field, { value, mask }] of wordsOf(registers)) {
+    words[field] = mask === 0xffff_ffff ? value : { value, mask };
+  }
+  return { ...words, ...fields };
+}
+
+/** Actions that set registers: one per word. */
+export function load(registers: Registers): Action[] {
+  const actions: Action[] = [];
+  for (const [field, { value, mask }] of wordsOf(registers)) {
+    actions.push(mask === 0xffff_ffff ? { kind: 'setField', field, value } : { kind: 'setField', field, value, mask });
+  }
+  return actions;
+}
+
+function wordsOf(registers: RegisterMatch): Map<FieldName, { value: number; mask: number }> {
+  const words = new Map<FieldName, { value: number; mask: number }>();
+  for (const name in registers) {
+    const { field, from, bits } = REGISTERS[name as RegisterName];
+    const given = registers[name as RegisterName]!;
+    const value = typeof given === 'object' ? Number(given.value) : given;
+    const all = bits === 32 ? 0xffff_ffff : (1 << bits) - 1;
+    const ones = typeof given === 'object' ? Number(given.mask) & all : all;
+    const word = words.get(field);
+    if (word === undefined) words.set(field, { value: (value << from) >>> 0, mask: (ones << from) >>> 0 });
+    else {
+      word.value = (word.value | (value << from)) >>> 0;
+      word.mask = (word.mask | (ones << from)) >>> 0;
+    }
+  }
+  return words;
+}
+
+/** Copies a whole field (or bits of it) into a register, or back. */
+export function move(src: FieldRange, dst: FieldRange): Action {
+  return { kind: 'move', src, dst };
+}
+
+export function set(field: FieldName, value: FieldValue): Action {
+  return { kind: 'setField', field, value };
+}
+
+/** A 48-bit field into the scratch registers, and back. */
+export function moveMacToScratch(field: FieldName): Action[] {
+  return [
+    move({ field, from: 0, bits: 32 }, REGISTERS.scratchMacLow),
+    move({ field, from: 32, bits: 16 }, REGISTERS.scratchMacHigh),
+  ];
+}
+
+export function moveScratchToMac(field: FieldName): Action[] {
+  return [
+    move(REGISTERS.scratchMacLow, { field, from: 0, bits: 32 }),
+    move(REGISTERS.scratchMacHigh, { field, from: 32, bits: 16 }),
+  ];
+}
+
+/** A MAC as the two scratch registers hold it. */
+export function scratchMac(mac: number): Registers {
+  return { scratchMacLow: mac % 0x1_0000_0000, scratchMacHigh: Math.floor(mac / 0x1_0000_0000) };
+}
+
+// Ethernet and IP as the pipeline asks for them; prerequisites included.
+export const ETH = { ipv4: 0x0800, arp: 0x0806, rarp: 0x8035, ipv6: 0x86dd } as const;
+export const PROTO = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
+export const ND = { solicit: 135, advert: 136, routerSolicit: 133, routerAdvert: 134, redirect: 137 } as const;
+
+export const IPV4: Match = { eth_type: ETH.ipv4 };
+export const IPV6: Match = { eth_type: ETH.ipv6 };
+export const ARP: Match = { eth_type: ETH.arp };
+export const ARP_REQUEST: Match = { eth_type: ETH.arp, arp_op: 1 };
+export const UDP4: Match = { eth_type: ETH.ipv4, ip_proto: PROTO.udp };
+export const UDP6: Match = { eth_type: ETH.ipv6, ip_proto: PROTO.udp };
+
+export function icmp6(type: number): Match {
+  return { eth_type: ETH.ipv6, ip_proto: PROTO.icmpv6, icmpv6_type: type };
+}
+
+/** 802.1Q as `vlan_vid` has it: bit 12 says that there is a tag. */
+export const TAGGED: Masked = { value: 0x1000, mask: 0x1000 };
+export const UNTAGGED = 0;
+export function tagged(vlan: number): number {
+  return 0x1000 | vlan;
+}
+
+export const GROUP_ADDRESS: Masked = { value: 0x0100_0000_0000, mask: 0x0100_0000_0000 };
+export const UNICAST_ADDRESS: Masked = { value: 0, mask: 0x0100_0000_0000 };

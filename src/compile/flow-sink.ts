@@ -1,0 +1,80 @@
+import { type Contribution, contribute, defineSink } from '../incremental/definitions.ts';
+import { equalValues } from '../incremental/values.ts';
+import type { Action, Flow, Match } from '../openflow/flow.ts';
+import { cookieOf } from './cookie.ts';
+import { type Reason, TABLES, type TableName } from './tables.ts';
+
+/** What a unit says of one flow: all but the cookie, which follows from who says it. */
+export interface FlowDraft {
+  readonly table: number;
+  readonly priority: number;
+  readonly match: Match;
+  readonly actions: readonly Action[];
+  readonly gotoTable?: number;
+  /** Why frames end here, where they do. */
+  readonly reason?: Reason;
+}
+
+/** A flow with its origin. */
+export interface CompiledFlow {
+  readonly flow: Flow;
+  /** Units (`family/key`) that want it. */
+  readonly units: readonly string[];
+  readonly reason?: Reason;
+}
+
+export interface FlowTarget {
+  readonly do?: readonly Action[];
+  readonly goto?: TableName;
+  readonly drop?: Reason;
+}
+
+const NO_ACTIONS: readonly Action[] = [];
+
+/** One flow of one unit. The slot is its identity in the switch: table, priority, match. */
+export function flow(table: TableName, priority: number, match: Match, target: FlowTarget): Contribution {
+  const number = TABLES[table].number;
+  const draft: FlowDraft = {
+    table: number,
+    priority,
+    match,
+    actions: target.do ?? NO_ACTIONS,
+    ...(target.goto === undefined ? {} : { gotoTable: TABLES[target.goto].number }),
+    ...(target.drop === undefined ? {} : { reason: target.drop }),
+  };
+  return contribute(flowSink, slotOf(number, priority, match), draft);
+}
+
+function slotOf(table: number, priority: number, match: Match): string {
+  const parts: string[] = [];
+  for (const field in match) {
+    const value = match[field as keyof Match] as number | bigint | { value: number | bigint; mask: number | bigint };
+    parts.push(
+      typeof value === 'object'
+        ? `${field}=${value.value.toString(16)}/${value.mask.toString(16)}`
+        : `${field}=${value.toString(16)}`,
+    );
+  }
+  return `${table},${priority},${parts.sort().join(',')}`;
+}
+
+/**
+ * Flows of a switch. Units that contribute the same flow share it; where they disagree the first (by name) holds and the
+ * others are named as a problem.
+ */
+export const flowSink = defineSink<FlowDraft, CompiledFlow>({
+  name: 'flow',
+  merge(contributions, report) {
+    const { value: draft, unit } = contributions[0]!;
+    const units = [unit];
+    for (let i = 1; i < contributions.length; i++) {
+      const other = contributions[i]!;
+      if (!equalValues(draft, other.value)) {
+        report('different flows for the same match', [unit, other.unit]);
+      } else if (units.at(-1) !== other.unit) units.push(other.unit);
+    }
+    const { reason, ...rest } = draft;
+    const cookie = cookieOf(units, reason);
+    return { flow: { ...rest, cookie }, units, ...(reason === undefined ? {} : { reason }) };
+  },
+});

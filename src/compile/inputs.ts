@@ -1,0 +1,94 @@
+import { parseMac } from '../base/addresses.ts';
+import { definer, type Reader as EngineReader } from '../incremental/definitions.ts';
+import type { Encap, LearnedAddress, LogicalPort, ScopeRecord, ScopeRecordOfKind } from '../model/objects.ts';
+
+/** What a host's flows are computed from: its part of the model, and what only the host itself knows. */
+
+/** An interface of this host that is bound to a port. `id` is the port's id. */
+export interface BoundInterface {
+  readonly kind: 'interface';
+  readonly id: string;
+  /** OpenFlow port number. */
+  readonly ofport: number;
+  readonly name: string;
+}
+
+/** This host. */
+export interface Self {
+  readonly kind: 'self';
+  readonly id: 'self';
+  /** The host's id. */
+  readonly host: string;
+  /** OpenFlow ports of the flow-based tunnel ports, by encapsulation. */
+  readonly tunnelPorts: Readonly<Partial<Record<Encap, number>>>;
+  /**
+   * Meters that packet-ins pass: `packetIn` for what wants an answer, `sample` for what only tells of a spray (its own, so
+   * that a spray does not take the answers' share). Without `sample` there are no samples.
+   */
+  readonly meters?: { readonly packetIn?: number; readonly sample?: number };
+}
+
+/** The agent has shut a spraying port off. `id` is the port's id. */
+export interface ShutOff {
+  readonly kind: 'shutOff';
+  readonly id: string;
+}
+
+export interface InputOfKind extends ScopeRecordOfKind {
+  interface: BoundInterface;
+  self: Self;
+  shutOff: ShutOff;
+}
+export type InputKind = keyof InputOfKind;
+export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff;
+export type Reader = EngineReader<InputOfKind>;
+
+export const define = definer<InputOfKind>();
+
+/** All interfaces of this host. */
+export const interfacesIndex = define.index('interfaces', 'interface', () => ['']);
+
+/** `switch/mac` → ports that hold the MAC (their own or a pair's). */
+export const holdersIndex = define.index('holders', 'port', (port) =>
+  macsOf(port).map((mac) => `${port.switch}/${mac}`),
+);
+
+/** Switch → ports without port security. */
+export const unsecuredIndex = define.index('unsecured', 'port', (port) => (port.portSecurity ? [] : [port.switch]));
+
+/** Switch → hosts that are the active claim of one of its ports. */
+export const activeHostsIndex = define.members('activeHosts', {
+  binding: (binding) => (binding.active === undefined ? [] : [[binding.switch, binding.active]]),
+});
+
+/** Switch → ports with more than one claim (they may be moving). */
+export const movingIndex = define.index('moving', 'binding', (binding) =>
+  binding.claims.length > 1 ? [binding.switch] : [],
+);
+
+/** Zone → its hosts. */
+export const hostsIndex = define.index('hostsOfZone', 'host', (host) => [host.zone]);
+
+/** Chain → its rules. */
+export const rulesIndex = define.index('rulesOfChain', 'rule', (rule) => [rule.chain]);
+
+/** Switch → bytes that MACs on it have, as `place` (0 is the last) and `value`: from them follows which bits all share. */
+export const macBytesIndex = define.members('macBytes', {
+  port: (port) => macsOf(port).flatMap((mac) => bytesOf(port.switch, mac)),
+  learned: (learned: LearnedAddress) => bytesOf(learned.switch, learned.mac),
+});
+
+function bytesOf(group: string, mac: string): [string, string][] {
+  const value = parseMac(mac) ?? 0;
+  const bytes: [string, string][] = [];
+  for (let place = 0, rest = value; place < 6; place++, rest = Math.floor(rest / 256))
+    bytes.push([group, String.fromCharCode(place + 1, rest % 256)]);
+  return bytes;
+}
+
+/** The MACs that a port holds on its switch, each once. */
+export function macsOf(port: LogicalPort): string[] {
+  const macs = [port.mac];
+  for (const { mac } of port.allowedPairs) if (mac !== undefined && !macs.includes(mac)) macs.push(mac);
+  return macs;
+}

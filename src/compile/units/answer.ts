@@ -1,0 +1,89 @@
+import { cidrContains, parseCidr, parseIp } from '../../base/addresses.ts';
+import type { Contribution } from '../../incremental/definitions.ts';
+import type { Subnet } from '../../model/objects.ts';
+import { isLocalSwitch, switchFacts, toAgent } from '../facts.ts';
+import { ARP_REQUEST, icmp6, load, match, ND, type Registers, scratchMac, UDP4, UDP6 } from '../fields.ts';
+import { flow } from '../flow-sink.ts';
+import { define } from '../inputs.ts';
+import { cidrOf, macOf } from '../owned.ts';
+
+/** What is answered on the host that asks (step 5). */
+const ANSWER = { ownProbe: 400, answer: 300, agent: 200 } as const;
+
+/** ARP and ND for a port's addresses, wherever the port is. */
+export const answersUnit = define.unit({
+  name: 'answers',
+  over: 'port',
+  run(reader, id) {
+    const switchId = reader.pick('port', id, 'switch')!;
+    const onSwitch = reader.derive(isLocalSwitch, switchId) ? reader.derive(switchFacts, switchId) : undefined;
+    if (onSwitch === undefined) return [];
+    const mac = macOf(reader.pick('port', id, 'mac')!);
+    const target = { do: load(scratchMac(mac)), goto: 'respond' } as const;
+    const subnets = onSwitch.vlanAware ? (reader.pick('switch', switchId, 'subnets') ?? []) : [];
+    return reader.pick('port', id, 'addresses')!.map((address) => {
+      const { ip } = cidrOf(address);
+      const where: Registers = onSwitch.vlanAware
+        ? { switch: onSwitch.key, vlan: vlanOf(address, subnets) }
+        : { switch: onSwitch.key };
+      return ip.version === 4
+        ? flow('answer', ANSWER.answer, match(where, { ...ARP_REQUEST, arp_tpa: ip.value }), target)
+        : flow('answer', ANSWER.answer, match(where, { ...icmp6(ND.solicit), nd_target: ip.value }), target);
+    });
+  },
+});
+
+/** The VLAN that an address lives in: that of its subnet, 0 for frames without a tag. */
+function vlanOf(address: string, subnets: readonly Subnet[]): number {
+  const ip = parseIp(address);
+  for (const { cidr, vlan } of subnets) {
+    const network = parseCidr(cidr);
+    if (ip !== undefined && network !== undefined && cidrContains(network, ip)) return vlan ?? 0;
+  }
+  return 0;
+}
+
+/** A port without port security that asks for its own address probes for duplicates: others are to hear it. */
+export const ownProbesUnit = define.unit({
+  name: 'ownProbes',
+  over: 'interface',
+  run(reader, id): readonly Contribution[] {
+    if (reader.pick('port', id, 'portSecurity') !== false) return [];
+    const from: Registers = { inPort: reader.pick('port', id, 'key')! };
+    return reader.pick('port', id, 'addresses')!.map((address) => {
+      const { ip } = cidrOf(address);
+      return ip.version === 4
+        ? flow('answer', ANSWER.ownProbe, match(from, { ...ARP_REQUEST, arp_tpa: ip.value }), { goto: 'tag' })
+        : flow('answer', ANSWER.ownProbe, match(from, { ...icmp6(ND.solicit), nd_target: ip.value }), { goto: 'tag' });
+    });
+  },
+});
+
+/** DHCP, DHCPv6 and router solicitations, where a subnet has DHCP: the agent knows the answers. */
+export const agentAnswersUnit = define.unit({
+  name: 'agentAnswers',
+  over: 'switch',
+  run(reader, id) {
+    const onSwitch = reader.derive(isLocalSwitch, id) ? reader.derive(switchFacts, id) : undefined;
+    if (onSwitch === undefined) return [];
+    const flows: Contribution[] = [];
+    for (const subnet of reader.pick('switch', id, 'subnets') ?? []) {
+      if (!subnet.dhcp.enabled) continue;
+      const where: Registers = onSwitch.vlanAware
+        ? { switch: onSwitch.key, vlan: subnet.vlan ?? 0 }
+        : { switch: onSwitch.key };
+      if (parseCidr(subnet.cidr)?.ip.version === 4) {
+        const request = match(where, { ...UDP4, udp_src: 68, udp_dst: 67 });
+        flows.push(flow('answer', ANSWER.agent, request, { do: [toAgent(reader, 'dhcp')], drop: 'agent' }));
+        continue;
+      }
+      const request = match(where, { ...UDP6, udp_src: 546, udp_dst: 547 });
+      const solicit = match(where, icmp6(ND.routerSolicit));
+      flows.push(
+        flow('answer', ANSWER.agent, request, { do: [toAgent(reader, 'dhcp6')], drop: 'agent' }),
+        flow('answer', ANSWER.agent, solicit, { do: [toAgent(reader, 'routerSolicit')], drop: 'agent' }),
+      );
+    }
+    return flows;
+  },
+});

@@ -1,0 +1,134 @@
+import type { Contribution } from '../../incremental/definitions.ts';
+import type { LogicalPort } from '../../model/objects.ts';
+import type { Match } from '../../openflow/flow.ts';
+import { narrow, otherBits } from '../bits.ts';
+import { type SwitchFacts, sample, switchFacts, toAgent } from '../facts.ts';
+import { ARP_REQUEST, ETH, icmp6, load, match, ND, type Registers } from '../fields.ts';
+import { flow } from '../flow-sink.ts';
+import { define, type Reader } from '../inputs.ts';
+import { fixedMacs, type Owned, ownedBy } from '../owned.ts';
+import { sendsHere } from '../placement.ts';
+import type { Reason, TableName } from '../tables.ts';
+
+/**
+ * A local port's way into the pipeline: tables `classify`, `vlan` (units/vlan.ts) and `source`. The usual port (its switch not
+ * VLAN-aware, active here) is known by its interface and MAC in one flow; any other goes through `vlan` and `source`.
+ */
+export const CLASSIFY = {
+  shut: 1000,
+  down: 990,
+  announcement: 800,
+  inactive: 790,
+  special: 700,
+  tagged: 600,
+  /** Plus the bit's place: 0 to 47. */
+  wide: 500,
+  mac: 400,
+  unsecured: 300,
+  spoofed: 100,
+} as const;
+
+/** In `source`, as in `classify`. */
+const SOURCE = { wide: 500, mac: 400, spoofed: 100 } as const;
+
+/** How many bits the flows look at that keep drops of foreign MACs wide: all but 1 of 256 random ones. */
+export const WIDE_MAC_BITS = 8;
+
+export const classifyUnit = define.unit({
+  name: 'classify',
+  over: 'interface',
+  run(reader, id) {
+    const port = reader.get('port', id);
+    const ofport = reader.pick('interface', id, 'ofport');
+    const onSwitch = port && reader.derive(switchFacts, port.switch);
+    if (port === undefined || ofport === undefined || onSwitch === undefined) return [];
+    const from: Match = { in_port: ofport };
+    const down = downReason(reader, port, onSwitch);
+    if (down !== undefined)
+      return [flow('classify', down === 'shut-off' ? CLASSIFY.shut : CLASSIFY.down, from, { drop: down })];
+    const keys: Registers = { inPort: port.key, switch: onSwitch.key };
+    const sends = sendsHere(reader, id);
+    if (!onSwitch.vlanAware && sends === 'active') return plain(reader, port, onSwitch, from, keys);
+    return [
+      ...(sends === 'active' ? [] : announcements(reader, port, ownedBy(port, onSwitch), from, keys)),
+      sends === 'announce'
+        ? flow('classify', CLASSIFY.inactive, from, { drop: 'not-active' })
+        : flow('classify', CLASSIFY.special, from, { do: load(keys), goto: 'vlan' }),
+      ...sources(reader, port, onSwitch),
+    ];
+  },
+});
+
+/** Where frames go whose sender is known: to the guard, or where addresses are learned. */
+export function afterSource(port: LogicalPort): TableName {
+  return port.portSecurity ? 'guard' : 'learn';
+}
+
+function downReason(reader: Reader, port: LogicalPort, onSwitch: SwitchFacts): Reason | undefined {
+  if (reader.get('shutOff', port.id) !== undefined) return 'shut-off';
+  if (!port.adminUp) return 'port-down';
+  return onSwitch.adminUp ? undefined : 'switch-down';
+}
+
+function plain(
+  reader: Reader,
+  port: LogicalPort,
+  onSwitch: SwitchFacts,
+  from: Match,
+  keys: Registers,
+): readonly Contribution[] {
+  if (!port.portSecurity) return [flow('classify', CLASSIFY.unsecured, from, { do: load(keys), goto: 'learn' })];
+  return macChecks(reader, 'classify', CLASSIFY, from, ownedBy(port, onSwitch), keys);
+}
+
+/** The `source` table asks what `classify` could not: it knows the port, not yet the MAC. */
+function sources(reader: Reader, port: LogicalPort, onSwitch: SwitchFacts): Contribution[] {
+  if (!port.portSecurity) return [];
+  return macChecks(reader, 'source', SOURCE, match({ inPort: port.key }), ownedBy(port, onSwitch), {});
+}
+
+function macChecks(
+  reader: Reader,
+  table: 'classify' | 'source',
+  priority: { readonly wide: number; readonly mac: number; readonly spoofed: number },
+  from: Match,
+  owned: Owned,
+  keys: Registers,
+): Contribution[] {
+  const spoofed = { do: [...load(keys), ...sample(reader)], drop: 'spoofed-mac' } as const;
+  const flows = owned.macs.map((mac) =>
+    flow(table, priority.mac, { ...from, eth_src: mac }, { do: load(keys), goto: 'guard' }),
+  );
+  for (const bit of otherBits(fixedMacs(owned), 48, WIDE_MAC_BITS))
+    flows.push(flow(table, priority.wide + place(bit.mask), { ...from, eth_src: narrow(bit) }, spoofed));
+  flows.push(flow(table, priority.spoofed, from, spoofed));
+  return flows;
+}
+
+/** Which bit a one-bit mask is: the same mask has the same priority everywhere, so that subtables stay in order. */
+export function place(mask: bigint): number {
+  return mask.toString(2).length - 1;
+}
+
+/** Frames by which a workload says that it is here now (step 1): they tell the agent and go on like others. */
+function announcements(reader: Reader, port: LogicalPort, owned: Owned, from: Match, keys: Registers): Contribution[] {
+  const says: Match[] = [{ eth_type: ETH.rarp }];
+  for (const { cidr } of owned.pairs) {
+    const { ip, prefix } = cidr;
+    if (ip.version === 4 && prefix === 32)
+      says.push(
+        { ...ARP_REQUEST, arp_spa: ip.value, arp_tpa: ip.value },
+        { eth_type: ETH.arp, arp_op: 2, arp_spa: ip.value, arp_tpa: ip.value },
+      );
+    if (ip.version === 6 && prefix === 128)
+      for (const flags of UNSOLICITED) says.push({ ...icmp6(ND.advert), nd_target: ip.value, nd_reserved: flags });
+  }
+  const target = { do: [...load(keys), toAgent(reader, 'announce')], goto: 'vlan' } as const;
+  const sources: Match[] = port.portSecurity ? owned.macs.map((mac) => ({ eth_src: mac })) : [{}];
+  return sources.flatMap((source) =>
+    says.map((said) => flow('classify', CLASSIFY.announcement, { ...from, ...source, ...said }, target)),
+  );
+}
+
+/** RFC 4861 §4.4: R (bit 31), S (30) and O (29), S being off; Open vSwitch matches all 32 bits or none. */
+const UNSOLICITED = [0, 0x2000_0000, 0x8000_0000, 0xa000_0000] as const;

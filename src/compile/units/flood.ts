@@ -1,0 +1,124 @@
+import type { Contribution } from '../../incremental/definitions.ts';
+import type { Action, Match } from '../../openflow/flow.ts';
+import { isLocalSwitch, localPorts, type SwitchFacts, selfHost, switchFacts, tunnelTo } from '../facts.ts';
+import { load, match, type RegisterMatch, set } from '../fields.ts';
+import { flow } from '../flow-sink.ts';
+import { activeHostsIndex, define, movingIndex, type Reader, unsecuredIndex } from '../inputs.ts';
+import { placementOf } from '../placement.ts';
+import { TABLES } from '../tables.ts';
+import { type VlanBlock, vlanBlocks, vlansOf } from '../vlans.ts';
+
+/**
+ * Floods (step 6): one copy per remote host with the switch's key, then one per local port. A group address goes to every
+ * port in the VLAN; an unknown MAC (register `unknown`) only to ports without port security.
+ */
+const FLOOD = { remote: 100, local: 100 } as const;
+
+/**
+ * Copies per flow. A flow-mod holds 64 KB and Open vSwitch follows 4,096 resubmits: 1,000 copies are at most 56 KB of actions, and
+ * ports without chains, tags or states cost no resubmit at all.
+ */
+export const COPIES_PER_FLOW = 1000;
+
+export const floodRemoteUnit = define.unit({
+  name: 'floodRemote',
+  over: 'switch',
+  run(reader, id) {
+    const onSwitch = reader.derive(isLocalSwitch, id) ? reader.derive(switchFacts, id) : undefined;
+    if (onSwitch === undefined) return [];
+    const all = remoteHosts(reader, [...reader.members(activeHostsIndex, id), ...movingHosts(reader, id)]);
+    const unsecured = remoteHosts(
+      reader,
+      reader.ids(unsecuredIndex, id).flatMap((port) => placementOf(reader, port).hosts),
+    );
+    return [...remoteCopies(onSwitch, 0, all), ...remoteCopies(onSwitch, 1, unsecured)];
+  },
+});
+
+function movingHosts(reader: Reader, switchId: string): string[] {
+  return reader.ids(movingIndex, switchId).flatMap((port) => placementOf(reader, port).hosts);
+}
+
+/** How to get to each of these hosts, this one aside, sorted by host. */
+function remoteHosts(reader: Reader, hosts: readonly string[]): Action[] {
+  const self = selfHost(reader);
+  return [...new Set(hosts)]
+    .filter((host) => host !== self)
+    .sort()
+    .flatMap((host) => reader.derive(tunnelTo, host) ?? []);
+}
+
+function remoteCopies(onSwitch: SwitchFacts, unknown: 0 | 1, hosts: readonly Action[]): Contribution[] {
+  if (hosts.length === 0) return [];
+  const where = { switch: onSwitch.key, fromTunnel: 0, unknown };
+  const out: Action = { kind: 'resubmit', table: TABLES.tunnelOut.number };
+  const copies = hosts.map((to) => [to, out]);
+  return chunked('flood', FLOOD.remote, where, copies, [set('tun_id', BigInt(onSwitch.key))], 'floodLocal');
+}
+
+export const floodLocalUnit = define.unit({
+  name: 'floodLocal',
+  over: 'switch',
+  run(reader, id) {
+    const ports = reader.derive(localPorts, id);
+    const onSwitch = ports.length === 0 ? undefined : reader.derive(switchFacts, id);
+    if (onSwitch === undefined) return [];
+    const unsecured = ports.filter((port) => reader.pick('port', port, 'portSecurity') === false);
+    return [...localCopies(reader, onSwitch, 0, ports), ...localCopies(reader, onSwitch, 1, unsecured)];
+  },
+});
+
+function localCopies(reader: Reader, onSwitch: SwitchFacts, unknown: 0 | 1, ports: readonly string[]): Contribution[] {
+  const copies = new Map<string, Action[]>();
+  for (const port of ports) {
+    const { ofport } = placementOf(reader, port);
+    if (ofport !== undefined) copies.set(port, copyTo(reader, onSwitch, port, ofport));
+  }
+  const here = [...copies.keys()];
+  const everywhere: VlanBlock = { members: here, vlans: {}, above: 0 };
+  const blocks = onSwitch.vlanAware ? vlanBlocks(here, (port) => vlansOf(reader, port)) : [everywhere];
+  return blocks
+    .filter(({ members }) => members.length > 0)
+    .flatMap(({ members, vlans, above }) =>
+      chunked(
+        'floodLocal',
+        FLOOD.local + above,
+        { switch: onSwitch.key, unknown, ...vlans },
+        members.map((port) => copies.get(port)!),
+      ),
+    );
+}
+
+/** A port that nothing more is asked about gets its copy at once; any other goes the way of unicast frames. */
+function copyTo(reader: Reader, onSwitch: SwitchFacts, id: string, ofport: number): Action[] {
+  const port = reader.get('port', id)!;
+  if (!onSwitch.vlanAware && port.adminUp && port.toChain === undefined) return [{ kind: 'output', port: ofport }];
+  const actions: Action[] = [
+    ...load({ outPort: port.key, outOfport: ofport }),
+    { kind: 'resubmit', table: TABLES.toPort.number },
+  ];
+  // On a VLAN-aware switch delivery may take the tag off, which the next copy has to have again.
+  return onSwitch.vlanAware ? [{ kind: 'clone', actions }] : actions;
+}
+
+/** One flow with all copies, or where they are many one that runs flows with a thousand each. */
+function chunked(
+  table: 'flood' | 'floodLocal',
+  priority: number,
+  where: RegisterMatch,
+  copies: readonly (readonly Action[])[],
+  first: readonly Action[] = [],
+  next?: 'floodLocal',
+): Contribution[] {
+  const at = (chunk: number): Match => match({ ...where, chunk });
+  const goOn = next === undefined ? {} : { goto: next };
+  if (copies.length <= COPIES_PER_FLOW)
+    return [flow(table, priority, at(0), { do: [...first, ...copies.flat()], ...goOn })];
+  const flows: Contribution[] = [];
+  const runs: Action[] = [];
+  for (let from = 0, chunk = 1; from < copies.length; from += COPIES_PER_FLOW, chunk++) {
+    flows.push(flow(table, priority, at(chunk), { do: copies.slice(from, from + COPIES_PER_FLOW).flat() }));
+    runs.push(...load({ chunk }), { kind: 'resubmit', table: TABLES[table].number });
+  }
+  return [flow(table, priority, at(0), { do: [...first, ...runs, ...load({ chunk: 0 })], ...goOn }), ...flows];
+}

@@ -1,0 +1,121 @@
+import type { Contribution } from '../../incremental/definitions.ts';
+import type { FieldValue, Masked, Match } from '../../openflow/flow.ts';
+import { type Fixed, narrow, otherBits, prefixMatch } from '../bits.ts';
+import { sample, switchFacts } from '../facts.ts';
+import { ARP, IPV4, IPV6, icmp6, match, ND, scratchMac } from '../fields.ts';
+import { flow } from '../flow-sink.ts';
+import { define, type Reader } from '../inputs.ts';
+import { fixedAddresses, fixedMacs, type Owned, ownedBy } from '../owned.ts';
+import { place } from './classify.ts';
+
+/**
+ * What a port with port security may say (step 3). Allowed pairs come first, exceptions below them, then the drop of the
+ * rest: frames that are allowed never meet a match that would narrow their megaflow. `wide…` stand above for the opposite: foreign
+ * addresses are mostly dropped by one bit (bits.ts). IP sources need none: Open vSwitch narrows those by prefix (`Table.prefixes`).
+ */
+export const GUARD = {
+  /** Plus the bit's place. `0.0.0.0` passes. */
+  wideAddress: 600,
+  probe: 550,
+  wideHardware: 500,
+  owned: 400,
+  exception: 300,
+  spoofed: 100,
+} as const;
+export const SERVICE = { wide: 600, absent: 400, present: 300, forbidden: 300 } as const;
+export const LINK_LAYER = { owned: 400, spoofed: 100 } as const;
+export const ND_TARGET = { solicit: 500, wide: 300, owned: 200, spoofed: 100 } as const;
+
+/** As `WIDE_MAC_BITS`, for ARP and ND: all but 1 of 64. A port that goes on is shut off within a second anyway. */
+export const WIDE_BITS = 6;
+
+export const guardUnit = define.unit({
+  name: 'guard',
+  over: 'interface',
+  run(reader, id) {
+    const port = reader.get('port', id);
+    const onSwitch = port && reader.derive(switchFacts, port.switch);
+    if (port === undefined || onSwitch === undefined || !port.portSecurity) return [];
+    const owned = ownedBy(port, onSwitch);
+    const from = match({ inPort: port.key });
+    return [
+      ...addresses(owned, from),
+      ...owned.macs.map((mac) =>
+        flow('linkLayer', LINK_LAYER.owned, match({ inPort: port.key, ...scratchMac(mac) }), { goto: 'ndTarget' }),
+      ),
+      ...targets(owned, from),
+      ...wide(reader, owned, from),
+    ];
+  },
+});
+
+function addresses(owned: Owned, from: Match): Contribution[] {
+  const flows: Contribution[] = [];
+  const allow = (mac: number, kind: Match, field: 'ip_src' | 'ipv6_src' | 'arp_spa', value: AddressMatch): void => {
+    const hardware: Match = field === 'arp_spa' ? { eth_src: mac, arp_sha: mac } : { eth_src: mac };
+    const address: Match = value === undefined ? {} : { [field]: value };
+    flows.push(
+      flow(
+        'guard',
+        GUARD.owned,
+        { ...from, ...kind, ...hardware, ...address },
+        {
+          goto: field === 'arp_spa' ? 'fromPort' : 'service',
+        },
+      ),
+    );
+  };
+  if (owned.everything) {
+    allow(owned.macs[0]!, IPV4, 'ip_src', undefined);
+    allow(owned.macs[0]!, IPV6, 'ipv6_src', undefined);
+    allow(owned.macs[0]!, ARP, 'arp_spa', undefined);
+  }
+  for (const { mac, cidr } of owned.pairs) {
+    const { ip, prefix } = cidr;
+    if (ip.version === 4) {
+      const value = prefixMatch(ip.value, prefix, 32);
+      allow(mac, IPV4, 'ip_src', value);
+      allow(mac, ARP, 'arp_spa', value);
+    } else allow(mac, IPV6, 'ipv6_src', prefixMatch(ip.value, prefix, 128));
+  }
+  return flows;
+}
+
+type AddressMatch = FieldValue | Masked | undefined;
+
+function targets(owned: Owned, from: Match): Contribution[] {
+  const about = (address: Match): Contribution =>
+    flow('ndTarget', ND_TARGET.owned, { ...from, ...icmp6(ND.advert), ...address }, { goto: 'fromPort' });
+  if (owned.everything) return [about({})];
+  return owned.pairs.flatMap(({ cidr: { ip, prefix } }) => {
+    if (ip.version === 4) return [];
+    const target = prefixMatch(ip.value, prefix, 128);
+    return [about(target === undefined ? {} : { nd_target: target })];
+  });
+}
+
+function wide(reader: Reader, owned: Owned, from: Match): Contribution[] {
+  const macs = fixedMacs(owned);
+  const arp = { do: sample(reader), drop: 'spoofed-arp' } as const;
+  const nd = { do: sample(reader), drop: 'spoofed-nd' } as const;
+  const number = (bits: readonly Fixed[], of: (bit: Masked, at: number) => Contribution): Contribution[] =>
+    bits.map((bit) => of(narrow(bit), place(bit.mask)));
+  return [
+    ...number(otherBits(fixedAddresses(owned, 4), 32, WIDE_BITS, true), (bit, at) =>
+      flow('guard', GUARD.wideAddress + at, { ...from, ...ARP, arp_spa: bit }, arp),
+    ),
+    ...number(otherBits(macs, 48, WIDE_BITS), (bit, at) =>
+      flow('guard', GUARD.wideHardware + at, { ...from, ...ARP, arp_sha: bit }, arp),
+    ),
+    // An absent option reads as zero, so only ones that should be zeros tell.
+    ...number(otherBits(macs, 48, WIDE_BITS, true), (bit, at) =>
+      flow('service', SERVICE.wide + at, { ...from, ...icmp6(ND.solicit), nd_sll: bit }, nd),
+    ),
+    ...number(otherBits(macs, 48, WIDE_BITS, true), (bit, at) =>
+      flow('service', SERVICE.wide + at, { ...from, ...icmp6(ND.advert), nd_tll: bit }, nd),
+    ),
+    ...otherBits(fixedAddresses(owned, 6), 128, WIDE_BITS).map((bit) =>
+      flow('ndTarget', ND_TARGET.wide + place(bit.mask), { ...from, ...icmp6(ND.advert), nd_target: bit }, nd),
+    ),
+  ];
+}

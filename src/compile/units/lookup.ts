@@ -1,0 +1,134 @@
+import type { Contribution } from '../../incremental/definitions.ts';
+import type { Action, Match } from '../../openflow/flow.ts';
+import { otherBits } from '../bits.ts';
+import { isLocalSwitch, selfHost, switchFacts, tunnelTo } from '../facts.ts';
+import { load, match, set } from '../fields.ts';
+import { type FlowTarget, flow } from '../flow-sink.ts';
+import { define, holdersIndex, macBytesIndex, type Reader, unsecuredIndex } from '../inputs.ts';
+import { macOf } from '../owned.ts';
+import { placementOf } from '../placement.ts';
+import { TABLES } from '../tables.ts';
+import { vlanBlocks, vlansOf } from '../vlans.ts';
+import { LOOKUP } from './base.ts';
+import { place, WIDE_MAC_BITS } from './classify.ts';
+
+/** Where a MAC is (step 6): statically held, learned, or unknown. */
+
+/** Per (switch, MAC) that ports hold: to each of them. */
+export const holdersUnit = define.unit({
+  name: 'holders',
+  over: holdersIndex,
+  run(reader, group) {
+    const slash = group.indexOf('/');
+    const switchId = group.slice(0, slash);
+    const onSwitch = reader.derive(isLocalSwitch, switchId) ? reader.derive(switchFacts, switchId) : undefined;
+    if (onSwitch === undefined) return [];
+    const eth_dst = macOf(group.slice(slash + 1));
+    const ports = reader.ids(holdersIndex, group);
+    if (!onSwitch.vlanAware) {
+      return [flow('lookup', LOOKUP.owned, match({ switch: onSwitch.key }, { eth_dst }), toPorts(reader, ports))];
+    }
+    return vlanBlocks(ports, (port) => vlansOf(reader, port)).map(({ members, vlans, above }) => {
+      const where = match({ switch: onSwitch.key, ...vlans }, { eth_dst });
+      return flow('lookup', LOOKUP.owned + above, where, toPorts(reader, members));
+    });
+  },
+});
+
+/** A MAC that was seen behind a port without port security. */
+export const learnedUnit = define.unit({
+  name: 'learnedLookup',
+  over: 'learned',
+  run(reader, id) {
+    const learned = reader.get('learned', id)!;
+    const onSwitch = reader.derive(isLocalSwitch, learned.switch)
+      ? reader.derive(switchFacts, learned.switch)
+      : undefined;
+    if (onSwitch === undefined || reader.pick('port', learned.port, 'key') === undefined) return [];
+    const where = match({ switch: onSwitch.key, vlan: learned.vlan }, { eth_dst: macOf(learned.mac) });
+    return [flow('lookup', LOOKUP.learned, where, toPorts(reader, [learned.port]))];
+  },
+});
+
+/** A MAC that nobody has: to the ports without port security, if there are any. */
+export const unknownUnit = define.unit({
+  name: 'unknown',
+  over: macBytesIndex,
+  run(reader, switchId) {
+    const onSwitch = reader.derive(isLocalSwitch, switchId) ? reader.derive(switchFacts, switchId) : undefined;
+    if (onSwitch === undefined) return [];
+    const floods = reader.ids(unsecuredIndex, switchId).length > 0;
+    const where = match({ switch: onSwitch.key });
+    const target: FlowTarget = floods ? { do: load({ unknown: 1 }), goto: 'flood' } : { drop: 'unknown-mac' };
+    return [
+      ...(floods ? [flow('lookup', LOOKUP.unknown, where, target)] : []),
+      ...otherBits([commonBits(reader.members(macBytesIndex, switchId))], 48, WIDE_MAC_BITS).map(({ value, mask }) =>
+        flow(
+          'lookup',
+          LOOKUP.wide + place(mask),
+          { ...where, eth_dst: { value: Number(value), mask: Number(mask) } },
+          target,
+        ),
+      ),
+    ];
+  },
+});
+
+/** The bits that all MACs of a switch share, but for the group bit (group addresses are known before). */
+function commonBits(bytes: readonly string[]): { value: bigint; mask: bigint } {
+  let ones = 0xffff_ffff_ffffn;
+  let zeros = 0xffff_ffff_ffffn;
+  for (let place = 0; place < 6; place++) {
+    let and = 0xff;
+    let or = 0;
+    for (const byte of bytes) {
+      if (byte.charCodeAt(0) !== place + 1) continue;
+      and &= byte.charCodeAt(1);
+      or |= byte.charCodeAt(1);
+    }
+    const shift = BigInt(place * 8);
+    ones &= ~(BigInt(~and & 0xff) << shift);
+    zeros &= ~(BigInt(or) << shift);
+  }
+  return { value: ones, mask: (ones | zeros) & 0xfeff_ffff_ffffn };
+}
+
+/** To each of these ports: here by their OpenFlow port, elsewhere through the tunnel with their key. */
+function toPorts(reader: Reader, ports: readonly string[]): FlowTarget {
+  const self = selfHost(reader);
+  const local: { key: number; ofport: number }[] = [];
+  const remote: { key: number; to: Action }[] = [];
+  for (const port of ports) {
+    const key = reader.pick('port', port, 'key');
+    if (key === undefined) continue;
+    const { hosts, ofport } = placementOf(reader, port);
+    if (ofport !== undefined) local.push({ key, ofport });
+    for (const host of hosts) {
+      const to = host === self ? undefined : reader.derive(tunnelTo, host);
+      if (to !== undefined) remote.push({ key, to });
+    }
+  }
+  if (local.length + remote.length === 0)
+    return { drop: ports.some((port) => reader.pick('port', port, 'adminUp')) ? 'not-bound' : 'port-down' };
+  const steps = [
+    ...remote.map(({ key, to }) => ({ do: [set('tun_id', BigInt(key)), to], table: 'tunnelOut' as const })),
+    ...local.map(({ key, ofport }) => ({ do: load({ outPort: key, outOfport: ofport }), table: 'toPort' as const })),
+  ];
+  const last = steps.pop()!;
+  const before = steps.flatMap(({ do: actions, table }): Action[] => [
+    { kind: 'clone', actions: [...actions, { kind: 'resubmit', table: TABLES[table].number }] },
+  ]);
+  return { do: [...before, ...last.do], goto: last.table };
+}
+
+/** A local port's own frames do not come back to it. */
+export const hairpinUnit = define.unit({
+  name: 'hairpin',
+  over: 'interface',
+  run(reader, id): readonly Contribution[] {
+    const key = reader.pick('port', id, 'key');
+    if (key === undefined || placementOf(reader, id).ofport === undefined) return [];
+    const both: Match = match({ inPort: key, outPort: key });
+    return [flow('toPort', 1000, both, { drop: 'hairpin' })];
+  },
+});

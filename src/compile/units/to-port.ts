@@ -1,0 +1,60 @@
+import type { Contribution } from '../../incremental/definitions.ts';
+import type { LogicalPort } from '../../model/objects.ts';
+import { switchFacts } from '../facts.ts';
+import { load, match, REGISTERS, type Registers, TAGGED, VERDICT } from '../fields.ts';
+import { type FlowTarget, flow } from '../flow-sink.ts';
+import { define, type Reader } from '../inputs.ts';
+import { placementOf } from '../placement.ts';
+import type { TableName } from '../tables.ts';
+import { toChainStart } from './chain.ts';
+
+/** The two ends of a local port: the chain behind its entry (step 4), and what stands before its exit (step 7). */
+const TO_PORT = { down: 300, chain: 200 } as const;
+
+export const fromChainUnit = define.unit({
+  name: 'fromChain',
+  over: 'interface',
+  run(reader, id): readonly Contribution[] {
+    const port = reader.get('port', id);
+    if (port?.fromChain === undefined) return [];
+    const target = throughChain(reader, port.fromChain, 'fromVerdict');
+    return [flow('fromPort', 100, match({ inPort: port.key }), target)];
+  },
+});
+
+export const toPortUnit = define.unit({
+  name: 'toPort',
+  over: 'interface',
+  run(reader, id): readonly Contribution[] {
+    const port = reader.get('port', id);
+    if (port === undefined || placementOf(reader, id).ofport === undefined) return [];
+    const to = match({ outPort: port.key });
+    const flows: Contribution[] = [];
+    if (!port.adminUp) flows.push(flow('toPort', TO_PORT.down, to, { drop: 'port-down' }));
+    if (port.toChain !== undefined)
+      flows.push(flow('toPort', TO_PORT.chain, to, throughChain(reader, port.toChain, 'toVerdict')));
+    const untagged = reader.derive(switchFacts, port.switch)?.vlanAware ? untaggedVlan(port) : undefined;
+    if (untagged !== undefined) {
+      const where = match({ outPort: port.key, vlan: untagged }, { vlan_vid: TAGGED });
+      flows.push(
+        flow('deliver', 100, where, { do: [{ kind: 'popVlan' }, { kind: 'outputReg', src: REGISTERS.outOfport }] }),
+      );
+    }
+    return flows;
+  },
+});
+
+/** Runs a chain, then asks what it decided. A chain that is not there drops: what it would have said is not known. */
+function throughChain(reader: Reader, chainId: string, next: TableName): FlowTarget {
+  const key = reader.pick('chain', chainId, 'key');
+  if (key === undefined) return { drop: 'policy' };
+  const policyDrop = reader.pick('chain', chainId, 'policy') === 'drop' ? 1 : 0;
+  const start: Registers = { chain: key, segment: 0, verdict: VERDICT.none, left: 0, policyDrop };
+  return { do: [...load(start), toChainStart], goto: next };
+}
+
+/** The VLAN whose frames the workload gets without a tag. */
+function untaggedVlan(port: LogicalPort): number | undefined {
+  if (port.vlan === undefined) return undefined;
+  return 'access' in port.vlan ? port.vlan.access : port.vlan.native;
+}
