@@ -39,7 +39,7 @@ async function get(words: string, names: readonly string[], options: GetOptions,
   for (const kind of kinds) {
     const objects =
       names.length === 0
-        ? await listObjects(session, kind, options.selector === undefined ? {} : { labels: options.selector })
+        ? await listObjects(session, kind, options.selector === undefined ? {} : { label: options.selector })
         : await Promise.all(names.map((name) => fetchObject(session, kind, name)));
     lists.push({ kind, objects });
   }

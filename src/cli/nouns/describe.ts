@@ -1,0 +1,130 @@
+import type { Command } from 'commander';
+import { WeftError } from '../../base/errors.ts';
+import type { KindName } from '../../model/kind.ts';
+import type { WeftEvent } from '../../server/events.ts';
+import { type CliKind, entryOf, plurals, requireKind } from '../kinds.ts';
+import { bold, dim, print, printJson, red, yellow } from '../output.ts';
+import { inlineText } from '../paths.ts';
+import { fetchObject, listObjects } from '../requests.ts';
+import { type Session, type ShownObject, titleOf, withSession } from '../session.ts';
+import { ageText, clockText } from '../times.ts';
+
+interface DescribeOptions {
+  readonly output: string;
+}
+
+export function register(program: Command): void {
+  program
+    .command('describe')
+    .description('all about one object: fields, status, what refers to it, events')
+    .argument('<kind>', `one of ${plurals()}, or kind/name`)
+    .argument('[name]', 'name, tenant/name, id or the beginning of an id')
+    .option('-t, --tenant <name>', 'tenant of the object')
+    .option('-o, --output <format>', 'text or json', 'text')
+    .action((kind: string, name: string | undefined, options: DescribeOptions, command: Command) =>
+      withSession(command, (session) => describe(kind, name, options, session)),
+    );
+}
+
+async function describe(
+  word: string,
+  given: string | undefined,
+  options: DescribeOptions,
+  session: Session,
+): Promise<void> {
+  const slash = word.indexOf('/');
+  const kind = requireKind(given === undefined && slash > 0 ? word.slice(0, slash) : word);
+  const name = given ?? (slash > 0 ? word.slice(slash + 1) : undefined);
+  if (name === undefined) throw new WeftError('invalid', `which ${kind.kind}? 'weft get ${kind.plural}' lists them`);
+  const object = await fetchObject(session, kind, name);
+  const [referrers, events] = await Promise.all([referrersOf(object, session), eventsOf(object, session)]);
+  if (options.output === 'json') return printJson({ object, referrers: referrers.map(titleOf), events });
+  print(bold(titleOf(object)));
+  for (const line of describeFields(object)) print(line);
+  if (object.status) print(['', bold('status'), ...describeStatus(object)].join('\n'));
+  print(['', bold(`referred to by (${referrers.length})`), ...listed(referrers.map(titleOf))].join('\n'));
+  print(['', bold(`events (${events.length})`), ...listed(events.map(eventLine))].join('\n'));
+}
+
+const ENVELOPE = new Set(['kind', 'name', 'status']);
+
+/** Exported for its test. */
+export function describeFields(object: ShownObject): string[] {
+  const entries = Object.entries(object).filter(([key]) => !ENVELOPE.has(key));
+  const width = Math.max(...entries.map(([key]) => key.length));
+  return entries.flatMap(([key, value]) => {
+    if (!Array.isArray(value) || value.length < 2 || typeof value[0] !== 'object')
+      return [`  ${key.padEnd(width)}  ${inlineText(value)}`];
+    return value.map((element, i) => `  ${(i === 0 ? key : '').padEnd(width)}  ${inlineText(element)}`);
+  });
+}
+
+function describeStatus(object: ShownObject): string[] {
+  return Object.entries(object.status ?? {}).flatMap(([key, value]) => {
+    if (key === 'problems') return (value as string[]).map((problem) => red(`  problem: ${problem}`));
+    if (key === 'claims')
+      return (value as { host: string; interface: string; sinceMs: number }[]).map(
+        (claim) => `  claim: ${claim.host} by interface ${claim.interface}, for ${ageText(Date.now() - claim.sinceMs)}`,
+      );
+    if (key === 'lastSeenMs') return [`  last seen: ${ageText(Date.now() - (value as number))} ago`];
+    if (key === 'health')
+      return Object.entries(value as object)
+        .filter(([k]) => k !== 'problems')
+        .map(([k, v]) => `  ${k}: ${inlineText(v)}`);
+    return [`  ${key}: ${inlineText(value)}`];
+  });
+}
+
+const MOST_LISTED = 15;
+
+function listed(lines: readonly string[]): string[] {
+  if (lines.length === 0) return [dim('  none')];
+  const shown = lines.slice(0, MOST_LISTED).map((line) => `  ${line}`);
+  return lines.length > MOST_LISTED ? [...shown, dim(`  … and ${lines.length - MOST_LISTED} more`)] : shown;
+}
+
+function eventLine(event: WeftEvent): string {
+  const text = `${clockText(event.atMs)}  ${event.text}`;
+  return event.level === 'error' ? red(text) : event.level === 'warning' ? yellow(text) : text;
+}
+
+/** Which fields of which kinds can refer to a kind; a test holds this against `src/model`. */
+export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: KindName; readonly field: string }[]>> = {
+  tenant: [
+    { kind: 'switch', field: 'tenant' },
+    { kind: 'chain', field: 'tenant' },
+    { kind: 'rule', field: 'tenant' },
+    { kind: 'port', field: 'tenant' },
+  ],
+  tunnelZone: [{ kind: 'host', field: 'zone' }],
+  host: [{ kind: 'port', field: 'host' }],
+  switch: [{ kind: 'port', field: 'switch' }],
+  chain: [
+    { kind: 'rule', field: 'chain' },
+    { kind: 'rule', field: 'jumpTo' },
+    { kind: 'port', field: 'fromChain' },
+    { kind: 'port', field: 'toChain' },
+  ],
+  rule: [],
+  port: [],
+};
+
+async function referrersOf(object: ShownObject, session: Session): Promise<ShownObject[]> {
+  const ways = REFERRING[object.kind as KindName];
+  const kinds = [...new Set(ways.map((way) => way.kind))].map(entryOf);
+  const within: Session = {
+    ...session,
+    tenant: typeof object.tenant === 'string' ? object.tenant : object.kind === 'tenant' ? object.name : undefined,
+  };
+  const lists = await Promise.all(kinds.map((kind: CliKind) => listObjects(within, kind)));
+  return lists
+    .flat()
+    .filter((other) => ways.some(({ kind, field }) => other.kind === kind && other[field] === object.name));
+}
+
+async function eventsOf(object: ShownObject, session: Session): Promise<readonly WeftEvent[]> {
+  const { items } = await session.client.get<{ items: readonly WeftEvent[] }>('/v1/events', {
+    query: { id: object.id },
+  });
+  return items.toReversed();
+}
