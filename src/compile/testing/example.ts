@@ -1,0 +1,126 @@
+import type { Binding, Chain, Host, LogicalPort, LogicalSwitch, Rule, RuleMatch, TunnelZone } from '../../model/objects.ts';
+import type { BoundInterface, InputRecord, Self } from '../inputs.ts';
+
+/** Records with everything filled in, for tests and for the dump in docs/pipeline.md. */
+
+const TENANT = '10000000-0000-4000-8000-000000000001';
+const ZONE = '20000000-0000-4000-8000-000000000001';
+
+const envelope = (kind: string, id: string, name: string): { id: string; name: string; revision: number } => ({
+  id: id.padEnd(8, '0').length === 8 ? `${id.padStart(8, '0')}-0000-4000-8000-${kindDigits(kind)}` : id,
+  name,
+  revision: 1,
+});
+
+function kindDigits(kind: string): string {
+  return [...kind.slice(0, 6)].map((letter) => letter.charCodeAt(0).toString(16)).join('').padEnd(12, '0');
+}
+
+export function idOf(kind: string, number: number): string {
+  return envelope(kind, number.toString(16), '').id;
+}
+
+export function zone(encap: TunnelZone['encap'] = 'geneve'): TunnelZone {
+  return { kind: 'tunnelZone', id: ZONE, name: 'zone', revision: 1, encap };
+}
+
+export function host(number: number, tunnelAddress = `192.0.2.${number}`): Host {
+  return { kind: 'host', ...envelope('host', number.toString(16), `h${number}`), zone: ZONE, tunnelAddress, underlayMtu: 1500 };
+}
+
+export function logicalSwitch(number: number, options: Partial<LogicalSwitch> = {}): LogicalSwitch {
+  return {
+    kind: 'switch',
+    ...envelope('switch', number.toString(16), `s${number}`),
+    tenant: TENANT,
+    key: 0x100 + number,
+    subnets: [],
+    vlanAware: false,
+    adminUp: true,
+    ...options,
+  };
+}
+
+export function subnet(cidr: string, options: Partial<LogicalSwitch['subnets'][number]> = {}): LogicalSwitch['subnets'][number] {
+  return { cidr, dhcp: { enabled: true, dns: [], ntp: [], routes: [], leaseSeconds: 3600 }, ...options };
+}
+
+export function port(number: number, onSwitch: LogicalSwitch, options: Partial<LogicalPort> = {}): LogicalPort {
+  return {
+    kind: 'port',
+    ...envelope('port', number.toString(16), `p${number}`),
+    tenant: TENANT,
+    switch: onSwitch.id,
+    key: 0x1000 + number,
+    mac: `02:00:00:00:00:${number.toString(16).padStart(2, '0')}`,
+    addresses: [],
+    allowedPairs: [],
+    portSecurity: true,
+    adminUp: true,
+    ...options,
+  };
+}
+
+/** Claimed by these hosts, the first being active. */
+export function binding(of: LogicalPort, ...hosts: readonly Host[]): Binding {
+  const claims = hosts.map(({ id }) => ({ host: id, interface: `tap-${of.name}`, sinceMs: 0 }));
+  const active = hosts[0]?.id;
+  return { kind: 'binding', id: of.id, revision: 1, switch: of.switch, claims, ...(active === undefined ? {} : { active }) };
+}
+
+export function boundInterface(of: LogicalPort, ofport: number): BoundInterface {
+  return { kind: 'interface', id: of.id, ofport, name: `tap-${of.name}` };
+}
+
+export function self(of: Host, options: Partial<Self> = {}): Self {
+  return { kind: 'self', id: 'self', host: of.id, tunnelPorts: { geneve: 100, vxlan: 101, gre: 102 }, ...options };
+}
+
+export function chain(number: number, policy: Chain['policy'] = 'accept'): Chain {
+  return { kind: 'chain', ...envelope('chain', number.toString(16), `c${number}`), tenant: TENANT, key: 0x200 + number, policy };
+}
+
+export function rule(
+  number: number,
+  of: Chain,
+  position: number,
+  action: Rule['action'],
+  match: RuleMatch = {},
+  jumpTo?: Chain,
+): Rule {
+  return {
+    kind: 'rule',
+    ...envelope('rule', number.toString(16), `r${number}`),
+    tenant: TENANT,
+    chain: of.id,
+    position,
+    match,
+    action,
+    ...(jumpTo === undefined ? {} : { jumpTo: jumpTo.id }),
+  };
+}
+
+/** Two hosts, a dual-stack switch with two ports on the first and one on the second; the view of the first. */
+export function twoHosts(): InputRecord[] {
+  const h1 = host(1);
+  const h2 = host(2);
+  const net = logicalSwitch(1, { subnets: [subnet('10.0.0.0/24'), subnet('2001:db8::/64', { ipv6Mode: 'slaac' })] });
+  const p1 = port(1, net, { addresses: ['10.0.0.1', '2001:db8::1'] });
+  const p2 = port(2, net, { addresses: ['10.0.0.2', '2001:db8::2'] });
+  const p3 = port(3, net, { addresses: ['10.0.0.3', '2001:db8::3'] });
+  return [
+    zone(),
+    h1,
+    h2,
+    net,
+    p1,
+    p2,
+    p3,
+    binding(p1, h1),
+    binding(p2, h1),
+    binding(p3, h2),
+    boundInterface(p1, 1),
+    boundInterface(p2, 2),
+    self(h1),
+  ];
+}
