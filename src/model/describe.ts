@@ -1,3 +1,4 @@
+import type { KindName } from './kind.ts';
 import type { AnyObject } from './objects.ts';
 import type { ModelView } from './view.ts';
 
@@ -11,4 +12,11 @@ export function qualifiedName(view: ModelView, object: AnyObject): string {
   const tenant = object.tenant === undefined ? undefined : (view.get('tenant', object.tenant)?.name ?? object.tenant);
   const chain = object.kind === 'rule' ? (view.get('chain', object.chain)?.name ?? object.chain) : undefined;
   return [tenant, chain, object.name].filter((part) => part !== undefined).join('/');
+}
+
+/** How an object of `tenant` would write the reference: the target's name, with its tenant where that is another. */
+export function referenceName(view: ModelView, kind: KindName, id: string, tenant: string | undefined): string {
+  const target = view.get(kind, id);
+  if (!target) return id;
+  return target.tenant === undefined || target.tenant === tenant ? target.name : qualifiedName(view, target);
 }

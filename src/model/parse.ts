@@ -62,14 +62,10 @@ export function parseObject(raw: unknown, where: string, kind?: KindName): Parse
 
 function parseOfKind(kind: KindName, raw: Record<string, unknown>, where: string): Parsed {
   const definition = KINDS[kind];
-  const envelope: Record<string, unknown> = {};
-  const fields: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(raw)) {
-    // YAML's `field:` with nothing behind it means "not given", as does null in a merge patch.
-    if (value === null || ANSWER_ONLY.has(key)) continue;
-    if (ENVELOPE.has(key)) envelope[key] = value;
-    else fields[key] = value;
-  }
+  // YAML's `field:` with nothing behind it means "not given", as does null in a merge patch.
+  const given = Object.entries(raw).filter(([key, value]) => value !== null && !ANSWER_ONLY.has(key));
+  const envelope: Record<string, unknown> = Object.fromEntries(given.filter(([key]) => ENVELOPE.has(key)));
+  const fields: Record<string, unknown> = Object.fromEntries(given.filter(([key]) => !ENVELOPE.has(key)));
   const object = nameOfRaw(kind, envelope, where);
   const problems: Problem[] = [];
   const head = envelopeSchema.safeParse(envelope);

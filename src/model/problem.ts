@@ -43,11 +43,14 @@ export const PROBLEM_CODES = {
 } as const;
 export type ProblemCode = keyof typeof PROBLEM_CODES;
 
+/** Problems of a request that is right in itself, with what is there already. */
+const CONFLICTS: ReadonlySet<ProblemCode> = new Set(['in-use', 'name', 'id', 'apply-set']);
+
 /** The error for a refused write: `details` is `{ problems }`. */
 export function problemsError(problems: readonly Problem[]): WeftError {
   const [first] = problems;
   const text = first ? `${first.object}${first.path ? ` ${first.path}` : ''}: ${first.message}` : 'invalid';
   const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';
-  const code = problems.length > 0 && problems.every((p) => p.code === 'in-use') ? 'conflict' : 'invalid';
+  const code = problems.length > 0 && problems.every((p) => CONFLICTS.has(p.code)) ? 'conflict' : 'invalid';
   return new WeftError(code, text + more, { details: { problems } });
 }

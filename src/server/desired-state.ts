@@ -59,7 +59,7 @@ export class DesiredState {
   readonly allocator: Allocator;
   readonly store: Store;
   readonly #log: Log;
-  readonly #listeners: ((commit: Commit) => void)[] = [];
+  readonly #listeners = new Set<(commit: Commit) => void>();
   /** Retired tunnel key → revision of the retirement. */
   readonly #retired = new Map<number, number>();
   #queue: Job[] = [];
@@ -95,9 +95,25 @@ export class DesiredState {
     return this.#revision;
   }
 
-  /** Called for every transaction, in order, once it is durable. */
-  onCommit(listener: (commit: Commit) => void): void {
-    this.#listeners.push(listener);
+  /** Called for every transaction, in order, once it is durable. Returns what ends that. */
+  onCommit(listener: (commit: Commit) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  /** The transactions after a revision as the log has them, without what was before. Error `compacted`. */
+  async replay(after: number): Promise<readonly Commit[]> {
+    const commits: Commit[] = [];
+    const watch = await this.store.watch(after, ({ revision, entries }) => {
+      const changes = entries.flatMap(({ key, value }): RecordChange[] => {
+        const [kind, id] = splitKey(key);
+        if (!STORED_KINDS.has(kind)) return [];
+        return [{ kind, id, ...(value === undefined ? {} : { after: recordOf(value, revision) }) }];
+      });
+      commits.push({ revision, changes });
+    });
+    watch.close();
+    return commits;
   }
 
   /**
@@ -230,22 +246,29 @@ export class DesiredState {
       }
       return undefined;
     }
-    const slash = key.indexOf('/');
-    const kind = key.slice(0, slash) as ScopeKind;
-    const id = key.slice(slash + 1);
+    const [kind, id] = splitKey(key);
     if (!STORED_KINDS.has(kind)) return undefined;
     if (value === undefined) {
       const before = this.index.delete(kind, id);
       if (before?.kind === 'port') this.allocator.released(before);
       return before && { kind, id, before };
     }
-    // What the store holds was checked when it was written.
-    const after = { ...(JSON.parse(value) as object), revision } as ScopeRecord;
+    const after = recordOf(value, revision);
     const before = this.index.put(after);
     if (before?.kind === 'port') this.allocator.released(before);
     if (after.kind !== 'binding' && after.kind !== 'learned') this.allocator.stored(after);
     return { kind, id, after, ...(before ? { before } : {}) };
   }
+}
+
+function splitKey(key: string): readonly [kind: ScopeKind, id: string] {
+  const slash = key.indexOf('/');
+  return [key.slice(0, slash) as ScopeKind, key.slice(slash + 1)];
+}
+
+/** What the store holds was checked when it was written. */
+function recordOf(value: string, revision: number): ScopeRecord {
+  return { ...(JSON.parse(value) as object), revision } as ScopeRecord;
 }
 
 /** The last change of a record wins; a deleted device retires its tunnel key. */

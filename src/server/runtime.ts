@@ -73,6 +73,16 @@ export class Runtime {
     return fresh;
   }
 
+  streamOpened(hostId: string): void {
+    this.seen(hostId).streams++;
+  }
+  streamClosed(hostId: string): void {
+    const host = this.#hosts.get(hostId);
+    if (!host) return;
+    host.streams--;
+    host.lastSeenMs = this.#clock.now();
+  }
+
   /** Hosts whose lease ended since the last call; their learned addresses are gone. */
   expire(): { readonly dead: readonly string[]; readonly changes: readonly RecordChange[] } {
     const now = this.#clock.now();

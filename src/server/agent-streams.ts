@@ -1,0 +1,208 @@
+import type { ServerResponse } from 'node:http';
+import type { Log } from '../base/log.ts';
+import type { ScopeKind } from '../model/objects.ts';
+import type { ModelIndex } from '../model/view.ts';
+import type { RecordChange } from './desired-state.ts';
+import type { RelayedRequest, WatchMessage, WatchRequest } from './protocol.ts';
+import type { Relay } from './relay.ts';
+import type { Runtime } from './runtime.ts';
+import { type HostScope, ScopeIndex, type ScopeStep } from './scope.ts';
+
+/** An agent that leaves so much unread is cut off; it resumes by digest, which costs only what differs. */
+const MOST_BUFFERED_BYTES = 32 * 1024 * 1024;
+export const HEARTBEAT_MS = 5_000;
+/**
+ * So long after the server's start, learned addresses that an agent still has but nobody reported again are left with
+ * it: the hosts that learned them are just coming back.
+ */
+const RELEARN_MS = 10_000;
+
+interface AgentStream {
+  readonly host: string;
+  readonly scope: HostScope;
+  readonly response: ServerResponse;
+  readonly detachRelay: () => void;
+  /** Commits that were sent and not reported as applied, oldest first. */
+  unapplied: number[];
+  /** Learned addresses the agent has that nobody reported yet. */
+  readonly doubtful: Set<string>;
+}
+
+/** The watch streams of all agents: who is told what, and who has applied it. */
+export class AgentStreams {
+  readonly #index: ModelIndex;
+  readonly #scopes: ScopeIndex;
+  readonly #streams = new Map<string, AgentStream>();
+  readonly #position: () => { readonly incarnation: string; readonly revision: number };
+  readonly #runtime: Runtime;
+  readonly #relay: Relay;
+  readonly #log: Log;
+  readonly #startedMs = performance.now();
+  #appliedWaiters = new Set<() => void>();
+
+  constructor(
+    index: ModelIndex,
+    position: () => { readonly incarnation: string; readonly revision: number },
+    runtime: Runtime,
+    relay: Relay,
+    log: Log,
+  ) {
+    this.#index = index;
+    this.#scopes = new ScopeIndex(index);
+    this.#position = position;
+    this.#runtime = runtime;
+    this.#relay = relay;
+    this.#log = log;
+  }
+
+  /** Answers a watch request: what the agent lacks at once, then every change. A former stream of the host ends. */
+  open(hostId: string, request: WatchRequest, response: ServerResponse): void {
+    this.#close(hostId);
+    const { incarnation, revision } = this.#position();
+    const scope = this.#scopes.attach(hostId);
+    const have = request.have ?? {};
+    const comparable = request.incarnation === incarnation;
+    const lines = [line({ type: 'hello', incarnation, revision, host: hostId })];
+    const wanted = new Set<string>();
+    for (const record of scope.records()) {
+      wanted.add(`${record.kind}/${record.id}`);
+      if (!comparable || have[record.kind]?.[record.id] !== record.revision) lines.push(line({ type: 'put', record }));
+    }
+    const doubtful = new Set<string>();
+    const isYoung = performance.now() - this.#startedMs < RELEARN_MS;
+    for (const [kind, ids] of Object.entries(have) as [ScopeKind, Readonly<Record<string, number>>][])
+      for (const id of Object.keys(ids)) {
+        if (wanted.has(`${kind}/${id}`)) continue;
+        const isKnown = this.#index.get(kind, id) !== undefined;
+        if (kind === 'learned' && isYoung && !isKnown) doubtful.add(id);
+        else lines.push(line({ type: isKnown ? 'leave' : 'delete', kind, id }));
+      }
+    lines.push(line({ type: 'commit', revision }));
+    const send = (message: RelayedRequest): void => void response.write(line(message));
+    const detachRelay = this.#relay.attach(hostId, send);
+    const stream: AgentStream = { host: hostId, scope, response, detachRelay, unapplied: [revision], doubtful };
+    this.#streams.set(hostId, stream);
+    this.#runtime.streamOpened(hostId);
+    response.on('close', () => {
+      this.#runtime.streamClosed(hostId);
+      if (this.#streams.get(hostId) === stream) this.#close(hostId);
+    });
+    response.on('error', () => response.destroy());
+    response.write(lines.join(''));
+  }
+
+  /** Tells every agent concerned of a transaction that the index holds already. */
+  publish(revision: number, changes: readonly RecordChange[]): void {
+    const texts = new Map<object, string>();
+    for (const [scope, steps] of this.#scopes.apply(changes)) {
+      const stream = this.#streams.get(scope.hostId);
+      if (stream?.scope !== scope) continue;
+      const lines = steps.map((step) => lineOf(step, texts));
+      lines.push(line({ type: 'commit', revision }));
+      // Learned addresses alone are no transaction of the store: nobody waits for them to be applied.
+      if (changes.some((change) => change.kind !== 'learned')) stream.unapplied.push(revision);
+      for (const step of steps) if (step.type === 'put') stream.doubtful.delete(step.record.id);
+      this.#send(stream, lines.join(''));
+    }
+    if (this.#appliedWaiters.size > 0) this.#wakeWaiters();
+  }
+
+  /** Every `HEARTBEAT_MS`. */
+  heartbeat(): void {
+    const { revision } = this.#position();
+    const isYoung = performance.now() - this.#startedMs < RELEARN_MS;
+    for (const stream of this.#streams.values()) {
+      if (!isYoung && stream.doubtful.size > 0) this.#settleDoubtful(stream, revision);
+      this.#send(stream, line({ type: 'progress', revision }));
+    }
+  }
+
+  #settleDoubtful(stream: AgentStream, revision: number): void {
+    const lines = [...stream.doubtful].flatMap((id) => {
+      const record = this.#index.get('learned', id);
+      return record && stream.scope.contains(record) ? [] : [line({ type: 'delete', kind: 'learned', id })];
+    });
+    stream.doubtful.clear();
+    if (lines.length > 0) this.#send(stream, `${lines.join('')}${line({ type: 'commit', revision })}`);
+  }
+
+  /** The host's agent says that everything up to the revision is in its switch. */
+  applied(hostId: string, revision: number): void {
+    const stream = this.#streams.get(hostId);
+    if (stream) stream.unapplied = stream.unapplied.filter((sent) => sent > revision);
+    this.#wakeWaiters();
+  }
+
+  isConnected(hostId: string): boolean {
+    return this.#streams.has(hostId);
+  }
+
+  /** The host's switch is as the model was at this revision. */
+  appliedRevision(hostId: string): number {
+    const stream = this.#streams.get(hostId);
+    const reported = this.#runtime.host(hostId)?.applied ?? 0;
+    if (!stream) return reported;
+    const [oldest] = stream.unapplied;
+    // Nothing outstanding: nothing since concerned the host.
+    return oldest === undefined ? this.#position().revision : Math.max(reported, oldest - 1);
+  }
+
+  /** Resolves whenever a host applied something or left, and on abort. */
+  nextApplied(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        this.#appliedWaiters.delete(wake);
+        signal.removeEventListener('abort', wake);
+        resolve();
+      };
+      this.#appliedWaiters.add(wake);
+      signal.addEventListener('abort', wake, { once: true });
+      if (signal.aborted) wake();
+    });
+  }
+
+  closeHost(hostId: string): void {
+    this.#close(hostId);
+  }
+
+  closeAll(): void {
+    for (const hostId of [...this.#streams.keys()]) this.#close(hostId);
+  }
+
+  #wakeWaiters(): void {
+    const waiters = this.#appliedWaiters;
+    this.#appliedWaiters = new Set();
+    for (const wake of waiters) wake();
+  }
+
+  #send(stream: AgentStream, text: string): void {
+    stream.response.write(text);
+    if (stream.response.writableLength <= MOST_BUFFERED_BYTES) return;
+    this.#log.warn('an agent does not read its stream; cut off, so that it resumes', { host: stream.host });
+    this.#close(stream.host);
+  }
+
+  #close(hostId: string): void {
+    const stream = this.#streams.get(hostId);
+    if (!stream) return;
+    this.#streams.delete(hostId);
+    this.#scopes.detach(hostId);
+    stream.detachRelay();
+    stream.response.destroy();
+    this.#wakeWaiters();
+  }
+}
+
+function line(message: WatchMessage): string {
+  return `${JSON.stringify(message)}\n`;
+}
+
+/** The same record goes to many hosts: it is put into text once. */
+function lineOf(step: ScopeStep, texts: Map<object, string>): string {
+  if (step.type !== 'put') return line(step);
+  const known = texts.get(step.record);
+  if (known !== undefined) return known;
+  const text = line(step);
+  texts.set(step.record, text);
+  return text;
+}

@@ -1,0 +1,185 @@
+import { isDeepStrictEqual } from 'node:util';
+import { z } from 'zod';
+import { referenceName } from '../model/describe.ts';
+import type { DraftChange } from '../model/draft.ts';
+import { KIND_NAMES, type KindName } from '../model/kind.ts';
+import { nameSchema } from '../model/kinds/common.ts';
+import { KINDS } from '../model/kinds.ts';
+import type { AnyObject } from '../model/objects.ts';
+import { type ParsedObject, parseObject, problemsOfZod } from '../model/parse.ts';
+import { type Problem, problemsError } from '../model/problem.ts';
+import { checkRules } from '../model/rules.ts';
+import type { ModelIndex } from '../model/view.ts';
+import { type Mutation, putObject, removeObject, titleOf } from './mutations.ts';
+
+/** `POST /v1/apply`: these objects shall be so. */
+export const applyRequestSchema = z.strictObject({
+  objects: z.array(z.unknown()).max(100_000),
+  /** The set that the objects belong to from now on. */
+  applySet: nameSchema.optional(),
+  /** Delete what belongs to the set and is not among the objects. */
+  prune: z.boolean().default(false),
+  /** Say what would happen, and change nothing. */
+  dryRun: z.boolean().default(false),
+});
+export type ApplyRequest = z.output<typeof applyRequestSchema>;
+
+export interface PlannedChange {
+  readonly action: 'create' | 'update' | 'delete' | 'unchanged';
+  readonly kind: KindName;
+  readonly id: string;
+  readonly name: string;
+  /** The tenant's name. */
+  readonly tenant?: string;
+  /** References as names. For creations only in a dry run: the objects are in the request. */
+  readonly changes: readonly FieldChange[];
+}
+
+export interface FieldChange {
+  /** Such as `subnets[0].gateway`. */
+  readonly path: string;
+  readonly before?: unknown;
+  readonly after?: unknown;
+}
+
+/** Throws `invalid` with every problem. */
+export function parseApplyRequest(body: unknown): ApplyRequest {
+  const parsed = applyRequestSchema.safeParse(body);
+  const shape = Object.keys(applyRequestSchema.shape);
+  if (!parsed.success) throw problemsError(problemsOfZod(parsed.error, 'apply request', shape));
+  if (parsed.data.prune && parsed.data.applySet === undefined) {
+    const message = 'prune deletes objects of an apply set: name one in applySet';
+    throw problemsError([{ object: 'apply request', path: 'applySet', code: 'schema', message }]);
+  }
+  return parsed.data;
+}
+
+/** Does all of it to the draft and says what that is, object by object in the order of the request. */
+export function applyObjects(mutation: Mutation, request: ApplyRequest): readonly PlannedChange[] {
+  const { draft } = mutation;
+  const problems: Problem[] = [];
+  const report = (problem: Problem): void => void problems.push(problem);
+  const { parsed, failed } = parseAll(request.objects, report);
+  const written = new Map<ParsedObject, AnyObject>();
+  for (const kind of KIND_NAMES)
+    for (const object of parsed) {
+      if (object.kind !== kind) continue;
+      const ownProblems: Problem[] = [];
+      const options = request.applySet === undefined ? {} : { applySet: request.applySet };
+      const put = putObject(mutation, object, titleOf(object), (problem) => ownProblems.push(problem), options);
+      if (put) written.set(object, put);
+      // What refers to an object that is itself refused would only say so a second time.
+      for (const problem of ownProblems) if (!isConsequence(problem, failed)) report(problem);
+      if (ownProblems.length > 0) failed.add(object.name);
+    }
+  if (request.prune && request.applySet !== undefined && failed.size === 0)
+    prune(mutation, request.applySet, new Set([...written.values()].map((object) => object.id)));
+  const changes = draft.changes();
+  for (const problem of checkRules(draft.index, changes)) report(problem);
+  if (problems.length > 0) throw problemsError(problems);
+  return planOf(draft.index, [...written.values()], changes, request.dryRun);
+}
+
+function parseAll(
+  objects: readonly unknown[],
+  report: (problem: Problem) => void,
+): { readonly parsed: readonly ParsedObject[]; readonly failed: Set<string> } {
+  const parsed: ParsedObject[] = [];
+  const failed = new Set<string>();
+  for (const [at, raw] of objects.entries()) {
+    const one = parseObject(raw, `objects[${at}]`);
+    if (one.object) parsed.push(one.object);
+    else {
+      for (const problem of one.problems) report(problem);
+      if (typeof raw === 'object' && raw !== null && 'name' in raw) failed.add(String(raw.name));
+    }
+  }
+  return { parsed, failed };
+}
+
+function isConsequence(problem: Problem, failed: ReadonlySet<string>): boolean {
+  if (problem.code !== 'reference') return false;
+  const word = /^there is no \w+ "(.*)"$/.exec(problem.message)?.[1];
+  return word !== undefined && failed.has(word.slice(word.indexOf('/') + 1));
+}
+
+/** Deletes what the set holds beside the objects, those that refer before those they refer to. */
+function prune(mutation: Mutation, applySet: string, keep: ReadonlySet<string>): void {
+  const surplus = [...mutation.draft.index.objectsOfApplySet(applySet)].filter((object) => !keep.has(object.id));
+  for (const kind of KIND_NAMES.toReversed())
+    for (const object of surplus) if (object.kind === kind) removeObject(mutation, object);
+}
+
+function planOf(
+  index: ModelIndex,
+  written: readonly AnyObject[],
+  changes: readonly DraftChange[],
+  withFieldsOfCreations: boolean,
+): readonly PlannedChange[] {
+  const changeOf = new Map(changes.map((change) => [`${change.kind}/${change.id}`, change]));
+  const plan = written.map((object) => {
+    const change = changeOf.get(`${object.kind}/${object.id}`);
+    if (!change) return planned(index, 'unchanged', object, []);
+    const before = change.before as AnyObject | undefined;
+    if (before) return planned(index, 'update', object, diffObjects(index, before, object));
+    return planned(index, 'create', object, withFieldsOfCreations ? diffObjects(index, undefined, object) : []);
+  });
+  for (const { before, after } of changes)
+    if (before && !after && before.kind !== 'binding') plan.push(planned(index, 'delete', before, []));
+  return plan;
+}
+
+function planned(
+  index: ModelIndex,
+  action: PlannedChange['action'],
+  object: AnyObject,
+  changes: readonly FieldChange[],
+): PlannedChange {
+  const { kind, id, name, tenant } = object;
+  const owner = tenant === undefined ? {} : { tenant: index.get('tenant', tenant)?.name ?? tenant };
+  return { action, kind, id, name, ...owner, changes };
+}
+
+const NOT_COMPARED = new Set(['kind', 'id', 'revision', 'tenant']);
+
+/** The fields that differ, down to values in objects and lists; references as names. */
+export function diffObjects(
+  index: ModelIndex,
+  before: AnyObject | undefined,
+  after: AnyObject,
+): readonly FieldChange[] {
+  const changes: FieldChange[] = [];
+  const old = (before ?? {}) as Record<string, unknown>;
+  const now = after as unknown as Record<string, unknown>;
+  for (const key of new Set([...Object.keys(old), ...Object.keys(now)])) {
+    if (NOT_COMPARED.has(key)) continue;
+    const reference = KINDS[after.kind].references.find((r) => r.path === key);
+    const shown = (value: unknown): unknown =>
+      reference && typeof value === 'string' ? referenceName(index, reference.kind, value, after.tenant) : value;
+    if (before) diffValues(key, shown(old[key]), shown(now[key]), changes);
+    else changes.push({ path: key, after: shown(now[key]) });
+  }
+  return changes;
+}
+
+function diffValues(path: string, before: unknown, after: unknown, changes: FieldChange[]): void {
+  if (isDeepStrictEqual(before, after)) return;
+  if (Array.isArray(before) && Array.isArray(after) && before.length === after.length) {
+    for (const [at, value] of before.entries()) diffValues(`${path}[${at}]`, value, after[at], changes);
+    return;
+  }
+  if (isPlainObject(before) && isPlainObject(after)) {
+    for (const key of new Set([...Object.keys(before), ...Object.keys(after)]))
+      diffValues(`${path}.${key}`, before[key], after[key], changes);
+    return;
+  }
+  changes.push({
+    path,
+    ...(before === undefined ? {} : { before }),
+    ...(after === undefined ? {} : { after }),
+  });
+}
+
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

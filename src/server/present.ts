@@ -1,0 +1,117 @@
+import { referenceName } from '../model/describe.ts';
+import { KINDS } from '../model/kinds.ts';
+import type { AnyObject, Host, LogicalPort } from '../model/objects.ts';
+import type { ModelIndex } from '../model/view.ts';
+import type { HostHealth, PortState } from './protocol.ts';
+import type { Runtime } from './runtime.ts';
+
+/** Objects as answers show them: with what agents report as `status`, and references as names where asked. */
+
+export interface HostStatus {
+  /** `unknown`: not heard of since the server started. */
+  readonly state: 'alive' | 'dead' | 'unknown';
+  readonly lastSeenMs?: number;
+  /** The host's switch is as the model was at this revision. */
+  readonly applied?: number;
+  /** How many revisions the host is behind; absent when it is not there. */
+  readonly lag?: number;
+  readonly health?: HostHealth;
+  readonly problems: readonly string[];
+}
+
+export interface PortStatus {
+  /**
+   * `unbound`: no host has the interface; `host-down`: the host that has it is dead or unknown; otherwise what the
+   * active host's agent says.
+   */
+  readonly state: PortState['state'] | 'unbound' | 'host-down';
+  /** The active host's name. */
+  readonly host?: string;
+  readonly interface?: string;
+  readonly claims: readonly { readonly host: string; readonly interface: string; readonly sinceMs: number }[];
+  readonly problems: readonly string[];
+}
+
+export class Presenter {
+  readonly #index: ModelIndex;
+  readonly #runtime: Runtime;
+  readonly #position: { readonly revision: () => number; readonly applied: (hostId: string) => number };
+
+  constructor(
+    index: ModelIndex,
+    runtime: Runtime,
+    position: { readonly revision: () => number; readonly applied: (hostId: string) => number },
+  ) {
+    this.#index = index;
+    this.#runtime = runtime;
+    this.#position = position;
+  }
+
+  show(object: AnyObject, withNames: boolean): Record<string, unknown> {
+    const shown: Record<string, unknown> = { ...object };
+    if (withNames) {
+      if (object.tenant !== undefined) shown.tenant = this.#index.get('tenant', object.tenant)?.name ?? object.tenant;
+      for (const { path, kind } of KINDS[object.kind].references) {
+        const id = shown[path];
+        if (typeof id === 'string') shown[path] = referenceName(this.#index, kind, id, object.tenant);
+      }
+    }
+    const status = this.statusOf(object);
+    if (status) shown.status = status;
+    return shown;
+  }
+
+  statusOf(object: AnyObject): object | undefined {
+    switch (object.kind) {
+      case 'host':
+        return this.hostStatus(object);
+      case 'port':
+        return this.portStatus(object);
+      case 'rule':
+        return this.#runtime.ruleTotals(object.id);
+      case 'switch':
+        return { ports: this.#index.portCountOfSwitch(object.id) };
+      case 'tenant':
+      case 'tunnelZone':
+      case 'chain':
+        return undefined;
+    }
+  }
+
+  hostStatus(host: Host): HostStatus {
+    const runtime = this.#runtime.host(host.id);
+    if (!runtime) return { state: 'unknown', problems: [] };
+    const applied = this.#position.applied(host.id);
+    const isAlive = runtime.isAlive;
+    return {
+      state: isAlive ? 'alive' : 'dead',
+      lastSeenMs: runtime.lastSeenMs,
+      applied,
+      ...(isAlive ? { lag: this.#position.revision() - applied } : {}),
+      ...(runtime.health ? { health: runtime.health } : {}),
+      problems: isAlive ? (runtime.health?.problems ?? []) : ['the agent is silent; traffic goes on as it was'],
+    };
+  }
+
+  portStatus(port: LogicalPort): PortStatus {
+    const binding = this.#index.bindingOf(port.id);
+    const nameOf = (id: string): string => this.#index.get('host', id)?.name ?? id;
+    const claims = (binding?.claims ?? []).map((claim) => ({
+      host: nameOf(claim.host),
+      interface: claim.interface,
+      sinceMs: claim.sinceMs,
+    }));
+    const problems: string[] = [];
+    if (claims.length > 1 && binding?.claims.every((c) => c.host === binding.active || c.host !== port.host)) {
+      const names = claims.map((claim) => claim.host).join(' and ');
+      problems.push(`${names} have an interface with this port's id: one is a copy, or a move that was not declared`);
+    }
+    const active = binding?.claims.find((claim) => claim.host === binding.active);
+    if (!active) return { state: 'unbound', claims, problems };
+    const host = this.#runtime.host(active.host);
+    const reported = host?.ports.get(port.id);
+    if (reported?.problem !== undefined) problems.push(reported.problem);
+    const state = host?.isAlive ? (reported?.state ?? 'pending') : 'host-down';
+    return { state, host: nameOf(active.host), interface: active.interface, claims, problems };
+  }
+}

@@ -1,0 +1,233 @@
+import { z } from 'zod';
+import { idSchema, macSchema } from '../model/kinds/common.ts';
+import { problemsOfZod } from '../model/parse.ts';
+import { problemsError } from '../model/problem.ts';
+import type { AgentStreams } from './agent-streams.ts';
+import { activatePort, type BindingNotice, claimPort, replaceClaims, unclaimPort } from './bindings.ts';
+import type { DesiredState, RecordChange } from './desired-state.ts';
+import type { EventRing } from './events.ts';
+import type { Report, ReportedAddress, ReportedClaim, ReportsAnswer } from './protocol.ts';
+import type { Runtime } from './runtime.ts';
+
+/** What agents may report, as it arrives: an agent of another version, or something else altogether, is refused as a whole. */
+const portId = idSchema;
+const claim = { port: portId, interface: z.string().min(1).max(255), vm: z.string().max(255).optional() };
+const address = { port: portId, vlan: z.number().int().min(0).max(4094), mac: macSchema };
+const count = z.number().min(0);
+const reportSchema = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('claims'), claims: z.array(z.object(claim)).max(100_000) }),
+  z.object({ type: z.literal('claim'), ...claim }),
+  z.object({ type: z.literal('unclaim'), port: portId }),
+  z.object({ type: z.literal('activate'), port: portId }),
+  z.object({ type: z.literal('learnedAll'), addresses: z.array(z.object(address)).max(1_000_000) }),
+  z.object({ type: z.literal('learned'), ...address }),
+  z.object({ type: z.literal('forgotten'), ...address }),
+  z.object({ type: z.literal('applied'), revision: z.number().int().min(0) }),
+  z.object({
+    type: z.literal('ports'),
+    ports: z.record(
+      z.string(),
+      z.object({
+        state: z.enum(['installed', 'pending', 'shut-off', 'no-port', 'gone']),
+        problem: z.string().max(2000).optional(),
+      }),
+    ),
+  }),
+  z.object({
+    type: z.literal('health'),
+    health: z.object({
+      agentVersion: z.string(),
+      openvswitchVersion: z.string(),
+      datapathType: z.string(),
+      flows: count,
+      localPorts: count,
+      problems: z.array(z.string()).max(1000),
+    }),
+  }),
+  z.object({
+    type: z.literal('counters'),
+    epochMs: z.number(),
+    rules: z.record(z.string(), z.object({ packets: count, bytes: count })),
+  }),
+  z.object({
+    type: z.literal('event'),
+    atMs: z.number(),
+    level: z.enum(['info', 'warning', 'error']),
+    about: z.object({ kind: z.string().max(64), id: z.string().max(200) }),
+    text: z.string(),
+  }),
+]);
+const reportsSchema = z.object({ reports: z.array(reportSchema).max(100_000) });
+
+/** Throws `invalid` with every problem. */
+export function parseReports(body: unknown): readonly Report[] {
+  const parsed = reportsSchema.safeParse(body);
+  if (!parsed.success) throw problemsError(problemsOfZod(parsed.error, 'reports', ['reports']).slice(0, 50));
+  return parsed.data.reports as readonly Report[];
+}
+
+type Refused = ReportsAnswer['refused'][number];
+type BindingReport = Extract<Report, { type: 'claims' | 'claim' | 'unclaim' | 'activate' }>;
+
+/** Takes agents' reports in: bindings into the store, everything else into the runtime state. */
+export class Reports {
+  readonly #state: DesiredState;
+  readonly #runtime: Runtime;
+  readonly #streams: AgentStreams;
+  readonly #events: EventRing;
+  readonly #now: () => number;
+
+  constructor(state: DesiredState, runtime: Runtime, streams: AgentStreams, events: EventRing, now: () => number) {
+    this.#state = state;
+    this.#runtime = runtime;
+    this.#streams = streams;
+    this.#events = events;
+    this.#now = now;
+  }
+
+  /** All reports of a request, in order; what concerns bindings is one transaction. */
+  async take(hostId: string, reports: readonly Report[]): Promise<ReportsAnswer> {
+    this.#runtime.seen(hostId);
+    const refused: Refused[] = [];
+    const bindings: { readonly index: number; readonly report: BindingReport }[] = [];
+    const learned: RecordChange[] = [];
+    for (const [index, report] of reports.entries()) {
+      switch (report.type) {
+        case 'claims':
+        case 'claim':
+        case 'unclaim':
+        case 'activate':
+          bindings.push({ index, report });
+          break;
+        default:
+          if (!this.#takeRuntime(hostId, report, learned))
+            refused.push({ index, code: 'no-port', message: 'no port of this id learns addresses' });
+      }
+    }
+    // At once: an address that moved must not wait for the disk.
+    if (learned.length > 0) this.#streams.publish(this.#state.revision, learned);
+    if (bindings.length > 0) refused.push(...(await this.#takeBindings(hostId, bindings)));
+    return { refused: refused.toSorted((a, b) => a.index - b.index) };
+  }
+
+  /** A port was created: interfaces that waited for it are its claims now. */
+  async portCreated(portId: string): Promise<void> {
+    const waiting = this.#runtime.takeAwaited(portId);
+    if (waiting.length === 0) return;
+    const notices: BindingNotice[] = [];
+    await this.#state.write((draft) => {
+      notices.length = 0;
+      for (const { host, claim } of waiting)
+        if (draft.index.get('host', host)) claimPort(draft, host, claim, this.#now(), (notice) => notices.push(notice));
+    });
+    this.#tell(notices);
+  }
+
+  async #takeBindings(
+    hostId: string,
+    reports: readonly { readonly index: number; readonly report: BindingReport }[],
+  ): Promise<readonly Refused[]> {
+    const notices: BindingNotice[] = [];
+    const notify = (notice: BindingNotice): void => void notices.push(notice);
+    const { result } = await this.#state.write((draft) => {
+      notices.length = 0;
+      const refused: Refused[] = [];
+      const awaited: ReportedClaim[] = [];
+      for (const { index, report } of reports) {
+        const unknown = (port: string): void =>
+          void refused.push({
+            index,
+            code: 'no-port',
+            message: `there is no port ${port}; it counts once it is created`,
+          });
+        if (report.type === 'claims') {
+          for (const lost of replaceClaims(draft, hostId, report.claims, this.#now(), notify)) {
+            awaited.push(lost);
+            unknown(lost.port);
+          }
+        } else if (report.type === 'claim') {
+          if (claimPort(draft, hostId, report, this.#now(), notify) === 'no-port') {
+            awaited.push(report);
+            unknown(report.port);
+          }
+        } else if (report.type === 'unclaim') unclaimPort(draft, hostId, report.port);
+        else {
+          const outcome = activatePort(draft, hostId, report.port);
+          if (outcome === 'no-port') unknown(report.port);
+          if (outcome === 'no-claim')
+            refused.push({ index, code: 'no-claim', message: `this host has no claim of port ${report.port}` });
+        }
+      }
+      return { refused, awaited };
+    });
+    for (const { report } of reports) {
+      if (report.type === 'unclaim') this.#runtime.notAwaited(hostId, report.port);
+      if (report.type !== 'claims') continue;
+      for (const port of [...(this.#runtime.host(hostId)?.pendingClaims.keys() ?? [])])
+        this.#runtime.notAwaited(hostId, port);
+    }
+    for (const { port, interface: name, vm } of result.awaited) {
+      this.#runtime.awaitPort(hostId, { port, interface: name, ...(vm === undefined ? {} : { vm }) });
+      // Created in the very moment: nobody else will notice that the claim waits.
+      if (this.#state.index.get('port', port)) await this.portCreated(port);
+    }
+    this.#tell(notices);
+    return result.refused;
+  }
+
+  /** False: refused. */
+  #takeRuntime(hostId: string, report: Exclude<Report, BindingReport>, changes: RecordChange[]): boolean {
+    const host = this.#runtime.seen(hostId);
+    switch (report.type) {
+      case 'learnedAll':
+        changes.push(...this.#replaceLearned(hostId, report.addresses));
+        return true;
+      case 'learned': {
+        const learned = this.#runtime.learn(hostId, report);
+        changes.push(...(learned ?? []));
+        return learned !== undefined;
+      }
+      case 'forgotten':
+        changes.push(...this.#runtime.forget(hostId, report));
+        return true;
+      case 'applied':
+        host.applied = report.revision;
+        this.#streams.applied(hostId, report.revision);
+        return true;
+      case 'ports':
+        for (const [port, state] of Object.entries(report.ports)) {
+          if (state.state === 'gone') host.ports.delete(port);
+          else host.ports.set(port, state);
+        }
+        return true;
+      case 'health':
+        host.health = report.health;
+        return true;
+      case 'counters':
+        this.#runtime.setCounters(hostId, report);
+        return true;
+      case 'event':
+        this.#events.add({ ...report, host: hostId });
+        return true;
+    }
+  }
+
+  #replaceLearned(hostId: string, addresses: readonly ReportedAddress[]): readonly RecordChange[] {
+    const keep = new Set<string>();
+    const changes: RecordChange[] = [];
+    for (const address of addresses) {
+      const port = this.#state.index.get('port', address.port);
+      if (port) keep.add(`${port.switch}/${address.vlan}/${address.mac}`);
+      // An address that another host reported since is there, not here: this list is older news.
+      const known = port && this.#state.index.get('learned', `${port.switch}/${address.vlan}/${address.mac}`);
+      if (known && known.host !== hostId) continue;
+      changes.push(...(this.#runtime.learn(hostId, address) ?? []));
+    }
+    return [...this.#runtime.forgetAll(hostId, keep), ...changes];
+  }
+
+  #tell(notices: readonly BindingNotice[]): void {
+    for (const { level, port, text } of notices)
+      this.#events.add({ atMs: this.#now(), level, about: { kind: 'port', id: port }, text });
+  }
+}

@@ -1,0 +1,170 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Clock, systemClock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import { systemRandom } from '../base/random.ts';
+import { openSqliteStore } from '../store/sqlite.ts';
+import type { Store } from '../store/store.ts';
+import { AgentStreams, HEARTBEAT_MS } from './agent-streams.ts';
+import type { ServerContext } from './context.ts';
+import { type Commit, DesiredState, type RecordChange } from './desired-state.ts';
+import { EventRing } from './events.ts';
+import { createApi } from './http.ts';
+import { Listeners, type ListenSettings } from './listeners.ts';
+import { Presenter } from './present.ts';
+import { Relay } from './relay.ts';
+import { Reports } from './reports.ts';
+import { Runtime } from './runtime.ts';
+
+/**
+ * The weft server: API, desired state, scope and watch streams, bindings and runtime state in one process.
+ *
+ *     people ──▶ routes/objects ──▶ desired-state ──▶ store
+ *                                       │ commit
+ *                                       ▼
+ *     agents ◀── agent-streams ◀──── scope ◀──── runtime ◀── reports ◀── agents
+ */
+export interface ServerOptions extends ListenSettings {
+  /** Holds the store, `weft.db`; made where missing. */
+  readonly stateDir: string;
+  readonly log: Log;
+  /** Closes the server when it aborts. */
+  readonly signal?: AbortSignal;
+  readonly clock?: Clock;
+  /** Instead of the SQLite store in `stateDir`. */
+  readonly store?: Store;
+}
+
+export interface RunningServer {
+  /** Where it listens: as in `listen`, with the port that was chosen where 0 was given. */
+  readonly urls: readonly string[];
+  /** Ends all streams and requests, closes the store, removes the sockets. */
+  close(): Promise<void>;
+}
+
+const TICK_MS = 1_000;
+const KEY_RELEASE_MS = 10_000;
+const COMPACT_MS = 60_000;
+
+/**
+ * Starts a server. Errors: `invalid` (settings, a damaged store), `denied` (a listener that needs a token file and TLS),
+ * `busy` (another server on the same store or socket).
+ */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { log, clock = systemClock } = options;
+  const listeners = new Listeners(options);
+  const store = options.store ?? openStore(options.stateDir, clock);
+  const closing = new AbortController();
+  let state: DesiredState | undefined;
+  try {
+    state = await DesiredState.open(store, systemRandom, log);
+    const context = createContext(state, clock, log, closing.signal);
+    const api = await createApi(context, (request) => listeners.scopeOf(request));
+    const urls = await listeners.open((request, response) => api.routing(request, response));
+    const stopTimers = startTimers(context);
+    let closed: Promise<void> | undefined;
+    const close = (): Promise<void> => {
+      closed ??= (async () => {
+        closing.abort();
+        stopTimers();
+        context.streams.closeAll();
+        await listeners.close();
+        await api.close();
+        await context.state.close();
+        log.info('stopped');
+      })();
+      return closed;
+    };
+    options.signal?.addEventListener('abort', () => void close(), { once: true });
+    if (options.signal?.aborted) await close();
+    log.info('started', { urls, revision: state.revision, objects: state.index.count('port') });
+    return { urls, close };
+  } catch (error) {
+    closing.abort();
+    await listeners.close();
+    await (state ?? store).close();
+    throw error;
+  }
+}
+
+function openStore(stateDir: string, clock: Clock): Store {
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  return openSqliteStore(join(stateDir, 'weft.db'), clock);
+}
+
+function createContext(state: DesiredState, clock: Clock, log: Log, signal: AbortSignal): ServerContext {
+  const { index, store } = state;
+  const runtime = new Runtime(index, clock);
+  const relay = new Relay();
+  const events = new EventRing();
+  const position = () => ({ incarnation: store.incarnation, revision: state.revision });
+  const streams = new AgentStreams(index, position, runtime, relay, log.child({ part: 'streams' }));
+  const reports = new Reports(state, runtime, streams, events, () => clock.now());
+  const present = new Presenter(index, runtime, {
+    revision: () => state.revision,
+    applied: (hostId) => streams.appliedRevision(hostId),
+  });
+  state.onCommit((commit) => {
+    const created = followCommit(commit, runtime, streams);
+    for (const port of created)
+      reports.portCreated(port).catch((error: unknown) => log.error('a waiting claim was not stored', { error, port }));
+  });
+  return {
+    state,
+    runtime,
+    streams,
+    reports,
+    events,
+    present,
+    relay,
+    clock,
+    log,
+    startedMs: clock.now(),
+    signal,
+  };
+}
+
+/** Keeps the runtime state in step with a transaction and tells the agents of both. Returns the ports it created. */
+function followCommit(commit: Commit, runtime: Runtime, streams: AgentStreams): readonly string[] {
+  const learned: RecordChange[] = [];
+  const created: string[] = [];
+  for (const { before, after } of commit.changes) {
+    if (after?.kind === 'port' && !before) created.push(after.id);
+    if (before?.kind === 'port' && (after?.kind !== 'port' || after.portSecurity))
+      learned.push(...runtime.forgetPort(before.id, before.switch));
+    if (after) continue;
+    if (before?.kind === 'binding')
+      for (const { host, interface: name, vm } of before.claims)
+        runtime.awaitPort(host, { port: before.id, interface: name, ...(vm === undefined ? {} : { vm }) });
+    if (before?.kind === 'rule') runtime.forgetRule(before.id);
+    if (before?.kind === 'host') learned.push(...runtime.drop(before.id));
+  }
+  streams.publish(commit.revision, [...commit.changes, ...learned]);
+  for (const { kind, id, after } of commit.changes) if (kind === 'host' && !after) streams.closeHost(id);
+  return created;
+}
+
+function startTimers({ state, runtime, streams, events, clock, log }: ServerContext): () => void {
+  const failed = (what: string) => (error: unknown) => log.warn(`${what} failed; it is tried again`, { error });
+  const timers = [
+    setInterval(() => {
+      const { dead, changes } = runtime.expire();
+      if (changes.length > 0) streams.publish(state.revision, changes);
+      for (const id of dead) {
+        const name = state.index.get('host', id)?.name ?? id;
+        const text = `host ${name}: its agent is silent; traffic goes on as it was`;
+        events.add({ atMs: clock.now(), level: 'warning', about: { kind: 'host', id }, text });
+      }
+    }, TICK_MS),
+    setInterval(() => streams.heartbeat(), HEARTBEAT_MS),
+    setInterval(() => {
+      const applied = [...state.index.hosts()].map((host) => streams.appliedRevision(host.id));
+      state.releaseKeys(applied).catch(failed('releasing tunnel keys'));
+    }, KEY_RELEASE_MS),
+    setInterval(() => void state.compact().catch(failed('compaction')), COMPACT_MS),
+  ];
+  for (const timer of timers) timer.unref();
+  return () => {
+    for (const timer of timers) clearInterval(timer);
+  };
+}
