@@ -97,12 +97,12 @@ export class Execution {
     this.#finish();
   }
 
+  /** The action set comes last, unless an `exit` or a pause came first. */
   #finish(): void {
-    if (this.#exit && this.#pausing) return;
+    if (this.#exit) return;
     const list = actionSetList(this.#actionSet);
     this.#actionSet = [];
-    if (list.length === 0 || this.record.error) return;
-    this.#exit = false;
+    if (list.length === 0) return;
     this.#inActionSet = true;
     this.perform(list);
     this.#inActionSet = false;
@@ -436,7 +436,8 @@ export class Execution {
 
   /**
    * The rest of the list is done on a copy, since Open vSwitch makes a branch of the datapath of it: whoever resubmitted
-   * here goes on with the packet as it was before, and the action set is done at the end of the branch.
+   * here goes on with the packet as it was before, and the action set is done at the end of the branch. It translates
+   * the branch for larger packets first, which uses the action set up: the other begins with an empty one.
    */
   #checkLength(
     action: Extract<Action, { kind: 'checkPktLarger' }>,
@@ -444,12 +445,14 @@ export class Execution {
     flow: Flow | undefined,
   ): void {
     this.#clone(() => {
-      this.#load(action.dst, this.packet.bytes.length > action.length ? 1 : 0);
+      const larger = this.packet.bytes.length > action.length;
+      if (!larger) this.#actionSet = [];
+      this.#load(action.dst, larger ? 1 : 0);
       if (this.perform(rest, flow) && flow) this.#instructions(flow);
     });
   }
 
-  /** Does something to a copy: fields, stack, action set and an `exit` are as before afterwards. */
+  /** Does something to a copy: fields, stack and action set are as before afterwards. An `exit` ends all the same. */
   #clone(body: () => void): void {
     const { packet } = this;
     const [stack, actionSet, policed] = [this.#stack, this.#actionSet, this.#policed];
@@ -457,12 +460,12 @@ export class Execution {
     this.#stack = [...stack];
     this.#actionSet = [...actionSet];
     body();
-    if (!this.record.error) this.#finish();
+    this.#finish();
     this.packet = packet;
     this.#stack = stack;
     this.#actionSet = actionSet;
     this.#policed = policed;
-    this.#endCopy();
+    if (this.#pausing) this.#endCopy();
   }
 
   /** What ended a copy does not end the packet, but for an error. */
