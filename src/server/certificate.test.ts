@@ -29,7 +29,10 @@ test('a client that trusts the certificate connects, one that does not is refuse
   const { port } = server.address() as AddressInfo;
   const ask = (ca: string): Promise<number | undefined> =>
     new Promise((resolve, reject) => {
-      get({ host: '127.0.0.1', port, ca, agent: false }, (response) => resolve(response.resume().statusCode)).on('error', reject);
+      get({ host: '127.0.0.1', port, ca, agent: false }, (response) => resolve(response.resume().statusCode)).on(
+        'error',
+        reject,
+      );
     });
   assert.equal(await ask(own.cert), 200);
   await assert.rejects(ask(createCertificate({ names: ['127.0.0.1'] }).cert));

@@ -1,0 +1,178 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { Command } from 'commander';
+import { WeftError } from '../../base/errors.ts';
+import { createLog, LOG_LEVELS, type LogLevel } from '../../base/log.ts';
+import { DEFAULT_SERVER } from '../contexts.ts';
+import { EXIT } from '../exit-codes.ts';
+import { formatTable, print, say } from '../output.ts';
+import { collect } from './apply.ts';
+
+interface RunOptions {
+  readonly stateDir: string;
+  readonly listen: string[];
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly tokens?: string;
+  readonly socketMode: string;
+  readonly logLevel: LogLevel;
+}
+
+const DEFAULT_TOKENS = '/var/lib/weft/server/tokens';
+
+export function register(program: Command): void {
+  const server = program.command('server').description('run the server, and what it needs: tokens, a certificate');
+  server
+    .command('run')
+    .description('run the server in the foreground')
+    .option('--state-dir <path>', 'where it keeps the desired state', '/var/lib/weft/server')
+    .option(
+      '--listen <url>',
+      `unix:/path, tcp:127.0.0.1:port or tls:host:port; may be repeated (default ${DEFAULT_SERVER})`,
+      collect,
+      [],
+    )
+    .option('--tls-cert <file>', 'certificate in PEM, for tls: (weft server cert makes one)')
+    .option('--tls-key <file>', 'its key')
+    .option('--tokens <file>', "who may connect by tls: ('weft server token create' adds to it)")
+    .option('--socket-mode <octal>', 'who may open unix sockets, and so do everything', '660')
+    .option('--log-level <level>', LOG_LEVELS.join(', '), 'info')
+    .addHelpText('after', '\nNothing listens beyond unix sockets and loopback without a certificate and tokens.\n')
+    .action((options: RunOptions) => run(options));
+  registerTokens(server.command('token').description('who may connect: one token per person or host'));
+  server
+    .command('cert')
+    .description('make a self-signed certificate for the names and addresses at which the server is reached')
+    .argument('<names...>', 'DNS names and IP addresses')
+    .option('--dir <path>', 'where server.crt and server.key go', '/var/lib/weft/server')
+    .action(makeCertificate);
+}
+
+async function run(options: RunOptions): Promise<void> {
+  const { startServer } = await import('../../server/server.ts');
+  if (!/^[0-7]{3}$/.test(options.socketMode))
+    throw new WeftError('invalid', `--socket-mode ${options.socketMode}: three octal digits are wanted, as 660`);
+  const listen = options.listen.length > 0 ? options.listen : [DEFAULT_SERVER];
+  for (const url of listen) if (url.startsWith('unix:/')) mkdirSync(dirname(url.slice(5)), { recursive: true });
+  const server = await startServer({
+    stateDir: options.stateDir,
+    listen,
+    ...(options.tlsCert === undefined ? {} : { tlsCertFile: options.tlsCert }),
+    ...(options.tlsKey === undefined ? {} : { tlsKeyFile: options.tlsKey }),
+    ...(options.tokens === undefined ? {} : { tokenFile: options.tokens }),
+    socketMode: Number.parseInt(options.socketMode, 8),
+    log: createLog(options.logLevel),
+  });
+  await new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
+  });
+  await server.close();
+  process.exit(EXIT.ok);
+}
+
+interface TokenOptions {
+  readonly file: string;
+  readonly host?: string;
+  readonly admin?: boolean;
+  readonly note?: string;
+}
+
+function registerTokens(token: Command): void {
+  const withFile = (command: Command): Command =>
+    command.option('--file <path>', "the server's token file", DEFAULT_TOKENS);
+  withFile(token.command('create').description('make a token and print it; only its digest is kept'))
+    .option('--host <name>', 'for the agent of this host, which may do nothing else')
+    .option('--admin', 'for people and tools: may do everything')
+    .option('--note <text>', 'whose it is')
+    .action(createToken);
+  withFile(token.command('list').description('tokens, without their secrets')).action(listTokens);
+  withFile(
+    token.command('revoke').description('a token no longer counts').argument('<id>', "as 'list' shows it"),
+  ).action(revokeToken);
+}
+
+/** One line of the token file (src/server/auth.ts). */
+interface TokenLine {
+  readonly digest: string;
+  readonly scope: string;
+  readonly note: string;
+}
+
+function readTokenLines(path: string): TokenLine[] {
+  if (!existsSync(path)) return [];
+  return readFileSync(path, 'utf8')
+    .split('\n')
+    .flatMap((line) => {
+      const match = /^([0-9a-f]{64})\s+(\S+)\s*(?:#\s*(.*))?$/.exec(line);
+      return match ? [{ digest: match[1]!, scope: match[2]!, note: match[3] ?? '' }] : [];
+    });
+}
+
+function writeTokenLines(path: string, lines: readonly TokenLine[]): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const text = lines.map(({ digest, scope, note }) => `${digest} ${scope}${note ? ` # ${note}` : ''}\n`).join('');
+  writeFileSync(path, `# Tokens of the Weft server: SHA-256 and scope.\n${text}`, { mode: 0o600 });
+}
+
+/** A new token in the file; returns the secret, which is nowhere else. */
+export function addToken(path: string, scope: 'admin' | `host:${string}`, note: string): string {
+  const secret = `weft_${randomBytes(32).toString('base64url')}`;
+  const digest = createHash('sha256').update(secret).digest('hex');
+  writeTokenLines(path, [...readTokenLines(path), { digest, scope, note: note.replaceAll(/[\n#]/g, ' ') }]);
+  return secret;
+}
+
+function createToken(options: TokenOptions): void {
+  if ((options.host === undefined) === (options.admin !== true))
+    throw new WeftError('invalid', 'whose is it? --host NAME for an agent, or --admin');
+  const scope = options.host === undefined ? 'admin' : (`host:${options.host}` as const);
+  print(addToken(options.file, scope, options.note ?? new Date().toISOString().slice(0, 10)));
+  say(
+    `kept in ${options.file} as a digest; write the token into a file of mode 600, for --token-file. A running server takes it after a restart`,
+  );
+}
+
+function listTokens(options: TokenOptions): void {
+  const lines = readTokenLines(options.file);
+  if (lines.length === 0) return say(`no tokens in ${options.file}`);
+  print(
+    formatTable(
+      ['ID', 'FOR', 'NOTE'],
+      lines.map(({ digest, scope, note }) => [digest.slice(0, 8), scope, note]),
+    ),
+  );
+}
+
+function revokeToken(id: string, options: TokenOptions): void {
+  const lines = readTokenLines(options.file);
+  const found = lines.filter(({ digest }) => digest.startsWith(id));
+  if (found.length !== 1)
+    throw new WeftError(
+      'not-found',
+      found.length === 0
+        ? `no token ${id} in ${options.file}`
+        : `${id} begins ${found.length} tokens: write more of it`,
+    );
+  writeTokenLines(
+    options.file,
+    lines.filter((line) => line !== found[0]),
+  );
+  say(
+    `token ${found[0]!.digest.slice(0, 8)} (${found[0]!.scope}) is revoked; a running server forgets it after a restart`,
+  );
+}
+
+async function makeCertificate(names: readonly string[], options: { readonly dir: string }): Promise<void> {
+  const { createCertificate } = await import('../../server/certificate.ts');
+  const { cert, key } = createCertificate({ names });
+  mkdirSync(options.dir, { recursive: true, mode: 0o700 });
+  const [certFile, keyFile] = [join(options.dir, 'server.crt'), join(options.dir, 'server.key')];
+  writeFileSync(keyFile, key, { mode: 0o600 });
+  chmodSync(keyFile, 0o600);
+  writeFileSync(certFile, cert);
+  print(certFile);
+  say(
+    `weft server run --tls-cert ${certFile} --tls-key ${keyFile} …; whoever connects trusts it with --ca-file ${certFile}`,
+  );
+}
