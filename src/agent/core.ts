@@ -1,5 +1,5 @@
 import { formatMac } from '../base/addresses.ts';
-import type { Compiler } from '../compile/compiler.ts';
+import type { Compiler, CompilerChange } from '../compile/compiler.ts';
 import { PACKET_IN } from '../compile/tables.ts';
 import type { Binding, Encap, LearnedAddress, ScopeRecord } from '../model/objects.ts';
 import type { HostHealth, PortState, Report } from '../server/protocol.ts';
@@ -8,6 +8,7 @@ import type { AgentEvent, Effect, PacketIn, ScopeChange } from './events.ts';
 import { Installation } from './installation.ts';
 import { Interfaces } from './interfaces.ts';
 import { Learning, reported } from './learning.ts';
+import { PACKET_IN_METER } from './meters.ts';
 import { answerPacketIn } from './packet-in/answer.ts';
 import { Scope } from './scope.ts';
 
@@ -168,7 +169,10 @@ export class AgentCore {
 
   #selfChange(): CompilerChange {
     if (this.host === undefined) return { op: 'delete', kind: 'self', id: 'self' };
-    return { op: 'put', record: { kind: 'self', id: 'self', host: this.host, tunnelPorts: this.#tunnels } };
+    return {
+      op: 'put',
+      record: { kind: 'self', id: 'self', host: this.host, tunnelPorts: this.#tunnels, meters: PACKET_IN_METER },
+    };
   }
 
   #ensureTunnel(): Effect[] {
@@ -465,8 +469,6 @@ export class AgentCore {
     return this.#report([{ type: 'health', health }]);
   }
 }
-
-type CompilerChange = Parameters<Compiler['update']>[0][number] | ScopeChange;
 
 function macAt(frame: Uint8Array, offset: number): number {
   let mac = 0;

@@ -1,12 +1,10 @@
-import type { PacketInMeter } from './switch-link.ts';
-
 /**
- * What may reach the agent in packets a second: a first fence for the whole host, before the budget of each port. The
- * classes have meters of their own, so that a spray of one kind does not stop the answers of another.
+ * What may reach the agent in packets a second: a first fence for the whole host, before the budget of each port. What
+ * only tells of a spray has a meter of its own, so that it does not take the share of what wants an answer.
  */
-export const PACKET_IN_METERS: readonly PacketInMeter[] = [
-  { meter: 1, packetsPerSecond: 1000, burst: 1000 },
-  { meter: 2, packetsPerSecond: 2000, burst: 2000 },
-  { meter: 3, packetsPerSecond: 200, burst: 200 },
-  { meter: 4, packetsPerSecond: 100, burst: 100 },
-];
+export const PACKET_IN_METER = { packetIn: 1, sample: 2 } as const;
+
+export const PACKET_IN_METERS = [
+  { meter: PACKET_IN_METER.packetIn, packetsPerSecond: 2000, burst: 2000 },
+  { meter: PACKET_IN_METER.sample, packetsPerSecond: 200, burst: 200 },
+] as const;

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import { TABLES } from '../compile/tables.ts';
 import { connectOpenFlow, type OpenFlowConnection, type Refusal } from '../openflow/connection.ts';
 import { type Flow, type Match, OFPP } from '../openflow/flow.ts';
 import type { FlowMod } from '../openflow/messages/flow-mod.ts';
@@ -155,12 +156,14 @@ export class SwitchLink {
     }
   }
 
+  /** Of the tables whose flows are counted for people (rules) or for ageing (learned addresses). */
   async #readCounters(connection: OpenFlowConnection): Promise<void> {
     try {
-      const { flows } = await connection.multipart(
-        { kind: 'flow', table: ALL_TABLES, match: {} },
-        this.#options.signal,
+      const tables = [TABLES.chain.number, TABLES.learn.number];
+      const replies = await Promise.all(
+        tables.map((table) => connection.multipart({ kind: 'flow', table, match: {} }, this.#options.signal)),
       );
+      const flows = replies.flatMap((reply) => reply.flows);
       this.#options.emit({
         kind: 'counters',
         flows: flows.map(({ table, cookie, packets, bytes }) => ({

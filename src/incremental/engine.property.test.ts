@@ -127,7 +127,7 @@ function runSteps(steps: readonly Step[], reading: Reading, key: string): number
     else if (step.op === 'members') acc = mix(acc, ...reading.members(TAGS[at % TAGS.length]!));
     else if (step.op === 'throw') {
       if (acc % 4 === 0) throw new Error(`thrown at ${acc}`);
-    } else {
+    } else if (step.op === 'derive') {
       try {
         acc = mix(acc, reading.derive(step.cell, id));
       } catch (error) {
