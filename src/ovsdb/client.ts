@@ -6,6 +6,7 @@ import { formatOvsdbAddress, type OvsdbAddress, type OvsdbTls, openOvsdbStream, 
 import { bounded, type CallOptions } from './bounded.ts';
 import { JsonRpcConnection, type JsonRpcReply, replyResult } from './json-rpc.ts';
 import type { JsonSplitterLimits } from './json-splitter.ts';
+import { type Lock, LockSession } from './lock.ts';
 import { type ChangeBatch, type Monitor, MonitorSession } from './monitor.ts';
 import { decodeTransactResult, type Operation, type OperationResult } from './operations.ts';
 import type { Watched } from './replica.ts';
@@ -53,6 +54,12 @@ interface Link {
   readonly schemas: Map<string, Promise<DatabaseSchema>>;
 }
 
+/** What the client does with a monitor, whatever it watches. */
+type AnyMonitorSession = Pick<
+  MonitorSession<Watched>,
+  'database' | 'filled' | 'start' | 'refused' | 'onUpdate' | 'onDisconnected'
+>;
+
 export class OvsdbClient {
   readonly address: string;
   readonly #target: OvsdbAddress;
@@ -61,7 +68,8 @@ export class OvsdbClient {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #ended = new AbortController();
-  readonly #monitors = new Map<string, MonitorSession<Watched>>();
+  readonly #monitors = new Map<string, AnyMonitorSession>();
+  readonly #locks = new Map<string, LockSession>();
   readonly #stateListeners = new Set<(connected: boolean) => void>();
   /** Calls that wait for a connection. */
   readonly #waiting = new Set<(link: Link | WeftError) => void>();
@@ -195,13 +203,33 @@ export class OvsdbClient {
         onCancelled: () => this.#monitors.delete(id),
       });
       if (this.#ended.signal.aborted) reject(new WeftError('closed', 'the OVSDB client was closed'));
-      this.#monitors.set(id, session as unknown as MonitorSession<Watched>);
-      if (this.#link) this.#startMonitor(this.#link, session as unknown as MonitorSession<Watched>);
+      this.#monitors.set(id, session);
+      if (this.#link) this.#startMonitor(this.#link, session);
       return () => session.cancel();
     });
   }
 
-  #startMonitor(link: Link, session: MonitorSession<Watched>): void {
+  /**
+   * Asks for a lock, now and on every new connection; `onChange` tells when it is gained and lost. With `steal` it is
+   * taken from whoever holds it. One lock of a name per client: throws `WeftError('conflict')`.
+   */
+  lock(name: string, onChange: (held: boolean) => void, options: { readonly steal?: boolean } = {}): Lock {
+    if (this.#locks.has(name)) throw new WeftError('conflict', `lock ${name} is asked for already`);
+    const session = new LockSession(name, options.steal ?? false, (held) => isolated(() => onChange(held)));
+    this.#locks.set(name, session);
+    if (this.#link) session.start(this.#link.connection);
+    return {
+      name,
+      get held() {
+        return session.held;
+      },
+      release: () => {
+        if (this.#locks.delete(name)) session.release();
+      },
+    };
+  }
+
+  #startMonitor(link: Link, session: AnyMonitorSession): void {
     const start = async (): Promise<void> => {
       try {
         const schema = await this.schema(session.database);
@@ -261,6 +289,7 @@ export class OvsdbClient {
     this.#lastError = undefined;
     const link: Link = { connection, schemas: new Map() };
     this.#link = link;
+    for (const lock of this.#locks.values()) lock.start(connection);
     for (const session of this.#monitors.values()) this.#startMonitor(link, session);
     for (const send of [...this.#waiting]) send(link);
     for (const listener of this.#stateListeners) isolated(() => listener(true));
@@ -271,6 +300,7 @@ export class OvsdbClient {
     if (!this.#link) return;
     this.#link = undefined;
     for (const session of this.#monitors.values()) session.onDisconnected();
+    for (const lock of this.#locks.values()) lock.onDisconnected();
     for (const listener of this.#stateListeners) isolated(() => listener(false));
   }
 
@@ -284,7 +314,8 @@ export class OvsdbClient {
   #onNotification(method: string, params: readonly unknown[]): void {
     if (method === 'update' || method === 'update2' || method === 'update3')
       this.#monitors.get(String(params[0]))?.onUpdate(method, params.slice(1));
-    // Others (`locked`, `stolen`, and what later servers send) concern nobody here.
+    else if (method === 'locked' || method === 'stolen') this.#locks.get(String(params[0]))?.onNotification(method);
+    // What later servers send besides concerns nobody here.
   }
 
   #giveUp(what: string): (code: 'timeout' | 'aborted') => WeftError {

@@ -95,8 +95,8 @@ export class MonitorSession<W extends Watched> implements Monitor<W> {
   #request(connection: JsonRpcConnection, attempt: number): void {
     const method = MONITOR_METHODS[attempt]!;
     const requests: Record<string, unknown> = {};
-    for (const { table, where } of this.#options.watched ) {
-      const columns = this.replica.columnsToAsk(table.name as never, method === 'monitor');
+    for (const { table, where } of this.#options.watched) {
+      const columns = this.replica.columnsToAsk(table.name, method === 'monitor');
       const conditions = method === 'monitor' || !where?.length ? {} : { where: encodeConditions(table, where) };
       requests[table.name] = [{ columns, ...conditions }];
     }

@@ -144,9 +144,11 @@ function decodeAtom(type: AtomType, wire: unknown, field: string): Atom {
     case 'string':
       return typeof wire === 'string' ? wire : bad(field, 'a string wanted');
     case 'integer':
-      return Number.isInteger(wire) ? (wire as number) : bad(field, 'an integer wanted');
+      return Number.isInteger(wire) && Math.abs(wire as number) <= 2 ** 63
+        ? (wire as number)
+        : bad(field, 'a 64-bit integer wanted');
     case 'real':
-      return typeof wire === 'number' ? wire : bad(field, 'a number wanted');
+      return Number.isFinite(wire) ? (wire as number) : bad(field, 'a number wanted');
     case 'boolean':
       return typeof wire === 'boolean' ? wire : bad(field, 'a boolean wanted');
     case 'uuid':
