@@ -276,10 +276,7 @@ function writeSetField(w: ByteWriter, version: number, a: Extract<Action, { kind
   closeAction(w, start);
 }
 
-/**
- * `load` in OpenFlow 1.5: a set-field, masked unless it covers the field. Loads of `in_port` are of its 16-bit form,
- * which has its own way with reserved ports.
- */
+/** `load` in OpenFlow 1.5: a set-field, masked unless it covers the field. */
 function writeLoad15(w: ByteWriter, version: number, dst: FieldRange, value: FieldValue): void {
   const { bits } = fieldOf(dst.field);
   const start = w.length;

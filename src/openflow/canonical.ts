@@ -73,7 +73,7 @@ function and(a: FieldValue, b: FieldValue): FieldValue {
   return typeof a === 'number' && typeof b === 'number' ? Number(BigInt(a) & BigInt(b)) : BigInt(a) & BigInt(b);
 }
 
-/** `load` becomes set-field; a full mask is none; lists within actions too. */
+/** `load` and set-tunnel become set-field; a full mask is none; lists within actions too. */
 export function canonicalActions(actions: readonly Action[]): Action[] {
   return actions.map(canonicalAction);
 }
@@ -84,6 +84,8 @@ function canonicalAction(action: Action): Action {
       return canonicalLoad(action);
     case 'setField':
       return canonicalSetField(action);
+    case 'setTunnel':
+      return { kind: 'setField', field: 'tun_id', value: action.id };
     case 'ct':
       return action.exec ? { ...action, exec: canonicalActions(action.exec) } : action;
     case 'clone':

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import { ByteWriter } from '../base/bytes.ts';
 import { DecodeError, WeftError } from '../base/errors.ts';
 import { type Log, silentLog } from '../base/log.ts';
+import { canonicalMatch } from './canonical.ts';
 import { FrameReader } from './framing.ts';
 import {
   decodeMessage,
@@ -30,6 +31,7 @@ import { formatVersion, isOpenFlowVersion, OF10, OF15, type OpenFlowVersion } fr
  * events. It knows nothing of what the messages are for.
  */
 export interface OpenFlowEvents {
+  /** Its match is canonical: registers by themselves, never in pairs. */
   packetIn(message: PacketIn): void;
   flowRemoved(message: FlowRemoved): void;
   portStatus(message: PortStatus): void;
@@ -368,7 +370,7 @@ export class OpenFlowConnection {
         this.#write(encodeMessage({ ...message, kind: 'echoReply' }), 1);
         return;
       case 'packetIn':
-        return this.#emit('packetIn', message);
+        return this.#emit('packetIn', { ...message, match: canonicalMatch(message.match) });
       case 'flowRemoved':
         return this.#emit('flowRemoved', message);
       case 'portStatus':

@@ -2,7 +2,7 @@ import type { ByteReader, ByteWriter } from '../base/bytes.ts';
 import { WeftError } from '../base/errors.ts';
 import { type Field, fieldOf } from './fields.ts';
 import type { FieldRange, FieldValue } from './flow.ts';
-import { codeFor, rangeCode, wireBytes, writeOxmHeader, writeValue } from './oxm.ts';
+import { codeFor, rangeCode, widePort, wireBytes, writeOxmHeader, writeValue } from './oxm.ts';
 
 /** What Nicira's actions share: their header, field ranges, and set-field bodies. */
 
@@ -44,7 +44,10 @@ export function isShortHeader(range: FieldRange): boolean {
   return rangeCode(fieldOf(range.field), range)?.vendor === 0;
 }
 
-/** The OXM entry of a set-field; `version` chooses the code point (0: NXM). */
+/**
+ * The OXM entry of a set-field; `version` chooses the code point (0: NXM). `in_port` goes as NXM_OF_IN_PORT where 16
+ * bits say it: Open vSwitch refuses some values of OXM_OF_IN_PORT there, and to others it cannot be set at all.
+ */
 export function writeSetFieldBody(
   writer: ByteWriter,
   name: FieldRange['field'],
@@ -53,7 +56,8 @@ export function writeSetFieldBody(
   version: number,
 ): void {
   const field = fieldOf(name);
-  const code = codeFor(field, version);
+  const short = name === 'in_port' && mask === undefined && widePort(Number(value) & 0xffff) === Number(value);
+  const code = codeFor(field, short ? 0 : version);
   if (!code) throw new WeftError('invalid', `set_field: ${name} cannot be sent in OpenFlow version ${version}`);
   const bytes = wireBytes(field, code, value, mask);
   writeOxmHeader(writer, code, mask !== undefined, bytes);
