@@ -191,14 +191,13 @@ export class PacketState {
     this.#tags = [tag, ...this.#tags];
   }
 
-  /** The TCI's "present" bit decides whether there is a tag; setting a priority makes one. */
+  /** Without its "present" bit there is no tag, and none behind it either; setting a priority makes one. */
   #tagChanged(name: FieldName): void {
     const { key } = this;
     if (name === 'vlan_pcp') key[VLAN_TCI]! |= VLAN_PRESENT;
     const tci = key[VLAN_TCI]!;
     if (!(tci & VLAN_PRESENT)) {
-      this.popVlan();
-      key[VLAN_TCI] = tci;
+      while (this.#tags.length > 0) this.#removeTag(0);
       return;
     }
     if (this.#tags.length === 0) this.#insertTag({ tpid: VLAN_TPID, tci });

@@ -266,7 +266,8 @@ export class Generator {
 
   #flow(table: number, match: Match, priority: number): Flow {
     // Open vSwitch takes pop_vlan only in flows that match a tag.
-    const pop: Action[] = typeof match.vlan_vid === 'number' && match.vlan_vid && this.#chance(50) ? [{ kind: 'popVlan' }] : [];
+    const pop: Action[] =
+      typeof match.vlan_vid === 'number' && match.vlan_vid && this.#chance(50) ? [{ kind: 'popVlan' }] : [];
     const flow: Flow = { table, priority, match, cookie: 0n, actions: [...pop, ...this.actions(match, table)] };
     const goto =
       table + 1 < TABLES && this.#chance(60) ? { gotoTable: table + 1 + this.#random.below(TABLES - table - 1) } : {};
