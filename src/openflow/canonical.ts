@@ -15,7 +15,8 @@ export function canonicalMatch(match: Match): Match {
     const value = match[name as FieldName];
     if (name === 'unknown' || value === undefined) continue;
     for (const [field, part] of split(fieldOf(name as FieldName), value)) {
-      const plain = simplify(field, part);
+      const before = parts.get(field);
+      const plain = simplify(field, before === undefined ? part : both(field, before, part));
       if (plain !== undefined) parts.set(field, plain);
     }
   }
@@ -57,8 +58,22 @@ function split(field: Field, value: FieldValue | Masked): [Field, FieldValue | M
 
 function bitsOf(field: Field, value: FieldValue | Masked, from: number, bits: number): Masked {
   const whole = typeof value === 'object' ? value : { value, mask: onesOf(field.bits) };
-  const cut = (v: FieldValue): number => Number((BigInt(v) >> BigInt(from)) & ((1n << BigInt(bits)) - 1n));
+  const cut = (v: FieldValue): FieldValue => {
+    const part = (BigInt(v) >> BigInt(from)) & ((1n << BigInt(bits)) - 1n);
+    return bits > 48 ? part : Number(part);
+  };
   return { value: cut(whole.value), mask: cut(whole.mask) };
+}
+
+/** Two matches of one field, as when a match has `reg1` and `xreg0`: the bits of both. */
+function both(field: Field, a: FieldValue | Masked, b: FieldValue | Masked): Masked {
+  const [x, y] = [bitsOf(field, a, 0, field.bits), bitsOf(field, b, 0, field.bits)];
+  const join = (p: FieldValue, q: FieldValue): FieldValue => sized(field, BigInt(p) | BigInt(q));
+  return { value: join(and(x.value, x.mask), and(y.value, y.mask)), mask: join(x.mask, y.mask) };
+}
+
+function sized(field: Field, value: bigint): FieldValue {
+  return field.bits > 48 ? value : Number(value);
 }
 
 /** Undefined for a mask that leaves nothing. */
@@ -100,10 +115,9 @@ function canonicalLoad(action: Extract<Action, { kind: 'load' }>): Action {
   const field = fieldOf(name);
   if (name === 'in_port' && from === 0 && bits === 16)
     return { kind: 'setField', field: name, value: widePort(Number(action.value)) };
-  const sized = (value: bigint): FieldValue => (field.bits > 48 ? value : Number(value));
-  const value = sized(BigInt(action.value) << BigInt(from));
+  const value = sized(field, BigInt(action.value) << BigInt(from));
   if (from === 0 && bits === field.bits) return { kind: 'setField', field: name, value };
-  const mask = sized(BigInt(onesOf(bits)) << BigInt(from));
+  const mask = sized(field, BigInt(onesOf(bits)) << BigInt(from));
   return { kind: 'setField', field: name, value, mask };
 }
 
