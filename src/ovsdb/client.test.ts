@@ -3,12 +3,14 @@ import { test } from 'node:test';
 import { WeftError } from '../base/errors.ts';
 import { silentLog } from '../base/log.ts';
 import { connectOvsdb, type OvsdbClient } from './client.ts';
+import { transactAndWait, waitForCurCfg } from './config-sync.ts';
 import type { ChangeBatch } from './monitor.ts';
 import { Bridge, Interface, OPEN_VSWITCH_DB, OpenVswitch, Port } from './open-vswitch-tables.ts';
-import { comment, insert, mutate, select, type TransactionRefusal, update, wait } from './operations.ts';
-import { eventually, Interposer, noOvsdbServer, OvsdbTestServer } from './ovsdb-server.test-support.ts';
+import { assertLock, comment, insert, mutate, select, type TransactionRefusal, update, wait } from './operations.ts';
+import { eventually, noOvsdbServer, OvsdbTestServer } from './ovsdb-server.test-support.ts';
 import { watch } from './replica.ts';
-import { named } from './values.ts';
+import { defineTable } from './schema.ts';
+import { named, optional, scalar, setOf } from './values.ts';
 
 const DB = OPEN_VSWITCH_DB;
 
@@ -89,34 +91,114 @@ test('client: a refused transaction names the operation and carries the error of
   client.close();
 });
 
-test('client: a monitor goes on over a cut connection with just what differs', { skip: noOvsdbServer }, async () => {
+test('client: calls end in time, when given up, and when the client is closed', { skip: noOvsdbServer }, async () => {
   await using server = await OvsdbTestServer.start();
-  await using interposer = await Interposer.start(server.folder, server.unix);
-  const direct = connectOvsdb(server.unix, { log: silentLog });
-  await populate(direct, ['a', 'b', 'c']);
-  const client = connectOvsdb(interposer.address, { log: silentLog });
-  const batches: Batch[] = [];
-  const monitor = await client.monitor(DB, watched, (batch) => void batches.push(batch));
-  const before = [...monitor.replica.table('Interface').rows.values()];
-  batches.length = 0;
-
-  interposer.cut();
-  await direct.transact(DB, [
-    update(Interface, [['name', '==', 'b']], { ofport: 9 }),
-    mutate(OpenVswitch, [], [['next_cfg', '+=', 1]]),
-  ]);
-  await eventually(() => batches.length > 0);
-  assert.equal(batches.length, 1);
-  assert.equal(batches[0]!.cause, 'resync');
-  assert.deepEqual(
-    batches[0]!.changes.map((change) => [change.kind, change.table]),
-    [
-      ['modify', 'Interface'],
-      ['modify', 'Open_vSwitch'],
-    ],
-  );
-  const after = monitor.replica.table('Interface').rows;
-  for (const row of before) if (row.name !== 'b') assert.equal(after.get(row._uuid), row);
+  const client = connectOvsdb(server.unix, { log: silentLog });
+  await populate(client, ['a']);
+  const never = wait(Interface, [['name', '==', 'a']], ['ofport'], '==', [{ ofport: 5 }], 60_000);
+  await assert.rejects(client.transact(DB, [never], { timeoutMs: 20 }), { code: 'timeout' });
+  const given = new AbortController();
+  const abandoned = client.transact(DB, [never, comment('x')], { signal: given.signal });
+  given.abort();
+  await assert.rejects(abandoned, { code: 'aborted' });
+  // A cancelled transaction that waited is not carried out when what it waited for comes.
+  await client.transact(DB, [update(Interface, [['name', '==', 'a']], { ofport: 5 })]);
+  const open = client.transact(DB, [wait(Interface, [['name', '==', 'a']], ['ofport'], '==', [{ ofport: 6 }], 60_000)]);
+  const closed = assert.rejects(open, { code: 'closed' });
   client.close();
-  direct.close();
+  await closed;
+  await assert.rejects(client.transact(DB, [comment('x')]), { code: 'closed' });
+  const nobody = connectOvsdb(`unix:${server.folder}/nobody.sock`, { log: silentLog });
+  await assert.rejects(nobody.transact(DB, [comment('x')], { timeoutMs: 30 }), { code: 'unreachable' });
+  nobody.close();
+});
+
+test('client: monitors of what the server does not have are refused', { skip: noOvsdbServer }, async () => {
+  await using server = await OvsdbTestServer.start();
+  const client = connectOvsdb(server.unix, { log: silentLog });
+  const Nothing = defineTable('Nothing', { name: scalar('string') });
+  const Odd = defineTable('Bridge', {
+    name: scalar('string'),
+    fail_mode: setOf('string'),
+    missing: optional('integer'),
+  });
+  await assert.rejects(
+    client.monitor('nothing', watched, () => {}),
+    { code: 'refused' },
+  );
+  await assert.rejects(
+    client.monitor(DB, [watch(Nothing, ['name'])], () => {}),
+    { code: 'refused' },
+  );
+  await assert.rejects(
+    client.monitor(DB, [watch(Odd, ['name'], [['missing', '==', 5]])], () => {}),
+    { code: 'refused' },
+  );
+  // Columns that only differ read as empty.
+  await populate(client, ['a']);
+  const monitor = await client.monitor(DB, [watch(Odd, ['name', 'fail_mode', 'missing'])], () => {});
+  const [row] = monitor.replica.table('Bridge').rows.values();
+  assert.deepEqual([row!.name, row!.fail_mode, row!.missing], ['br0', [], undefined]);
+  client.close();
+});
+
+test('client: a bridge is made once by two that try at the same time', { skip: noOvsdbServer }, async () => {
+  await using server = await OvsdbTestServer.start();
+  const clients = [1, 2].map(() => connectOvsdb(server.unix, { log: silentLog }));
+  await clients[0]!.transact(DB, [insert(OpenVswitch, {})]);
+  const attempts = clients.map((client) =>
+    client.transact(DB, [
+      wait(Bridge, [['name', '==', 'br-int']], ['name'], '==', []),
+      insert(Bridge, { name: 'br-int', fail_mode: 'secure' }, { name: 'bridge' }),
+      mutate(OpenVswitch, [], [['bridges', 'insert', [named('bridge')]]]),
+    ]),
+  );
+  const outcomes = await Promise.allSettled(attempts);
+  assert.deepEqual(outcomes.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
+  const [bridges] = await clients[0]!.transact(DB, [select(Bridge, [], ['name'])]);
+  assert.equal(bridges.length, 1);
+  for (const client of clients) client.close();
+});
+
+test('client: a lock is held by one, passes on with the connection, and is asserted', {
+  skip: noOvsdbServer,
+}, async () => {
+  await using server = await OvsdbTestServer.start();
+  const [first, second] = [1, 2].map(() => connectOvsdb(server.unix, { log: silentLog })) as [OvsdbClient, OvsdbClient];
+  const lock = first.lock('weft', () => {});
+  await eventually(() => lock.held);
+  const other = second.lock('weft', () => {});
+  await assert.rejects(second.transact(DB, [assertLock('weft')]), { code: 'refused' });
+  await first.transact(DB, [assertLock('weft'), comment('x')]);
+  assert.equal(other.held, false);
+  first.close();
+  await eventually(() => other.held);
+  await second.transact(DB, [assertLock('weft'), comment('x')]);
+  second.close();
+});
+
+test('client: waiting for cur_cfg ends when it is reached, and in time when it is not', {
+  skip: noOvsdbServer,
+}, async () => {
+  await using server = await OvsdbTestServer.start();
+  const client = connectOvsdb(server.unix, { log: silentLog });
+  await assert.rejects(waitForCurCfg(client), { code: 'not-found' });
+  await populate(client, ['a']);
+  await assert.rejects(waitForCurCfg(client, { timeoutMs: 50 }), { code: 'timeout' });
+  // In the place of ovs-vswitchd.
+  const followed: Promise<unknown>[] = [];
+  const vswitchd = connectOvsdb(server.unix, { log: silentLog });
+  const configuration = await vswitchd.monitor(DB, [watch(OpenVswitch, ['next_cfg'])], ({ changes }) => {
+    for (const change of changes)
+      if (change.kind !== 'delete')
+        followed.push(vswitchd.transact(DB, [update(OpenVswitch, [], { cur_cfg: change.row.next_cfg })]));
+  });
+  const { results, cfg } = await transactAndWait(client, [
+    update(Interface, [['name', '==', 'a']], { mtu_request: 1400 }),
+  ]);
+  assert.deepEqual([results, cfg], [[1], 3]);
+  assert.equal(await waitForCurCfg(client), 4);
+  configuration.cancel();
+  await Promise.all(followed);
+  for (const one of [client, vswitchd]) one.close();
 });

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -87,6 +87,8 @@ export class Interposer {
   accepted = 0;
   /** Bytes passed from the server to the clients. */
   passedBytes = 0;
+  /** What the clients said, as it is passed on. */
+  rewrite = (request: string): string => request;
 
   private constructor(server: Server, path: string) {
     this.#server = server;
@@ -103,7 +105,7 @@ export class Interposer {
         interposer.passedBytes += chunk.length;
         client.write(chunk);
       });
-      client.on('data', (chunk) => upstream.write(chunk));
+      client.on('data', (chunk) => upstream.write(interposer.rewrite(chunk.toString())));
       for (const [one, other] of [
         [client, upstream],
         [upstream, client],
@@ -130,6 +132,35 @@ export class Interposer {
     this.cut();
     await new Promise((resolve) => this.#server.close(resolve));
   }
+}
+
+/** Makes the server look older: it does not know these methods. */
+export function without(...methods: readonly string[]): (request: string) => string {
+  return (request) => methods.reduce((text, method) => text.replaceAll(`"${method}"`, `"no-${method}"`), request);
+}
+
+/** A certificate authority, and a key with a certificate of it for each name; files `NAME-key.pem`, `NAME-cert.pem` in the folder. */
+export function makeCertificates(folder: string, authority: string, names: readonly string[]): void {
+  const openssl = (...args: string[]): void => {
+    execFileSync(program('openssl')!, args, { cwd: folder, stdio: 'pipe' });
+  };
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+  const files = (name: string): string[] => ['-keyout', `${name}-key.pem`, '-subj', `/CN=${name}`];
+  openssl('req', '-x509', ...key, ...files(authority), '-days', '2', '-out', `${authority}-cert.pem`);
+  for (const name of names) {
+    openssl('req', ...key, ...files(name), '-out', `${name}.csr`);
+    const signer = ['-CA', `${authority}-cert.pem`, '-CAkey', `${authority}-key.pem`, '-CAcreateserial'];
+    openssl('x509', '-req', '-in', `${name}.csr`, ...signer, '-days', '2', '-out', `${name}-cert.pem`);
+  }
+}
+
+/** A TCP port that is free at the moment. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 /** Waits until `condition` holds; fails after `timeoutMs`. */
