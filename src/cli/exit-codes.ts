@@ -1,5 +1,13 @@
 import { type ErrorCode, WeftError } from '../base/errors.ts';
 
+/** A command line that cannot be meant: exit 2. */
+export class UsageError extends WeftError {
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super('invalid', message, options);
+    this.name = 'UsageError';
+  }
+}
+
 /** What the exit code of every command means; scripts rely on it. */
 export const EXIT = {
   ok: 0,
@@ -25,5 +33,6 @@ const OF_CODE: Readonly<Partial<Record<ErrorCode, number>>> = {
 };
 
 export function exitCodeOf(error: unknown): number {
+  if (error instanceof UsageError) return EXIT.usage;
   return error instanceof WeftError ? (OF_CODE[error.code] ?? EXIT.failure) : EXIT.failure;
 }

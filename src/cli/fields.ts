@@ -1,6 +1,6 @@
 import { parse } from 'yaml';
 import type { z } from 'zod';
-import { WeftError } from '../base/errors.ts';
+import { UsageError } from './exit-codes.ts';
 
 /**
  * Command-line flags from a kind's schema: one per field, named as the field in kebab case. Values are written as in
@@ -115,7 +115,7 @@ function scalar(flag: FieldFlag, text: string): unknown {
   try {
     return parse(text, { version: '1.2' }) as unknown;
   } catch (cause) {
-    throw new WeftError('invalid', `--${flag.flag} ${text}: ${(cause as Error).message.split('\n')[0]}`, { cause });
+    throw new UsageError(`--${flag.flag} ${text}: ${(cause as Error).message.split('\n')[0]}`, { cause });
   }
 }
 

@@ -1,5 +1,5 @@
-import { WeftError } from '../base/errors.ts';
 import type { KindName } from '../model/kind.ts';
+import { UsageError } from './exit-codes.ts';
 import { nearest } from './output.ts';
 
 /**
@@ -130,7 +130,7 @@ export function requireKind(word: string): CliKind {
   if (found) return found;
   const near = nearest(word.toLowerCase(), new Set(CLI_KINDS.flatMap((k) => [k.plural, k.kind.toLowerCase()])));
   const hint = near.length > 0 ? `did you mean ${near.join(' or ')}?` : `kinds: ${plurals()}`;
-  throw new WeftError('invalid', `there is no kind ${word}; ${hint}`);
+  throw new UsageError(`there is no kind ${word}; ${hint}`);
 }
 
 export function entryOf(kind: KindName): CliKind {

@@ -1,5 +1,5 @@
 import { stringify } from 'yaml';
-import { WeftError } from '../base/errors.ts';
+import { UsageError } from './exit-codes.ts';
 
 /** Data goes to stdout, everything else to stderr; colour only on a terminal that wants it (NO_COLOR is honoured). */
 export const OUTPUT_FORMATS = ['table', 'wide', 'json', 'yaml', 'name'] as const;
@@ -7,7 +7,7 @@ export type OutputFormat = (typeof OUTPUT_FORMATS)[number];
 
 export function checkFormat(text: string): OutputFormat {
   if ((OUTPUT_FORMATS as readonly string[]).includes(text)) return text as OutputFormat;
-  throw new WeftError('invalid', `-o ${text}: one of ${OUTPUT_FORMATS.join(', ')} is wanted`);
+  throw new UsageError(`-o ${text}: one of ${OUTPUT_FORMATS.join(', ')} is wanted`);
 }
 
 const isColourful = (stream: NodeJS.WriteStream): boolean =>

@@ -50,6 +50,7 @@ export function formatDiff(plan: Plan): string {
     lines.push(PAINT[change.action](`${MARK[change.action]} ${bold(changeTitle(change))}`));
     if (change.action === 'delete') continue;
     for (const { path, before, after } of change.changes) {
+      if (path === 'name') continue;
       if (change.action === 'create') lines.push(`    ${path}: ${inlineText(after)}`);
       else lines.push(`    ${path}: ${red(inlineText(before))} → ${green(inlineText(after))}`);
     }

@@ -32,15 +32,11 @@ export async function fetchObject(session: Session, kind: CliKind, text: string)
 async function withSuggestion(error: WeftError, session: Session, kind: CliKind, text: string): Promise<WeftError> {
   const known = await listObjects({ ...session, tenant: undefined }, kind).catch(() => []);
   const name = text.slice(text.indexOf('/') + 1);
-  const names = known.map((o) => (kind.tenantOwned ? `${String(o.tenant)}/${o.name}` : o.name));
-  const same = names.filter((full) => full.slice(full.indexOf('/') + 1) === name);
+  const titles = new Map(known.map((o) => [kind.tenantOwned ? `${String(o.tenant)}/${o.name}` : o.name, o.name]));
+  const same = [...titles].filter(([, own]) => own === name).map(([title]) => title);
+  const nearNames = nearest(name, new Set(titles.values()));
   const near =
-    same.length > 0
-      ? same
-      : nearest(
-          name,
-          known.map((o) => o.name),
-        );
+    same.length > 0 ? same : [...titles].filter(([, own]) => nearNames.includes(own)).map(([title]) => title);
   const of =
     session.tenant !== undefined && kind.tenantOwned && !text.includes('/') ? ` of tenant ${session.tenant}` : '';
   const hint =

@@ -1,5 +1,4 @@
 import { BROADCAST_MAC, type Ip, type Ipv4, type Mac, multicastMacOf6, solicitedNodeOf } from '../base/addresses.ts';
-import { WeftError } from '../base/errors.ts';
 import { ARP_OP } from '../packet/arp.ts';
 import { DHCP_FLAG, DHCP_MESSAGE, DHCP_OP, encodeDhcp } from '../packet/dhcp.ts';
 import { ETHER_TYPE } from '../packet/ethernet.ts';
@@ -11,6 +10,7 @@ import { ipv4Header } from '../packet/ipv4.ts';
 import { ipv6Header } from '../packet/ipv6.ts';
 import { encodePacket, type Layer4, type Packet } from '../packet/packet.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
+import { UsageError } from './exit-codes.ts';
 
 /** What kind of packet `weft trace` sends: `icmp`, `tcp/443`, `udp/53`, `arp`, `nd` or `dhcp`. */
 export type TracedProtocol =
@@ -23,7 +23,7 @@ export function parseTracedProtocol(text: string): TracedProtocol {
   if (match && Number(match[2]) <= 65535) return { kind: match[1] as 'tcp' | 'udp', port: Number(match[2]) };
   if (text === 'icmp' || text === 'ping' || text === 'icmpv6') return { kind: 'icmp' };
   if (text === 'arp' || text === 'nd' || text === 'dhcp') return { kind: text };
-  throw new WeftError('invalid', `${text}: tcp/443, udp/53, icmp, arp, nd or dhcp is wanted`);
+  throw new UsageError(`${text}: tcp/443, udp/53, icmp, arp, nd or dhcp is wanted`);
 }
 
 export interface TraceEnd {
@@ -67,10 +67,9 @@ function ipPacket(
   src: TraceEnd,
   dst: TraceEnd | undefined,
 ): Packet {
-  if (!dst) throw new WeftError('invalid', `${protocol.kind} needs a destination: a port, an address or a MAC`);
+  if (!dst) throw new UsageError(`${protocol.kind} needs a destination: a port, an address or a MAC`);
   if (!src.ip || !dst.ip || src.ip.version !== dst.ip.version)
-    throw new WeftError(
-      'invalid',
+    throw new UsageError(
       `${protocol.kind} needs an address of the same IP version at both ends; 'arp' or --frame needs none`,
     );
   const upper = layer4(protocol, src.ip.version);
@@ -87,7 +86,7 @@ function ipPacket(
       l3: { kind: 'ipv6', ...ipv6Header({ src: src.ip.value, dst: dst.ip.value, nextHeader: upper.number }) },
       ...common,
     };
-  throw new WeftError('invalid', 'the ends are of different IP versions');
+  throw new UsageError('the ends are of different IP versions');
 }
 
 function layer4(
@@ -120,8 +119,7 @@ function layer4(
 }
 
 function arpRequest(src: TraceEnd, dst: TraceEnd | undefined): Packet {
-  if (src.ip?.version !== 4 || dst?.ip?.version !== 4)
-    throw new WeftError('invalid', 'arp needs an IPv4 address at both ends');
+  if (src.ip?.version !== 4 || dst?.ip?.version !== 4) throw new UsageError('arp needs an IPv4 address at both ends');
   return {
     ethernet: { dst: BROADCAST_MAC, src: src.mac, etherType: ETHER_TYPE.arp },
     vlans: [],
@@ -131,8 +129,7 @@ function arpRequest(src: TraceEnd, dst: TraceEnd | undefined): Packet {
 }
 
 function neighbourSolicitation(src: TraceEnd, dst: TraceEnd | undefined): Packet {
-  if (src.ip?.version !== 6 || dst?.ip?.version !== 6)
-    throw new WeftError('invalid', 'nd needs an IPv6 address at both ends');
+  if (src.ip?.version !== 6 || dst?.ip?.version !== 6) throw new UsageError('nd needs an IPv6 address at both ends');
   const group = solicitedNodeOf(dst.ip.value);
   return {
     ethernet: { dst: multicastMacOf6(group), src: src.mac, etherType: ETHER_TYPE.ipv6 },

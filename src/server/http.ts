@@ -9,6 +9,7 @@ import { PROBLEM_CONTENT_TYPE, problemDetailsOf, statusOf } from './problem.ts';
 import { addAgentRoutes } from './routes/agents.ts';
 import { addObjectRoutes } from './routes/objects.ts';
 import { addStatusRoutes } from './routes/status.ts';
+import { addTraceRoute } from './routes/trace.ts';
 
 const LARGEST_BODY_BYTES = 64 * 1024 * 1024;
 
@@ -46,6 +47,7 @@ export async function createApi(
   addObjectRoutes(app, context);
   addAgentRoutes(app, context);
   addStatusRoutes(app, context);
+  addTraceRoute(app, context);
   const document = openApiDocument();
   app.get('/v1/openapi.json', async () => document);
   await app.ready();

@@ -7,6 +7,7 @@ import { applyRequestSchema } from './apply.ts';
 import { PROBLEM_CONTENT_TYPE } from './problem.ts';
 import { listQuerySchema, objectQuerySchema } from './routes/objects.ts';
 import { eventsQuerySchema, syncQuerySchema, watchQuerySchema } from './routes/status.ts';
+import { traceRequestSchema } from './routes/trace.ts';
 
 type Json = Record<string, unknown>;
 
@@ -19,6 +20,11 @@ export function openApiDocument(): Json {
     '/v1/events': { get: operation('events', 'What happened, newest last', { query: eventsQuerySchema }) },
     '/v1/sync': { get: operation('sync', 'Wait until hosts have applied a revision', { query: syncQuerySchema }) },
     '/v1/watch': { get: operation('watch', 'Objects as they change, JSON lines', { query: watchQuerySchema }) },
+    '/v1/trace': {
+      post: operation('trace', 'What would happen to a frame that a port sends', {
+        body: jsonSchema(traceRequestSchema),
+      }),
+    },
     '/v1/ports/{ref}/activate': {
       post: operation('activatePort', 'Send the traffic of a port to one of the hosts that have it', {
         ref: true,

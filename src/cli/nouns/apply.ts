@@ -1,8 +1,8 @@
 import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
-import { WeftError } from '../../base/errors.ts';
 import { applyObjects } from '../applying.ts';
 import { readObjects } from '../documents.ts';
+import { UsageError } from '../exit-codes.ts';
 import { print, printJson, say } from '../output.ts';
 import { formatDiff, formatResult, hasDifferences, type Plan, summaryOf } from '../plan.ts';
 import { type Session, withSession } from '../session.ts';
@@ -37,13 +37,13 @@ export function register(program: Command): void {
 }
 
 /** For options that may be repeated. */
-export function collect(value: string, previous: readonly string[]): string[] {
+export function collect(value: string, previous: readonly string[] = []): string[] {
   return [...previous, value];
 }
 
 async function apply(options: ApplyOptions, session: Session): Promise<void> {
   if (options.prune && options.set === undefined)
-    throw new WeftError('invalid', '--prune needs --set NAME: only objects of the same apply set are ever deleted');
+    throw new UsageError('--prune needs --set NAME: only objects of the same apply set are ever deleted');
   const sources = readObjects(options.file);
   const request = {
     ...(options.set === undefined ? {} : { applySet: options.set }),

@@ -3,6 +3,7 @@ import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import type { Command } from 'commander';
 import { WeftError } from '../../base/errors.ts';
+import { UsageError } from '../exit-codes.ts';
 import { entryOf } from '../kinds.ts';
 import { say } from '../output.ts';
 import { fetchObject } from '../requests.ts';
@@ -39,7 +40,7 @@ async function capture(name: string, filter: string, options: CaptureOptions, se
       `no host has the interface of ${titleOf(port)}: plug one in with external_ids:iface-id=${port.id}`,
     );
   if (options.count !== undefined && !/^[1-9]\d{0,8}$/.test(options.count))
-    throw new WeftError('invalid', `-c ${options.count}: a number of packets is wanted`);
+    throw new UsageError(`-c ${options.count}: a number of packets is wanted`);
   const query = new URLSearchParams({
     port: port.id,
     ...(options.count === undefined ? {} : { count: options.count }),

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
-import { WeftError } from '../../base/errors.ts';
 import { readContexts } from '../contexts.ts';
+import { UsageError } from '../exit-codes.ts';
 import { CLI_KINDS, kindOf } from '../kinds.ts';
 import { NOUNS } from '../nouns.ts';
 import { print } from '../output.ts';
@@ -27,13 +27,14 @@ complete -c weft -a '(set -l words (commandline -opc) (commandline -ct); weft co
 } as const;
 
 export function register(program: Command): void {
+  program.enablePositionalOptions();
   const completion = program
     .command('completion')
+    .enablePositionalOptions()
     .description('completion for bash, zsh or fish; kinds, names and options, names from the server')
     .argument('[shell]', 'bash, zsh or fish', 'bash')
     .action((shell: string) => {
-      if (!(shell in SCRIPTS))
-        throw new WeftError('invalid', `completion for ${shell}: one of bash, zsh, fish is wanted`);
+      if (!(shell in SCRIPTS)) throw new UsageError(`completion for ${shell}: one of bash, zsh, fish is wanted`);
       print(SCRIPTS[shell as keyof typeof SCRIPTS]);
     });
   completion
@@ -45,8 +46,6 @@ export function register(program: Command): void {
       const found = await complete(words, command);
       if (found.length > 0) print(found.join('\n'));
     });
-  program.enablePositionalOptions();
-  completion.enablePositionalOptions();
 }
 
 /** What can stand in place of the last word; the shell's own file names where there is nothing. */

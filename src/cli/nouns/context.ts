@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { WeftError } from '../../base/errors.ts';
 import { parseServerUrl } from '../../server/url.ts';
 import { type Context, contextFilePath, currentContext, readContexts, writeContexts } from '../contexts.ts';
+import { UsageError } from '../exit-codes.ts';
 import { formatTable, green, print, say } from '../output.ts';
 
 interface SetOptions {
@@ -66,7 +67,7 @@ function set(name: string, options: SetOptions): void {
   const file = readContexts();
   const before = file.contexts[name];
   const server = options.url ?? before?.server;
-  if (server === undefined) throw new WeftError('invalid', `the context ${name} is new: give its --url`);
+  if (server === undefined) throw new UsageError(`the context ${name} is new: give its --url`);
   parseServerUrl(server);
   const context: Context = {
     ...before,

@@ -20,7 +20,7 @@ export function register(program: Command): void {
       .description(KINDS[kind.kind].about)
       .argument('<name>', kind.tenantOwned ? 'its name, or tenant/name' : 'its name')
       .option('--id <uuid>', 'its id, where another system has chosen one')
-      .option('--label <key=value>', 'a label; may be repeated', collect, [])
+      .option('--label <key=value>', 'a label; may be repeated', collect)
       .option('-o, --output <format>', 'table (one line), json, yaml or name', 'table');
     if (kind.tenantOwned) command.option('-t, --tenant <name>', 'the tenant that owns it');
     for (const flag of flags) addFlag(command, flag);
@@ -47,7 +47,7 @@ async function createOne(
   const slash = kind.tenantOwned ? typedName.indexOf('/') : -1;
   const tenant = slash > 0 ? typedName.slice(0, slash) : session.tenant;
   const labels = Object.fromEntries(
-    (options.label as string[]).map((text) => [text.split('=')[0]!, text.slice(text.indexOf('=') + 1)]),
+    ((options.label ?? []) as string[]).map((text) => [text.split('=')[0]!, text.slice(text.indexOf('=') + 1)]),
   );
   const body: Record<string, unknown> = {
     name: typedName.slice(slash + 1),

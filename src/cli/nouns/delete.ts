@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { WeftError } from '../../base/errors.ts';
 import { problemsOf } from '../../server/problem.ts';
 import { readObjects } from '../documents.ts';
+import { UsageError } from '../exit-codes.ts';
 import { CLI_KINDS, type CliKind, entryOf, kindOf, plurals, requireKind } from '../kinds.ts';
 import { print, say } from '../output.ts';
 import { fetchObject } from '../requests.ts';
@@ -30,7 +31,7 @@ export function register(program: Command): void {
 
 async function remove(words: readonly string[], options: DeleteOptions, session: Session): Promise<void> {
   const wanted = [...fromWords(words), ...fromFiles(options.file)];
-  if (wanted.length === 0) throw new WeftError('invalid', "name what to delete: 'weft delete port web-1' or -f FILE");
+  if (wanted.length === 0) throw new UsageError("name what to delete: 'weft delete port web-1' or -f FILE");
   // Those that refer go before those they refer to.
   const order = (kind: CliKind): number => CLI_KINDS.indexOf(kind);
   let deleted = 0;
@@ -54,8 +55,7 @@ function fromWords(words: readonly string[]): { readonly kind: CliKind; readonly
   if (rest.length > 0 && kindOf(first)) return rest.map((name) => ({ kind: requireKind(first), name }));
   return words.map((word) => {
     const slash = word.indexOf('/');
-    if (slash < 0)
-      throw new WeftError('invalid', `${word}: write the kind too, as 'weft delete port ${word}' or port/${word}`);
+    if (slash < 0) throw new UsageError(`${word}: write the kind too, as 'weft delete port ${word}' or port/${word}`);
     return { kind: requireKind(word.slice(0, slash)), name: word.slice(slash + 1) };
   });
 }

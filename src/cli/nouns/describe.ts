@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { WeftError } from '../../base/errors.ts';
 import type { KindName } from '../../model/kind.ts';
 import type { WeftEvent } from '../../server/events.ts';
+import { UsageError } from '../exit-codes.ts';
 import { type CliKind, entryOf, plurals, requireKind } from '../kinds.ts';
 import { bold, dim, print, printJson, red, yellow } from '../output.ts';
 import { inlineText } from '../paths.ts';
@@ -35,7 +35,7 @@ async function describe(
   const slash = word.indexOf('/');
   const kind = requireKind(given === undefined && slash > 0 ? word.slice(0, slash) : word);
   const name = given ?? (slash > 0 ? word.slice(slash + 1) : undefined);
-  if (name === undefined) throw new WeftError('invalid', `which ${kind.kind}? 'weft get ${kind.plural}' lists them`);
+  if (name === undefined) throw new UsageError(`which ${kind.kind}? 'weft get ${kind.plural}' lists them`);
   const object = await fetchObject(session, kind, name);
   const [referrers, events] = await Promise.all([referrersOf(object, session), eventsOf(object, session)]);
   if (options.output === 'json') return printJson({ object, referrers: referrers.map(titleOf), events });

@@ -71,10 +71,10 @@ async function askServer(
   try {
     return await withSession(command, async (session) => {
       const asked = Date.now();
-      const { nowMs } = await session.client.get<{ nowMs?: number }>('/v1/status', { timeoutMs: 3_000 });
+      const { server } = await session.client.get<{ server: { nowMs: number } }>('/v1/status', { timeoutMs: 3_000 });
       const middle = (asked + Date.now()) / 2;
       const host = await fetchObject(session, entryOf('host'), name).catch(() => undefined);
-      return { ...(host ? { host } : {}), clockOffsetMs: nowMs === undefined ? undefined : nowMs - middle };
+      return { ...(host ? { host } : {}), clockOffsetMs: server.nowMs - middle };
     });
   } catch {
     return { clockOffsetMs: undefined };

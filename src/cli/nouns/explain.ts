@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { WeftError } from '../../base/errors.ts';
 import { askLocalAgent, DEFAULT_CONTROL_SOCKET } from '../control.ts';
+import { UsageError } from '../exit-codes.ts';
 import { requireKind } from '../kinds.ts';
 import { formatTable, print, printJson, say } from '../output.ts';
 import { fetchObject } from '../requests.ts';
@@ -30,7 +31,7 @@ export function register(program: Command): void {
 
 async function explain(cookie: string, options: ExplainOptions, command: Command): Promise<void> {
   if (!/^(0x[0-9a-fA-F]{1,16}|\d{1,20})$/.test(cookie))
-    throw new WeftError('invalid', `${cookie}: a cookie is a number, as 0x1f or 31`);
+    throw new UsageError(`${cookie}: a cookie is a number, as 0x1f or 31`);
   const path = `/explain?cookie=${cookie}`;
   const found =
     options.host === undefined

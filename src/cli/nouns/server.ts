@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { WeftError } from '../../base/errors.ts';
 import { createLog, LOG_LEVELS, type LogLevel } from '../../base/log.ts';
 import { DEFAULT_SERVER } from '../contexts.ts';
-import { EXIT } from '../exit-codes.ts';
+import { EXIT, UsageError } from '../exit-codes.ts';
 import { formatTable, print, say } from '../output.ts';
 import { collect } from './apply.ts';
 
@@ -52,7 +52,7 @@ export function register(program: Command): void {
 async function run(options: RunOptions): Promise<void> {
   const { startServer } = await import('../../server/server.ts');
   if (!/^[0-7]{3}$/.test(options.socketMode))
-    throw new WeftError('invalid', `--socket-mode ${options.socketMode}: three octal digits are wanted, as 660`);
+    throw new UsageError(`--socket-mode ${options.socketMode}: three octal digits are wanted, as 660`);
   const listen = options.listen.length > 0 ? options.listen : [DEFAULT_SERVER];
   for (const url of listen) if (url.startsWith('unix:/')) mkdirSync(dirname(url.slice(5)), { recursive: true });
   const server = await startServer({
@@ -125,7 +125,7 @@ export function addToken(path: string, scope: 'admin' | `host:${string}`, note: 
 
 function createToken(options: TokenOptions): void {
   if ((options.host === undefined) === (options.admin !== true))
-    throw new WeftError('invalid', 'whose is it? --host NAME for an agent, or --admin');
+    throw new UsageError('whose is it? --host NAME for an agent, or --admin');
   const scope = options.host === undefined ? 'admin' : (`host:${options.host}` as const);
   print(addToken(options.file, scope, options.note ?? new Date().toISOString().slice(0, 10)));
   say(

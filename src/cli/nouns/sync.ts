@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
-import { WeftError } from '../../base/errors.ts';
-import { EXIT } from '../exit-codes.ts';
+import { EXIT, UsageError } from '../exit-codes.ts';
 import { print, printJson, say } from '../output.ts';
 import { type Session, withSession } from '../session.ts';
 import { parseDuration } from '../times.ts';
@@ -33,7 +32,7 @@ export function register(program: Command): void {
 
 async function sync(options: SyncOptions, session: Session): Promise<void> {
   const limitMs = parseDuration(options.timeout);
-  if (limitMs === undefined) throw new WeftError('invalid', `--timeout ${options.timeout}: 30s, 2m or 500ms is wanted`);
+  if (limitMs === undefined) throw new UsageError(`--timeout ${options.timeout}: 30s, 2m or 500ms is wanted`);
   const timeoutMs = options.wait ? limitMs : 0;
   const note = options.wait
     ? setTimeout(() => say(`waiting for hosts, ${options.timeout} at most …`), 1_000)

@@ -1,9 +1,8 @@
 import type { Command } from 'commander';
 import { type Ip, type Mac, parseIp, parseMac } from '../../base/addresses.ts';
 import { formatHex, parseHex } from '../../base/bytes.ts';
-import { WeftError } from '../../base/errors.ts';
 import type { TraceAnswer, TracedHost } from '../../server/trace.ts';
-import { EXIT } from '../exit-codes.ts';
+import { EXIT, UsageError } from '../exit-codes.ts';
 import { entryOf } from '../kinds.ts';
 import { bold, dim, green, print, printJson, red, say } from '../output.ts';
 import { fetchObject, listObjects } from '../requests.ts';
@@ -83,7 +82,7 @@ async function trace(given: TraceCommand): Promise<void> {
 function parseFrame(hex: string): Uint8Array {
   const clean = hex.replaceAll(/[\s:]/g, '');
   if (!/^([0-9a-fA-F]{2})+$/.test(clean))
-    throw new WeftError('invalid', '--frame: an even number of hexadecimal digits is wanted');
+    throw new UsageError('--frame: an even number of hexadecimal digits is wanted');
   return parseHex(clean);
 }
 
@@ -96,7 +95,7 @@ async function frameOf(
   // `weft trace web-1 dhcp`: what stands second is the protocol.
   if (to === undefined || to === 'dhcp') {
     if (to === undefined && typed !== 'dhcp')
-      throw new WeftError('invalid', "where to? 'weft trace FROM TO [tcp/443]', or 'weft trace FROM dhcp'");
+      throw new UsageError("where to? 'weft trace FROM TO [tcp/443]', or 'weft trace FROM dhcp'");
     return { frame: buildFrame({ kind: 'dhcp' }, sourceEnd(port, options), undefined, vlan), note: undefined };
   }
   const protocol = parseTracedProtocol(typed);
@@ -119,7 +118,7 @@ async function frameOf(
 function vlanId(text: string): number {
   const id = Number(text);
   if (Number.isInteger(id) && id >= 0 && id <= 4095) return id;
-  throw new WeftError('invalid', `--vlan ${text}: 0 to 4095 is wanted`);
+  throw new UsageError(`--vlan ${text}: 0 to 4095 is wanted`);
 }
 
 function endOf(port: ShownObject): PortEnd {
@@ -130,10 +129,10 @@ function endOf(port: ShownObject): PortEnd {
 function sourceEnd(port: ShownObject, options: TraceOptions): PortEnd {
   const own = endOf(port);
   const mac = options.srcMac === undefined ? own.mac : parseMac(options.srcMac.toLowerCase());
-  if (mac === undefined) throw new WeftError('invalid', `--src-mac ${options.srcMac}: a MAC address is wanted`);
+  if (mac === undefined) throw new UsageError(`--src-mac ${options.srcMac}: a MAC address is wanted`);
   if (options.src === undefined) return { mac, ips: own.ips };
   const ip = parseIp(options.src);
-  if (!ip) throw new WeftError('invalid', `--src ${options.src}: an IP address is wanted`);
+  if (!ip) throw new UsageError(`--src ${options.src}: an IP address is wanted`);
   return { mac, ips: [ip] };
 }
 

@@ -105,6 +105,8 @@ function statusOf({ state, present, startedMs, clock }: ServerContext): object {
       incarnation: state.store.incarnation,
       revision: state.revision,
       uptimeMs: clock.now() - startedMs,
+      /** Hosts compare their clocks with it. */
+      nowMs: clock.now(),
       memoryBytes: process.memoryUsage().rss,
       node: process.version,
     },
