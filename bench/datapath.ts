@@ -1,0 +1,110 @@
+import type { Lab } from '../src/lab/lab.ts';
+import { alternate, type Bench, type BenchContext, bounded, compared, type Figure, median, plain } from './bench.ts';
+import { ENCAP } from './network.ts';
+import { joinStatically, STATIC_WORKLOADS } from './static-pair.ts';
+import {
+  countMegaflows,
+  forgetMegaflows,
+  knowNeighbours,
+  listenAt,
+  openConnections,
+  type Pair,
+  packetRate,
+  pingOnce,
+  tcpThroughput,
+} from './traffic.ts';
+import { startWeft } from './weft.ts';
+
+/** What the pipeline costs packets: Weft's flows against two static ones, in the same Open vSwitch, in turns. */
+export const datapath: Bench = {
+  name: 'datapath',
+  about:
+    'throughput, packet and connection rate, first packet and megaflows between two hosts; against two static flows',
+  needsRoot: true,
+  run,
+};
+
+async function run(context: BenchContext): Promise<Figure[]> {
+  context.progress('starting two hosts');
+  const { lab, pair } = await startPair(context);
+  const peer = await joinStatically(lab, ENCAP);
+  for (const side of [pair, peer]) {
+    await knowNeighbours(lab, side);
+    await listenAt(context, lab, side);
+    await context.until('an answer', () => pingOnce(lab, side).catch(() => undefined));
+  }
+  const rounds = context.quick ? 1 : 4;
+  const inTurns = async (metric: string, measure: (side: Pair) => Promise<number>, times = rounds) => {
+    context.progress(metric);
+    const { ours, peers } = await alternate(
+      context,
+      times,
+      () => measure(pair),
+      () => measure(peer),
+    );
+    return { ours: median(ours), peer: { name: 'two static flows', value: median(peers) } };
+  };
+  const figures: Figure[] = [];
+
+  const seconds = context.quick ? 1 : 2;
+  const throughput = await inTurns('TCP throughput', (side) => tcpThroughput(lab, side, seconds));
+  figures.push(
+    compared('TCP throughput, one connection', throughput.ours / 1e6, 'Mbit/s', inMega(throughput.peer), {
+      atLeast: 0.95,
+    }),
+  );
+
+  const rate = await inTurns('packet rate', (side) => packetRate(context, lab, side, seconds * 1000));
+  figures.push(compared('UDP packet rate, 64-byte frames', rate.ours, 'packets/s', rate.peer, { atLeast: 0.95 }));
+
+  const opened = await inTurns('connection rate', async (side) => {
+    const { whole, elapsedMs } = await openConnections(lab, side, { ms: seconds * 1000 });
+    return (whole / elapsedMs) * 1000;
+  });
+  figures.push(compared('TCP connections opened and closed', opened.ours, '/s', opened.peer));
+
+  const first = await inTurns(
+    'first packet',
+    async (side) => {
+      await forgetMegaflows(lab);
+      return pingOnce(lab, side);
+    },
+    context.quick ? 3 : 15,
+  );
+  figures.push(compared('first ping after the cache is emptied', first.ours, 'ms', first.peer));
+  return [...figures, ...(await megaflows(context, lab, pair, peer))];
+}
+
+const CONNECTIONS = 1000;
+
+/** Megaflows for many connections, less those that are there without them (agents talk to the server all the while). */
+async function megaflows(context: BenchContext, lab: Lab, pair: Pair, peer: Pair): Promise<Figure[]> {
+  context.progress(`megaflows for ${CONNECTIONS} connections`);
+  const most = async (side: Pair): Promise<number> => {
+    await forgetMegaflows(lab);
+    await context.sleep(1_000);
+    const before = await countMegaflows(lab);
+    await forgetMegaflows(lab);
+    await openConnections(lab, side, { count: CONNECTIONS });
+    const after = await countMegaflows(lab);
+    return Math.max(...after.map((count, i) => count - before[i]!));
+  };
+  return [
+    bounded(`megaflows per host for ${CONNECTIONS} TCP connections`, await most(pair), '', 10),
+    plain('the same with two static flows', await most(peer), ''),
+  ];
+}
+
+function inMega(peer: { readonly name: string; readonly value: number }): { name: string; value: number } {
+  return { name: peer.name, value: peer.value / 1e6 };
+}
+
+async function startPair(context: BenchContext): Promise<{ lab: Lab; pair: Pair }> {
+  const [a, b] = STATIC_WORKLOADS;
+  return startWeft(context, {
+    workloads: [
+      { name: a.name, host: 'one', addresses: [`${a.address}/24`] },
+      { name: b.name, host: 'two', addresses: [`${b.address}/24`] },
+    ],
+  });
+}
