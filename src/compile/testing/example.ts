@@ -1,4 +1,13 @@
-import type { Binding, Chain, Host, LogicalPort, LogicalSwitch, Rule, RuleMatch, TunnelZone } from '../../model/objects.ts';
+import type {
+  Binding,
+  Chain,
+  Host,
+  LogicalPort,
+  LogicalSwitch,
+  Rule,
+  RuleMatch,
+  TunnelZone,
+} from '../../model/objects.ts';
 import type { BoundInterface, InputRecord, Self } from '../inputs.ts';
 
 /** Records with everything filled in, for tests and for the dump in docs/pipeline.md. */
@@ -13,7 +22,10 @@ const envelope = (kind: string, id: string, name: string): { id: string; name: s
 });
 
 function kindDigits(kind: string): string {
-  return [...kind.slice(0, 6)].map((letter) => letter.charCodeAt(0).toString(16)).join('').padEnd(12, '0');
+  return [...kind.slice(0, 6)]
+    .map((letter) => letter.charCodeAt(0).toString(16))
+    .join('')
+    .padEnd(12, '0');
 }
 
 export function idOf(kind: string, number: number): string {
@@ -25,7 +37,13 @@ export function zone(encap: TunnelZone['encap'] = 'geneve'): TunnelZone {
 }
 
 export function host(number: number, tunnelAddress = `192.0.2.${number}`): Host {
-  return { kind: 'host', ...envelope('host', number.toString(16), `h${number}`), zone: ZONE, tunnelAddress, underlayMtu: 1500 };
+  return {
+    kind: 'host',
+    ...envelope('host', number.toString(16), `h${number}`),
+    zone: ZONE,
+    tunnelAddress,
+    underlayMtu: 1500,
+  };
 }
 
 export function logicalSwitch(number: number, options: Partial<LogicalSwitch> = {}): LogicalSwitch {
@@ -41,7 +59,10 @@ export function logicalSwitch(number: number, options: Partial<LogicalSwitch> = 
   };
 }
 
-export function subnet(cidr: string, options: Partial<LogicalSwitch['subnets'][number]> = {}): LogicalSwitch['subnets'][number] {
+export function subnet(
+  cidr: string,
+  options: Partial<LogicalSwitch['subnets'][number]> = {},
+): LogicalSwitch['subnets'][number] {
   return { cidr, dhcp: { enabled: true, dns: [], ntp: [], routes: [], leaseSeconds: 3600 }, ...options };
 }
 
@@ -65,7 +86,14 @@ export function port(number: number, onSwitch: LogicalSwitch, options: Partial<L
 export function binding(of: LogicalPort, ...hosts: readonly Host[]): Binding {
   const claims = hosts.map(({ id }) => ({ host: id, interface: `tap-${of.name}`, sinceMs: 0 }));
   const active = hosts[0]?.id;
-  return { kind: 'binding', id: of.id, revision: 1, switch: of.switch, claims, ...(active === undefined ? {} : { active }) };
+  return {
+    kind: 'binding',
+    id: of.id,
+    revision: 1,
+    switch: of.switch,
+    claims,
+    ...(active === undefined ? {} : { active }),
+  };
 }
 
 export function boundInterface(of: LogicalPort, ofport: number): BoundInterface {
@@ -77,7 +105,13 @@ export function self(of: Host, options: Partial<Self> = {}): Self {
 }
 
 export function chain(number: number, policy: Chain['policy'] = 'accept'): Chain {
-  return { kind: 'chain', ...envelope('chain', number.toString(16), `c${number}`), tenant: TENANT, key: 0x200 + number, policy };
+  return {
+    kind: 'chain',
+    ...envelope('chain', number.toString(16), `c${number}`),
+    tenant: TENANT,
+    key: 0x200 + number,
+    policy,
+  };
 }
 
 export function rule(

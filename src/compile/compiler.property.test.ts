@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { formatFlow } from '../openflow/text/flow.ts';
+import { type Compiler, type CompilerChange, createCompiler } from './compiler.ts';
+import type { InputRecord } from './inputs.ts';
+import { inputsOf } from './testing/inputs-of.ts';
+import { type GeneratedModel, generatedModel } from './testing/random-model.ts';
+
+const RUNS = process.env.WEFT_CAMPAIGN ? 3000 : 60;
+
+const keyOf = ({ kind, id }: { kind: string; id: string }): string => `${kind}/${id}`;
+
+/** What leads from one set of records to the other. */
+function changesBetween(before: readonly InputRecord[], after: readonly InputRecord[]): CompilerChange[] {
+  const kept = new Set(after.map(keyOf));
+  return [
+    ...before
+      .filter((record) => !kept.has(keyOf(record)))
+      .map(({ kind, id }): CompilerChange => ({ op: 'delete', kind, id })),
+    ...after.map((record): CompilerChange => ({ op: 'put', record })),
+  ];
+}
+
+function flowsOf(compiler: Compiler): string[] {
+  return [...compiler.flows()].map(formatFlow).sort();
+}
+
+function fresh(records: readonly InputRecord[]): Compiler {
+  const compiler = createCompiler();
+  compiler.update(records.map((record) => ({ op: 'put', record })));
+  return compiler;
+}
+
+function shutOffs(model: GeneratedModel, bits: number): InputRecord[] {
+  return model.ports.flatMap(({ id }, i): InputRecord[] => ((bits >> i) & 1 ? [{ kind: 'shutOff', id }] : []));
+}
+
+test('after any sequence of changes the flows equal a fresh compile', () => {
+  const steps = fc.array(
+    fc.record({ model: generatedModel(), shut: fc.nat({ max: 3 }), chunk: fc.integer({ min: 1, max: 30 }) }),
+    {
+      minLength: 1,
+      maxLength: 4,
+    },
+  );
+  fc.assert(
+    fc.property(steps, (sequence) => {
+      const compiler = createCompiler();
+      const installed = new Map<string, string>();
+      let records: InputRecord[] = [];
+      for (const { model, shut, chunk } of sequence) {
+        const next = [...inputsOf(model, model.hosts[0]!.id), ...shutOffs(model, shut)];
+        const changes = changesBetween(records, next);
+        for (let at = 0; at < changes.length; at += chunk) {
+          const { add, remove } = compiler.update(changes.slice(at, at + chunk));
+          // A switch that is told of the differences only ends up with the same flows.
+          for (const flow of remove) assert.ok(installed.delete(identity(flow)), 'removes what is there');
+          for (const flow of add) installed.set(identity(flow), formatFlow(flow));
+        }
+        records = next;
+      }
+      const expected = flowsOf(fresh(records));
+      assert.deepEqual(flowsOf(compiler), expected);
+      assert.deepEqual([...installed.values()].sort(), expected);
+      assert.equal(compiler.flowCount, expected.length);
+    }),
+    { numRuns: RUNS },
+  );
+});
+
+/** Table, priority and match. */
+function identity(flow: Parameters<typeof formatFlow>[0]): string {
+  return formatFlow({ ...flow, cookie: 0n, actions: [], gotoTable: undefined } as never);
+}
+
+test('a model that keeps the rules compiles without problems on every host', () => {
+  fc.assert(
+    fc.property(generatedModel(), (model) => {
+      for (const host of model.hosts) {
+        const compiler = createCompiler();
+        const { problems } = compiler.update(inputsOf(model, host.id).map((record) => ({ op: 'put', record })));
+        assert.deepEqual(problems, []);
+        for (const { flow, units } of compiler.compiled()) assert.deepEqual(compiler.explain(flow.cookie).units, units);
+      }
+    }),
+    { numRuns: RUNS },
+  );
+});
