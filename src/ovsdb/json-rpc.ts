@@ -86,8 +86,10 @@ export class JsonRpcConnection {
     this.#waiting.delete(id);
   }
 
-  close(error: WeftError = new WeftError('closed', 'the connection was closed')): void {
+  /** `why` becomes the `WeftError('closed')` that requests without an answer get. */
+  close(why: WeftError = new WeftError('closed', 'the connection was closed')): void {
     if (this.#closed) return;
+    const error = why.code === 'closed' ? why : new WeftError('closed', why.message, { cause: why });
     this.#closed = error;
     clearInterval(this.#probeTimer);
     this.#stream.destroy();
