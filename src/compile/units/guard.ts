@@ -114,7 +114,8 @@ function wide(reader: Reader, owned: Owned, from: Match): Contribution[] {
     ...number(otherBits(macs, 48, WIDE_BITS, true), (bit, at) =>
       flow('service', SERVICE.wide + at, { ...from, ...icmp6(ND.advert), nd_tll: bit }, nd),
     ),
-    ...otherBits(fixedAddresses(owned, 6), 128, WIDE_BITS).map((bit) =>
+    // The interface id is what differs between neighbours; the network's bits are common to all.
+    ...otherBits(fixedAddresses(owned, 6), 64, WIDE_BITS).map((bit) =>
       flow('ndTarget', ND_TARGET.wide + place(bit.mask), { ...from, ...icmp6(ND.advert), nd_target: bit }, nd),
     ),
   ];
