@@ -23,13 +23,12 @@ export interface BridgeLinkOptions {
 }
 
 const WATCHED = [
-  watch(OpenVswitch, ['ovs_version']),
   watch(Bridge, ['name', 'ports', 'datapath_type', 'fail_mode', 'flow_tables']),
   watch(Port, ['name', 'interfaces']),
   watch(Interface, ['name', 'ofport', 'external_ids']),
 ] as const;
 type Watches = (typeof WATCHED)[number];
-type InterfaceRow = WatchedRow<(typeof WATCHED)[3]>;
+type InterfaceRow = WatchedRow<(typeof WATCHED)[2]>;
 
 const ENCAP_MARK = 'weft-encap';
 const INSTALLED_MARK = 'weft-installed';
@@ -71,16 +70,10 @@ export class BridgeLink {
   }
 
   #tellReady(): void {
-    const root = [...this.#monitor!.replica.table('Open_vSwitch').rows.values()][0];
-    const bridge = this.#bridge();
-    this.#options.emit({
-      kind: 'ovsdbReady',
-      openvswitchVersion: root?.ovs_version ?? 'unknown',
-      datapathType: bridge?.datapath_type || 'system',
-    });
+    this.#options.emit({ kind: 'ovsdbReady', datapathType: this.#bridge()?.datapath_type || 'system' });
   }
 
-  #bridge(): WatchedRow<(typeof WATCHED)[1]> | undefined {
+  #bridge(): WatchedRow<(typeof WATCHED)[0]> | undefined {
     for (const row of this.#monitor?.replica.table('Bridge').rows.values() ?? [])
       if (row.name === this.#options.bridge) return row;
     return undefined;

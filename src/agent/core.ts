@@ -35,11 +35,13 @@ export class AgentCore {
   host: string | undefined;
   /** Scope content is there (from disk or from the server): only then may flows be removed. */
   #scopeReady = false;
-  #ovsdb: { readonly openvswitchVersion: string; readonly datapathType: string } | undefined;
+  #ovsdb: { readonly datapathType: string } | undefined;
+  #openvswitchVersion = 'unknown';
   #switchConnected = false;
   serverConnected = false;
   #readBackAsked = false;
   #readySaid = false;
+  #saidServerAway = false;
   #tunnels: Readonly<Partial<Record<Encap, number>>> = {};
   /** Last state reported per port, so that only changes travel. */
   readonly portStates = new Map<string, PortState>();
@@ -60,6 +62,13 @@ export class AgentCore {
   }
 
   step(event: AgentEvent, nowMs: number): Effect[] {
+    const effects = this.#handle(event, nowMs);
+    if (this.#readySaid || !this.installation.synced || !this.installation.idle) return effects;
+    this.#readySaid = true;
+    return [...effects, { kind: 'ready' }];
+  }
+
+  #handle(event: AgentEvent, nowMs: number): Effect[] {
     switch (event.kind) {
       case 'restored':
         this.host = event.host;
@@ -80,6 +89,7 @@ export class AgentCore {
         return this.#compile([this.#selfChange()]);
       case 'switchConnected':
         this.#switchConnected = true;
+        this.#openvswitchVersion = event.version;
         return this.#maybeReadBack();
       case 'switchLost':
         this.#switchConnected = false;
@@ -106,6 +116,8 @@ export class AgentCore {
       case 'serverHello':
         return this.#serverHello(event.host, event.incarnation);
       case 'serverLost':
+        if (!this.serverConnected && this.#saidServerAway) return [];
+        this.#saidServerAway = true;
         this.serverConnected = false;
         return [
           {
@@ -368,10 +380,6 @@ export class AgentCore {
       this.#lastPulseMs = nowMs;
       effects.push({ kind: 'pulse', addresses: this.#neighbours() });
     }
-    if (!this.#readySaid && this.installation.synced && this.installation.idle) {
-      this.#readySaid = true;
-      effects.push({ kind: 'ready' });
-    }
     return [...effects, ...this.#reportHealth()];
   }
 
@@ -449,7 +457,7 @@ export class AgentCore {
     );
     return {
       agentVersion: this.#agentVersion,
-      openvswitchVersion: this.#ovsdb?.openvswitchVersion ?? 'unknown',
+      openvswitchVersion: this.#openvswitchVersion,
       datapathType: this.#ovsdb?.datapathType ?? 'unknown',
       flows: this.#compiler.flowCount,
       localPorts: this.interfaces.bound().size,

@@ -55,8 +55,8 @@ export type AgentEvent =
   /** Tunnel ports that exist now, by encapsulation. */
   | { readonly kind: 'tunnels'; readonly ofports: Readonly<Partial<Record<Encap, number>>> }
   /** OVSDB's first content has arrived. */
-  | { readonly kind: 'ovsdbReady'; readonly openvswitchVersion: string; readonly datapathType: string }
-  | { readonly kind: 'switchConnected' }
+  | { readonly kind: 'ovsdbReady'; readonly datapathType: string }
+  | { readonly kind: 'switchConnected'; readonly version: string }
   | { readonly kind: 'switchLost'; readonly reason: string }
   | { readonly kind: 'readBack'; readonly flows: readonly InstalledFlow[] }
   | { readonly kind: 'installed'; readonly id: number }

@@ -10,7 +10,7 @@ import { BAND_TYPE, METER_COMMAND, METER_FLAG } from '../openflow/messages/meter
 import { PACKET_IN_FORMAT } from '../openflow/messages/nicira.ts';
 import type { PacketIn as OpenFlowPacketIn } from '../openflow/messages/packet-in.ts';
 import type { AgentEvent, Effect, InstalledFlow, PacketIn } from './events.ts';
-import { flowBody, flowKey } from './flow-key.ts';
+import { flowBody, flowKey, plainRegisters } from './flow-key.ts';
 
 /** What a meter of the switch lets through to the agent. */
 export interface PacketInMeter {
@@ -75,8 +75,9 @@ export class SwitchLink {
     connection.send({ kind: 'setConfig', flags: 0, missSendLength: 0xffff });
     connection.send({ kind: 'setPacketInFormat', format: PACKET_IN_FORMAT.nxt2 });
     await this.#installMeters(connection);
+    const { software } = await connection.multipart({ kind: 'desc' });
     this.#connection = connection;
-    emit({ kind: 'switchConnected' });
+    emit({ kind: 'switchConnected', version: software });
     const reason = await gone;
     this.#connection = undefined;
     emit({ kind: 'switchLost', reason: reason.message });
@@ -124,12 +125,18 @@ export class SwitchLink {
   }
 
   async #install(connection: OpenFlowConnection, effect: Extract<Effect, { kind: 'install' }>): Promise<void> {
-    const { emit, signal } = this.#options;
+    const { emit, signal, clock, log } = this.#options;
     const mods: FlowMod[] = [];
     for (const flow of effect.add) mods.push(flowMod(flow, FLOW_COMMAND.add));
     for (const flow of effect.remove) mods.push(flowMod(flow, FLOW_COMMAND.deleteStrict));
+    const startedMs = clock.monotonicMs();
     try {
       await connection.transaction(mods, signal);
+      log.debug('bundle', {
+        add: effect.add.length,
+        remove: effect.remove.length,
+        ms: clock.monotonicMs() - startedMs,
+      });
       emit({ kind: 'installed', id: effect.id });
     } catch (error) {
       if (!(error instanceof WeftError)) throw error;
@@ -144,7 +151,11 @@ export class SwitchLink {
     const connection = this.#connection;
     if (!connection) throw new WeftError('unreachable', 'Open vSwitch does not answer');
     const { flows } = await connection.multipart({ kind: 'flow', table, match: {} }, this.#options.signal);
-    return flows.map((flow) => ({ key: flowKey(flow), body: flowBody(flow), flow }));
+    return flows.map((flow) => ({
+      key: flowKey(flow),
+      body: flowBody(flow),
+      flow: { ...flow, match: plainRegisters(flow.match) },
+    }));
   }
 
   async #readBack(connection: OpenFlowConnection): Promise<void> {
