@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { WeftError } from '../base/errors.ts';
+import { silentLog } from '../base/log.ts';
+import { createCertificate } from './certificate.ts';
+import { createClient } from './client.ts';
+import { startServer } from './server.ts';
+
+let directory: string;
+before(() => {
+  directory = mkdtempSync(join(tmpdir(), 'weft-listeners-'));
+});
+after(() => rmSync(directory, { recursive: true }));
+
+const codeOf = (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => 'ok',
+    (error: unknown) => (error instanceof WeftError ? error.code : String(error)),
+  );
+
+test('nothing listens beyond loopback without TLS and tokens', async () => {
+  const start = (listen: string, more: object = {}): Promise<string> =>
+    codeOf(startServer({ stateDir: join(directory, 'never'), listen: [listen], log: silentLog, ...more }));
+  assert.equal(await start('tcp:0.0.0.0:7070'), 'denied');
+  assert.equal(await start('tls:0.0.0.0:7443'), 'denied');
+  assert.equal(await start('tls:127.0.0.1:7443', { tlsCertFile: '/a', tlsKeyFile: '/b' }), 'denied');
+  assert.equal(await start('udp:1'), 'invalid');
+});
+
+test('over TLS a token is asked, and a host token opens its own host only', async () => {
+  const { cert, key } = createCertificate({ names: ['localhost', '127.0.0.1'] });
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(directory, name), text);
+    return join(directory, name);
+  };
+  const digest = (token: string): string => createHash('sha256').update(token).digest('hex');
+  const server = await startServer({
+    stateDir: join(directory, 'tls'),
+    listen: ['tls:127.0.0.1:0', 'tcp:127.0.0.1:0'],
+    tlsCertFile: file('cert.pem', cert),
+    tlsKeyFile: file('key.pem', key),
+    tokenFile: file('tokens', `# who\n${digest('secret')} admin\n${digest('of-h1')} host:h1\n`),
+    log: silentLog,
+  });
+  const [tls, tcp] = server.urls;
+  const client = (url: string, token?: string) =>
+    createClient({ url, ca: cert, ...(token === undefined ? {} : { token }) });
+  const admin = client(tls!, 'secret');
+  const agent = client(tls!, 'of-h1');
+  try {
+    await admin.post('/v1/apply', {
+      objects: [
+        { kind: 'tunnelZone', name: 'dc' },
+        { kind: 'host', name: 'h1', zone: 'dc', tunnelAddress: '10.9.0.1' },
+        { kind: 'host', name: 'h2', zone: 'dc', tunnelAddress: '10.9.0.2' },
+      ],
+    });
+    assert.equal(await codeOf(client(tls!).get('/v1/status')), 'denied');
+    assert.equal(await codeOf(client(tls!, 'wrong').get('/v1/status')), 'denied');
+    assert.equal(await codeOf(client(tcp!).get('/v1/status')), 'denied');
+    assert.equal(await codeOf(agent.post('/v1/hosts/h1/reports', { reports: [] })), 'ok');
+    assert.equal(await codeOf(agent.post('/v1/hosts/h2/reports', { reports: [] })), 'denied');
+    assert.equal(await codeOf(agent.get('/v1/ports')), 'denied');
+    assert.equal(await codeOf(agent.request('DELETE', '/v1/hosts/h1')), 'denied');
+    assert.equal(await codeOf(createClient({ url: tls! }).get('/v1/status')), 'unreachable');
+  } finally {
+    admin.close();
+    agent.close();
+    await server.close();
+  }
+});
+
+test('a second server on the same socket or store is refused, and the first goes on', async () => {
+  const listen = [`unix:${join(directory, 's.sock')}`];
+  const server = await startServer({ stateDir: join(directory, 'one'), listen, log: silentLog });
+  try {
+    assert.equal(await codeOf(startServer({ stateDir: join(directory, 'two'), listen, log: silentLog })), 'busy');
+    const other = [`unix:${join(directory, 't.sock')}`];
+    assert.equal(
+      await codeOf(startServer({ stateDir: join(directory, 'one'), listen: other, log: silentLog })),
+      'busy',
+    );
+    const client = createClient({ url: server.urls[0]! });
+    assert.equal(await codeOf(client.get('/v1/status')), 'ok');
+    client.close();
+  } finally {
+    await server.close();
+  }
+});
