@@ -1,0 +1,246 @@
+import { cidrContains, formatIp, type Ip, parseCidr } from '../base/addresses.ts';
+import {
+  BARE_SUBNETS,
+  LEARNED_MACS,
+  MAC_PREFIXES,
+  type ModelSketch,
+  PAIR_ADDRESSES,
+  PAIR_MACS,
+  PORT_VLANS,
+  type PortSketch,
+  SUBNETS,
+  type SwitchSketch,
+} from './generate.ts';
+import type {
+  Binding,
+  Chain,
+  LearnedAddress,
+  LogicalPort,
+  LogicalSwitch,
+  Rule,
+  ScopeRecord,
+  Subnet,
+} from './objects.ts';
+import { isInVlan } from './subnets.ts';
+
+/** An interface of a port on a host. `early`: the port's binding does not know of it yet. */
+export interface PluggedInterface {
+  readonly port: string;
+  readonly host: string;
+  readonly early: boolean;
+}
+
+export interface GeneratedModel {
+  readonly records: readonly ScopeRecord[];
+  readonly interfaces: readonly PluggedInterface[];
+}
+
+const KINDS = ['tenant', 'tunnelZone', 'host', 'switch', 'chain', 'rule', 'port'] as const;
+
+/** The id of the n-th object of a kind: the same in every run. */
+export function generatedId(kind: (typeof KINDS)[number], n: number): string {
+  return `0000000${KINDS.indexOf(kind) + 1}-0000-4000-8000-${n.toString().padStart(12, '0')}`;
+}
+
+/** The element that an index of a sketch means. */
+export function at<T>(list: readonly T[], index: number): T {
+  return list[index % list.length]!;
+}
+
+/** The records of a sketch; they keep the rules of `rules.ts`. Equal sketches give equal records. */
+export function buildModel(sketch: ModelSketch): GeneratedModel {
+  const records: ScopeRecord[] = [];
+  const interfaces: PluggedInterface[] = [];
+  const id = generatedId;
+  for (const n of [0, 1]) records.push({ kind: 'tenant', id: id('tenant', n), name: `tenant-${n}`, revision: 1 });
+  for (const [n, encap] of sketch.encaps.entries())
+    records.push({ kind: 'tunnelZone', id: id('tunnelZone', n), name: `zone-${n}`, revision: 1, encap });
+  for (const [n, zone] of sketch.hosts.entries())
+    records.push({
+      kind: 'host',
+      id: id('host', n),
+      name: `host-${n}`,
+      revision: 1,
+      zone: id('tunnelZone', zone % sketch.encaps.length),
+      tunnelAddress: `192.0.2.${n + 1}`,
+      underlayMtu: 1500,
+    });
+  buildChains(sketch, records);
+  for (const [n, device] of sketch.switches.entries()) buildSwitch(sketch, n, device, records, interfaces);
+  return { records, interfaces };
+}
+
+function tenantOf(n: number): string {
+  return generatedId('tenant', n % 2);
+}
+
+/** The chains that objects of the same tenant as the n-th switch may use; undefined where there are none. */
+function chainFor(sketch: ModelSketch, n: number, index: number | undefined): string | undefined {
+  const own = sketch.chains.flatMap((_, c) => (c % 2 === n % 2 ? [c] : []));
+  return index === undefined || own.length === 0 ? undefined : generatedId('chain', at(own, index));
+}
+
+function buildChains(sketch: ModelSketch, records: ScopeRecord[]): void {
+  for (const [c, { policy, rules }] of sketch.chains.entries()) {
+    const chain: Chain = {
+      kind: 'chain',
+      id: generatedId('chain', c),
+      name: `chain-${c}`,
+      tenant: tenantOf(c),
+      revision: 1,
+      policy,
+      key: 10 + c,
+    };
+    records.push(chain);
+    // Only later chains: jumps lead to no circle.
+    const later = sketch.chains.flatMap((_, other) => (other > c && other % 2 === c % 2 ? [other] : []));
+    for (const [r, rule] of rules.entries()) {
+      const jumps = rule.action === 'jump' && later.length > 0;
+      const record: Rule = {
+        kind: 'rule',
+        id: generatedId('rule', c * 100 + r),
+        name: `rule-${r}`,
+        tenant: tenantOf(c),
+        revision: 1,
+        chain: chain.id,
+        position: (r + 1) * 10,
+        match: rule.match,
+        action: rule.action === 'jump' && !jumps ? 'log' : rule.action,
+        ...(jumps ? { jumpTo: generatedId('chain', at(later, rule.jump)) } : {}),
+      };
+      records.push(record);
+    }
+  }
+}
+
+function buildSwitch(
+  sketch: ModelSketch,
+  n: number,
+  device: SwitchSketch,
+  records: ScopeRecord[],
+  interfaces: PluggedInterface[],
+): void {
+  const record: LogicalSwitch = {
+    kind: 'switch',
+    id: generatedId('switch', n),
+    name: `switch-${n}`,
+    tenant: tenantOf(n),
+    revision: 1,
+    key: 100 + n,
+    vlanAware: device.vlanAware,
+    adminUp: !device.down,
+    subnets: subnetsOf(device),
+  };
+  records.push(record);
+  const ports = device.ports.map((port, p) => buildPort(sketch, n, p, port, record));
+  for (const [p, port] of ports.entries()) {
+    records.push(port);
+    bind(sketch, device.ports[p]!, port, records, interfaces);
+  }
+  const open = ports.filter((port) => !port.portSecurity);
+  const seen = new Set<string>();
+  for (const { port, mac, vlan } of open.length > 0 ? device.learned : []) {
+    const behind = at(open, port);
+    const binding = records.find((r): r is Binding => r.kind === 'binding' && r.id === behind.id);
+    const learnedId = `${record.id}/${record.vlanAware ? vlan : 0}/${at(LEARNED_MACS, mac)}`;
+    if (binding?.active === undefined || seen.has(learnedId)) continue;
+    seen.add(learnedId);
+    const learned: LearnedAddress = {
+      kind: 'learned',
+      id: learnedId,
+      revision: 1,
+      switch: record.id,
+      port: behind.id,
+      host: binding.active,
+      mac: at(LEARNED_MACS, mac),
+      vlan: record.vlanAware ? vlan : 0,
+    };
+    records.push(learned);
+  }
+}
+
+function subnetsOf(device: SwitchSketch): Subnet[] {
+  const picked = new Map(device.subnets.map((subnet) => [subnet.pick, subnet]));
+  return [...picked.values()].map(({ pick, dhcp, gateway, vlan }) => {
+    const cidr = SUBNETS[pick]!;
+    const first = parseCidr(cidr)!.ip;
+    return {
+      cidr,
+      dhcp: { enabled: dhcp, dns: [], ntp: [], routes: [], leaseSeconds: 3600 },
+      ...(gateway ? { gateway: formatIp(plus(first, 1)) } : {}),
+      ...(vlan !== undefined && device.vlanAware ? { vlan } : {}),
+      ...(pick === 1 ? { ipv6Mode: 'slaac' as const } : pick === 3 ? { ipv6Mode: 'stateful' as const } : {}),
+    };
+  });
+}
+
+function plus(ip: Ip, n: number): Ip {
+  return ip.version === 4
+    ? { version: 4, value: (ip.value + n) as typeof ip.value }
+    : { version: 6, value: (ip.value + BigInt(n)) as typeof ip.value };
+}
+
+function buildPort(sketch: ModelSketch, n: number, p: number, port: PortSketch, device: LogicalSwitch): LogicalPort {
+  const vlan = device.vlanAware && port.vlan !== undefined ? at(PORT_VLANS, port.vlan) : undefined;
+  const fromChain = chainFor(sketch, n, port.fromChain);
+  const toChain = chainFor(sketch, n, port.toChain);
+  const record: LogicalPort = {
+    kind: 'port',
+    id: generatedId('port', n * 100 + p),
+    name: `port-${n}-${p}`,
+    tenant: tenantOf(n),
+    revision: 1,
+    switch: device.id,
+    key: 1000 + n * 100 + p,
+    mac: `${at(MAC_PREFIXES, port.mac)}:${(p + 1).toString(16).padStart(2, '0')}`,
+    addresses: [],
+    allowedPairs: port.pairs.map(({ mac, address }) => ({
+      ...(mac === undefined ? {} : { mac: at(PAIR_MACS, mac) }),
+      address: at(PAIR_ADDRESSES, address),
+    })),
+    portSecurity: !port.unsecured,
+    adminUp: !port.down,
+    ...(vlan === undefined ? {} : { vlan: vlan as LogicalPort['vlan'] }),
+    ...(fromChain === undefined ? {} : { fromChain }),
+    ...(toChain === undefined ? {} : { toChain }),
+    ...(port.requested === undefined ? {} : { host: hostOf(sketch, port.requested) }),
+  };
+  return { ...record, addresses: addressesFor(port, p, record, device) };
+}
+
+/** The (10 + p)-th address of each subnet, where the port is in the subnet's VLAN. */
+function addressesFor(port: PortSketch, p: number, record: LogicalPort, device: LogicalSwitch): string[] {
+  const cidrs = device.subnets.length > 0 ? device.subnets.map(({ cidr }) => cidr) : BARE_SUBNETS;
+  const addresses = new Set<string>();
+  for (const index of port.addresses) {
+    const cidr = at(cidrs, index);
+    const ip = plus(parseCidr(cidr)!.ip, (cidr === '10.0.1.0/28' ? 4 : 10) + p);
+    const subnet = device.subnets.find((each) => cidrContains(parseCidr(each.cidr)!, ip));
+    if (!subnet || isInVlan(device, record, subnet.vlan ?? 0)) addresses.add(formatIp(ip));
+  }
+  return [...addresses];
+}
+
+function hostOf(sketch: ModelSketch, index: number): string {
+  return generatedId('host', index % sketch.hosts.length);
+}
+
+function bind(
+  sketch: ModelSketch,
+  { binding }: PortSketch,
+  port: LogicalPort,
+  records: ScopeRecord[],
+  interfaces: PluggedInterface[],
+): void {
+  if (binding.kind === 'none') return;
+  const host = hostOf(sketch, binding.host);
+  if (binding.kind === 'early') {
+    interfaces.push({ port: port.id, host, early: true });
+    return;
+  }
+  const other = binding.kind === 'two' ? hostOf(sketch, binding.other) : host;
+  const hosts = other === host ? [host] : [host, other];
+  const claims = hosts.map((claimer) => ({ host: claimer, interface: `if-${port.name}`, sinceMs: 1 }));
+  records.push({ kind: 'binding', id: port.id, revision: 1, switch: port.switch, claims, active: host });
+  for (const claimer of hosts) interfaces.push({ port: port.id, host: claimer, early: false });
+}

@@ -1,0 +1,446 @@
+import fc from 'fast-check';
+import {
+  type Cidr,
+  type Ip,
+  type Ipv4,
+  type Ipv6,
+  linkLocalOf,
+  type Mac,
+  multicastMacOf6,
+  parseCidr,
+  parseIp,
+  parseMac,
+  solicitedNodeOf,
+} from '../base/addresses.ts';
+import { ByteWriter } from '../base/bytes.ts';
+import type { VlanTag } from '../packet/ethernet.ts';
+import { ipv4Header } from '../packet/ipv4.ts';
+import { type Ipv6Extension, ipv6Header } from '../packet/ipv6.ts';
+import type { NdMessage } from '../packet/nd.ts';
+import type { NdOption } from '../packet/nd-option.ts';
+import { encodePacket, type Layer4, type Packet } from '../packet/packet.ts';
+import { TCP_FLAG } from '../packet/tcp.ts';
+import { LEARNED_MACS, SHARED_MACS } from './generate.ts';
+import { at } from './generate-build.ts';
+import type { LogicalPort } from './objects.ts';
+import type { ModelView } from './view.ts';
+
+/**
+ * Random frames that a workload of a model might send, good and bad. As the model's, their description is indexes: into
+ * lists that begin with what is the port's own, so that a failure shrinks towards an honest frame.
+ */
+export interface FrameSketch {
+  readonly src: number;
+  readonly dst: number;
+  readonly tags: readonly TagSketch[];
+  readonly body: BodySketch;
+  readonly mutation: MutationSketch;
+}
+
+export interface TagSketch {
+  readonly service: boolean;
+  readonly vid: number;
+  readonly pcp: number;
+}
+
+/** Addresses are indexes into `addressPools`. */
+export type BodySketch =
+  | { readonly kind: 'arp'; readonly op: number; readonly sha: number; readonly spa: number; readonly tpa: number }
+  | { readonly kind: 'garp'; readonly op: number; readonly own: number }
+  | { readonly kind: 'rarp' }
+  | {
+      readonly kind: 'ip';
+      readonly version: 4 | 6;
+      readonly src: number;
+      readonly dst: number;
+      readonly upper: UpperSketch;
+      readonly fragment: 'whole' | 'first' | 'later';
+      readonly extension: boolean;
+    }
+  | { readonly kind: 'dhcp'; readonly version: 4 | 6; readonly server: boolean; readonly src: number }
+  | {
+      readonly kind: 'nd';
+      readonly type: 'ns' | 'na' | 'rs' | 'ra' | 'redirect';
+      readonly src: number;
+      readonly target: number;
+      readonly option: number;
+      readonly toAll: boolean;
+    }
+  | { readonly kind: 'other'; readonly etherType: number };
+
+export type UpperSketch =
+  | { readonly protocol: 6 | 17 | 132; readonly srcPort: number; readonly dstPort: number }
+  | { readonly protocol: 1 | 58; readonly type: number; readonly code: number }
+  | { readonly protocol: 47 };
+
+export type MutationSketch =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'cut'; readonly length: number }
+  | { readonly kind: 'flip'; readonly offset: number; readonly bits: number };
+
+const PORTS = [80, 79, 81, 8000, 8080, 8081, 7999, 443, 442, 68, 67, 69, 546, 547, 0, 1, 1023, 1024, 65535];
+const tag: fc.Arbitrary<TagSketch> = fc.record({
+  service: fc.constantFrom(false, false, false, true),
+  vid: fc.constantFrom(10, 20, 10, 20, 11, 13, 100, 30, 0, 4095),
+  pcp: fc.constantFrom(0, 0, 5),
+});
+const small = fc.nat({ max: 11 });
+/** Mostly the port's own (the first of its pool). */
+const own = fc.constantFrom(0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9);
+const upper: fc.Arbitrary<UpperSketch> = fc.oneof(
+  fc.record({
+    protocol: fc.constantFrom<6 | 17 | 132>(6, 17, 132),
+    srcPort: fc.constantFrom(...PORTS),
+    dstPort: fc.constantFrom(...PORTS),
+  }),
+  fc.record({
+    protocol: fc.constantFrom<1 | 58>(1, 58),
+    type: fc.constantFrom(8, 0, 3, 128, 133, 134, 135, 136, 137),
+    code: fc.constantFrom(0, 1),
+  }),
+  fc.constant({ protocol: 47 as const }),
+);
+const body: fc.Arbitrary<BodySketch> = fc.oneof(
+  fc.record({ kind: fc.constant('arp'), op: fc.constantFrom(1, 1, 2, 3, 257), sha: own, spa: own, tpa: small }),
+  fc.record({ kind: fc.constant('garp'), op: fc.constantFrom(1, 2), own: small }),
+  fc.constant({ kind: 'rarp' as const }),
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('ip'),
+      version: fc.constantFrom<4 | 6>(4, 6),
+      src: own,
+      dst: small,
+      upper,
+      fragment: fc.constantFrom('whole', 'whole', 'whole', 'first', 'later'),
+      extension: fc.constantFrom(false, false, false, true),
+    }),
+  },
+  fc.record({
+    kind: fc.constant('dhcp'),
+    version: fc.constantFrom<4 | 6>(4, 6),
+    server: fc.constantFrom(false, false, true),
+    src: own,
+  }),
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('nd'),
+      type: fc.constantFrom('ns', 'na', 'rs', 'ra', 'redirect', 'ns', 'na'),
+      src: own,
+      target: small,
+      option: fc.constantFrom(0, 1, 2, 3),
+      toAll: fc.boolean(),
+    }),
+  },
+  fc.record({ kind: fc.constant('other'), etherType: fc.constantFrom(0x88cc, 0x8847, 0x0040, 0x9000) }),
+);
+
+export const frameSketch: fc.Arbitrary<FrameSketch> = fc.record({
+  src: own,
+  dst: small,
+  tags: fc.oneof(
+    { weight: 3, arbitrary: fc.constant([]) },
+    { weight: 2, arbitrary: fc.array(tag, { minLength: 1, maxLength: 1 }) },
+    { weight: 1, arbitrary: fc.array(tag, { minLength: 2, maxLength: 2 }) },
+  ),
+  body,
+  mutation: fc.oneof(
+    { weight: 12, arbitrary: fc.constant({ kind: 'none' as const }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('cut'), length: fc.integer({ min: 14, max: 80 }) }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        kind: fc.constant('flip'),
+        offset: fc.integer({ min: 12, max: 80 }),
+        bits: fc.integer({ min: 1, max: 255 }),
+      }),
+    },
+  ),
+});
+
+/** What a frame of the port may name, what is the port's own first. */
+interface Pools {
+  readonly sources: readonly Mac[];
+  readonly targets: readonly Mac[];
+  readonly four: readonly Ipv4[];
+  readonly six: readonly Ipv6[];
+  /** Of others first. */
+  readonly targets4: readonly Ipv4[];
+  readonly targets6: readonly Ipv6[];
+}
+
+const macOf = (text: string): Mac => parseMac(text)!;
+const UNKNOWN = macOf('02:00:00:00:00:ee');
+const FAR = macOf('a4:77:33:91:0c:5e');
+const ALL_NODES = (0xff02n << 112n) | 1n;
+const ALL_ROUTERS = ALL_NODES + 1n;
+const BROADCAST4 = 0xffff_ffff as Ipv4;
+
+/** An address in the network: the network's own bits and a few more. */
+function within({ ip, prefix }: Cidr): Ip {
+  if (ip.version === 4) return { version: 4, value: (prefix === 32 ? ip.value : (ip.value | 5) >>> 0) as Ipv4 };
+  return { version: 6, value: (prefix === 128 ? ip.value : ip.value | 5n) as Ipv6 };
+}
+
+function addressesOf(port: LogicalPort): Ip[] {
+  return [
+    ...port.addresses.map((text) => parseIp(text)!),
+    ...port.allowedPairs.map(({ address }) => {
+      const single = parseIp(address);
+      return single ?? within(parseCidr(address)!);
+    }),
+  ];
+}
+
+function macsOf(port: LogicalPort): Mac[] {
+  return [port.mac, ...port.allowedPairs.flatMap(({ mac }) => mac ?? [])].map(macOf);
+}
+
+export function poolsFor(model: ModelView, portId: string): Pools {
+  const port = model.get('port', portId)!;
+  const others = [...model.portsOfSwitch(port.switch)].filter((other) => other.id !== portId);
+  const gateways = (model.get('switch', port.switch)?.subnets ?? []).flatMap((s) => s.gateway ?? []);
+  const mine = addressesOf(port);
+  const theirs = [...others.flatMap(addressesOf), ...gateways.map((text) => parseIp(text)!)];
+  const four = (ips: readonly Ip[]): Ipv4[] => ips.flatMap((ip) => (ip.version === 4 ? [ip.value] : []));
+  const six = (ips: readonly Ip[]): Ipv6[] => ips.flatMap((ip) => (ip.version === 6 ? [ip.value] : []));
+  const local = (macs: readonly Mac[]): Ipv6[] => macs.map(linkLocalOf);
+  const stranger4 = 0xcb00_7109 as Ipv4,
+    stranger6 = ((0x2001n << 112n) | 0xbad0n) as Ipv6;
+  const own4 = four(mine),
+    own6 = [...six(mine), ...local(macsOf(port))];
+  const their4 = four(theirs),
+    their6 = [...six(theirs), ...local(others.map((other) => macOf(other.mac)))];
+  const shared = [...SHARED_MACS, ...LEARNED_MACS].map(macOf);
+  const theirMacs = others.flatMap(macsOf);
+  return {
+    sources: [...macsOf(port), macOf(LEARNED_MACS[0]), FAR, UNKNOWN, ...theirMacs, macOf('01:00:5e:00:00:01')],
+    targets: [
+      ...theirMacs,
+      macOf('ff:ff:ff:ff:ff:ff'),
+      ...macsOf(port),
+      UNKNOWN,
+      ...shared,
+      FAR,
+      macOf('01:00:5e:00:00:fb'),
+    ],
+    four: [...own4, 0 as Ipv4, ...their4, stranger4, 0x0a00_0042 as Ipv4],
+    six: [...own6, 0n as Ipv6, ...their6, stranger6],
+    targets4: [...their4, ...own4, stranger4, BROADCAST4, 0xe000_00fb as Ipv4],
+    targets6: [...their6, ...own6, stranger6, ALL_NODES as Ipv6, ALL_ROUTERS as Ipv6],
+  };
+}
+
+const PAYLOAD = new TextEncoder().encode('warp and weft, sixteen or more');
+const ETHER = { arp: 0x0806, rarp: 0x8035, ipv4: 0x0800, ipv6: 0x86dd } as const;
+
+/** The bytes of a sketch, for a port of a model. */
+export function buildFrame(sketch: FrameSketch, model: ModelView, portId: string): Uint8Array {
+  const pools = poolsFor(model, portId);
+  const src = at(pools.sources, sketch.src);
+  const packet = packetOf(sketch, src, pools);
+  const vlans = sketch.tags.map(
+    ({ service, vid, pcp }): VlanTag => ({ tpid: service ? 0x88a8 : 0x8100, vid, pcp, dei: false }),
+  );
+  return mutate(encodePacket({ ...packet, vlans }), sketch.mutation);
+}
+
+function mutate(bytes: Uint8Array, mutation: MutationSketch): Uint8Array {
+  if (mutation.kind === 'cut') return bytes.slice(0, mutation.length);
+  const copy = bytes.slice();
+  if (mutation.kind === 'flip' && mutation.offset < copy.length) copy[mutation.offset]! ^= mutation.bits;
+  return copy;
+}
+
+type Frame = Omit<Packet, 'vlans'>;
+
+function packetOf({ dst: dstIndex, body }: FrameSketch, src: Mac, pools: Pools): Frame {
+  const dst = at(pools.targets, dstIndex);
+  switch (body.kind) {
+    case 'arp': {
+      const spa = at(pools.four, body.spa);
+      const sha = at([src, ...pools.sources], body.sha);
+      return arp(src, dst, ETHER.arp, { op: body.op, sha, spa, tha: 0 as Mac, tpa: at(pools.targets4, body.tpa) });
+    }
+    case 'garp': {
+      const spa = at(pools.four, body.own);
+      return arp(src, macOf('ff:ff:ff:ff:ff:ff'), ETHER.arp, { op: body.op, sha: src, spa, tha: 0 as Mac, tpa: spa });
+    }
+    case 'rarp': {
+      const nowhere = 0 as Ipv4;
+      return arp(src, dst, ETHER.rarp, { op: 3, sha: src, spa: nowhere, tha: src, tpa: nowhere });
+    }
+    case 'ip':
+      return body.version === 4 ? ip4(body, src, dst, pools) : ip6(body, src, dst, pools);
+    case 'dhcp':
+      return body.version === 4 ? dhcp4(body, src, dst, pools) : dhcp6(body, src, dst, pools);
+    case 'nd':
+      return nd(body, src, dst, pools);
+    case 'other':
+      return { ethernet: { src, dst, etherType: body.etherType }, payload: PAYLOAD };
+  }
+}
+
+interface ArpFields {
+  readonly op: number;
+  readonly sha: Mac;
+  readonly spa: Ipv4;
+  readonly tha: Mac;
+  readonly tpa: Ipv4;
+}
+
+function arp(src: Mac, dst: Mac, etherType: number, fields: ArpFields): Frame {
+  // Padded to Ethernet's minimum, as cards do.
+  return {
+    ethernet: { src, dst, etherType },
+    l3: { kind: 'arp', ...fields },
+    payload: new Uint8Array(0),
+    trailer: new Uint8Array(18),
+  };
+}
+
+type IpBody = Extract<BodySketch, { kind: 'ip' }>;
+
+function ip4(body: IpBody, src: Mac, dst: Mac, pools: Pools): Frame {
+  const { l4, payload } = transport(body.upper);
+  const header = ipv4Header({
+    src: at(pools.four, body.src),
+    dst: at(pools.targets4, body.dst),
+    protocol: body.upper.protocol,
+    moreFragments: body.fragment === 'first',
+    fragmentOffset: body.fragment === 'later' ? 64 : 0,
+    options: body.extension ? Uint8Array.of(1, 1, 1, 0) : new Uint8Array(0),
+  });
+  const ethernet = { src, dst, etherType: ETHER.ipv4 };
+  if (body.fragment === 'whole' && l4) return { ethernet, l3: { kind: 'ipv4', ...header }, l4, payload: PAYLOAD };
+  return { ethernet, l3: { kind: 'ipv4', ...header }, payload };
+}
+
+function ip6(body: IpBody, src: Mac, dst: Mac, pools: Pools): Frame {
+  const { l4, payload } = transport(body.upper);
+  const extensions: Ipv6Extension[] = body.extension ? [{ kind: 'hopByHop', data: new Uint8Array(6) }] : [];
+  if (body.fragment !== 'whole')
+    extensions.push({ kind: 'fragment', offset: body.fragment === 'later' ? 64 : 0, more: true, id: 7 });
+  const header = ipv6Header({
+    src: at(pools.six, body.src),
+    dst: at(pools.targets6, body.dst),
+    nextHeader: body.upper.protocol,
+    extensions,
+  });
+  const ethernet = { src, dst, etherType: ETHER.ipv6 };
+  if (body.fragment === 'whole' && l4) return { ethernet, l3: { kind: 'ipv6', ...header }, l4, payload: PAYLOAD };
+  return { ethernet, l3: { kind: 'ipv6', ...header }, payload };
+}
+
+/** The layer as a packet has it, where we have a codec, and its bytes for fragments and for SCTP. */
+function transport(upper: UpperSketch): { readonly l4?: Layer4; readonly payload: Uint8Array } {
+  const writer = new ByteWriter();
+  if (!('srcPort' in upper) && !('type' in upper)) return { payload: writer.u16(0).u16(0x0800).raw(PAYLOAD).finish() };
+  if ('type' in upper) {
+    const { type, code } = upper;
+    const payload = writer.u8(type).u8(code).u16(0).u32(0).raw(PAYLOAD).finish();
+    // Neighbour discovery has frames of its own; here the types come with a body that is none.
+    if (upper.protocol === 58 && type >= 133 && type <= 137) return { payload };
+    return { l4: { kind: upper.protocol === 1 ? 'icmp' : 'icmpv6', type, code, rest: 0 }, payload };
+  }
+  const { srcPort, dstPort } = upper;
+  const payload = writer.u16(srcPort).u16(dstPort).u32(0).u32(0).u32(0x5000_0000).u32(0).raw(PAYLOAD).finish();
+  if (upper.protocol === 132) return { payload };
+  if (upper.protocol === 17) return { l4: { kind: 'udp', srcPort, dstPort, noChecksum: false }, payload };
+  const tcp = { sequence: 1, acknowledgement: 0, flags: TCP_FLAG.syn, window: 1000, urgent: 0 };
+  return { l4: { kind: 'tcp', srcPort, dstPort, ...tcp, options: new Uint8Array(0) }, payload };
+}
+
+type DhcpBody = Extract<BodySketch, { kind: 'dhcp' }>;
+
+/** Ports are what counts: the payload is none of DHCP. */
+function dhcp4({ server, src: from }: DhcpBody, src: Mac, dst: Mac, pools: Pools): Frame {
+  const [srcPort, dstPort] = server ? [67, 68] : [68, 67];
+  const ip = ipv4Header({
+    src: at([0 as Ipv4, ...pools.four], from),
+    dst: from === 9 ? at(pools.targets4, 0) : BROADCAST4,
+    protocol: 17,
+  });
+  return {
+    ethernet: { src, dst: from === 9 ? dst : macOf('ff:ff:ff:ff:ff:ff'), etherType: ETHER.ipv4 },
+    l3: { kind: 'ipv4', ...ip },
+    l4: { kind: 'udp', srcPort, dstPort, noChecksum: false },
+    payload: PAYLOAD,
+  };
+}
+
+function dhcp6({ server, src: from }: DhcpBody, src: Mac, dst: Mac, pools: Pools): Frame {
+  const [srcPort, dstPort] = server ? [547, 546] : [546, 547];
+  const all = ((0xff02n << 112n) | 0x1_0002n) as Ipv6;
+  return {
+    ethernet: { src, dst: from === 9 ? dst : multicastMacOf6(all), etherType: ETHER.ipv6 },
+    l3: { kind: 'ipv6', ...ipv6Header({ src: at([linkLocalOf(src), ...pools.six], from), dst: all, nextHeader: 17 }) },
+    l4: { kind: 'udp', srcPort, dstPort, noChecksum: false },
+    payload: PAYLOAD,
+  };
+}
+
+type NdBody = Extract<BodySketch, { kind: 'nd' }>;
+
+function nd(body: NdBody, src: Mac, dst: Mac, pools: Pools): Frame {
+  const six = [...pools.six];
+  const from = at(body.type === 'rs' ? [0n as Ipv6, ...six] : six, body.src);
+  const target = at(body.type === 'na' ? pools.six : pools.targets6, body.target);
+  const toAll = body.toAll ? (ALL_NODES as Ipv6) : undefined;
+  const to =
+    toAll ??
+    {
+      ns: solicitedNodeOf(target),
+      na: at(pools.targets6, 0),
+      rs: ALL_ROUTERS as Ipv6,
+      ra: ALL_NODES as Ipv6,
+      redirect: at(pools.targets6, 0),
+    }[body.type];
+  const isGroup = to >> 120n === 0xffn;
+  const message = ndMessage(body, src, target, pools);
+  return {
+    ethernet: { src, dst: isGroup ? multicastMacOf6(to) : dst, etherType: ETHER.ipv6 },
+    l3: { kind: 'ipv6', ...ipv6Header({ src: from, dst: to, nextHeader: 58, hopLimit: 255 }) },
+    l4: { kind: 'nd', message },
+    payload: new Uint8Array(0),
+  };
+}
+
+function ndMessage({ type, option, toAll }: NdBody, src: Mac, target: Ipv6, pools: Pools): NdMessage {
+  const mac = at([src, src, src, pools.sources.at(-2)!], option);
+  const link = (kind: 'sourceLinkLayer' | 'targetLinkLayer'): NdOption[] =>
+    option === 1
+      ? []
+      : option === 2
+        ? [
+            { kind: 'mtu', mtu: 1400 },
+            { kind, mac },
+          ]
+        : [{ kind, mac }];
+  switch (type) {
+    case 'ns':
+      return { kind: 'neighborSolicit', target, options: link('sourceLinkLayer') };
+    case 'na':
+      return {
+        kind: 'neighborAdvert',
+        flags: toAll ? 0x2000_0000 : 0x6000_0000,
+        target,
+        options: link('targetLinkLayer'),
+      };
+    case 'rs':
+      return { kind: 'routerSolicit', options: link('sourceLinkLayer') };
+    case 'ra':
+      return {
+        kind: 'routerAdvert',
+        hopLimit: 64,
+        flags: 0,
+        lifetimeS: 1800,
+        reachableMs: 0,
+        retransmitMs: 0,
+        options: [],
+      };
+    case 'redirect':
+      return { kind: 'redirect', target, destination: target, options: [] };
+  }
+}

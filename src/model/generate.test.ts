@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { modelSketch } from './generate.ts';
+import { buildModel } from './generate-build.ts';
+import { buildFrame, frameSketch } from './generate-frames.ts';
+import { KINDS } from './kinds.ts';
+import { checkRules } from './rules.ts';
+import { modelOf } from './view.ts';
+
+describe('generated models', () => {
+  test('keep the schemas and the rules', () => {
+    fc.assert(
+      fc.property(modelSketch, (sketch) => {
+        const { records } = buildModel(sketch);
+        const changes = [];
+        for (const record of records) {
+          if (record.kind === 'learned' || record.kind === 'binding') continue;
+          const { kind, id, name: _name, tenant: _tenant, revision: _revision, ...fields } = record;
+          assert.deepEqual(KINDS[kind].schema.parse(fields), fields);
+          changes.push({ kind, id, after: record });
+        }
+        assert.deepEqual(checkRules(modelOf(records), changes), []);
+      }),
+      { numRuns: 200, seed: 1 },
+    );
+  });
+
+  test('have frames for every port', () => {
+    fc.assert(
+      fc.property(modelSketch, frameSketch, (sketch, frame) => {
+        const model = modelOf(buildModel(sketch).records);
+        for (const port of model.all('port')) assert.ok(buildFrame(frame, model, port.id).length >= 14);
+      }),
+      { numRuns: 300, seed: 1 },
+    );
+  });
+});

@@ -1,0 +1,261 @@
+import fc from 'fast-check';
+import type { Encap, Rule, RuleMatch } from './objects.ts';
+
+/**
+ * Random models for property tests. A *sketch* is a small description whose parts are indexes and flags, so that it
+ * shrinks to something plain; `buildModel` (generate-build.ts) makes records of it that keep the model's rules, and
+ * `buildFrame` (generate-frames.ts) a frame for it. All indexes are taken modulo what there is.
+ *
+ * For whoever compiles, simulates or benches: `modelSketch` → `buildModel` → `modelOf(records)` or changes to put.
+ */
+export interface ModelSketch {
+  /** One zone each. */
+  readonly encaps: readonly Encap[];
+  /** The zone of each host. */
+  readonly hosts: readonly number[];
+  readonly chains: readonly ChainSketch[];
+  readonly switches: readonly SwitchSketch[];
+}
+
+/** Chains and switches belong in turn to two tenants, which use the same addresses. */
+export interface ChainSketch {
+  readonly policy: 'accept' | 'drop';
+  readonly rules: readonly RuleSketch[];
+}
+
+export interface RuleSketch {
+  readonly match: RuleMatch;
+  readonly action: Rule['action'];
+  /** A later chain of the tenant; where there is none, the rule logs instead. */
+  readonly jump: number;
+}
+
+export interface SwitchSketch {
+  readonly vlanAware: boolean;
+  readonly down: boolean;
+  readonly subnets: readonly SubnetSketch[];
+  readonly ports: readonly PortSketch[];
+  readonly learned: readonly LearnedSketch[];
+}
+
+export interface SubnetSketch {
+  /** Of `SUBNETS`. */
+  readonly pick: number;
+  readonly dhcp: boolean;
+  readonly gateway: boolean;
+  readonly vlan?: number | undefined;
+}
+
+export interface PortSketch {
+  readonly unsecured: boolean;
+  readonly down: boolean;
+  /** Addresses of these subnets of the switch (or of `BARE_SUBNETS` where it has none). */
+  readonly addresses: readonly number[];
+  readonly pairs: readonly PairSketch[];
+  /** Of `PORT_VLANS`. */
+  readonly vlan?: number | undefined;
+  readonly fromChain?: number | undefined;
+  readonly toChain?: number | undefined;
+  readonly requested?: number | undefined;
+  readonly binding: BindingSketch;
+  /** Of `MAC_PREFIXES`. */
+  readonly mac: number;
+}
+
+export interface PairSketch {
+  /** Of `PAIR_MACS`; absent: the port's. */
+  readonly mac?: number | undefined;
+  /** Of `PAIR_ADDRESSES`. */
+  readonly address: number;
+}
+
+/** Where the interface is: nowhere, on one host, on two (active on `host`), or on a host that only itself knows. */
+export type BindingSketch =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'one'; readonly host: number }
+  | { readonly kind: 'two'; readonly host: number; readonly other: number }
+  | { readonly kind: 'early'; readonly host: number };
+
+export interface LearnedSketch {
+  /** Of the ports without port security. */
+  readonly port: number;
+  /** Of `LEARNED_MACS`. */
+  readonly mac: number;
+  readonly vlan: number;
+}
+
+export const SUBNETS = ['10.0.0.0/24', '2001:db8::/64', '10.0.1.0/28', '2001:db8:1::/120', '2001:db8:2::/64'] as const;
+export const BARE_SUBNETS = ['10.9.0.0/24', '2001:db8:9::/64'] as const;
+export const MAC_PREFIXES = ['02:00:00:00:00', '52:54:00:ab:cd', '00:16:3e:00:ff', 'fe:ff:ff:ff:ff'] as const;
+export const SHARED_MACS = ['00:00:5e:00:01:01', '00:00:5e:00:02:07'] as const;
+export const LEARNED_MACS = ['06:00:00:00:00:aa', '06:00:00:00:00:bb', '02:00:00:00:00:01', SHARED_MACS[0]] as const;
+export const PAIR_MACS = [...SHARED_MACS, '02:00:00:00:00:01', '02:00:00:00:00:02'] as const;
+export const PAIR_ADDRESSES = [
+  '10.0.0.100',
+  '10.0.0.64/26',
+  '0.0.0.0/0',
+  '2001:db8::100',
+  '2001:db8::/64',
+  '::/0',
+  '10.0.0.11',
+  '2001:db8::b',
+] as const;
+export const PORT_VLANS = [
+  { access: 10 },
+  { access: 20 },
+  { trunk: 'all' },
+  { trunk: [10, 20] },
+  { trunk: [10, 11, 12, 13, 100], native: 20 },
+  { trunk: 'all', native: 10 },
+  { trunk: [20], native: 20 },
+] as const;
+const VLANS = [10, 20] as const;
+
+const small = fc.nat({ max: 7 });
+/** Usually absent. */
+function rarely<T>(arbitrary: fc.Arbitrary<T>, freq = 4): fc.Arbitrary<T | undefined> {
+  return fc.option(arbitrary, { nil: undefined, freq });
+}
+const seldom = fc.integer({ min: 0, max: 19 }).map((n) => n === 19);
+
+const ADDRESSES4 = ['10.0.0.10', '10.0.0.11', '10.0.0.8/30', '10.0.0.0/24', '10.0.1.0/28', '0.0.0.0/0'];
+const ADDRESSES6 = ['2001:db8::a', '2001:db8::b', '2001:db8::/64', 'fe80::/10', '::/0', 'ff02::/16'];
+const PORT_RANGES = ['80', '79-81', '8000-8080', '0-1023', '1-65535', '68', '67-68', '546-547', '0-65535', '443-8079'];
+const MACS = [
+  '02:00:00:00:00:01',
+  '02:00:00:00:00:02',
+  'ff:ff:ff:ff:ff:ff',
+  '02:00:00:00:00:00/ff:00:00:00:00:00',
+  '01:00:00:00:00:00/01:00:00:00:00:00',
+  '00:00:5e:00:00:00/ff:ff:ff:00:00:00',
+  '52:54:00:ab:cd:02/ff:ff:ff:ff:ff:ff',
+];
+
+const ends = (addresses: readonly string[]): fc.Arbitrary<RuleMatch> =>
+  fc.oneof(
+    fc.record({ src: fc.constantFrom(...addresses) }),
+    fc.record({ dst: fc.constantFrom(...addresses) }),
+    fc.record({ src: fc.constantFrom(...addresses), dst: fc.constantFrom(...addresses) }),
+  );
+const portRanges = fc.oneof(
+  fc.record({ dstPorts: fc.constantFrom(...PORT_RANGES) }),
+  fc.record({ srcPorts: fc.constantFrom(...PORT_RANGES) }),
+  fc.record({ srcPorts: fc.constantFrom(...PORT_RANGES), dstPorts: fc.constantFrom(...PORT_RANGES) }),
+);
+const icmpOf = (types: readonly number[]): fc.Arbitrary<RuleMatch> =>
+  fc.oneof(
+    fc.constant({}),
+    fc.record({ icmpType: fc.constantFrom(...types) }),
+    fc.record({ icmpCode: fc.constantFrom(0, 1) }),
+    fc.record({ icmpType: fc.constantFrom(...types), icmpCode: fc.constantFrom(0, 1) }),
+  );
+const both = (...parts: readonly fc.Arbitrary<RuleMatch>[]): fc.Arbitrary<RuleMatch> =>
+  fc.tuple(...parts).map((all) => Object.assign({}, ...all) as RuleMatch);
+const transport = (protocols: fc.Arbitrary<RuleMatch['protocol']>): fc.Arbitrary<RuleMatch> =>
+  both(
+    protocols.map((protocol) => ({ protocol })),
+    fc.oneof(fc.constant({}), portRanges),
+  );
+const ipVersion = fc.constantFrom<RuleMatch>({}, { etherType: 'ipv4' }, { etherType: 'ipv6' }, { etherType: 0x0800 });
+const withPorts = fc.constantFrom<NonNullable<RuleMatch['protocol']>>('tcp', 'udp', 'sctp', 6, 17);
+
+/** What a rule may ask of layer 3 and up; only combinations that the schema of rules takes. */
+const networkMatch: fc.Arbitrary<RuleMatch> = fc.oneof(
+  fc.constantFrom<RuleMatch>({}, { etherType: 'arp' }, { etherType: 'rarp' }, { etherType: 0x88cc }),
+  both(transport(withPorts), ipVersion),
+  both(transport(withPorts), ends(ADDRESSES4)),
+  both(transport(withPorts), ends(ADDRESSES6)),
+  ends(ADDRESSES4),
+  ends(ADDRESSES6),
+  fc.constantFrom<RuleMatch>({ protocol: 47 }, { protocol: 1 }, { protocol: 58 }, { protocol: 44 }, { protocol: 0 }),
+  both(fc.constantFrom<RuleMatch>({ protocol: 'icmp' }, { protocol: 1 }), icmpOf([0, 8, 3])),
+  both(fc.constantFrom<RuleMatch>({ protocol: 'icmpv6' }, { protocol: 58 }), icmpOf([128, 133, 135, 136])),
+  fc.record(
+    {
+      arpOp: fc.constantFrom(1, 2, 3, 256, 257),
+      arpSender: fc.constantFrom('10.0.0.10', '10.0.0.11', '0.0.0.0'),
+      arpTarget: fc.constantFrom('10.0.0.10', '10.0.0.11', '10.0.0.1'),
+    },
+    { requiredKeys: [] },
+  ),
+);
+
+const linkMatch: fc.Arbitrary<RuleMatch> = fc.oneof(
+  { weight: 4, arbitrary: fc.constant({}) },
+  {
+    weight: 1,
+    arbitrary: fc.record(
+      { vlan: fc.constantFrom(10, 20, 30), srcMac: fc.constantFrom(...MACS), dstMac: fc.constantFrom(...MACS) },
+      { requiredKeys: [] },
+    ),
+  },
+);
+
+export const ruleMatch: fc.Arbitrary<RuleMatch> = both(networkMatch, linkMatch);
+
+const ruleSketch: fc.Arbitrary<RuleSketch> = fc.record({
+  match: ruleMatch,
+  action: fc.constantFrom('accept', 'drop', 'jump', 'return', 'log', 'accept', 'drop', 'jump'),
+  jump: small,
+});
+
+const chainSketch: fc.Arbitrary<ChainSketch> = fc.record({
+  policy: fc.constantFrom('accept', 'accept', 'drop'),
+  rules: fc.array(ruleSketch, { maxLength: 5 }),
+});
+
+const bindingSketch: fc.Arbitrary<BindingSketch> = fc.oneof(
+  { weight: 8, arbitrary: fc.record({ kind: fc.constant('one'), host: small }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('two'), host: small, other: small }) },
+  { weight: 1, arbitrary: fc.constant({ kind: 'none' as const }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('early'), host: small }) },
+);
+
+const portSketch: fc.Arbitrary<PortSketch> = fc.record({
+  unsecured: fc.constantFrom(false, false, true),
+  down: seldom,
+  addresses: fc.oneof(fc.constantFrom([0], [0, 1], []), fc.array(fc.nat({ max: 4 }), { maxLength: 3 })),
+  pairs: fc.oneof(
+    { weight: 3, arbitrary: fc.constant([]) },
+    { weight: 1, arbitrary: fc.array(fc.record({ mac: rarely(small, 2), address: small }), { maxLength: 3 }) },
+  ),
+  vlan: rarely(fc.nat({ max: PORT_VLANS.length - 1 }), 3),
+  fromChain: rarely(small),
+  toChain: rarely(small),
+  requested: rarely(small),
+  binding: bindingSketch,
+  mac: fc.constantFrom(0, 0, 0, 1, 2, 3),
+});
+
+const switchSketch: fc.Arbitrary<SwitchSketch> = fc.record({
+  vlanAware: fc.constantFrom(false, false, true),
+  down: seldom,
+  subnets: fc.oneof(
+    { weight: 1, arbitrary: fc.constant([]) },
+    {
+      weight: 4,
+      arbitrary: fc.array(
+        fc.record({
+          pick: fc.nat({ max: SUBNETS.length - 1 }),
+          dhcp: fc.boolean(),
+          gateway: fc.boolean(),
+          vlan: rarely(fc.constantFrom(...VLANS), 2),
+        }),
+        { minLength: 1, maxLength: 4 },
+      ),
+    },
+  ),
+  ports: fc.array(portSketch, { minLength: 1, maxLength: 6 }),
+  learned: fc.array(
+    fc.record({ port: small, mac: fc.nat({ max: LEARNED_MACS.length - 1 }), vlan: fc.constantFrom(0, 0, 10, 20) }),
+    { maxLength: 3 },
+  ),
+});
+
+/** A whole model. */
+export const modelSketch: fc.Arbitrary<ModelSketch> = fc.record({
+  encaps: fc.array(fc.constantFrom<Encap>('geneve', 'vxlan', 'gre'), { minLength: 1, maxLength: 2 }),
+  hosts: fc.array(fc.constantFrom(0, 0, 0, 0, 1), { minLength: 1, maxLength: 4 }),
+  chains: fc.array(chainSketch, { maxLength: 5 }),
+  switches: fc.array(switchSketch, { minLength: 1, maxLength: 3 }),
+});
