@@ -10,19 +10,28 @@ import { onesOf, widePort } from './oxm.ts';
 
 /** Fields in the order of the registry; registers split into 32 bits; a full mask is none; masked-out bits are zero. */
 export function canonicalMatch(match: Match): Match {
-  const parts = new Map<Field, FieldValue | Masked>();
+  const parts: [Field, FieldValue | Masked][] = [];
   for (const name in match) {
     const value = match[name as FieldName];
     if (name === 'unknown' || value === undefined) continue;
-    for (const [field, part] of split(fieldOf(name as FieldName), value)) {
-      const before = parts.get(field);
-      const plain = simplify(field, before === undefined ? part : both(field, before, part));
-      if (plain !== undefined) parts.set(field, plain);
-    }
+    const field = fieldOf(name as FieldName);
+    if (SPLIT.has(field)) for (const [part, bits] of split(field, value)) addPart(parts, part, bits);
+    else addPart(parts, field, value);
   }
-  const sorted = [...parts].sort(([a], [b]) => a.index - b.index).map(([field, value]) => [field.name, value]);
-  const out = Object.fromEntries(sorted) as Match;
-  return match.unknown ? { ...out, unknown: match.unknown } : out;
+  parts.sort(([a], [b]) => a.index - b.index);
+  const out: { [name: string]: FieldValue | Masked | readonly Uint8Array[] } = {};
+  for (const [field, part] of parts) {
+    const plain = simplify(field, part);
+    if (plain !== undefined) out[field.name] = plain;
+  }
+  if (match.unknown) out.unknown = match.unknown;
+  return out as Match;
+}
+
+function addPart(parts: [Field, FieldValue | Masked][], field: Field, value: FieldValue | Masked): void {
+  const before = parts.find(([known]) => known === field);
+  if (before) before[1] = both(field, before[1], value);
+  else parts.push([field, value]);
 }
 
 /** The 32-bit registers of xregN and xxregN, most significant first: their first number and how many. */
@@ -37,6 +46,8 @@ const VLAN_TCI = fieldOf('vlan_tci');
 const VLAN_VID = fieldOf('vlan_vid');
 const VLAN_PCP = fieldOf('vlan_pcp');
 const NW_TOS = fieldOf('nw_tos');
+/** Fields that are other fields put together. */
+const SPLIT = new Set<Field>([...REGISTERS.keys(), NW_TOS, VLAN_TCI]);
 
 function split(field: Field, value: FieldValue | Masked): [Field, FieldValue | Masked][] {
   const registers = REGISTERS.get(field);
@@ -57,7 +68,7 @@ function split(field: Field, value: FieldValue | Masked): [Field, FieldValue | M
 }
 
 function bitsOf(field: Field, value: FieldValue | Masked, from: number, bits: number): Masked {
-  const whole = typeof value === 'object' ? value : { value, mask: onesOf(field.bits) };
+  const whole = typeof value === 'object' ? value : { value, mask: FULL[field.index]! };
   const cut = (v: FieldValue): FieldValue => {
     const part = (BigInt(v) >> BigInt(from)) & ((1n << BigInt(bits)) - 1n);
     return bits > 48 ? part : Number(part);
@@ -79,13 +90,18 @@ function sized(field: Field, value: bigint): FieldValue {
 /** Undefined for a mask that leaves nothing. */
 function simplify(field: Field, value: FieldValue | Masked): FieldValue | Masked | undefined {
   if (typeof value !== 'object') return value;
-  if (BigInt(value.mask) === 0n) return undefined;
-  if (BigInt(value.mask) === BigInt(onesOf(field.bits))) return value.value;
-  return { value: and(value.value, value.mask), mask: value.mask };
+  const { mask } = value;
+  if (mask === 0 || mask === 0n) return undefined;
+  if (mask === FULL[field.index]) return value.value;
+  return { value: and(value.value, mask), mask };
 }
 
+/** All ones, by field. */
+const FULL = FIELDS.map((field) => onesOf(field.bits));
+
 function and(a: FieldValue, b: FieldValue): FieldValue {
-  return typeof a === 'number' && typeof b === 'number' ? Number(BigInt(a) & BigInt(b)) : BigInt(a) & BigInt(b);
+  if (typeof a !== 'number' || typeof b !== 'number') return BigInt(a) & BigInt(b);
+  return a <= 0xffff_ffff && b <= 0xffff_ffff ? (a & b) >>> 0 : Number(BigInt(a) & BigInt(b));
 }
 
 /** `load` and set-tunnel become set-field; a full mask is none; lists within actions too. */
@@ -123,8 +139,7 @@ function canonicalLoad(action: Extract<Action, { kind: 'load' }>): Action {
 
 function canonicalSetField(action: Extract<Action, { kind: 'setField' }>): Action {
   if (action.mask === undefined) return action;
-  const field = fieldOf(action.field);
-  if (BigInt(action.mask) === BigInt(onesOf(field.bits)))
+  if (action.mask === FULL[fieldOf(action.field).index])
     return { kind: 'setField', field: action.field, value: action.value };
   return { ...action, value: and(action.value, action.mask) };
 }

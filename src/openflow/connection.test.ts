@@ -71,6 +71,21 @@ suite('OpenFlow connection', () => {
     connection.close();
   });
 
+  test('messages right behind the hello are not lost', async () => {
+    const [ours, theirs] = duplexPair();
+    const port = { number: 1, mac: 2, name: 'p', config: 0, state: 0 };
+    const status = encodeMessage({ kind: 'portStatus', reason: 0, port, version: OF15, xid: 0 });
+    const hello = encodeMessage({ kind: 'hello', versions: [OF15], version: OF15, xid: 0 });
+    let seen = 0;
+    theirs.write(Buffer.concat([hello, status, status.subarray(0, 20)]));
+    theirs.write(status.subarray(20));
+    theirs.write(status);
+    const events = { portStatus: () => void seen++ };
+    const connection = await OpenFlowConnection.open(ours, { echoIntervalMs: 0, events });
+    while (seen < 3) await new Promise(setImmediate);
+    connection.close();
+  });
+
   test('no common version is refused with an error to the peer', async () => {
     const [ours, theirs] = duplexPair();
     const peer = new FakeSwitch(theirs, OF10);
@@ -237,6 +252,15 @@ suite('transactions', () => {
       return [{ kind: 'error', type: 17, code: 13, name: '', data: new Uint8Array(0) }];
     });
     await assert.rejects(connection.transaction([flowMod, { ...flowMod, priority: 9 }]), /priority=9.*TABLE_FULL/);
+    connection.close();
+  });
+
+  test('what cannot be encoded is invalid and leaves no bundle', async () => {
+    const { connection, peer } = await pair();
+    const bad = { ...flowMod, match: { skb_priority: 1 } };
+    await assert.rejects(connection.transaction([flowMod, bad]), isWeftError('invalid'));
+    const controls = peer.heard.filter((m) => m.kind === 'bundleControl').map((m) => m.type);
+    assert.deepEqual(controls, [0, 6]);
     connection.close();
   });
 

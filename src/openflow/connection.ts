@@ -93,25 +93,32 @@ export async function connectOpenFlow(address: string, options: OpenFlowOptions 
   const unix = /^unix:(.+)$/.exec(address);
   const tcp = /^tcp:\[?([^\]]+?)\]?:(\d+)$/.exec(address);
   if (!unix && !tcp) throw new WeftError('invalid', `${address}: want unix:/path or tcp:host:port`);
-  options.signal?.throwIfAborted();
+  const { signal } = options;
+  const aborted = (): WeftError => new WeftError('aborted', `${address}: aborted`, { cause: signal?.reason });
+  if (signal?.aborted) throw aborted();
   const socket = unix
     ? connectSocket(unix[1]!)
     : connectSocket({ host: tcp![1]!, port: Number(tcp![2]), noDelay: true });
   await new Promise<void>((resolve, reject) => {
-    const fail = (cause: unknown): void => {
-      socket.destroy();
-      reject(
-        new WeftError('unreachable', `${address}: ${cause instanceof Error ? cause.message : 'aborted'}`, { cause }),
-      );
+    const settle = (): void => {
+      socket.off('error', onError).off('connect', onConnect);
+      signal?.removeEventListener('abort', onAbort);
     };
-    const abort = (): void => fail(options.signal?.reason);
-    socket.once('error', fail);
-    socket.once('connect', () => {
-      socket.off('error', fail);
-      options.signal?.removeEventListener('abort', abort);
+    const fail = (error: WeftError): void => {
+      settle();
+      socket.on('error', () => {});
+      socket.destroy();
+      reject(error);
+    };
+    const onError = (cause: Error): void =>
+      fail(new WeftError('unreachable', `${address}: ${cause.message}`, { cause }));
+    const onAbort = (): void => fail(aborted());
+    const onConnect = (): void => {
+      settle();
       resolve();
-    });
-    options.signal?.addEventListener('abort', abort, { once: true });
+    };
+    socket.on('error', onError).on('connect', onConnect);
+    signal?.addEventListener('abort', onAbort, { once: true });
   });
   return OpenFlowConnection.open(socket, options);
 }
@@ -265,6 +272,9 @@ export class OpenFlowConnection {
       }
       await this.#control(bundle, BUNDLE_CONTROL.commitRequest, signal);
     } catch (error) {
+      // What cannot be encoded leaves a bundle half filled.
+      if (error instanceof WeftError && error.code === 'invalid')
+        await this.#control(bundle, BUNDLE_CONTROL.discardRequest, signal).catch(() => {});
       throw refused[0] && error instanceof WeftError && error.code === 'refused' ? refusalError(refused[0]) : error;
     } finally {
       this.#batches.delete(batch);
@@ -339,12 +349,15 @@ export class OpenFlowConnection {
     );
     stream.on('close', () => this.close(new WeftError('closed', 'OpenFlow: the peer closed the connection')));
     stream.on('end', () => this.close(new WeftError('closed', 'OpenFlow: the peer closed the connection')));
-    for (const frame of early) this.#receive(frame);
+    this.#guard(() => {
+      for (const frame of early) this.#receive(frame);
+    });
     stream.on('data', (chunk: Uint8Array) => {
       this.counters.bytesIn += chunk.length;
       this.#heardAtMs = performance.now();
       this.#guard(() => this.#frames.push(chunk, (frame) => this.#receive(frame)));
     });
+    stream.resume();
   }
 
   /** Bad bytes end this connection, and nothing else. */
@@ -542,9 +555,9 @@ function firstMessage(
         if (hello.kind !== 'hello')
           return fail(new WeftError('protocol', `OpenFlow: ${hello.kind} in place of a hello`));
         settle();
+        // Until `#attach` listens: what flows with no listener is lost.
         stream.pause();
         resolve({ hello, rest: received.slice(1) });
-        stream.resume();
       } catch (cause) {
         if (!(cause instanceof DecodeError)) throw cause;
         fail(new WeftError('protocol', `OpenFlow: ${cause.message}`, { cause }));
