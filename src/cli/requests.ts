@@ -1,5 +1,5 @@
 import { WeftError } from '../base/errors.ts';
-import { CLI_KINDS, type CliKind } from './kinds.ts';
+import type { CliKind } from './kinds.ts';
 import { nearest } from './output.ts';
 import { objectPath, type Session, type ShownObject } from './session.ts';
 
@@ -44,13 +44,4 @@ async function withSuggestion(error: WeftError, session: Session, kind: CliKind,
       ? `; did you mean ${near.slice(0, 3).join(' or ')}?`
       : `; 'weft get ${kind.plural}' lists those there are`;
   return new WeftError('not-found', `there is no ${kind.kind} ${text}${of}${hint}`, { cause: error });
-}
-
-/** Lists of all kinds at once, by kind. */
-export async function listAll(
-  session: Session,
-  kinds: readonly CliKind[] = CLI_KINDS,
-): Promise<Map<CliKind, ShownObject[]>> {
-  const lists = await Promise.all(kinds.map((kind) => listObjects(session, kind)));
-  return new Map(kinds.map((kind, i) => [kind, lists[i]!]));
 }

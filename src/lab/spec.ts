@@ -42,7 +42,10 @@ const mtu = z.int().min(576).max(9216);
 const workloadSchema = z.strictObject({
   name: placeName,
   host: z.string(),
-  /** The logical port behind which it is: what goes into `external_ids:iface-id`. Without it the interface stays unplugged. */
+  /**
+   * The logical port behind which it is: the id that goes into `external_ids:iface-id`, or (where Weft runs in the lab)
+   * `tenant/name`. Without it the interface stays unplugged.
+   */
   port: z.string().min(1).optional(),
   mac: mac.optional(),
   /** Static addresses with prefix length; none where DHCP or router advertisements give them. */
@@ -73,6 +76,8 @@ const labSchema = z.strictObject({
   datapath: z.enum(['auto', 'netdev', 'system']).default('auto'),
   hosts: z.array(hostSchema).min(1),
   workloads: z.array(workloadSchema).default([]),
+  /** Files of desired state, beside the lab's own file, that `weft lab up` applies before it plugs workloads in. */
+  topology: z.array(z.string().min(1)).default([]),
 });
 
 export type LabSpecInput = z.input<typeof labSchema>;

@@ -1,13 +1,16 @@
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { WeftError } from '../../base/errors.ts';
 import { startCapture } from '../../lab/capture.ts';
 import { launch } from '../../lab/command.ts';
-import { Lab, removeLab } from '../../lab/lab.ts';
+import { Lab } from '../../lab/lab.ts';
+import type { ManagedProcess } from '../../lab/managed-process.ts';
+import { startMigration } from '../../lab/migration.ts';
 import { inNamespace } from '../../lab/namespaces.ts';
-import { readLabSpec } from '../../lab/spec.ts';
 import { listLabs } from '../../lab/state.ts';
 import { requestLease } from '../../lab/udhcpc.ts';
+import { AGENT_PROCESS, openWeftInLab, plugIntoPort, SERVER_PROCESS, WeftFiles, waitForPorts } from '../../lab/weft.ts';
+import { UsageError } from '../exit-codes.ts';
+import { labDown, labUp } from '../lab-up.ts';
 import { formatTable, green, print, printJson, red, say } from '../output.ts';
 
 /** `weft lab`: a datacentre on this machine. Every command takes `--lab`; without it the only lab that is up is meant. */
@@ -19,82 +22,97 @@ export function register(program: Command): void {
     .option('--lab <name>', 'which lab, where several are up')
     .enablePositionalOptions();
   const chosen = (): Promise<Lab> => openChosen(lab.opts<{ lab?: string }>().lab);
-
   registerLife(lab, chosen);
-  registerHosts(lab, chosen);
+  registerProcesses(lab, chosen);
+  registerPlaces(lab, chosen);
   registerWorkloads(lab, chosen);
 }
 
 function registerLife(lab: Command, chosen: () => Promise<Lab>): void {
   lab
     .command('up <file>')
-    .description('start a lab from its YAML file')
-    .action(async (file: string) => {
-      const started = performance.now();
-      const up = await Lab.start(readLabSpec(readText(file)));
-      const seconds = ((performance.now() - started) / 1000).toFixed(1);
-      say(
-        `lab ${up.name} is up after ${seconds} s: ${up.hosts.length} hosts, ${up.workloads.length} workloads, Open vSwitch ${up.ovsVersion}`,
-      );
+    .description('start a lab from its YAML file: hosts, server, agents, the desired state, workloads')
+    .option('--no-weft', 'hosts, underlay and workloads only')
+    .action(async (file: string, options: { readonly weft: boolean }) => {
+      const up = await labUp(file, { withWeft: options.weft });
+      say(`next: 'weft status', 'weft show', 'weft lab exec ${up.workloads[0]?.name ?? up.hosts[0]!.name} ip addr'`);
     });
   lab
     .command('down [name]')
     .description('remove a lab with all its processes, namespaces and files')
     .action(async (name: string | undefined) => {
       const wanted = name ?? lab.opts<{ lab?: string }>().lab ?? onlyLab();
-      if (wanted) await removeLab(wanted);
+      if (wanted) await labDown(wanted);
       say(wanted ? `lab ${wanted} is removed` : 'no lab is up');
     });
   lab
     .command('list')
     .description('labs that are up')
-    .action(() => print(listLabs().join('\n')));
+    .action(() => {
+      const labs = listLabs();
+      if (labs.length === 0) say('no lab is up: weft lab up examples/demo.yaml');
+      else print(labs.join('\n'));
+    });
   lab
     .command('status')
     .description('hosts, workloads and processes of a lab')
-    .option('--json', 'for programs')
-    .action(async (options: { json?: boolean }) => showStatus(await chosen(), options.json === true));
+    .option('-o, --output <format>', 'table or json', 'table')
+    .action(async (options: { readonly output: string }) => showStatus(await chosen(), options.output === 'json'));
 }
 
-function registerHosts(lab: Command, chosen: () => Promise<Lab>): void {
-  lab
-    .command('stop <host> [process]')
-    .description(
-      'power a host off, or end one process on it (agent, ovs-vswitchd …); `stop server server` ends the server',
-    )
-    .action(async (place: string, name: string | undefined) => {
-      const it = await chosen();
-      await (name ? theProcess(it, place, name).stop() : it.stopHost(place));
-    });
-  lab
-    .command('start <host> [process]')
-    .description('power a host on again, or start one process on it')
-    .action(async (place: string, name: string | undefined) => {
-      const it = await chosen();
-      if (name === 'ovs-vswitchd') await it.restartVswitchd(place);
-      else await (name ? theProcess(it, place, name).start() : it.startHost(place));
-    });
-  lab
-    .command('kill <host> <process>')
-    .description('end a process as a crash would')
-    .action(async (place: string, name: string) => theProcess(await chosen(), place, name).kill());
-  lab
-    .command('cut <host>')
-    .description("pull a host's cable to the underlay (or the server's)")
-    .action(async (place: string) => (await chosen()).cutLink(place));
-  lab
-    .command('mend <host>')
-    .description('put the cable back')
-    .action(async (place: string) => (await chosen()).restoreLink(place));
+function registerProcesses(lab: Command, chosen: () => Promise<Lab>): void {
+  const agent = lab.command('agent').description("a host's agent");
+  onProcess(agent, chosen, (it, host) => theProcess(it, host, AGENT_PROCESS), '<host>');
+  const server = lab.command('server').description("the lab's server");
+  onProcess(server, chosen, (it) => theProcess(it, SERVER_PROCESS.place, SERVER_PROCESS.name), '');
+  const vswitchd = lab.command('vswitchd').description("a host's ovs-vswitchd");
+  onProcess(vswitchd, chosen, (it, host) => theProcess(it, host, 'ovs-vswitchd'), '<host>');
   lab
     .command('logs <place> [process]')
-    .description('what the processes of a place have written')
+    .description('what the processes of a host (or of `server`) have written')
     .action(async (place: string, name: string | undefined) => {
       for (const p of (await chosen()).processes()) if (p.place === place && (!name || p.name === name)) print(p.log());
     });
 }
 
-function registerWorkloads(lab: Command, chosen: () => Promise<Lab>): void {
+type Choose = (lab: Lab, host: string) => ManagedProcess;
+
+function onProcess(parent: Command, chosen: () => Promise<Lab>, choose: Choose, argument: string): void {
+  const act = (name: string, about: string, work: (lab: Lab, process: ManagedProcess) => Promise<unknown>): void => {
+    parent
+      .command(`${name} ${argument}`.trim())
+      .description(about)
+      .action(async (host?: unknown) => {
+        const it = await chosen();
+        await work(it, choose(it, typeof host === 'string' ? host : ''));
+      });
+  };
+  act('stop', 'end it', (_lab, process) => process.stop());
+  act('kill', 'end it as a crash would', (_lab, process) => process.kill());
+  act('start', 'start it again', (lab, process) =>
+    process.name === 'ovs-vswitchd' ? lab.switchOf(process.place).startVswitchd() : process.start(),
+  );
+}
+
+function registerPlaces(lab: Command, chosen: () => Promise<Lab>): void {
+  const host = lab.command('host').description('power of a host');
+  host
+    .command('stop <host>')
+    .description('power it off: every process of it is killed, its links go down')
+    .action(async (name: string) => (await chosen()).stopHost(name));
+  host
+    .command('start <host>')
+    .description('power it on again, with what ran before')
+    .action(async (name: string) => (await chosen()).startHost(name));
+  const link = lab.command('link').description("a host's (or the server's) cable to the underlay");
+  link
+    .command('cut <place>')
+    .description('pull it out')
+    .action(async (place: string) => (await chosen()).cutLink(place));
+  link
+    .command('restore <place>')
+    .description('put it back')
+    .action(async (place: string) => (await chosen()).restoreLink(place));
   lab
     .command('exec <place> <command...>')
     .description('run a command in a workload, a host, `server` or `underlay`')
@@ -106,45 +124,81 @@ function registerWorkloads(lab: Command, chosen: () => Promise<Lab>): void {
       process.exitCode = await new Promise<number>((resolve) => child.on('close', (code) => resolve(code ?? 1)));
     });
   lab
+    .command('capture <place> [device] [filter...]')
+    .description('frames at any interface of the lab until ^C; eth0 when no device is named')
+    .option('--file <pcap>', 'keep them in this file (must end in .pcap)')
+    .action(async (place: string, device: string | undefined, filter: string[], options: { file?: string }) =>
+      capture(await chosen(), place, device ?? 'eth0', filter.join(' '), options.file),
+    );
+}
+
+function registerWorkloads(lab: Command, chosen: () => Promise<Lab>): void {
+  lab
     .command('plug <workload> <port>')
-    .description('plug a workload in as a logical port (its id)')
-    .action(async (workload: string, port: string) => void (await (await chosen()).plug(workload, port)));
+    .description("plug a workload in as a logical port (tenant/name or id); it takes over the port's MAC")
+    .action(async (workload: string, port: string) => {
+      const it = await chosen();
+      const { client } = openWeftInLab(it);
+      try {
+        const found = await plugIntoPort(it, client, workload, port);
+        await waitForPorts(client, [found.id]);
+        say(`${workload} is port ${port}; 'weft lab dhcp ${workload}' asks for its address`);
+      } finally {
+        client.close();
+      }
+    });
   lab
     .command('unplug <workload>')
     .description("take a workload's interface off the switch")
     .action(async (workload: string) => (await chosen()).unplug(workload));
   lab
+    .command('move <workload> <host>')
+    .description('migrate a running workload to another host, as a hypervisor does')
+    .action(async (workload: string, host: string) => {
+      const migration = await startMigration(await chosen(), workload, host);
+      await migration.activate();
+      await migration.finish();
+      say(`${workload} runs on ${host} now`);
+    });
+  lab
     .command('dhcp <workload>')
     .description('run a real DHCP client in a workload and print its lease')
-    .action(async (workload: string) => printJson(await requestLease(await chosen(), workload)));
-  lab
-    .command('capture <place> [device] [filter...]')
-    .description('frames at any interface of the lab until ^C; eth0 when no device is named')
-    .option('--file <pcap>', 'keep them in this file (must end in .pcap)')
-    .action(async (place: string, device: string | undefined, filter: string[], options: { file?: string }) => {
-      const settings = { filter: filter.join(' '), ...(options.file ? { file: options.file } : {}) };
-      const capture = await startCapture(await chosen(), place, device ?? 'eth0', settings);
-      say('capturing; ^C ends it');
-      await new Promise<void>((resolve) => process.once('SIGINT', () => resolve()));
-      const result = await capture.stop();
-      for (const line of await result.lines()) print(line);
-      say(
-        `${result.captured} frames${result.dropped ? `, ${result.dropped} lost by the capture` : ''}${options.file ? ` in ${options.file}` : ''}`,
-      );
+    .action(async (workload: string) => {
+      const { raw: _raw, ...lease } = await requestLease(await chosen(), workload);
+      printJson(lease);
     });
+}
+
+async function capture(
+  lab: Lab,
+  place: string,
+  device: string,
+  filter: string,
+  file: string | undefined,
+): Promise<void> {
+  const running = await startCapture(lab, place, device, { filter, ...(file ? { file } : {}) });
+  say('capturing; ^C ends it');
+  await new Promise<void>((resolve) => process.once('SIGINT', () => resolve()));
+  const result = await running.stop();
+  for (const line of await result.lines()) print(line);
+  const lost = result.dropped ? `, ${result.dropped} lost by the capture` : '';
+  say(`${result.captured} frames${lost}${file ? ` in ${file}` : ''}`);
 }
 
 function showStatus(lab: Lab, asJson: boolean): void {
   const processes = lab.processes();
   if (asJson) {
     const running = processes.map((p) => ({ place: p.place, name: p.name, pid: p.pid ?? null, log: p.logFile }));
+    const { name, spec, hosts, workloads } = lab;
+    const server = new WeftFiles(lab.state).serverUrl;
     printJson({
-      name: lab.name,
-      encap: lab.spec.encap,
+      name,
+      encap: spec.encap,
       ovs: lab.ovsVersion,
-      server: lab.spec.server,
-      hosts: lab.hosts,
-      workloads: lab.workloads,
+      underlay: spec.server,
+      server,
+      hosts,
+      workloads,
       processes: running,
     });
     return;
@@ -169,22 +223,16 @@ function showStatus(lab: Lab, asJson: boolean): void {
   print(formatTable(['WORKLOAD', 'HOST', 'PORT', 'MAC', 'ADDRESSES'], workloads));
 }
 
-function theProcess(lab: Lab, place: string, name: string) {
+function theProcess(lab: Lab, place: string, name: string): ManagedProcess {
   const found = lab.findProcess(place, name);
   if (found) return found;
-  const known = lab
-    .processes()
-    .filter((p) => p.place === place)
-    .map((p) => p.name);
-  throw new WeftError(
-    'not-found',
-    `${place} has no process ${name}${known.length > 0 ? `; it has ${known.join(', ')}` : ''}`,
-  );
+  if (!lab.has(place)) throw new WeftError('not-found', `the lab ${lab.name} has no ${place}`);
+  throw new WeftError('not-found', `${place} has no process ${name}: the lab was started without Weft`);
 }
 
 function onlyLab(): string | undefined {
   const labs = listLabs();
-  if (labs.length > 1) throw new WeftError('invalid', `several labs are up (${labs.join(', ')}): say which with --lab`);
+  if (labs.length > 1) throw new UsageError(`several labs are up (${labs.join(', ')}): say which with --lab`);
   return labs[0];
 }
 
@@ -192,12 +240,4 @@ function openChosen(name: string | undefined): Promise<Lab> {
   const wanted = name ?? onlyLab();
   if (!wanted) throw new WeftError('not-found', 'no lab is up: weft lab up examples/demo.yaml');
   return Lab.open(wanted);
-}
-
-function readText(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (cause) {
-    throw new WeftError('not-found', `cannot read ${file}: ${(cause as Error).message}`, { cause });
-  }
 }
