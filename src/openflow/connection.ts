@@ -5,6 +5,7 @@ import { DecodeError, WeftError } from '../base/errors.ts';
 import { type Log, silentLog } from '../base/log.ts';
 import { canonicalMatch } from './canonical.ts';
 import { FrameReader } from './framing.ts';
+import { shakeHands } from './handshake.ts';
 import {
   decodeMessage,
   encodeFlowMod,
@@ -19,12 +20,11 @@ import type { ErrorMessage } from './messages/error.ts';
 import type { FlowMod } from './messages/flow-mod.ts';
 import type { FlowRemoved } from './messages/flow-removed.ts';
 import type { GroupMod } from './messages/group.ts';
-import type { Hello } from './messages/hello.ts';
 import { type BodyOf, joinReplies, type ReplyBody, type RequestBody } from './messages/multipart.ts';
 import type { PacketIn } from './messages/packet-in.ts';
 import type { PacketOut } from './messages/packet-out.ts';
 import type { PortMod, PortStatus } from './messages/port.ts';
-import { formatVersion, isOpenFlowVersion, OF10, OF15, type OpenFlowVersion } from './version.ts';
+import { OF10, OF15, type OpenFlowVersion } from './version.ts';
 
 /**
  * A controller's end of an OpenFlow channel over any byte stream: hello and version, echo, replies by xid, bundles,
@@ -159,20 +159,12 @@ export class OpenFlowConnection {
 
   /** Says hello on a stream that is open already. */
   static async open(stream: Duplex, options: OpenFlowOptions = {}): Promise<OpenFlowConnection> {
-    const versions = options.versions ?? [OF15];
     const frames = new FrameReader();
-    stream.write(
-      encodeMessage({ kind: 'hello', version: Math.max(...versions), xid: 0, versions: [...versions].sort() }),
-    );
-    const { hello, rest } = await firstMessage(stream, frames, options);
-    const version = agree(versions, hello);
-    if (version === undefined) {
-      const data = new TextEncoder().encode('no common version');
-      stream.end(
-        encodeMessage({ kind: 'error', version: hello.version, xid: hello.xid, type: 0, code: 0, name: '', data }),
-      );
-      throw new WeftError('protocol', `OpenFlow: the peer speaks ${formatVersion(hello.version)}, which we do not`);
-    }
+    const { version, rest } = await shakeHands(stream, frames, {
+      versions: options.versions ?? [OF15],
+      timeoutMs: options.requestTimeoutMs ?? DEFAULT_TIMEOUT_MS,
+      ...(options.signal ? { signal: options.signal } : {}),
+    });
     const connection = new OpenFlowConnection(stream, version, frames, options);
     connection.#attach(rest);
     return connection;
@@ -509,61 +501,4 @@ function describe(message: MessageBody): string {
   if (message.kind === 'flowMod') return `flow mod table=${message.table},priority=${message.priority}`;
   if (message.kind === 'groupMod') return `group mod group=${message.group}`;
   return message.kind;
-}
-
-/** The highest version that both have (1.3.5 §6.3.1); undefined if there is none. */
-function agree(
-  ours: readonly OpenFlowVersion[],
-  hello: Hello & { readonly version: number },
-): OpenFlowVersion | undefined {
-  const theirs = hello.versions;
-  if (theirs) return ours.filter((v) => theirs.includes(v)).sort((a, b) => b - a)[0];
-  const lower = Math.min(Math.max(...ours), hello.version);
-  return isOpenFlowVersion(lower) && ours.includes(lower) ? lower : undefined;
-}
-
-/** Waits for the peer's hello; `rest` are messages that came with it. */
-function firstMessage(
-  stream: Duplex,
-  frames: FrameReader,
-  options: OpenFlowOptions,
-): Promise<{ hello: Hello & { version: number; xid: number }; rest: Uint8Array[] }> {
-  const timeoutMs = options.requestTimeoutMs ?? DEFAULT_TIMEOUT_MS;
-  return new Promise((resolve, reject) => {
-    const settle = (): void => {
-      clearTimeout(timer);
-      stream.off('data', onData).off('error', onError).off('close', onClose);
-      options.signal?.removeEventListener('abort', onAbort);
-    };
-    const fail = (error: WeftError): void => {
-      settle();
-      stream.on('error', () => {});
-      stream.destroy();
-      reject(error);
-    };
-    const onError = (cause: Error): void => fail(new WeftError('closed', `OpenFlow: ${cause.message}`, { cause }));
-    const onClose = (): void =>
-      fail(new WeftError('closed', 'OpenFlow: the peer closed the connection before its hello'));
-    const onAbort = (): void => fail(new WeftError('aborted', 'OpenFlow: aborted', { cause: options.signal?.reason }));
-    const timer = setTimeout(() => fail(new WeftError('timeout', `OpenFlow: no hello in ${timeoutMs} ms`)), timeoutMs);
-    const onData = (chunk: Uint8Array): void => {
-      const received: Uint8Array[] = [];
-      try {
-        frames.push(chunk, (frame) => received.push(frame));
-        if (received.length === 0) return;
-        const hello = decodeMessage(received[0]!);
-        if (hello.kind !== 'hello')
-          return fail(new WeftError('protocol', `OpenFlow: ${hello.kind} in place of a hello`));
-        settle();
-        // Until `#attach` listens: what flows with no listener is lost.
-        stream.pause();
-        resolve({ hello, rest: received.slice(1) });
-      } catch (cause) {
-        if (!(cause instanceof DecodeError)) throw cause;
-        fail(new WeftError('protocol', `OpenFlow: ${cause.message}`, { cause }));
-      }
-    };
-    stream.on('data', onData).on('error', onError).on('close', onClose);
-    options.signal?.addEventListener('abort', onAbort, { once: true });
-  });
 }

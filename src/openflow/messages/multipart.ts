@@ -354,11 +354,13 @@ export const multipartReplyCodec: Codec<MultipartReply> = {
 
 /** Puts the lists of consecutive replies together; what is no list is the same in all and taken from the first. */
 export function joinReplies(replies: readonly ReplyBody[]): ReplyBody {
-  const [first, ...rest] = replies;
+  const [first] = replies;
   if (!first) throw new WeftError('protocol', 'multipart: no reply');
-  const out: Record<string, unknown> = { ...first };
-  for (const body of rest)
-    for (const [key, value] of Object.entries(body))
-      if (Array.isArray(value)) out[key] = [...((out[key] as unknown[] | undefined) ?? []), ...value];
-  return out as unknown as ReplyBody;
+  const joined = Object.entries(first).map(([key, value]) => {
+    const lists = Array.isArray(value)
+      ? replies.map((body) => (body as unknown as Record<string, unknown[]>)[key])
+      : [];
+    return [key, Array.isArray(value) ? lists.flatMap((list) => list ?? []) : value];
+  });
+  return Object.fromEntries(joined) as ReplyBody;
 }
