@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { formatHex, parseHex } from '../base/bytes.ts';
 import { DecodeError, WeftError } from '../base/errors.ts';
 import type { Compiler } from '../compile/compiler.ts';
+import type { Encap } from '../model/objects.ts';
 import { formatFlow } from '../openflow/text/flow.ts';
 import { unixctl } from '../ovsdb/unixctl.ts';
 import type { AgentCore } from './core.ts';
@@ -183,15 +184,17 @@ async function trace(
 ): Promise<ControlAnswer> {
   const request = JSON.parse(body) as {
     port?: string;
-    tunnel?: { key: number; src: string; dst: string; ofport: number };
+    tunnel?: { encap: Encap; key: number; src: string; dst: string };
     frame: string;
   };
   const frame = formatHex(parseHex(request.frame));
   let flow: string;
   if (request.tunnel) {
-    const { key, src, dst, ofport } = request.tunnel;
+    const { encap, key, src, dst } = request.tunnel;
+    const ofport = core.tunnelOfport(encap);
+    if (ofport === undefined) throw new WeftError('not-found', `this host has no ${encap} tunnel port`);
     const [srcField, dstField] = src.includes(':') ? ['tun_ipv6_src', 'tun_ipv6_dst'] : ['tun_src', 'tun_dst'];
-    flow = `in_port=${Number(ofport)},tun_id=${Number(key)},${srcField}=${src},${dstField}=${dst}`;
+    flow = `in_port=${ofport},tun_id=${Number(key)},${srcField}=${src},${dstField}=${dst}`;
   } else {
     const entry = core.interfaces.get(request.port ?? '');
     if (!entry?.ofport) throw new WeftError('not-found', `no interface of port ${request.port} on this host`);

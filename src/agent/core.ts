@@ -61,6 +61,11 @@ export class AgentCore {
     this.#startedMs = options.nowMs;
   }
 
+  /** OpenFlow port of the bridge's tunnel of this encapsulation, once Open vSwitch has made it. */
+  tunnelOfport(encap: Encap): number | undefined {
+    return this.#tunnels[encap];
+  }
+
   step(event: AgentEvent, nowMs: number): Effect[] {
     const effects = this.#handle(event, nowMs);
     if (this.#readySaid || !this.installation.synced || !this.installation.idle) return effects;
