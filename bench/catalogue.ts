@@ -1,7 +1,8 @@
 import type { Bench } from './bench.ts';
 import { codecs } from './codecs.ts';
+import { datapath } from './datapath.ts';
 import { flowInstall } from './flow-install.ts';
 import { flowsPerHost } from './flows-per-host.ts';
 
 /** All benches, in the order in which they run: first what decides, last what only informs. */
-export const CATALOGUE: readonly Bench[] = [flowInstall, flowsPerHost, codecs];
+export const CATALOGUE: readonly Bench[] = [flowInstall, datapath, flowsPerHost, codecs];

@@ -1,6 +1,6 @@
 import type { Lab } from '../src/lab/lab.ts';
 import { alternate, type Bench, type BenchContext, bounded, compared, type Figure, median, plain } from './bench.ts';
-import { ENCAP } from './network.ts';
+import { ENCAP, HOST_NAMES, planPorts } from './network.ts';
 import { joinStatically, STATIC_WORKLOADS } from './static-pair.ts';
 import {
   countMegaflows,
@@ -99,12 +99,15 @@ function inMega(peer: { readonly name: string; readonly value: number }): { name
   return { name: peer.name, value: peer.value / 1e6 };
 }
 
+/** Two workloads on two hosts behind Weft, and two beside them for `joinStatically`. */
 async function startPair(context: BenchContext): Promise<{ lab: Lab; pair: Pair }> {
-  const [a, b] = STATIC_WORKLOADS;
-  return startWeft(context, {
-    workloads: [
-      { name: a.name, host: 'one', addresses: [`${a.address}/24`] },
-      { name: b.name, host: 'two', addresses: [`${b.address}/24`] },
-    ],
-  });
+  const size = { switches: 1, ports: 2, localPorts: 1, localSwitches: 1 };
+  const others = STATIC_WORKLOADS.map(({ name, address }, i) => ({
+    name,
+    host: HOST_NAMES[i]!,
+    addresses: [`${address}/24`],
+  }));
+  const { lab } = await startWeft(context, { size, workloads: ['weft-a', 'weft-b'], others });
+  const [from, to] = planPorts(size).map((port) => port.addresses[0]);
+  return { lab, pair: { from: 'weft-a', to: 'weft-b', fromAddress: from!, toAddress: to! } };
 }

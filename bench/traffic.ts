@@ -65,7 +65,7 @@ async function udpFrame(lab: Lab, pair: Pair): Promise<Uint8Array> {
     ethernet: { src, dst, etherType: ETHER_TYPE.ipv4 },
     vlans: [],
     l3: { kind: 'ipv4', ...ip },
-    l4: { kind: 'udp', srcPort: 9, dstPort: 9 },
+    l4: { kind: 'udp', srcPort: 9, dstPort: 9, noChecksum: false },
     payload: new Uint8Array(22),
   });
 }
