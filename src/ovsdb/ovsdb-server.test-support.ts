@@ -47,7 +47,7 @@ export class OvsdbTestServer {
 
   async run(): Promise<void> {
     const socket = join(this.folder, 'db.sock');
-    rmSync(socket, { force: true });
+    for (const old of [socket, join(this.folder, 'ctl')]) rmSync(old, { force: true });
     this.#process = spawn(
       program('ovsdb-server')!,
       [
@@ -56,7 +56,8 @@ export class OvsdbTestServer {
       ],
       { stdio: 'ignore', env: { ...process.env, OVS_RUNDIR: this.folder, OVS_DBDIR: this.folder } },
     );
-    for (let waited = 0; !existsSync(socket); waited += 10) {
+    const control = join(this.folder, 'ctl');
+    for (let waited = 0; !existsSync(socket) || !existsSync(control); waited += 10) {
       if (waited > 5_000) throw new Error('ovsdb-server does not start');
       await sleep(10);
     }
