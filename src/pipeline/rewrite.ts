@@ -180,6 +180,10 @@ function rewriteTransport(bytes: Uint8Array, key: Uint32Array, name: FieldName, 
     case 'nd_reserved':
       checkedWords(bytes, l4 + 4, [value], checksum);
       return;
+    case 'nd_options_type':
+      // Of the first option, whatever it is (Open vSwitch, packets.c, packet_set_nd_ext).
+      if (l4 + 32 <= bytes.length) checked16(bytes, l4 + 24, (value << 8) | bytes[l4 + 25]!, checksum);
+      return;
     case 'nd_target':
       checkedWords(bytes, l4 + 8, key.subarray(word, word + 4), checksum);
       return;
