@@ -1,3 +1,4 @@
+import { agentStart } from './agent-start.ts';
 import type { Bench } from './bench.ts';
 import { codecs } from './codecs.ts';
 import { datapath } from './datapath.ts';
@@ -5,4 +6,4 @@ import { flowInstall } from './flow-install.ts';
 import { flowsPerHost } from './flows-per-host.ts';
 
 /** All benches, in the order in which they run: first what decides, last what only informs. */
-export const CATALOGUE: readonly Bench[] = [flowInstall, datapath, flowsPerHost, codecs];
+export const CATALOGUE: readonly Bench[] = [flowInstall, agentStart, datapath, flowsPerHost, codecs];

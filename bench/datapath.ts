@@ -101,7 +101,7 @@ function inMega(peer: { readonly name: string; readonly value: number }): { name
 
 /** Two workloads on two hosts behind Weft, and two beside them for `joinStatically`. */
 async function startPair(context: BenchContext): Promise<{ lab: Lab; pair: Pair }> {
-  const size = { switches: 1, ports: 2, localPorts: 1, localSwitches: 1 };
+  const size = { switches: 1, ports: 2, localPorts: 1, localSwitches: 1, others: 1 } as const;
   const others = STATIC_WORKLOADS.map(({ name, address }, i) => ({
     name,
     host: HOST_NAMES[i]!,

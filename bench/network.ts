@@ -12,20 +12,26 @@ export interface NetworkSize {
   /** Of them on the first host, which lie on the first `localSwitches` switches, evenly. */
   readonly localPorts: number;
   readonly localSwitches: number;
+  /** Where all others are: on the second host, or (when not given) on a far one that is only talked about. */
+  readonly others?: 1 | 2;
 }
 
 export const TENANT_ID = id(0, 1);
 export const ZONE_ID = id(1, 1);
-export const HOST_IDS = [id(2, 1), id(2, 2)] as const;
+export const HOST_IDS = [id(2, 1), id(2, 2), id(2, 3)] as const;
+/** The lab's hosts. */
 export const HOST_NAMES = ['one', 'two'] as const;
+/** The host that no agent runs on: most ports of a large network are there. */
+export const FAR_HOST = 'far';
+const FAR_ADDRESS = '172.31.0.99';
 export const ENCAP: Encap = 'geneve';
 
 export interface PlannedPort {
   readonly id: string;
   readonly name: string;
   readonly switchIndex: number;
-  /** 0: the first host, where the bench looks; 1: the other. */
-  readonly host: 0 | 1;
+  /** 0: the first host, where the bench looks; 1: the second; 2: the far one. */
+  readonly host: 0 | 1 | 2;
   readonly mac: string;
   readonly addresses: readonly [string, string];
 }
@@ -36,13 +42,13 @@ export function planPorts(size: NetworkSize): PlannedPort[] {
   for (let s = 0; s < size.switches; s++) {
     const count = share(size.ports, size.switches, s);
     const local = s < size.localSwitches ? share(size.localPorts, size.localSwitches, s) : 0;
-    for (let p = 0; p < count; p++) ports.push(planPort(s, p, p < local ? 0 : 1));
+    for (let p = 0; p < count; p++) ports.push(planPort(s, p, p < local ? 0 : (size.others ?? 2)));
   }
   return ports;
 }
 
 /** The port with this place on its switch; places are never used twice. */
-export function planPort(switchIndex: number, place: number, host: 0 | 1): PlannedPort {
+export function planPort(switchIndex: number, place: number, host: 0 | 1 | 2): PlannedPort {
   const mac = formatMac(0x0200_0000_0000 + switchIndex * 0x1_0000 + place + 1);
   return {
     id: id(4, switchIndex * 0x1_0000 + place + 1),
@@ -67,19 +73,18 @@ export function networkRecords(size: NetworkSize): ScopeRecord[] {
   const records: ScopeRecord[] = [
     { kind: 'tenant', id: TENANT_ID, name: 'bench', revision: 1 },
     { kind: 'tunnelZone', id: ZONE_ID, name: 'bench', revision: 1, encap: ENCAP },
-    hostRecord(0),
-    hostRecord(1),
+    ...HOST_IDS.map((_, index) => hostRecord(index)),
   ];
   for (let s = 0; s < size.switches; s++) records.push(switchRecord(s));
   for (const port of planPorts(size)) records.push(portRecord(port), bindingRecord(port));
   return records;
 }
 
-function hostRecord(index: 0 | 1): Host {
+function hostRecord(index: number): Host {
   return {
     kind: 'host',
-    id: HOST_IDS[index],
-    name: HOST_NAMES[index],
+    id: HOST_IDS[index]!,
+    name: HOST_NAMES[index] ?? FAR_HOST,
     revision: 1,
     zone: ZONE_ID,
     tunnelAddress: `172.31.0.${11 + index}`,
@@ -144,15 +149,11 @@ export function bindingRecord(port: PlannedPort): ScopeRecord {
   };
 }
 
-/** The same network as objects for `POST /v1/apply`; hosts have the lab's tunnel addresses. */
-export function networkObjects(
-  size: NetworkSize,
-  tunnelAddresses: readonly [string, string],
-): Record<string, unknown>[] {
+/** The same network as objects for `POST /v1/apply`, in a zone that has the lab's hosts already. */
+export function networkObjects(size: NetworkSize, zone: string): Record<string, unknown>[] {
   const objects: Record<string, unknown>[] = [
     { kind: 'tenant', name: 'bench' },
-    { kind: 'tunnelZone', name: 'bench', encap: ENCAP },
-    ...HOST_NAMES.map((name, i) => ({ kind: 'host', name, zone: 'bench', tunnelAddress: tunnelAddresses[i] })),
+    { kind: 'host', name: FAR_HOST, zone, tunnelAddress: FAR_ADDRESS },
   ];
   for (let s = 0; s < size.switches; s++) {
     const [v4, v6] = subnetsOf(s);

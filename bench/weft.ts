@@ -1,107 +1,101 @@
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Lab } from '../src/lab/lab.ts';
-import type { ManagedProcess } from '../src/lab/managed-process.ts';
 import { INTEGRATION_BRIDGE } from '../src/lab/open-vswitch.ts';
 import type { WorkloadInput } from '../src/lab/spec.ts';
-import { type Client, createClient } from '../src/server/client.ts';
+import { LAB_ZONE, startWeftInLab, type WeftInLab, waitForPorts } from '../src/lab/weft.ts';
 import type { BenchContext } from './bench.ts';
-import { ENCAP, HOST_NAMES, type NetworkSize, networkObjects, type PlannedPort, planPorts } from './network.ts';
+import {
+  ENCAP,
+  FAR_HOST,
+  HOST_NAMES,
+  type NetworkSize,
+  networkObjects,
+  type PlannedPort,
+  planPorts,
+} from './network.ts';
 
-const WEFT = join(import.meta.dirname, '../bin/weft');
-/** What the agent logs when its last flow is in. */
-const AGENT_IS_READY = /ready: all flows are in/;
-
-/**
- * Weft as its users run it, in a lab of two hosts: `weft server run`, and `weft agent run` on each host, joined by the
- * server's unix socket.
- */
-export class WeftLab {
+/** Weft as its users run it, in a lab of two hosts, with a network that a bench planned. */
+export interface WeftBench extends WeftInLab {
   readonly lab: Lab;
-  readonly client: Client;
-  readonly server: string;
-
-  constructor(lab: Lab) {
-    this.lab = lab;
-    this.server = `unix:${join(lab.state.dir, 'server', 'weft.sock')}`;
-    this.client = createClient({ url: this.server, timeoutMs: 120_000 });
-  }
-
-  startServer(): Promise<ManagedProcess> {
-    const argv = [WEFT, 'server', 'run', '--state-dir', join(this.lab.state.dir, 'server'), '--listen', this.server];
-    return this.lab.process('server', 'weft-server', argv, { ready: { socket: this.server.slice('unix:'.length) } });
-  }
-
-  /** Returns when its flows are in; with `wait: false` as soon as it runs. */
-  startAgent(host: string, options: { readonly wait?: boolean } = {}): Promise<ManagedProcess> {
-    const ovs = this.lab.switchOf(host);
-    const argv = [
-      ...[WEFT, 'agent', 'run', '--host', host, '--server-url', this.server],
-      ...['--ovs-run-dir', ovs.dir, '--bridge', INTEGRATION_BRIDGE, '--datapath', ovs.datapath],
-      ...['--state-dir', this.stateDir(host), '--control', join(ovs.dir, 'weft-agent.sock')],
-    ];
-    const ready = options.wait === false ? {} : { ready: { line: AGENT_IS_READY } };
-    return this.lab.process(host, 'weft-agent', argv, { ...ready, readyTimeoutMs: 30_000 });
-  }
-
-  /** What an agent remembers; without it a start is a cold one. */
-  stateDir(host: string): string {
-    return join(this.lab.state.hostDir(host), 'weft-agent');
-  }
-
-  agent(host: string): ManagedProcess {
-    return this.lab.findProcess(host, 'weft-agent')!;
-  }
-
-  /** Writes objects, as `weft apply` does; a large network in portions. */
-  async apply(objects: readonly Record<string, unknown>[]): Promise<void> {
-    for (let at = 0; at < objects.length; at += PORTION)
-      await this.client.post('/v1/apply', { objects: objects.slice(at, at + PORTION) });
-  }
-
-  applyNetwork(size: NetworkSize): Promise<void> {
-    const [one, two] = this.lab.hosts;
-    return this.apply(networkObjects(size, [one!.address, two!.address]));
-  }
 }
 
-const PORTION = 2_000;
+/**
+ * Starts lab, server and agents, then writes a network. Workloads go behind its ports, in the order of `planPorts`;
+ * `others` are there too, unplugged. Ports on the far host are bound: the bench claims them in its place.
+ */
+export async function startWeft(
+  context: BenchContext,
+  options: {
+    readonly size: NetworkSize;
+    readonly workloads?: readonly string[];
+    readonly others?: readonly WorkloadInput[];
+  },
+): Promise<WeftBench> {
+  context.progress('starting a lab of two hosts');
+  const ports = planPorts(options.size);
+  const workloads = options.workloads ?? [];
+  const lab = await context.lab({
+    encap: ENCAP,
+    hosts: HOST_NAMES.map((name) => ({ name })),
+    workloads: [...workloads.map((name, i) => workloadOf(ports[i]!, name)), ...(options.others ?? [])],
+  });
+  const running = await startWeftInLab(lab, { tell: (text) => context.progress(text) });
+  context.defer(() => running.client.close());
+  const weft: WeftBench = { ...running, lab };
+  context.progress(`writing ${ports.length} ports`);
+  await apply(weft, networkObjects(options.size, LAB_ZONE));
+  await claimFar(weft, ports);
+  await waitForPorts(
+    weft.client,
+    workloads.map((_, i) => ports[i]!.id),
+  );
+  return weft;
+}
 
 /** A workload behind a planned port. */
 export function workloadOf(port: PlannedPort, name: string): WorkloadInput {
   return {
     name,
-    host: HOST_NAMES[port.host],
+    host: HOST_NAMES[port.host as 0 | 1],
     port: port.id,
     mac: port.mac,
     addresses: [`${port.addresses[0]}/12`, `${port.addresses[1]}/64`],
   };
 }
 
-/**
- * A lab of two hosts, a server with a network of this size, and an agent on each host. Workloads go behind its ports, in
- * the order of `planPorts`; other workloads are there too, unplugged.
- */
-export async function startWeft(
-  context: BenchContext,
-  options: {
-    readonly size: NetworkSize;
-    readonly workloads: readonly string[];
-    readonly others?: readonly WorkloadInput[];
-  },
-): Promise<WeftLab> {
-  context.progress('starting a lab of two hosts');
-  const ports = planPorts(options.size);
-  const lab = await context.lab({
-    encap: ENCAP,
-    hosts: HOST_NAMES.map((name) => ({ name })),
-    workloads: [...options.workloads.map((name, i) => workloadOf(ports[i]!, name)), ...(options.others ?? [])],
-  });
-  const weft = new WeftLab(lab);
-  context.defer(() => weft.client.close());
-  await weft.startServer();
-  context.progress(`writing ${options.size.ports} ports`);
-  await weft.applyNetwork(options.size);
-  context.progress('starting the agents');
-  await Promise.all(HOST_NAMES.map((name) => weft.startAgent(name)));
-  return weft;
+const PORTION = 2_000;
+
+/** Writes objects, as `weft apply` does; a large network in portions. */
+export async function apply(weft: WeftBench, objects: readonly Record<string, unknown>[]): Promise<void> {
+  for (let at = 0; at < objects.length; at += PORTION)
+    await weft.client.post('/v1/apply', { objects: objects.slice(at, at + PORTION) }, { timeoutMs: 60_000 });
+}
+
+/** Reports, as the far host's agent would, that the ports planned there have their interfaces. */
+async function claimFar(weft: WeftBench, ports: readonly PlannedPort[]): Promise<void> {
+  const claims = ports.filter((port) => port.host === 2).map(({ id, name }) => ({ port: id, interface: name }));
+  if (claims.length === 0) return;
+  const reports = [{ type: 'claims', claims }];
+  await weft.client.post(`/v1/hosts/${FAR_HOST}/reports`, { reports }, { timeoutMs: 60_000 });
+}
+
+/** Makes interfaces on a host's integration bridge that name these ports, in one transaction. */
+export async function plugInternal(lab: Lab, host: string, ports: readonly PlannedPort[]): Promise<void> {
+  const args = ports.flatMap(({ id, name }) => [
+    ...['--', 'add-port', INTEGRATION_BRIDGE, name, '--', 'set', 'interface', name, 'type=internal'],
+    `external_ids:iface-id=${id}`,
+  ]);
+  await lab.switchOf(host).vsctl(['--timeout=60', ...args]);
+}
+
+/** Stops an agent and takes away all that it left: what it remembers, its flows, its marks. The next start is a cold one. */
+export async function makeCold(weft: WeftBench, host: string, ports: readonly PlannedPort[]): Promise<void> {
+  await weft.agent(host).stop();
+  rmSync(weft.files.agentDir(host), { recursive: true, force: true });
+  const ovs = weft.lab.switchOf(host);
+  await ovs.ofctl('-OOpenFlow15', 'del-flows', INTEGRATION_BRIDGE);
+  const marks = ports.flatMap(({ name }) => ['--', 'remove', 'interface', name, 'external_ids', 'weft-installed']);
+  await ovs.vsctl(['--timeout=60', ...marks]);
+  await delay(300); // what the switch still has to do for this is not the start's
 }

@@ -1,0 +1,69 @@
+import { readFileSync } from 'node:fs';
+import type { ManagedProcess } from '../src/lab/managed-process.ts';
+import { type Bench, type BenchContext, bounded, type Figure, median, plain } from './bench.ts';
+import { FlowCount, lastChange } from './flow-count.ts';
+import { type NetworkSize, planPorts } from './network.ts';
+import { makeCold, plugInternal, startWeft } from './weft.ts';
+
+/** From the start of the agent's process, with nothing remembered and an empty switch, to its last flow. */
+export const agentStart: Bench = {
+  name: 'agent-start',
+  about:
+    'cold start of an agent with 1,000 and 10,000 ports in 500 switches, 200 of them local; memory of agent and server',
+  needsRoot: true,
+  run,
+};
+
+/** Of the issue: 10,000 ports in 500 switches, 200 of them local, spread over 40 switches. */
+export const LARGE: NetworkSize = { switches: 500, ports: 10_000, localPorts: 200, localSwitches: 40 };
+/** With two ports a switch, 200 local ones spread over as many switches. */
+const SMALL: NetworkSize = { switches: 500, ports: 1_000, localPorts: 200, localSwitches: 200 };
+
+const [BAR_START_S, BAR_AGENT_MB, BAR_SERVER_MB] = [2, 120, 250];
+
+async function run(context: BenchContext): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  for (const size of [SMALL, LARGE]) figures.push(...(await measure(context, size, size === LARGE)));
+  return figures;
+}
+
+async function measure(context: BenchContext, size: NetworkSize, hasBars: boolean): Promise<Figure[]> {
+  const what = `${size.ports.toLocaleString('en-US')} ports`;
+  const weft = await startWeft(context, { size });
+  context.defer(() => weft.lab.down());
+  const local = planPorts(size).filter((port) => port.host === 0);
+  context.progress(`${what}: plugging ${local.length} interfaces`);
+  await plugInternal(weft.lab, 'one', local);
+  const flows = await FlowCount.of(context, weft.lab, 'one');
+  await lastChange(context, [flows], { quietMs: 500 }).catch(() => undefined); // perhaps all are in already
+  const times: number[] = [];
+  let agentMemory = 0;
+  let count = 0;
+  for (let round = 0; round < (context.quick ? 2 : 5); round++) {
+    await makeCold(weft, 'one', local);
+    const from = performance.now();
+    const started = weft.agent('one').start();
+    const { atMs, counts } = await lastChange(context, [flows], { quietMs: 1_000 });
+    await started;
+    times.push((atMs - from) / 1000);
+    count = counts[0]!;
+    agentMemory = Math.max(agentMemory, residentMegabytes(weft.agent('one')));
+    context.progress(`${what}: start ${round + 1}: ${times.at(-1)!.toFixed(2)} s to ${count} flows`);
+  }
+  const serverMemory = residentMegabytes(weft.server);
+  const figure = (metric: string, value: number, unit: string, bar: number): Figure =>
+    hasBars ? bounded(metric, value, unit, bar) : plain(metric, value, unit);
+  await weft.lab.down();
+  return [
+    figure(`${what}, 200 local: cold start to the last flow`, median(times), 's', BAR_START_S),
+    plain(`${what}, 200 local: flows`, count, 'flows'),
+    figure(`${what}, 200 local: agent's memory (RSS)`, agentMemory, 'MB', BAR_AGENT_MB),
+    figure(`${what}, 200 local: server's memory (RSS)`, serverMemory, 'MB', BAR_SERVER_MB),
+  ];
+}
+
+/** Resident memory of a process now, in millions of bytes. */
+function residentMegabytes(process: ManagedProcess): number {
+  const status = readFileSync(`/proc/${process.pid}/status`, 'utf8');
+  return (Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) * 1024) / 1e6;
+}

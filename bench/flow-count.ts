@@ -1,0 +1,60 @@
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Lab } from '../src/lab/lab.ts';
+import { INTEGRATION_BRIDGE } from '../src/lab/open-vswitch.ts';
+import { connectOpenFlow, type OpenFlowConnection } from '../src/openflow/connection.ts';
+import type { BenchContext } from './bench.ts';
+
+/**
+ * How many flows a switch has, asked over a connection of the bench's own: what the agent says does not count. The
+ * counters of tables cost the switch the same however many flows it has.
+ */
+export class FlowCount {
+  readonly #connection: OpenFlowConnection;
+
+  private constructor(connection: OpenFlowConnection) {
+    this.#connection = connection;
+  }
+
+  static async of(context: BenchContext, lab: Lab, host: string): Promise<FlowCount> {
+    const path = join(lab.switchOf(host).dir, `${INTEGRATION_BRIDGE}.mgmt`);
+    const connection = await connectOpenFlow(`unix:${path}`);
+    context.defer(() => connection.close());
+    return new FlowCount(connection);
+  }
+
+  async now(): Promise<number> {
+    const { tables } = await this.#connection.multipart({ kind: 'table' });
+    return tables.reduce((sum, table) => sum + table.active, 0);
+  }
+}
+
+/**
+ * Watches switches from now until each has changed and all have then stayed the same for `quietMs`. Gives when the last
+ * change was seen, by `performance.now()`, and the counts. Rejects by the context's signal, or after `timeoutMs`.
+ */
+export async function lastChange(
+  context: BenchContext,
+  switches: readonly FlowCount[],
+  options: { readonly quietMs: number; readonly timeoutMs?: number },
+): Promise<{ readonly atMs: number; readonly counts: readonly number[] }> {
+  const started = performance.now();
+  const first = await Promise.all(switches.map((s) => s.now()));
+  let counts = first;
+  let atMs = started;
+  const changed = new Set<number>();
+  for (;;) {
+    context.signal.throwIfAborted();
+    const now = await Promise.all(switches.map((s) => s.now()));
+    const seenMs = performance.now();
+    for (const [i, count] of now.entries()) {
+      if (count === counts[i]) continue;
+      changed.add(i);
+      atMs = seenMs;
+    }
+    counts = now;
+    if (changed.size === switches.length && seenMs - atMs >= options.quietMs) return { atMs, counts };
+    if (seenMs - started > (options.timeoutMs ?? 30_000)) throw new Error(`flows did not change: ${counts.join(', ')}`);
+    await delay(1);
+  }
+}
