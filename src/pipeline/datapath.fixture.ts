@@ -12,6 +12,9 @@ export interface Delivered {
   readonly headers: Headers;
 }
 
+/** Open vSwitch's own number for a table-miss flow's packet-in, which is "no match" on the wire. */
+const EXPLICIT_MISS = '6';
+
 export function headersOf(bytes: Uint8Array): Headers {
   const key = extractFlowKey(bytes, 2);
   return {
@@ -97,7 +100,7 @@ function run(
       run(splitItems(branch!.value), { ...headers }, size, openflowPort, out);
     } else if (key === 'userspace') {
       const [, reason] = /reason=(\d+)/.exec(value) ?? [];
-      out.push({ to: `controller:${reason}`, headers: { ...headers } });
+      out.push({ to: `controller:${reason === EXPLICIT_MISS ? 0 : reason}`, headers: { ...headers } });
     } else if (key !== 'drop') throw new Error(`datapath action ${key} is not understood`);
   }
 }

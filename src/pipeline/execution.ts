@@ -18,7 +18,7 @@ const MAX_STACK_BYTES = 65536;
 /** The datapath's own limit on packets that come round again. */
 export const MAX_RECIRCULATIONS = 6;
 
-const REASON = { action: 1, invalidTtl: 2, actionSet: 3, group: 4 } as const;
+const REASON = { noMatch: 0, action: 1, invalidTtl: 2, actionSet: 3, group: 4 } as const;
 const WHOLE = 0xffff;
 const NO_USERDATA = new Uint8Array(0);
 
@@ -382,7 +382,7 @@ export class Execution {
   #packetIn(reason: number, maxLen: number, controller: number, rest: Partial<PacketIn> = {}): void {
     if (this.#policed) return;
     this.record.packetIns.push({
-      reason,
+      reason: reason === REASON.action && isTableMiss(this.#flow) ? REASON.noMatch : reason,
       maxLen,
       controller,
       bytes: this.packet.share(),
@@ -565,6 +565,13 @@ export class Execution {
     if (header) this.packet.headerChanged(name);
     else if (name === 'in_port') writePort(this.packet.key, widePort(this.packet.key[IN_PORT]! & 0xffff));
   }
+}
+
+/** OpenFlow 1.3.5 §5.4: the flow of priority 0 that matches everything. */
+function isTableMiss(flow: Flow | undefined): boolean {
+  if (flow?.priority !== 0) return false;
+  for (const _ in flow.match) return false;
+  return true;
 }
 
 /** Ports have 16 bits in fields: the reserved ones keep their meaning. */

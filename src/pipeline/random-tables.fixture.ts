@@ -20,6 +20,8 @@ export const MACS = [0x02_0000_000001, 0x02_0000_000002, 0x02_0000_000103, 0xfff
 export const IPS = [0x0a00_0001, 0x0a00_0002, 0x0a00_0102, 0xc0a8_0101] as Ipv4[];
 export const IP6S = [0xfd00n << 112n, (0xfd00n << 112n) + 1n, (0xfe80n << 112n) + 0x200n] as Ipv6[];
 const L4_PORTS = [80, 443, 1024, 53];
+/** Last digits of priorities; 5 is for conjunctions. */
+const UNITS = [1, 2, 3, 4, 6, 7, 8];
 const VLANS = [0x1001, 0x1002, 0x3001];
 
 export class Generator {
@@ -256,9 +258,10 @@ export class Generator {
     const add = (flow: Flow): void =>
       void byKey.set(JSON.stringify([flow.table, flow.priority, flow.match], text), flow);
     for (let table = 0; table < TABLES; table++) {
-      for (let n = 3 + this.#random.below(5); n > 0; n--)
-        add(this.#flow(table, this.match(), this.#random.below(5) * 10));
-      add(this.#flow(table, {}, 1));
+      // No two flows of a table have one priority: which of two that overlap would win is not defined.
+      for (const unit of UNITS.slice(this.#random.below(4)))
+        add(this.#flow(table, this.match(), this.#random.below(5) * 10 + unit));
+      if (this.#chance(80)) add(this.#flow(table, {}, 0));
       if (this.#chance(40)) for (const flow of this.#conjunction(table)) add(flow);
     }
     return [...byKey.values()];
@@ -268,7 +271,7 @@ export class Generator {
     // Open vSwitch takes pop_vlan only in flows that match a tag.
     const pop: Action[] =
       typeof match.vlan_vid === 'number' && match.vlan_vid && this.#chance(50) ? [{ kind: 'popVlan' }] : [];
-    const flow: Flow = { table, priority, match, cookie: 0n, actions: [...pop, ...this.actions(match, table)] };
+    const flow: Flow = { table, priority, match, cookie: 0n, actions: [...pop, ...this.#actionsFor(match, table)] };
     const goto =
       table + 1 < TABLES && this.#chance(60) ? { gotoTable: table + 1 + this.#random.below(TABLES - table - 1) } : {};
     const write = this.#chance(10)
@@ -276,6 +279,15 @@ export class Generator {
       : {};
     const metadata = this.#chance(10) ? { writeMetadata: { value: BigInt(this.#random.below(3)), mask: 3n } } : {};
     return { ...flow, ...write, ...metadata, ...goto };
+  }
+
+  /** Open vSwitch takes no push_vlan that makes three tags of those that the flow matches. */
+  #actionsFor(match: Match, table: number): Action[] {
+    const actions = this.actions(match, table);
+    if (!match.vlan_vid) return actions;
+    const pushes = (action: Action): boolean =>
+      action.kind === 'pushVlan' || (action.kind === 'clone' && action.actions.some(pushes));
+    return actions.filter((action) => !pushes(action));
   }
 
   #conjunction(table: number): Flow[] {
