@@ -10,7 +10,12 @@ import { Interfaces } from './interfaces.ts';
 import { Learning, reported } from './learning.ts';
 import { PACKET_IN_METER } from './meters.ts';
 import { answerPacketIn } from './packet-in/answer.ts';
+import { routerAdvert } from './packet-in/router-advert.ts';
 import { Scope } from './scope.ts';
+
+const ADVERT_INTERVAL_MS = 200_000;
+const COUNTERS_INTERVAL_MS = 5_000;
+const PULSE_INTERVAL_MS = 20_000;
 
 /**
  * The agent without sockets: `step(event, nowMs) -> effects`. `src/agent` owns what one host does with its part of the
@@ -52,6 +57,7 @@ export class AgentCore {
   #appliedReported = -1;
   #lastCountersMs = 0;
   #lastPulseMs = Number.NEGATIVE_INFINITY;
+  #lastAdvertMs: number;
   #lastHealth = '';
   readonly #startedMs: number;
 
@@ -59,6 +65,7 @@ export class AgentCore {
     this.#compiler = compiler;
     this.#agentVersion = options.agentVersion;
     this.#startedMs = options.nowMs;
+    this.#lastAdvertMs = options.nowMs;
   }
 
   /** OpenFlow port of the bridge's tunnel of this encapsulation, once Open vSwitch has made it. */
@@ -248,7 +255,12 @@ export class AgentCore {
         const done = due.filter((port) => this.#awaitingMark.delete(port) && this.interfaces.get(port));
         const states: Record<string, PortState> = {};
         for (const port of done) states[port] = this.shutOff.has(port) ? { state: 'shut-off' } : { state: 'installed' };
-        return [...done.flatMap((port) => this.#setMark(port, true)), ...this.#reportStates(states)];
+        const fresh = done.filter((port) => this.portStates.get(port)?.state !== 'installed');
+        return [
+          ...done.flatMap((port) => this.#setMark(port, true)),
+          ...this.#reportStates(states),
+          ...this.#advertise(fresh),
+        ];
       }),
     ];
   }
@@ -377,15 +389,34 @@ export class AgentCore {
         ...this.#report([{ type: 'forgotten', ...reported(record) }]),
       );
     }
-    if (this.installation.synced && nowMs - this.#lastCountersMs >= 5_000) {
+    if (this.installation.synced && nowMs - this.#lastCountersMs >= COUNTERS_INTERVAL_MS) {
       this.#lastCountersMs = nowMs;
       effects.push({ kind: 'readCounters' });
     }
-    if (nowMs - this.#lastPulseMs >= 20_000) {
+    if (nowMs - this.#lastPulseMs >= PULSE_INTERVAL_MS) {
       this.#lastPulseMs = nowMs;
       effects.push({ kind: 'pulse', addresses: this.#neighbours() });
     }
+    if (nowMs - this.#lastAdvertMs >= ADVERT_INTERVAL_MS) {
+      this.#lastAdvertMs = nowMs;
+      effects.push(...this.#advertise(this.interfaces.bound().keys()));
+    }
     return [...effects, ...this.#reportHealth()];
+  }
+
+  /** Unsolicited router advertisements (RFC 4861 §6.2.4): to ports that are new, and to all from time to time. */
+  #advertise(ports: Iterable<string>): Effect[] {
+    const effects: Effect[] = [];
+    for (const id of ports) {
+      const port = this.scope.port(id);
+      const sw = port && this.scope.switchOf(port);
+      const ofport = this.interfaces.get(id)?.ofport;
+      if (!sw || !ofport || !port.adminUp || !sw.adminUp || this.shutOff.has(id)) continue;
+      const vlan = port.vlan && 'access' in port.vlan ? port.vlan.access : (port.vlan?.native ?? 0);
+      const frame = routerAdvert({ port, switch: sw, scope: this.scope, host: this.host }, vlan);
+      if (frame) effects.push({ kind: 'packetOut', frame, toOfport: ofport });
+    }
+    return effects;
   }
 
   #neighbours(): string[] {

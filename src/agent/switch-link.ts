@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { TABLES } from '../compile/tables.ts';
+import { canonicalMatch } from '../openflow/canonical.ts';
 import { connectOpenFlow, type OpenFlowConnection, type Refusal } from '../openflow/connection.ts';
 import { type Flow, type Match, OFPP } from '../openflow/flow.ts';
 import type { FlowMod } from '../openflow/messages/flow-mod.ts';
@@ -10,7 +11,7 @@ import { BAND_TYPE, METER_COMMAND, METER_FLAG } from '../openflow/messages/meter
 import { PACKET_IN_FORMAT } from '../openflow/messages/nicira.ts';
 import type { PacketIn as OpenFlowPacketIn } from '../openflow/messages/packet-in.ts';
 import type { AgentEvent, Effect, InstalledFlow, PacketIn } from './events.ts';
-import { flowBody, flowKey, plainRegisters } from './flow-key.ts';
+import { flowBody, flowKey } from './flow-key.ts';
 
 /** What a meter of the switch lets through to the agent. */
 export interface PacketInMeter {
@@ -154,7 +155,7 @@ export class SwitchLink {
     return flows.map((flow) => ({
       key: flowKey(flow),
       body: flowBody(flow),
-      flow: { ...flow, match: plainRegisters(flow.match) },
+      flow: { ...flow, match: canonicalMatch(flow.match) },
     }));
   }
 

@@ -187,8 +187,11 @@ export class Lab {
     const addresses = settings.addresses ?? before.addresses;
     const workload: Workload = { ...before, port, mac: settings.mac ?? before.mac, addresses: [...addresses] };
     const lines: string[] = [];
-    if (workload.mac !== before.mac) lines.push(`ip link set eth0 address ${workload.mac}`);
-    const fresh = addresses.filter((a) => !before.addresses.includes(a));
+    const isNewMac = workload.mac !== before.mac;
+    // Down and up, so that the kernel derives its link-local address anew; its other IPv6 addresses go with the link.
+    if (isNewMac)
+      lines.push('ip link set eth0 down', `ip link set eth0 address ${workload.mac}`, 'ip link set eth0 up');
+    const fresh = addresses.filter((a) => !before.addresses.includes(a) || (isNewMac && a.includes(':')));
     lines.push(...fresh.map((a) => `ip addr replace ${a} dev eth0${a.includes(':') ? ' nodad' : ''}`));
     if (lines.length > 0) await scriptIn(workload.namespace, lines);
     this.#record(workload);

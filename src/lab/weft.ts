@@ -6,7 +6,7 @@ import { WeftError } from '../base/errors.ts';
 import type { LogicalPort } from '../model/objects.ts';
 import { createCertificate } from '../server/certificate.ts';
 import { type Client, createClient } from '../server/client.ts';
-import type { PortStatus } from '../server/present.ts';
+import type { HostStatus, PortStatus } from '../server/present.ts';
 import type { Lab } from './lab.ts';
 import type { ManagedProcess } from './managed-process.ts';
 import { INTEGRATION_BRIDGE } from './open-vswitch.ts';
@@ -200,6 +200,16 @@ export async function waitForPorts(client: Client, ports: readonly string[], tim
       throw new WeftError('timeout', `ports are not ready after ${timeoutMs} ms: ${states.join(', ')}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
+
+/** Returns when the server sees nothing wrong, or after `timeoutMs`: agents report their health once a second. */
+export async function waitForHealth(client: Client, timeoutMs = 5_000): Promise<void> {
+  const until = Date.now() + timeoutMs;
+  while (Date.now() < until) {
+    const { hosts, problems } = await client.get<{ hosts: HostStatus[]; problems: unknown[] }>('/v1/status');
+    if (problems.length === 0 && hosts.every((host) => host.health !== undefined)) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 
