@@ -3,7 +3,14 @@ import { dirname, resolve } from 'node:path';
 import { WeftError } from '../base/errors.ts';
 import { Lab, removeLab } from '../lab/lab.ts';
 import { type LabSpec, readLabSpec } from '../lab/spec.ts';
-import { plugIntoPort, requestLeases, startWeftInLab, type WeftInLab, waitForPorts } from '../lab/weft.ts';
+import {
+  plugIntoPort,
+  requestLeases,
+  startWeftInLab,
+  type WeftInLab,
+  waitForHealth,
+  waitForPorts,
+} from '../lab/weft.ts';
 import { applyFiles } from './applying.ts';
 import { readContexts, writeContexts } from './contexts.ts';
 import { dim, say } from './output.ts';
@@ -23,6 +30,7 @@ export async function labUp(file: string, options: { readonly withWeft: boolean 
     const weft = await startWeftInLab(lab, { tell });
     try {
       await fill(lab, weft, spec, dirname(resolve(file)), tell);
+      await waitForHealth(weft.client);
     } finally {
       weft.client.close();
     }

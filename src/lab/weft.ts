@@ -203,12 +203,17 @@ export async function waitForPorts(client: Client, ports: readonly string[], tim
   }
 }
 
-/** Returns when the server sees nothing wrong, or after `timeoutMs`: agents report their health once a second. */
+/** Returns when all hosts report themselves well, with their ports, or after `timeoutMs`: agents report once a second. */
 export async function waitForHealth(client: Client, timeoutMs = 5_000): Promise<void> {
   const until = Date.now() + timeoutMs;
   while (Date.now() < until) {
-    const { hosts, problems } = await client.get<{ hosts: HostStatus[]; problems: unknown[] }>('/v1/status');
-    if (problems.length === 0 && hosts.every((host) => host.health !== undefined)) return;
+    const { hosts, ports, problems } = await client.get<{
+      hosts: readonly HostStatus[];
+      ports: Readonly<Record<string, number>>;
+      problems: readonly unknown[];
+    }>('/v1/status');
+    const reported = hosts.reduce((sum, host) => sum + (host.health?.localPorts ?? 0), 0);
+    if (problems.length === 0 && reported >= (ports.installed ?? 0)) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

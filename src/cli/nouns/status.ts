@@ -48,9 +48,17 @@ interface Verdict {
   readonly next: string;
 }
 
+/** Agents come back within so long after a restart of the server. */
+const START_MS = 8_000;
+
 /** Ports that nobody plugged in are no fault; everything else that is not as wanted is. */
-export function judge({ hosts, ports, problems, objects }: StatusAnswer): Verdict {
+export function judge({ server, hosts, ports, problems, objects }: StatusAnswer): Verdict {
   const dead = hosts.filter((host) => host.state !== 'alive');
+  if (dead.length > 0 && server.uptimeMs < START_MS)
+    return bad(
+      `the server has just started; waiting for ${dead.map((host) => host.name).join(', ')}`,
+      'ask again in a few seconds',
+    );
   const lost = (ports['host-down'] ?? 0) + (ports['shut-off'] ?? 0);
   if (dead.length > 0 && dead.length === hosts.length)
     return bad(`no host is alive`, "are the agents running? 'weft doctor' on a host");

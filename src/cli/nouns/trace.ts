@@ -6,7 +6,7 @@ import { EXIT, UsageError } from '../exit-codes.ts';
 import { entryOf } from '../kinds.ts';
 import { bold, dim, green, print, printJson, red, say } from '../output.ts';
 import { fetchObject, listObjects } from '../requests.ts';
-import { hostAgentPath, type Session, type ShownObject, splitName, withSession } from '../session.ts';
+import { hostAgentPath, type Session, type ShownObject, splitName, titleOf, withSession } from '../session.ts';
 import { buildFrame, parseTracedProtocol, type TracedProtocol, type TraceEnd } from '../trace-frame.ts';
 
 interface TraceOptions {
@@ -54,6 +54,8 @@ interface TraceCommand {
 /** A port of which one end of the packet is made. */
 interface PortEnd extends TraceEnd {
   readonly ips: readonly Ip[];
+  /** Why it cannot be reached, where that is known before. */
+  readonly elsewhere?: string;
 }
 
 async function trace(given: TraceCommand): Promise<void> {
@@ -103,7 +105,7 @@ async function frameOf(
   const dst = await destinationEnd(to, port, session);
   if (dst) {
     const [from, target] = sameVersion(src, dst, protocol);
-    return { frame: buildFrame(protocol, from, target, vlan), note: undefined };
+    return { frame: buildFrame(protocol, from, target, vlan), note: dst.elsewhere };
   }
   // Nobody has the address: what the workload sends first is the question who does.
   const ip = parseIp(to)!;
@@ -142,7 +144,11 @@ async function destinationEnd(text: string, from: ShownObject, session: Session)
   const ip = parseIp(text);
   if (mac === undefined && !ip) {
     const inTenant = splitName(text, session).tenant ?? String(from.tenant);
-    return endOf(await fetchObject({ ...session, tenant: inTenant }, entryOf('port'), text));
+    const to = await fetchObject({ ...session, tenant: inTenant }, entryOf('port'), text);
+    const isNeighbour = to.tenant === from.tenant && to.switch === from.switch;
+    return isNeighbour
+      ? endOf(to)
+      : { ...endOf(to), elsewhere: `${titleOf(to)} is on another switch: nothing joins the two` };
   }
   const peers = await listObjects({ ...session, tenant: String(from.tenant) }, entryOf('port'));
   const onSwitch = peers.filter((peer) => peer.switch === from.switch);
