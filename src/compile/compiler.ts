@@ -17,10 +17,12 @@
  */
 import type { Unit } from '../incremental/definitions.ts';
 import { type Change, type DotFilter, Engine } from '../incremental/engine.ts';
+import type { Diff } from '../incremental/slots.ts';
 import type { Flow } from '../openflow/flow.ts';
 import { Cookies, type Explanation } from './explain.ts';
 import { type CompiledFlow, flowSink } from './flow-sink.ts';
 import type { InputKind, InputOfKind, InputRecord } from './inputs.ts';
+import { localSwitchesUnit, localSwitchSink } from './local-switches.ts';
 import { problemSink } from './problem-sink.ts';
 import { agentAnswersUnit, answersUnit, ownProbesUnit } from './units/answer.ts';
 import { baseUnit } from './units/base.ts';
@@ -28,20 +30,20 @@ import { chainUnit, ruleUnit } from './units/chain.ts';
 import { classifyUnit } from './units/classify.ts';
 import { floodLocalUnit, floodRemoteUnit } from './units/flood.ts';
 import { guardUnit } from './units/guard.ts';
-import { heldSourceUnit, learnedSourceUnit, learnPortUnit } from './units/learn.ts';
+import { learnedSourceUnit, learnPortUnit } from './units/learn.ts';
 import { hairpinUnit, holdersUnit, learnedUnit, unknownUnit } from './units/lookup.ts';
 import { fromChainUnit, toPortUnit } from './units/to-port.ts';
 import { tunnelSourcesUnit, tunnelToPortUnit, tunnelToSwitchUnit } from './units/tunnel.ts';
 import { vlanUnit } from './units/vlan.ts';
 
 const UNITS: readonly Unit<InputOfKind>[] = [
+  localSwitchesUnit,
   baseUnit,
   classifyUnit,
   vlanUnit,
   guardUnit,
   learnPortUnit,
   learnedSourceUnit,
-  heldSourceUnit,
   fromChainUnit,
   chainUnit,
   ruleUnit,
@@ -119,29 +121,20 @@ export function createCompiler(): Compiler {
 
   return {
     update(changes) {
-      const diff = engine.update(staged(changes));
-      const { added, changed, removed } = diff.of(flowSink);
-      const add: Flow[] = [];
-      const remove: Flow[] = [];
-      for (const { after } of added) {
-        cookies.add(after);
-        add.push(after.flow);
-      }
-      for (const { before, after } of changed) {
-        cookies.delete(before);
-        cookies.add(after);
-        add.push(after.flow);
-      }
-      for (const { before } of removed) {
-        cookies.delete(before);
-        remove.push(before.flow);
-      }
-      flowCount += added.length - removed.length;
-      const { added: worse, changed: other, removed: better } = diff.of(problemSink);
-      const news = diff.problems.length + diff.solved.length + worse.length + other.length + better.length;
-      const all = hasProblems || news > 0 ? problems() : [];
+      const diffs = [engine.update(staged(changes))];
+      const derived = localSwitchChanges(diffs[0]!);
+      if (derived.length > 0) diffs.push(engine.update(derived));
+      const { add, remove, gone } = combined(diffs);
+      for (const before of gone) cookies.delete(before);
+      for (const after of add) cookies.add(after);
+      flowCount += add.length - gone.length;
+      const isNews = diffs.some(({ problems: raised, solved, of }) => {
+        const { added, changed, removed } = of(problemSink);
+        return raised.length + solved.length + added.length + changed.length + removed.length > 0;
+      });
+      const all = hasProblems || isNews ? problems() : [];
       hasProblems = all.length > 0;
-      return { add, remove, problems: all };
+      return { add: add.map(({ flow }) => flow), remove: remove.map(({ flow }) => flow), problems: all };
     },
     *flows() {
       for (const [, { flow }] of engine.outputs(flowSink)) yield flow;
@@ -155,6 +148,51 @@ export function createCompiler(): Compiler {
     explain: (cookie) => cookies.explain(cookie),
     toDot: (filter) => engine.toDot(filter),
   };
+}
+
+/** Which switches are here now, as records for the second half of the update. */
+function localSwitchChanges(diff: Diff): Change<InputOfKind>[] {
+  const { added, changed, removed } = diff.of(localSwitchSink);
+  return [
+    ...[...added, ...changed].map(
+      ({ slot, after }): Change<InputOfKind> => ({ op: 'put', kind: 'localSwitch', id: slot, value: after }),
+    ),
+    ...removed.map(({ slot }): Change<InputOfKind> => ({ op: 'delete', kind: 'localSwitch', id: slot })),
+  ];
+}
+
+interface Combined {
+  /** New or changed. */
+  readonly add: readonly CompiledFlow[];
+  /** Gone without a successor. */
+  readonly remove: readonly CompiledFlow[];
+  /** All that were there before and are not any more, also those that `add` replaces. */
+  readonly gone: readonly CompiledFlow[];
+}
+
+/** The halves of an update as one: what comes and goes between them is nobody's business. */
+function combined(diffs: readonly Diff[]): Combined {
+  const slots = new Map<string, { readonly before: CompiledFlow | undefined; after: CompiledFlow | undefined }>();
+  const note = (slot: string, before: CompiledFlow | undefined, after: CompiledFlow | undefined): void => {
+    const known = slots.get(slot);
+    if (known === undefined) slots.set(slot, { before, after });
+    else known.after = after;
+  };
+  for (const diff of diffs) {
+    const { added, changed, removed } = diff.of(flowSink);
+    for (const { slot, after } of added) note(slot, undefined, after);
+    for (const { slot, before, after } of changed) note(slot, before, after);
+    for (const { slot, before } of removed) note(slot, before, undefined);
+  }
+  const add: CompiledFlow[] = [];
+  const remove: CompiledFlow[] = [];
+  const gone: CompiledFlow[] = [];
+  for (const { before, after } of slots.values()) {
+    if (before !== undefined) gone.push(before);
+    if (after !== undefined) add.push(after);
+    else if (before !== undefined) remove.push(before);
+  }
+  return { add, remove, gone };
 }
 
 function* staged(changes: Iterable<CompilerChange>): Iterable<Change<InputOfKind>> {

@@ -26,7 +26,6 @@ const ABOUT: Readonly<Record<string, string>> = {
   learn: 'port',
   learned: 'learned',
   learnedLookup: 'learned',
-  heldSource: 'switch',
   fromChain: 'port',
   toPort: 'port',
   hairpin: 'port',
@@ -74,7 +73,7 @@ export class Cookies {
       const kind = ABOUT[family];
       if (kind === undefined) continue;
       const key = unit.slice(slash + 1);
-      const id = family === 'holders' || family === 'heldSource' ? key.slice(0, key.indexOf('/')) : key;
+      const id = family === 'holders' ? key.slice(0, key.indexOf('/')) : key;
       objects.set(`${kind}/${id}`, { kind, id });
     }
     return [...objects.values()];

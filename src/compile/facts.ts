@@ -53,18 +53,15 @@ export const localPorts = define.cell<readonly string[]>({
   run: (reader, switchId) => reader.derive(localsBySwitch, '').get(switchId) ?? NOBODY,
 });
 
-/** Does the switch have a port here? Otherwise nothing of it is compiled. */
-export const isLocalSwitch = define.cell<boolean>({
-  name: 'isLocalSwitch',
-  run: (reader, switchId) => reader.derive(localPorts, switchId).length > 0,
-});
-
-/** Does the switch have a port without port security here? Then addresses are learned. */
-export const learnsHere = define.cell<boolean>({
-  name: 'learnsHere',
-  run: (reader, switchId) =>
-    reader.derive(localPorts, switchId).some((port) => reader.pick('port', port, 'portSecurity') === false),
-});
+/** What of the switch is here; undefined when it has no port here: then nothing of it is compiled. */
+export function localSwitch(
+  reader: Reader,
+  switchId: string,
+): (SwitchFacts & { readonly learns: boolean }) | undefined {
+  const learns = reader.pick('localSwitch', switchId, 'learns');
+  const facts = learns === undefined ? undefined : reader.derive(switchFacts, switchId);
+  return facts && { ...facts, learns: learns! };
+}
 
 /** This host's id; undefined while the agent does not know it. */
 export function selfHost(reader: Reader): string | undefined {
@@ -82,11 +79,15 @@ export const tunnelOfport = define.cell<number | undefined>({
   },
 });
 
-/** Sets where the next tunnel packet goes; undefined for a host that is not known, or in another zone. */
-export const tunnelTo = define.cell<Action | undefined>({
-  name: 'tunnelTo',
+/**
+ * How to get to a host: `here`, an action that makes it where the next tunnel packet goes, or undefined for a host that is not known or
+ * in another zone.
+ */
+export const wayTo = define.cell<'here' | Action | undefined>({
+  name: 'wayTo',
   run: (reader, host) => {
     const self = selfHost(reader);
+    if (host === self) return 'here';
     const zone = reader.pick('host', host, 'zone');
     if (self === undefined || zone === undefined || zone !== reader.pick('host', self, 'zone')) return undefined;
     const ip = parseIp(reader.pick('host', host, 'tunnelAddress') ?? '');

@@ -1,5 +1,6 @@
 import { type Contribution, contribute, defineSink } from '../incremental/definitions.ts';
 import { equalValues } from '../incremental/values.ts';
+import type { FieldName } from '../openflow/fields.ts';
 import type { Action, Flow, Match } from '../openflow/flow.ts';
 import { cookieOf } from './cookie.ts';
 import { type Reason, TABLES, type TableName } from './tables.ts';
@@ -45,17 +46,14 @@ export function flow(table: TableName, priority: number, match: Match, target: F
   return contribute(flowSink, slotOf(number, priority, match), draft);
 }
 
+/** Fields stand in the order in which the match was built; the same match is always built by the same code. */
 function slotOf(table: number, priority: number, match: Match): string {
-  const parts: string[] = [];
+  let slot = `${table},${priority}`;
   for (const field in match) {
-    const value = match[field as keyof Match] as number | bigint | { value: number | bigint; mask: number | bigint };
-    parts.push(
-      typeof value === 'object'
-        ? `${field}=${value.value.toString(16)}/${value.mask.toString(16)}`
-        : `${field}=${value.toString(16)}`,
-    );
+    const value = match[field as FieldName]!;
+    slot += typeof value === 'object' ? `,${field}=${value.value}/${value.mask}` : `,${field}=${value}`;
   }
-  return `${table},${priority},${parts.sort().join(',')}`;
+  return slot;
 }
 
 /**

@@ -34,12 +34,22 @@ export interface ShutOff {
   readonly id: string;
 }
 
+/** A switch that has a port here. `id` is the switch's id. */
+export interface LocalSwitch {
+  readonly kind: 'localSwitch';
+  readonly id: string;
+  /** One of its ports here is without port security: addresses are learned. */
+  readonly learns: boolean;
+}
+
+/** What the compiler works with: its inputs, and what it derives from them once for all (local-switches.ts). */
 export interface InputOfKind extends ScopeRecordOfKind {
   interface: BoundInterface;
   self: Self;
   shutOff: ShutOff;
+  localSwitch: LocalSwitch;
 }
-export type InputKind = keyof InputOfKind;
+export type InputKind = Exclude<keyof InputOfKind, 'localSwitch'>;
 export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff;
 export type Reader = EngineReader<InputOfKind>;
 

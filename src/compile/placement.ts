@@ -1,4 +1,4 @@
-import { selfHost } from './facts.ts';
+import { selfHost, wayTo } from './facts.ts';
 import type { Reader } from './inputs.ts';
 
 /** Where a port is, as this host sees it. */
@@ -14,21 +14,29 @@ export interface Placement {
  * then just not heard of it (or cannot, being away), and nobody else has the port.
  */
 export function placementOf(reader: Reader, port: string): Placement {
-  const self = selfHost(reader);
-  const here = reader.pick('interface', port, 'ofport');
   const binding = reader.get('binding', port);
-  const active = binding?.active ?? (here === undefined ? undefined : self);
-  if (active === undefined) return { hosts: [] };
+  if (binding?.active === undefined) {
+    const ofport = reader.pick('interface', port, 'ofport');
+    const self = ofport === undefined ? undefined : selfHost(reader);
+    return ofport === undefined || self === undefined ? NOWHERE : { hosts: [self], ofport };
+  }
+  const { active, claims } = binding;
   const hosts = [active];
-  if (binding !== undefined && binding.claims.length > 1) {
+  if (claims.length > 1) {
     const requested = reader.pick('port', port, 'host');
-    if (requested !== undefined && requested !== active && binding.claims.some(({ host }) => host === requested)) {
+    if (requested !== undefined && requested !== active && claims.some(({ host }) => host === requested)) {
       hosts.push(requested);
       hosts.sort();
     }
   }
-  return here !== undefined && self !== undefined && hosts.includes(self) ? { hosts, ofport: here } : { hosts };
+  // Most ports are elsewhere: their interface is not even asked for.
+  const ofport = hosts.some((host) => reader.derive(wayTo, host) === 'here')
+    ? reader.pick('interface', port, 'ofport')
+    : undefined;
+  return ofport === undefined ? { hosts } : { hosts, ofport };
 }
+
+const NOWHERE: Placement = { hosts: [] };
 
 /** May a port that is here send? `active`: all; `requested`: all, it is moving here; `announce`: only what makes it active. */
 export function sendsHere(reader: Reader, port: string): 'active' | 'requested' | 'announce' {

@@ -29,7 +29,7 @@ export const REASONS = {
   hairpin: 'it would go back to where it came from',
   nobody: 'there is nobody else',
   'not-bound': 'the destination is on no host',
-  'no-tunnel': 'this host has no tunnel port to the other',
+  'no-tunnel': 'no tunnel leads from this host to the other',
   'tunnel-source': 'a tunnel packet from an address that is no host of our zone',
   'tunnel-key': 'a tunnel key that is unknown here',
   'tunnel-mac': 'the inner destination does not fit the tunnel key',

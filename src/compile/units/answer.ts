@@ -1,7 +1,7 @@
 import { cidrContains, parseCidr, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Subnet } from '../../model/objects.ts';
-import { isLocalSwitch, switchFacts, toAgent } from '../facts.ts';
+import { localSwitch, toAgent } from '../facts.ts';
 import { ARP_REQUEST, icmp6, load, match, ND, type Registers, scratchMac, UDP4, UDP6 } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define } from '../inputs.ts';
@@ -15,13 +15,12 @@ export const answersUnit = define.unit({
   name: 'answers',
   over: 'port',
   run(reader, id) {
-    const switchId = reader.pick('port', id, 'switch')!;
-    const onSwitch = reader.derive(isLocalSwitch, switchId) ? reader.derive(switchFacts, switchId) : undefined;
+    const port = reader.get('port', id)!;
+    const onSwitch = localSwitch(reader, port.switch);
     if (onSwitch === undefined) return [];
-    const mac = macOf(reader.pick('port', id, 'mac')!);
-    const target = { do: load(scratchMac(mac)), goto: 'respond' } as const;
-    const subnets = onSwitch.vlanAware ? (reader.pick('switch', switchId, 'subnets') ?? []) : [];
-    return reader.pick('port', id, 'addresses')!.map((address) => {
+    const target = { do: load(scratchMac(macOf(port.mac))), goto: 'respond' } as const;
+    const subnets = onSwitch.vlanAware ? (reader.pick('switch', port.switch, 'subnets') ?? []) : [];
+    return port.addresses.map((address) => {
       const { ip } = cidrOf(address);
       const where: Registers = onSwitch.vlanAware
         ? { switch: onSwitch.key, vlan: vlanOf(address, subnets) }
@@ -64,7 +63,7 @@ export const agentAnswersUnit = define.unit({
   name: 'agentAnswers',
   over: 'switch',
   run(reader, id) {
-    const onSwitch = reader.derive(isLocalSwitch, id) ? reader.derive(switchFacts, id) : undefined;
+    const onSwitch = localSwitch(reader, id);
     if (onSwitch === undefined) return [];
     const flows: Contribution[] = [];
     for (const subnet of reader.pick('switch', id, 'subnets') ?? []) {

@@ -121,7 +121,7 @@ function announcements(reader: Reader, port: LogicalPort, owned: Owned, from: Ma
         { eth_type: ETH.arp, arp_op: 2, arp_spa: ip.value, arp_tpa: ip.value },
       );
     if (ip.version === 6 && prefix === 128)
-      for (const flags of UNSOLICITED) says.push({ ...icmp6(ND.advert), nd_target: ip.value, nd_reserved: flags });
+      says.push({ ...icmp6(ND.advert), ipv6_dst: ALL_NODES, nd_target: ip.value });
   }
   const target = { do: [...load(keys), toAgent(reader, 'announce')], goto: 'vlan' } as const;
   const sources: Match[] = port.portSecurity ? owned.macs.map((mac) => ({ eth_src: mac })) : [{}];
@@ -130,5 +130,5 @@ function announcements(reader: Reader, port: LogicalPort, owned: Owned, from: Ma
   );
 }
 
-/** RFC 4861 §4.4: R (bit 31), S (30) and O (29), S being off; Open vSwitch matches all 32 bits or none. */
-const UNSOLICITED = [0, 0x2000_0000, 0x8000_0000, 0xa000_0000] as const;
+/** Advertisements that nobody asked for go to all nodes (RFC 4861 §7.2.6). */
+const ALL_NODES = 0xff02_0000_0000_0000_0000_0000_0000_0001n;

@@ -1,6 +1,6 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
-import { isLocalSwitch, localPorts, type SwitchFacts, selfHost, switchFacts, tunnelTo } from '../facts.ts';
+import { localPorts, localSwitch, type SwitchFacts, switchFacts, wayTo } from '../facts.ts';
 import { load, match, type RegisterMatch, set } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { activeHostsIndex, define, movingIndex, type Reader, unsecuredIndex } from '../inputs.ts';
@@ -24,7 +24,7 @@ export const floodRemoteUnit = define.unit({
   name: 'floodRemote',
   over: 'switch',
   run(reader, id) {
-    const onSwitch = reader.derive(isLocalSwitch, id) ? reader.derive(switchFacts, id) : undefined;
+    const onSwitch = localSwitch(reader, id);
     if (onSwitch === undefined) return [];
     const all = remoteHosts(reader, [...reader.members(activeHostsIndex, id), ...movingHosts(reader, id)]);
     const unsecured = remoteHosts(
@@ -41,11 +41,10 @@ function movingHosts(reader: Reader, switchId: string): string[] {
 
 /** How to get to each of these hosts, this one aside, sorted by host. */
 function remoteHosts(reader: Reader, hosts: readonly string[]): Action[] {
-  const self = selfHost(reader);
-  return [...new Set(hosts)]
-    .filter((host) => host !== self)
-    .sort()
-    .flatMap((host) => reader.derive(tunnelTo, host) ?? []);
+  return [...new Set(hosts)].sort().flatMap((host) => {
+    const way = reader.derive(wayTo, host);
+    return way === undefined || way === 'here' ? [] : [way];
+  });
 }
 
 function remoteCopies(onSwitch: SwitchFacts, unknown: 0 | 1, hosts: readonly Action[]): Contribution[] {

@@ -1,36 +1,37 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { otherBits } from '../bits.ts';
-import { isLocalSwitch, selfHost, switchFacts, tunnelTo } from '../facts.ts';
+import { localSwitch, wayTo } from '../facts.ts';
 import { load, match, set } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, holdersIndex, macBytesIndex, type Reader, unsecuredIndex } from '../inputs.ts';
 import { macOf } from '../owned.ts';
 import { placementOf } from '../placement.ts';
 import { TABLES } from '../tables.ts';
-import { vlanBlocks, vlansOf } from '../vlans.ts';
+import { type VlanBlock, vlanBlocks, vlansOf } from '../vlans.ts';
 import { LOOKUP } from './base.ts';
 import { place, WIDE_MAC_BITS } from './classify.ts';
+import { LEARN } from './learn.ts';
 
 /** Where a MAC is (step 6): statically held, learned, or unknown. */
 
-/** Per (switch, MAC) that ports hold: to each of them. */
+/** Per (switch, MAC) that ports hold: to each of them. Behind another port it is not learned (step 3). */
 export const holdersUnit = define.unit({
   name: 'holders',
   over: holdersIndex,
   run(reader, group) {
     const slash = group.indexOf('/');
-    const switchId = group.slice(0, slash);
-    const onSwitch = reader.derive(isLocalSwitch, switchId) ? reader.derive(switchFacts, switchId) : undefined;
+    const onSwitch = localSwitch(reader, group.slice(0, slash));
     if (onSwitch === undefined) return [];
-    const eth_dst = macOf(group.slice(slash + 1));
+    const mac = macOf(group.slice(slash + 1));
     const ports = reader.ids(holdersIndex, group);
-    if (!onSwitch.vlanAware) {
-      return [flow('lookup', LOOKUP.owned, match({ switch: onSwitch.key }, { eth_dst }), toPorts(reader, ports))];
-    }
-    return vlanBlocks(ports, (port) => vlansOf(reader, port)).map(({ members, vlans, above }) => {
-      const where = match({ switch: onSwitch.key, ...vlans }, { eth_dst });
-      return flow('lookup', LOOKUP.owned + above, where, toPorts(reader, members));
+    const everywhere: VlanBlock = { members: ports, vlans: {}, above: 0 };
+    const blocks = onSwitch.vlanAware ? vlanBlocks(ports, (port) => vlansOf(reader, port)) : [everywhere];
+    return blocks.flatMap(({ members, vlans, above }) => {
+      const where = { switch: onSwitch.key, ...vlans };
+      const to = flow('lookup', LOOKUP.owned + above, match(where, { eth_dst: mac }), toPorts(reader, members));
+      if (!onSwitch.learns) return [to];
+      return [to, flow('learn', LEARN.held + above, match(where, { eth_src: mac }), { goto: 'fromPort' })];
     });
   },
 });
@@ -41,10 +42,11 @@ export const learnedUnit = define.unit({
   over: 'learned',
   run(reader, id) {
     const learned = reader.get('learned', id)!;
-    const onSwitch = reader.derive(isLocalSwitch, learned.switch)
-      ? reader.derive(switchFacts, learned.switch)
-      : undefined;
-    if (onSwitch === undefined || reader.pick('port', learned.port, 'key') === undefined) return [];
+    const onSwitch = localSwitch(reader, learned.switch);
+    if (onSwitch === undefined || reader.pick('port', learned.port, 'portSecurity') !== false) return [];
+    // What was learned before the port's VLANs changed no longer holds.
+    const vlans = onSwitch.vlanAware ? vlansOf(reader, learned.port) : 'all';
+    if (vlans !== 'all' && !vlans.includes(learned.vlan)) return [];
     const where = match({ switch: onSwitch.key, vlan: learned.vlan }, { eth_dst: macOf(learned.mac) });
     return [flow('lookup', LOOKUP.learned, where, toPorts(reader, [learned.port]))];
   },
@@ -55,7 +57,7 @@ export const unknownUnit = define.unit({
   name: 'unknown',
   over: macBytesIndex,
   run(reader, switchId) {
-    const onSwitch = reader.derive(isLocalSwitch, switchId) ? reader.derive(switchFacts, switchId) : undefined;
+    const onSwitch = localSwitch(reader, switchId);
     if (onSwitch === undefined) return [];
     const floods = reader.ids(unsecuredIndex, switchId).length > 0;
     const where = match({ switch: onSwitch.key });
@@ -95,21 +97,24 @@ function commonBits(bytes: readonly string[]): { value: bigint; mask: bigint } {
 
 /** To each of these ports: here by their OpenFlow port, elsewhere through the tunnel with their key. */
 function toPorts(reader: Reader, ports: readonly string[]): FlowTarget {
-  const self = selfHost(reader);
   const local: { key: number; ofport: number }[] = [];
   const remote: { key: number; to: Action }[] = [];
+  let isBound = false;
   for (const port of ports) {
     const key = reader.pick('port', port, 'key');
     if (key === undefined) continue;
     const { hosts, ofport } = placementOf(reader, port);
     if (ofport !== undefined) local.push({ key, ofport });
+    if (hosts.length > 0) isBound = true;
     for (const host of hosts) {
-      const to = host === self ? undefined : reader.derive(tunnelTo, host);
-      if (to !== undefined) remote.push({ key, to });
+      const to = reader.derive(wayTo, host);
+      if (to !== undefined && to !== 'here') remote.push({ key, to });
     }
   }
-  if (local.length + remote.length === 0)
-    return { drop: ports.some((port) => reader.pick('port', port, 'adminUp')) ? 'not-bound' : 'port-down' };
+  if (local.length + remote.length === 0) {
+    if (!ports.some((port) => reader.pick('port', port, 'adminUp'))) return { drop: 'port-down' };
+    return { drop: isBound ? 'no-tunnel' : 'not-bound' };
+  }
   const steps = [
     ...remote.map(({ key, to }) => ({ do: [set('tun_id', BigInt(key)), to], table: 'tunnelOut' as const })),
     ...local.map(({ key, ofport }) => ({ do: load({ outPort: key, outOfport: ofport }), table: 'toPort' as const })),

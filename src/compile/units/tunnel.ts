@@ -1,7 +1,7 @@
 import { parseIp } from '../../base/addresses.ts';
 import { once } from '../../incremental/definitions.ts';
 import type { Match } from '../../openflow/flow.ts';
-import { isLocalSwitch, type SwitchFacts, selfHost, switchFacts, tunnelOfport } from '../facts.ts';
+import { localSwitch, type SwitchFacts, selfHost, switchFacts, tunnelOfport } from '../facts.ts';
 import { load, move, REGISTERS, UNICAST_ADDRESS } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, hostsIndex, macsOf } from '../inputs.ts';
@@ -62,7 +62,7 @@ export const tunnelToSwitchUnit = define.unit({
   name: 'tunnelToSwitch',
   over: 'switch',
   run(reader, id) {
-    const onSwitch = reader.derive(isLocalSwitch, id) ? reader.derive(switchFacts, id) : undefined;
+    const onSwitch = localSwitch(reader, id);
     if (onSwitch === undefined) return [];
     return [
       flow(

@@ -26,7 +26,7 @@ export const vlanUnit = define.unit({
     if (sendsHere(reader, id) === 'active') return [];
     return [
       flow('vlan', VLAN.carried, { ...from, vlan_vid: UNTAGGED }, { goto: next }),
-      flow('vlan', VLAN.rest, from, { drop: 'tagged' }),
+      flow('vlan', VLAN.access, { ...from, vlan_vid: TAGGED }, { drop: 'tagged' }),
     ];
   },
 });
