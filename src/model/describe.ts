@@ -2,20 +2,23 @@ import type { KindName } from './kind.ts';
 import type { AnyObject } from './objects.ts';
 import type { ModelView } from './view.ts';
 
+/** Where names are looked up. */
+export type Names = Pick<ModelView, 'get'>;
+
 /** An object as a person names it: `port acme/web-1`, `rule acme/web-in/allow-ssh`, `host h1`. */
-export function describe(view: ModelView, object: AnyObject): string {
+export function describe(view: Names, object: AnyObject): string {
   return `${object.kind} ${qualifiedName(view, object)}`;
 }
 
 /** The name with what it is unique within: `acme/web-1`; a reference may be written so. */
-export function qualifiedName(view: ModelView, object: AnyObject): string {
+export function qualifiedName(view: Names, object: AnyObject): string {
   const tenant = object.tenant === undefined ? undefined : (view.get('tenant', object.tenant)?.name ?? object.tenant);
   const chain = object.kind === 'rule' ? (view.get('chain', object.chain)?.name ?? object.chain) : undefined;
   return [tenant, chain, object.name].filter((part) => part !== undefined).join('/');
 }
 
 /** How an object of `tenant` would write the reference: the target's name, with its tenant where that is another. */
-export function referenceName(view: ModelView, kind: KindName, id: string, tenant: string | undefined): string {
+export function referenceName(view: Names, kind: KindName, id: string, tenant: string | undefined): string {
   const target = view.get(kind, id);
   if (!target) return id;
   return target.tenant === undefined || target.tenant === tenant ? target.name : qualifiedName(view, target);

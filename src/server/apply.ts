@@ -69,7 +69,7 @@ export function applyObjects(mutation: Mutation, request: ApplyRequest): readonl
       const put = putObject(mutation, object, titleOf(object), (problem) => ownProblems.push(problem), options);
       if (put) written.set(object, put);
       // What refers to an object that is itself refused would only say so a second time.
-      for (const problem of ownProblems) if (!isConsequence(problem, failed)) report(problem);
+      for (const problem of ownProblems) if (!isConsequence(problem, object, failed)) report(problem);
       if (ownProblems.length > 0) failed.add(object.name);
     }
   if (request.prune && request.applySet !== undefined && failed.size === 0)
@@ -97,10 +97,10 @@ function parseAll(
   return { parsed, failed };
 }
 
-function isConsequence(problem: Problem, failed: ReadonlySet<string>): boolean {
+function isConsequence(problem: Problem, object: ParsedObject, failed: ReadonlySet<string>): boolean {
   if (problem.code !== 'reference') return false;
-  const word = /^there is no \w+ "(.*)"$/.exec(problem.message)?.[1];
-  return word !== undefined && failed.has(word.slice(word.indexOf('/') + 1));
+  const text = problem.path === 'tenant' ? object.tenant : object.fields[problem.path];
+  return typeof text === 'string' && failed.has(text.slice(text.indexOf('/') + 1));
 }
 
 /** Deletes what the set holds beside the objects, those that refer before those they refer to. */

@@ -1,7 +1,7 @@
-import { describe, qualifiedName } from '../describe.ts';
+import { describe, type Names, qualifiedName } from '../describe.ts';
 import { KINDS } from '../kinds.ts';
-import type { AnyObject } from '../objects.ts';
-import { type ModelIndex, referencesOf } from '../view.ts';
+import type { AnyObject, ScopeKind, ScopeRecordOfKind } from '../objects.ts';
+import { referencesOf } from '../view.ts';
 import type { Rule } from './rule.ts';
 
 /** How many referrers one problem names; the rest is counted. */
@@ -9,17 +9,23 @@ const MOST_NAMED = 20;
 
 /** Every reference leads to an object, of the same tenant where that is asked; nothing referred to is deleted. */
 export const checkReferences: Rule = (index, changes, report) => {
-  const deleted = new Set<string>();
-  for (const { kind, id, before, after } of changes) {
-    if (kind === 'binding' || after || !before || before.kind === 'binding') continue;
-    deleted.add(`${kind}/${id}`);
+  const deleted = new Map<string, AnyObject>();
+  for (const { kind, id, before, after } of changes)
+    if (!after && before && before.kind !== 'binding') deleted.set(`${kind}/${id}`, before);
+  // What is being deleted still has a name.
+  const names: Names = {
+    get: <K extends ScopeKind>(kind: K, id: string) =>
+      index.get(kind, id) ?? (deleted.get(`${kind}/${id}`) as ScopeRecordOfKind[K] | undefined),
+  };
+  for (const before of deleted.values()) {
+    const { kind, id } = before;
     const referrers = index.referrerCount(kind, id);
     if (referrers === 0) continue;
     report({
-      object: describe(index, before),
+      object: describe(names, before),
       path: '',
       code: 'in-use',
-      message: `is in use by ${nameSome(index, index.referrersOf(kind, id), referrers)}`,
+      message: `is in use by ${nameSome(names, index.referrersOf(kind, id), referrers)}`,
       hint: 'delete or change those first',
     });
   }
@@ -43,11 +49,11 @@ export const checkReferences: Rule = (index, changes, report) => {
   }
 };
 
-function nameSome(index: ModelIndex, objects: Iterable<AnyObject>, count: number): string {
+function nameSome(view: Names, objects: Iterable<AnyObject>, count: number): string {
   const names: string[] = [];
   for (const object of objects) {
     if (names.length === MOST_NAMED) break;
-    names.push(`${object.kind} ${qualifiedName(index, object)}`);
+    names.push(`${object.kind} ${qualifiedName(view, object)}`);
   }
   return names.join(', ') + (count > names.length ? ` and ${count - names.length} more` : '');
 }

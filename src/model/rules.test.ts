@@ -1,0 +1,282 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { WeftError } from '../base/errors.ts';
+import { seededRandom } from '../base/random.ts';
+import { applyObjects, parseApplyRequest } from '../server/apply.ts';
+import { Allocator } from './allocate.ts';
+import { Draft } from './draft.ts';
+import type { LogicalPort, ScopeRecord } from './objects.ts';
+import type { Problem } from './problem.ts';
+import { ModelIndex } from './view.ts';
+
+/** A model that is changed by applying objects; what is refused is taken back. */
+class Model {
+  readonly index = new ModelIndex();
+  readonly allocator = new Allocator(this.index, seededRandom(1));
+
+  apply(objects: readonly object[], more: object = {}): readonly Problem[] {
+    const draft = new Draft(this.index);
+    this.allocator.settle();
+    try {
+      applyObjects({ draft, allocator: this.allocator }, parseApplyRequest({ objects, ...more }));
+      for (const { after, before } of draft.changes()) {
+        if (before?.kind === 'port' && !after) this.allocator.released(before);
+        // As a store would: under a new revision.
+        if (after) this.index.put({ ...after, revision: 1 } as ScopeRecord);
+      }
+      return [];
+    } catch (error) {
+      draft.rollback();
+      this.allocator.rollback();
+      if (!(error instanceof WeftError)) throw error;
+      return (error.details as { readonly problems: readonly Problem[] }).problems;
+    }
+  }
+
+  port(name: string): LogicalPort {
+    const [port] = this.index.named('port', this.tenant('acme'), name);
+    assert.ok(port, `no port ${name}`);
+    return port;
+  }
+  tenant(name: string): string {
+    return [...this.index.named('tenant', undefined, name)][0]!.id;
+  }
+}
+
+const BASE = [
+  { kind: 'tenant', name: 'acme' },
+  { kind: 'tenant', name: 'beta' },
+  { kind: 'tunnelZone', name: 'dc' },
+  { kind: 'host', name: 'h1', zone: 'dc', tunnelAddress: '10.9.0.1' },
+  { kind: 'switch', tenant: 'acme', name: 'lan', subnets: [{ cidr: '10.0.0.0/24', gateway: '10.0.0.1' }] },
+  { kind: 'switch', tenant: 'acme', name: 'flat' },
+  { kind: 'switch', tenant: 'acme', name: 'trunk', vlanAware: true },
+  { kind: 'switch', tenant: 'beta', name: 'lan' },
+  { kind: 'chain', tenant: 'acme', name: 'c1' },
+  { kind: 'chain', tenant: 'acme', name: 'c2' },
+  { kind: 'rule', tenant: 'acme', name: 'r1', chain: 'c1', position: 1, action: 'accept' },
+  { kind: 'port', tenant: 'acme', name: 'p1', switch: 'lan', mac: '02:00:00:00:00:01', addresses: ['10.0.0.5'] },
+];
+const port = (fields: object) => ({ kind: 'port', tenant: 'acme', name: 'p2', switch: 'lan', ...fields });
+const lan = (subnets: readonly object[], more: object = {}) => ({
+  kind: 'switch',
+  tenant: 'acme',
+  name: 'lan',
+  subnets,
+  ...more,
+});
+const rule = (name: string, chain: string, fields: object) => ({
+  kind: 'rule',
+  tenant: 'acme',
+  name,
+  chain,
+  position: 5,
+  ...fields,
+});
+
+/** What is applied, and every problem that comes of it as `code object path`. */
+const CASES: readonly (readonly [what: string, objects: readonly object[], ...problems: readonly string[]])[] = [
+  ['a duplicate address', [port({ addresses: ['10.0.0.5'] })], 'duplicate-address port acme/p2 addresses[0]'],
+  [
+    'an address given twice',
+    [port({ addresses: ['10.0.0.6', '10.0.0.6'] })],
+    'duplicate-address port acme/p2 addresses[1]',
+  ],
+  [
+    'an address in another spelling',
+    [
+      port({ switch: 'flat', addresses: ['2001:DB8:0::1'] }),
+      port({ name: 'p3', switch: 'flat', addresses: ['2001:db8::1'] }),
+    ],
+    'duplicate-address port acme/p2 addresses[0]',
+    'duplicate-address port acme/p3 addresses[0]',
+  ],
+  ['the same address on two switches', [port({ switch: 'flat', addresses: ['10.0.0.5'] })]],
+  ['an address outside the subnets', [port({ addresses: ['10.0.1.5'] })], 'address-outside port acme/p2 addresses[0]'],
+  ['any address without subnets', [port({ switch: 'flat', addresses: ['192.0.2.1'] })]],
+  ['the broadcast address', [port({ addresses: ['10.0.0.255'] })], 'address-reserved port acme/p2 addresses[0]'],
+  [
+    'a group address',
+    [port({ switch: 'flat', addresses: ['224.0.0.1'] })],
+    'address-reserved port acme/p2 addresses[0]',
+  ],
+  ['the gateway as address', [port({ addresses: ['10.0.0.1'] })], 'gateway-in-use port acme/p2 addresses[0]'],
+  ['a duplicate MAC', [port({ mac: '02:00:00:00:00:01' })], 'duplicate-mac port acme/p2 mac'],
+  ['the same MAC on another switch', [port({ switch: 'flat', mac: '02:00:00:00:00:01' })]],
+  [
+    'a gateway outside its subnet',
+    [lan([{ cidr: '10.0.0.0/24', gateway: '10.0.1.1' }])],
+    'gateway switch acme/lan subnets[0].gateway',
+  ],
+  ['a link-local gateway', [lan([{ cidr: '10.0.0.0/24' }, { cidr: '2001:db8::/64', gateway: 'fe80::1' }])]],
+  [
+    'a gateway that a port has',
+    [lan([{ cidr: '10.0.0.0/24', gateway: '10.0.0.5' }])],
+    'gateway-in-use port acme/p1 addresses[0]',
+    'gateway-in-use switch acme/lan subnets[0].gateway',
+  ],
+  [
+    'overlapping subnets',
+    [lan([{ cidr: '10.0.0.0/24' }, { cidr: '10.0.0.128/25' }])],
+    'subnet-overlap switch acme/lan subnets[1].cidr',
+  ],
+  ['a subnet taken away below a port', [lan([{ cidr: '10.1.0.0/24' }])], 'address-outside port acme/p1 addresses[0]'],
+  [
+    'a subnet of group addresses',
+    [lan([{ cidr: '10.0.0.0/24' }, { cidr: '224.0.0.0/24' }])],
+    'address-reserved switch acme/lan subnets[1].cidr',
+  ],
+  [
+    'SLAAC in a /80',
+    [lan([{ cidr: '10.0.0.0/24' }, { cidr: '2001:db8::/80', ipv6Mode: 'slaac' }])],
+    'subnet-option switch acme/lan subnets[1].ipv6Mode',
+  ],
+  [
+    'IPv6 name servers for IPv4',
+    [lan([{ cidr: '10.0.0.0/24', dhcp: { dns: ['2001:db8::53'] } }])],
+    'subnet-option switch acme/lan subnets[0].dhcp.dns[0]',
+  ],
+  ['a VLAN on a switch without VLANs', [port({ vlan: { access: 5 } })], 'vlan port acme/p2 vlan'],
+  [
+    'a subnet VLAN on a switch without VLANs',
+    [lan([{ cidr: '10.0.0.0/24', vlan: 5 }])],
+    'vlan switch acme/lan subnets[0].vlan',
+  ],
+  [
+    'one address in two VLANs',
+    [
+      port({ switch: 'trunk', vlan: { access: 5 }, addresses: ['192.0.2.1'] }),
+      port({ name: 'p3', switch: 'trunk', vlan: { access: 6 }, addresses: ['192.0.2.1'] }),
+    ],
+  ],
+  ['an unknown reference', [port({ switch: 'lan2' })], 'reference port acme/p2 switch'],
+  ["another tenant's switch", [port({ switch: 'beta/lan' })], 'cross-tenant port acme/p2 switch'],
+  ["a port's move to another switch", [{ ...BASE.at(-1), switch: 'flat' }], 'immutable port acme/p1 switch'],
+  [
+    'two hosts with a tunnel address',
+    [{ kind: 'host', name: 'h2', zone: 'dc', tunnelAddress: '10.9.0.1' }],
+    'duplicate-tunnel-address host h2 tunnelAddress',
+  ],
+  [
+    'a rule at a taken position',
+    [rule('r2', 'c1', { position: 1, action: 'drop' })],
+    'duplicate-position rule acme/c1/r2 position',
+  ],
+  [
+    'chains in a circle',
+    [rule('a', 'c1', { action: 'jump', jumpTo: 'c2' }), rule('b', 'c2', { action: 'jump', jumpTo: 'c1' })],
+    'chain-circle chain acme/c1 ',
+  ],
+  ['a chain that jumps to itself', [rule('a', 'c1', { action: 'jump', jumpTo: 'c1' })], 'chain-circle chain acme/c1 '],
+  [
+    'an object given twice',
+    [port({ mac: '02:00:00:00:00:07' }), port({ mac: '02:00:00:00:00:08' })],
+    'duplicate-object port acme/p2 ',
+  ],
+  ['a taken key', [port({ key: 1 })], 'duplicate-key port acme/p2 key'],
+  [
+    'fields of a branch of a union',
+    [port({ vlan: { trunk: 'all', native: 5000 } })],
+    'schema port acme/p2 vlan.native',
+  ],
+  [
+    'what refers to a refused object',
+    [{ kind: 'switch', tenant: 'acme', name: 'new', mtu: 1 }, port({ switch: 'new' })],
+    'schema switch acme/new mtu',
+  ],
+  ['a tenant that is missing', [{ kind: 'chain', name: 'x' }], 'schema chain x tenant'],
+];
+
+for (const [what, objects, ...problems] of CASES)
+  test(`rules: ${what} ${problems.length > 0 ? 'is refused' : 'is allowed'}`, () => {
+    const model = new Model();
+    assert.deepEqual(model.apply(BASE), []);
+    const found = model.apply(objects).map(({ code, object, path }) => `${code} ${object} ${path}`);
+    assert.deepEqual(found.toSorted(), [...problems].toSorted());
+  });
+
+test('rules: what is in use is not pruned, and everything that refers is named', () => {
+  const model = new Model();
+  model.apply(BASE, { applySet: 'all' });
+  const problems = model.apply(
+    BASE.filter((object) => object.name !== 'c1' && object.name !== 'lan'),
+    { applySet: 'all', prune: true },
+  );
+  // r1 and p1 are in the request and refer to what is missing from it.
+  assert.deepEqual(problems.map((p) => `${p.code} ${p.object}`).toSorted(), [
+    'in-use chain acme/c1',
+    'in-use switch acme/lan',
+  ]);
+  assert.match(problems.map((p) => p.message).join(), /rule acme\/c1\/r1/);
+});
+
+test('references: names, tenant/name and ids lead to the same object, and near misses are suggested', () => {
+  const model = new Model();
+  model.apply(BASE);
+  const { id } = [...model.index.named('switch', model.tenant('acme'), 'flat')][0]!;
+  const ports = ['flat', 'acme/flat', id].map((text, at) => port({ name: `q${at}`, switch: text }));
+  assert.deepEqual(model.apply(ports), []);
+  for (const at of [0, 1, 2]) assert.equal(model.port(`q${at}`).switch, id);
+  const [problem] = model.apply([port({ switch: 'falt' })]);
+  assert.equal(problem?.hint, 'did you mean "flat"?');
+});
+
+test('allocation: the lowest address first, a released one last, and a full subnet is refused', () => {
+  const model = new Model();
+  model.apply(BASE);
+  const small = {
+    kind: 'switch',
+    tenant: 'acme',
+    name: 'small',
+    subnets: [{ cidr: '10.5.0.0/29', gateway: '10.5.0.1' }],
+  };
+  const one = (name: string) => port({ name, switch: 'small' });
+  model.apply([small, one('a'), one('b'), one('c')], { applySet: 'x' });
+  assert.deepEqual(
+    ['a', 'b', 'c'].map((n) => model.port(n).addresses[0]),
+    ['10.5.0.2', '10.5.0.3', '10.5.0.4'],
+  );
+  model.apply([small, one('b'), one('c')], { applySet: 'x', prune: true });
+  model.apply([one('d'), one('e')]);
+  assert.deepEqual(
+    ['d', 'e'].map((n) => model.port(n).addresses[0]),
+    ['10.5.0.5', '10.5.0.6'],
+  );
+  model.apply([one('f')]);
+  assert.equal(model.port('f').addresses[0], '10.5.0.2');
+  const [problem] = model.apply([one('g')]);
+  assert.equal(problem?.code, 'subnet-full');
+});
+
+test('allocation: SLAAC addresses follow from the MAC, and a VLAN-aware switch gives those of the port’s VLANs', () => {
+  const model = new Model();
+  model.apply(BASE);
+  const subnets = [
+    { cidr: '10.7.0.0/24', vlan: 7 },
+    { cidr: '10.8.0.0/24', vlan: 8 },
+    { cidr: '2001:db8:7::/64', vlan: 7 },
+  ];
+  const device = { kind: 'switch', tenant: 'acme', name: 'v', vlanAware: true, subnets };
+  assert.deepEqual(model.apply([device, port({ switch: 'v', mac: '02:00:00:00:00:09', vlan: { access: 7 } })]), []);
+  assert.deepEqual(model.port('p2').addresses, ['10.7.0.1', '2001:db8:7::ff:fe00:9']);
+});
+
+test('allocation: a trial gives nothing away, and a key in retirement is given to nobody', () => {
+  const model = new Model();
+  model.apply(BASE);
+  const draft = new Draft(model.index);
+  model.allocator.settle();
+  applyObjects({ draft, allocator: model.allocator }, parseApplyRequest({ objects: [port({})] }));
+  const trial = model.port('p2');
+  draft.rollback();
+  model.allocator.rollback();
+  model.apply([port({})]);
+  assert.equal(model.port('p2').key, trial.key);
+  assert.equal(model.port('p2').addresses[0], trial.addresses[0]);
+
+  const { key } = model.port('p1');
+  model.allocator.retireKey(key);
+  model.allocator.settle();
+  const [problem] = model.apply([port({ name: 'p3', key })]);
+  assert.equal(problem?.code, 'duplicate-key');
+});
