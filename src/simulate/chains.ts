@@ -60,9 +60,9 @@ export function ruleFits(match: RuleMatch, frame: Frame, vlan: number): boolean 
 function protocolFits(wanted: NonNullable<RuleMatch['protocol']>, frame: Frame): boolean {
   if (!frame.ip) return false;
   const protocol = typeof wanted === 'number' ? wanted : PROTOCOL_NAMES[wanted];
-  // `icmp` is the protocol of IPv4, `icmpv6` that of IPv6, also when written as a number with type or code.
-  if (wanted === 'icmp' && frame.ip.version !== 4) return false;
-  if (wanted === 'icmpv6' && frame.ip.version !== 6) return false;
+  // ICMP is the protocol of IPv4, ICMPv6 that of IPv6, also when written as a number.
+  if (protocol === PROTOCOL_NAMES.icmp && frame.ip.version !== 4) return false;
+  if (protocol === PROTOCOL_NAMES.icmpv6 && frame.ip.version !== 6) return false;
   return frame.ip.protocol === protocol;
 }
 

@@ -71,21 +71,22 @@ function vlanOfAddress(sw: LogicalSwitch, ip: Ip): number {
 /** Where the frame goes, and what happens there. */
 export function forward(journey: Journey, ingress: Ingress): void {
   const { frame, model } = journey;
-  const { port, switch: sw, host, vlan } = ingress;
+  const { switch: sw, host, vlan } = ingress;
   const about = { kind: 'switch', id: sw.id } as const;
-  const others = [...model.portsOfSwitch(sw.id)].filter((p) => p.id !== port.id && isInVlan(sw, p, vlan));
+  const ports = [...model.portsOfSwitch(sw.id)].filter((p) => isInVlan(sw, p, vlan));
+  const others = ports.filter((p) => isElsewhere(journey, ingress, p));
   if (isMulticastMac(frame.dst)) {
     journey.step(host, about, `floods to ${others.length} ports`);
     if (others.length === 0) journey.drop('nobody', host, about);
     for (const target of others) arrive(journey, ingress, target);
     return;
   }
-  const holders = [...model.portsOfSwitch(sw.id)].filter((p) => isInVlan(sw, p, vlan) && macsOf(p).includes(frame.dst));
+  const holders = ports.filter((p) => macsOf(p).includes(frame.dst));
   if (holders.length > 0) return toHolders(journey, ingress, holders);
   const mac = formatMac(frame.dst);
   for (const learned of model.learnedOf(sw.id)) {
     if (learned.mac !== mac || learned.vlan !== vlan) continue;
-    const target = model.get('port', learned.port);
+    const target = ports.find((p) => p.id === learned.port && !p.portSecurity);
     if (target) return toHolders(journey, ingress, [target]);
   }
   const unknown = others.filter((p) => !p.portSecurity);
@@ -94,8 +95,20 @@ export function forward(journey: Journey, ingress: Ingress): void {
   for (const target of unknown) arrive(journey, ingress, target);
 }
 
+/** Has the port another place than the interface that the frame came from? */
+function isElsewhere(journey: Journey, { port, host }: Ingress, target: LogicalPort): boolean {
+  return target.id !== port.id || placesOf(journey, target).some((place) => place !== host);
+}
+
+/** Hosts that get frames for the port: where it is active and, during a declared migration, where it is about to be. */
+function placesOf({ model }: Journey, target: LogicalPort): string[] {
+  const binding = model.bindingOf(target.id);
+  if (binding?.active === undefined) return [];
+  return binding.claims.map((claim) => claim.host).filter((h) => h === binding.active || h === target.host);
+}
+
 function toHolders(journey: Journey, ingress: Ingress, holders: readonly LogicalPort[]): void {
-  const targets = holders.filter((p) => p.id !== ingress.port.id);
+  const targets = holders.filter((p) => isElsewhere(journey, ingress, p));
   const about = { kind: 'switch', id: ingress.switch.id } as const;
   if (targets.length === 0) return journey.drop('hairpin', ingress.host, about);
   for (const target of targets) {
@@ -104,14 +117,18 @@ function toHolders(journey: Journey, ingress: Ingress, holders: readonly Logical
   }
 }
 
-/** At one port: on the host where it is active and, during a declared migration, also where it is about to be. */
-function arrive(journey: Journey, { host, switch: sw, vlan }: Ingress, target: LogicalPort): void {
+/** At one port, in each of its places but where the frame came from. */
+function arrive(journey: Journey, { port, host, switch: sw, vlan }: Ingress, target: LogicalPort): void {
   const about = { kind: 'port', id: target.id } as const;
-  const binding = journey.model.bindingOf(target.id);
+  const places = placesOf(journey, target);
   if (!target.adminUp) return journey.drop('port-down', host, about, target.id);
-  if (binding?.active === undefined) return journey.drop('not-bound', host, about, target.id);
-  const hosts = binding.claims.map((claim) => claim.host).filter((h) => h === binding.active || h === target.host);
-  for (const there of hosts) {
+  if (places.length === 0) return journey.drop('not-bound', host, about, target.id);
+  for (const there of places) {
+    if (target.id === port.id && there === host) continue;
+    if (there !== host && zoneOf(journey, there) !== zoneOf(journey, host)) {
+      journey.drop('no-tunnel', host, about, target.id);
+      continue;
+    }
     if (there !== host)
       journey.step(host, about, `through the tunnel to host ${journey.model.get('host', there)?.name ?? there}`);
     if (target.toChain !== undefined) {
@@ -128,4 +145,8 @@ function arrive(journey: Journey, { host, switch: sw, vlan }: Ingress, target: L
     journey.step(there, about, `delivered to ${target.name}`);
     journey.deliver({ port: target.id, host: there, tag: egressTag(sw, target, vlan) });
   }
+}
+
+function zoneOf({ model }: Journey, host: string): string | undefined {
+  return model.get('host', host)?.zone;
 }

@@ -20,6 +20,7 @@ export const DROP_REASONS = {
   hairpin: 'the destination is the port that sent it',
   'unknown-mac': 'no port has the destination MAC address',
   nobody: 'nobody else is on the switch',
+  'no-tunnel': 'the port is on a host of another tunnel zone',
   'tunnel-source': 'the outer source is not a host of the zone',
   'tunnel-key': 'the tunnel key is not known here',
   'tunnel-mac': 'the destination MAC address does not fit the tunnel key',

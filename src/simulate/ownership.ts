@@ -36,6 +36,14 @@ export function ownsAddress(ownership: Ownership, ip: Ip): boolean {
   return ownership.ownsEverything || ownership.pairs.some((pair) => cidrContains(pair.network, ip));
 }
 
+/** As an address of its own, not as one of a network. */
+export function ownsSingle(ownership: Ownership, { version, value }: Ip): boolean {
+  const whole = version === 4 ? 32 : 128;
+  return ownership.pairs.some(
+    ({ network: { ip, prefix } }) => ip.version === version && prefix === whole && ip.value === value,
+  );
+}
+
 /** MACs that frames for the port carry: its own and those of its allowed pairs. */
 export function macsOf(port: LogicalPort): number[] {
   return [

@@ -51,7 +51,7 @@ function walk(journey: Journey, port: LogicalPort, sw: LogicalSwitch, host: stri
   if (port.portSecurity) {
     const reason = guard(port, sw, frame);
     if (reason) return journey.drop(reason, host, about);
-  } else learn(journey, port, sw, vlan);
+  } else learn(journey, { port, switch: sw, host, vlan });
   if (port.fromChain !== undefined && !passes(journey, port.fromChain, host, vlan)) return;
   const way: Ingress = { port, switch: sw, host, vlan };
   if (!answered(journey, way)) forward(journey, way);
@@ -69,7 +69,7 @@ function passes(journey: Journey, chain: string, host: string, vlan: number): bo
   return false;
 }
 
-function learn(journey: Journey, port: LogicalPort, sw: LogicalSwitch, vlan: number): void {
+function learn(journey: Journey, { port, switch: sw, host, vlan }: Ingress): void {
   const { src } = journey.frame;
   if (isMulticastMac(src)) return;
   const mac = formatMac(src);
@@ -77,6 +77,6 @@ function learn(journey: Journey, port: LogicalPort, sw: LogicalSwitch, vlan: num
     if (isInVlan(sw, other, vlan) && macsOf(other).includes(parseMac(mac)!)) return;
   }
   for (const known of journey.model.learnedOf(sw.id))
-    if (known.mac === mac && known.vlan === vlan && known.port === port.id) return;
+    if (known.mac === mac && known.vlan === vlan && known.port === port.id && known.host === host) return;
   journey.learns = { vlan, mac };
 }

@@ -1,0 +1,115 @@
+import { formatIp, formatMac } from '../../src/base/addresses.ts';
+import { PACKET_IN, type PacketInClass, type Reason } from '../../src/compile/tables.ts';
+import { extractFlowKey } from '../../src/packet/flow-key.ts';
+import { decodePacket } from '../../src/packet/packet.ts';
+import type { Outcome } from '../../src/simulate/outcome.ts';
+import type { Entry } from './scenario.ts';
+
+/** What was seen to happen to one frame, however it was found out; lists are sorted. */
+export interface Observation {
+  /** `host port hex`. */
+  readonly delivered: readonly string[];
+  /** Frames that came back to the sender. */
+  readonly answers: readonly string[];
+  /** `host class`. */
+  readonly packetIns: readonly string[];
+  /** Ids of the rules that logged. */
+  readonly logs: readonly string[];
+  /** Where the frame, or a copy, ended: reasons of the flows. Absent where they cannot be seen. */
+  readonly reasons?: ReadonlySet<Reason>;
+}
+
+/** What `simulate` says, as one would see it. */
+export function expected(entry: Entry, outcome: Outcome): Observation {
+  const packetIns: PacketInClass[] = [];
+  if (outcome.activates) packetIns.push('announce');
+  if (outcome.learns) packetIns.push('learn');
+  if (outcome.agent) packetIns.push(outcome.agent === 'ra' ? 'routerSolicit' : outcome.agent);
+  return {
+    delivered: outcome.deliveries
+      .map(({ port, host, tag }) => `${host} ${port} ${hex(retag(entry.bytes, tag))}`)
+      .sort(),
+    answers: outcome.answer ? [`${outcome.answer.kind} ${outcome.answer.address} ${outcome.answer.mac}`] : [],
+    packetIns: packetIns.map((each) => `${entry.host} ${each}`).sort(),
+    logs: [...outcome.logs].sort(),
+  };
+}
+
+/**
+ * One line per difference; none where all is the same. Reasons are compared where the frame had a single way: the reason
+ * that `simulate` gives has to be among those of the flows where it ended.
+ */
+export function differences(wanted: Observation, seen: Observation, outcome: Outcome): string[] {
+  const lines: string[] = [];
+  for (const what of ['delivered', 'answers', 'packetIns', 'logs'] as const)
+    if (wanted[what].join() !== seen[what].join())
+      lines.push(`${what}: simulate says [${wanted[what].join(', ')}], seen [${seen[what].join(', ')}]`);
+  const [drop, ...more] = outcome.drops;
+  if (seen.reasons && drop && more.length === 0 && outcome.deliveries.length === 0) {
+    const words: readonly Reason[] = (NOWHERE as readonly Reason[]).includes(drop.reason) ? NOWHERE : [drop.reason];
+    if (!words.some((word) => seen.reasons!.has(word)))
+      lines.push(`drop: simulate says ${drop.reason}, seen [${[...seen.reasons].join(', ')}]`);
+  }
+  return lines;
+}
+
+/** There is no place for the frame. Which word it is differs: flows see their own host, and a flood's copy for its sender. */
+const NOWHERE = ['nobody', 'unknown-mac', 'hairpin', 'not-bound', 'port-down', 'no-tunnel'] as const satisfies Reason[];
+
+export function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}
+
+/** The frame with this VLAN as its outer tag (0: none), all else as it was. */
+export function retag(bytes: Uint8Array, vlan: number): Uint8Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const tag = extractFlowKey(bytes).vlans[0];
+  if (tag) {
+    if ((view.getUint16(14) & 0xfff) === vlan) return bytes;
+    return Uint8Array.of(...bytes.subarray(0, 12), ...bytes.subarray(16));
+  }
+  if (vlan === 0) return bytes;
+  return Uint8Array.of(...bytes.subarray(0, 12), 0x81, 0, vlan >> 8, vlan & 0xff, ...bytes.subarray(12));
+}
+
+/** What an answer says, as `expected` writes it; what is wrong with it where it is no proper answer to the question. */
+export function readAnswer(question: Uint8Array, bytes: Uint8Array): string {
+  const asked = extractFlowKey(question);
+  const said = extractFlowKey(bytes);
+  const wrong: string[] = [];
+  const want = (name: string, got: unknown, wanted: unknown): void => {
+    if (got !== wanted) wrong.push(`${name} is ${String(got)} instead of ${String(wanted)}`);
+  };
+  want('destination', said.ethDst, asked.ethSrc);
+  want('tags', said.vlans.map(({ tci }) => tci).join(), asked.vlans.map(({ tci }) => tci).join());
+  const { l3, l4 } = decodePacket(bytes, { verifyChecksums: true });
+  let text = '';
+  let mac: number | undefined;
+  if (l3?.kind === 'arp') {
+    want('operation', l3.op, 2);
+    want('target MAC', l3.tha, asked.arpSha);
+    want('target address', l3.tpa, asked.arpSpa);
+    mac = l3.sha;
+    text = `arp ${formatIp({ version: 4, value: l3.spa })}`;
+  } else if (l3?.kind === 'ipv6' && l4?.kind === 'nd' && l4.message.kind === 'neighborAdvert') {
+    const { message } = l4;
+    want('flags', message.flags, 0x6000_0000);
+    want('hop limit', l3.hopLimit, 255);
+    want('destination address', l3.dst, asked.ipv6Src);
+    want('source address', l3.src, message.target);
+    const link = message.options.find((option) => option.kind === 'targetLinkLayer');
+    // An answer to a question without the option cannot have one: actions make no room.
+    if (asked.ndSll !== 0) want('option', link !== undefined, true);
+    mac = link?.kind === 'targetLinkLayer' ? link.mac : said.ethSrc;
+    text = `nd ${formatIp({ version: 6, value: message.target })}`;
+  } else wrong.push(`no answer: ${hex(bytes)}`);
+  if (mac !== undefined) want('source', said.ethSrc, mac);
+  return [`${text} ${mac === undefined ? '?' : formatMac(mac)}`, ...wrong].join('; ');
+}
+
+const CLASSES = new Map(Object.entries(PACKET_IN).map(([name, code]) => [code as number, name as PacketInClass]));
+
+/** What a flow wants of the agent. */
+export function classOf(userdata: Uint8Array): PacketInClass | undefined {
+  return CLASSES.get(userdata[0] ?? 0);
+}

@@ -1,0 +1,103 @@
+import fc from 'fast-check';
+import { type Compiler, type CompilerChange, createCompiler } from '../../src/compile/compiler.ts';
+import type { InputRecord } from '../../src/compile/inputs.ts';
+import { type ModelSketch, modelSketch } from '../../src/model/generate.ts';
+import { at, buildModel, type PluggedInterface } from '../../src/model/generate-build.ts';
+import { buildFrame, type FrameSketch, frameSketch } from '../../src/model/generate-frames.ts';
+import type { Encap, ScopeRecord, ScopeRecordOfKind } from '../../src/model/objects.ts';
+import { type ModelIndex, modelOf } from '../../src/model/view.ts';
+import { ScopeIndex } from '../../src/server/scope.ts';
+
+/** One model and some frames for it; plain data, so that a failure can be kept as JSON. */
+export interface ScenarioSketch {
+  readonly model: ModelSketch;
+  readonly frames: readonly { readonly at: number; readonly frame: FrameSketch }[];
+}
+
+export function scenarioSketch(frames: {
+  readonly least: number;
+  readonly most: number;
+}): fc.Arbitrary<ScenarioSketch> {
+  return fc.record({
+    model: modelSketch,
+    frames: fc.array(fc.record({ at: fc.nat({ max: 23 }), frame: frameSketch }), {
+      minLength: frames.least,
+      maxLength: frames.most,
+    }),
+  });
+}
+
+/** OpenFlow ports of tunnels, the same on every host. */
+export const TUNNEL_PORTS = { geneve: 1, vxlan: 2, gre: 3 } as const satisfies Record<Encap, number>;
+const FIRST_OFPORT = 10;
+
+export interface ScenarioHost {
+  readonly id: string;
+  readonly tunnelAddress: string;
+  readonly encap: Encap;
+  /** OpenFlow port → logical port. */
+  readonly ports: ReadonlyMap<number, string>;
+  readonly inputs: readonly InputRecord[];
+  readonly compiler: Compiler;
+}
+
+export interface Entry {
+  readonly port: string;
+  readonly host: string;
+  readonly ofport: number;
+  readonly bytes: Uint8Array;
+  readonly sketch: FrameSketch;
+}
+
+export interface Scenario {
+  readonly model: ModelIndex;
+  readonly hosts: readonly ScenarioHost[];
+  readonly entries: readonly Entry[];
+}
+
+/** The model, each host's compiled flows, and the frames with where they enter. */
+export function buildScenario(sketch: ScenarioSketch): Scenario {
+  const { records, interfaces } = buildModel(sketch.model);
+  const model = modelOf(records);
+  // The server knows of early interfaces, and so do all others; only the agent there does not know that it does.
+  for (const { port, host, early } of interfaces) if (early) model.put(bindingOf(model, port, host));
+  const scopes = new ScopeIndex(model);
+  const hosts = [...model.hosts()].map((host) => {
+    const plugged = interfaces.filter((each) => each.host === host.id);
+    const scope = [...scopes.attach(host.id).records()].filter(
+      (record) => !(record.kind === 'binding' && plugged.some(({ port, early }) => early && port === record.id)),
+    );
+    return buildHost(host, model.get('tunnelZone', host.zone)!.encap, scope, plugged);
+  });
+  const entries = sketch.frames.flatMap(({ at: index, frame }): Entry[] => {
+    if (interfaces.length === 0) return [];
+    const { port, host } = at(interfaces, index);
+    const ofport = [...hosts.find(({ id }) => id === host)!.ports].find(([, id]) => id === port)![0];
+    return [{ port, host, ofport, bytes: buildFrame(frame, model, port), sketch: frame }];
+  });
+  return { model, hosts, entries };
+}
+
+function bindingOf(model: ModelIndex, port: string, host: string): ScopeRecord {
+  const { switch: switchId } = model.get('port', port)!;
+  const claims = [{ host, interface: 'early', sinceMs: 1 }];
+  return { kind: 'binding', id: port, revision: 1, switch: switchId, claims, active: host };
+}
+
+function buildHost(
+  host: ScopeRecordOfKind['host'],
+  encap: Encap,
+  scope: readonly ScopeRecord[],
+  plugged: readonly PluggedInterface[],
+): ScenarioHost {
+  const ports = new Map(plugged.map(({ port }, i) => [FIRST_OFPORT + i, port]));
+  const inputs: InputRecord[] = [
+    ...scope,
+    { kind: 'self', id: 'self', host: host.id, tunnelPorts: TUNNEL_PORTS },
+    ...[...ports].map(([ofport, id]): InputRecord => ({ kind: 'interface', id, ofport, name: `if${ofport}` })),
+  ];
+  const compiler = createCompiler();
+  const { problems } = compiler.update(inputs.map((record): CompilerChange => ({ op: 'put', record })));
+  if (problems.length > 0) throw new Error(`compile problems on ${host.id}: ${JSON.stringify(problems)}`);
+  return { id: host.id, tunnelAddress: host.tunnelAddress, encap, ports, inputs, compiler };
+}
