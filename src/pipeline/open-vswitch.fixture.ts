@@ -1,10 +1,13 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Item, splitItems } from '../openflow/text/items.ts';
+
+const PCAP_FILE_HEADER = 24;
+const PCAP_RECORD_HEADER = 16;
 
 /**
  * A real Open vSwitch with dummy ports, to compare the executor with: a database and a switch of its own in a
@@ -17,6 +20,8 @@ export class OpenVswitchFixture {
   #pending: ((reply: { result: string | null; error: string | null }) => void)[] = [];
   /** OpenFlow port numbers by the datapath's. */
   readonly #ports = new Map<number, number>();
+  /** How much of each port's capture was read. */
+  readonly #seen = new Map<number, number>();
 
   constructor(dir: string) {
     this.#dir = dir;
@@ -63,6 +68,7 @@ export class OpenVswitchFixture {
       add.push(
         ...['--', 'add-port', 'br0', `p${port}`],
         ...['--', 'set', 'interface', `p${port}`, 'type=dummy', `ofport_request=${port}`],
+        `options:tx_pcap=${at(`p${port}.pcap`)}`,
       );
     execFileSync(program('ovs-vsctl'), [database, ...add], { env: this.#env() });
     this.#socket = connect(at('switch.ctl'));
@@ -127,6 +133,47 @@ export class OpenVswitchFixture {
     const text = await this.control('ofproto/trace', 'br0', `in_port=${inPort}`, Buffer.from(packet).toString('hex'));
     const actions = [...text.matchAll(/^Datapath actions: (.*)$/gm)].at(-1)?.[1] ?? '';
     return { actions: splitItems(actions), text };
+  }
+
+  /** Has a frame arrive at a port and gives what leaves the bridge: frames in hex, by port, in order. */
+  async receive(inPort: number, packet: Uint8Array): Promise<Map<number, string[]>> {
+    const before = await this.#lookups();
+    await this.control('netdev-dummy/receive', `p${inPort}`, Buffer.from(packet).toString('hex'));
+    for (let tries = 0; (await this.#lookups()) === before; tries++)
+      if (tries > 1000) throw new Error(`a frame that came in at port ${inPort} was not looked at`);
+    // The lookup is counted before the actions are done, in the same turn of the switch's main loop.
+    await this.control('version');
+    const out = new Map<number, string[]>();
+    for (const port of this.#ports.values()) {
+      const frames = this.#captured(port);
+      if (frames.length > 0) out.set(port, frames);
+    }
+    return out;
+  }
+
+  /** How many packets the datapath has looked up. */
+  async #lookups(): Promise<number> {
+    const text = await this.control('dpctl/show', 'dummy@ovs-dummy');
+    const [, hit, missed] = /lookups: hit:(\d+) missed:(\d+)/.exec(text) ?? [];
+    return Number(hit) + Number(missed);
+  }
+
+  /** What a port sent since the last call. */
+  #captured(port: number): string[] {
+    const file = join(this.#dir, `p${port}.pcap`);
+    if (!existsSync(file)) return [];
+    const seen = this.#seen.get(port) ?? PCAP_FILE_HEADER;
+    const { size } = statSync(file);
+    if (size <= seen) return [];
+    this.#seen.set(port, size);
+    const bytes = readFileSync(file).subarray(seen);
+    const frames: string[] = [];
+    for (let at = 0; at + PCAP_RECORD_HEADER <= bytes.length; ) {
+      const length = bytes.readUInt32LE(at + 8);
+      frames.push(bytes.toString('hex', at + PCAP_RECORD_HEADER, at + PCAP_RECORD_HEADER + length));
+      at += PCAP_RECORD_HEADER + length;
+    }
+    return frames;
   }
 
   /** The OpenFlow number of a datapath port. */

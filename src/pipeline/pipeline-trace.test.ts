@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { seededRandom } from '../base/random.ts';
-import { formatActions } from '../openflow/text/action-format.ts';
 import { formatFlow } from '../openflow/text/flow.ts';
 import { decodePacket } from '../packet/packet.ts';
 import { applyDatapath, type Delivered, headersOf } from './datapath.fixture.ts';
-import type { Group } from './group.ts';
+import { groupText } from './group-text.fixture.ts';
 import { OpenVswitchFixture } from './open-vswitch.fixture.ts';
 import { createPipeline } from './pipeline.ts';
 import { Generator, PORTS } from './random-tables.fixture.ts';
@@ -13,7 +12,6 @@ import type { Result } from './result.ts';
 
 const [TABLE_SETS, PACKETS] = process.env.WEFT_CAMPAIGN ? [400, 50] : [12, 25];
 const skip = OpenVswitchFixture.missing() ?? false;
-const TYPES = ['all', 'select', 'indirect', 'ff'];
 
 describe('the executor and Open vSwitch', { skip }, () => {
   let ovs: OpenVswitchFixture;
@@ -57,9 +55,4 @@ function delivered(result: Result): Delivered[] {
     ...result.outputs.map(({ port, bytes }) => ({ to: `${port}`, headers: headersOf(bytes) })),
     ...result.packetIns.map(({ reason, bytes }) => ({ to: `controller:${reason}`, headers: headersOf(bytes) })),
   ];
-}
-
-function groupText({ group, type, buckets }: Group): string {
-  const list = buckets.map(({ actions }) => `bucket=actions=${formatActions(actions)}`).join(',');
-  return `group_id=${group},type=${TYPES[type]},${list}`;
 }
