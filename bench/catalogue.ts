@@ -4,8 +4,22 @@ import { codecs } from './codecs.ts';
 import { datapath } from './datapath.ts';
 import { flowInstall } from './flow-install.ts';
 import { flowsPerHost } from './flows-per-host.ts';
+import { packetIn } from './packet-in.ts';
 import { plug } from './plug.ts';
 import { portAdd } from './port-add.ts';
+import { restart } from './restart.ts';
+import { spray } from './spray.ts';
 
 /** All benches, in the order in which they run: first what decides, last what only informs. */
-export const CATALOGUE: readonly Bench[] = [flowInstall, agentStart, portAdd, plug, datapath, flowsPerHost, codecs];
+export const CATALOGUE: readonly Bench[] = [
+  flowInstall,
+  agentStart,
+  portAdd,
+  plug,
+  packetIn,
+  datapath,
+  spray,
+  restart,
+  flowsPerHost,
+  codecs,
+];

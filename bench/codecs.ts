@@ -5,11 +5,12 @@ import { decodeMessage, encodeFlowMod, encodeMessage } from '../src/openflow/mes
 import { FLOW_COMMAND } from '../src/openflow/messages/flow-mod.ts';
 import { parseFlow } from '../src/openflow/text/flow.ts';
 import { OF15 } from '../src/openflow/version.ts';
-import { type DhcpMessage, decodeDhcp, encodeDhcp } from '../src/packet/dhcp.ts';
+import { decodeDhcp, encodeDhcp } from '../src/packet/dhcp.ts';
 import { extractFlowKey } from '../src/packet/flow-key.ts';
 import { ipv4Header } from '../src/packet/ipv4.ts';
 import { decodePacket, encodePacket, type Packet } from '../src/packet/packet.ts';
 import { type Bench, type BenchContext, type Figure, plain } from './bench.ts';
+import { discoverOf } from './dhcp-discover.ts';
 
 /** Rates of the wire libraries alone, one thread, one message after the other. For the reader: there is no bar. */
 export const codecs: Bench = {
@@ -32,24 +33,7 @@ const SEGMENT: Packet = {
   payload: new Uint8Array(512),
 };
 
-const DISCOVER: DhcpMessage = {
-  op: 1,
-  hops: 0,
-  transactionId: 0x1234_5678,
-  secs: 0,
-  flags: 0x8000,
-  clientAddress: 0 as Ipv4,
-  yourAddress: 0 as Ipv4,
-  serverAddress: 0 as Ipv4,
-  relayAddress: 0 as Ipv4,
-  clientMac: 0x0200_0000_0001 as Mac,
-  serverName: '',
-  bootFile: '',
-  options: [
-    { kind: 'messageType', value: 1 },
-    { kind: 'parameterList', value: Uint8Array.of(1, 3, 6, 15, 26, 42, 121) },
-  ],
-};
+const DISCOVER = discoverOf(SEGMENT.ethernet.src as Mac, 1);
 
 async function run(context: BenchContext): Promise<Figure[]> {
   const flow = parseFlow(FLOW);
