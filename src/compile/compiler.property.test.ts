@@ -81,7 +81,7 @@ test('a model that keeps the rules compiles without problems on every host', () 
         const compiler = createCompiler();
         const { problems } = compiler.update(inputsOf(model, host.id).map((record) => ({ op: 'put', record })));
         assert.deepEqual(problems, []);
-        for (const { flow, units } of compiler.compiled()) assert.deepEqual(compiler.explain(flow.cookie).units, units);
+        for (const { cookie, units } of compiler.compiled()) assert.deepEqual(compiler.explain(cookie).units, units);
       }
     }),
     { numRuns: RUNS },

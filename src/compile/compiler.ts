@@ -134,10 +134,10 @@ export function createCompiler(): Compiler {
       });
       const all = hasProblems || isNews ? problems() : [];
       hasProblems = all.length > 0;
-      return { add: add.map(({ flow }) => flow), remove: remove.map(({ flow }) => flow), problems: all };
+      return { add, remove, problems: all };
     },
     *flows() {
-      for (const [, { flow }] of engine.outputs(flowSink)) yield flow;
+      yield* this.compiled();
     },
     *compiled() {
       for (const [, compiled] of engine.outputs(flowSink)) yield compiled;

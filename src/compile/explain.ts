@@ -46,15 +46,15 @@ const ABOUT: Readonly<Record<string, string>> = {
 export class Cookies {
   readonly #entries = new Map<bigint, Entry>();
 
-  add({ flow, units, reason }: CompiledFlow): void {
-    const entry = this.#entries.get(flow.cookie);
-    if (entry === undefined) this.#entries.set(flow.cookie, { units, reason, flows: 1 });
+  add({ cookie, units, reason }: CompiledFlow): void {
+    const entry = this.#entries.get(cookie);
+    if (entry === undefined) this.#entries.set(cookie, { units, reason, flows: 1 });
     else entry.flows++;
   }
 
-  delete({ flow }: CompiledFlow): void {
-    const entry = this.#entries.get(flow.cookie);
-    if (entry !== undefined && --entry.flows === 0) this.#entries.delete(flow.cookie);
+  delete({ cookie }: CompiledFlow): void {
+    const entry = this.#entries.get(cookie);
+    if (entry !== undefined && --entry.flows === 0) this.#entries.delete(cookie);
   }
 
   explain(cookie: bigint): Explanation {

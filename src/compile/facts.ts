@@ -53,15 +53,20 @@ export const localPorts = define.cell<readonly string[]>({
   run: (reader, switchId) => reader.derive(localsBySwitch, '').get(switchId) ?? NOBODY,
 });
 
-/** What of the switch is here; undefined when it has no port here: then nothing of it is compiled. */
-export function localSwitch(
-  reader: Reader,
-  switchId: string,
-): (SwitchFacts & { readonly learns: boolean }) | undefined {
-  const learns = reader.pick('localSwitch', switchId, 'learns');
-  const facts = learns === undefined ? undefined : reader.derive(switchFacts, switchId);
-  return facts && { ...facts, learns: learns! };
+export interface LocalSwitchFacts extends SwitchFacts {
+  /** One of its ports here is without port security: addresses are learned. */
+  readonly learns: boolean;
 }
+
+/** A switch that has a port here; undefined for others: nothing of them is compiled. */
+export const localSwitch = define.cell<LocalSwitchFacts | undefined>({
+  name: 'localSwitchFacts',
+  run: (reader, switchId) => {
+    const learns = reader.pick('localSwitch', switchId, 'learns');
+    const facts = learns === undefined ? undefined : reader.derive(switchFacts, switchId);
+    return facts && { ...facts, learns: learns! };
+  },
+});
 
 /** This host's id; undefined while the agent does not know it. */
 export function selfHost(reader: Reader): string | undefined {

@@ -16,9 +16,8 @@ export interface FlowDraft {
   readonly reason?: Reason;
 }
 
-/** A flow with its origin. */
-export interface CompiledFlow {
-  readonly flow: Flow;
+/** A flow with its origin: one object, as there are many. */
+export interface CompiledFlow extends Flow {
   /** Units (`family/key`) that want it. */
   readonly units: readonly string[];
   readonly reason?: Reason;
@@ -71,8 +70,6 @@ export const flowSink = defineSink<FlowDraft, CompiledFlow>({
         report('different flows for the same match', [unit, other.unit]);
       } else if (units.at(-1) !== other.unit) units.push(other.unit);
     }
-    const { reason, ...rest } = draft;
-    const cookie = cookieOf(units, reason);
-    return { flow: { ...rest, cookie }, units, ...(reason === undefined ? {} : { reason }) };
+    return { ...draft, cookie: cookieOf(units, draft.reason), units };
   },
 });

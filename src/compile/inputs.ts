@@ -1,4 +1,3 @@
-import { parseMac } from '../base/addresses.ts';
 import { definer, type Reader as EngineReader } from '../incremental/definitions.ts';
 import type { Encap, LearnedAddress, LogicalPort, ScopeRecord, ScopeRecordOfKind } from '../model/objects.ts';
 
@@ -82,17 +81,15 @@ export const hostsIndex = define.index('hostsOfZone', 'host', (host) => [host.zo
 /** Chain → its rules. */
 export const rulesIndex = define.index('rulesOfChain', 'rule', (rule) => [rule.chain]);
 
-/** Switch → bytes that MACs on it have, as `place` (0 is the last) and `value`: from them follows which bits all share. */
+/** Switch → bytes that MACs on it have, as place (0 is the last) and two digits: from them follows which bits all share. */
 export const macBytesIndex = define.members('macBytes', {
   port: (port) => macsOf(port).flatMap((mac) => bytesOf(port.switch, mac)),
   learned: (learned: LearnedAddress) => bytesOf(learned.switch, learned.mac),
 });
 
 function bytesOf(group: string, mac: string): [string, string][] {
-  const value = parseMac(mac) ?? 0;
   const bytes: [string, string][] = [];
-  for (let place = 0, rest = value; place < 6; place++, rest = Math.floor(rest / 256))
-    bytes.push([group, String.fromCharCode(place + 1, rest % 256)]);
+  for (let place = 0; place < 6; place++) bytes.push([group, `${place}${mac.slice(15 - 3 * place, 17 - 3 * place)}`]);
   return bytes;
 }
 

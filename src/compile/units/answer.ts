@@ -16,7 +16,7 @@ export const answersUnit = define.unit({
   over: 'port',
   run(reader, id) {
     const port = reader.get('port', id)!;
-    const onSwitch = localSwitch(reader, port.switch);
+    const onSwitch = reader.derive(localSwitch, port.switch);
     if (onSwitch === undefined) return [];
     const target = { do: load(scratchMac(macOf(port.mac))), goto: 'respond' } as const;
     const subnets = onSwitch.vlanAware ? (reader.pick('switch', port.switch, 'subnets') ?? []) : [];
@@ -63,7 +63,7 @@ export const agentAnswersUnit = define.unit({
   name: 'agentAnswers',
   over: 'switch',
   run(reader, id) {
-    const onSwitch = localSwitch(reader, id);
+    const onSwitch = reader.derive(localSwitch, id);
     if (onSwitch === undefined) return [];
     const flows: Contribution[] = [];
     for (const subnet of reader.pick('switch', id, 'subnets') ?? []) {

@@ -24,7 +24,7 @@ export const floodRemoteUnit = define.unit({
   name: 'floodRemote',
   over: 'switch',
   run(reader, id) {
-    const onSwitch = localSwitch(reader, id);
+    const onSwitch = reader.derive(localSwitch, id);
     if (onSwitch === undefined) return [];
     const all = remoteHosts(reader, [...reader.members(activeHostsIndex, id), ...movingHosts(reader, id)]);
     const unsecured = remoteHosts(

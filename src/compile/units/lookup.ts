@@ -21,7 +21,7 @@ export const holdersUnit = define.unit({
   over: holdersIndex,
   run(reader, group) {
     const slash = group.indexOf('/');
-    const onSwitch = localSwitch(reader, group.slice(0, slash));
+    const onSwitch = reader.derive(localSwitch, group.slice(0, slash));
     if (onSwitch === undefined) return [];
     const mac = macOf(group.slice(slash + 1));
     const ports = reader.ids(holdersIndex, group);
@@ -42,7 +42,7 @@ export const learnedUnit = define.unit({
   over: 'learned',
   run(reader, id) {
     const learned = reader.get('learned', id)!;
-    const onSwitch = localSwitch(reader, learned.switch);
+    const onSwitch = reader.derive(localSwitch, learned.switch);
     if (onSwitch === undefined || reader.pick('port', learned.port, 'portSecurity') !== false) return [];
     // What was learned before the port's VLANs changed no longer holds.
     const vlans = onSwitch.vlanAware ? vlansOf(reader, learned.port) : 'all';
@@ -57,7 +57,7 @@ export const unknownUnit = define.unit({
   name: 'unknown',
   over: macBytesIndex,
   run(reader, switchId) {
-    const onSwitch = localSwitch(reader, switchId);
+    const onSwitch = reader.derive(localSwitch, switchId);
     if (onSwitch === undefined) return [];
     const floods = reader.ids(unsecuredIndex, switchId).length > 0;
     const where = match({ switch: onSwitch.key });
@@ -84,9 +84,10 @@ function commonBits(bytes: readonly string[]): { value: bigint; mask: bigint } {
     let and = 0xff;
     let or = 0;
     for (const byte of bytes) {
-      if (byte.charCodeAt(0) !== place + 1) continue;
-      and &= byte.charCodeAt(1);
-      or |= byte.charCodeAt(1);
+      if (Number(byte[0]) !== place) continue;
+      const value = Number.parseInt(byte.slice(1), 16);
+      and &= value;
+      or |= value;
     }
     const shift = BigInt(place * 8);
     ones &= ~(BigInt(~and & 0xff) << shift);
@@ -101,7 +102,7 @@ function toPorts(reader: Reader, ports: readonly string[]): FlowTarget {
   const remote: { key: number; to: Action }[] = [];
   let isBound = false;
   for (const port of ports) {
-    const key = reader.pick('port', port, 'key');
+    const key = reader.get('port', port)?.key;
     if (key === undefined) continue;
     const { hosts, ofport } = placementOf(reader, port);
     if (ofport !== undefined) local.push({ key, ofport });

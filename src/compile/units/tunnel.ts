@@ -62,7 +62,7 @@ export const tunnelToSwitchUnit = define.unit({
   name: 'tunnelToSwitch',
   over: 'switch',
   run(reader, id) {
-    const onSwitch = localSwitch(reader, id);
+    const onSwitch = reader.derive(localSwitch, id);
     if (onSwitch === undefined) return [];
     return [
       flow(
