@@ -5,6 +5,7 @@ import { TABLES } from '../compile/tables.ts';
 import { canonicalMatch } from '../openflow/canonical.ts';
 import { connectOpenFlow, type OpenFlowConnection, type Refusal } from '../openflow/connection.ts';
 import { type Flow, type Match, OFPP } from '../openflow/flow.ts';
+import { FRAGMENTS } from '../openflow/messages/features.ts';
 import type { FlowMod } from '../openflow/messages/flow-mod.ts';
 import { ALL_TABLES, FLOW_COMMAND } from '../openflow/messages/flow-mod.ts';
 import { BAND_TYPE, METER_COMMAND, METER_FLAG } from '../openflow/messages/meter.ts';
@@ -72,8 +73,9 @@ export class SwitchLink {
       const packet = this.#packetIn(message);
       if (packet) emit({ kind: 'packetIn', packet });
     });
-    // A connection to the management socket gets packet-ins only once it asks for bytes of them.
-    connection.send({ kind: 'setConfig', flags: 0, missSendLength: 0xffff });
+    // A connection to the management socket gets packet-ins only once it asks for bytes of them. Flows have to see the
+    // ports of first fragments: a workload could else answer DHCP, or pass a filter, in fragments.
+    connection.send({ kind: 'setConfig', flags: FRAGMENTS.nxMatch, missSendLength: 0xffff });
     connection.send({ kind: 'setPacketInFormat', format: PACKET_IN_FORMAT.nxt2 });
     await this.#installMeters(connection);
     const { software } = await connection.multipart({ kind: 'desc' });

@@ -161,8 +161,8 @@ export class Execution {
     const [port, src, dst] = [key[IN_PORT]!, key[TP_SRC]!, key[TP_DST]!];
     key[IN_PORT] = inPort;
     if (original) swapTuple(key);
-    // Ports of the first fragment are not looked at either: all fragments meet the same flow (`frag_handling normal`).
-    const fragment = key[IP_FRAG] !== 0;
+    // In Open vSwitch's default mode ports of the first fragment are not looked at: all fragments meet the same flow.
+    const fragment = key[IP_FRAG] !== 0 && this.env.fragments === 'normal';
     if (fragment) key[TP_SRC] = key[TP_DST] = 0;
     const flow = flows.lookup(key);
     if (original) swapTuple(key);
@@ -257,6 +257,7 @@ export class Execution {
         return;
       case 'ctClear':
         clearTracking(key);
+        this.packet.translated = undefined;
         return;
       case 'decTtl':
         return this.#decTtl(action.controllers ?? [0]);

@@ -22,6 +22,8 @@ export interface PipelineOptions {
   readonly ports?: Iterable<number>;
   /** Whether a port is up, for fast failover and bundles; all are when absent. */
   readonly isLive?: (port: number) => boolean;
+  /** What flows see of a first fragment: no ports (Open vSwitch's default), or its ports (`nx-match`). */
+  readonly fragments?: 'normal' | 'nxMatch';
   /** Connections; by default a tracker of this pipeline's own. */
   readonly conntrack?: Conntrack;
 }
@@ -29,6 +31,7 @@ export interface PipelineOptions {
 /** What execution asks of the switch that it runs in. */
 export interface PipelineEnvironment {
   readonly conntrack: Conntrack;
+  readonly fragments: 'normal' | 'nxMatch';
   /** States that successive `ct(table=…)` actions give, instead of tracking. */
   readonly ctStates: number[] | undefined;
   table(id: number): FlowTable | undefined;
@@ -105,6 +108,7 @@ export class Pipeline {
     const options = this.#options;
     return {
       conntrack: this.conntrack,
+      fragments: options.fragments ?? 'normal',
       ctStates: undefined,
       table: (id) => this.#tables[id],
       group: (id) => this.#groups.get(id),

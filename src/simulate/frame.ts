@@ -1,6 +1,6 @@
 import type { Ip } from '../base/addresses.ts';
 import { ETHER_TYPE } from '../packet/ethernet.ts';
-import { extractFlowKey, type FlowKey } from '../packet/flow-key.ts';
+import { extractFlowKey, type FlowKey, IP_FRAG } from '../packet/flow-key.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 
 /**
@@ -21,7 +21,7 @@ export interface Frame {
     readonly senderMac: number;
   };
   readonly ip?: { readonly version: 4 | 6; readonly src: Ip; readonly dst: Ip; readonly protocol: number };
-  /** Of TCP, UDP and SCTP; zero in later fragments. */
+  /** Of TCP, UDP and SCTP; absent in later fragments, as is `icmp`: they have no such header. */
   readonly ports?: { readonly src: number; readonly dst: number };
   readonly icmp?: { readonly type: number; readonly code: number };
   /** Of neighbour solicitations and advertisements; MACs are 0 where the option is absent. */
@@ -67,6 +67,7 @@ export function readFrame(bytes: Uint8Array): Frame {
 }
 
 function transportOf(key: FlowKey): Pick<Frame, 'ports' | 'icmp' | 'nd'> {
+  if (key.ipFrag & IP_FRAG.later) return {};
   if (WITH_PORTS.has(key.ipProto)) return { ports: { src: key.tpSrc, dst: key.tpDst } };
   const isIcmp = key.ethType === ETHER_TYPE.ipv4 ? key.ipProto === IP_PROTO.icmp : key.ipProto === IP_PROTO.icmpv6;
   if (!isIcmp) return {};

@@ -16,7 +16,7 @@ export function pipelineNetwork(
   return new HostNetwork(
     hosts.map((host) => ({
       name: host.id,
-      pipeline: createPipeline({ flows: mutate([...host.compiler.flows()], host) }),
+      pipeline: createPipeline({ flows: mutate([...host.compiler.flows()], host), fragments: 'nxMatch' }),
       addresses: [parseIp(host.tunnelAddress)!.value],
       tunnels: (Object.keys(TUNNEL_PORTS) as (keyof typeof TUNNEL_PORTS)[]).map((encap) => ({
         encap,

@@ -32,8 +32,15 @@ export interface GetConfigReply {
   readonly flags: number;
   readonly missSendLength: number;
 }
+/**
+ * The low two bits of the configuration's flags: what becomes of IP fragments. `nxMatch` is Open vSwitch's: flows see the ports of a
+ * first fragment, where `normal` hides them (`ovs-ofctl(8)`, set-frags).
+ */
+export const FRAGMENTS = { normal: 0, drop: 1, reassemble: 2, nxMatch: 3 } as const;
+
 export interface SetConfig {
   readonly kind: 'setConfig';
+  /** Of `FRAGMENTS`. */
   readonly flags: number;
   readonly missSendLength: number;
 }
