@@ -60,7 +60,7 @@ export interface TrackRequest {
 }
 
 const PROTO = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
-const TCP_FLAG = { fin: 1, syn: 2, rst: 4, ack: 16 } as const;
+const TCP_FLAG = { fin: 1, syn: 2, rst: 4, psh: 8, ack: 16, urg: 32 } as const;
 const TCP_FLAGS = placeOf('tcp_flags').word;
 const IP_PROTO = placeOf('ip_proto').word;
 const IP_FRAG = placeOf('ip_frag').word;
@@ -81,7 +81,8 @@ const ICMP_ERRORS: { readonly [proto: number]: readonly number[] } = {
 /**
  * A connection tracker: states new, established, related, reply and invalid; zones, marks and labels; translation of
  * sources and destinations with address and port ranges. Connections do not age; those closed by FIN or RST give way
- * to a new SYN. Fragments after the first are invalid: Open vSwitch would put them together first.
+ * to a new SYN. Not modelled: TCP sequence windows (Open vSwitch calls what lies outside invalid), helpers (`alg`), and
+ * the putting together of fragments: those after the first are invalid here.
  */
 export class Conntrack {
   readonly #byTuple = new Map<string, { readonly connection: Connection; readonly isReply: boolean }>();
@@ -110,18 +111,25 @@ export class Conntrack {
     if (error) return error;
     const tuple = tupleOf(packet);
     if (!tuple) return invalid;
-    let found = this.#byTuple.get(keyOf(request.zone, tuple));
-    if (found && reopens(found.connection, key, tuple)) {
-      this.#remove(found.connection);
-      found = undefined;
-    }
-    if (found?.isReply && request.force && request.commit) {
+    if (tuple.proto === PROTO.tcp && senselessFlags(key[TCP_FLAGS]!)) return invalid;
+    let found = this.#find(packet, request.zone, tuple);
+    const obstructs = found && (reopens(found.connection, key) || (found.isReply && request.force && request.commit));
+    if (found && obstructs) {
       this.#remove(found.connection);
       found = undefined;
     }
     if (found) return this.#known(packet, request, found.connection, found.isReply);
-    if (!opens(tuple, key)) return invalid;
-    return this.#open(packet, request, tuple);
+    return opens(tuple, key) ? this.#open(packet, request, tuple) : invalid;
+  }
+
+  /** A packet that this zone has translated already is known by what its answers look like. */
+  #find(packet: PacketState, zone: number, tuple: Tuple): { connection: Connection; isReply: boolean } | undefined {
+    if (packet.translated?.zone !== zone) {
+      packet.translated = undefined;
+      return this.#byTuple.get(keyOf(zone, tuple));
+    }
+    const answer = this.#byTuple.get(keyOf(zone, turned(tuple)));
+    return answer && { connection: answer.connection, isReply: !answer.isReply };
   }
 
   #known(packet: PacketState, request: TrackRequest, connection: Connection, isReply: boolean): Tracked {
@@ -130,11 +138,13 @@ export class Conntrack {
     if (flags & TCP_FLAG.rst) connection.finished = 3;
     else if (flags & TCP_FLAG.fin) connection.finished |= isReply ? 2 : 1;
     if (request.commit) setMarks(connection, request);
+    // Of TCP only another SYN is new; other protocols are until they are answered.
+    const established = connection.answered || (flags !== 0 && !isSyn(flags));
     const state =
       CT_STATE.tracked |
-      (connection.answered ? CT_STATE.established : CT_STATE.new) |
+      (established ? CT_STATE.established : CT_STATE.new) |
       (isReply ? CT_STATE.reply : 0) |
-      (request.nat ? translate(packet, connection, isReply) : 0);
+      (request.nat ? translate(packet, connection, isReply) : (packet.translated?.flags ?? 0));
     return { state, mark: connection.mark, label: connection.label, original: connection.original };
   }
 
@@ -168,13 +178,8 @@ export class Conntrack {
     const last = nat.ipMax ?? nat.ipMin;
     for (let ip = BigInt(nat.ipMin); ip <= BigInt(last); ip++) {
       const address: FieldValue = typeof nat.ipMin === 'bigint' ? ip : Number(ip);
-      for (const port of candidatePorts(original, nat)) {
-        const reply =
-          nat.kind === 'src'
-            ? withDestination(plain, address, port)
-            : { ...plain, src: address, srcPort: port ?? plain.srcPort };
+      for (const reply of candidates(original, plain, nat, address))
         if (!this.#byTuple.has(keyOf(zone, reply))) return reply;
-      }
     }
     return undefined;
   }
@@ -191,7 +196,7 @@ export class Conntrack {
     // The error goes against the packet that it quotes.
     const isReply = !found.isReply;
     const state = CT_STATE.tracked | CT_STATE.related | (isReply ? CT_STATE.reply : 0);
-    const translated = request.nat ? translateError(packet, connection, isReply) : 0;
+    const translated = request.nat ? translate(packet, connection, isReply, true) : 0;
     return {
       state: state | translated,
       mark: connection.mark,
@@ -210,28 +215,40 @@ function setMarks(connection: Connection, { mark, label }: TrackRequest): void {
   connection.label = (connection.label & ~label.mask) | (label.value & label.mask);
 }
 
-function withDestination(reply: Tuple, dst: FieldValue, port: number | undefined): Tuple {
-  if (port === undefined) return { ...reply, dst };
-  return isIcmp(reply.proto) ? { ...reply, dst } : { ...reply, dst, dstPort: port };
-}
-
 function isIcmp(proto: number): boolean {
   return proto === PROTO.icmp || proto === PROTO.icmpv6;
 }
 
-/** Ports to try, the packet's own first where the range allows; `undefined`: leave the port as it is. */
-function* candidatePorts(original: Tuple, nat: Nat): Iterable<number | undefined> {
+/**
+ * Reply tuples to try. For a destination first its ports; then, as for a source without ports of its own, other source
+ * ports of the class (below 512, below 1024, above) that the packet's is in. ICMP has no ports to choose.
+ */
+function* candidates(original: Tuple, plain: Tuple, nat: Nat, address: FieldValue): Iterable<Tuple> {
+  const base = nat.kind === 'src' ? { ...plain, dst: address } : { ...plain, src: address };
   if (isIcmp(original.proto)) {
-    yield undefined;
+    yield base;
     return;
   }
-  const own = nat.kind === 'src' ? original.srcPort : original.dstPort;
-  const given = nat.portMin !== undefined;
-  const low = nat.portMin ?? (nat.kind === 'src' ? 1024 : own);
-  const high = given ? (nat.portMax ?? low) : nat.kind === 'src' ? 65535 : own;
-  const first = own >= low && own <= high ? own : given ? low : own;
-  yield first;
-  for (let port = low; port <= high; port++) if (port !== first) yield port;
+  const { portMin, portMax = portMin } = nat;
+  if (portMin !== undefined && nat.kind === 'src') {
+    for (const dstPort of portsFrom(original.srcPort, portMin, portMax!)) yield { ...base, dstPort };
+    return;
+  }
+  let target = base;
+  if (portMin !== undefined) {
+    for (const srcPort of portsFrom(original.dstPort, portMin, portMax!)) yield { ...base, srcPort };
+    target = { ...base, srcPort: portMin };
+  }
+  const own = original.srcPort;
+  const [low, high] = own < 512 ? [1, 511] : own < 1024 ? [600, 1023] : [1024, 65535];
+  for (const dstPort of portsFrom(own, low, high)) yield { ...target, dstPort };
+}
+
+/** All ports of a range, from `first` on where it is in it, and round. */
+function* portsFrom(first: number, low: number, high: number): Iterable<number> {
+  const start = first >= low && first <= high ? first : low;
+  for (let port = start; port <= high; port++) yield port;
+  for (let port = low; port < start; port++) yield port;
 }
 
 function turned(t: Tuple): Tuple {
@@ -240,19 +257,27 @@ function turned(t: Tuple): Tuple {
   return { ...t, src: t.dst, dst: t.src, srcPort: t.dstPort, dstPort: t.srcPort };
 }
 
-/** A SYN on a connection that is over begins a new one. */
-function reopens(connection: Connection, key: Uint32Array, tuple: Tuple): boolean {
-  const isSyn = (key[TCP_FLAGS]! & (TCP_FLAG.syn | TCP_FLAG.ack)) === TCP_FLAG.syn;
-  return tuple.proto === PROTO.tcp && connection.finished === 3 && isSyn;
+function isSyn(flags: number): boolean {
+  return (flags & (TCP_FLAG.syn | TCP_FLAG.ack)) === TCP_FLAG.syn;
 }
 
-/** Whether a packet of no known connection may begin one. */
+/** A SYN on a connection that is over begins a new one. */
+function reopens(connection: Connection, key: Uint32Array): boolean {
+  return connection.original.proto === PROTO.tcp && connection.finished === 3 && isSyn(key[TCP_FLAGS]!);
+}
+
+/** Flags that no sender means: SYN with FIN or RST, neither SYN nor ACK nor RST, and FIN, PSH or URG without ACK. */
+function senselessFlags(flags: number): boolean {
+  const { fin, syn, rst, psh, ack, urg } = TCP_FLAG;
+  if (flags & syn ? flags & (rst | fin) : !(flags & (ack | rst))) return true;
+  return !(flags & ack) && (flags & (fin | psh | urg)) !== 0;
+}
+
+/** Whether a packet of no known connection may begin one; in the middle of a TCP connection it may. */
 function opens(tuple: Tuple, key: Uint32Array): boolean {
   if (isIcmp(tuple.proto)) return ICMP_PAIRS[tuple.proto]![tuple.srcPort] !== undefined;
-  if (tuple.proto !== PROTO.tcp) return true;
-  const flags = key[TCP_FLAGS]!;
-  const opposed = (flags & TCP_FLAG.syn) !== 0 && (flags & (TCP_FLAG.rst | TCP_FLAG.fin | TCP_FLAG.ack)) !== 0;
-  return !opposed && (flags & (TCP_FLAG.syn | TCP_FLAG.rst | TCP_FLAG.ack)) !== 0 && !(flags & TCP_FLAG.rst);
+  const synAck = TCP_FLAG.syn | TCP_FLAG.ack;
+  return tuple.proto !== PROTO.tcp || (key[TCP_FLAGS]! & synAck) !== synAck;
 }
 
 function tupleOf(packet: PacketState): Tuple | undefined {
@@ -320,26 +345,32 @@ function innerTuple(packet: PacketState): Tuple | undefined {
   };
 }
 
-/** Rewrites a packet of a translated connection; which translation it was, as bits of `ct_state`. */
-function translate(packet: PacketState, { original, reply, nat }: Connection, isReply: boolean): number {
+/** Rewrites a packet of a translated connection, unless it was already; the bits of `ct_state` that say so. */
+function translate(packet: PacketState, connection: Connection, isReply: boolean, error = false): number {
+  const { zone, original, reply, nat } = connection;
+  if (packet.translated) return packet.translated.flags;
   if (!nat) return 0;
-  const wanted = isReply ? turned6(original) : turned6(reply);
-  const source = (nat === 'src') !== isReply;
-  if (source) setAddress(packet, wanted, 'src');
-  else setAddress(packet, wanted, 'dst');
-  return source ? CT_STATE.srcNat : CT_STATE.dstNat;
+  const wanted = turnedEnds(isReply ? original : reply);
+  const side = (nat === 'src') !== isReply ? 'src' : 'dst';
+  // Of an error only the outer address: what it quotes is left as it was sent.
+  setAddress(packet, wanted, side, !error);
+  const flags = side === 'src' ? CT_STATE.srcNat : CT_STATE.dstNat;
+  packet.translated = { zone, flags };
+  return flags;
 }
 
 /** Turned round by addresses and ports alone: ICMP types stay. */
-function turned6(t: Tuple): Tuple {
+function turnedEnds(t: Tuple): Tuple {
   return { ...t, src: t.dst, dst: t.src, srcPort: t.dstPort, dstPort: t.srcPort };
 }
 
-function setAddress(packet: PacketState, wanted: Tuple, side: 'src' | 'dst'): void {
-  const address = `${wanted.v6 ? 'ipv6' : 'ip'}_${side}` as FieldName;
-  set(packet, address, wanted[side]);
+function setAddress(packet: PacketState, wanted: Tuple, side: 'src' | 'dst', ports: boolean): void {
+  set(packet, `${wanted.v6 ? 'ipv6' : 'ip'}_${side}` as FieldName, wanted[side]);
   const transport = { [PROTO.tcp]: 'tcp', [PROTO.udp]: 'udp', [PROTO.sctp]: 'sctp' }[wanted.proto];
-  if (transport) set(packet, `${transport}_${side}` as FieldName, side === 'src' ? wanted.srcPort : wanted.dstPort);
+  if (!ports || !transport) return;
+  // Whichever address is translated, either port may have been chosen anew.
+  set(packet, `${transport}_src` as FieldName, wanted.srcPort);
+  set(packet, `${transport}_dst` as FieldName, wanted.dstPort);
 }
 
 function set(packet: PacketState, name: FieldName, value: FieldValue): void {
@@ -347,14 +378,4 @@ function set(packet: PacketState, name: FieldName, value: FieldValue): void {
   if (readField(packet.key, place) === value) return;
   writeField(packet.key, place, value);
   packet.headerChanged(name);
-}
-
-/** The outer address of an error is translated; the quotation is left to the receiver to match. */
-function translateError(packet: PacketState, { original, reply, nat }: Connection, isReply: boolean): number {
-  if (!nat) return 0;
-  const source = (nat === 'src') !== isReply;
-  const wanted = isReply ? turned6(original) : turned6(reply);
-  const side = source ? 'src' : 'dst';
-  set(packet, `${wanted.v6 ? 'ipv6' : 'ip'}_${side}` as FieldName, wanted[side]);
-  return source ? CT_STATE.srcNat : CT_STATE.dstNat;
 }

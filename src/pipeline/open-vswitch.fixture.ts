@@ -109,6 +109,12 @@ export class OpenVswitchFixture {
     return reply.result ?? '';
   }
 
+  /** An `ovs-vsctl` command on the switch's database. */
+  vsctl(...args: string[]): void {
+    const database = `--db=unix:${join(this.#dir, 'db.sock')}`;
+    execFileSync(program('ovs-vsctl'), [database, ...args], { env: this.#env(), stdio: ['ignore', 'ignore', 'pipe'] });
+  }
+
   /** Replaces all flows and groups by those of the texts. */
   setFlows(flows: readonly string[], groups: readonly string[] = []): void {
     const bridge = `unix:${join(this.#dir, 'br0.mgmt')}`;

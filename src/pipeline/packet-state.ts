@@ -58,6 +58,8 @@ const MAX_TAGS = 2;
 export class PacketState {
   readonly key = new Uint32Array(KEY_WORDS);
   bytes: Uint8Array;
+  /** The zone in which connection tracking translated the packet, and the bits of `ct_state` that say how. */
+  translated: { readonly zone: number; readonly flags: number } | undefined;
   /** Whether `bytes` is ours to write to. */
   #owned = false;
   /** Tags of the key, outermost first; the first one is `vlan_tci`. */
@@ -121,6 +123,7 @@ export class PacketState {
     const copy = new PacketState(this.bytes);
     copy.key.set(this.key);
     copy.#tags = this.#tags;
+    copy.translated = this.translated;
     this.#owned = false;
     return copy;
   }
