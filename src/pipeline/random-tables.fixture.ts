@@ -26,9 +26,12 @@ const VLANS = [0x1001, 0x1002, 0x3001];
 
 export class Generator {
   readonly #random: Random;
+  /** Versions of Open vSwitch differ in when a clone does the action set: tables have the one or the other. */
+  readonly #writes: boolean;
 
   constructor(random: Random) {
     this.#random = random;
+    this.#writes = random.below(2) === 0;
   }
 
   #pick<T>(values: readonly T[]): T {
@@ -182,6 +185,7 @@ export class Generator {
       case 19:
         return { kind: 'load', value: 0, dst: { field: 'vlan_tci', from: 0, bits: 16 } };
       case 20:
+        if (this.#writes) return { kind: 'output', port: OFPP.inPort };
         return { kind: 'checkPktLarger', length: 60, dst: { field: 'reg0', from: 1, bits: 1 } };
       case 21:
         return { kind: 'load', value: this.#random.below(PORTS + 1), dst: { field: 'reg2', from: 0, bits: 16 } };
@@ -195,7 +199,7 @@ export class Generator {
       case 24:
         return { kind: 'group', group: 1 + this.#random.below(3) };
       default:
-        return nested ? { kind: 'exit' } : { kind: 'clone', actions: this.actions(match, table, true) };
+        return nested || this.#writes ? { kind: 'exit' } : { kind: 'clone', actions: this.actions(match, table, true) };
     }
   }
 
@@ -274,9 +278,10 @@ export class Generator {
     const flow: Flow = { table, priority, match, cookie: 0n, actions: [...pop, ...this.#actionsFor(match, table)] };
     const goto =
       table + 1 < TABLES && this.#chance(60) ? { gotoTable: table + 1 + this.#random.below(TABLES - table - 1) } : {};
-    const write = this.#chance(10)
-      ? { writeActions: [{ kind: 'output', port: 1 + this.#random.below(PORTS) } as const] }
-      : {};
+    const write =
+      this.#writes && this.#chance(15)
+        ? { writeActions: [{ kind: 'output', port: 1 + this.#random.below(PORTS) } as const] }
+        : {};
     const metadata = this.#chance(10) ? { writeMetadata: { value: BigInt(this.#random.below(3)), mask: 3n } } : {};
     return { ...flow, ...write, ...metadata, ...goto };
   }
