@@ -30,7 +30,6 @@ async function run(context: BenchContext): Promise<Figure[]> {
 async function measure(context: BenchContext, size: NetworkSize, hasBars: boolean): Promise<Figure[]> {
   const what = `${size.ports.toLocaleString('en-US')} ports`;
   const weft = await startWeft(context, { size });
-  context.defer(() => weft.lab.down());
   const local = planPorts(size).filter((port) => port.host === 0);
   context.progress(`${what}: plugging ${local.length} interfaces`);
   await plugInternal(weft.lab, 'one', local);

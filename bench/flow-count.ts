@@ -55,6 +55,6 @@ export async function lastChange(
     counts = now;
     if (changed.size === switches.length && seenMs - atMs >= options.quietMs) return { atMs, counts };
     if (seenMs - started > (options.timeoutMs ?? 30_000)) throw new Error(`flows did not change: ${counts.join(', ')}`);
-    await delay(1);
+    await delay(4);
   }
 }

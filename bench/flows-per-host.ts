@@ -49,10 +49,10 @@ const ADDRESSES = ['eth_src', 'eth_dst', 'arp_spa', 'arp_sha', 'nd_sll', 'nd_tll
  * A drop that looks at one bit of an address which all owned ones have the other way round: without it the frame would
  * be dropped all the same, by a megaflow of its own (docs/design/layer2.md, Cost).
  */
-function keepsSprayWide({ flow, reason }: CompiledFlow): boolean {
+function keepsSprayWide({ match, reason }: CompiledFlow): boolean {
   if (reason === undefined) return false;
   return ADDRESSES.some((field) => {
-    const entry = flow.match[field];
+    const entry = match[field];
     return typeof entry === 'object' && isOneBit(BigInt(entry.mask));
   });
 }

@@ -13,6 +13,7 @@ const USAGE = `npm run bench [-- OPTION…]
   --quick        fewer rounds and shorter waits: shows that the benches work, not how fast Weft is
 
 The table goes to standard output, progress to standard error; figures are appended to bench/results/.
+NODE_OPTIONS='--cpu-prof --cpu-prof-dir=DIR' in the environment profiles the bench, the agents and the server.
 Most benches make network namespaces and need root. Exit status: 0, or 1 when a bench could not run.
 `;
 

@@ -41,8 +41,8 @@ export async function startWeft(
     workloads: [...workloads.map((name, i) => workloadOf(ports[i]!, name)), ...(options.others ?? [])],
   });
   const running = await startWeftInLab(lab, { tell: (text) => context.progress(text) });
-  context.defer(() => running.client.close());
   const weft: WeftBench = { ...running, lab };
+  context.defer(() => stopWeft(weft));
   context.progress(`writing ${ports.length} ports`);
   await apply(weft, networkObjects(options.size, LAB_ZONE));
   await claimFar(weft, ports);
@@ -51,6 +51,13 @@ export async function startWeft(
     workloads.map((_, i) => ports[i]!.id),
   );
   return weft;
+}
+
+/** Ends agents and server as a person would, so that what they write at their end (a profile) is whole. */
+async function stopWeft(weft: WeftBench): Promise<void> {
+  weft.client.close();
+  if (!weft.lab.state.exists()) return; // removed already
+  await Promise.all([...weft.lab.hosts.map(({ name }) => weft.agent(name).stop()), weft.server.stop()]);
 }
 
 /** A workload behind a planned port. */
