@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { flowKey } from '../agent/flow-key.ts';
+import type { GeneratedModel } from '../model/generate-build.ts';
 import { formatFlow } from '../openflow/text/flow.ts';
 import { type Compiler, type CompilerChange, createCompiler } from './compiler.ts';
 import type { InputRecord } from './inputs.ts';
-import { inputsOf } from './testing/inputs-of.ts';
-import { type GeneratedModel, generatedModel } from './testing/random-model.ts';
+import { hostsOf, inputsOf, portsOf, randomModel } from './testing/inputs-of.ts';
 
 const RUNS = process.env.WEFT_CAMPAIGN ? 3000 : 60;
 
@@ -33,12 +34,12 @@ function fresh(records: readonly InputRecord[]): Compiler {
 }
 
 function shutOffs(model: GeneratedModel, bits: number): InputRecord[] {
-  return model.ports.flatMap(({ id }, i): InputRecord[] => ((bits >> i) & 1 ? [{ kind: 'shutOff', id }] : []));
+  return portsOf(model).flatMap(({ id }, i): InputRecord[] => ((bits >> i) & 1 ? [{ kind: 'shutOff', id }] : []));
 }
 
 test('after any sequence of changes the flows equal a fresh compile', () => {
   const steps = fc.array(
-    fc.record({ model: generatedModel(), shut: fc.nat({ max: 3 }), chunk: fc.integer({ min: 1, max: 30 }) }),
+    fc.record({ model: randomModel, shut: fc.nat({ max: 3 }), chunk: fc.integer({ min: 1, max: 30 }) }),
     {
       minLength: 1,
       maxLength: 4,
@@ -50,13 +51,13 @@ test('after any sequence of changes the flows equal a fresh compile', () => {
       const installed = new Map<string, string>();
       let records: InputRecord[] = [];
       for (const { model, shut, chunk } of sequence) {
-        const next = [...inputsOf(model, model.hosts[0]!.id), ...shutOffs(model, shut)];
+        const next = [...inputsOf(model, hostsOf(model)[0]!.id), ...shutOffs(model, shut)];
         const changes = changesBetween(records, next);
         for (let at = 0; at < changes.length; at += chunk) {
           const { add, remove } = compiler.update(changes.slice(at, at + chunk));
           // A switch that is told of the differences only ends up with the same flows.
-          for (const flow of remove) assert.ok(installed.delete(identity(flow)), 'removes what is there');
-          for (const flow of add) installed.set(identity(flow), formatFlow(flow));
+          for (const flow of remove) assert.ok(installed.delete(flowKey(flow)), 'removes what is there');
+          for (const flow of add) installed.set(flowKey(flow), formatFlow(flow));
         }
         records = next;
       }
@@ -69,18 +70,15 @@ test('after any sequence of changes the flows equal a fresh compile', () => {
   );
 });
 
-/** Table, priority and match. */
-function identity(flow: Parameters<typeof formatFlow>[0]): string {
-  return formatFlow({ ...flow, cookie: 0n, actions: [], gotoTable: undefined } as never);
-}
-
 test('a model that keeps the rules compiles without problems on every host', () => {
   fc.assert(
-    fc.property(generatedModel(), (model) => {
-      for (const host of model.hosts) {
+    fc.property(randomModel, (model) => {
+      for (const host of hostsOf(model)) {
         const compiler = createCompiler();
         const { problems } = compiler.update(inputsOf(model, host.id).map((record) => ({ op: 'put', record })));
         assert.deepEqual(problems, []);
+        const identities = new Set([...compiler.flows()].map(flowKey));
+        assert.equal(identities.size, compiler.flowCount, 'no two flows with one table, priority and match');
         for (const { cookie, units } of compiler.compiled()) assert.deepEqual(compiler.explain(cookie).units, units);
       }
     }),

@@ -82,7 +82,7 @@ const SPRAYS: readonly [name: string, make: (random: Random) => Uint8Array, most
   ['NA target link-layer options', (random) => ipv6(IP6, advert(IP6, random48(random))), bits(WIDE_BITS)],
   ['NS source link-layer options', (random) => ipv6(IP6, solicit(random48(random))), bits(WIDE_BITS)],
   ['destinations', (random) => ipv4({ dst: random48(random) }), bits(WIDE_MAC_BITS)],
-  ['TCP ports, to a known destination', (random) => ipv4({ port: random.below(0x1_0000) }), 3],
+  ['TCP ports, to a known destination', (random) => ipv4({ port: random.below(0x1_0000) }), 10],
 ];
 
 describe('sprays on Open vSwitch', { skip }, () => {

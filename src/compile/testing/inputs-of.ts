@@ -1,22 +1,38 @@
+import type fc from 'fast-check';
+import { modelSketch } from '../../model/generate.ts';
+import { buildModel, type GeneratedModel } from '../../model/generate-build.ts';
+import type { Host, LogicalPort } from '../../model/objects.ts';
 import type { InputRecord } from '../inputs.ts';
-import { type GeneratedModel, recordsOf } from './random-model.ts';
 
 /** OpenFlow port of the tunnel on every host of a random model. */
 export const TUNNEL_OFPORT = 99;
 
-/** What one host of a random model compiles from. */
+/** Random models in which there is something to compile: a host at least. */
+export const randomModel: fc.Arbitrary<GeneratedModel> = modelSketch
+  .map(buildModel)
+  .filter((model) => hostsOf(model).length > 0);
+
+export function hostsOf(model: GeneratedModel): Host[] {
+  return model.records.filter((record): record is Host => record.kind === 'host');
+}
+
+export function portsOf(model: GeneratedModel): LogicalPort[] {
+  return model.records.filter((record): record is LogicalPort => record.kind === 'port');
+}
+
+/** What one host of a random model compiles from. Its interfaces are numbered from 1. */
 export function inputsOf(model: GeneratedModel, host: string): InputRecord[] {
   return [
-    ...recordsOf(model),
+    ...model.records,
     {
       kind: 'self',
       id: 'self',
       host,
-      tunnelPorts: { [model.zone.encap]: TUNNEL_OFPORT },
+      tunnelPorts: { geneve: TUNNEL_OFPORT, vxlan: TUNNEL_OFPORT, gre: TUNNEL_OFPORT },
       meters: { packetIn: 1, sample: 2 },
     },
     ...model.interfaces
       .filter((entry) => entry.host === host)
-      .map(({ port, ofport }): InputRecord => ({ kind: 'interface', id: port, ofport, name: `tap${ofport}` })),
+      .map(({ port }, i): InputRecord => ({ kind: 'interface', id: port, ofport: i + 1, name: `tap${i + 1}` })),
   ];
 }
