@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { formatFlow } from '../openflow/text/flow.ts';
+import { createCompiler } from './compiler.ts';
+import { cookieOf } from './cookie.ts';
+import type { CompiledFlow } from './flow-sink.ts';
+import type { InputRecord } from './inputs.ts';
+import { TABLES, tableName } from './tables.ts';
+import * as example from './testing/example.ts';
+import { largeModel, largePort } from './testing/large.ts';
+import { MAX_JUMP_DEPTH } from './units/chain.ts';
+import { COPIES_PER_FLOW } from './units/flood.ts';
+
+const put = (record: InputRecord): { op: 'put'; record: InputRecord } => ({ op: 'put', record });
+const compile = (records: readonly InputRecord[]): ReturnType<typeof createCompiler> => {
+  const compiler = createCompiler();
+  compiler.update(records.map(put));
+  return compiler;
+};
+
+/** Flows that forward or answer; those that only drop keep drops wide, or name them, and do not count (layer2.md, Cost). */
+const counts = ({ reason }: CompiledFlow): boolean =>
+  reason === undefined || reason === 'answered' || reason === 'agent';
+const counted = (flows: Iterable<CompiledFlow>): number => [...flows].filter(counts).length;
+
+test('a dual-stack port here costs at most 12 flows, a remote address at most 3', () => {
+  const before = compile(largeModel({ switches: 1, portsPerSwitch: 4, localPorts: 2 }));
+  const added = largePort(77, example.idOf('switch', 1), 77);
+  const host = (number: number): InputRecord => example.binding(added, example.host(number));
+  const start = counted(before.compiled());
+  before.update([put(added), put(host(2))]);
+  const withRemote = counted(before.compiled());
+  assert.ok(withRemote - start <= 3 * added.addresses.length, `${withRemote - start} for ${added.addresses.length}`);
+  assert.equal(withRemote - start, 3);
+  before.update([put(host(1)), put(example.boundInterface(added, 500))]);
+  assert.ok(counted(before.compiled()) - start <= 12, `${counted(before.compiled()) - start} flows`);
+});
+
+test('a port without port security makes every MAC of the switch cost one flow more, and no address more than 3', () => {
+  const records = largeModel({ switches: 1, portsPerSwitch: 4, localPorts: 2 });
+  const open = { ...largePort(50, example.idOf('switch', 1), 50), portSecurity: false, addresses: [] };
+  const compiler = compile([...records, open, example.boundInterface(open, 600)]);
+  const start = counted(compiler.compiled());
+  const added = { ...largePort(77, example.idOf('switch', 1), 77), addresses: ['10.0.0.77'] };
+  compiler.update([put(added), put(example.binding(added, example.host(2)))]);
+  assert.equal(counted(compiler.compiled()) - start, 3);
+});
+
+test('a change touches only the flows that it is about', () => {
+  const compiler = compile(largeModel({ switches: 3, portsPerSwitch: 50, localPorts: 6 }));
+  const moved = largePort(9, example.idOf('switch', 1), 9);
+  const { add, remove } = compiler.update([put(example.binding(moved, example.host(5)))]);
+  assert.deepEqual([add.map(({ table }) => tableName(table)), remove], [['lookup'], []]);
+  assert.deepEqual(compiler.update([put({ ...moved, revision: 99, labels: { a: 'b' } })]).add, []);
+});
+
+test('an agent that starts again computes the same cookies, and each leads to its objects', () => {
+  const [one, two] = [compile(example.twoHosts()), compile(example.twoHosts().reverse())];
+  assert.deepEqual([...two.flows()].map(formatFlow), [...one.flows()].map(formatFlow));
+  for (const { cookie, units, reason } of one.compiled()) {
+    const explained = one.explain(cookie);
+    assert.deepEqual(explained.units, units);
+    assert.equal(explained.reason, reason);
+    if (units.some((unit) => unit.startsWith('classify/'))) assert.equal(explained.objects[0]?.kind, 'port');
+  }
+  assert.deepEqual(one.explain(123n), { units: [], objects: [] });
+  assert.notEqual(cookieOf(['a/b', 'c'], undefined), cookieOf(['a/bc'], undefined));
+});
+
+test('a switch without a port here costs nothing, whatever it has elsewhere', () => {
+  const none = compile(largeModel({ switches: 2, portsPerSwitch: 50, localPorts: 0, localSwitches: 1 }));
+  const bare = compile(largeModel({ switches: 0, portsPerSwitch: 0, localPorts: 0 }));
+  assert.equal(none.flowCount, bare.flowCount);
+});
+
+test('a flood of many ports is cut into flows of a thousand copies', () => {
+  const ports = COPIES_PER_FLOW * 2 + 10;
+  const compiler = compile(largeModel({ switches: 1, portsPerSwitch: ports, localPorts: ports }));
+  const floods = [...compiler.flows()].filter(({ table }) => table === TABLES.floodLocal.number);
+  const copies = floods.map(({ actions }) => actions.filter(({ kind }) => kind === 'output').length);
+  assert.deepEqual(
+    copies.filter((n) => n > 0).sort((a, b) => a - b),
+    [10, COPIES_PER_FLOW, COPIES_PER_FLOW],
+  );
+  for (const flow of floods) assert.ok(formatFlow(flow).length < 60_000);
+});
+
+test('jumps that are too deep or lead back drop, and are reported with their rule', () => {
+  const chains = Array.from({ length: MAX_JUMP_DEPTH + 3 }, (_, i) => example.chain(i + 1));
+  const jumps = chains.slice(1).map((to, i) => example.rule(i + 1, chains[i]!, 1, 'jump', {}, to));
+  const deep = createCompiler().update([...chains, ...jumps].map(put));
+  assert.deepEqual(
+    deep.problems.map(({ objects }) => objects),
+    [[{ kind: 'rule', id: jumps[0]!.id }]],
+  );
+  const back = example.rule(99, chains[1]!, 2, 'jump', {}, chains[0]);
+  const circle = createCompiler().update([chains[0]!, chains[1]!, jumps[0]!, back].map(put));
+  assert.equal(circle.problems.length, 2);
+  assert.match(circle.problems[0]!.message, /lead back/);
+  const drops = circle.add.filter(({ cookie }) => circle.add.length > 0 && cookie !== 0n && true);
+  assert.ok(drops.length > 0);
+});
+
+test('two ports with one address are a problem that names both', () => {
+  const records = example.twoHosts();
+  const rival = records.find((record) => record.kind === 'port' && record.name === 'p3') as ReturnType<
+    typeof example.port
+  >;
+  const compiler = createCompiler();
+  const { problems } = compiler.update([...records, { ...rival, addresses: ['10.0.0.2'] }].map(put));
+  assert.deepEqual(
+    problems.map(({ objects }) => objects.map(({ id }) => id)),
+    [[example.idOf('port', 2), example.idOf('port', 3)]],
+  );
+  assert.deepEqual(compiler.update([put(rival)]).problems, []);
+});
+
+test('without a meter for samples no frame is sampled', () => {
+  for (const { table, actions } of compile(example.twoHosts()).flows())
+    if (table !== TABLES.answer.number) assert.ok(actions.every(({ kind }) => kind !== 'controller'));
+});
+
+test('tables go up, and every goto leads to a later one', () => {
+  const numbers = Object.values(TABLES).map(({ number }) => number);
+  assert.deepEqual(
+    numbers,
+    [...numbers].sort((a, b) => a - b),
+  );
+  for (const { table, gotoTable } of compile(example.twoHosts()).flows())
+    assert.ok(gotoTable === undefined || (gotoTable > table && tableName(gotoTable) !== undefined));
+});
+
+test('the dependency graph is drawn', () => {
+  const compiler = compile(example.twoHosts());
+  assert.match(compiler.toDot(), /^digraph/);
+  assert.match(compiler.toDot({ unit: `classify/${example.idOf('port', 1)}` }), /classify/);
+});
