@@ -106,7 +106,7 @@ function run(
 }
 
 /** `set(ipv4(src=…,ttl=63/255))`: a masked value changes the bits of its mask. */
-function setHeaders(headers: Headers, value: string): { [field: string]: string } {
+export function setHeaders(headers: Headers, value: string): { [field: string]: string } {
   const out = { ...headers };
   for (const group of splitItems(value)) {
     if (/^(skb_priority|skb_mark|tunnel)$/.test(group.key)) continue;

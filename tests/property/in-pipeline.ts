@@ -5,7 +5,8 @@ import type { Flow } from '../../src/openflow/flow.ts';
 import { HostNetwork, type Journey } from '../../src/pipeline/host-network.ts';
 import { createPipeline } from '../../src/pipeline/pipeline.ts';
 import type { Step } from '../../src/pipeline/result.ts';
-import { classOf, hex, type Observation, readAnswer } from './observation.ts';
+import { answerFromBytes } from './answers.ts';
+import { classOf, hex, type Observation } from './observation.ts';
 import { type Entry, type Scenario, type ScenarioHost, TUNNEL_PORTS } from './scenario.ts';
 
 /** The compiled flows of all hosts in the executable pipeline, joined by tunnels. `mutate` may spoil a host's flows. */
@@ -39,7 +40,7 @@ export function observe(journey: Journey, { hosts }: Scenario, entry: Entry): Ob
   const answers: string[] = [];
   for (const { host, port, bytes } of journey.deliveries) {
     // OFPP_IN_PORT is resolved to the port's number.
-    if (host === entry.host && port === entry.ofport) answers.push(readAnswer(entry.bytes, bytes));
+    if (host === entry.host && port === entry.ofport) answers.push(answerFromBytes(entry.bytes, bytes));
     else delivered.push(`${host} ${hostOf(host).ports.get(port) ?? `port ${port}`} ${hex(bytes)}`);
   }
   const packetIns: string[] = [];

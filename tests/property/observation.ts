@@ -1,7 +1,5 @@
-import { formatIp, formatMac } from '../../src/base/addresses.ts';
 import { PACKET_IN, type PacketInClass, type Reason } from '../../src/compile/tables.ts';
 import { extractFlowKey } from '../../src/packet/flow-key.ts';
-import { decodePacket } from '../../src/packet/packet.ts';
 import type { Outcome } from '../../src/simulate/outcome.ts';
 import type { Entry } from './scenario.ts';
 
@@ -70,41 +68,6 @@ export function retag(bytes: Uint8Array, vlan: number): Uint8Array {
   }
   if (vlan === 0) return bytes;
   return Uint8Array.of(...bytes.subarray(0, 12), 0x81, 0, vlan >> 8, vlan & 0xff, ...bytes.subarray(12));
-}
-
-/** What an answer says, as `expected` writes it; what is wrong with it where it is no proper answer to the question. */
-export function readAnswer(question: Uint8Array, bytes: Uint8Array): string {
-  const asked = extractFlowKey(question);
-  const said = extractFlowKey(bytes);
-  const wrong: string[] = [];
-  const want = (name: string, got: unknown, wanted: unknown): void => {
-    if (got !== wanted) wrong.push(`${name} is ${String(got)} instead of ${String(wanted)}`);
-  };
-  want('destination', said.ethDst, asked.ethSrc);
-  want('tags', said.vlans.map(({ tci }) => tci).join(), asked.vlans.map(({ tci }) => tci).join());
-  const { l3, l4 } = decodePacket(bytes, { verifyChecksums: true });
-  let text = '';
-  let mac: number | undefined;
-  if (l3?.kind === 'arp') {
-    want('operation', l3.op, 2);
-    want('target MAC', l3.tha, asked.arpSha);
-    want('target address', l3.tpa, asked.arpSpa);
-    mac = l3.sha;
-    text = `arp ${formatIp({ version: 4, value: l3.spa })}`;
-  } else if (l3?.kind === 'ipv6' && l4?.kind === 'nd' && l4.message.kind === 'neighborAdvert') {
-    const { message } = l4;
-    want('flags', message.flags, 0x6000_0000);
-    want('hop limit', l3.hopLimit, 255);
-    want('destination address', l3.dst, asked.ipv6Src);
-    want('source address', l3.src, message.target);
-    const link = message.options.find((option) => option.kind === 'targetLinkLayer');
-    // An answer to a question without the option cannot have one: actions make no room.
-    if (asked.ndSll !== 0) want('option', link !== undefined, true);
-    mac = link?.kind === 'targetLinkLayer' ? link.mac : said.ethSrc;
-    text = `nd ${formatIp({ version: 6, value: message.target })}`;
-  } else wrong.push(`no answer: ${hex(bytes)}`);
-  if (mac !== undefined) want('source', said.ethSrc, mac);
-  return [`${text} ${mac === undefined ? '?' : formatMac(mac)}`, ...wrong].join('; ');
 }
 
 const CLASSES = new Map(Object.entries(PACKET_IN).map(([name, code]) => [code as number, name as PacketInClass]));

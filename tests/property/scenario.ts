@@ -29,7 +29,7 @@ export function scenarioSketch(frames: {
 
 /** OpenFlow ports of tunnels, the same on every host. */
 export const TUNNEL_PORTS = { geneve: 1, vxlan: 2, gre: 3 } as const satisfies Record<Encap, number>;
-const FIRST_OFPORT = 10;
+export const FIRST_OFPORT = 10;
 
 export interface ScenarioHost {
   readonly id: string;

@@ -1,0 +1,186 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { findOpenVswitch } from '../../src/lab/open-vswitch.ts';
+import { connectOpenFlow, type OpenFlowConnection } from '../../src/openflow/connection.ts';
+import type { Flow } from '../../src/openflow/flow.ts';
+import { FRAGMENTS } from '../../src/openflow/messages/features.ts';
+import { ALL_TABLES, FLOW_COMMAND } from '../../src/openflow/messages/flow-mod.ts';
+import { type UnixctlCommand, unixctl } from '../../src/ovsdb/unixctl.ts';
+import { FIRST_OFPORT, TUNNEL_PORTS } from './scenario.ts';
+
+/** What a sketch can have: generate.ts. */
+const HOSTS = 4;
+const INTERFACES = 20;
+/** The bridge behind those of the hosts. */
+const UNDERLAY = HOSTS;
+
+/** As in generate-build.ts. */
+function hostAddress(n: number): string {
+  return `198.51.100.${n + 1}`;
+}
+
+/**
+ * One real Open vSwitch with a bridge per host, for random models. Its datapath is a dummy, and so are the interfaces; tunnel ports
+ * are real ones, told apart by their local address, and their packets have real headers.
+ */
+export class OpenVswitchFarm {
+  readonly version: string;
+  readonly #dir: string;
+  readonly #children: ChildProcess[] = [];
+  readonly #connections: OpenFlowConnection[] = [];
+  /** Number in the datapath → interface of a host. */
+  readonly #ports = new Map<number, { readonly bridge: number; readonly ofport: number }>();
+
+  private constructor(version: string, dir: string) {
+    this.version = version;
+    this.#dir = dir;
+  }
+
+  static async start(): Promise<OpenVswitchFarm> {
+    const ovs = await findOpenVswitch();
+    const farm = new OpenVswitchFarm(ovs.version, mkdtempSync(join(tmpdir(), 'weft-three-way-')));
+    try {
+      await farm.#start(ovs.program, ovs.schema);
+      return farm;
+    } catch (error) {
+      await farm.stop();
+      throw error;
+    }
+  }
+
+  async #start(program: (name: string) => string, schema: string): Promise<void> {
+    const at = (name: string): string => join(this.#dir, name);
+    const env = { ...process.env, OVS_RUNDIR: this.#dir, OVS_LOGDIR: this.#dir, OVS_DBDIR: this.#dir };
+    const run = (name: string, ...args: string[]): void => {
+      this.#children.push(spawn(program(name), args, { env, stdio: 'ignore' }));
+    };
+    execFileSync(program('ovsdb-tool'), ['create', at('conf.db'), schema]);
+    run('ovsdb-server', at('conf.db'), `--remote=punix:${at('db.sock')}`, `--unixctl=${at('db.ctl')}`);
+    await appears(at('db.sock'));
+    const vsctl = (...args: string[]): void => {
+      execFileSync(program('ovs-vsctl'), [`--db=unix:${at('db.sock')}`, ...args], { env });
+    };
+    vsctl('--no-wait', 'init');
+    const quiet = ['-vconsole:off', '-vsyslog:off', '-vfile:off'];
+    run(
+      'ovs-vswitchd',
+      `unix:${at('db.sock')}`,
+      `--unixctl=${at('switch.ctl')}`,
+      '--enable-dummy',
+      '--disable-system',
+      ...quiet,
+    );
+    await appears(at('switch.ctl'));
+    vsctl(...bridges());
+    // Tunnels as the kernel's datapath has them: metadata for the port, no routes and neighbours of the process's own.
+    await this.#underlay(vsctl);
+    for (let bridge = 0; bridge <= UNDERLAY; bridge++) {
+      const connection = await connectOpenFlow(`unix:${at(`br${bridge}.mgmt`)}`);
+      connection.send({ kind: 'setConfig', flags: FRAGMENTS.nxMatch, missSendLength: 0xffff });
+      this.#connections.push(connection);
+    }
+    await this.setFlows(UNDERLAY, [
+      { table: 0, priority: 0, match: {}, cookie: 0n, actions: [{ kind: 'output', port: 1 }] },
+    ]);
+    const [show] = await this.control(['dpif/show']);
+    for (const [, bridge, ofport, datapath] of show!.matchAll(/ p(\d+)-\d+ (\d+)\/(\d+): \(dummy/g))
+      this.#ports.set(Number(datapath), { bridge: Number(bridge), ofport: Number(ofport) });
+  }
+
+  /** A bridge whose address is that of every host, and where every host is a neighbour: so tunnel packets find their way. */
+  async #underlay(vsctl: (...args: string[]) => void): Promise<void> {
+    const bridge = `br${UNDERLAY}`;
+    const port = [
+      '--',
+      'add-port',
+      bridge,
+      'underlay',
+      '--',
+      'set',
+      'interface',
+      'underlay',
+      'type=dummy',
+      'ofport_request=1',
+    ];
+    vsctl('add-br', bridge, '--', 'set', 'bridge', bridge, 'datapath_type=dummy', 'fail-mode=secure', ...port);
+    const hosts = Array.from({ length: HOSTS }, (_, n) => hostAddress(n));
+    await this.control(
+      ...hosts.map((ip): UnixctlCommand => ['netdev-dummy/ip4addr', bridge, `${ip}/24`]),
+      ['ovs/route/add', `${hostAddress(-1)}/24`, bridge],
+      ...hosts.map((ip, n): UnixctlCommand => ['tnl/neigh/set', bridge, ip, `aa:00:00:00:00:0${n}`]),
+      ['tnl/neigh/aging', '3600'],
+    );
+  }
+
+  /** `ovs-appctl` commands. */
+  control(...commands: UnixctlCommand[]): Promise<string[]> {
+    return unixctl(join(this.#dir, 'switch.ctl'), commands);
+  }
+
+  /** Replaces all flows of a bridge in one bundle. */
+  async setFlows(bridge: number, flows: Iterable<Flow>): Promise<void> {
+    const clear = { table: ALL_TABLES, priority: 0, match: {}, actions: [], cookie: 0n } as const;
+    await this.#connections[bridge]!.transaction([
+      { kind: 'flowMod', command: FLOW_COMMAND.delete, ...clear },
+      ...[...flows].map((flow) => ({ kind: 'flowMod', command: FLOW_COMMAND.add, ...flow }) as const),
+    ]);
+  }
+
+  /** The interface behind a number of the datapath; undefined for the underlay. */
+  portOf(datapath: number): { readonly bridge: number; readonly ofport: number } | undefined {
+    return this.#ports.get(datapath);
+  }
+
+  async stop(): Promise<void> {
+    for (const connection of this.#connections) connection.close();
+    for (const child of this.#children.reverse()) {
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      if (child.exitCode === null && child.kill('SIGTERM')) await ended;
+    }
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+}
+
+function bridges(): string[] {
+  const args: string[] = [];
+  const add = (bridge: number, port: string, ofport: number, ...settings: string[]): void => {
+    args.push(
+      '--',
+      'add-port',
+      `br${bridge}`,
+      port,
+      '--',
+      'set',
+      'interface',
+      port,
+      `ofport_request=${ofport}`,
+      ...settings,
+    );
+  };
+  for (let bridge = 0; bridge < HOSTS; bridge++) {
+    args.push('--', 'add-br', `br${bridge}`);
+    args.push('--', 'set', 'bridge', `br${bridge}`, 'datapath_type=dummy', 'fail-mode=secure');
+    for (const [encap, ofport] of Object.entries(TUNNEL_PORTS))
+      add(
+        bridge,
+        `${encap}${bridge}`,
+        ofport,
+        `type=${encap}`,
+        'options:remote_ip=flow',
+        'options:key=flow',
+        `options:local_ip=${hostAddress(bridge)}`,
+      );
+    for (let n = 0; n < INTERFACES; n++) add(bridge, `p${bridge}-${n}`, FIRST_OFPORT + n, 'type=dummy');
+  }
+  return args.slice(1);
+}
+
+async function appears(path: string): Promise<void> {
+  for (let tries = 0; !existsSync(path); tries++) {
+    if (tries > 1000) throw new Error(`${path} did not appear`);
+    await sleep(10);
+  }
+}
