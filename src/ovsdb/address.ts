@@ -1,6 +1,6 @@
 import { connect as connectTcp } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connect as connectTls } from 'node:tls';
+import { connect as connectTls, createSecureContext, type SecureContextOptions } from 'node:tls';
 import { WeftError } from '../base/errors.ts';
 
 /** Where a database is, in the notation of ovs-vsctl's `--db` (ovsdb(7), Connection Methods). */
@@ -31,6 +31,21 @@ export function parseOvsdbAddress(text: string): OvsdbAddress {
   if (!match || port < 1 || port > 65535)
     throw new WeftError('invalid', `'${text}' is not an OVSDB address: unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]`);
   return { kind: match[1] as 'tcp' | 'ssl', host: (match[2] ?? match[3])!, port };
+}
+
+/** Throws `WeftError('invalid')` where there is no authority, or something is no certificate or key. */
+export function checkTls(tls: OvsdbTls | undefined): void {
+  if (!tls) throw new WeftError('invalid', "'ssl:' needs the certificate authority (tls.ca)");
+  try {
+    createSecureContext(material(tls));
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new WeftError('invalid', `the certificates for 'ssl:' cannot be used: ${why}`, { cause: error });
+  }
+}
+
+function material({ ca, cert, key }: OvsdbTls): SecureContextOptions {
+  return { ca: Buffer.from(ca), ...(cert && { cert: Buffer.from(cert) }), ...(key && { key: Buffer.from(key) }) };
 }
 
 /** Resolves once connected (and for `ssl:` once the certificates are verified). Throws `WeftError('unreachable' | 'aborted')`. */
@@ -70,9 +85,9 @@ function start(address: OvsdbAddress, tls: OvsdbTls | undefined): Duplex {
   if (address.kind === 'unix') return connectTcp({ path: address.path });
   const { host, port } = address;
   if (address.kind === 'tcp') return connectTcp({ host, port, noDelay: true });
-  const { serverName, ...material } = tls!;
-  const named = serverName === undefined ? { checkServerIdentity: () => undefined } : { servername: serverName };
-  const socket = connectTls({ host, port, ...(material as Record<string, string | Buffer>), ...named });
+  const { serverName } = tls!;
+  const identity = serverName === undefined ? { checkServerIdentity: () => undefined } : { servername: serverName };
+  const socket = connectTls({ host, port, ...material(tls!), ...identity });
   return socket.setNoDelay(true);
 }
 

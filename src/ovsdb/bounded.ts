@@ -38,9 +38,14 @@ export function bounded<T>(
     const timer = setTimeout(() => end('timeout'), timeoutMs);
     signal?.addEventListener('abort', onAbort, { once: true });
     let undo = (): void => {};
-    undo = begin(
-      (value) => settle() && resolve(value),
-      (error) => settle() && reject(error),
-    );
+    try {
+      undo = begin(
+        (value) => settle() && resolve(value),
+        (error) => settle() && reject(error),
+      );
+    } catch (error) {
+      settle();
+      reject(error);
+    }
   });
 }

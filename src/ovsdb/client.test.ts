@@ -33,7 +33,7 @@ test('client: a transaction gives typed results, and its own changes as one batc
   skip: noOvsdbServer,
 }, async () => {
   await using server = await OvsdbTestServer.start();
-  const client = connectOvsdb(server.unix, { log: silentLog });
+  using client = connectOvsdb(server.unix, { log: silentLog });
   const batches: Batch[] = [];
   const monitor = await client.monitor(DB, watched, (batch) => void batches.push(batch));
   assert.deepEqual(batches, [{ cause: 'initial', changes: [] }]);
@@ -59,14 +59,13 @@ test('client: a transaction gives typed results, and its own changes as one batc
   const last = batches.at(-1)!.changes[0]!;
   assert.ok(last.kind === 'modify' && last.table === 'Interface');
   assert.deepEqual([last.old.ofport, last.row.ofport, last.columns], [undefined, 7, ['ofport']]);
-  client.close();
 });
 
 test('client: a refused transaction names the operation and carries the error of OVSDB', {
   skip: noOvsdbServer,
 }, async () => {
   await using server = await OvsdbTestServer.start();
-  const client = connectOvsdb(server.unix, { log: silentLog });
+  using client = connectOvsdb(server.unix, { log: silentLog });
   await populate(client, ['a']);
   const refusal = async (attempt: Promise<unknown>): Promise<TransactionRefusal> => {
     const error = await attempt.then(
@@ -88,12 +87,11 @@ test('client: a refused transaction names the operation and carries the error of
   assert.deepEqual([dangling.index, dangling.error], [undefined, 'referential integrity violation']);
   const nowhere = await refusal(client.transact('nothing', [comment('x')]));
   assert.equal(nowhere.error, 'unknown database');
-  client.close();
 });
 
 test('client: calls end in time, when given up, and when the client is closed', { skip: noOvsdbServer }, async () => {
   await using server = await OvsdbTestServer.start();
-  const client = connectOvsdb(server.unix, { log: silentLog });
+  using client = connectOvsdb(server.unix, { log: silentLog });
   await populate(client, ['a']);
   const never = wait(Interface, [['name', '==', 'a']], ['ofport'], '==', [{ ofport: 5 }], 60_000);
   await assert.rejects(client.transact(DB, [never], { timeoutMs: 20 }), { code: 'timeout' });
@@ -108,14 +106,13 @@ test('client: calls end in time, when given up, and when the client is closed', 
   client.close();
   await closed;
   await assert.rejects(client.transact(DB, [comment('x')]), { code: 'closed' });
-  const nobody = connectOvsdb(`unix:${server.folder}/nobody.sock`, { log: silentLog });
+  using nobody = connectOvsdb(`unix:${server.folder}/nobody.sock`, { log: silentLog });
   await assert.rejects(nobody.transact(DB, [comment('x')], { timeoutMs: 30 }), { code: 'unreachable' });
-  nobody.close();
 });
 
 test('client: monitors of what the server does not have are refused', { skip: noOvsdbServer }, async () => {
   await using server = await OvsdbTestServer.start();
-  const client = connectOvsdb(server.unix, { log: silentLog });
+  using client = connectOvsdb(server.unix, { log: silentLog });
   const Nothing = defineTable('Nothing', { name: scalar('string') });
   const Odd = defineTable('Bridge', {
     name: scalar('string'),
@@ -134,19 +131,28 @@ test('client: monitors of what the server does not have are refused', { skip: no
     client.monitor(DB, [watch(Odd, ['name'], [['missing', '==', 5]])], () => {}),
     { code: 'refused' },
   );
+  const mistake = watch(Interface, ['name'], [['nme', '==', 'x']] as never);
+  await assert.rejects(
+    client.monitor(DB, [mistake], () => {}),
+    { code: 'invalid' },
+  );
+  await assert.rejects(
+    client.monitor(DB, [watch(Interface, ['nme' as never])], () => {}),
+    { code: 'invalid' },
+  );
   // Columns that only differ read as empty.
   await populate(client, ['a']);
   const monitor = await client.monitor(DB, [watch(Odd, ['name', 'fail_mode', 'missing'])], () => {});
   const [row] = monitor.replica.table('Bridge').rows.values();
   assert.deepEqual([row!.name, row!.fail_mode, row!.missing], ['br0', [], undefined]);
-  client.close();
 });
 
 test('client: a bridge is made once by two that try at the same time', { skip: noOvsdbServer }, async () => {
   await using server = await OvsdbTestServer.start();
-  const clients = [1, 2].map(() => connectOvsdb(server.unix, { log: silentLog }));
-  await clients[0]!.transact(DB, [insert(OpenVswitch, {})]);
-  const attempts = clients.map((client) =>
+  using first = connectOvsdb(server.unix, { log: silentLog });
+  using second = connectOvsdb(server.unix, { log: silentLog });
+  await first.transact(DB, [insert(OpenVswitch, {})]);
+  const attempts = [first, second].map((client) =>
     client.transact(DB, [
       wait(Bridge, [['name', '==', 'br-int']], ['name'], '==', []),
       insert(Bridge, { name: 'br-int', fail_mode: 'secure' }, { name: 'bridge' }),
@@ -155,16 +161,16 @@ test('client: a bridge is made once by two that try at the same time', { skip: n
   );
   const outcomes = await Promise.allSettled(attempts);
   assert.deepEqual(outcomes.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
-  const [bridges] = await clients[0]!.transact(DB, [select(Bridge, [], ['name'])]);
+  const [bridges] = await first.transact(DB, [select(Bridge, [], ['name'])]);
   assert.equal(bridges.length, 1);
-  for (const client of clients) client.close();
 });
 
 test('client: a lock is held by one, passes on with the connection, and is asserted', {
   skip: noOvsdbServer,
 }, async () => {
   await using server = await OvsdbTestServer.start();
-  const [first, second] = [1, 2].map(() => connectOvsdb(server.unix, { log: silentLog })) as [OvsdbClient, OvsdbClient];
+  using first = connectOvsdb(server.unix, { log: silentLog });
+  using second = connectOvsdb(server.unix, { log: silentLog });
   const lock = first.lock('weft', () => {});
   await eventually(() => lock.held);
   const other = second.lock('weft', () => {});
@@ -174,20 +180,19 @@ test('client: a lock is held by one, passes on with the connection, and is asser
   first.close();
   await eventually(() => other.held);
   await second.transact(DB, [assertLock('weft'), comment('x')]);
-  second.close();
 });
 
 test('client: waiting for cur_cfg ends when it is reached, and in time when it is not', {
   skip: noOvsdbServer,
 }, async () => {
   await using server = await OvsdbTestServer.start();
-  const client = connectOvsdb(server.unix, { log: silentLog });
+  using client = connectOvsdb(server.unix, { log: silentLog });
   await assert.rejects(waitForCurCfg(client), { code: 'not-found' });
   await populate(client, ['a']);
   await assert.rejects(waitForCurCfg(client, { timeoutMs: 50 }), { code: 'timeout' });
   // In the place of ovs-vswitchd.
   const followed: Promise<unknown>[] = [];
-  const vswitchd = connectOvsdb(server.unix, { log: silentLog });
+  using vswitchd = connectOvsdb(server.unix, { log: silentLog });
   const configuration = await vswitchd.monitor(DB, [watch(OpenVswitch, ['next_cfg'])], ({ changes }) => {
     for (const change of changes)
       if (change.kind !== 'delete')
@@ -200,5 +205,4 @@ test('client: waiting for cur_cfg ends when it is reached, and in time when it i
   assert.equal(await waitForCurCfg(client), 4);
   configuration.cancel();
   await Promise.all(followed);
-  for (const one of [client, vswitchd]) one.close();
 });

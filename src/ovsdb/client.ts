@@ -2,7 +2,14 @@ import { type Clock, systemClock } from '../base/clock.ts';
 import { DecodeError, WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { type Random, systemRandom } from '../base/random.ts';
-import { formatOvsdbAddress, type OvsdbAddress, type OvsdbTls, openOvsdbStream, parseOvsdbAddress } from './address.ts';
+import {
+  checkTls,
+  formatOvsdbAddress,
+  type OvsdbAddress,
+  type OvsdbTls,
+  openOvsdbStream,
+  parseOvsdbAddress,
+} from './address.ts';
 import { bounded, type CallOptions } from './bounded.ts';
 import { JsonRpcConnection, type JsonRpcReply, replyResult } from './json-rpc.ts';
 import type { JsonSplitterLimits } from './json-splitter.ts';
@@ -27,6 +34,7 @@ export interface OvsdbOptions {
   readonly maxBackoffMs?: number;
   /** Silence before the server is probed; after as long again the connection is given up. Default 5,000; 0 never. */
   readonly probeMs?: number;
+  /** For the connection, and then for the first answer. Default 5,000. */
   readonly connectTimeoutMs?: number;
   readonly limits?: JsonSplitterLimits;
   readonly clock?: Clock;
@@ -39,12 +47,11 @@ const GOOD_CONNECTION_MS = 5_000;
 
 /**
  * Starts connecting to `unix:PATH`, `tcp:HOST[:PORT]` or `ssl:HOST[:PORT]` and returns at once: calls wait for the
- * connection. Throws `WeftError('invalid')` for another address, or `ssl:` without certificates.
+ * connection. Throws `WeftError('invalid')` for another address, or `ssl:` without usable certificates.
  */
 export function connectOvsdb(address: string, options: OvsdbOptions): OvsdbClient {
   const parsed = parseOvsdbAddress(address);
-  if (parsed.kind === 'ssl' && !options.tls)
-    throw new WeftError('invalid', `${address}: 'ssl:' needs the certificate authority (tls.ca)`);
+  if (parsed.kind === 'ssl') checkTls(options.tls);
   return new OvsdbClient(parsed, options);
 }
 
@@ -109,6 +116,10 @@ export class OvsdbClient {
     this.#connection?.close(error);
     for (const waiting of [...this.#waiting]) waiting(error);
     this.#waiting.clear();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 
   /**
@@ -180,7 +191,8 @@ export class OvsdbClient {
    *
    * A lost connection resumes where it stopped if the server knows how (a clustered database), and otherwise fetches
    * everything; either way the batch that follows holds just what differs. Throws `refused` where the server does not
-   * have the database, a table, or the columns of a condition; else like `call`.
+   * have the database, a table, or the columns of a condition; `invalid` for columns that the table does not declare;
+   * else like `call`.
    */
   monitor<const W extends Watched>(
     database: string,
@@ -189,7 +201,8 @@ export class OvsdbClient {
     options: CallOptions = {},
   ): Promise<Monitor<W>> {
     const id = `weft-${this.#nextMonitor++}`;
-    return bounded(options, this.#giveUp('monitor'), (resolve, reject) => {
+    return bounded<Monitor<W>>(options, this.#giveUp('monitor'), (resolve, reject) => {
+      if (this.#ended.signal.aborted) reject(new WeftError('closed', 'the OVSDB client was closed'));
       const session: MonitorSession<W> = new MonitorSession<W>({
         ...{ id, database, watched, log: this.#log },
         onBatch: (batch) => {
@@ -202,7 +215,6 @@ export class OvsdbClient {
         },
         onCancelled: () => this.#monitors.delete(id),
       });
-      if (this.#ended.signal.aborted) reject(new WeftError('closed', 'the OVSDB client was closed'));
       this.#monitors.set(id, session);
       if (this.#link) this.#startMonitor(this.#link, session);
       return () => session.cancel();
@@ -235,10 +247,10 @@ export class OvsdbClient {
         const schema = await this.schema(session.database);
         if (!link.connection.closed) session.start(link.connection, schema);
       } catch (error) {
+        if (!(error instanceof WeftError)) throw error;
         if (link.connection.closed) return;
-        const failure = error instanceof WeftError ? error : new WeftError('protocol', String(error), { cause: error });
-        if (failure.code === 'refused' && !session.filled) session.refused(failure);
-        else link.connection.close(failure);
+        if (error.code === 'refused' && !session.filled) session.refused(error);
+        else link.connection.close(error);
       }
     };
     void start();
@@ -271,13 +283,17 @@ export class OvsdbClient {
         ...{ log: this.#log, limits, probeMs },
         onNotification: (method, params) => this.#onNotification(method, params),
         onClose: (error) => {
+          clearTimeout(silence);
           this.#onDown();
           resolve(error);
         },
       });
       this.#connection = connection;
+      const noAnswer = new WeftError('closed', `no answer to list_dbs in ${timeoutMs} ms`);
+      const silence = setTimeout(() => connection.close(noAnswer), timeoutMs);
       // The first answer tells that this is an OVSDB server.
       connection.request('list_dbs', [], (reply) => {
+        clearTimeout(silence);
         if (!(reply instanceof WeftError)) this.#onUp(connection, databaseNames(replyResult(reply, 'list_dbs')));
       });
     });

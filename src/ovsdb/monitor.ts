@@ -49,6 +49,8 @@ export class MonitorSession<W extends Watched> implements Monitor<W> {
   readonly id: string;
   readonly database: string;
   readonly #options: MonitorOptions<W>;
+  /** Conditions as sent, by table. */
+  readonly #where = new Map<string, unknown[]>();
   /** Where the replica stands in the server's history; zero where the server keeps none. */
   #lastTransaction: Uuid = ZERO_UUID;
   #missingColumns = '';
@@ -57,11 +59,13 @@ export class MonitorSession<W extends Watched> implements Monitor<W> {
   #method: MonitorMethod | undefined;
   #cancelled = false;
 
+  /** Throws `WeftError('invalid')` for columns or conditions that a table does not declare. */
   constructor(options: MonitorOptions<W>) {
     this.#options = options;
     this.id = options.id;
     this.database = options.database;
     this.replica = new Replica(options.watched);
+    for (const { table, where } of options.watched) this.#where.set(table.name, encodeConditions(table, where ?? []));
   }
 
   get live(): boolean {
@@ -95,10 +99,9 @@ export class MonitorSession<W extends Watched> implements Monitor<W> {
   #request(connection: JsonRpcConnection, attempt: number): void {
     const method = MONITOR_METHODS[attempt]!;
     const requests: Record<string, unknown> = {};
-    for (const { table, where } of this.#options.watched) {
-      const columns = this.replica.columnsToAsk(table.name, method === 'monitor');
-      const conditions = method === 'monitor' || !where?.length ? {} : { where: encodeConditions(table, where) };
-      requests[table.name] = [{ columns, ...conditions }];
+    for (const [table, where] of this.#where) {
+      const columns = this.replica.columnsToAsk(table, method === 'monitor');
+      requests[table] = [{ columns, ...(method !== 'monitor' && where.length > 0 && { where }) }];
     }
     const since = method === 'monitor_cond_since' ? [this.#lastTransaction] : [];
     connection.request(method, [this.database, this.id, requests, ...since], (reply) => {

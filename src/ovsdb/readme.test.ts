@@ -14,14 +14,14 @@ import { watch } from './replica.ts';
 
 test('readme: its example does what it says', { skip: noOvsdbServer }, async () => {
   await using server = await OvsdbTestServer.start();
-  const example = /```ts\n([^]*?)```/.exec(readFileSync(join(import.meta.dirname, 'README.md'), 'utf8'))![1]!;
+  const example = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(import.meta.dirname, 'README.md'), 'utf8'))![1]!;
   const folder = pathToFileURL(import.meta.dirname).href;
   const script = join(server.folder, 'example.ts');
   const text = example.replace(/from '\.\//g, `from '${folder}/`).replace('unix:/run/openvswitch/db.sock', server.unix);
   writeFileSync(script, `import { silentLog as log } from '${folder}/../base/log.ts';\n${text}`);
 
   // In the place of ovs-vswitchd: carries everything out at once.
-  const vswitchd = connectOvsdb(server.unix, { log: silentLog });
+  using vswitchd = connectOvsdb(server.unix, { log: silentLog });
   await vswitchd.transact(OPEN_VSWITCH_DB, [insert(OpenVswitch, {})]);
   const followed: Promise<unknown>[] = [];
   await vswitchd.monitor(OPEN_VSWITCH_DB, [watch(OpenVswitch, ['next_cfg'])], ({ changes }) => {
@@ -38,5 +38,4 @@ test('readme: its example does what it says', { skip: noOvsdbServer }, async () 
   assert.equal(bridge!.other_config.get('disable-in-band'), 'true');
   assert.equal(port!.external_ids.get('weft-installed'), 'true');
   await Promise.all(followed);
-  vswitchd.close();
 });

@@ -53,7 +53,7 @@ test('schema: anything else is a DecodeError', () => {
 
 test('schema: the tables declared here are those of the installed Open vSwitch', { skip: noOvsdbServer }, async () => {
   await using server = await OvsdbTestServer.start();
-  const client = connectOvsdb(server.unix, { log: silentLog });
+  using client = connectOvsdb(server.unix, { log: silentLog });
   assert.deepEqual([...(await client.listDatabases())].sort(), [OPEN_VSWITCH_DB, '_Server']);
   const schema = await client.schema(OPEN_VSWITCH_DB);
   for (const { name, columns } of OPEN_VSWITCH_TABLES)
@@ -61,7 +61,6 @@ test('schema: the tables declared here are those of the installed Open vSwitch',
       const theirs = schema.tables.get(name)?.get(column);
       assert.ok(theirs && sameType(type, theirs), `${name}.${column}: ${JSON.stringify(theirs)}`);
     }
-  client.close();
 });
 
 test('operations: are written in the notation of RFC 7047 section 5.2', () => {
