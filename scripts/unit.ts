@@ -16,7 +16,8 @@ if (files.length === 0) {
 const counts = process.env.WEFT_TEST_COUNTS;
 const reporters = ['--test-reporter=dot', '--test-reporter-destination=stdout'];
 if (counts) reporters.push('--test-reporter=tap', `--test-reporter-destination=${counts}`);
-const run = spawnSync(process.execPath, ['--test', ...reporters, '--test-concurrency=2', ...files], {
-  stdio: 'inherit',
-});
+// A test that hangs must not hold the gate up; campaigns take their time.
+const timeoutMs = process.env.WEFT_CAMPAIGN ? 1_200_000 : 90_000;
+const limits = ['--test-concurrency=2', `--test-timeout=${timeoutMs}`];
+const run = spawnSync(process.execPath, ['--test', ...reporters, ...limits, ...files], { stdio: 'inherit' });
 process.exit(run.status ?? 1);
