@@ -1,6 +1,7 @@
 import type { Action, FieldValue } from '../openflow/flow.ts';
 import { CT_STATE, type Tracked } from './conntrack.ts';
-import { clearTracking, type Execution } from './execution.ts';
+import { clearTracking } from './ct-fields.ts';
+import type { Execution } from './execution.ts';
 import { placeOf, readBits, readField, writeField } from './layout.ts';
 import type { PacketState } from './packet-state.ts';
 

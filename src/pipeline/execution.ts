@@ -1,14 +1,14 @@
-import type { FieldName } from '../openflow/fields.ts';
-import { type Action, type FieldRange, type FieldValue, type Flow, OFPP } from '../openflow/flow.ts';
+import { type Action, type Flow, OFPP } from '../openflow/flow.ts';
 import { actionSetList } from './action-set.ts';
 import { trackPacket } from './ct-action.ts';
+import { clearTracking, swapTuple } from './ct-fields.ts';
+import { loadBits, moveBits, readRange, setField, widePort } from './field-actions.ts';
 import { chooseBuckets } from './group.ts';
 import { chooseLink, hashFields, highestWeight } from './hash.ts';
-import { copyBits, placeOf, readBits, readField, writeBits, writeField, writeWide } from './layout.ts';
+import { placeOf, readBits, readField, writeField } from './layout.ts';
 import { learnedFlow } from './learn.ts';
-import { type PacketState, readPort, writePort } from './packet-state.ts';
+import { type PacketState, readPort } from './packet-state.ts';
 import type { PipelineEnvironment } from './pipeline.ts';
-import { hasField } from './prerequisites.ts';
 import type { Drop, DropReason, Output, PacketIn, Result, RunError, Step } from './result.ts';
 
 /** Open vSwitch's limits (`ofproto-dpif-xlate`): depth of resubmits backwards, and lookups altogether. */
@@ -34,7 +34,7 @@ const METADATA = placeOf('metadata');
 const SKB_PRIORITY = placeOf('skb_priority').word;
 
 /** What one run collects; shared by all that the packet and its copies go through. */
-export class Record {
+export class Trail {
   readonly outputs: Output[] = [];
   readonly packetIns: PacketIn[] = [];
   readonly drops: Drop[] = [];
@@ -65,7 +65,7 @@ interface Popped {
 /** One pass of a packet through the tables: what Open vSwitch calls a translation. */
 export class Execution {
   readonly env: PipelineEnvironment;
-  readonly record: Record;
+  readonly trail: Trail;
   packet: PacketState;
   /** Passes before this one. */
   readonly recirculations: number;
@@ -84,9 +84,9 @@ export class Execution {
   /** A meter has dropped the packet: nothing more of this copy comes out. */
   #policed = false;
 
-  constructor(env: PipelineEnvironment, record: Record, packet: PacketState, recirculations = 0) {
+  constructor(env: PipelineEnvironment, trail: Trail, packet: PacketState, recirculations = 0) {
     this.env = env;
-    this.record = record;
+    this.trail = trail;
     this.packet = packet;
     this.recirculations = recirculations;
   }
@@ -114,7 +114,7 @@ export class Execution {
       this.#fail('recirculations');
       return;
     }
-    const next = new Execution(this.env, this.record, packet, this.recirculations + 1);
+    const next = new Execution(this.env, this.trail, packet, this.recirculations + 1);
     next.#stack = [...this.#stack];
     next.#actionSet = [...this.#actionSet];
     next.#policed = this.#policed;
@@ -122,12 +122,12 @@ export class Execution {
   }
 
   #fail(error: RunError): void {
-    this.record.error ??= error;
+    this.trail.error ??= error;
     this.#exit = true;
   }
 
   drop(reason: DropReason): void {
-    this.record.drops.push({ reason, table: this.#table, ...(this.#flow ? { flow: this.#flow } : {}) });
+    this.trail.drops.push({ reason, table: this.#table, ...(this.#flow ? { flow: this.#flow } : {}) });
   }
 
   /** Looks up as though the packet had come in at `inPort`, and does what the flow says. */
@@ -138,7 +138,7 @@ export class Execution {
     const [oldTable, oldFlow] = [this.#table, this.#flow];
     const deepens = table <= oldTable && this.#nesting > 0 ? 1 : 0;
     const flow = this.#match(inPort, table, original);
-    this.record.steps.push(flow ? { table, flow, depth: this.#nesting } : { table, depth: this.#nesting });
+    this.trail.steps.push(flow ? { table, flow, depth: this.#nesting } : { table, depth: this.#nesting });
     this.#table = table;
     this.#flow = flow;
     if (this.#nesting > 0) this.#resubmits++;
@@ -231,13 +231,13 @@ export class Execution {
         this.output(action.port, WHOLE, undefined, action.queue);
         return;
       case 'load':
-        this.#load(action.dst, action.value);
+        loadBits(this.packet, action.dst, action.value);
         return;
       case 'setField':
-        this.#setField(action.field, action.value, action.mask);
+        setField(this.packet, action.field, action.value, action.mask);
         return;
       case 'move':
-        this.#move(action.src, action.dst);
+        moveBits(this.packet, action.src, action.dst);
         return;
       case 'resubmit': {
         const port = action.port ?? readPort(key);
@@ -270,11 +270,11 @@ export class Execution {
     const { key } = this.packet;
     switch (action.kind) {
       case 'push':
-        this.#stack.push({ value: readWide(key, action.range) });
+        this.#stack.push({ value: readRange(key, action.range) });
         return;
       case 'pop': {
         const top = this.#stack.pop();
-        if (top) this.#load(action.range, top.value & ((1n << BigInt(action.range.bits)) - 1n));
+        if (top) loadBits(this.packet, action.range, top.value & ((1n << BigInt(action.range.bits)) - 1n));
         return;
       }
       case 'pushVlan':
@@ -293,7 +293,7 @@ export class Execution {
         this.packet.headerChanged('vlan_pcp');
         return;
       case 'setNwTtl':
-        this.#setField('ip_ttl', action.ttl);
+        setField(this.packet, 'ip_ttl', action.ttl);
         return;
       case 'setTunnel':
         writeField(key, TUN_ID, action.id);
@@ -309,7 +309,7 @@ export class Execution {
         return;
       case 'multipath': {
         const hash = hashFields(key, action.fields, action.basis);
-        this.#load(action.dst, chooseLink(action.algorithm, hash, action.links, action.arg));
+        loadBits(this.packet, action.dst, chooseLink(action.algorithm, hash, action.links, action.arg));
         return;
       }
       case 'bundle':
@@ -317,7 +317,7 @@ export class Execution {
         return;
       case 'learn': {
         const flow = learnedFlow(action, key);
-        this.record.learned.push(flow);
+        this.trail.learned.push(flow);
         this.env.learn(flow);
         return;
       }
@@ -368,7 +368,7 @@ export class Execution {
     const bytes = this.packet.share();
     const v6 = readField(key, placeOf('tun_ipv6_dst')) as bigint;
     const queued = queue ?? key[SKB_PRIORITY]!;
-    this.record.outputs.push({
+    this.trail.outputs.push({
       port,
       bytes: truncate === undefined ? bytes : bytes.subarray(0, truncate),
       tunnel: {
@@ -382,7 +382,7 @@ export class Execution {
 
   #packetIn(reason: number, maxLen: number, controller: number, rest: Partial<PacketIn> = {}): void {
     if (this.#policed) return;
-    this.record.packetIns.push({
+    this.trail.packetIns.push({
       reason: reason === REASON.action && isTableMiss(this.#flow) ? REASON.noMatch : reason,
       maxLen,
       controller,
@@ -412,11 +412,11 @@ export class Execution {
     const frozen = this.packet.clone();
     const [stack, actionSet] = [[...this.#stack], [...this.#actionSet]];
     const resume = (): Result => {
-      const next = new Execution(this.env, new Record(), frozen.clone(), this.recirculations);
+      const next = new Execution(this.env, new Trail(), frozen.clone(), this.recirculations);
       next.#stack = [...stack];
       next.#actionSet = [...actionSet];
       next.#resume(frames);
-      return next.record.result();
+      return next.trail.result();
     };
     this.#packetIn(action.reason, action.maxLen, action.controller, { ...rest, resume });
     this.#pausing = frames;
@@ -448,7 +448,7 @@ export class Execution {
     this.#clone(() => {
       const larger = this.packet.bytes.length > action.length;
       if (!larger) this.#actionSet = [];
-      this.#load(action.dst, larger ? 1 : 0);
+      loadBits(this.packet, action.dst, larger ? 1 : 0);
       if (this.perform(rest, flow) && flow) this.#instructions(flow);
     });
   }
@@ -471,7 +471,7 @@ export class Execution {
 
   /** What ended a copy does not end the packet, but for an error. */
   #endCopy(): void {
-    this.#exit = this.record.error !== undefined;
+    this.#exit = this.trail.error !== undefined;
     this.#pausing = undefined;
   }
 
@@ -506,7 +506,7 @@ export class Execution {
         ? highestWeight(hash, action.members.length, live)
         : action.members.findIndex((_, i) => live(i));
     const port = index >= 0 ? action.members[index]! : OFPP.any;
-    if (action.dst) this.#load(action.dst, port & 0xffff);
+    if (action.dst) loadBits(this.packet, action.dst, port & 0xffff);
     else this.output(port, WHOLE);
   }
 
@@ -530,42 +530,6 @@ export class Execution {
     this.drop('meter');
     this.#policed = true;
   }
-
-  #load(dst: FieldRange, value: FieldValue): void {
-    const { key } = this.packet;
-    const place = placeOf(dst.field);
-    if (place.header && !hasField(key, dst.field)) return;
-    if (dst.bits <= 32) writeBits(key, place, dst.from, dst.bits, Number(value));
-    else writeWide(key, place, dst.from, dst.bits, value);
-    this.#changed(place.header, dst.field);
-  }
-
-  #setField(name: FieldName, value: FieldValue, mask?: FieldValue): void {
-    const { key } = this.packet;
-    const place = placeOf(name);
-    if (place.header && !hasField(key, name)) return;
-    if (mask === undefined) writeField(key, place, value);
-    else {
-      const old = BigInt(readField(key, place));
-      const wide = (old & ~BigInt(mask)) | (BigInt(value) & BigInt(mask));
-      writeField(key, place, place.bits <= 48 ? Number(wide) : wide);
-    }
-    this.#changed(place.header, name);
-  }
-
-  #move(src: FieldRange, dst: FieldRange): void {
-    const { key } = this.packet;
-    const [from, to] = [placeOf(src.field), placeOf(dst.field)];
-    if (from.header && !hasField(key, src.field)) return;
-    if (to.header && !hasField(key, dst.field)) return;
-    copyBits(key, from, src.from, to, dst.from, src.bits);
-    this.#changed(to.header, dst.field);
-  }
-
-  #changed(header: boolean, name: FieldName): void {
-    if (header) this.packet.headerChanged(name);
-    else if (name === 'in_port') writePort(this.packet.key, widePort(this.packet.key[IN_PORT]! & 0xffff));
-  }
 }
 
 /** OpenFlow 1.3.5 §5.4: the flow of priority 0 that matches everything. */
@@ -573,60 +537,4 @@ function isTableMiss(flow: Flow | undefined): boolean {
   if (flow?.priority !== 0) return false;
   for (const _ in flow.match) return false;
   return true;
-}
-
-/** Ports have 16 bits in fields: the reserved ones keep their meaning. */
-function widePort(port: number): number {
-  return port >= 0xff00 && port <= 0xffff ? port + 0xffff_0000 : port;
-}
-
-function readWide(key: Uint32Array, range: FieldRange): bigint {
-  const place = placeOf(range.field);
-  let value = 0n;
-  for (let done = 0; done < range.bits; done += 32)
-    value |= BigInt(readBits(key, place, range.from + done, Math.min(32, range.bits - done))) << BigInt(done);
-  return value;
-}
-
-const CT_FIELDS = (
-  [
-    'ct_state',
-    'ct_zone',
-    'ct_mark',
-    'ct_label',
-    'ct_nw_proto',
-    'ct_nw_src',
-    'ct_nw_dst',
-    'ct_ipv6_src',
-    'ct_ipv6_dst',
-    'ct_tp_src',
-    'ct_tp_dst',
-  ] as const
-).flatMap((name) => {
-  const { word, words } = placeOf(name);
-  return Array.from({ length: words }, (_, i) => word + i);
-});
-
-/** Makes a packet untracked. */
-export function clearTracking(key: Uint32Array): void {
-  for (const word of CT_FIELDS) key[word] = 0;
-}
-
-const TUPLE: readonly (readonly [number, number])[] = (
-  [
-    ['ip_proto', 'ct_nw_proto'],
-    ['ip_src', 'ct_nw_src'],
-    ['ip_dst', 'ct_nw_dst'],
-    ['ipv6_src', 'ct_ipv6_src'],
-    ['ipv6_dst', 'ct_ipv6_dst'],
-    ['tcp_src', 'ct_tp_src'],
-    ['tcp_dst', 'ct_tp_dst'],
-  ] as const
-).flatMap(([a, b]) =>
-  Array.from({ length: placeOf(a).words }, (_, i) => [placeOf(a).word + i, placeOf(b).word + i] as const),
-);
-
-/** `resubmit(…,ct)` looks up with the connection's original addresses and ports in place of the packet's. */
-function swapTuple(key: Uint32Array): void {
-  for (const [a, b] of TUPLE) [key[a], key[b]] = [key[b]!, key[a]!];
 }

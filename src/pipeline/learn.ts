@@ -1,11 +1,10 @@
 import { fieldOf } from '../openflow/fields.ts';
 import type { Action, FieldValue, Flow, LearnSpec, Masked } from '../openflow/flow.ts';
 import { fullMask, sized } from '../openflow/text/values.ts';
-import { placeOf, readBits } from './layout.ts';
+import { readRange, widePort } from './field-actions.ts';
 
 type Learn = Extract<Action, { kind: 'learn' }>;
 
-const DELETE_LEARNED = 2;
 const SEND_FLOW_REMOVED = 1;
 
 /** The flow that a `learn` action makes from a packet (`ovs-actions(7)`, "learn"). */
@@ -30,24 +29,9 @@ export function learnedFlow(action: Learn, key: Uint32Array): Flow {
   };
 }
 
-/** Whether flows that an action learned go when the flow with the action goes. */
-export function deletesLearned(action: Learn): boolean {
-  return (action.flags & DELETE_LEARNED) !== 0;
-}
-
-function widePort(port: number): number {
-  return port >= 0xff00 && port <= 0xffff ? port + 0xffff_0000 : port;
-}
-
 function sourceBits({ src }: LearnSpec, key: Uint32Array): bigint {
   if ('value' in src) return src.value;
-  const place = placeOf(src.field);
-  let value = 0n;
-  for (let done = 0; done < src.bits; done += 32) {
-    const piece = readBits(key, place, src.from + done, Math.min(32, src.bits - done));
-    value |= BigInt(piece) << BigInt(done);
-  }
-  return value;
+  return readRange(key, src);
 }
 
 /** Specs on one field add up. */

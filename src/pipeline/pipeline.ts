@@ -1,13 +1,28 @@
 import type { Flow, Match } from '../openflow/flow.ts';
 import { Conntrack } from './conntrack.ts';
-import { Execution, Record } from './execution.ts';
+import { Execution, Trail } from './execution.ts';
 import { FlowTable } from './flow-table.ts';
 import type { Group } from './group.ts';
 import { type PacketInput, PacketState } from './packet-state.ts';
 import type { Result } from './result.ts';
 
+/*
+ * src/pipeline: OpenFlow flows executed in software, as Open vSwitch executes them: for tests, for tracing, for
+ * verification, and for a lab without root.
+ *
+ *   packet -> PacketState (bytes and key) -> Execution: FlowTable.lookup -> actions -> Result
+ *                                              resubmit, goto, ct, clone ... ^---------'
+ *
+ * This folder owns lookup, actions, header rewriting, connection tracking and tunnels between several switches. It does
+ * not own the vocabulary (src/openflow/flow.ts) or what Open vSwitch reads of a frame (src/packet/flow-key.ts).
+ * `*.fixture.ts` is what the tests need: a real Open vSwitch to compare with, and random tables.
+ *
+ * Differences from Open vSwitch that are meant: `multipath`, `bundle`, select groups and NAT port ranges choose by
+ * another hash; `NORMAL` is an output like any other; MPLS, PBB, NSH and `encap` end a run with `unsupported`.
+ */
+
 /** What identifies a flow for deletion. */
-export interface FlowKey {
+export interface FlowId {
   readonly table: number;
   readonly priority: number;
   readonly match: Match;
@@ -78,7 +93,7 @@ export class Pipeline {
   }
 
   /** Takes flows away (by table, priority and match), then adds flows; an added one replaces its equal. */
-  apply(adds: Iterable<Flow>, deletes: Iterable<FlowKey> = []): void {
+  apply(adds: Iterable<Flow>, deletes: Iterable<FlowId> = []): void {
     for (const { table, match, priority } of deletes) this.#tables[table]?.delete(match, priority);
     for (const flow of adds) this.#add(flow);
   }
@@ -98,10 +113,10 @@ export class Pipeline {
 
   /** Runs one packet. Its bytes are not written to; outputs may share them. */
   run(input: RunInput): Result {
-    const record = new Record();
+    const trail = new Trail();
     const env = input.ctStates ? { ...this.#environment, ctStates: [...input.ctStates] } : this.#environment;
-    new Execution(env, record, PacketState.from(input)).run(input.table ?? 0);
-    return record.result();
+    new Execution(env, trail, PacketState.from(input)).run(input.table ?? 0);
+    return trail.result();
   }
 
   #makeEnvironment(): PipelineEnvironment {

@@ -176,7 +176,8 @@ function parseSetField(item: Item): Action {
   if (!field) badText(target.at, 'set_field', `no field is called ${JSON.stringify(name.slice(0, 40))}`);
   if (!field.writable) badText(target.at, 'set_field', `${field.name} can only be matched`);
   const { value, mask } = parseValue(field, source.text, source.at);
-  if (field.format === 'tunnelFlags' && mask === undefined) return { kind: 'setField', field: field.name, value };
+  if (mask !== undefined && (BigInt(value) & ~BigInt(mask)) !== 0n)
+    badText(source.at, 'set_field', 'the value has bits that the mask has not');
   return { kind: 'setField', field: field.name, value, ...(mask === undefined ? {} : { mask }) };
 }
 

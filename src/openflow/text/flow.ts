@@ -6,6 +6,11 @@ import { badText, hex, hex0, type Item, parseInteger, parseNumber, splitItems } 
 import { formatMatch, MatchBuilder } from './match.ts';
 import { parseTable } from './ports.ts';
 
+/*
+ * src/openflow/text: flows, matches and actions to and from `ovs-ofctl` syntax. One grammar for all (`items.ts`): a list
+ * of `key`, `key=value`, `key:value` and `key(…)`. Errors are `DecodeError('bad-text')` with the place and the remedy.
+ */
+
 /**
  * Whole flows in `ovs-ofctl` syntax. The canonical text is what `ovs-ofctl --no-stats dump-flows` prints, with the
  * cookie and table always given:
