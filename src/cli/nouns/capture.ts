@@ -47,7 +47,7 @@ async function capture(name: string, filter: string, options: CaptureOptions, se
     ...(filter === '' ? {} : { filter }),
   });
   const stop = new AbortController();
-  process.once('SIGINT', () => stop.abort());
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
   const { body } = await session.client.download('GET', hostAgentPath(host, `/capture?${query}`), {
     signal: stop.signal,
   });

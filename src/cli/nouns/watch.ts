@@ -44,7 +44,7 @@ async function watch(words: string | undefined, options: WatchOptions, session: 
   const kinds = words?.split(',').map((word) => requireKind(word).kind);
   const query = { ...(kinds === undefined ? {} : { kinds: kinds.join(',') }) };
   const stop = new AbortController();
-  process.once('SIGINT', () => stop.abort());
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
   const known = new Map<string, ShownObject>();
   let isReady = false;
   try {
