@@ -134,6 +134,14 @@ export class OpenVswitchFixture {
     ofctl('replace-flows', bridge, join(this.#dir, 'flows'));
   }
 
+  /** The flows that are in the switch, as `dump-flows` prints them. */
+  dumpFlows(): string[] {
+    const bridge = `unix:${join(this.#dir, 'br0.mgmt')}`;
+    const args = ['-O', 'OpenFlow15', 'dump-flows', bridge];
+    const out = execFileSync(program('ovs-ofctl'), args, { env: this.#env(), encoding: 'utf8' });
+    return out.split('\n').filter((line) => line.includes('actions='));
+  }
+
   /** The datapath actions that a packet gets, and the whole of what `ofproto/trace` says. */
   async trace(inPort: number, packet: Uint8Array): Promise<{ actions: Item[]; text: string }> {
     const text = await this.control('ofproto/trace', 'br0', `in_port=${inPort}`, Buffer.from(packet).toString('hex'));

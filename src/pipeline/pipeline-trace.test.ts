@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { seededRandom } from '../base/random.ts';
-import { formatFlow } from '../openflow/text/flow.ts';
+import { formatFlow, parseFlow } from '../openflow/text/flow.ts';
 import { decodePacket } from '../packet/packet.ts';
 import { applyDatapath, type Delivered, headersOf } from './datapath.fixture.ts';
 import { groupText } from './group-text.fixture.ts';
@@ -19,6 +19,17 @@ describe('the executor and Open vSwitch', { skip }, () => {
     ovs = await OpenVswitchFixture.start(PORTS);
   });
   after(() => ovs.stop());
+
+  test('mean the same by the text of a dump', () => {
+    const flows = new Generator(seededRandom(5)).flows();
+    ovs.setFlows(flows.map(formatFlow), new Generator(seededRandom(5)).groups().map(groupText));
+    const dumped = ovs.dumpFlows();
+    assert.equal(dumped.length, flows.length);
+    for (const line of dumped) {
+      const plain = line.trim().replace(/ (duration|n_packets|n_bytes|idle_age|hard_age)=[^ ]*,/g, '');
+      assert.equal(formatFlow(parseFlow(line)), plain);
+    }
+  });
 
   test('do the same to random packets in random tables', async () => {
     const seed = Number(process.env.WEFT_SEED ?? 1);

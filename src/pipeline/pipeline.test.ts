@@ -200,3 +200,26 @@ describe('actions', () => {
     assert.deepEqual(portsOf(run(['actions=LOCAL'])), [OFPP.local]);
   });
 });
+
+test('cut and mutated frames run like any other: nothing throws, and the input is not written to', () => {
+  fc.assert(
+    fc.property(
+      fc.nat(),
+      fc.nat(120),
+      fc.array(fc.tuple(fc.nat(120), fc.nat(255)), { maxLength: 8 }),
+      (seed, length, changes) => {
+        const generator = new Generator(seededRandom(seed));
+        const tracking = parseFlow(
+          'table=0,priority=60000,ip actions=ct(commit,table=1,nat(src=192.0.2.1)),resubmit(,1)',
+        );
+        const pipeline = createPipeline({ flows: [...generator.flows(), tracking], groups: generator.groups() });
+        const bytes = generator.packet().slice(0, length);
+        for (const [at, value] of changes) if (at < bytes.length) bytes[at] = value;
+        const copy = bytes.slice();
+        pipeline.run({ bytes, inPort: 1 });
+        assert.deepEqual(bytes, copy);
+      },
+    ),
+    { numRuns: process.env.WEFT_CAMPAIGN ? 50_000 : 200 },
+  );
+});
