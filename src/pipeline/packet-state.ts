@@ -49,6 +49,8 @@ const ND_RESERVED = placeOf('nd_reserved').word;
 const ND_OPTIONS_TYPE = placeOf('nd_options_type').word;
 const IN_PORT = placeOf('in_port').word;
 
+/** Shorter frames have no header to change. */
+const ETHERNET_LENGTH = 14;
 const VLAN_PRESENT = 0x1000;
 const VLAN_TPID = 0x8100;
 /** Open vSwitch knows no more tags than this: a further one pushes the innermost out of the packet. */
@@ -136,6 +138,7 @@ export class PacketState {
 
   /** To be called after a header field of the key was written: puts it into the bytes, checksums included. */
   headerChanged(name: FieldName): void {
+    if (this.bytes.length < ETHERNET_LENGTH) return;
     if (name === 'vlan_tci' || name === 'vlan_vid' || name === 'vlan_pcp') this.#tagChanged(name);
     else rewriteHeader(this.writable(), this.key, name, this.#networkOffset());
   }
@@ -161,6 +164,7 @@ export class PacketState {
 
   /** A new outermost tag, with VLAN id and priority 0, as Open vSwitch pushes it. */
   pushVlan(tpid: number): void {
+    if (this.bytes.length < ETHERNET_LENGTH) return;
     this.#insertTag({ tpid, tci: VLAN_PRESENT });
     this.key[VLAN_TCI] = VLAN_PRESENT;
   }
