@@ -37,7 +37,6 @@ import { tunnelSourcesUnit, tunnelToPortUnit, tunnelToSwitchUnit } from './units
 import { vlanUnit } from './units/vlan.ts';
 
 const UNITS: readonly Unit<InputOfKind>[] = [
-  localSwitchesUnit,
   baseUnit,
   classifyUnit,
   vlanUnit,
@@ -104,6 +103,8 @@ export interface Compiler {
 
 export function createCompiler(): Compiler {
   const engine = new Engine<InputOfKind>(UNITS);
+  // Its outputs are inputs of the other.
+  const localSwitches = new Engine<InputOfKind>([localSwitchesUnit]);
   const cookies = new Cookies();
   let flowCount = 0;
   let hasProblems = false;
@@ -121,20 +122,27 @@ export function createCompiler(): Compiler {
 
   return {
     update(changes) {
-      const diffs = [engine.update(staged(changes))];
-      const derived = localSwitchChanges(diffs[0]!);
-      if (derived.length > 0) diffs.push(engine.update(derived));
-      const { add, remove, gone } = combined(diffs);
-      for (const before of gone) cookies.delete(before);
+      const all = [...staged(changes)];
+      const here = localSwitches.update(all.filter(({ kind }) => kind === 'interface' || kind === 'port'));
+      const diff = engine.update([...all, ...localSwitchChanges(here)]);
+      const { added, changed, removed } = diff.of(flowSink);
+      for (const { before } of removed) cookies.delete(before);
+      for (const { before } of changed) cookies.delete(before);
+      const add: CompiledFlow[] = [];
+      for (const { after } of added) add.push(after);
+      for (const { after } of changed) add.push(after);
       for (const after of add) cookies.add(after);
-      flowCount += add.length - gone.length;
-      const isNews = diffs.some(({ problems: raised, solved, of }) => {
-        const { added, changed, removed } = of(problemSink);
-        return raised.length + solved.length + added.length + changed.length + removed.length > 0;
-      });
-      const all = hasProblems || isNews ? problems() : [];
-      hasProblems = all.length > 0;
-      return { add, remove, problems: all };
+      flowCount += added.length - removed.length;
+      const reported = diff.of(problemSink);
+      const news =
+        diff.problems.length +
+        diff.solved.length +
+        reported.added.length +
+        reported.changed.length +
+        reported.removed.length;
+      const now = hasProblems || news > 0 ? problems() : [];
+      hasProblems = now.length > 0;
+      return { add, remove: removed.map(({ before }) => before), problems: now };
     },
     *flows() {
       yield* this.compiled();
@@ -150,7 +158,7 @@ export function createCompiler(): Compiler {
   };
 }
 
-/** Which switches are here now, as records for the second half of the update. */
+/** Which switches are here now, as records. */
 function localSwitchChanges(diff: Diff): Change<InputOfKind>[] {
   const { added, changed, removed } = diff.of(localSwitchSink);
   return [
@@ -159,40 +167,6 @@ function localSwitchChanges(diff: Diff): Change<InputOfKind>[] {
     ),
     ...removed.map(({ slot }): Change<InputOfKind> => ({ op: 'delete', kind: 'localSwitch', id: slot })),
   ];
-}
-
-interface Combined {
-  /** New or changed. */
-  readonly add: readonly CompiledFlow[];
-  /** Gone without a successor. */
-  readonly remove: readonly CompiledFlow[];
-  /** All that were there before and are not any more, also those that `add` replaces. */
-  readonly gone: readonly CompiledFlow[];
-}
-
-/** The halves of an update as one: what comes and goes between them is nobody's business. */
-function combined(diffs: readonly Diff[]): Combined {
-  const slots = new Map<string, { readonly before: CompiledFlow | undefined; after: CompiledFlow | undefined }>();
-  const note = (slot: string, before: CompiledFlow | undefined, after: CompiledFlow | undefined): void => {
-    const known = slots.get(slot);
-    if (known === undefined) slots.set(slot, { before, after });
-    else known.after = after;
-  };
-  for (const diff of diffs) {
-    const { added, changed, removed } = diff.of(flowSink);
-    for (const { slot, after } of added) note(slot, undefined, after);
-    for (const { slot, before, after } of changed) note(slot, before, after);
-    for (const { slot, before } of removed) note(slot, before, undefined);
-  }
-  const add: CompiledFlow[] = [];
-  const remove: CompiledFlow[] = [];
-  const gone: CompiledFlow[] = [];
-  for (const { before, after } of slots.values()) {
-    if (before !== undefined) gone.push(before);
-    if (after !== undefined) add.push(after);
-    else if (before !== undefined) remove.push(before);
-  }
-  return { add, remove, gone };
 }
 
 function* staged(changes: Iterable<CompilerChange>): Iterable<Change<InputOfKind>> {

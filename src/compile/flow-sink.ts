@@ -11,16 +11,16 @@ export interface FlowDraft {
   readonly priority: number;
   readonly match: Match;
   readonly actions: readonly Action[];
-  readonly gotoTable?: number;
+  readonly gotoTable: number | undefined;
   /** Why frames end here, where they do. */
-  readonly reason?: Reason;
+  readonly reason: Reason | undefined;
 }
 
 /** A flow with its origin: one object, as there are many. */
 export interface CompiledFlow extends Flow {
   /** Units (`family/key`) that want it. */
   readonly units: readonly string[];
-  readonly reason?: Reason;
+  readonly reason: Reason | undefined;
 }
 
 export interface FlowTarget {
@@ -39,8 +39,8 @@ export function flow(table: TableName, priority: number, match: Match, target: F
     priority,
     match,
     actions: target.do ?? NO_ACTIONS,
-    ...(target.goto === undefined ? {} : { gotoTable: TABLES[target.goto].number }),
-    ...(target.drop === undefined ? {} : { reason: target.drop }),
+    gotoTable: target.goto === undefined ? undefined : TABLES[target.goto].number,
+    reason: target.drop,
   };
   return contribute(flowSink, slotOf(number, priority, match), draft);
 }
@@ -70,6 +70,8 @@ export const flowSink = defineSink<FlowDraft, CompiledFlow>({
         report('different flows for the same match', [unit, other.unit]);
       } else if (units.at(-1) !== other.unit) units.push(other.unit);
     }
-    return { ...draft, cookie: cookieOf(units, draft.reason), units };
+    // Written out: there are many, and all have one shape.
+    const { table, priority, match, actions, gotoTable, reason } = draft;
+    return { table, priority, match, actions, gotoTable, reason, cookie: cookieOf(units, reason), units };
   },
 });

@@ -3,7 +3,7 @@ import { define, type LocalSwitch } from './inputs.ts';
 
 /**
  * Which switches have ports here. Every unit of a switch asks this, but seldom does the answer change when interfaces come and go: so it is
- * worked out by units of its own, and given back to the engine as records. Derived cells would have every reader ask again.
+ * worked out by an engine of its own, whose outputs are records for the other. A derived cell would have every reader ask again.
  */
 export const localSwitchSink = defineSink<boolean, LocalSwitch>({
   name: 'localSwitch',
