@@ -11,6 +11,7 @@ import { type Journey, Network, TUNNEL_OFPORT } from '../pipeline/network.fixtur
 import type { InputRecord } from './inputs.ts';
 import { PACKET_IN } from './tables.ts';
 import * as example from './testing/example.ts';
+import { MAX_JUMP_DEPTH } from './units/chain.ts';
 
 // What frames do when the compiled flows are executed, on one host and between two.
 
@@ -352,6 +353,21 @@ test('chains decide by the first rule that fits, through jumps, returns and logs
     const { objects } = filtered.compilerOf(host).explain(cookie);
     assert.deepEqual(objects, [{ kind: 'rule', id: example.idOf('rule', 3) }]);
   }
+});
+
+test('jumps nested as deep as they may be are followed, in a flood too', () => {
+  const chains = Array.from({ length: MAX_JUMP_DEPTH + 1 }, (_, i) => example.chain(i + 1, 'drop'));
+  const jumps = chains.slice(1).map((next, i) => example.rule(i + 1, chains[i]!, 1, 'jump', {}, next));
+  const last = example.rule(90, chains.at(-1)!, 1, 'accept', { protocol: 'udp' });
+  const sites: Site[] = [
+    { port: { ...p1, fromChain: chains[0]!.id }, on: [h1], ofport: 1 },
+    { port: { ...p2, toChain: chains[0]!.id }, on: [h1], ofport: 2 },
+    { port: { ...p3, toChain: chains[0]!.id }, on: [h1], ofport: 3 },
+  ];
+  const nested = network([net, ...chains, ...jumps, last], sites);
+  const sent = nested.send(h1.id, 1, frame(p1.mac, BROADCAST, udp4('10.0.0.1', '10.0.0.255')));
+  assert.deepEqual(to(sent), ['p2', 'p3']);
+  assert.equal(sent.results[0]!.result.error, undefined);
 });
 
 test('what no rule decided goes by the policy of the chain on the port', () => {

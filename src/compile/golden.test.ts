@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { InputRecord } from './inputs.ts';
+import * as example from './testing/example.ts';
+import { compiledFlows, goldenLines } from './testing/golden.ts';
+import { pipelineDocument } from './testing/pipeline-document.ts';
+
+// The product's output, for review: run with WEFT_GOLDEN=write to accept what has changed.
+
+const h1 = example.host(1);
+const h2 = example.host(2, '2001:db8:ffff::2');
+const base = [example.zone(), h1, h2, example.self(h1, { meters: { packetIn: 1, sample: 2 } })];
+const net = example.logicalSwitch(1, {
+  subnets: [example.subnet('10.0.0.0/24'), example.subnet('2001:db8::/64', { ipv6Mode: 'slaac' })],
+});
+const bare = example.logicalSwitch(2);
+const aware = example.logicalSwitch(3, { vlanAware: true });
+const [main, sub] = [example.chain(1), example.chain(2, 'drop')];
+
+type PortOptions = Parameters<typeof example.port>[2];
+
+/** A port here, on interface 1. */
+function here(onSwitch: typeof net, options: PortOptions, ...claims: (typeof h1)[]): InputRecord[] {
+  const port = example.port(1, onSwitch, options);
+  return [
+    onSwitch,
+    port,
+    example.binding(port, ...(claims.length > 0 ? claims : [h1])),
+    example.boundInterface(port, 1),
+  ];
+}
+
+function there(onSwitch: typeof net, number: number, options: PortOptions = {}): InputRecord[] {
+  const port = example.port(number, onSwitch, options);
+  return [port, example.binding(port, h2)];
+}
+
+const pairs = { allowedPairs: [{ address: '10.0.0.100' }, { mac: '00:00:5e:00:01:01', address: '10.0.0.0/24' }] };
+const own = { addresses: ['10.0.0.1', '2001:db8::1'] };
+const guest = { portSecurity: false, addresses: ['10.0.0.1'] };
+const learned: InputRecord = {
+  kind: 'learned',
+  id: `${bare.id}/0/02:aa:00:00:00:01`,
+  revision: 1,
+  switch: bare.id,
+  port: example.idOf('port', 1),
+  host: h1.id,
+  mac: '02:aa:00:00:00:01',
+  vlan: 0,
+};
+
+/** Golden file → the records, and the unit families whose flows are shown. */
+const CASES: Readonly<Record<string, readonly [families: readonly string[], records: readonly InputRecord[]]>> = {
+  'port-plain': [['classify', 'guard', 'tunnelToPort', 'answers', 'holders', 'hairpin', 'toPort'], here(net, own)],
+  'port-pairs': [['classify', 'guard', 'tunnelToPort', 'holders'], here(net, { ...own, ...pairs })],
+  'port-bare-network': [['classify', 'guard'], here(bare, {})],
+  'port-without-security': [
+    [
+      'classify',
+      'learn',
+      'learned',
+      'learnedLookup',
+      'ownProbes',
+      'holders',
+      'unknown',
+      'tunnelToPort',
+      'floodRemote',
+      'floodLocal',
+    ],
+    [...here(bare, guest), learned, ...there(bare, 2), ...there(bare, 3, { portSecurity: false })],
+  ],
+  'port-down': [['classify', 'toPort'], here(net, { ...own, adminUp: false })],
+  'port-shut-off': [['classify'], [...here(net, own), { kind: 'shutOff', id: example.idOf('port', 1) }]],
+  'port-active-elsewhere': [['classify', 'vlan', 'holders', 'tunnelToPort'], here(net, own, h2, h1)],
+  'port-moving-here': [['classify', 'vlan', 'holders', 'tunnelToPort'], here(net, { ...own, host: h1.id }, h2, h1)],
+  'vlan-access': [
+    ['classify', 'vlan', 'holders', 'floodLocal', 'toPort', 'tunnelToPort'],
+    here(aware, { vlan: { access: 5 } }),
+  ],
+  'vlan-trunk': [
+    ['vlan', 'holders', 'floodLocal', 'toPort'],
+    here(aware, { vlan: { trunk: [4, 5, 6, 7, 9], native: 9 } }),
+  ],
+  'vlan-all': [['vlan', 'holders', 'floodLocal', 'toPort'], here(aware, { vlan: { trunk: 'all', native: 9 } })],
+  remote: [
+    ['answers', 'holders', 'floodRemote', 'tunnelSources', 'tunnelToSwitch', 'agentAnswers'],
+    [...here(net, own), ...there(net, 2, { addresses: ['10.0.0.2', '2001:db8::2'] })],
+  ],
+  chains: [
+    ['fromChain', 'toPort', 'chain', 'rule'],
+    [
+      ...here(net, { ...own, fromChain: main.id, toChain: sub.id }),
+      main,
+      sub,
+      example.rule(1, main, 10, 'accept', { protocol: 'tcp', dstPorts: '8000-8010' }),
+      example.rule(2, main, 20, 'jump', { etherType: 'ipv4' }, sub),
+      example.rule(3, main, 30, 'log', { etherType: 'arp' }),
+      example.rule(4, main, 40, 'drop', { vlan: 7 }),
+      example.rule(5, sub, 10, 'return', { src: '10.0.0.0/8' }),
+      example.rule(6, sub, 20, 'drop'),
+    ],
+  ],
+  base: [['base'], []],
+};
+
+const folder = join(import.meta.dirname, 'golden');
+
+for (const [name, [families, records]] of Object.entries(CASES)) {
+  test(`the flows of ${name} are the golden ones`, () => {
+    const text = `${goldenLines(compiledFlows([...base, ...records], families)).join('\n')}\n`;
+    const path = join(folder, `${name}.golden`);
+    if (process.env.WEFT_GOLDEN === 'write') {
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(path, text);
+    }
+    assert.equal(text, readFileSync(path, 'utf8'));
+  });
+}
+
+test('docs/pipeline.md is what the tables and the example say', () => {
+  const path = join(import.meta.dirname, '../../docs/pipeline.md');
+  assert.equal(
+    readFileSync(path, 'utf8'),
+    pipelineDocument(),
+    'run node scripts/pipeline-doc.ts and review the difference',
+  );
+});
