@@ -73,8 +73,8 @@ function parseSource(name: string, text: string, objects: SourceObject[], proble
         problems.push({ at: at(error.pos[0]), message: `not YAML: ${error.message}` });
       continue;
     }
-    if (document.contents === null) continue; // nothing between two `---`
     const value: unknown = document.toJS({ maxAliasCount: 100 });
+    if (value === null) continue; // nothing between two `---`
     const entries = isSeq(document.contents)
       ? (value as unknown[]).map((v, i) => ({ v, base: [i] }))
       : [{ v: value, base: [] }];

@@ -249,8 +249,9 @@ export async function gatherFacts(
   const database = `--db=unix:${ovsRunDir}/db.sock`;
   const vsctl = (...args: string[]): Promise<string | undefined> =>
     output('ovs-vsctl', '--timeout=3', database, ...args);
-  const [version, list, addresses, modinfo, tcpdump] = await Promise.all([
+  const [installed, running, list, addresses, modinfo, tcpdump] = await Promise.all([
     output('ovs-vsctl', '--version'),
+    vsctl('get', 'Open_vSwitch', '.', 'ovs_version'),
     vsctl('list-br'),
     output('ip', '-j', '-d', 'addr'),
     output('modinfo', 'openvswitch'),
@@ -259,7 +260,9 @@ export async function gatherFacts(
   const isThere = list?.split('\n').includes(bridge) === true;
   return {
     nodeVersion: process.version,
-    ovsVersion: /\(Open vSwitch\) (\d+(?:\.\d+)*)/.exec(version ?? '')?.[1],
+    // The one that runs counts, where it says what it is.
+    ovsVersion:
+      /^"?(\d+(?:\.\d+)*)/.exec(running ?? '')?.[1] ?? /\(Open vSwitch\) (\d+(?:\.\d+)*)/.exec(installed ?? '')?.[1],
     databaseReachable: list !== undefined,
     kernelModule: existsSync('/sys/module/openvswitch') ? 'loaded' : modinfo === undefined ? 'absent' : 'available',
     bridge: isThere ? await bridgeFacts(bridge, vsctl) : undefined,

@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import { WeftError } from '../../base/errors.ts';
 import type { KindName } from '../../model/kind.ts';
 import { plurals, requireKind } from '../kinds.ts';
 import { dim, green, print, red, say, yellow } from '../output.ts';
@@ -66,7 +65,7 @@ async function watch(words: string | undefined, options: WatchOptions, session: 
       else for (const line of describeChange(message, before)) print(line);
     }
   } catch (error) {
-    if (!(error instanceof WeftError && error.code === 'aborted')) throw error;
+    if (!stop.signal.aborted) throw error;
   }
 }
 

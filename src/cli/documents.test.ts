@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { WeftError } from '../base/errors.ts';
+import { locateProblems, parseObjects } from './documents.ts';
+
+const refuses = (text: string, pattern: RegExp): void =>
+  assert.throws(
+    () => parseObjects('a.yaml', text),
+    (error) => error instanceof WeftError && error.code === 'invalid' && pattern.test(error.message),
+  );
+
+test('documents and lists of objects are read, kinds in any of their forms', () => {
+  const text = 'kind: Port\nname: a\n---\n---\n- { kind: tunnel-zone, name: z }\n- { kind: sw, name: s }\n';
+  const objects = parseObjects('a.yaml', text).map(({ object }) => `${object.kind} ${object.name}`);
+  assert.deepEqual(objects, ['port a', 'tunnelZone z', 'switch s']);
+});
+
+test('an empty file and a file of comments hold nothing', () => {
+  assert.deepEqual(parseObjects('a.yaml', ''), []);
+  assert.deepEqual(parseObjects('a.yaml', '# nothing\n---\n'), []);
+});
+
+test('malformed YAML is refused with file, line and column, every place of it', () => {
+  refuses('kind: port\nname: a\n  bad: [\n', /a\.yaml:\d+:\d+: not YAML/);
+  refuses('kind: port\nname: a\nname: b\n', /a\.yaml:3:1: not YAML: .*unique/);
+  refuses(
+    'kind: prot\nname: a\n---\nkind: port\n',
+    /a\.yaml:1:1: kind: there is no kind prot[\s\S]*a\.yaml:4:1: the port has no name/,
+  );
+  refuses('just text', /a\.yaml:1:1: an object with kind and name is wanted/);
+  refuses('kind: port\nname: 12\n', /a\.yaml:2:1: name: text is wanted; write "12" in quotes/);
+});
+
+test('a problem of the server is placed at its field, or at the nearest one around it', () => {
+  const text = [
+    'kind: switch',
+    'tenant: acme',
+    'name: net',
+    'subnets:',
+    '  - cidr: 10.0.0.0/24',
+    '  - cidr: 10.0.0.0/25',
+    '---',
+    '- kind: port',
+    '  tenant: acme',
+    '  name: net',
+    '  swich: net',
+  ].join('\n');
+  const sources = parseObjects('net.yaml', text);
+  const located = locateProblems(
+    [
+      { object: 'switch acme/net', path: 'subnets[1].cidr', code: 'subnet-overlap', message: 'overlaps' },
+      { object: 'port acme/net', path: 'swich', code: 'schema', message: 'no such field', hint: 'switch?' },
+      { object: 'port acme/net', path: 'switch', code: 'schema', message: 'missing' },
+      { object: 'host h9', path: '', code: 'in-use', message: 'in use' },
+    ],
+    sources,
+  );
+  assert.deepEqual(located, [
+    'net.yaml:6:5: switch acme/net: subnets[1].cidr: overlaps',
+    'net.yaml:11:3: port acme/net: swich: no such field (switch?)',
+    'net.yaml:8:3: port acme/net: switch: missing',
+    'host h9: in use',
+  ]);
+});

@@ -1,0 +1,233 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { after, before, test } from 'node:test';
+
+/** `bin/weft` as people run it, against a real server on a unix socket: what it prints, and its exit codes. */
+const WEFT = resolve('bin/weft');
+const folder = mkdtempSync(join(tmpdir(), 'weft-cli-'));
+const socket = join(folder, 'weft.sock');
+const env = { ...process.env, WEFT_CONFIG: join(folder, 'config.yaml'), WEFT_SERVER: `unix:${socket}`, NO_COLOR: '1' };
+let server: ChildProcess;
+
+interface Result {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+function weft(
+  args: readonly string[],
+  options: { readonly input?: string; readonly env?: NodeJS.ProcessEnv } = {},
+): Promise<Result> {
+  return new Promise((done) => {
+    const child = spawn(WEFT, args, { env: { ...env, ...options.env } });
+    let [out, err] = ['', ''];
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
+    child.on('close', (code) => done({ code: code ?? -1, out, err }));
+    child.stdin.end(options.input ?? '');
+  });
+}
+
+function file(name: string, text: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+before(async () => {
+  server = spawn(WEFT, ['server', 'run', '--state-dir', join(folder, 'state'), '--listen', `unix:${socket}`], {
+    env,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let said = '';
+  await new Promise<void>((started, failed) => {
+    server.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+      if (said.includes('"started"')) started();
+    });
+    server.on('close', () => failed(new Error(`the server ended: ${said}`)));
+  });
+});
+
+after(async () => {
+  const ended = new Promise((resolve) => server.once('close', resolve));
+  server.kill('SIGTERM');
+  await ended;
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const NETWORK = resolve('examples/first-network.yaml');
+
+test('five objects: diff says what would change, apply does it, and again changes nothing', async () => {
+  const diff = await weft(['diff', '-f', NETWORK]);
+  assert.equal(diff.code, 1);
+  assert.match(diff.out, /^\+ port acme\/db-1$/m);
+  const dry = await weft(['apply', '-f', NETWORK, '--dry-run']);
+  assert.equal(dry.code, 0);
+  assert.equal((await weft(['get', 'tenants', '-o', 'name'])).out, '');
+  const applied = await weft(['apply', '-f', NETWORK]);
+  assert.equal(applied.code, 0, applied.err);
+  assert.match(applied.out, /^port acme\/web-1\s+created$/m);
+  assert.match(applied.err, /^5 created/m);
+  const again = await weft(['apply', '-f', NETWORK]);
+  assert.match(again.err, /^5 unchanged/m);
+  assert.equal((await weft(['diff', '-f', NETWORK])).code, 0);
+});
+
+test('get lists, by name or all, in every format; what -o yaml prints can be applied again', async () => {
+  const table = await weft(['get', 'ports', '-t', 'acme']);
+  assert.match(table.out, /^TENANT\s+NAME\s+SWITCH/);
+  assert.equal(table.out.trim().split('\n').length, 4);
+  const names = await weft(['get', 'port', '-o', 'name']);
+  assert.deepEqual(names.out.trim().split('\n').sort(), ['port/acme/db-1', 'port/acme/web-1', 'port/acme/web-2']);
+  const json = JSON.parse((await weft(['get', 'port', 'acme/db-1', '-o', 'json'])).out) as {
+    id: string;
+    addresses: string[];
+  };
+  assert.deepEqual(json.addresses, ['10.1.0.20']);
+  const byPrefix = await weft(['get', 'port', json.id.slice(0, 8), '-o', 'name']);
+  assert.equal(byPrefix.out.trim(), 'port/acme/db-1');
+  const yaml = await weft(['get', 'ports,switches', '-o', 'yaml']);
+  const again = await weft(['apply', '-f', '-', '--dry-run'], { input: yaml.out });
+  assert.equal(again.code, 0, again.err);
+  assert.match(again.err, /4 unchanged/);
+  assert.equal((await weft(['get', 'tenants', '-o', 'wat'])).code, 2);
+});
+
+test('describe and show tell of a port that nobody plugged in, status what to do next', async () => {
+  const described = await weft(['describe', 'switch', 'office', '-t', 'acme']);
+  assert.equal(described.code, 0, described.err);
+  assert.match(described.out, /referred to by \(3\)\n {2}port acme\/web-1/);
+  assert.match((await weft(['show'])).out, /acme\n└─ office {2}10\.1\.0\.0\/24\n {3}├─ web-1 .* unbound/);
+  const status = await weft(['status']);
+  assert.equal(status.code, 0);
+  assert.match(status.out, /ports\s+3 not plugged in/);
+  assert.match(status.err, /^next: /m);
+});
+
+test('create makes one object of flags, delete takes it away again', async () => {
+  const created = await weft([
+    'create',
+    'port',
+    'acme/tmp-1',
+    '--switch',
+    'office',
+    '--addresses',
+    '10.1.0.40',
+    '--no-admin-up',
+  ]);
+  assert.equal(created.code, 0, created.err);
+  const json = JSON.parse((await weft(['get', 'port', 'acme/tmp-1', '-o', 'json'])).out) as {
+    adminUp: boolean;
+    addresses: string[];
+  };
+  assert.deepEqual([json.adminUp, json.addresses], [false, ['10.1.0.40']]);
+  assert.equal((await weft(['delete', 'port', 'acme/tmp-1'])).out.trim(), 'port acme/tmp-1 deleted');
+  assert.equal((await weft(['delete', 'port/acme/tmp-1', '--ignore-not-found'])).code, 0);
+});
+
+test('an apply set prunes its own objects and no others', async () => {
+  const both = file('set.yaml', 'kind: tenant\nname: t1\n---\nkind: tenant\nname: t2\n');
+  const one = file('set1.yaml', 'kind: tenant\nname: t1\n');
+  assert.equal((await weft(['apply', '-f', both, '--set', 's'])).code, 0);
+  const shown = await weft(['diff', '-f', one, '--set', 's', '--prune']);
+  assert.match(shown.out, /^- tenant t2$/m);
+  const pruned = await weft(['apply', '-f', one, '--set', 's', '--prune', '--diff', '--yes']);
+  assert.match(pruned.out, /tenant t2\s+deleted/);
+  assert.equal((await weft(['get', 'tenant', 'acme', '-o', 'name'])).code, 0);
+  assert.equal((await weft(['apply', '-f', one, '--prune'])).code, 2);
+  await weft(['delete', 'tenant', 't1']);
+});
+
+test('a malformed or half-written file names file, line and column, and nothing of it is applied', async () => {
+  const half = file('half.yaml', 'kind: tenant\nname: t9\n---\nkind: port\nname: p\nswitch: [offi');
+  const result = await weft(['apply', '-f', half]);
+  assert.equal(result.code, 1);
+  assert.match(result.err, /half\.yaml:6:\d+: not YAML/);
+  assert.equal((await weft(['get', 'tenant', 't9'])).code, 3);
+});
+
+test('everything that is wrong with the objects is named at once, with its place in the file', async () => {
+  const text = [
+    'kind: port',
+    'tenant: acme',
+    'name: a',
+    'switch: offise',
+    '---',
+    'kind: port',
+    'tenant: acme',
+    'name: b',
+    'switch: office',
+    'addresses: [10.1.0.20]',
+    '---',
+    'kind: port',
+    'tenant: acme',
+    'name: c',
+    'switch: office',
+    'macc: x',
+  ];
+  const result = await weft(['apply', '-f', file('wrong.yaml', text.join('\n'))]);
+  assert.equal(result.code, 1);
+  assert.match(
+    result.err,
+    /wrong\.yaml:4:1: port acme\/a: switch: there is no switch "offise" \(did you mean "office"\?\)/,
+  );
+  assert.match(result.err, /wrong\.yaml:10:1\d?: port acme\/b: addresses\[0\]/);
+  assert.match(result.err, /wrong\.yaml:16:1: port acme\/c: macc/);
+});
+
+test('what is in use is not deleted, and who uses it is named', async () => {
+  const result = await weft(['delete', 'switch', 'acme/office']);
+  assert.equal(result.code, 4);
+  assert.match(result.err, /port acme\/web-1/);
+});
+
+test('exit codes tell usage, not found and unreachable apart, with a hint', async () => {
+  const unknown = await weft(['frobnicate']);
+  assert.equal(unknown.code, 2);
+  const kind = await weft(['get', 'prots']);
+  assert.deepEqual([kind.code, /did you mean ports\?/.test(kind.err)], [2, true]);
+  const missing = await weft(['get', 'port', 'acme/web-11']);
+  assert.deepEqual([missing.code, /did you mean acme\/web-1/.test(missing.err)], [3, true]);
+  const nowhere = await weft(['status'], { env: { WEFT_SERVER: `unix:${folder}/none.sock` } });
+  assert.equal(nowhere.code, 6);
+  assert.equal((await weft(['trace', 'acme/web-1', 'acme/db-1'])).code, 3, 'a port that nobody plugged in');
+  assert.equal((await weft(['sync', '--wait'])).code, 0);
+});
+
+test('contexts are kept, used, and forgotten', async () => {
+  const own = { WEFT_SERVER: undefined as unknown as string };
+  assert.equal(
+    (await weft(['context', 'set', 'here', '--url', `unix:${socket}`, '--tenant', 'acme', '--use'], { env: own })).code,
+    0,
+  );
+  assert.match((await weft(['get', 'port', 'web-1', '-o', 'name'], { env: own })).out, /port\/acme\/web-1/);
+  assert.equal((await weft(['context', 'use', 'there'])).code, 3);
+  assert.equal((await weft(['context', 'delete', 'here'])).code, 0);
+  assert.equal((await weft(['get', 'ports', '--context', 'here'], { env: own })).code, 3);
+});
+
+test('completion knows commands, kinds, names and options', async () => {
+  const words = async (...typed: string[]): Promise<string[]> =>
+    (await weft(['completion', 'words', '--', ...typed])).out.trim().split('\n');
+  assert.deepEqual(await words('app'), ['apply']);
+  assert.deepEqual(await words('get', 'sw'), ['switches']);
+  assert.deepEqual(await words('describe', 'port', 'web'), ['web-1', 'web-2']);
+  assert.deepEqual(await words('trace', 'web-1', 'db'), ['db-1']);
+  assert.ok((await words('apply', '--')).includes('--dry-run'));
+});
+
+test('a command starts within 600 ms of its first keystroke on a machine that does other things too', async () => {
+  await weft(['get', 'ports']);
+  const times: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    const from = performance.now();
+    await weft(['get', 'ports']);
+    times.push(performance.now() - from);
+  }
+  assert.ok(Math.min(...times) < 600, `${times.map(Math.round).join(' ')} ms`);
+});
