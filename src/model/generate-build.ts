@@ -104,7 +104,7 @@ function buildChains(sketch: ModelSketch, records: ScopeRecord[]): void {
         revision: 1,
         chain: chain.id,
         position: (r + 1) * 10,
-        match: rule.match,
+        match: { ...rule.match },
         action: rule.action === 'jump' && !jumps ? 'log' : rule.action,
         ...(jumps ? { jumpTo: generatedId('chain', at(later, rule.jump)) } : {}),
       };

@@ -22,7 +22,9 @@ import { encodePacket, type Layer4, type Packet } from '../packet/packet.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
 import { LEARNED_MACS, SHARED_MACS } from './generate.ts';
 import { at } from './generate-build.ts';
-import type { LogicalPort } from './objects.ts';
+import { PROTOCOL_NAMES } from './kinds/chain.ts';
+import { parseAddressOrCidr, parsePortRange } from './kinds/common.ts';
+import type { LogicalPort, Rule, RuleMatch } from './objects.ts';
 import type { ModelView } from './view.ts';
 
 /**
@@ -33,6 +35,8 @@ export interface FrameSketch {
   readonly src: number;
   readonly dst: number;
   readonly tags: readonly TagSketch[];
+  /** Where `tags` is empty and the port carries VLANs: none, or the tag of one that it carries. */
+  readonly carried: number;
   readonly body: BodySketch;
   readonly mutation: MutationSketch;
 }
@@ -66,7 +70,9 @@ export type BodySketch =
       readonly option: number;
       readonly toAll: boolean;
     }
-  | { readonly kind: 'other'; readonly etherType: number };
+  | { readonly kind: 'other'; readonly etherType: number }
+  /** A frame that a rule fits, or nearly: its ports are at (0, 1) or one beyond (2, 3) the ends of the rule's ranges. */
+  | { readonly kind: 'rule'; readonly rule: number; readonly edge: number; readonly src: number; readonly dst: number };
 
 export type UpperSketch =
   | { readonly protocol: 6 | 17 | 132; readonly srcPort: number; readonly dstPort: number }
@@ -86,7 +92,7 @@ const tag: fc.Arbitrary<TagSketch> = fc.record({
 });
 const small = fc.nat({ max: 11 });
 /** Mostly the port's own (the first of its pool). */
-const own = fc.constantFrom(0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9);
+const own = fc.oneof({ weight: 5, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: small });
 const upper: fc.Arbitrary<UpperSketch> = fc.oneof(
   fc.record({
     protocol: fc.constantFrom<6 | 17 | 132>(6, 17, 132),
@@ -101,7 +107,16 @@ const upper: fc.Arbitrary<UpperSketch> = fc.oneof(
   fc.constant({ protocol: 47 as const }),
 );
 const body: fc.Arbitrary<BodySketch> = fc.oneof(
-  fc.record({ kind: fc.constant('arp'), op: fc.constantFrom(1, 1, 2, 3, 257), sha: own, spa: own, tpa: small }),
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant('arp'),
+      op: fc.constantFrom(1, 1, 1, 1, 2, 3, 257),
+      sha: own,
+      spa: own,
+      tpa: small,
+    }),
+  },
   fc.record({ kind: fc.constant('garp'), op: fc.constantFrom(1, 2), own: small }),
   fc.constant({ kind: 'rarp' as const }),
   {
@@ -116,21 +131,34 @@ const body: fc.Arbitrary<BodySketch> = fc.oneof(
       extension: fc.constantFrom(false, false, false, true),
     }),
   },
-  fc.record({
-    kind: fc.constant('dhcp'),
-    version: fc.constantFrom<4 | 6>(4, 6),
-    server: fc.constantFrom(false, false, true),
-    src: own,
-  }),
   {
     weight: 2,
     arbitrary: fc.record({
+      kind: fc.constant('dhcp'),
+      version: fc.constantFrom<4 | 6>(4, 6),
+      server: fc.constantFrom(false, false, false, true),
+      src: own,
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
       kind: fc.constant('nd'),
-      type: fc.constantFrom('ns', 'na', 'rs', 'ra', 'redirect', 'ns', 'na'),
+      type: fc.constantFrom('ns', 'na', 'rs', 'ra', 'redirect', 'ns', 'na', 'ns'),
       src: own,
       target: small,
       option: fc.constantFrom(0, 1, 2, 3),
       toAll: fc.boolean(),
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      kind: fc.constant('rule'),
+      rule: fc.nat({ max: 23 }),
+      edge: fc.constantFrom(0, 1, 0, 1, 2, 3),
+      src: own,
+      dst: small,
     }),
   },
   fc.record({ kind: fc.constant('other'), etherType: fc.constantFrom(0x88cc, 0x8847, 0x0040, 0x9000) }),
@@ -139,9 +167,10 @@ const body: fc.Arbitrary<BodySketch> = fc.oneof(
 export const frameSketch: fc.Arbitrary<FrameSketch> = fc.record({
   src: own,
   dst: small,
+  carried: fc.nat({ max: 5 }),
   tags: fc.oneof(
-    { weight: 3, arbitrary: fc.constant([]) },
-    { weight: 2, arbitrary: fc.array(tag, { minLength: 1, maxLength: 1 }) },
+    { weight: 8, arbitrary: fc.constant([]) },
+    { weight: 1, arbitrary: fc.array(tag, { minLength: 1, maxLength: 1 }) },
     { weight: 1, arbitrary: fc.array(tag, { minLength: 2, maxLength: 2 }) },
   ),
   body,
@@ -239,8 +268,9 @@ const ETHER = { arp: 0x0806, rarp: 0x8035, ipv4: 0x0800, ipv6: 0x86dd } as const
 export function buildFrame(sketch: FrameSketch, model: ModelView, portId: string): Uint8Array {
   const pools = poolsFor(model, portId);
   const src = at(pools.sources, sketch.src);
-  const packet = packetOf(sketch, src, pools);
-  const vlans = sketch.tags.map(
+  const rule = sketch.body.kind === 'rule' ? ruleNear(model, portId, sketch.body.rule) : undefined;
+  const packet = rule ? fitting(rule.match, sketch, src, pools) : packetOf(sketch, src, pools);
+  const vlans = tagsFor(sketch, model, portId, rule?.match.vlan).map(
     ({ service, vid, pcp }): VlanTag => ({ tpid: service ? 0x88a8 : 0x8100, vid, pcp, dei: false }),
   );
   return mutate(encodePacket({ ...packet, vlans }), sketch.mutation);
@@ -277,9 +307,86 @@ function packetOf({ dst: dstIndex, body }: FrameSketch, src: Mac, pools: Pools):
       return body.version === 4 ? dhcp4(body, src, dst, pools) : dhcp6(body, src, dst, pools);
     case 'nd':
       return nd(body, src, dst, pools);
+    case 'rule':
+      return ip4({ ...PLAIN, src: body.src, dst: body.dst }, src, dst, pools);
     case 'other':
       return { ethernet: { src, dst, etherType: body.etherType }, payload: PAYLOAD };
   }
+}
+
+const PLAIN: IpBody = {
+  kind: 'ip',
+  version: 4,
+  src: 0,
+  dst: 0,
+  upper: { protocol: 6, srcPort: 80, dstPort: 80 },
+  fragment: 'whole',
+  extension: false,
+};
+
+/** A rule that frames of the port may meet: of its own chain or of one that frames for another port of the switch pass. */
+function ruleNear(model: ModelView, portId: string, index: number): Rule | undefined {
+  const port = model.get('port', portId)!;
+  const chains = [port.fromChain, ...[...model.portsOfSwitch(port.switch)].map(({ toChain }) => toChain)];
+  const rules = chains.flatMap((chain) => (chain === undefined ? [] : model.rulesOfChain(chain)));
+  const jumpedTo = rules.flatMap(({ jumpTo }) => (jumpTo === undefined ? [] : model.rulesOfChain(jumpTo)));
+  const all = [...rules, ...jumpedTo];
+  return all.length === 0 ? undefined : at(all, index);
+}
+
+/** Tags that the sketch asks for, or else such as the port carries; `wanted` is the VLAN of a rule. */
+function tagsFor(sketch: FrameSketch, model: ModelView, portId: string, wanted?: number): readonly TagSketch[] {
+  const { vlan, switch: switchId } = model.get('port', portId)!;
+  if (sketch.tags.length > 0 || !model.get('switch', switchId)!.vlanAware || (vlan && 'access' in vlan))
+    return sketch.tags;
+  const listed = vlan && vlan.trunk !== 'all' ? vlan.trunk : [10, 20];
+  const vid = wanted ?? [undefined, undefined, ...listed][sketch.carried];
+  return vid === undefined ? [] : [{ service: false, vid, pcp: 0 }];
+}
+
+/** A frame that the rule fits or nearly fits; what the rule does not ask is the port's own. */
+function fitting(match: RuleMatch, sketch: FrameSketch, ownMac: Mac, pools: Pools): Frame {
+  const { edge, src: srcIndex, dst: dstIndex } = sketch.body as Extract<BodySketch, { kind: 'rule' }>;
+  const src = match.srcMac === undefined ? ownMac : macOf(match.srcMac.split('/')[0]!);
+  const dst = match.dstMac === undefined ? at(pools.targets, sketch.dst) : macOf(match.dstMac.split('/')[0]!);
+  const four = (text: string | undefined, otherwise: Ipv4): Ipv4 =>
+    text === undefined || text.includes(':') ? otherwise : (within(parseAddressOrCidr(text)).value as Ipv4);
+  if (match.etherType === 'arp' || match.arpOp !== undefined || (match.arpSender ?? match.arpTarget) !== undefined) {
+    const spa = four(match.arpSender, at(pools.four, srcIndex));
+    const tpa = four(match.arpTarget, at(pools.targets4, dstIndex));
+    return arp(src, dst, ETHER.arp, { op: match.arpOp ?? 1, sha: src, spa, tha: 0 as Mac, tpa });
+  }
+  if (match.etherType === 'rarp') return packetOf({ ...sketch, body: { kind: 'rarp' } }, src, pools);
+  if (typeof match.etherType === 'number' && match.etherType !== ETHER.ipv4)
+    return { ethernet: { src, dst, etherType: match.etherType }, payload: PAYLOAD };
+  const isSix =
+    match.etherType === 'ipv6' ||
+    (match.src ?? match.dst)?.includes(':') ||
+    [58, 'icmpv6'].includes(match.protocol ?? '');
+  const upper = upperFor(match, edge);
+  const body: IpBody = { ...PLAIN, version: isSix ? 6 : 4, upper, src: srcIndex, dst: dstIndex };
+  const frame = isSix ? ip6(body, src, dst, pools) : ip4(body, src, dst, pools);
+  const l3 = frame.l3!;
+  if (l3.kind === 'ipv4')
+    return { ...frame, l3: { ...l3, src: four(match.src, l3.src), dst: four(match.dst, l3.dst) } };
+  const six = (text: string | undefined, otherwise: Ipv6): Ipv6 =>
+    text === undefined ? otherwise : (within(parseAddressOrCidr(text)).value as Ipv6);
+  return l3.kind === 'ipv6'
+    ? { ...frame, l3: { ...l3, src: six(match.src, l3.src), dst: six(match.dst, l3.dst) } }
+    : frame;
+}
+
+function upperFor(match: RuleMatch, edge: number): UpperSketch {
+  const number = typeof match.protocol === 'string' ? PROTOCOL_NAMES[match.protocol] : match.protocol;
+  if (number === 1 || number === 58)
+    return { protocol: number, type: match.icmpType ?? (number === 1 ? 8 : 128), code: match.icmpCode ?? 0 };
+  if (number !== undefined && number !== 6 && number !== 17 && number !== 132) return { protocol: 47 };
+  const port = (range: string | undefined): number => {
+    if (range === undefined) return 80;
+    const { first, last } = parsePortRange(range)!;
+    return Math.min(0xffff, Math.max(0, [first, last, first - 1, last + 1][edge]!));
+  };
+  return { protocol: number ?? 6, srcPort: port(match.srcPorts), dstPort: port(match.dstPorts) };
 }
 
 interface ArpFields {
@@ -358,7 +465,7 @@ type DhcpBody = Extract<BodySketch, { kind: 'dhcp' }>;
 function dhcp4({ server, src: from }: DhcpBody, src: Mac, dst: Mac, pools: Pools): Frame {
   const [srcPort, dstPort] = server ? [67, 68] : [68, 67];
   const ip = ipv4Header({
-    src: at([0 as Ipv4, ...pools.four], from),
+    src: at(server ? pools.four : [0 as Ipv4, ...pools.four], from),
     dst: from === 9 ? at(pools.targets4, 0) : BROADCAST4,
     protocol: 17,
   });

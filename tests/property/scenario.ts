@@ -47,6 +47,8 @@ export interface Entry {
   readonly ofport: number;
   readonly bytes: Uint8Array;
   readonly sketch: FrameSketch;
+  /** The host's agent does not know yet that the interface counts. */
+  readonly early: boolean;
 }
 
 export interface Scenario {
@@ -71,9 +73,9 @@ export function buildScenario(sketch: ScenarioSketch): Scenario {
   });
   const entries = sketch.frames.flatMap(({ at: index, frame }): Entry[] => {
     if (interfaces.length === 0) return [];
-    const { port, host } = at(interfaces, index);
+    const { port, host, early } = at(interfaces, index);
     const ofport = [...hosts.find(({ id }) => id === host)!.ports].find(([, id]) => id === port)![0];
-    return [{ port, host, ofport, bytes: buildFrame(frame, model, port), sketch: frame }];
+    return [{ port, host, ofport, bytes: buildFrame(frame, model, port), sketch: frame, early }];
   });
   return { model, hosts, entries };
 }
