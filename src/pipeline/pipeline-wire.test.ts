@@ -3,6 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { type Ipv4, parseIpv4 } from '../base/addresses.ts';
 import { type Random, seededRandom } from '../base/random.ts';
 import { formatFlow, parseFlow } from '../openflow/text/flow.ts';
+import { extractFlowKey, IP_FRAG } from '../packet/flow-key.ts';
 import { ipv4Header } from '../packet/ipv4.ts';
 import { encodePacket, type Layer4 } from '../packet/packet.ts';
 import { groupText } from './group-text.fixture.ts';
@@ -32,6 +33,8 @@ describe('frames that leave', { skip }, () => {
       const pipeline = createPipeline({ flows, groups, ports: PORT_LIST });
       for (let n = 0; n < PACKETS; n++) {
         const [bytes, inPort] = [generator.packet(), 1 + (n % PORTS)];
+        // The userspace datapath (the kernel's does not) mends a "checksum" in later fragments when addresses change.
+        if (extractFlowKey(bytes).ipFrag & IP_FRAG.later) continue;
         const theirs = await ovs.receive(inPort, bytes);
         const where = `seed ${seed}, set ${set}, packet ${n}, port ${inPort}: ${Buffer.from(bytes).toString('hex')}`;
         assert.deepEqual(framesOf(pipeline.run({ bytes, inPort })), theirs, where);
