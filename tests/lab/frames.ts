@@ -125,3 +125,11 @@ export function markOf(frame: Uint8Array): number | undefined {
   const at = bytes.lastIndexOf(MARK);
   return at < 0 || at + MARK.length + 2 > bytes.length ? undefined : bytes.readUInt16BE(at + MARK.length);
 }
+
+/** As QEMU sends it for a guest that has moved (RFC 903). */
+export function rarp(mac: string): Uint8Array {
+  const own = parseMac(mac)!;
+  const nowhere = parseIpv4('0.0.0.0')!;
+  const l3 = { kind: 'arp', op: 3, sha: own, spa: nowhere, tha: own, tpa: nowhere } as const;
+  return whole({ src: mac, dst: BROADCAST }, 0x8035, l3, undefined, new Uint8Array(18));
+}

@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict';
+import type { Lab } from '../../src/lab/lab.ts';
+import { type StreamOptions, type StreamReport, startStream } from '../../src/lab/packet-stream.ts';
+
+/**
+ * Streams of which nothing may be lost. What the machine had no time for is told apart from what the network lost: the
+ * userspace datapath reads packets from sockets, and a socket that overflows while the switch waits for the processor
+ * counts what it dropped. On a machine with time to spare all of these are zero.
+ */
+export interface LosslessStreams {
+  /** Ends the streams. Fails where a packet is missing that no full socket accounts for; duplicates are the caller's to judge. */
+  stop(what: string): Promise<readonly StreamReport[]>;
+}
+
+export async function startLossless(lab: Lab, options: readonly StreamOptions[]): Promise<LosslessStreams> {
+  const streams = await Promise.all(options.map((each, i) => startStream(lab, { port: 7000 + i, ...each })));
+  const before = await socketDrops(lab);
+  return {
+    async stop(what) {
+      const reports = await Promise.all(streams.map((stream) => stream.stop()));
+      const inSwitches = (await socketDrops(lab)) - before;
+      const sum = (of: (report: StreamReport) => number): number => reports.reduce((n, report) => n + of(report), 0);
+      const lost = sum((report) => report.lost - report.lostAtReceiver);
+      const about = `${what}: ${JSON.stringify(reports)}, ${inSwitches} in sockets of the switches`;
+      assert.ok(sum((report) => report.sent) > 1000, about);
+      assert.ok(lost <= inSwitches, about);
+      return reports;
+    },
+  };
+}
+
+/** What packet sockets in the hosts' namespaces have dropped for want of room, so far. */
+async function socketDrops(lab: Lab): Promise<number> {
+  const told = await Promise.all(lab.hosts.map(({ name }) => lab.execOk(name, ['ss', '-0', '-n', '-m', '-H'])));
+  return told.flatMap((text) => [...text.matchAll(/,d(\d+)\)/g)]).reduce((sum, match) => sum + Number(match[1]), 0);
+}
