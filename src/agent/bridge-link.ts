@@ -25,7 +25,7 @@ export interface BridgeLinkOptions {
 const WATCHED = [
   watch(Bridge, ['name', 'ports', 'datapath_type', 'fail_mode', 'flow_tables']),
   watch(Port, ['name', 'interfaces']),
-  watch(Interface, ['name', 'ofport', 'external_ids']),
+  watch(Interface, ['name', 'type', 'ofport', 'ifindex', 'external_ids']),
 ] as const;
 type Watches = (typeof WATCHED)[number];
 type InterfaceRow = WatchedRow<(typeof WATCHED)[2]>;
@@ -227,10 +227,11 @@ function localInterface(row: InterfaceRow): LocalInterface {
   const vm = ids.get('vm-id') ?? ids.get('vm-uuid');
   const ifaceId = ids.get('iface-id');
   const attachedMac = ids.get('attached-mac');
+  const ofport = ofportOf(row);
   return {
     uuid: row._uuid,
     name: row.name,
-    ...(row.ofport === undefined ? {} : { ofport: row.ofport }),
+    ...(ofport === undefined ? {} : { ofport }),
     ...(ifaceId === undefined ? {} : { ifaceId }),
     ...(attachedMac === undefined ? {} : { attachedMac }),
     ...(vm === undefined ? {} : { vm }),
@@ -238,11 +239,17 @@ function localInterface(row: InterfaceRow): LocalInterface {
   };
 }
 
+/** The userspace datapath keeps the number of a device that is gone from the machine; what tells is its index. */
+function ofportOf(row: InterfaceRow): number | undefined {
+  const isGone = row.ifindex === 0 && (row.type === '' || row.type === 'system');
+  return isGone ? undefined : row.ofport;
+}
+
 function isTold(before: LocalInterface, row: InterfaceRow): boolean {
   const ids = row.external_ids;
   return (
     before.name === row.name &&
-    before.ofport === row.ofport &&
+    before.ofport === ofportOf(row) &&
     before.ifaceId === ids.get('iface-id') &&
     before.attachedMac === ids.get('attached-mac') &&
     before.vm === (ids.get('vm-id') ?? ids.get('vm-uuid')) &&

@@ -482,7 +482,7 @@ export class AgentCore {
     const ports =
       report.type === 'claim'
         ? [report.port]
-        : report.claims.map((claim) => claim.port).filter((port) => !this.scope.port(port));
+        : report.claims.map((claim) => claim.port).filter((port) => message.includes(port));
     for (const port of ports) this.portStates.set(port, { state: 'no-port', problem: message });
     return [{ kind: 'log', level: 'warn', message, fields: { code, ports } }];
   }
@@ -499,10 +499,18 @@ export class AgentCore {
       localPorts: this.interfaces.bound().size,
       problems: [
         ...this.problems.values(),
+        ...this.#strayInterfaces(),
         ...refused,
         ...(this.#switchConnected ? [] : ['Open vSwitch does not answer']),
       ],
     };
+  }
+
+  /** Interfaces that name a port which the server does not have. */
+  *#strayInterfaces(): Iterable<string> {
+    for (const [port, { state }] of this.portStates)
+      if (state === 'no-port')
+        yield `interface ${this.interfaces.get(port)?.name} names port ${port}, which does not exist`;
   }
 
   #reportHealth(): Effect[] {
