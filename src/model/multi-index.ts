@@ -21,6 +21,11 @@ export class MultiIndex<V extends object> {
     }
   }
 
+  /** How many keys have values. */
+  get size(): number {
+    return this.#values.size;
+  }
+
   has(key: string | number): boolean {
     return this.#values.has(key);
   }
@@ -31,10 +36,33 @@ export class MultiIndex<V extends object> {
     if (found === undefined) return [];
     return found instanceof Set ? found : [found];
   }
+}
 
-  count(key: string | number): number {
-    const found = this.#values.get(key);
-    if (found === undefined) return 0;
-    return found instanceof Set ? found.size : 1;
+/** A `MultiIndex` per container (a switch, a tenant): no key has to be put together, which would cost more than the look-up. */
+export class NestedIndex<V extends object> {
+  readonly #inner = new Map<string, MultiIndex<V>>();
+
+  add(container: string, key: string, value: V): void {
+    const known = this.#inner.get(container);
+    if (known) known.add(key, value);
+    else {
+      const fresh = new MultiIndex<V>();
+      fresh.add(key, value);
+      this.#inner.set(container, fresh);
+    }
+  }
+
+  remove(container: string, key: string, value: V): void {
+    const known = this.#inner.get(container);
+    known?.remove(key, value);
+    if (known?.size === 0) this.#inner.delete(container);
+  }
+
+  has(container: string, key: string): boolean {
+    return this.#inner.get(container)?.has(key) ?? false;
+  }
+
+  get(container: string, key: string): Iterable<V> {
+    return this.#inner.get(container)?.get(key) ?? [];
   }
 }

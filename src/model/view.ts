@@ -1,6 +1,6 @@
 import { KIND_NAMES, type KindName } from './kind.ts';
 import { KINDS } from './kinds.ts';
-import { MultiIndex } from './multi-index.ts';
+import { MultiIndex, NestedIndex } from './multi-index.ts';
 import type {
   AnyObject,
   Binding,
@@ -45,17 +45,21 @@ export class ModelIndex implements ModelView {
   readonly #sortedRules = new Map<string, readonly Rule[]>();
   readonly #learnedBySwitch = new Map<string, Map<string, LearnedAddress>>();
   readonly #bindingsByHost = new Map<string, Map<string, Binding>>();
-  readonly #referrers = new Map<string, Set<AnyObject>>();
-  readonly #names = new MultiIndex<AnyObject>();
+  readonly #referrers = new Map<KindName, Map<string, Set<AnyObject>>>();
+  readonly #names = new Map<KindName, NestedIndex<AnyObject>>();
   readonly #macs = new MultiIndex<LogicalPort>();
-  readonly #macsInSwitch = new MultiIndex<LogicalPort>();
-  readonly #addressesInSwitch = new MultiIndex<LogicalPort>();
-  readonly #tunnelAddresses = new MultiIndex<Host>();
+  readonly #macsInSwitch = new NestedIndex<LogicalPort>();
+  readonly #addressesInSwitch = new NestedIndex<LogicalPort>();
+  readonly #tunnelAddresses = new NestedIndex<Host>();
   readonly #keys = new MultiIndex<KeyedObject>();
   readonly #applySets = new MultiIndex<AnyObject>();
 
   constructor() {
     for (const kind of [...KIND_NAMES, 'binding', 'learned'] as const) this.#records.set(kind, new Map());
+    for (const kind of KIND_NAMES) {
+      this.#referrers.set(kind, new Map());
+      this.#names.set(kind, new NestedIndex());
+    }
   }
 
   get<K extends ScopeKind>(kind: K, id: string): ScopeRecordOfKind[K] | undefined {
@@ -96,29 +100,29 @@ export class ModelIndex implements ModelView {
   }
   /** Objects that refer to the object, its tenant's objects included. */
   referrersOf(kind: KindName, id: string): Iterable<AnyObject> {
-    return this.#referrers.get(`${kind}/${id}`) ?? [];
+    return this.#referrers.get(kind)!.get(id) ?? [];
   }
   referrerCount(kind: KindName, id: string): number {
-    return this.#referrers.get(`${kind}/${id}`)?.size ?? 0;
+    return this.#referrers.get(kind)!.get(id)?.size ?? 0;
   }
   /** More than one only while a refused change is being looked at. `within`: the tenant's id, for rules the chain's. */
   named<K extends KindName>(kind: K, within: string | undefined, name: string): Iterable<ObjectOfKind[K]> {
-    return this.#names.get(`${kind}/${within ?? ''}/${name}`) as Iterable<ObjectOfKind[K]>;
+    return this.#names.get(kind)!.get(within ?? '', name) as Iterable<ObjectOfKind[K]>;
   }
   isMacUsed(mac: string): boolean {
     return this.#macs.has(mac);
   }
   portsWithMac(switchId: string, mac: string): Iterable<LogicalPort> {
-    return this.#macsInSwitch.get(`${switchId}/${mac}`);
+    return this.#macsInSwitch.get(switchId, mac);
   }
   portsWithAddress(switchId: string, address: string): Iterable<LogicalPort> {
-    return this.#addressesInSwitch.get(`${switchId}/${address}`);
+    return this.#addressesInSwitch.get(switchId, address);
   }
   isAddressUsed(switchId: string, address: string): boolean {
-    return this.#addressesInSwitch.has(`${switchId}/${address}`);
+    return this.#addressesInSwitch.has(switchId, address);
   }
   hostsWithTunnelAddress(zoneId: string, address: string): Iterable<Host> {
-    return this.#tunnelAddresses.get(`${zoneId}/${address}`);
+    return this.#tunnelAddresses.get(zoneId, address);
   }
   objectsWithKey(key: number): Iterable<KeyedObject> {
     return this.#keys.get(key);
@@ -159,15 +163,15 @@ export class ModelIndex implements ModelView {
       for (const claim of record.claims) addTo(this.#bindingsByHost, claim.host, record.id, record);
       return;
     }
-    this.#names.add(nameKey(record), record);
+    this.#names.get(record.kind)!.add(nameScopeOf(record) ?? '', record.name, record);
     for (const target of referencesOf(record)) {
-      const key = `${target.kind}/${target.id}`;
-      const known = this.#referrers.get(key);
+      const ofKind = this.#referrers.get(target.kind)!;
+      const known = ofKind.get(target.id);
       if (known) known.add(record);
-      else this.#referrers.set(key, new Set([record]));
+      else ofKind.set(target.id, new Set([record]));
     }
     if (record.applySet !== undefined) this.#applySets.add(record.applySet, record);
-    if (record.kind === 'host') this.#tunnelAddresses.add(`${record.zone}/${record.tunnelAddress}`, record);
+    if (record.kind === 'host') this.#tunnelAddresses.add(record.zone, record.tunnelAddress, record);
     if (record.kind === 'rule') {
       this.#sortedRules.delete(record.chain);
       addTo(this.#rulesByChain, record.chain, record.id, record);
@@ -177,8 +181,8 @@ export class ModelIndex implements ModelView {
     if (record.kind !== 'port') return;
     addTo(this.#portsBySwitch, record.switch, record.id, record);
     this.#macs.add(record.mac, record);
-    this.#macsInSwitch.add(`${record.switch}/${record.mac}`, record);
-    for (const address of record.addresses) this.#addressesInSwitch.add(`${record.switch}/${address}`, record);
+    this.#macsInSwitch.add(record.switch, record.mac, record);
+    for (const address of record.addresses) this.#addressesInSwitch.add(record.switch, address, record);
   }
 
   #unindex(record: ScopeRecord): void {
@@ -190,15 +194,15 @@ export class ModelIndex implements ModelView {
       for (const claim of record.claims) removeFrom(this.#bindingsByHost, claim.host, record.id);
       return;
     }
-    this.#names.remove(nameKey(record), record);
+    this.#names.get(record.kind)!.remove(nameScopeOf(record) ?? '', record.name, record);
     for (const target of referencesOf(record)) {
-      const key = `${target.kind}/${target.id}`;
-      const known = this.#referrers.get(key);
+      const ofKind = this.#referrers.get(target.kind)!;
+      const known = ofKind.get(target.id);
       known?.delete(record);
-      if (known?.size === 0) this.#referrers.delete(key);
+      if (known?.size === 0) ofKind.delete(target.id);
     }
     if (record.applySet !== undefined) this.#applySets.remove(record.applySet, record);
-    if (record.kind === 'host') this.#tunnelAddresses.remove(`${record.zone}/${record.tunnelAddress}`, record);
+    if (record.kind === 'host') this.#tunnelAddresses.remove(record.zone, record.tunnelAddress, record);
     if (record.kind === 'chain') this.#sortedRules.delete(record.id);
     if (record.kind === 'rule') {
       this.#sortedRules.delete(record.chain);
@@ -209,8 +213,8 @@ export class ModelIndex implements ModelView {
     if (record.kind !== 'port') return;
     removeFrom(this.#portsBySwitch, record.switch, record.id);
     this.#macs.remove(record.mac, record);
-    this.#macsInSwitch.remove(`${record.switch}/${record.mac}`, record);
-    for (const address of record.addresses) this.#addressesInSwitch.remove(`${record.switch}/${address}`, record);
+    this.#macsInSwitch.remove(record.switch, record.mac, record);
+    for (const address of record.addresses) this.#addressesInSwitch.remove(record.switch, address, record);
   }
 }
 
@@ -235,10 +239,6 @@ export function* referencesOf(
 /** What an object's name is unique within: its tenant, for rules their chain, for operator's kinds all of the kind. */
 export function nameScopeOf(object: AnyObject): string | undefined {
   return object.kind === 'rule' ? object.chain : object.tenant;
-}
-
-function nameKey(object: AnyObject): string {
-  return `${object.kind}/${nameScopeOf(object) ?? ''}/${object.name}`;
 }
 
 function addTo<V>(index: Map<string, Map<string, V>>, key: string, id: string, value: V): void {
