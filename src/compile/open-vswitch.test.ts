@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import fc from 'fast-check';
+import { buildFrame, frameSketch } from '../model/generate-frames.ts';
+import { modelOf } from '../model/view.ts';
+import { type Flow, OFPP } from '../openflow/flow.ts';
+import { formatFlow } from '../openflow/text/flow.ts';
+import { OpenVswitchFixture } from '../pipeline/open-vswitch.fixture.ts';
+import { createPipeline } from '../pipeline/pipeline.ts';
+import { createCompiler } from './compiler.ts';
+import { hostsOf, inputsOf, randomModel } from './testing/inputs-of.ts';
+
+// Compiled flows in real Open vSwitch: it takes all of them, and does with frames what the executor does.
+
+const MODELS = process.env.WEFT_CAMPAIGN ? 300 : 8;
+const FRAMES_PER_PORT = 6;
+const seed = Number(process.env.WEFT_SEED ?? 1);
+const skip = OpenVswitchFixture.missing() ?? false;
+/** Ports of the switch; the last one stands for the tunnel. */
+const PORTS = 24;
+
+/** Without meters, which the switch would have to have. */
+function compiledFor(model: Parameters<typeof inputsOf>[0], host: string): Flow[] {
+  const compiler = createCompiler();
+  const tunnelPorts = { geneve: PORTS, vxlan: PORTS, gre: PORTS };
+  compiler.update(
+    inputsOf(model, host).map((record) => ({
+      op: 'put',
+      record: record.kind === 'self' ? { kind: 'self', id: 'self', host, tunnelPorts } : record,
+    })),
+  );
+  return [...compiler.flows()];
+}
+
+describe('compiled flows in Open vSwitch', { skip }, () => {
+  let ovs: OpenVswitchFixture;
+  before(async () => {
+    ovs = await OpenVswitchFixture.start(PORTS);
+  });
+  after(() => ovs.stop());
+
+  test('are taken, and do to frames what the executor does', async () => {
+    for (const [n, model] of fc.sample(randomModel, { seed, numRuns: MODELS }).entries()) {
+      const view = modelOf(model.records);
+      const host = hostsOf(model)[0]!.id;
+      const flows = compiledFor(model, host);
+      ovs.setFlows(flows.map(formatFlow));
+      const ports = Array.from({ length: PORTS }, (_, i) => i + 1);
+      const pipeline = createPipeline({ flows, ports });
+      const here = model.interfaces.filter((entry) => entry.host === host).slice(0, PORTS - 1);
+      for (const [i, { port }] of here.entries()) {
+        for (const sketch of fc.sample(frameSketch, { seed: seed * 1000 + n * 50 + i, numRuns: FRAMES_PER_PORT })) {
+          const bytes = buildFrame(sketch, view, port);
+          const result = pipeline.run({ inPort: i + 1, bytes });
+          const ours = new Map<number, string[]>();
+          for (const { port: at, bytes: out } of result.outputs) {
+            const to = at === OFPP.inPort ? i + 1 : at;
+            ours.set(to, [...(ours.get(to) ?? []), Buffer.from(out).toString('hex')]);
+          }
+          const theirs = await ovs.receive(i + 1, bytes);
+          const sorted = (outputs: ReadonlyMap<number, string[]>): unknown =>
+            [...outputs].map(([to, frames]) => [to, [...frames].sort()]).sort((a, b) => Number(a[0]) - Number(b[0]));
+          const about = `model ${n} of seed ${seed}, interface ${i + 1}, frame ${Buffer.from(bytes).toString('hex')}`;
+          assert.deepEqual(sorted(theirs), sorted(ours), about);
+        }
+      }
+    }
+  });
+});
