@@ -92,6 +92,8 @@ export class ServerLink {
           break;
         case 'progress':
           emit({ kind: 'progress', revision: message.revision });
+          // The server takes silence for death: an answer to its heartbeat is due even where there is no news.
+          if (!this.#isSending) void this.#send(true);
           break;
         default:
           other(message);
@@ -110,11 +112,11 @@ export class ServerLink {
     if (!this.#isSending) void this.#send();
   }
 
-  async #send(): Promise<void> {
+  async #send(evenNothing = false): Promise<void> {
     const { client, host, emit, log, signal } = this.#options;
     this.#isSending = true;
     try {
-      while (this.#queue.length > 0 && !signal.aborted) {
+      for (let isDue = evenNothing; (isDue || this.#queue.length > 0) && !signal.aborted; isDue = false) {
         const reports = this.#queue;
         this.#queue = [];
         const path = `/v1/hosts/${encodeURIComponent(host)}/reports`;

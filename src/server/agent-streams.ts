@@ -82,9 +82,8 @@ export class AgentStreams {
     const detachRelay = this.#relay.attach(hostId, send);
     const stream: AgentStream = { host: hostId, scope, response, detachRelay, unapplied: [revision], doubtful };
     this.#streams.set(hostId, stream);
-    this.#runtime.streamOpened(hostId);
+    this.#runtime.seen(hostId);
     response.on('close', () => {
-      this.#runtime.streamClosed(hostId);
       if (this.#streams.get(hostId) === stream) this.#close(hostId);
     });
     response.on('error', () => response.destroy());
