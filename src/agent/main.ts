@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { systemClock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import { MemoryTrimmer } from '../base/memory.ts';
 import { systemRandom } from '../base/random.ts';
 import { createCompiler } from '../compile/compiler.ts';
 import { createClient } from '../server/client.ts';
@@ -56,6 +57,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const pulse6 = createSocket('udp6').unref();
   for (const socket of [pulse, pulse6]) socket.on('error', () => {}); // an unreachable neighbour is no news here
 
+  const memory = new MemoryTrimmer();
   const emit = (event: AgentEvent): void => {
     for (const effect of core.step(event, systemClock.now())) perform(effect);
   };
@@ -100,6 +102,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const perform = (effect: Effect): void => {
     switch (effect.kind) {
       case 'install':
+        memory.worked(effect.add.length + effect.remove.length);
+        switchLink.perform(effect);
+        break;
       case 'readBack':
       case 'readCounters':
       case 'packetOut':
@@ -170,6 +175,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     await Promise.all([bridgeLink.run(), switchLink.run(), serverLink.run()]);
   } finally {
     clearInterval(timer);
+    memory.stop();
     controlServer.close();
     controlServer.closeAllConnections();
     rmSync(options.controlSocket, { force: true });
