@@ -35,18 +35,18 @@ async function measure(context: BenchContext, size: NetworkSize, hasBars: boolea
   await plugInternal(weft.lab, 'one', local);
   const flows = await FlowCount.of(context, weft.lab, 'one');
   await lastChange(context, [flows], { quietMs: 500 }).catch(() => undefined); // perhaps all are in already
-  const times: number[] = [];
+  const [times, processor]: [number[], number[]] = [[], []];
   let agentMemory = 0;
   let count = 0;
   for (let round = 0; round < (context.quick ? 2 : 5); round++) {
     await makeCold(weft, 'one', local);
     const from = performance.now();
-    const started = weft.agent('one').start();
-    const { atMs, counts } = await lastChange(context, [flows], { quietMs: 1_000 });
-    await started;
+    const watching = lastChange(context, [flows], { quietMs: 1_000 });
+    const [{ atMs, counts }] = await Promise.all([watching, weft.agent('one').start()]);
     times.push((atMs - from) / 1000);
     count = counts[0]!;
     agentMemory = Math.max(agentMemory, residentMegabytes(weft.agent('one')));
+    processor.push(processorSeconds(weft.agent('one')));
     context.progress(`${what}: start ${round + 1}: ${times.at(-1)!.toFixed(2)} s to ${count} flows`);
   }
   const serverMemory = residentMegabytes(weft.server);
@@ -55,6 +55,7 @@ async function measure(context: BenchContext, size: NetworkSize, hasBars: boolea
   await weft.lab.down();
   return [
     figure(`${what}, 200 local: cold start to the last flow`, median(times), 's', BAR_START_S),
+    plain(`${what}, 200 local: processor time of the agent for it`, median(processor), 's'),
     plain(`${what}, 200 local: flows`, count, 'flows'),
     figure(`${what}, 200 local: agent's memory (RSS)`, agentMemory, 'MB', BAR_AGENT_MB),
     figure(`${what}, 200 local: server's memory (RSS)`, serverMemory, 'MB', BAR_SERVER_MB),
@@ -66,3 +67,13 @@ function residentMegabytes(process: ManagedProcess): number {
   const status = readFileSync(`/proc/${process.pid}/status`, 'utf8');
   return (Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) * 1024) / 1e6;
 }
+
+/** Processor time that a process has used: unlike the clock, the same on a busy machine. */
+function processorSeconds(process: ManagedProcess): number {
+  const stat = readFileSync(`/proc/${process.pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+/** Of the counters in /proc (USER_HZ): 100 on every Linux that Node runs on. */
+const TICKS_PER_SECOND = 100;

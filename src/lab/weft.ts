@@ -24,7 +24,7 @@ export const AGENT_PROCESS = 'agent';
 export const LAB_ZONE = 'underlay';
 
 const SERVER_PORT = 7443;
-const MAIN = fileURLToPath(new URL('../cli/main.ts', import.meta.url));
+const WEFT = fileURLToPath(new URL('../../bin/weft', import.meta.url));
 const READY_TIMEOUT_MS = 60_000;
 
 /** Where Weft's files are in a lab's folder. */
@@ -130,7 +130,7 @@ function writeSecrets(lab: Lab, files: WeftFiles, address: string): void {
 
 function startServerProcess(lab: Lab, files: WeftFiles, address: string, logLevel: string): Promise<ManagedProcess> {
   const argv = [
-    ...[process.execPath, MAIN, 'server', 'run', '--state-dir', join(files.dir, 'state'), '--log-level', logLevel],
+    ...[WEFT, 'server', 'run', '--state-dir', join(files.dir, 'state'), '--log-level', logLevel],
     ...['--listen', files.serverUrl, '--listen', urlAt(address)],
     ...['--tls-cert', files.certificate, '--tls-key', files.key, '--tokens', files.tokens],
   ];
@@ -161,7 +161,7 @@ function startAgentProcess(
 ): Promise<ManagedProcess> {
   const ovs = lab.switchOf(host);
   const argv = [
-    ...[process.execPath, MAIN, 'agent', 'run', '--host', host, '--server-url', serverUrl, '--log-level', logLevel],
+    ...[WEFT, 'agent', 'run', '--host', host, '--server-url', serverUrl, '--log-level', logLevel],
     ...['--token-file', files.hostToken(host), '--ca-file', files.certificate],
     ...['--ovs-run-dir', ovs.dir, '--bridge', INTEGRATION_BRIDGE, '--datapath', ovs.datapath],
     ...['--state-dir', files.agentDir(host), '--control', files.controlSocket(host)],
