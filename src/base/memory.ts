@@ -1,6 +1,8 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
+type Collect = (options: { readonly type: 'major'; readonly flavor: 'last-resort' }) => void;
+
 /** Work of this many records or flows leaves garbage worth giving back. */
 export const LARGE_CHANGE = 1_000;
 const SETTLE_MS = 3_000;
@@ -11,7 +13,7 @@ const SETTLE_MS = 3_000;
  */
 export class MemoryTrimmer {
   #timer: NodeJS.Timeout | undefined;
-  #collect: ((options: { type: 'major'; flavor: 'last-resort' }) => void) | undefined;
+  #collect: Collect | undefined;
 
   /** Call after each piece of work with its size; the collection comes once it has been quiet for a while. */
   worked(size: number): void {
@@ -24,7 +26,7 @@ export class MemoryTrimmer {
     this.#timer = undefined;
     if (!this.#collect) {
       setFlagsFromString('--expose-gc');
-      this.#collect = runInNewContext('gc') as NonNullable<typeof this.#collect>;
+      this.#collect = runInNewContext('gc') as Collect;
     }
     this.#collect({ type: 'major', flavor: 'last-resort' });
   }

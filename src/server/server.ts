@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
+import { MemoryTrimmer } from '../base/memory.ts';
 import { systemRandom } from '../base/random.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
 import type { Store } from '../store/store.ts';
@@ -104,7 +105,10 @@ function createContext(state: DesiredState, clock: Clock, log: Log, signal: Abor
     revision: () => state.revision,
     applied: (hostId) => streams.appliedRevision(hostId),
   });
+  const memory = new MemoryTrimmer();
+  signal.addEventListener('abort', () => memory.stop(), { once: true });
   state.onCommit((commit) => {
+    memory.worked(commit.changes.length);
     const created = followCommit(commit, runtime, streams);
     for (const port of created)
       reports.portCreated(port).catch((error: unknown) => log.error('a waiting claim was not stored', { error, port }));
