@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { after, before, test } from 'node:test';
+import { labName, needsRoot } from '../lab/lab-name.ts';
+
+/** `weft lab` and what needs real agents: one small lab for all of these. */
+const WEFT = resolve('bin/weft');
+const folder = mkdtempSync(join(tmpdir(), 'weft-lab-cli-'));
+const name = labName('cl');
+const env: NodeJS.ProcessEnv = { ...process.env, WEFT_CONFIG: join(folder, 'config.yaml'), NO_COLOR: '1' };
+
+interface Result {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+function weft(...args: string[]): Promise<Result> {
+  return new Promise((done) => {
+    const child = spawn(WEFT, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let [out, err] = ['', ''];
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
+    child.on('close', (code) => done({ code: code ?? -1, out, err }));
+  });
+}
+
+const LAB = `
+name: ${name}
+encap: vxlan
+topology: [network.yaml]
+hosts: [{ name: east }, { name: west }]
+workloads:
+  - { name: a, host: east, port: acme/web-1, dhcp: true }
+  - { name: b, host: west, port: acme/db-1, dhcp: true }
+`;
+
+before(async () => {
+  if (needsRoot) return;
+  writeFileSync(join(folder, 'lab.yaml'), LAB);
+  writeFileSync(join(folder, 'network.yaml'), readFileSync('examples/first-network.yaml'));
+  const up = await weft('lab', 'up', join(folder, 'lab.yaml'));
+  assert.equal(up.code, 0, up.err);
+});
+
+after(async () => {
+  if (!needsRoot) await weft('lab', 'down', name);
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test('the lab is up: commands go to its server, all is well, workloads reach each other', {
+  skip: needsRoot,
+}, async () => {
+  const status = await weft('status');
+  assert.equal(status.code, 0, status.out);
+  assert.match(status.out, /^all right/);
+  assert.match((await weft('show')).out, /web-1 .* east {2}up/);
+  const ping = await weft('lab', 'exec', 'a', 'ping', '-c', '3', '-i', '0.2', '-q', '10.1.0.20');
+  assert.match(ping.out, / 0% packet loss/);
+  assert.equal((await weft('sync', '--wait')).code, 0);
+});
+
+test('trace tells the way in the model, and what every switch on it really does', { skip: needsRoot }, async () => {
+  const good = await weft('trace', 'web-1', 'db-1', 'tcp/5432', '--ovs');
+  assert.equal(good.code, 0, good.err);
+  assert.match(good.out, /^delivered to db-1 on host west/);
+  assert.match(good.out, /Open vSwitch on east\n[\s\S]*tunnel[\s\S]*Open vSwitch on west\n[\s\S]*-> output port is/);
+  const spoofed = await weft('trace', 'web-1', 'db-1', 'icmp', '--src', '10.1.0.99');
+  assert.equal(spoofed.code, 7);
+  assert.match(spoofed.out, /^dropped \(spoofed-ip\)/);
+  assert.match((await weft('trace', 'web-1', 'dhcp')).out, /^answered by the host's agent \(DHCP\)/);
+  assert.match((await weft('trace', 'web-1', '10.1.0.20', 'arp')).out, /^answered by the host: 10\.1\.0\.20 is at /);
+});
+
+test('capture shows the packets of a port on whichever host it is', { skip: needsRoot }, async () => {
+  const capture = weft('capture', 'db-1', '-c', '2', 'icmp');
+  const pings = weft('lab', 'exec', 'a', 'ping', '-c', '15', '-i', '0.2', '-q', '10.1.0.20');
+  const { code, out, err } = await capture;
+  assert.equal(code, 0, err);
+  assert.equal(out.trim().split('\n').length, 2);
+  assert.match(out, /ICMP echo request/);
+  assert.match(err, /on host west/);
+  await pings;
+});
+
+test('flows are as they should be, and a cookie leads to its objects', { skip: needsRoot }, async () => {
+  const doctor = await weft('doctor', '--host', 'east');
+  assert.equal(doctor.code, 0, doctor.out);
+  const { processes } = JSON.parse((await weft('lab', 'status', '-o', 'json')).out) as {
+    processes: { place: string; name: string; log: string }[];
+  };
+  const agent = processes.find((p) => p.place === 'east' && p.name === 'agent')!;
+  const control = join(agent.log, '../../hosts/east/weft-agent.sock');
+  const flows = await weft('agent', 'flows', '--control', control, '--match', '02:');
+  const cookie = /cookie=(0x[0-9a-f]+)/.exec(flows.out)![1]!;
+  assert.match((await weft('explain', cookie, '--host', 'east')).out, /object\s+(port|switch) acme\//);
+  assert.equal((await weft('explain', '0x1', '--host', 'east')).code, 3);
+});
+
+test('without the server traffic goes on, and the host can still be asked', { skip: needsRoot }, async () => {
+  assert.equal((await weft('lab', 'server', 'stop')).code, 0);
+  assert.equal((await weft('status')).code, 6);
+  const ping = await weft('lab', 'exec', 'a', 'ping', '-c', '3', '-i', '0.2', '-q', '10.1.0.20');
+  assert.match(ping.out, / 0% packet loss/);
+  assert.equal((await weft('lab', 'server', 'start')).code, 0);
+});
+
+test('down leaves nothing', { skip: needsRoot }, async () => {
+  assert.equal((await weft('lab', 'down')).code, 0);
+  assert.equal((await weft('lab', 'status')).code, 3);
+  assert.equal((await weft('context', 'list')).out, '');
+});
