@@ -1,4 +1,5 @@
 import type { FieldName } from '../openflow/fields.ts';
+import { addWords, checksum } from '../packet/checksum.ts';
 import { placeOf } from './layout.ts';
 
 /**
@@ -110,6 +111,8 @@ function rewriteIpv6(bytes: Uint8Array, key: Uint32Array, name: FieldName, l3: n
     }
     default:
       rewriteTransport(bytes, key, name, ipv6Payload(bytes, l3));
+      // Open vSwitch works these two's checksum out anew (packets.c, packet_set_nd_ext): a wrong one is right then.
+      if (name === 'nd_reserved' || name === 'nd_options_type') renewChecksum(bytes, l3, ipv6Payload(bytes, l3));
   }
 }
 
@@ -198,6 +201,14 @@ function rewriteTransport(bytes: Uint8Array, key: Uint32Array, name: FieldName, 
     default:
       return;
   }
+}
+
+function renewChecksum(bytes: Uint8Array, l3: number, l4: number): void {
+  const end = Math.min(bytes.length, l3 + 40 + get16(bytes, l3 + 4));
+  if (l4 + 4 > end) return;
+  put16(bytes, l4 + 2, 0);
+  const pseudo = addWords(PROTO.icmpv6 + end - l4, bytes.subarray(l3 + 8, l3 + 40));
+  put16(bytes, l4 + 2, checksum(bytes.subarray(l4, end), pseudo));
 }
 
 /** The first link-layer option of a type in a neighbour solicitation or advertisement. */
