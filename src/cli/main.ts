@@ -14,12 +14,13 @@ async function main(argv: readonly string[]): Promise<void> {
     .description("tenants' networks on Open vSwitch")
     .version(VERSION, '-V, --version')
     .option('--context <name>', 'context of the configuration file to use')
-    .option('--server <url>', 'server: unix:/path, http://127.0.0.1:port or https://host:port')
+    .option('--server <url>', 'unix:/path, tcp:127.0.0.1:port or tls:host:port (also http:// and https://)')
     .showHelpAfterError('(weft --help lists the commands)')
     .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.usage));
-  const wanted = argv.find(
+  const words = argv.filter(
     (word, i) => !word.startsWith('-') && argv[i - 1] !== '--context' && argv[i - 1] !== '--server',
   );
+  const wanted = words[0] === 'help' ? words[1] : words[0];
   for (const [name, noun] of Object.entries(NOUNS)) {
     if (name === wanted) (await noun.load()).register(program);
     else program.command(name, { hidden: noun.hidden === true }).description(noun.about);

@@ -91,3 +91,26 @@ test('a second server on the same socket or store is refused, and the first goes
     await server.close();
   }
 });
+
+test('a token that is made or revoked while the server runs counts at once', async () => {
+  const digest = (token: string): string => createHash('sha256').update(token).digest('hex');
+  const tokenFile = join(directory, 'changing');
+  writeFileSync(tokenFile, `${digest('old')} admin\n`);
+  const listen = ['tcp:127.0.0.1:0'];
+  const server = await startServer({ stateDir: join(directory, 'changing-state'), listen, tokenFile, log: silentLog });
+  const ask = async (token: string): Promise<string> => {
+    const client = createClient({ url: server.urls[0]!, token });
+    const code = await codeOf(client.get('/v1/status'));
+    client.close();
+    return code;
+  };
+  try {
+    assert.deepEqual([await ask('old'), await ask('new')], ['ok', 'denied']);
+    writeFileSync(tokenFile, `${digest('new')} admin\n`);
+    assert.deepEqual([await ask('old'), await ask('new')], ['denied', 'ok']);
+    writeFileSync(tokenFile, 'half-written');
+    assert.deepEqual([await ask('old'), await ask('new')], ['denied', 'ok']);
+  } finally {
+    await server.close();
+  }
+});

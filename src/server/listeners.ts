@@ -1,4 +1,4 @@
-import { chmodSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer as createHttpServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { connect } from 'node:net';
@@ -22,7 +22,9 @@ export interface ListenSettings {
 export class Listeners {
   readonly #settings: ListenSettings;
   readonly #urls: readonly ServerUrl[];
-  readonly #tokens: Tokens | undefined;
+  #tokens: Tokens | undefined;
+  /** When the token file was last changed, as far as we have read it. */
+  #tokensOfMs = 0;
   readonly #tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
   readonly #servers: { readonly url: ServerUrl; readonly server: Server }[] = [];
   /** Requests that came in where nobody has to show a token. */
@@ -34,7 +36,7 @@ export class Listeners {
     if (settings.listen.length === 0) throw new WeftError('invalid', 'the server listens nowhere: give unix:/path');
     this.#urls = settings.listen.map(parseServerUrl);
     for (const url of this.#urls) checkExposure(url, settings);
-    this.#tokens = settings.tokenFile === undefined ? undefined : Tokens.read(settings.tokenFile);
+    this.#refreshTokens();
     const { tlsCertFile, tlsKeyFile } = settings;
     if (tlsCertFile !== undefined && tlsKeyFile !== undefined)
       this.#tls = { cert: readPem(tlsCertFile), key: readPem(tlsKeyFile) };
@@ -42,8 +44,24 @@ export class Listeners {
 
   /** Who sent the request. Throws `denied`. */
   scopeOf(request: IncomingMessage): AuthScope {
-    if (this.#trusted.has(request) || !this.#tokens) return TRUSTED;
+    if (this.#trusted.has(request)) return TRUSTED;
+    this.#refreshTokens();
+    if (!this.#tokens) return TRUSTED;
     return authenticate(request, this.#tokens);
+  }
+
+  /** A token that is made or revoked counts at once. A file that does not read any more leaves what was read before. */
+  #refreshTokens(): void {
+    const { tokenFile } = this.#settings;
+    if (tokenFile === undefined) return;
+    const changedMs = statSync(tokenFile, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+    if (this.#tokens && changedMs === this.#tokensOfMs) return;
+    try {
+      this.#tokens = Tokens.read(tokenFile);
+    } catch (error) {
+      if (!this.#tokens) throw error;
+    }
+    this.#tokensOfMs = changedMs;
   }
 
   async open(handle: RequestListener): Promise<readonly string[]> {

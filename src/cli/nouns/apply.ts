@@ -21,7 +21,7 @@ export function register(program: Command): void {
   program
     .command('apply')
     .description('make the desired state be what YAML files say')
-    .requiredOption('-f, --file <path>', 'a file, a folder, or - for standard input; may be repeated', collect, [])
+    .requiredOption('-f, --file <path>', 'a file, a folder, or - for standard input; may be repeated', collect)
     .option('--diff', 'show what would change, and ask (without a terminal: show and stop)')
     .option('-y, --yes', 'with --diff: show, and do it without asking')
     .option('--dry-run', 'check everything and show what would change; write nothing')

@@ -18,7 +18,7 @@ export function register(program: Command): void {
   program
     .command('diff')
     .description('what apply would change')
-    .requiredOption('-f, --file <path>', 'a file, a folder, or - for standard input; may be repeated', collect, [])
+    .requiredOption('-f, --file <path>', 'a file, a folder, or - for standard input; may be repeated', collect)
     .option('--set <name>', 'the apply set that the objects belong to')
     .option('--prune', 'with --set: show also what would be deleted')
     .option('-t, --tenant <name>', 'tenant of objects that name none')

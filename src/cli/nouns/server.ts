@@ -132,7 +132,7 @@ function createToken(options: TokenOptions): void {
   const scope = options.host === undefined ? 'admin' : (`host:${options.host}` as const);
   print(addToken(options.file, scope, options.note ?? new Date().toISOString().slice(0, 10)));
   say(
-    `kept in ${options.file} as a digest; write the token into a file of mode 600, for --token-file. A running server takes it after a restart`,
+    `kept in ${options.file} as a digest; write the token into a file of mode 600, for --token-file; a running server takes it at once`,
   );
 }
 
@@ -161,9 +161,7 @@ function revokeToken(id: string, options: TokenOptions): void {
     options.file,
     lines.filter((line) => line !== found[0]),
   );
-  say(
-    `token ${found[0]!.digest.slice(0, 8)} (${found[0]!.scope}) is revoked; a running server forgets it after a restart`,
-  );
+  say(`token ${found[0]!.digest.slice(0, 8)} (${found[0]!.scope}) is revoked; a running server forgets it at once`);
 }
 
 async function makeCertificate(names: readonly string[], options: { readonly dir: string }): Promise<void> {
