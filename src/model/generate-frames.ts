@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import {
   type Cidr,
+  cidrContains,
   type Ip,
   type Ipv4,
   type Ipv6,
@@ -58,7 +59,7 @@ export type BodySketch =
       readonly src: number;
       readonly dst: number;
       readonly upper: UpperSketch;
-      readonly fragment: 'whole' | 'first' | 'later';
+      readonly fragment: FragmentSketch;
       readonly extension: boolean;
     }
   | { readonly kind: 'dhcp'; readonly version: 4 | 6; readonly server: boolean; readonly src: number }
@@ -72,7 +73,16 @@ export type BodySketch =
     }
   | { readonly kind: 'other'; readonly etherType: number }
   /** A frame that a rule fits, or nearly: its ports are at (0, 1) or one beyond (2, 3) the ends of the rule's ranges. */
-  | { readonly kind: 'rule'; readonly rule: number; readonly edge: number; readonly src: number; readonly dst: number };
+  | {
+      readonly kind: 'rule';
+      readonly rule: number;
+      readonly edge: number;
+      readonly src: number;
+      readonly dst: number;
+      readonly fragment: FragmentSketch;
+    };
+
+export type FragmentSketch = 'whole' | 'first' | 'later';
 
 export type UpperSketch =
   | { readonly protocol: 6 | 17 | 132; readonly srcPort: number; readonly dstPort: number }
@@ -106,6 +116,7 @@ const upper: fc.Arbitrary<UpperSketch> = fc.oneof(
   }),
   fc.constant({ protocol: 47 as const }),
 );
+const fragment = fc.constantFrom<FragmentSketch>('whole', 'whole', 'whole', 'first', 'later');
 const body: fc.Arbitrary<BodySketch> = fc.oneof(
   {
     weight: 3,
@@ -127,7 +138,7 @@ const body: fc.Arbitrary<BodySketch> = fc.oneof(
       src: own,
       dst: small,
       upper,
-      fragment: fc.constantFrom('whole', 'whole', 'whole', 'first', 'later'),
+      fragment,
       extension: fc.constantFrom(false, false, false, true),
     }),
   },
@@ -157,6 +168,7 @@ const body: fc.Arbitrary<BodySketch> = fc.oneof(
       kind: fc.constant('rule'),
       rule: fc.nat({ max: 23 }),
       edge: fc.constantFrom(0, 1, 0, 1, 2, 3),
+      fragment,
       src: own,
       dst: small,
     }),
@@ -346,11 +358,11 @@ function tagsFor(sketch: FrameSketch, model: ModelView, portId: string, wanted?:
 
 /** A frame that the rule fits or nearly fits; what the rule does not ask is the port's own. */
 function fitting(match: RuleMatch, sketch: FrameSketch, ownMac: Mac, pools: Pools): Frame {
-  const { edge, src: srcIndex, dst: dstIndex } = sketch.body as Extract<BodySketch, { kind: 'rule' }>;
-  const src = match.srcMac === undefined ? ownMac : macOf(match.srcMac.split('/')[0]!);
-  const dst = match.dstMac === undefined ? at(pools.targets, sketch.dst) : macOf(match.dstMac.split('/')[0]!);
+  const { edge, src: srcIndex, dst: dstIndex, fragment } = sketch.body as Extract<BodySketch, { kind: 'rule' }>;
+  const src = fittingMac(match.srcMac, ownMac);
+  const dst = fittingMac(match.dstMac, at(pools.targets, sketch.dst));
   const four = (text: string | undefined, otherwise: Ipv4): Ipv4 =>
-    text === undefined || text.includes(':') ? otherwise : (within(parseAddressOrCidr(text)).value as Ipv4);
+    fittingAddress(text, { version: 4, value: otherwise }).value as Ipv4;
   if (match.etherType === 'arp' || match.arpOp !== undefined || (match.arpSender ?? match.arpTarget) !== undefined) {
     const spa = four(match.arpSender, at(pools.four, srcIndex));
     const tpa = four(match.arpTarget, at(pools.targets4, dstIndex));
@@ -364,16 +376,28 @@ function fitting(match: RuleMatch, sketch: FrameSketch, ownMac: Mac, pools: Pool
     (match.src ?? match.dst)?.includes(':') ||
     [58, 'icmpv6'].includes(match.protocol ?? '');
   const upper = upperFor(match, edge);
-  const body: IpBody = { ...PLAIN, version: isSix ? 6 : 4, upper, src: srcIndex, dst: dstIndex };
+  const body: IpBody = { ...PLAIN, version: isSix ? 6 : 4, upper, fragment, src: srcIndex, dst: dstIndex };
   const frame = isSix ? ip6(body, src, dst, pools) : ip4(body, src, dst, pools);
   const l3 = frame.l3!;
   if (l3.kind === 'ipv4')
     return { ...frame, l3: { ...l3, src: four(match.src, l3.src), dst: four(match.dst, l3.dst) } };
   const six = (text: string | undefined, otherwise: Ipv6): Ipv6 =>
-    text === undefined ? otherwise : (within(parseAddressOrCidr(text)).value as Ipv6);
+    fittingAddress(text, { version: 6, value: otherwise }).value as Ipv6;
   return l3.kind === 'ipv6'
     ? { ...frame, l3: { ...l3, src: six(match.src, l3.src), dst: six(match.dst, l3.dst) } }
     : frame;
+}
+
+/** The address, if it is in the network (or there is none to be in), or else one that is. */
+function fittingAddress(text: string | undefined, ip: Ip): Ip {
+  const network = text === undefined ? undefined : parseAddressOrCidr(text);
+  return network === undefined || network.ip.version !== ip.version || cidrContains(network, ip) ? ip : within(network);
+}
+
+function fittingMac(text: string | undefined, mac: Mac): Mac {
+  const [value, mask] = text?.split('/').map((part) => BigInt(macOf(part))) ?? [];
+  if (value === undefined || (BigInt(mac) & (mask ?? 0xffff_ffff_ffffn)) === value) return mac;
+  return Number(value) as Mac;
 }
 
 function upperFor(match: RuleMatch, edge: number): UpperSketch {

@@ -155,7 +155,7 @@ const both = (...parts: readonly fc.Arbitrary<RuleMatch>[]): fc.Arbitrary<RuleMa
 const transport = (protocols: fc.Arbitrary<RuleMatch['protocol']>): fc.Arbitrary<RuleMatch> =>
   both(
     protocols.map((protocol) => ({ protocol })),
-    fc.oneof(fc.constant({}), portRanges),
+    fc.oneof({ weight: 1, arbitrary: fc.constant({}) }, { weight: 3, arbitrary: portRanges }),
   );
 const ipVersion = fc.constantFrom<RuleMatch>({}, { etherType: 'ipv4' }, { etherType: 'ipv6' }, { etherType: 0x0800 });
 const withPorts = fc.constantFrom<NonNullable<RuleMatch['protocol']>>('tcp', 'udp', 'sctp', 6, 17);
@@ -163,7 +163,7 @@ const withPorts = fc.constantFrom<NonNullable<RuleMatch['protocol']>>('tcp', 'ud
 /** What a rule may ask of layer 3 and up; only combinations that the schema of rules takes. */
 const networkMatch: fc.Arbitrary<RuleMatch> = fc.oneof(
   fc.constantFrom<RuleMatch>({}, { etherType: 'arp' }, { etherType: 'rarp' }, { etherType: 0x88cc }),
-  both(transport(withPorts), ipVersion),
+  { weight: 3, arbitrary: both(transport(withPorts), ipVersion) },
   both(transport(withPorts), ends(ADDRESSES4)),
   both(transport(withPorts), ends(ADDRESSES6)),
   ends(ADDRESSES4),
@@ -189,6 +189,7 @@ const linkMatch: fc.Arbitrary<RuleMatch> = fc.oneof(
 );
 
 export const ruleMatch: fc.Arbitrary<RuleMatch> = fc.oneof(
+  { weight: 1, arbitrary: fc.constant({}) },
   { weight: 4, arbitrary: networkMatch },
   { weight: 2, arbitrary: linkMatch },
   { weight: 1, arbitrary: both(networkMatch, linkMatch) },

@@ -17,6 +17,9 @@ interface Crossing {
   readonly bytes: Uint8Array;
 }
 
+/** `text` is what `ofproto/trace` printed; `crossings` counts the tunnel packets between hosts. */
+export type Traced = Observation & { readonly text: string; readonly crossings: number };
+
 interface Seen {
   readonly delivered: string[];
   readonly answers: string[];
@@ -35,11 +38,7 @@ export async function installFlows(
 }
 
 /** Asks `ofproto/trace` what becomes of a frame, on its host and on those that it is tunnelled to. */
-export async function observeOpenVswitch(
-  farm: OpenVswitchFarm,
-  scenario: Scenario,
-  entry: Entry,
-): Promise<Observation & { readonly text: string }> {
+export async function observeOpenVswitch(farm: OpenVswitchFarm, scenario: Scenario, entry: Entry): Promise<Traced> {
   const first = scenario.hosts.findIndex(({ id }) => id === entry.host);
   return follow(farm, scenario, entry, [{ bridge: first, metadata: `in_port=${entry.ofport}`, bytes: entry.bytes }]);
 }
@@ -50,7 +49,7 @@ export function arriveInOpenVswitch(
   scenario: Scenario,
   entry: Entry,
   tunnel: Omit<Crossing, 'bytes'>,
-): Promise<Observation> {
+): Promise<Traced> {
   const bridge = scenario.hosts.findIndex(({ id }) => id === entry.host);
   return follow(farm, scenario, entry, [{ bridge, metadata: metadataOf(tunnel), bytes: entry.bytes }]);
 }
@@ -64,9 +63,10 @@ async function follow(
   scenario: Scenario,
   entry: Entry,
   queue: { readonly bridge: number; readonly metadata: string; readonly bytes: Uint8Array }[],
-): Promise<Observation & { readonly text: string }> {
+): Promise<Traced> {
   const seen: Seen = { delivered: [], answers: [], packetIns: [], logs: [], reasons: new Set() };
   const texts: string[] = [];
+  let crossings = 0;
   for (let step = 0; queue.length > 0; step++) {
     if (step > 50) throw new Error('the frame goes round and round');
     const { bridge, metadata, bytes } = queue.shift()!;
@@ -78,13 +78,14 @@ async function follow(
     for (const output of outputsOf(splitItems(actions), bytes, farm)) {
       if ('crossing' in output) {
         const { crossing } = output;
+        crossings++;
         const to = scenario.hosts.findIndex(({ tunnelAddress }) => tunnelAddress === crossing.dst);
         queue.push({ bridge: to, metadata: metadataOf(crossing), bytes: crossing.bytes });
       } else note(output, bridge, scenario, entry, seen);
     }
   }
   for (const list of [seen.delivered, seen.answers, seen.packetIns, seen.logs]) list.sort();
-  return { ...seen, text: texts.join('\n') };
+  return { ...seen, text: texts.join('\n'), crossings };
 }
 
 function note(output: PortOutput, bridge: number, { hosts }: Scenario, entry: Entry, seen: Seen): void {

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { globSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { findOpenVswitch } from '../../src/lab/open-vswitch.ts';
@@ -10,6 +8,7 @@ import { installFlows, observeOpenVswitch } from './in-open-vswitch.ts';
 import { observePipeline, pipelineNetwork } from './in-pipeline.ts';
 import { differences, expected, hex } from './observation.ts';
 import { OpenVswitchFarm } from './open-vswitch-farm.ts';
+import { regressions } from './regressions.ts';
 import { buildScenario, type ScenarioSketch, scenarioSketch } from './scenario.ts';
 
 /**
@@ -23,11 +22,6 @@ const CAMPAIGN = process.env.WEFT_CAMPAIGN !== undefined;
 const SEED = Number(process.env.WEFT_SEED ?? 1);
 const IN_PIPELINE = CAMPAIGN ? 20_000 : 250;
 const IN_OPEN_VSWITCH = CAMPAIGN ? 3_000 : 120;
-const REGRESSIONS = join(import.meta.dirname, 'regressions');
-
-const regressions = globSync('*.json', { cwd: REGRESSIONS })
-  .sort()
-  .map((name) => [name, JSON.parse(readFileSync(join(REGRESSIONS, name), 'utf8')) as ScenarioSketch] as const);
 const noSwitch = await findOpenVswitch().then(
   () => false as const,
   (error: Error) => error.message,
