@@ -144,8 +144,10 @@ function outputsOf(actions: readonly Item[], frame: Uint8Array, farm: OpenVswitc
     } else if (key === 'clone') outputs.push(...outputsOf(splitItems(value), bytes, farm));
     else if (key === 'push_vlan') {
       const [, vid, pcp] = /vid=(\d+),pcp=(\d+)/.exec(value)!;
+      const tpid = Number(/tpid=(0x[0-9a-f]+)/.exec(value)?.[1] ?? 0x8100);
       const tci = (Number(pcp) << 13) | Number(vid);
-      bytes = Uint8Array.of(...bytes.subarray(0, 12), 0x81, 0, tci >> 8, tci & 0xff, ...bytes.subarray(12));
+      const tag = [tpid >> 8, tpid & 0xff, tci >> 8, tci & 0xff];
+      bytes = Uint8Array.of(...bytes.subarray(0, 12), ...tag, ...bytes.subarray(12));
     } else if (key === 'pop_vlan') bytes = Uint8Array.of(...bytes.subarray(0, 12), ...bytes.subarray(16));
     else if (key === 'set') headers = setHeaders(headers ?? headersOf(bytes), value);
     else if (key === 'tnl_push') tunnel = outerOf(value);
