@@ -8,6 +8,7 @@ import { KINDS } from '../model/kinds.ts';
 import type { AnyObject } from '../model/objects.ts';
 import { type ParsedObject, parseObject, problemsOfZod } from '../model/parse.ts';
 import { type Problem, problemsError } from '../model/problem.ts';
+import { resolveObject } from '../model/resolve.ts';
 import { checkRules } from '../model/rules.ts';
 import type { ModelIndex } from '../model/view.ts';
 import { type Mutation, putObject, removeObject, titleOf } from './mutations.ts';
@@ -59,7 +60,7 @@ export function applyObjects(mutation: Mutation, request: ApplyRequest): readonl
   const { draft } = mutation;
   const problems: Problem[] = [];
   const report = (problem: Problem): void => void problems.push(problem);
-  const { parsed, failed } = parseAll(request.objects, report);
+  const { parsed, failed, malformed } = parseAll(request.objects, report);
   const written = new Map<ParsedObject, AnyObject>();
   for (const kind of KIND_NAMES)
     for (const object of parsed) {
@@ -72,6 +73,9 @@ export function applyObjects(mutation: Mutation, request: ApplyRequest): readonl
       for (const problem of ownProblems) if (!isConsequence(problem, object, failed)) report(problem);
       if (ownProblems.length > 0) failed.add(object.name);
     }
+  for (const object of malformed)
+    for (const problem of resolveObject(draft.index, object, '', titleOf(object)).problems ?? [])
+      if (!isConsequence(problem, object, failed)) report(problem);
   if (request.prune && request.applySet !== undefined && failed.size === 0)
     prune(mutation, request.applySet, new Set([...written.values()].map((object) => object.id)));
   const changes = draft.changes();
@@ -83,18 +87,30 @@ export function applyObjects(mutation: Mutation, request: ApplyRequest): readonl
 function parseAll(
   objects: readonly unknown[],
   report: (problem: Problem) => void,
-): { readonly parsed: readonly ParsedObject[]; readonly failed: Set<string> } {
+): {
+  readonly parsed: readonly ParsedObject[];
+  /** Names of objects that cannot be written. */
+  readonly failed: Set<string>;
+  /** Those of a known kind whose form is wrong: what they refer to is looked at all the same. */
+  readonly malformed: readonly ParsedObject[];
+} {
   const parsed: ParsedObject[] = [];
+  const malformed: ParsedObject[] = [];
   const failed = new Set<string>();
   for (const [at, raw] of objects.entries()) {
     const one = parseObject(raw, `objects[${at}]`);
     if (one.object) parsed.push(one.object);
     else {
       for (const problem of one.problems) report(problem);
-      if (typeof raw === 'object' && raw !== null && 'name' in raw) failed.add(String(raw.name));
+      if (typeof raw !== 'object' || raw === null || !('name' in raw)) continue;
+      failed.add(String(raw.name));
+      const { kind, name, tenant, ...fields } = raw as Record<string, unknown>;
+      const isKnown = KIND_NAMES.includes(kind as KindName);
+      if (isKnown && typeof name === 'string' && (tenant === undefined || typeof tenant === 'string'))
+        malformed.push({ kind: kind as KindName, name, ...(tenant === undefined ? {} : { tenant }), fields });
     }
   }
-  return { parsed, failed };
+  return { parsed, failed, malformed };
 }
 
 function isConsequence(problem: Problem, object: ParsedObject, failed: ReadonlySet<string>): boolean {

@@ -84,6 +84,7 @@ test('a refused write names every problem and leaves nothing', async () => {
         { kind: 'port', tenant: 'acme', name: 'web-4', switch: 'lan', addresses: ['10.0.0.2', '192.168.0.1'] },
         { kind: 'switch', tenant: 'acme', name: 'bad', subnetz: [], subnets: [{ cidr: '10.0.0.1/24' }] },
         { kind: 'prot', name: 'x' },
+        { kind: 'port', tenant: 'acme', name: 'web-5', switch: 'lann', toChain: 'none', maac: 'x' },
       ],
     }),
   );
@@ -94,6 +95,9 @@ test('a refused write names every problem and leaves nothing', async () => {
     'duplicate-address port acme/web-4 addresses[0] ',
     'kind objects[4] kind did you mean "port"?',
     'reference port acme/web-3 switch did you mean "lan"?',
+    'reference port acme/web-5 switch did you mean "lan"?',
+    'reference port acme/web-5 toChain ',
+    'schema port acme/web-5 maac did you mean "mac"?',
     'schema switch acme/bad subnets[0].cidr ',
     'schema switch acme/bad subnetz did you mean "subnets"?',
   ]);
