@@ -130,6 +130,14 @@ export function icmp6(type: number): Match {
   return { eth_type: ETH.ipv6, ip_proto: PROTO.icmpv6, icmpv6_type: type };
 }
 
+/**
+ * Neighbour solicitations and advertisements. Only with code 0 Open vSwitch takes them for such and reads their fields; a match that
+ * leaves the code open gives a megaflow without these fields, and then one frame with another code opens the way for forged ones.
+ */
+export function neighbor(type: typeof ND.solicit | typeof ND.advert): Match {
+  return { ...icmp6(type), icmpv6_code: 0 };
+}
+
 /** 802.1Q as `vlan_vid` has it: bit 12 says that there is a tag. */
 export const TAGGED: Masked = { value: 0x1000, mask: 0x1000 };
 export const UNTAGGED = 0;

@@ -8,6 +8,7 @@ import { formatFlow } from '../openflow/text/flow.ts';
 import { OpenVswitchFixture } from '../pipeline/open-vswitch.fixture.ts';
 import { createPipeline } from '../pipeline/pipeline.ts';
 import { createCompiler } from './compiler.ts';
+import { twoHosts } from './testing/example.ts';
 import { hostsOf, inputsOf, randomModel } from './testing/inputs-of.ts';
 
 // Compiled flows in real Open vSwitch: it takes all of them, and does with frames what the executor does.
@@ -38,6 +39,28 @@ describe('compiled flows in Open vSwitch', { skip }, () => {
     ovs = await OpenVswitchFixture.start(PORTS);
   });
   after(() => ovs.stop());
+
+  test('do not let a forged solicitation through because one with another code came before', async () => {
+    const compiler = createCompiler();
+    compiler.update(
+      twoHosts().map((record) => ({
+        op: 'put',
+        record: record.kind === 'self' ? { ...record, tunnelPorts: { geneve: 3 } } : record,
+      })),
+    );
+    ovs.setFlows([...compiler.flows()].map(formatFlow));
+    await ovs.control('revalidator/purge');
+    const solicit = (code: string, sll: string): Uint8Array =>
+      Buffer.from(
+        `3333ff000077020000000001` +
+          `86dd6000000000203aff20010db8000000000000000000000001ff0200000000000000000001ff000077` +
+          `87${code}00000000000020010db80000000000000000000000770101${sll}`,
+        'hex',
+      );
+    assert.deepEqual([...(await ovs.receive(1, solicit('01', '020000000001'))).keys()], [2, 3]);
+    assert.deepEqual([...(await ovs.receive(1, solicit('00', '020000000003'))).keys()], []);
+    assert.deepEqual([...(await ovs.receive(1, solicit('00', '020000000001'))).keys()], [2, 3]);
+  });
 
   test('are taken, and do to frames what the executor does', async () => {
     for (const [n, model] of fc.sample(randomModel, { seed, numRuns: MODELS }).entries()) {

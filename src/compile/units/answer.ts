@@ -2,7 +2,7 @@ import { cidrContains, parseCidr, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Subnet } from '../../model/objects.ts';
 import { localSwitch, toAgent } from '../facts.ts';
-import { ARP_REQUEST, icmp6, load, match, ND, type Registers, scratchMac, UDP4, UDP6 } from '../fields.ts';
+import { ARP_REQUEST, icmp6, load, match, ND, neighbor, type Registers, scratchMac, UDP4, UDP6 } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define } from '../inputs.ts';
 import { cidrOf, macOf } from '../owned.ts';
@@ -27,7 +27,7 @@ export const answersUnit = define.unit({
         : { switch: onSwitch.key };
       return ip.version === 4
         ? flow('answer', ANSWER.answer, match(where, { ...ARP_REQUEST, arp_tpa: ip.value }), target)
-        : flow('answer', ANSWER.answer, match(where, { ...icmp6(ND.solicit), nd_target: ip.value }), target);
+        : flow('answer', ANSWER.answer, match(where, { ...neighbor(ND.solicit), nd_target: ip.value }), target);
     });
   },
 });
@@ -53,7 +53,9 @@ export const ownProbesUnit = define.unit({
       const { ip } = cidrOf(address);
       return ip.version === 4
         ? flow('answer', ANSWER.ownProbe, match(from, { ...ARP_REQUEST, arp_tpa: ip.value }), { goto: 'tag' })
-        : flow('answer', ANSWER.ownProbe, match(from, { ...icmp6(ND.solicit), nd_target: ip.value }), { goto: 'tag' });
+        : flow('answer', ANSWER.ownProbe, match(from, { ...neighbor(ND.solicit), nd_target: ip.value }), {
+            goto: 'tag',
+          });
     });
   },
 });

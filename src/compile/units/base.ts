@@ -14,6 +14,7 @@ import {
   moveMacToScratch,
   moveScratchToMac,
   ND,
+  neighbor,
   REGISTERS,
   set,
   TAGGED,
@@ -64,7 +65,7 @@ function guardBase(reader: Reader): Contribution[] {
   const spoofedIp = { do: sample(reader), drop: 'spoofed-ip' } as const;
   return [
     flow('guard', GUARD.probe, { ...ARP, arp_spa: NOWHERE4 }, { drop: 'probe' }),
-    flow('guard', GUARD.probe, { ...icmp6(ND.solicit), ipv6_src: NOWHERE6 }, { drop: 'probe' }),
+    flow('guard', GUARD.probe, { ...neighbor(ND.solicit), ipv6_src: NOWHERE6 }, { drop: 'probe' }),
     flow(
       'guard',
       GUARD.exception,
@@ -88,13 +89,13 @@ function serviceBase(reader: Reader): Contribution[] {
     flow('service', SERVICE.forbidden, { ...UDP6, udp_src: 547, udp_dst: 546 }, dhcp),
     flow('service', SERVICE.forbidden, icmp6(ND.routerAdvert), router),
     flow('service', SERVICE.forbidden, icmp6(ND.redirect), router),
-    flow('service', SERVICE.absent, { ...icmp6(ND.solicit), nd_sll: 0 }, { goto: 'ndTarget' }),
-    flow('service', SERVICE.absent, { ...icmp6(ND.advert), nd_tll: 0 }, { goto: 'ndTarget' }),
-    flow('service', SERVICE.present, icmp6(ND.solicit), { do: moveMacToScratch('nd_sll'), goto: 'linkLayer' }),
-    flow('service', SERVICE.present, icmp6(ND.advert), { do: moveMacToScratch('nd_tll'), goto: 'linkLayer' }),
+    flow('service', SERVICE.absent, { ...neighbor(ND.solicit), nd_sll: 0 }, { goto: 'ndTarget' }),
+    flow('service', SERVICE.absent, { ...neighbor(ND.advert), nd_tll: 0 }, { goto: 'ndTarget' }),
+    flow('service', SERVICE.present, neighbor(ND.solicit), { do: moveMacToScratch('nd_sll'), goto: 'linkLayer' }),
+    flow('service', SERVICE.present, neighbor(ND.advert), { do: moveMacToScratch('nd_tll'), goto: 'linkLayer' }),
     flow('service', 0, {}, { goto: 'fromPort' }),
     flow('linkLayer', LINK_LAYER.spoofed, {}, spoofed),
-    flow('ndTarget', ND_TARGET.solicit, icmp6(ND.solicit), { goto: 'fromPort' }),
+    flow('ndTarget', ND_TARGET.solicit, neighbor(ND.solicit), { goto: 'fromPort' }),
     flow('ndTarget', 0, {}, spoofed),
   ];
 }
@@ -137,9 +138,9 @@ function answerBase(): Contribution[] {
       ],
       drop: 'answered',
     }),
-    flow('respond', RESPOND.notForUs, { ...icmp6(ND.solicit), ipv6_src: NOWHERE6 }, { goto: 'tag' }),
+    flow('respond', RESPOND.notForUs, { ...neighbor(ND.solicit), ipv6_src: NOWHERE6 }, { goto: 'tag' }),
     // Fields of an advertisement can be set only where the match says that it is one: hence two tables.
-    flow('respond', RESPOND.answer, icmp6(ND.solicit), {
+    flow('respond', RESPOND.answer, neighbor(ND.solicit), {
       do: [
         ...turnEthernet,
         move({ field: 'ipv6_src', ...WHOLE_IP6 }, { field: 'ipv6_dst', ...WHOLE_IP6 }),
@@ -149,7 +150,7 @@ function answerBase(): Contribution[] {
       ],
       goto: 'advertise',
     }),
-    flow('advertise', 100, icmp6(ND.advert), {
+    flow('advertise', 100, neighbor(ND.advert), {
       do: [
         set('nd_reserved', SOLICITED_OVERRIDE),
         // The source's option becomes the target's (types 1 and 2, RFC 4861 §4.6.1).

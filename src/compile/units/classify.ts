@@ -3,7 +3,7 @@ import type { LogicalPort } from '../../model/objects.ts';
 import type { Match } from '../../openflow/flow.ts';
 import { narrow, otherBits } from '../bits.ts';
 import { type SwitchFacts, sample, switchFacts, toAgent } from '../facts.ts';
-import { ARP_REQUEST, ETH, icmp6, load, match, ND, type Registers } from '../fields.ts';
+import { ARP_REQUEST, ETH, load, match, ND, neighbor, type Registers } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { fixedMacs, type Owned, ownedBy } from '../owned.ts';
@@ -121,7 +121,7 @@ function announcements(reader: Reader, port: LogicalPort, owned: Owned, from: Ma
         { eth_type: ETH.arp, arp_op: 2, arp_spa: ip.value, arp_tpa: ip.value },
       );
     if (ip.version === 6 && prefix === 128)
-      says.push({ ...icmp6(ND.advert), ipv6_dst: ALL_NODES, nd_target: ip.value });
+      says.push({ ...neighbor(ND.advert), ipv6_dst: ALL_NODES, nd_target: ip.value });
   }
   const target = { do: [...load(keys), toAgent(reader, 'announce')], goto: 'vlan' } as const;
   const sources: Match[] = port.portSecurity ? owned.macs.map((mac) => ({ eth_src: mac })) : [{}];

@@ -2,7 +2,7 @@ import type { Contribution } from '../../incremental/definitions.ts';
 import type { FieldValue, Masked, Match } from '../../openflow/flow.ts';
 import { type Fixed, narrow, otherBits, prefixMatch } from '../bits.ts';
 import { sample, switchFacts } from '../facts.ts';
-import { ARP, IPV4, IPV6, icmp6, match, ND, scratchMac } from '../fields.ts';
+import { ARP, IPV4, IPV6, match, ND, neighbor, scratchMac } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { fixedAddresses, fixedMacs, type Owned, ownedBy } from '../owned.ts';
@@ -85,7 +85,7 @@ type AddressMatch = FieldValue | Masked | undefined;
 
 function targets(owned: Owned, from: Match): Contribution[] {
   const about = (address: Match): Contribution =>
-    flow('ndTarget', ND_TARGET.owned, { ...from, ...icmp6(ND.advert), ...address }, { goto: 'fromPort' });
+    flow('ndTarget', ND_TARGET.owned, { ...from, ...neighbor(ND.advert), ...address }, { goto: 'fromPort' });
   if (owned.everything) return [about({})];
   return owned.pairs.flatMap(({ cidr: { ip, prefix } }) => {
     if (ip.version === 4) return [];
@@ -109,14 +109,14 @@ function wide(reader: Reader, owned: Owned, from: Match): Contribution[] {
     ),
     // An absent option reads as zero, so only ones that should be zeros tell.
     ...number(otherBits(macs, 48, WIDE_BITS, true), (bit, at) =>
-      flow('service', SERVICE.wide + at, { ...from, ...icmp6(ND.solicit), nd_sll: bit }, nd),
+      flow('service', SERVICE.wide + at, { ...from, ...neighbor(ND.solicit), nd_sll: bit }, nd),
     ),
     ...number(otherBits(macs, 48, WIDE_BITS, true), (bit, at) =>
-      flow('service', SERVICE.wide + at, { ...from, ...icmp6(ND.advert), nd_tll: bit }, nd),
+      flow('service', SERVICE.wide + at, { ...from, ...neighbor(ND.advert), nd_tll: bit }, nd),
     ),
     // The interface id is what differs between neighbours; the network's bits are common to all.
     ...otherBits(fixedAddresses(owned, 6), 64, WIDE_BITS).map((bit) =>
-      flow('ndTarget', ND_TARGET.wide + place(bit.mask), { ...from, ...icmp6(ND.advert), nd_target: bit }, nd),
+      flow('ndTarget', ND_TARGET.wide + place(bit.mask), { ...from, ...neighbor(ND.advert), nd_target: bit }, nd),
     ),
   ];
 }
