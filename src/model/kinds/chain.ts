@@ -12,7 +12,7 @@ import {
 
 export const chainSchema = z.strictObject({
   /** What happens to a frame that no rule decided, where the chain hangs on a port. */
-  policy: z.enum(['accept', 'drop']).default('accept'),
+  policy: z.enum(['accept', 'drop']).default('accept').describe('for frames that no rule decided'),
   key: keySchema.optional(),
 });
 
@@ -80,13 +80,13 @@ export const ruleMatchSchema = z
 
 export const ruleSchema = z
   .strictObject({
-    chain: refSchema,
+    chain: refSchema.describe('the chain that it is a line of'),
     /** Rules are tried from the lowest position up; leave gaps. */
-    position: z.number().int().min(1).max(60_000),
-    match: ruleMatchSchema.default({}),
+    position: z.number().int().min(1).max(60_000).describe('rules are tried from the lowest up; leave gaps'),
+    match: ruleMatchSchema.default({}).describe('every field given must fit; none fits every frame'),
     /** `log` notes the frame and goes on with the next rule. */
-    action: z.enum(['accept', 'drop', 'jump', 'return', 'log']),
-    jumpTo: refSchema.optional(),
+    action: z.enum(['accept', 'drop', 'jump', 'return', 'log']).describe('what happens to a frame that fits'),
+    jumpTo: refSchema.optional().describe('the chain to walk, for a jump'),
   })
   .superRefine((rule, context) => {
     if (rule.action === 'jump' && rule.jumpTo === undefined)

@@ -3,17 +3,18 @@ import type { KindDefinition } from '../kind.ts';
 import { ipSchema, refSchema } from './common.ts';
 
 export const hostSchema = z.strictObject({
-  zone: refSchema,
+  zone: refSchema.describe('the tunnel zone'),
   /** The host's own address in the underlay: where its tunnels end. */
-  tunnelAddress: ipSchema,
+  tunnelAddress: ipSchema.describe("the host's address in the underlay, where its tunnels end"),
   /** Largest IP packet of the underlay; workloads get this less the encapsulation. */
-  underlayMtu: z.number().int().min(1280).max(65535).default(1500),
+  underlayMtu: z.number().int().min(1280).max(65535).default(1500).describe('largest IP packet of the underlay'),
   /** For tools that set no `iface-id` (Proxmox): interfaces whose name matches bind by `{port}` in the pattern, such as `tap-{port}`. */
   interfacePattern: z
     .string()
     .max(100)
     .refine((text) => text.split('{port}').length === 2, 'the pattern names the port once, as in tap-{port}')
-    .optional(),
+    .optional()
+    .describe('for tools that set no iface-id: interface names, with {port} for the first digits of the port id'),
 });
 
 export const hostKind = {

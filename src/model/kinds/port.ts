@@ -12,25 +12,26 @@ export const portVlanSchema = z.union([
 ]);
 
 export const portSchema = z.strictObject({
-  switch: refSchema,
-  mac: unicastMacSchema.optional(),
+  switch: refSchema.describe('the switch that it belongs to; stays'),
+  mac: unicastMacSchema.optional().describe('allocated when not given'),
   /** Addresses that the workload owns. Absent: one of every subnet of the switch that has room. */
-  addresses: z.array(ipSchema).max(64).optional(),
+  addresses: z.array(ipSchema).max(64).optional().describe('the workload owns them; absent: one of every subnet'),
   /** What the workload may use beside its own: `mac` absent means the port's MAC. */
   allowedPairs: z
     .array(z.strictObject({ mac: unicastMacSchema.optional(), address: addressOrCidrSchema }))
     .max(64)
-    .default([]),
+    .default([])
+    .describe('what it may use beside its own: address or network, with a MAC'),
   /** Off: the workload may send from any address, and its addresses are learned. */
-  portSecurity: z.boolean().default(true),
-  adminUp: z.boolean().default(true),
+  portSecurity: z.boolean().default(true).describe('false: any source address, and addresses are learned'),
+  adminUp: z.boolean().default(true).describe('false: nothing passes'),
   /** Where the workload should be (the requested binding). */
-  host: refSchema.optional(),
-  vlan: portVlanSchema.optional(),
+  host: refSchema.optional().describe('where the workload should be'),
+  vlan: portVlanSchema.optional().describe('on a VLAN-aware switch: access, or trunk and native'),
   /** Filters for frames that the workload sends (`from`) and receives (`to`). */
-  fromChain: refSchema.optional(),
-  toChain: refSchema.optional(),
-  key: keySchema.optional(),
+  fromChain: refSchema.optional().describe('filter for what the workload sends'),
+  toChain: refSchema.optional().describe('filter for what the workload receives'),
+  key: keySchema.optional().describe('tunnel key; allocated'),
 });
 
 export const portKind = {

@@ -35,13 +35,13 @@ export const subnetSchema = z.strictObject({
 });
 
 export const switchSchema = z.strictObject({
-  subnets: z.array(subnetSchema).max(64).default([]),
+  subnets: z.array(subnetSchema).max(64).default([]).describe('networks with their DHCP options'),
   /** Frames may carry 802.1Q tags, and ports have a `vlan`. Otherwise a tagged frame is dropped. */
-  vlanAware: z.boolean().default(false),
+  vlanAware: z.boolean().default(false).describe('frames may carry 802.1Q tags'),
   /** Told to workloads; absent: what the underlay leaves after encapsulation. */
-  mtu: z.number().int().min(576).max(9216).optional(),
-  adminUp: z.boolean().default(true),
-  key: keySchema.optional(),
+  mtu: z.number().int().min(576).max(9216).optional().describe('told to workloads; absent: what the underlay leaves'),
+  adminUp: z.boolean().default(true).describe('false: nothing passes'),
+  key: keySchema.optional().describe('tunnel key; allocated'),
 });
 
 export const switchKind = {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { KindDefinition } from '../kind.ts';
 
 export const tenantSchema = z.strictObject({
-  description: z.string().max(1000).optional(),
+  description: z.string().max(1000).optional().describe('free text'),
 });
 
 export const tenantKind = {

@@ -5,7 +5,7 @@ export const ENCAPS = ['geneve', 'vxlan', 'gre'] as const;
 
 export const tunnelZoneSchema = z.strictObject({
   /** How frames travel between the hosts of the zone. */
-  encap: z.enum(ENCAPS).default('geneve'),
+  encap: z.enum(ENCAPS).default('geneve').describe('how frames travel between the hosts of the zone'),
 });
 
 export const tunnelZoneKind = {
