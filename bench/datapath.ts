@@ -33,20 +33,24 @@ async function run(context: BenchContext): Promise<Figure[]> {
     await listenAt(context, lab, side);
     await context.until('an answer', () => pingOnce(lab, side).catch(() => undefined));
   }
-  const rounds = context.quick ? 1 : 4;
+  const rounds = context.quick ? 1 : 8;
   const inTurns = async (metric: string, measure: (side: Pair) => Promise<number>, times = rounds) => {
-    context.progress(metric);
+    let run = 0;
+    const told = (side: Pair): Promise<number> => {
+      context.progress(`${metric}: run ${++run} of ${2 * times}`);
+      return measure(side);
+    };
     const { ours, peers } = await alternate(
       context,
       times,
-      () => measure(pair),
-      () => measure(peer),
+      () => told(pair),
+      () => told(peer),
     );
     return { ours: median(ours), peer: { name: 'two static flows', value: median(peers) } };
   };
   const figures: Figure[] = [];
 
-  const seconds = context.quick ? 1 : 2;
+  const seconds = 1;
   const throughput = await inTurns('TCP throughput', (side) => tcpThroughput(lab, side, seconds));
   figures.push(
     compared('TCP throughput, one connection', throughput.ours / 1e6, 'Mbit/s', inMega(throughput.peer), {
