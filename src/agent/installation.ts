@@ -15,7 +15,7 @@ export class Installation {
         readonly id: number;
         readonly add: readonly Flow[];
         readonly remove: readonly Flow[];
-        readonly after: readonly (() => Effect[])[];
+        readonly after: (() => Effect[])[];
       }
     | undefined;
   /** To run when all that is desired now is installed. */
@@ -70,7 +70,9 @@ export class Installation {
   /** Calls back when everything desired so far is in the switch (at once, if it is). */
   whenInstalled(callback: () => Effect[]): Effect[] {
     if (this.synced && this.idle) return callback();
-    this.#after.push(callback);
+    // With nothing waiting, the bundle under way is the last that matters: what comes later must not hold this up.
+    if (this.#pending && this.#waiting.size === 0) this.#pending.after.push(callback);
+    else this.#after.push(callback);
     return [];
   }
 
