@@ -9,6 +9,7 @@ import { Installation } from './installation.ts';
 import { Interfaces } from './interfaces.ts';
 import { Learning, reported } from './learning.ts';
 import { PACKET_IN_METER } from './meters.ts';
+import { Novelty, sampleKey } from './novelty.ts';
 import { answerPacketIn } from './packet-in/answer.ts';
 import { routerAdvert } from './packet-in/router-advert.ts';
 import { Scope } from './scope.ts';
@@ -33,6 +34,7 @@ export class AgentCore {
   readonly installation = new Installation();
   readonly learning = new Learning();
   readonly budgets = new Budgets();
+  readonly novelty = new Novelty();
   readonly shutOff = new Set<string>();
   readonly #compiler: Compiler;
   readonly #agentVersion: string;
@@ -228,6 +230,7 @@ export class AgentCore {
       }
       this.shutOff.delete(port);
       this.budgets.forget(port);
+      this.novelty.forget(port);
       changes.push({ op: 'delete', kind: 'shutOff', id: port });
       this.portStates.delete(port);
       this.#awaitingMark.delete(port);
@@ -304,6 +307,12 @@ export class AgentCore {
   #packetIn(packet: PacketIn, nowMs: number): Effect[] {
     const port = this.scope.portByKey(packet.portKey);
     if (!port || !this.interfaces.get(port.id)) return [];
+    // A sample tells of a spray only by what is new in it: one wrong address, however often, is no spray.
+    if (
+      (packet.class === PACKET_IN.guard || packet.class === PACKET_IN.stray) &&
+      !this.novelty.isNew(port.id, sampleKey(packet))
+    )
+      return [];
     const verdict = this.budgets.take(port.id, nowMs);
     if (verdict === 'ignored') return [];
     if (verdict === 'shut-off') return this.#shut(port.id, port.name, nowMs);

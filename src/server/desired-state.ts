@@ -62,6 +62,7 @@ export class DesiredState {
   readonly #listeners = new Set<(commit: Commit) => void>();
   /** Retired tunnel key → revision of the retirement. */
   readonly #retired = new Map<number, number>();
+  #amend: (draft: Draft) => void = () => {};
   #queue: Job[] = [];
   #isWriting = false;
   #generation = 0;
@@ -99,6 +100,11 @@ export class DesiredState {
   onCommit(listener: (commit: Commit) => void): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
+  }
+
+  /** Called for every write with what it is about to change: what belongs to it is written in the same transaction. */
+  amendWrites(amend: (draft: Draft) => void): void {
+    this.#amend = amend;
   }
 
   /** The transactions after a revision as the log has them, without what was before. Error `compacted`. */
@@ -205,6 +211,7 @@ export class DesiredState {
     this.allocator.settle();
     try {
       const result = job.work(draft);
+      this.#amend(draft);
       if (!job.dryRun) return { job, draft, result };
       draft.rollback();
       this.allocator.rollback();

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Draft } from '../model/draft.ts';
 import { idSchema, macSchema } from '../model/kinds/common.ts';
 import { problemsOfZod } from '../model/parse.ts';
 import { problemsError } from '../model/problem.ts';
@@ -83,6 +84,7 @@ export class Reports {
     this.#streams = streams;
     this.#events = events;
     this.#now = now;
+    state.amendWrites((draft) => this.#claimCreatedPorts(draft));
   }
 
   /** All reports of a request, in order; what concerns bindings is one transaction. */
@@ -110,7 +112,16 @@ export class Reports {
     return { refused: refused.toSorted((a, b) => a.index - b.index) };
   }
 
-  /** A port was created: interfaces that waited for it are its claims now. */
+  /** A port whose interface is there already is bound by the transaction that creates it. */
+  #claimCreatedPorts(draft: Draft): void {
+    for (const { kind, id, before } of draft.changes()) {
+      if (kind !== 'port' || before) continue;
+      for (const { host, claim } of this.#runtime.awaitedClaims(id))
+        if (draft.index.get('host', host)) claimPort(draft, host, claim, this.#now(), () => {});
+    }
+  }
+
+  /** A port was created: interfaces that waited for it are its claims now, those that came since the write too. */
   async portCreated(portId: string): Promise<void> {
     const waiting = this.#runtime.takeAwaited(portId);
     if (waiting.length === 0) return;

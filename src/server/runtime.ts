@@ -184,12 +184,18 @@ export class Runtime {
     if (waiting?.size === 0) this.#awaited.delete(portId);
   }
 
-  /** The claims that waited for the port; they wait no longer. */
-  takeAwaited(portId: string): readonly { readonly host: string; readonly claim: ReportedClaim }[] {
+  /** The claims that wait for the port to be created. */
+  awaitedClaims(portId: string): readonly { readonly host: string; readonly claim: ReportedClaim }[] {
     return [...(this.#awaited.get(portId) ?? [])].flatMap((host) => {
       const claim = this.#hosts.get(host)?.pendingClaims.get(portId);
-      this.notAwaited(host, portId);
       return claim ? [{ host, claim }] : [];
     });
+  }
+
+  /** The same; they wait no longer. */
+  takeAwaited(portId: string): readonly { readonly host: string; readonly claim: ReportedClaim }[] {
+    const claims = this.awaitedClaims(portId);
+    for (const host of [...(this.#awaited.get(portId) ?? [])]) this.notAwaited(host, portId);
+    return claims;
   }
 }
