@@ -108,7 +108,9 @@ const REASON_ACTION = 1;
 
 /** To the agent, through the meter for frames that it has to see. */
 export function toAgent(reader: Reader, wanted: PacketInClass): Action {
-  return controller(wanted, WHOLE, reader.pick('self', 'self', 'meters')?.packetIn);
+  const meters = reader.pick('self', 'self', 'meters');
+  const isNotice = wanted === 'learn' || wanted === 'log';
+  return controller(wanted, WHOLE, (isNotice ? meters?.notice : undefined) ?? meters?.packetIn);
 }
 
 /** A sample of what is dropped, so that the agent notices a spray; nothing where no meter holds it back. */

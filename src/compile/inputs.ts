@@ -21,10 +21,11 @@ export interface Self {
   /** OpenFlow ports of the flow-based tunnel ports, by encapsulation. */
   readonly tunnelPorts: Readonly<Partial<Record<Encap, number>>>;
   /**
-   * Meters that packet-ins pass: `packetIn` for what wants an answer, `sample` for what only tells of a spray (its own, so
-   * that a spray does not take the answers' share). Without `sample` there are no samples.
+   * Meters that packet-ins pass: `packetIn` for what wants an answer, `notice` for new addresses and logged frames, `sample`
+   * for what only tells of a spray. They are apart so that no spray takes the answers' share. Without `notice` its frames
+   * pass `packetIn`; without `sample` there are no samples.
    */
-  readonly meters?: { readonly packetIn?: number; readonly sample?: number };
+  readonly meters?: { readonly packetIn?: number; readonly notice?: number; readonly sample?: number };
 }
 
 /** The agent has shut a spraying port off. `id` is the port's id. */
