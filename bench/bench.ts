@@ -51,6 +51,8 @@ export interface Figure {
   readonly value: number;
   readonly unit: string;
   readonly reference?: Reference;
+  /** Where it was measured better than by dividing the two: the median over rounds that ran side by side. */
+  readonly ratio?: number;
 }
 
 /** Measured for the reader. */
@@ -75,16 +77,38 @@ export function compared(
 }
 
 /** Undefined where there is no reference, or nothing to divide by. */
-export function ratioOf({ value, reference }: Figure): number | undefined {
+export function ratioOf({ value, reference, ratio }: Figure): number | undefined {
+  if (ratio !== undefined) return ratio;
   return reference === undefined || reference.value === 0 ? undefined : value / reference.value;
 }
 
 /** Whether the figure reaches its bar; undefined where it has none. */
 export function reaches(figure: Figure): boolean | undefined {
   const { value, reference } = figure;
-  if (reference?.atLeast !== undefined) return value >= reference.atLeast * reference.value;
-  if (reference?.atMost !== undefined) return value <= reference.atMost * reference.value;
+  if (reference === undefined) return undefined;
+  // Against nothing at all: only nothing is at most that.
+  const ratio = ratioOf(figure) ?? (value <= reference.value ? 0 : Number.POSITIVE_INFINITY);
+  if (reference.atLeast !== undefined) return ratio >= reference.atLeast;
+  if (reference.atMost !== undefined) return ratio <= reference.atMost;
   return undefined;
+}
+
+/** Ours and the peer's in each round. */
+export interface Rounds {
+  readonly ours: readonly number[];
+  readonly peers: readonly number[];
+}
+
+/** Held against a peer in rounds: the ratio is that of neighbours in time, whatever else the machine did meanwhile. */
+export function comparedRounds(
+  metric: string,
+  unit: string,
+  peer: string,
+  { ours, peers }: Rounds,
+  want: { readonly atLeast?: number; readonly atMost?: number } = {},
+): Figure {
+  const ratio = median(ours.map((value, i) => value / peers[i]!));
+  return { ...compared(metric, median(ours), unit, { name: peer, value: median(peers) }, want), ratio };
 }
 
 /** Rounds of a measurement and its peer alternate, so that both see the same machine. */
@@ -93,7 +117,7 @@ export async function alternate(
   rounds: number,
   ours: () => Promise<number>,
   peers: () => Promise<number>,
-): Promise<{ readonly ours: number[]; readonly peers: number[] }> {
+): Promise<Rounds> {
   const measured = { ours: [] as number[], peers: [] as number[] };
   for (let round = 0; round < rounds; round++) {
     context.signal.throwIfAborted();

@@ -1,5 +1,14 @@
 import type { Lab } from '../src/lab/lab.ts';
-import { alternate, type Bench, type BenchContext, bounded, compared, type Figure, median, plain } from './bench.ts';
+import {
+  alternate,
+  type Bench,
+  type BenchContext,
+  bounded,
+  comparedRounds,
+  type Figure,
+  plain,
+  type Rounds,
+} from './bench.ts';
 import { ENCAP, HOST_NAMES, planPorts } from './network.ts';
 import { joinStatically, STATIC_WORKLOADS } from './static-pair.ts';
 import {
@@ -34,52 +43,41 @@ async function run(context: BenchContext): Promise<Figure[]> {
     await context.until('an answer', () => pingOnce(lab, side).catch(() => undefined));
   }
   const rounds = context.quick ? 1 : 8;
-  const inTurns = async (metric: string, measure: (side: Pair) => Promise<number>, times = rounds) => {
+  const inTurns = (metric: string, measure: (side: Pair) => Promise<number>, times = rounds): Promise<Rounds> => {
     let run = 0;
     const told = (side: Pair): Promise<number> => {
       context.progress(`${metric}: run ${++run} of ${2 * times}`);
       return measure(side);
     };
-    const { ours, peers } = await alternate(
+    return alternate(
       context,
       times,
       () => told(pair),
       () => told(peer),
     );
-    return { ours: median(ours), peer: { name: 'two static flows', value: median(peers) } };
   };
-  const figures: Figure[] = [];
-
-  const seconds = 1;
-  const throughput = await inTurns('TCP throughput', (side) => tcpThroughput(lab, side, seconds));
-  figures.push(
-    compared('TCP throughput, one connection', throughput.ours / 1e6, 'Mbit/s', inMega(throughput.peer), {
-      atLeast: 0.95,
-    }),
-  );
-
-  const rate = await inTurns('packet rate', (side) => packetRate(context, lab, side, seconds * 1000));
-  figures.push(compared('UDP packet rate, 64-byte frames', rate.ours, 'packets/s', rate.peer, { atLeast: 0.95 }));
-
+  const throughput = await inTurns('TCP throughput', async (side) => (await tcpThroughput(lab, side, 1)) / 1e6);
+  const rate = await inTurns('packet rate', (side) => packetRate(context, lab, side, 1_000));
   const opened = await inTurns('connection rate', async (side) => {
-    const { whole, elapsedMs } = await openConnections(lab, side, { ms: seconds * 1000 });
+    const { whole, elapsedMs } = await openConnections(lab, side, { ms: 1_000 });
     return (whole / elapsedMs) * 1000;
   });
-  figures.push(compared('TCP connections opened and closed', opened.ours, '/s', opened.peer));
-
-  const first = await inTurns(
-    'first packet',
-    async (side) => {
-      await forgetMegaflows(lab);
-      return pingOnce(lab, side);
-    },
-    context.quick ? 3 : 15,
-  );
-  figures.push(compared('first ping after the cache is emptied', first.ours, 'ms', first.peer));
-  return [...figures, ...(await megaflows(context, lab, pair, peer))];
+  const firstPacket = async (side: Pair): Promise<number> => {
+    await forgetMegaflows(lab);
+    return pingOnce(lab, side);
+  };
+  const first = await inTurns('first packet', firstPacket, context.quick ? 3 : 15);
+  return [
+    comparedRounds('TCP throughput, one connection', 'Mbit/s', PEER, throughput, { atLeast: 0.95 }),
+    comparedRounds('UDP packet rate, 64-byte frames', 'packets/s', PEER, rate, { atLeast: 0.95 }),
+    comparedRounds('TCP connections opened and closed', '/s', PEER, opened),
+    comparedRounds('first ping after the cache is emptied', 'ms', PEER, first),
+    ...(await megaflows(context, lab, pair, peer)),
+  ];
 }
 
 const CONNECTIONS = 1000;
+const PEER = 'two static flows';
 
 /** Megaflows for many connections, less those that are there without them (agents talk to the server all the while). */
 async function megaflows(context: BenchContext, lab: Lab, pair: Pair, peer: Pair): Promise<Figure[]> {
@@ -97,10 +95,6 @@ async function megaflows(context: BenchContext, lab: Lab, pair: Pair, peer: Pair
     bounded(`megaflows per host for ${CONNECTIONS} TCP connections`, await most(pair), '', 10),
     plain('the same with two static flows', await most(peer), ''),
   ];
-}
-
-function inMega(peer: { readonly name: string; readonly value: number }): { name: string; value: number } {
-  return { name: peer.name, value: peer.value / 1e6 };
 }
 
 /** Two workloads on two hosts behind Weft, and two beside them for `joinStatically`. */
