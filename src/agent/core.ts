@@ -17,6 +17,10 @@ import { Scope } from './scope.ts';
 const ADVERT_INTERVAL_MS = 200_000;
 const COUNTERS_INTERVAL_MS = 5_000;
 const PULSE_INTERVAL_MS = 20_000;
+/** Problems that are reported one by one. */
+const MOST_PROBLEMS = 100;
+/** What the server takes of names that come from this machine. */
+const LONGEST_NAME = 255;
 
 /**
  * The agent without sockets: `step(event, nowMs) -> effects`. `src/agent` owns what one host does with its part of the
@@ -214,6 +218,12 @@ export class AgentCore {
     for (const key of this.problems.keys()) if (key.startsWith('double/')) this.problems.delete(key);
     for (const { port, name } of doubles)
       this.problems.set(`double/${port}/${name}`, `interface ${name} also claims port ${port}; remove its iface-id`);
+    for (const key of this.problems.keys()) if (key.startsWith('malformed/')) this.problems.delete(key);
+    for (const [name, id] of this.interfaces.malformed)
+      this.problems.set(
+        `malformed/${name}`,
+        `interface ${name} has an iface-id that is no port's id: ${shortened(id)}`,
+      );
     if (put.length + gone.length === 0) return [];
     const changes: CompilerChange[] = put.map((port) => {
       const entry = this.interfaces.get(port)!;
@@ -241,7 +251,12 @@ export class AgentCore {
 
   #claim(port: string): Report {
     const entry = this.interfaces.get(port)!;
-    return { type: 'claim', port, interface: entry.name, ...(entry.vm === undefined ? {} : { vm: entry.vm }) };
+    return {
+      type: 'claim',
+      port,
+      interface: shortened(entry.name),
+      ...(entry.vm === undefined ? {} : { vm: shortened(entry.vm) }),
+    };
   }
 
   /** Marks the interfaces of these ports and reports their state as soon as their flows are in. */
@@ -500,18 +515,22 @@ export class AgentCore {
     const refused = [...this.installation.refused.values()].map(
       ({ error, flow }) => `the switch refused a flow of table ${flow.table}: ${error}`,
     );
+    const problems = [
+      ...(this.#switchConnected ? [] : ['Open vSwitch does not answer']),
+      ...this.problems.values(),
+      ...this.#strayInterfaces(),
+      ...refused,
+    ];
     return {
       agentVersion: this.#agentVersion,
       openvswitchVersion: this.#openvswitchVersion,
       datapathType: this.#ovsdb?.datapathType ?? 'unknown',
       flows: this.#compiler.flowCount,
       localPorts: this.interfaces.bound().size,
-      problems: [
-        ...this.problems.values(),
-        ...this.#strayInterfaces(),
-        ...refused,
-        ...(this.#switchConnected ? [] : ['Open vSwitch does not answer']),
-      ],
+      problems:
+        problems.length <= MOST_PROBLEMS
+          ? problems
+          : [...problems.slice(0, MOST_PROBLEMS), `and ${problems.length - MOST_PROBLEMS} problems more`],
     };
   }
 
@@ -529,6 +548,10 @@ export class AgentCore {
     this.#lastHealth = text;
     return this.#report([{ type: 'health', health }]);
   }
+}
+
+function shortened(text: string): string {
+  return text.slice(0, LONGEST_NAME);
 }
 
 function macAt(frame: Uint8Array, offset: number): number {

@@ -26,6 +26,14 @@ test('an interface binds by iface-id once Open vSwitch has given it a number', (
   assert.deepEqual(interfaces.rebind(none).gone, [ID]);
 });
 
+test('an iface-id that is no port id binds nothing and is named; capitals do not matter', () => {
+  const interfaces = new Interfaces();
+  interfaces.put(make('a', 7, { ifaceId: 'somebody-elses' }));
+  interfaces.put(make('b', 8, { ifaceId: ID.toUpperCase() }));
+  assert.deepEqual(interfaces.rebind(none).put, [ID]);
+  assert.deepEqual([...interfaces.malformed], [['tap-a', 'somebody-elses']]);
+});
+
 test('of two interfaces with one port id the bound one stays, and the other is named', () => {
   const interfaces = new Interfaces();
   interfaces.put(make('a', 7, { ifaceId: ID }));

@@ -1,5 +1,7 @@
 import type { LocalInterface } from './events.ts';
 
+const PORT_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
 /**
  * Which interface is which logical port. An interface names its port by `external_ids:iface-id` (never by MAC, never by
  * the port's name: names are the tenant's to choose); tools that set no ids are served by the host's interface pattern,
@@ -10,6 +12,8 @@ export class Interfaces {
   /** Port id → the interface that is the port. */
   readonly #bound = new Map<string, LocalInterface>();
   #pattern: RegExp | undefined;
+  /** Name → `iface-id`, of interfaces whose `iface-id` cannot be a port's. */
+  readonly malformed = new Map<string, string>();
 
   setPattern(pattern: string | undefined): void {
     const parts = pattern?.split('{port}');
@@ -51,6 +55,7 @@ export class Interfaces {
   } {
     const wanted = new Map<string, LocalInterface>();
     const doubles: { port: string; name: string }[] = [];
+    this.malformed.clear();
     for (const entry of this.#byUuid.values()) {
       if (!entry.ofport || entry.ofport <= 0) continue;
       const port = this.#portOf(entry, resolve);
@@ -81,7 +86,13 @@ export class Interfaces {
   }
 
   #portOf(entry: LocalInterface, resolve: (idPrefix: string) => string | undefined): string | undefined {
-    if (entry.ifaceId !== undefined) return entry.ifaceId;
+    if (entry.ifaceId !== undefined) {
+      const id = entry.ifaceId.toLowerCase();
+      if (PORT_ID.test(id)) return id;
+      // Anybody on this machine can write anything there.
+      this.malformed.set(entry.name, entry.ifaceId);
+      return undefined;
+    }
     const digits = this.#pattern?.exec(entry.name)?.[1];
     return digits === undefined ? undefined : resolve(digits);
   }

@@ -113,15 +113,13 @@ export class ServerLink {
   }
 
   async #send(evenNothing = false): Promise<void> {
-    const { client, host, emit, log, signal } = this.#options;
+    const { emit, log, signal } = this.#options;
     this.#isSending = true;
     try {
       for (let isDue = evenNothing; (isDue || this.#queue.length > 0) && !signal.aborted; isDue = false) {
         const reports = this.#queue;
         this.#queue = [];
-        const path = `/v1/hosts/${encodeURIComponent(host)}/reports`;
-        const { refused } = await client.post<ReportsAnswer>(path, { reports }, { signal, timeoutMs: 10_000 });
-        for (const { index, code, message } of refused)
+        for (const { index, code, message } of await this.#post(reports))
           emit({ kind: 'reportRefused', report: reports[index]!, code, message });
       }
     } catch (error) {
@@ -132,6 +130,25 @@ export class ServerLink {
       this.#connection?.abort(new WeftError('closed', 'reports did not reach the server'));
     } finally {
       this.#isSending = false;
+    }
+  }
+
+  /**
+   * A server of another version may not understand one report and refuses all that came with it: then each goes by
+   * itself, so that the others count (and the connection does not start anew for ever).
+   */
+  async #post(reports: readonly Report[]): Promise<ReportsAnswer['refused']> {
+    const { client, host, signal } = this.#options;
+    const path = `/v1/hosts/${encodeURIComponent(host)}/reports`;
+    try {
+      return (await client.post<ReportsAnswer>(path, { reports }, { signal, timeoutMs: 10_000 })).refused;
+    } catch (error) {
+      if (!(error instanceof WeftError) || error.code !== 'invalid') throw error;
+      if (reports.length === 1) return [{ index: 0, code: error.code, message: error.message }];
+      const refused: ReportsAnswer['refused'][number][] = [];
+      for (const [index, report] of reports.entries())
+        for (const own of await this.#post([report])) refused.push({ ...own, index });
+      return refused;
     }
   }
 }
