@@ -117,8 +117,10 @@ function registerPlaces(lab: Command, chosen: () => Promise<Lab>): void {
     .command('exec <place> <command...>')
     .description('run a command in a workload, a host, `server` or `underlay`')
     .passThroughOptions()
-    .action(async (place: string, command: string[]) => {
+    .action(async (place: string, words: string[]) => {
       const it = await chosen();
+      // `exec web -- ping` as with kubectl and docker, and without the dashes.
+      const command = words[0] === '--' ? words.slice(1) : words;
       if (!it.has(place)) throw new WeftError('not-found', `the lab ${it.name} has no ${place}`);
       const child = launch(inNamespace(it.namespace(place), command), { stdio: 'inherit' });
       process.exitCode = await new Promise<number>((resolve) => child.on('close', (code) => resolve(code ?? 1)));
@@ -155,7 +157,10 @@ function registerWorkloads(lab: Command, chosen: () => Promise<Lab>): void {
     .command('move <workload> <host>')
     .description('migrate a running workload to another host, as a hypervisor does')
     .action(async (workload: string, host: string) => {
-      const migration = await startMigration(await chosen(), workload, host);
+      const it = await chosen();
+      const { port } = it.workload(workload);
+      if (port !== undefined) await declareMove(it, port, host);
+      const migration = await startMigration(it, workload, host);
       await migration.activate();
       await migration.finish();
       say(`${workload} runs on ${host} now`);
@@ -167,6 +172,16 @@ function registerWorkloads(lab: Command, chosen: () => Promise<Lab>): void {
       const { raw: _raw, ...lease } = await requestLease(await chosen(), workload);
       printJson(lease);
     });
+}
+
+/** Tells the server where the workload will be, as whoever plans a migration does: then nothing is lost on the way. */
+async function declareMove(lab: Lab, port: string, host: string): Promise<void> {
+  const { client } = openWeftInLab(lab);
+  try {
+    await client.request('PATCH', `/v1/ports/${port}`, { body: { host } });
+  } finally {
+    client.close();
+  }
 }
 
 async function capture(
