@@ -62,7 +62,7 @@ export function buildModel(sketch: ModelSketch): GeneratedModel {
       name: `host-${n}`,
       revision: 1,
       zone: id('tunnelZone', zone % sketch.encaps.length),
-      tunnelAddress: `198.51.100.${n + 1}`,
+      tunnelAddress: `${sketch.underlay === 6 ? '2001:db8:ffff::' : '198.51.100.'}${n + 1}`,
       underlayMtu: 1500,
     });
   buildChains(sketch, records);

@@ -13,6 +13,8 @@ export interface ModelSketch {
   readonly encaps: readonly Encap[];
   /** The zone of each host. */
   readonly hosts: readonly number[];
+  /** IP version of tunnel addresses; 4 if absent. */
+  readonly underlay?: 4 | 6;
   readonly chains: readonly ChainSketch[];
   readonly switches: readonly SwitchSketch[];
 }
@@ -268,6 +270,7 @@ export const modelSketch: fc.Arbitrary<ModelSketch> = fc.record({
     { weight: 4, arbitrary: fc.array(fc.constant(0), { minLength: 1, maxLength: 4 }) },
     { weight: 1, arbitrary: fc.array(fc.constantFrom(0, 1), { minLength: 2, maxLength: 4 }) },
   ),
+  underlay: fc.constantFrom(4, 4, 4, 6),
   chains: fc.oneof(
     fc.array(chainSketch, { maxLength: 5 }),
     fc.array(chainSketch, { minLength: 2, maxLength: 5, size: 'max' }),

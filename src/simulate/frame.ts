@@ -24,7 +24,7 @@ export interface Frame {
   /** Of TCP, UDP and SCTP; absent in later fragments, as is `icmp`: they have no such header. */
   readonly ports?: { readonly src: number; readonly dst: number };
   readonly icmp?: { readonly type: number; readonly code: number };
-  /** Of neighbour solicitations and advertisements; MACs are 0 where the option is absent. */
+  /** Of neighbour solicitations and advertisements, which have code 0; MACs are 0 where the option is absent. */
   readonly nd?: { readonly target: bigint; readonly sourceMac: number; readonly targetMac: number };
 }
 
@@ -72,6 +72,6 @@ function transportOf(key: FlowKey): Pick<Frame, 'ports' | 'icmp' | 'nd'> {
   const isIcmp = key.ethType === ETHER_TYPE.ipv4 ? key.ipProto === IP_PROTO.icmp : key.ipProto === IP_PROTO.icmpv6;
   if (!isIcmp) return {};
   const icmp = { type: key.tpSrc, code: key.tpDst };
-  const isNd = key.ethType === ETHER_TYPE.ipv6 && (icmp.type === 135 || icmp.type === 136);
+  const isNd = key.ethType === ETHER_TYPE.ipv6 && (icmp.type === 135 || icmp.type === 136) && icmp.code === 0;
   return isNd ? { icmp, nd: { target: key.ndTarget, sourceMac: key.ndSll, targetMac: key.ndTll } } : { icmp };
 }

@@ -34,11 +34,13 @@ function guardIpv4(ownership: Ownership, frame: Frame): DropReason | undefined {
 function guardIpv6(ownership: Ownership, frame: Frame): DropReason | undefined {
   const { ip, ports, icmp, nd } = frame;
   const type = ip!.protocol === ICMPV6 ? icmp?.type : undefined;
-  if (ip!.src.value === 0n && type === 135) return 'probe';
+  if (ip!.src.value === 0n && type === 135 && nd) return 'probe';
   const asksForRouter = ip!.src.value === 0n && type === 133;
   if (!ownsPair(ownership, frame.src, ip!.src) && !asksForRouter) return 'spoofed-ip';
   if (ip!.protocol === UDP && ports?.src === 547 && ports.dst === 546) return 'dhcp-server';
   if (type === 134 || type === 137) return 'router';
+  // Hosts ignore those with a code other than 0 (RFC 4861 §7.1), and the switch does not read them.
+  if ((type === 135 || type === 136) && !nd) return 'spoofed-nd';
   if (type === 135 && nd && nd.sourceMac !== 0 && !ownership.macs.has(nd.sourceMac)) return 'spoofed-nd';
   if (type === 136) {
     if (nd && nd.targetMac !== 0 && !ownership.macs.has(nd.targetMac)) return 'spoofed-nd';

@@ -40,7 +40,7 @@ function walk(journey: Journey, port: LogicalPort, sw: LogicalSwitch, host: stri
   if (!sw.adminUp) return journey.drop('switch-down', host, { kind: 'switch', id: sw.id });
   const binding = journey.model.bindingOf(port.id);
   if (!binding?.claims.some((claim) => claim.host === host)) return journey.drop('not-bound', host, about);
-  if (binding.active !== host) {
+  if (binding.active !== undefined && binding.active !== host) {
     journey.activates = isAnnouncement(port, sw, frame);
     if (!journey.activates && port.host !== host) return journey.drop('not-active', host, about);
   }

@@ -4,7 +4,7 @@ import type { Flow } from '../../src/openflow/flow.ts';
 import { type Item, splitItems } from '../../src/openflow/text/items.ts';
 import { type Headers, headersOf, setHeaders } from '../../src/pipeline/datapath.fixture.ts';
 import { answerFromHeaders } from './answers.ts';
-import { classOf, hex, type Observation } from './observation.ts';
+import { classOf, hex, isSample, type Observation } from './observation.ts';
 import type { OpenVswitchFarm } from './open-vswitch-farm.ts';
 import { type Entry, type Scenario, type ScenarioHost, TUNNEL_PORTS } from './scenario.ts';
 
@@ -115,11 +115,11 @@ function readStory(text: string, { id, compiler }: ScenarioHost, seen: Seen): vo
       if (reason) seen.reasons.add(reason);
     }
     if (line.includes('skipping output to input port')) seen.reasons.add('hairpin');
-    const userdata = /^\s*controller\(userdata=([0-9a-f]+)/.exec(line)?.[1];
+    const userdata = /^\s*controller\(.*userdata=([0-9a-f]+)/.exec(line)?.[1];
     if (userdata === undefined) continue;
     const wanted = classOf(Buffer.from(userdata, 'hex'));
     if (wanted === 'log') seen.logs.push(...compiler.explain(cookie).objects.map((object) => object.id));
-    else seen.packetIns.push(`${id} ${wanted}`);
+    else if (!isSample(wanted)) seen.packetIns.push(`${id} ${wanted}`);
   }
 }
 

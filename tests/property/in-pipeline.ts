@@ -6,7 +6,7 @@ import { HostNetwork, type Journey } from '../../src/pipeline/host-network.ts';
 import { createPipeline } from '../../src/pipeline/pipeline.ts';
 import type { Step } from '../../src/pipeline/result.ts';
 import { answerFromBytes } from './answers.ts';
-import { classOf, hex, type Observation } from './observation.ts';
+import { classOf, hex, isSample, type Observation } from './observation.ts';
 import { type Entry, type Scenario, type ScenarioHost, TUNNEL_PORTS } from './scenario.ts';
 
 /** The compiled flows of all hosts in the executable pipeline, joined by tunnels. `mutate` may spoil a host's flows. */
@@ -53,7 +53,7 @@ export function observe(journey: Journey, { hosts }: Scenario, entry: Entry): Ob
           .compiler.explain(cookie)
           .objects.map(({ id }) => id),
       );
-    else packetIns.push(`${host} ${wanted}`);
+    else if (!isSample(wanted)) packetIns.push(`${host} ${wanted}`);
   }
   const reasons = new Set<Reason>();
   for (const step of journey.steps) addReason(reasons, reasonOf(hostOf(step.host).compiler, step));

@@ -76,3 +76,8 @@ const CLASSES = new Map(Object.entries(PACKET_IN).map(([name, code]) => [code as
 export function classOf(userdata: Uint8Array): PacketInClass | undefined {
   return CLASSES.get(userdata[0] ?? 0);
 }
+
+/** Of dropped frames, for the agent's count of sprays. */
+export function isSample(wanted: PacketInClass | undefined): boolean {
+  return wanted === 'guard' || wanted === 'stray';
+}

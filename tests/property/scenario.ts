@@ -30,6 +30,7 @@ export function scenarioSketch(frames: {
 /** OpenFlow ports of tunnels, the same on every host. */
 export const TUNNEL_PORTS = { geneve: 1, vxlan: 2, gre: 3 } as const satisfies Record<Encap, number>;
 export const FIRST_OFPORT = 10;
+const METERS = { packetIn: 1, sample: 2 } as const;
 
 export interface ScenarioHost {
   readonly id: string;
@@ -57,6 +58,11 @@ export interface Scenario {
   readonly entries: readonly Entry[];
 }
 
+/** As the sketch, over an underlay of IPv4: the only one that the bridges of open-vswitch-farm.ts have. */
+export function overIpv4(sketch: ScenarioSketch): ScenarioSketch {
+  return { ...sketch, model: { ...sketch.model, underlay: 4 } };
+}
+
 /** The model, each host's compiled flows, and the frames with where they enter. */
 export function buildScenario(sketch: ScenarioSketch): Scenario {
   const { records, interfaces } = buildModel(sketch.model);
@@ -64,12 +70,12 @@ export function buildScenario(sketch: ScenarioSketch): Scenario {
   // The server knows of early interfaces, and so do all others; only the agent there does not know that it does.
   for (const { port, host, early } of interfaces) if (early) model.put(bindingOf(model, port, host));
   const scopes = new ScopeIndex(model);
-  const hosts = [...model.hosts()].map((host) => {
+  const hosts = [...model.hosts()].map((host, n) => {
     const plugged = interfaces.filter((each) => each.host === host.id);
     const scope = [...scopes.attach(host.id).records()].filter(
       (record) => !(record.kind === 'binding' && plugged.some(({ port, early }) => early && port === record.id)),
     );
-    return buildHost(host, model.get('tunnelZone', host.zone)!.encap, scope, plugged);
+    return buildHost(host, model.get('tunnelZone', host.zone)!.encap, scope, plugged, n === 0);
   });
   const entries = sketch.frames.flatMap(({ at: index, frame }): Entry[] => {
     if (interfaces.length === 0) return [];
@@ -91,11 +97,13 @@ function buildHost(
   encap: Encap,
   scope: readonly ScopeRecord[],
   plugged: readonly PluggedInterface[],
+  isFirst: boolean,
 ): ScenarioHost {
   const ports = new Map(plugged.map(({ port }, i) => [FIRST_OFPORT + i, port]));
   const inputs: InputRecord[] = [
     ...scope,
-    { kind: 'self', id: 'self', host: host.id, tunnelPorts: TUNNEL_PORTS },
+    // Samples of what is dropped may change nothing else: the first host makes none.
+    { kind: 'self', id: 'self', host: host.id, tunnelPorts: TUNNEL_PORTS, ...(isFirst ? {} : { meters: METERS }) },
     ...[...ports].map(([ofport, id]): InputRecord => ({ kind: 'interface', id, ofport, name: `if${ofport}` })),
   ];
   const compiler = createCompiler();

@@ -9,7 +9,7 @@ import { observePipeline, pipelineNetwork } from './in-pipeline.ts';
 import { differences, expected, hex } from './observation.ts';
 import { OpenVswitchFarm } from './open-vswitch-farm.ts';
 import { regressions } from './regressions.ts';
-import { buildScenario, type ScenarioSketch, scenarioSketch } from './scenario.ts';
+import { buildScenario, overIpv4, type ScenarioSketch, scenarioSketch } from './scenario.ts';
 
 /**
  * DESIGN invariant 3: compiled flows mean what `simulate` says. Random models and frames go through `simulate`, through the
@@ -39,7 +39,7 @@ function compareInPipeline(sketch: ScenarioSketch, coverage?: Coverage): void {
 }
 
 async function compareInOpenVswitch(farm: OpenVswitchFarm, sketch: ScenarioSketch): Promise<void> {
-  const scenario = buildScenario(sketch);
+  const scenario = buildScenario(overIpv4(sketch));
   await installFlows(farm, scenario);
   for (const [n, entry] of scenario.entries.entries()) {
     const outcome = simulateFrame(scenario.model, entry);

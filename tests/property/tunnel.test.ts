@@ -10,7 +10,7 @@ import { arriveInOpenVswitch, installFlows } from './in-open-vswitch.ts';
 import { observe, pipelineNetwork } from './in-pipeline.ts';
 import type { Observation } from './observation.ts';
 import { OpenVswitchFarm } from './open-vswitch-farm.ts';
-import { buildScenario, type Entry, type Scenario, type ScenarioHost, scenarioSketch } from './scenario.ts';
+import { buildScenario, type Entry, overIpv4, type Scenario, type ScenarioHost, scenarioSketch } from './scenario.ts';
 
 /** Tunnel packets as somebody on the underlay might forge them: each is dropped for its reason, in the pipeline and in Open vSwitch. */
 const CAMPAIGN = process.env.WEFT_CAMPAIGN !== undefined;
@@ -30,7 +30,7 @@ interface Forged {
   readonly reason?: Reason;
 }
 
-const STRANGER = '198.51.100.200';
+const STRANGERS = { 4: '198.51.100.200', 6: '2001:db8:ffff::200' } as const;
 const FOREIGN_MAC = '06:00:00:00:00:99';
 const UNUSED_KEY = 0x00be_ef;
 
@@ -45,7 +45,7 @@ function* forgeries({ model, hosts }: Scenario): Iterable<Forged> {
     for (const portId of host.ports.values()) {
       const port = model.get('port', portId)!;
       const to = { host, key: port.key, dst: port.mac } as const;
-      yield { ...to, source: STRANGER, reason: 'tunnel-source' };
+      yield { ...to, source: STRANGERS[host.tunnelAddress.includes(':') ? 6 : 4], reason: 'tunnel-source' };
       yield { ...to, source: host.tunnelAddress, reason: 'tunnel-source' };
       if (alien !== undefined) yield { ...to, source: alien, reason: 'tunnel-source' };
       if (!isKnown) continue;
@@ -133,7 +133,7 @@ describe('forged tunnel packets in Open vSwitch', { skip: noSwitch }, () => {
 
   test('are dropped for the same reasons', async () => {
     const property = fc.asyncProperty(models, async (sketch) => {
-      const scenario = buildScenario(sketch);
+      const scenario = buildScenario(overIpv4(sketch));
       await installFlows(farm, scenario);
       for (const forged of forgeries(scenario)) {
         const tunnel = {

@@ -93,6 +93,9 @@ function serviceBase(reader: Reader): Contribution[] {
     flow('service', SERVICE.absent, { ...neighbor(ND.advert), nd_tll: 0 }, { goto: 'ndTarget' }),
     flow('service', SERVICE.present, neighbor(ND.solicit), { do: moveMacToScratch('nd_sll'), goto: 'linkLayer' }),
     flow('service', SERVICE.present, neighbor(ND.advert), { do: moveMacToScratch('nd_tll'), goto: 'linkLayer' }),
+    // With a code other than 0 there are no fields to ask for.
+    flow('service', SERVICE.unread, icmp6(ND.solicit), spoofed),
+    flow('service', SERVICE.unread, icmp6(ND.advert), spoofed),
     flow('service', 0, {}, { goto: 'fromPort' }),
     flow('linkLayer', LINK_LAYER.spoofed, {}, spoofed),
     flow('ndTarget', ND_TARGET.solicit, neighbor(ND.solicit), { goto: 'fromPort' }),

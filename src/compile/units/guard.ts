@@ -22,7 +22,7 @@ export const GUARD = {
   exception: 300,
   spoofed: 100,
 } as const;
-export const SERVICE = { wide: 600, absent: 400, present: 300, forbidden: 300 } as const;
+export const SERVICE = { wide: 600, absent: 400, present: 300, forbidden: 300, unread: 200 } as const;
 export const LINK_LAYER = { owned: 400, spoofed: 100 } as const;
 export const ND_TARGET = { solicit: 500, wide: 300, owned: 200, spoofed: 100 } as const;
 
