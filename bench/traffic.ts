@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseIpv4, parseMac } from '../src/base/addresses.ts';
 import { WeftError } from '../src/base/errors.ts';
 import type { Lab } from '../src/lab/lab.ts';
+import { UNDERLAY_BRIDGE, UNDERLAY_INTERFACE } from '../src/lab/open-vswitch.ts';
 import { sendFrames } from '../src/lab/spray.ts';
 import { ETHER_TYPE } from '../src/packet/ethernet.ts';
 import { IP_PROTO } from '../src/packet/ip-protocol.ts';
@@ -135,12 +136,21 @@ export async function forgetMegaflows(lab: Lab): Promise<void> {
   for (const host of lab.hosts) await lab.switchOf(host.name).appctl('revalidator/purge');
 }
 
-/** Megaflows of each host. */
+/**
+ * Megaflows of each host that workloads' traffic makes: those that begin at a workload or a tunnel, and the one that
+ * opens tunnel packets. What the host itself says over the underlay (its agent to the server) is not counted.
+ */
 export async function countMegaflows(lab: Lab): Promise<number[]> {
   const counts: number[] = [];
-  for (const host of lab.hosts) {
-    const text = await lab.switchOf(host.name).appctl('dpctl/dump-flows');
-    counts.push(text.split('\n').filter((line) => line.includes('actions:')).length);
+  for (const { name } of lab.hosts) {
+    const [ports, flows] = await lab.switchOf(name).appctlAll([['dpctl/show'], ['dpctl/dump-flows']]);
+    const underlay = new Set<string>();
+    for (const [, number, port] of ports!.matchAll(/port (\d+): (\S+)/g))
+      if (port === UNDERLAY_BRIDGE || port === UNDERLAY_INTERFACE) underlay.add(number!);
+    const lines = flows!.split('\n').filter((line) => line.includes('actions:'));
+    const isCounted = (line: string): boolean =>
+      line.includes('tnl_pop') || !underlay.has(/in_port\((\d+)\)/.exec(line)?.[1] ?? '');
+    counts.push(lines.filter(isCounted).length);
   }
   return counts;
 }
