@@ -84,7 +84,7 @@ export class Coverage {
     const port = model.get('port', portId)!;
     const sw = model.get('switch', port.switch)!;
     const active = model.bindingOf(portId)?.active === host;
-    const [state] = [early ? 'early' : active ? 'active' : port.host === host ? 'moving here' : 'left behind'];
+    const state = early ? 'early' : active ? 'active' : port.host === host ? 'moving here' : 'left behind';
     this.count(`sent from an interface ${state}`);
     this.count(`sent from a port ${port.portSecurity ? 'secured' : 'unsecured'}`);
     if (port.allowedPairs.length > 0) this.count('sent from a port with pairs');

@@ -1,12 +1,15 @@
 import { parseIp } from '../../src/base/addresses.ts';
 import type { Compiler } from '../../src/compile/compiler.ts';
+import { REGISTERS } from '../../src/compile/fields.ts';
 import { type Reason, TABLES, type Table, tableName } from '../../src/compile/tables.ts';
-import type { Flow } from '../../src/openflow/flow.ts';
+import type { FieldRange, Flow } from '../../src/openflow/flow.ts';
 import { HostNetwork, type Journey } from '../../src/pipeline/host-network.ts';
+import { placeOf, readBits } from '../../src/pipeline/layout.ts';
+import type { PacketState } from '../../src/pipeline/packet-state.ts';
 import { createPipeline } from '../../src/pipeline/pipeline.ts';
 import type { Step } from '../../src/pipeline/result.ts';
 import { answerFromBytes } from './answers.ts';
-import { classOf, hex, isSample, type Observation } from './observation.ts';
+import { classOf, hex, isSample, type Observation, originOf } from './observation.ts';
 import { type Entry, type Scenario, type ScenarioHost, TUNNEL_PORTS } from './scenario.ts';
 
 /** The compiled flows of all hosts in the executable pipeline, joined by tunnels. `mutate` may spoil a host's flows. */
@@ -44,8 +47,9 @@ export function observe(journey: Journey, { hosts }: Scenario, entry: Entry): Ob
     else delivered.push(`${host} ${hostOf(host).ports.get(port) ?? `port ${port}`} ${hex(bytes)}`);
   }
   const packetIns: string[] = [];
+  const origins: string[] = [];
   const logs: string[] = [];
-  for (const { host, userdata, cookie } of journey.packetIns) {
+  for (const { host, userdata, cookie, state } of journey.packetIns) {
     const wanted = classOf(userdata);
     if (wanted === 'log')
       logs.push(
@@ -53,7 +57,17 @@ export function observe(journey: Journey, { hosts }: Scenario, entry: Entry): Ob
           .compiler.explain(cookie)
           .objects.map(({ id }) => id),
       );
-    else if (!isSample(wanted)) packetIns.push(`${host} ${wanted}`);
+    else if (wanted && !isSample(wanted)) {
+      packetIns.push(`${host} ${wanted}`);
+      origins.push(
+        originOf(
+          wanted,
+          register(state, REGISTERS.inPort),
+          register(state, REGISTERS.switch),
+          register(state, REGISTERS.vlan),
+        ),
+      );
+    }
   }
   const reasons = new Set<Reason>();
   for (const step of journey.steps) addReason(reasons, reasonOf(hostOf(step.host).compiler, step));
@@ -63,9 +77,14 @@ export function observe(journey: Journey, { hosts }: Scenario, entry: Entry): Ob
     delivered: delivered.sort(),
     answers: answers.sort(),
     packetIns: packetIns.sort(),
+    origins: origins.sort(),
     logs: logs.sort(),
     reasons,
   };
+}
+
+function register({ key }: PacketState, { field, from, bits }: FieldRange): number {
+  return readBits(key, placeOf(field), from, bits);
 }
 
 /** Why a frame ends at this step, where it does: the flow's word, or that of the table that had none. */

@@ -166,6 +166,10 @@ const FLOW_FAULTS: Readonly<Record<string, FlowFault>> = {
   'a MAC is known in every VLAN': changed((flow) => inTable(flow, 'lookup') && asks(flow, 'eth_dst'), forget('reg4')),
   'learned MACs win over held ones': swapped('lookup', 300, 200),
   'learned MACs are not known': without((flow) => inTable(flow, 'lookup') && flow.priority === 200),
+  'the agent does not learn the VLAN': changed(
+    (flow) => inTable(flow, 'vlan'),
+    withoutAction((action) => action.kind === 'move' || (action.kind === 'setField' && action.field === 'reg4')),
+  ),
   'tunnels carry the wrong key': changed(
     (flow) => inTable(flow, 'lookup'),
     (flow) => ({
@@ -243,14 +247,14 @@ describe('a fault is noticed', () => {
 });
 
 function isNoticed(
-  { model, entries }: Scenario,
+  scenario: Scenario,
   observe: (entry: Scenario['entries'][number]) => ReturnType<typeof observePipeline>,
   fault: OutcomeFault = (outcome) => outcome,
 ): boolean {
-  return entries.some((entry) => {
-    const outcome = fault(simulateFrame(model, entry));
+  return scenario.entries.some((entry) => {
+    const outcome = fault(simulateFrame(scenario.model, entry));
     try {
-      return differences(expected(entry, outcome), observe(entry), outcome).length > 0;
+      return differences(expected(scenario, entry, outcome), observe(entry), outcome).length > 0;
     } catch {
       return true; // lost in the underlay, or no frame any more
     }

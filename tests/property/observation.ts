@@ -1,7 +1,7 @@
 import { PACKET_IN, type PacketInClass, type Reason } from '../../src/compile/tables.ts';
 import { extractFlowKey } from '../../src/packet/flow-key.ts';
 import type { Outcome } from '../../src/simulate/outcome.ts';
-import type { Entry } from './scenario.ts';
+import type { Entry, Scenario } from './scenario.ts';
 
 /** What was seen to happen to one frame, however it was found out; lists are sorted. */
 export interface Observation {
@@ -11,6 +11,8 @@ export interface Observation {
   readonly answers: readonly string[];
   /** `host class`. */
   readonly packetIns: readonly string[];
+  /** What the agent reads from the registers with each: class, keys of port and switch, VLAN of what it learns. Absent where they cannot be seen. */
+  readonly origins?: readonly string[];
   /** Ids of the rules that logged. */
   readonly logs: readonly string[];
   /** Where the frame, or a copy, ended: reasons of the flows. Absent where they cannot be seen. */
@@ -18,7 +20,9 @@ export interface Observation {
 }
 
 /** What `simulate` says, as one would see it. */
-export function expected(entry: Entry, outcome: Outcome): Observation {
+export function expected({ model }: Scenario, entry: Entry, outcome: Outcome): Observation {
+  const port = model.get('port', entry.port)!;
+  const keys = [port.key, model.get('switch', port.switch)!.key] as const;
   const packetIns: PacketInClass[] = [];
   if (outcome.activates) packetIns.push('announce');
   if (outcome.learns) packetIns.push('learn');
@@ -29,6 +33,7 @@ export function expected(entry: Entry, outcome: Outcome): Observation {
       .sort(),
     answers: outcome.answer ? [`${outcome.answer.kind} ${outcome.answer.address} ${outcome.answer.mac}`] : [],
     packetIns: packetIns.map((each) => `${entry.host} ${each}`).sort(),
+    origins: packetIns.map((each) => originOf(each, ...keys, outcome.learns?.vlan ?? 0)).sort(),
     logs: [...outcome.logs].sort(),
   };
 }
@@ -42,9 +47,13 @@ export function differences(wanted: Observation, seen: Observation, outcome: Out
   for (const what of ['delivered', 'answers', 'packetIns', 'logs'] as const)
     if (wanted[what].join() !== seen[what].join())
       lines.push(`${what}: simulate says [${wanted[what].join(', ')}], seen [${seen[what].join(', ')}]`);
+  if (seen.origins && wanted.origins!.join() !== seen.origins.join())
+    lines.push(`origins: simulate says [${wanted.origins!.join(', ')}], seen [${seen.origins.join(', ')}]`);
   const [drop, ...more] = outcome.drops;
   if (seen.reasons && drop && more.length === 0 && outcome.deliveries.length === 0) {
-    const words: readonly Reason[] = (NOWHERE as readonly Reason[]).includes(drop.reason) ? NOWHERE : [drop.reason];
+    const isSenders = drop.reason === 'port-down' && drop.to === undefined;
+    const isNowhere = !isSenders && (NOWHERE as readonly Reason[]).includes(drop.reason);
+    const words: readonly Reason[] = isNowhere ? NOWHERE : [drop.reason];
     if (!words.some((word) => seen.reasons!.has(word)))
       lines.push(`drop: simulate says ${drop.reason}, seen [${[...seen.reasons].join(', ')}]`);
   }
@@ -53,6 +62,11 @@ export function differences(wanted: Observation, seen: Observation, outcome: Out
 
 /** There is no place for the frame. Which word it is differs: flows see their own host, and a flood's copy for its sender. */
 const NOWHERE = ['nobody', 'unknown-mac', 'hairpin', 'not-bound', 'port-down', 'no-tunnel'] as const satisfies Reason[];
+
+/** How `origins` are written. */
+export function originOf(wanted: PacketInClass, portKey: number, switchKey: number, vlan: number): string {
+  return `${wanted} port ${portKey} switch ${switchKey}${wanted === 'learn' ? ` vlan ${vlan}` : ''}`;
+}
 
 export function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('hex');

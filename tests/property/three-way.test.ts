@@ -33,7 +33,7 @@ function compareInPipeline(sketch: ScenarioSketch, coverage?: Coverage): void {
   for (const [n, entry] of scenario.entries.entries()) {
     const outcome = simulateFrame(scenario.model, entry);
     coverage?.note(scenario, entry, outcome);
-    const found = differences(expected(entry, outcome), observePipeline(network, scenario, entry), outcome);
+    const found = differences(expected(scenario, entry, outcome), observePipeline(network, scenario, entry), outcome);
     assert.deepEqual(found, [], `frame ${n}: ${hex(entry.bytes)} at ${entry.port} on ${entry.host}`);
   }
 }
@@ -44,7 +44,7 @@ async function compareInOpenVswitch(farm: OpenVswitchFarm, sketch: ScenarioSketc
   for (const [n, entry] of scenario.entries.entries()) {
     const outcome = simulateFrame(scenario.model, entry);
     const { text, ...seen } = await observeOpenVswitch(farm, scenario, entry);
-    const found = differences(expected(entry, outcome), seen, outcome);
+    const found = differences(expected(scenario, entry, outcome), seen, outcome);
     assert.deepEqual(found, [], `frame ${n}: ${hex(entry.bytes)} at ${entry.port} on ${entry.host}\n${text}`);
   }
 }
