@@ -413,6 +413,8 @@ export class AgentCore {
         ...this.#report([{ type: 'forgotten', ...reported(record) }]),
       );
     }
+    // Where the switch refused a bundle without saying why, or Open vSwitch could not make the tunnel port.
+    effects.push(...this.#maybeReadBack(), ...this.#ensureTunnel());
     if (this.installation.synced && nowMs - this.#lastCountersMs >= COUNTERS_INTERVAL_MS) {
       this.#lastCountersMs = nowMs;
       effects.push({ kind: 'readCounters' });

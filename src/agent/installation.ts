@@ -1,3 +1,4 @@
+import { WeftError } from '../base/errors.ts';
 import type { Flow } from '../openflow/flow.ts';
 import type { Effect, InstalledFlow } from './events.ts';
 import { flowBody, flowKey } from './flow-key.ts';
@@ -35,6 +36,7 @@ export class Installation {
     this.#pending = undefined;
     this.#waiting.clear();
     this.#after = [];
+    this.refused.clear();
   }
 
   /**
@@ -43,6 +45,8 @@ export class Installation {
    */
   readBack(installed: readonly InstalledFlow[], desired: Iterable<Flow>): Effect[] {
     this.synced = true;
+    // The switch decides anew about what it refused.
+    this.refused.clear();
     if (installed.length === 0) return this.change([...desired], []);
     const have = new Map(installed.map((entry) => [entry.key, entry]));
     const add: Flow[] = [];
@@ -50,7 +54,7 @@ export class Installation {
       const key = flowKey(flow);
       const entry = have.get(key);
       have.delete(key);
-      if (!entry || entry.body !== flowBody(flow)) add.push(flow);
+      if (!entry || entry.body !== bodyOf(flow)) add.push(flow);
     }
     return this.change(
       add,
@@ -67,9 +71,13 @@ export class Installation {
     return [];
   }
 
-  /** Calls back when everything desired so far is in the switch (at once, if it is). */
+  /**
+   * Calls back when everything desired so far is in the switch (at once, if it is). Not while the switch is away: whoever
+   * reads back asks again for all there is, and the wait may be long.
+   */
   whenInstalled(callback: () => Effect[]): Effect[] {
-    if (this.synced && this.idle) return callback();
+    if (!this.synced) return [];
+    if (this.idle) return callback();
     // With nothing waiting, the bundle under way is the last that matters: what comes later must not hold this up.
     if (this.#pending && this.#waiting.size === 0) this.#pending.after.push(callback);
     else this.#after.push(callback);
@@ -78,9 +86,9 @@ export class Installation {
 
   installed(id: number): Effect[] {
     if (this.#pending?.id !== id) return [];
-    const { after, add } = this.#pending;
+    const { after, add, remove } = this.#pending;
     this.#pending = undefined;
-    if (this.refused.size > 0) for (const flow of add) this.refused.delete(flowKey(flow));
+    if (this.refused.size > 0) for (const flow of [...add, ...remove]) this.refused.delete(flowKey(flow));
     return [...after.flatMap((callback) => callback()), ...this.#next()];
   }
 
@@ -92,14 +100,10 @@ export class Installation {
     const all = [...pending.add, ...pending.remove];
     const culprit = index === undefined ? undefined : all[index];
     if (!culprit) {
-      // Nothing to leave out: the whole comparison starts again from what the switch really has.
-      this.synced = false;
-      this.#waiting.clear();
-      this.#after = [...pending.after, ...this.#after];
-      return [
-        { kind: 'log', level: 'error', message: 'the switch refused a bundle', fields: { error } },
-        { kind: 'readBack' },
-      ];
+      // Nothing to leave out: the whole comparison starts again from what the switch really has, when the core asks for
+      // it (not at once: what is refused without end must not be sent without end).
+      this.lost();
+      return [{ kind: 'log', level: 'error', message: 'the switch refused a bundle', fields: { error } }];
     }
     this.refused.set(flowKey(culprit), { flow: culprit, error });
     const effects: Effect[] = [
@@ -110,11 +114,10 @@ export class Installation {
         fields: { error, table: culprit.table, cookie: culprit.cookie },
       },
     ];
-    this.#after = [...pending.after, ...this.#after];
     const add = pending.add.filter((flow) => flow !== culprit);
     const remove = pending.remove.filter((flow) => flow !== culprit);
-    if (add.length + remove.length === 0) return [...effects, ...this.#next()];
-    return [...effects, ...this.#send(add, remove)];
+    if (add.length + remove.length > 0) return [...effects, ...this.#send(add, remove, pending.after)];
+    return [...effects, ...pending.after.flatMap((callback) => callback()), ...this.#next()];
   }
 
   #next(): Effect[] {
@@ -126,16 +129,29 @@ export class Installation {
     return this.#send(add, remove);
   }
 
-  #send(add: readonly Flow[], remove: readonly Flow[]): Effect[] {
+  #send(add: readonly Flow[], remove: readonly Flow[], after = this.#takeAfter()): Effect[] {
     const id = this.#nextId++;
-    this.#pending = { id, add, remove, after: this.#after };
-    this.#after = [];
+    this.#pending = { id, add, remove, after };
     return [{ kind: 'install', id, add, remove }];
   }
 
   #flushAfter(): Effect[] {
+    return this.#takeAfter().flatMap((callback) => callback());
+  }
+
+  #takeAfter(): (() => Effect[])[] {
     const after = this.#after;
     this.#after = [];
-    return after.flatMap((callback) => callback());
+    return after;
+  }
+}
+
+/** Undefined for a flow that no message can hold: it is sent, and refused with its name. */
+function bodyOf(flow: Flow): string | undefined {
+  try {
+    return flowBody(flow);
+  } catch (error) {
+    if (error instanceof WeftError) return undefined;
+    throw error;
   }
 }

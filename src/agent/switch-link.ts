@@ -1,3 +1,4 @@
+import { ByteWriter } from '../base/bytes.ts';
 import type { Clock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -5,12 +6,14 @@ import { TABLES } from '../compile/tables.ts';
 import { canonicalMatch } from '../openflow/canonical.ts';
 import { connectOpenFlow, type OpenFlowConnection, type Refusal } from '../openflow/connection.ts';
 import { type Flow, type Match, OFPP } from '../openflow/flow.ts';
+import { encodeFlowMod, writeBundleAdd } from '../openflow/message.ts';
 import { FRAGMENTS } from '../openflow/messages/features.ts';
 import type { FlowMod } from '../openflow/messages/flow-mod.ts';
 import { ALL_TABLES, FLOW_COMMAND } from '../openflow/messages/flow-mod.ts';
 import { BAND_TYPE, METER_COMMAND, METER_FLAG } from '../openflow/messages/meter.ts';
 import { PACKET_IN_FORMAT } from '../openflow/messages/nicira.ts';
 import type { PacketIn as OpenFlowPacketIn } from '../openflow/messages/packet-in.ts';
+import { OF15 } from '../openflow/version.ts';
 import type { AgentEvent, Effect, InstalledFlow, PacketIn } from './events.ts';
 import { flowBody, flowKey } from './flow-key.ts';
 
@@ -56,7 +59,12 @@ export class SwitchLink {
       try {
         const connection = await connectOpenFlow(address, { signal, log });
         wasSilent = false;
-        await this.#serve(connection);
+        try {
+          await this.#serve(connection);
+        } finally {
+          this.#connection = undefined;
+          connection.close();
+        }
       } catch (error) {
         if (signal.aborted) return;
         if (!wasSilent) log.warn('Open vSwitch does not answer; trying again', { address, error });
@@ -134,7 +142,8 @@ export class SwitchLink {
     for (const flow of effect.remove) mods.push(flowMod(flow, FLOW_COMMAND.deleteStrict));
     const startedMs = clock.monotonicMs();
     try {
-      await connection.transaction(mods, signal);
+      // What is refused stays out and the rest goes in: as the core would have it on a second try.
+      await connection.transactionOfAccepted(mods, signal);
       log.debug('bundle', {
         add: effect.add.length,
         remove: effect.remove.length,
@@ -142,8 +151,19 @@ export class SwitchLink {
       });
       emit({ kind: 'installed', id: effect.id });
     } catch (error) {
-      if (!(error instanceof WeftError)) throw error;
-      if (error.code !== 'refused') return; // the connection is gone: everything is compared again
+      if (signal.aborted) return;
+      const unfit =
+        error instanceof WeftError && error.code === 'invalid' ? mods.findIndex((mod) => !fitsMessage(mod)) : -1;
+      if (unfit >= 0) {
+        emit({ kind: 'refused', id: effect.id, error: 'it is longer than a message can be', index: unfit });
+        return;
+      }
+      if (!(error instanceof WeftError) || error.code !== 'refused') {
+        // What the switch has now is not known (a commit that took too long): with a new connection all is compared again.
+        log.error('a bundle failed', { error });
+        connection.close(error instanceof WeftError ? error : undefined);
+        return;
+      }
       const index = (error.details as Refusal | undefined)?.index;
       emit({ kind: 'refused', id: effect.id, error: error.message, ...(index === undefined ? {} : { index }) });
     }
@@ -203,6 +223,16 @@ export class SwitchLink {
       ...this.#options.readRegisters(message.match),
       frame: message.frame,
     };
+  }
+}
+
+/** Messages end at 65,535 bytes. */
+function fitsMessage(mod: FlowMod): boolean {
+  try {
+    writeBundleAdd(new ByteWriter(), OF15, 1, 0, 0, (inner) => encodeFlowMod(inner, OF15, mod, 1));
+    return true;
+  } catch {
+    return false;
   }
 }
 
