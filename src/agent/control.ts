@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { parseIp } from '../base/addresses.ts';
 import { formatHex, parseHex } from '../base/bytes.ts';
 import { DecodeError, WeftError } from '../base/errors.ts';
 import type { Compiler } from '../compile/compiler.ts';
@@ -56,7 +57,8 @@ export async function answerControl(
   body: string,
   signal: AbortSignal,
 ): Promise<ControlAnswer> {
-  const url = new URL(path, 'http://agent');
+  const url = URL.parse(`http://agent${path}`);
+  if (!url) return problem(400, 'invalid', `${path}: no path`);
   const handler = HANDLERS[`${method} ${url.pathname}`];
   if (!handler)
     return problem(404, 'not-found', `${method} ${url.pathname}: the agent knows ${Object.keys(HANDLERS).join(', ')}`);
@@ -70,7 +72,8 @@ export async function answerControl(
         error.message,
       );
     if (error instanceof DecodeError || error instanceof SyntaxError) return problem(400, 'invalid', error.message);
-    throw error;
+    // Whoever asks must never be able to stop the agent.
+    return problem(500, 'refused', `the agent failed at this request: ${String(error)}`);
   }
 }
 
@@ -186,13 +189,16 @@ async function trace(
     port?: string;
     tunnel?: { encap: Encap; key: number; src: string; dst: string };
     frame: string;
-  };
+  } | null;
+  if (typeof request?.frame !== 'string') throw new WeftError('invalid', 'frame: hex digits are wanted');
   const frame = formatHex(parseHex(request.frame));
   let flow: string;
   if (request.tunnel) {
     const { encap, key, src, dst } = request.tunnel;
     const ofport = core.tunnelOfport(encap);
     if (ofport === undefined) throw new WeftError('not-found', `this host has no ${encap} tunnel port`);
+    if (!parseIp(String(src)) || !parseIp(String(dst)))
+      throw new WeftError('invalid', 'tunnel: src and dst are addresses');
     const [srcField, dstField] = src.includes(':') ? ['tun_ipv6_src', 'tun_ipv6_dst'] : ['tun_src', 'tun_dst'];
     flow = `in_port=${ofport},tun_id=${Number(key)},${srcField}=${src},${dstField}=${dst}`;
   } else {

@@ -80,3 +80,12 @@ test('a place that cannot be written is a problem, not a crash', () => {
   state.load();
   directory = mkdtempSync(join(tmpdir(), 'weft-state-'));
 });
+
+test('a journal with lines of any form is read up to the first that is none', () => {
+  for (const garbage of ['5', 'null', '"v"', '[]', '{"put":null}', '{"put":{}}', '{"del":3}']) {
+    const state = new LocalState(directory);
+    state.rewrite([record('a', 1)]);
+    appendFileSync(journal(), `${garbage}\n{"commit":true}\n`);
+    assert.deepEqual(new LocalState(directory).load(), [record('a', 1)], garbage);
+  }
+});

@@ -58,6 +58,7 @@ export class LocalState {
       } catch {
         break;
       }
+      if (!isLine(line)) break;
       if ('v' in line) {
         if (line.v !== VERSION) return [];
         this.incarnation = line.incarnation ?? this.incarnation;
@@ -115,6 +116,16 @@ export class LocalState {
     if (this.#file !== undefined) closeSync(this.#file);
     this.#file = undefined; // the next append tries a whole rewrite
   }
+}
+
+/** A file that somebody else wrote to, or that a disk garbled, is read up to there. */
+function isLine(line: unknown): line is Line {
+  if (typeof line !== 'object' || line === null) return false;
+  if ('v' in line || 'commit' in line) return true;
+  if ('del' in line) return Array.isArray(line.del);
+  if (!('put' in line) || typeof line.put !== 'object' || line.put === null) return false;
+  const { kind, id } = line.put as Partial<ScopeRecord>;
+  return typeof kind === 'string' && typeof id === 'string';
 }
 
 function lineOf(change: ScopeChange): string {
