@@ -70,11 +70,11 @@ async function follow(
   for (let step = 0; queue.length > 0; step++) {
     if (step > 50) throw new Error('the frame goes round and round');
     const { bridge, metadata, bytes } = queue.shift()!;
-    const [text] = await farm.control(['ofproto/trace', `br${bridge}`, metadata, hex(bytes)]);
-    texts.push(text!);
+    const text = await farm.trace(bridge, metadata, hex(bytes));
+    texts.push(text);
     const host = scenario.hosts[bridge]!;
-    readStory(text!, host, seen);
-    const actions = [...text!.matchAll(/^Datapath actions: (.*)$/gm)].at(-1)?.[1] ?? '';
+    readStory(text, host, seen);
+    const actions = [...text.matchAll(/^Datapath actions: (.*)$/gm)].at(-1)?.[1] ?? '';
     for (const output of outputsOf(splitItems(actions), bytes, farm)) {
       if ('crossing' in output) {
         const { crossing } = output;

@@ -42,6 +42,7 @@ export class OpenVswitchFarm {
   static async start(): Promise<OpenVswitchFarm> {
     const ovs = await findOpenVswitch();
     const farm = new OpenVswitchFarm(ovs.version, mkdtempSync(join(tmpdir(), 'weft-three-way-')));
+    process.once('exit', farm.#kill);
     try {
       await farm.#start(ovs.program, ovs.schema);
       return farm;
@@ -106,6 +107,11 @@ export class OpenVswitchFarm {
       'ofport_request=1',
     ];
     vsctl('add-br', bridge, '--', 'set', 'bridge', bridge, 'datapath_type=dummy', 'fail-mode=secure', ...port);
+    await this.#findWays();
+  }
+
+  async #findWays(): Promise<void> {
+    const bridge = `br${UNDERLAY}`;
     const hosts = Array.from({ length: HOSTS }, (_, n) => hostAddress(n));
     await this.control(
       ...hosts.map((ip): UnixctlCommand => ['netdev-dummy/ip4addr', bridge, `${ip}/24`]),
@@ -118,6 +124,19 @@ export class OpenVswitchFarm {
   /** `ovs-appctl` commands. */
   control(...commands: UnixctlCommand[]): Promise<string[]> {
     return unixctl(join(this.#dir, 'switch.ctl'), commands);
+  }
+
+  /**
+   * What `ofproto/trace` says of a frame on a bridge. Whenever routes of this machine change, Open vSwitch reads them all again and forgets
+   * ours for a moment: then we tell it again.
+   */
+  async trace(bridge: number, metadata: string, frame: string): Promise<string> {
+    for (let tries = 0; ; tries++) {
+      const [text] = await this.control(['ofproto/trace', `br${bridge}`, metadata, frame]);
+      if (!text!.includes('native tunnel routing failed') || tries === 20) return text!;
+      await this.#findWays();
+      await sleep(50);
+    }
   }
 
   /** Replaces all flows of a bridge in one bundle. */
@@ -134,7 +153,14 @@ export class OpenVswitchFarm {
     return this.#ports.get(datapath);
   }
 
+  /** When this process goes without having stopped it. */
+  readonly #kill = (): void => {
+    for (const child of this.#children) child.kill('SIGKILL');
+    rmSync(this.#dir, { recursive: true, force: true });
+  };
+
   async stop(): Promise<void> {
+    process.off('exit', this.#kill);
     for (const connection of this.#connections) connection.close();
     for (const child of this.#children.reverse()) {
       const ended = new Promise((resolve) => child.once('exit', resolve));
