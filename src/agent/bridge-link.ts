@@ -43,6 +43,9 @@ export class BridgeLink {
   readonly #told = new Map<Uuid, LocalInterface>();
   #toldTunnels = '';
   readonly #making = new Set<Encap>();
+  /** Marks to set or to take off, that OVSDB does not have yet. */
+  readonly #marks = new Map<Uuid, boolean>();
+  #isMarking = false;
 
   constructor(options: BridgeLinkOptions) {
     this.#options = options;
@@ -52,6 +55,7 @@ export class BridgeLink {
     const { signal, log, clock, ovsRunDir } = this.#options;
     const client = connectOvsdb(`unix:${ovsRunDir}/db.sock`, { signal, log, clock, maxBackoffMs: 1_000 });
     this.#client = client;
+    client.onConnected((connected) => this.#options.emit({ kind: 'ovsdbConnection', connected }));
     for (let isReady = false; !isReady && !signal.aborted; ) {
       try {
         this.#monitor = await client.monitor(OPEN_VSWITCH_DB, WATCHED, () => this.#changed(), { signal });
@@ -119,18 +123,27 @@ export class BridgeLink {
 
   perform(effect: Extract<Effect, { kind: 'markInstalled' | 'ensureTunnel' }>): void {
     if (effect.kind === 'ensureTunnel') void this.#ensureTunnel(effect.encap);
-    else void this.#mark(effect.uuid as Uuid, effect.installed);
+    else this.#mark(effect.uuid as Uuid, effect.installed);
   }
 
-  async #mark(uuid: Uuid, installed: boolean): Promise<void> {
-    const removal = mutate(Interface, [['_uuid', '==', uuid]], [['external_ids', 'delete', [INSTALLED_MARK]]]);
-    const operations = installed
-      ? [
-          removal,
-          mutate(Interface, [['_uuid', '==', uuid]], [['external_ids', 'insert', new Map([[INSTALLED_MARK, 'true']])]]),
-        ]
-      : [removal];
-    await this.#transact(operations, 'mark an interface');
+  /** Marks that are asked for are set for certain, in the order asked: OVSDB may be away for a while. */
+  #mark(uuid: Uuid, installed: boolean): void {
+    this.#marks.set(uuid, installed);
+    if (!this.#isMarking) void this.#setMarks();
+  }
+
+  async #setMarks(): Promise<void> {
+    const { signal, clock } = this.#options;
+    this.#isMarking = true;
+    while (this.#marks.size > 0 && !signal.aborted) {
+      const marks = [...this.#marks];
+      this.#marks.clear();
+      const operations = marks.flatMap(([uuid, installed]) => markOperations(uuid, installed));
+      if (await this.#transact(operations, 'mark interfaces')) continue;
+      for (const [uuid, installed] of marks) if (!this.#marks.has(uuid)) this.#marks.set(uuid, installed);
+      await clock.sleep(RETRY_MS, signal).catch(() => {});
+    }
+    this.#isMarking = false;
   }
 
   /** The bridge as Weft needs it; what others configured on it stays. */
@@ -211,15 +224,25 @@ export class BridgeLink {
     this.#making.delete(encap);
   }
 
-  async #transact(operations: readonly Operation[], what: string): Promise<void> {
+  /** False where OVSDB did not do it, or may not have. */
+  async #transact(operations: readonly Operation[], what: string): Promise<boolean> {
     try {
       await this.#client!.transact(OPEN_VSWITCH_DB, operations, { signal: this.#options.signal });
+      return true;
     } catch (error) {
-      if (this.#options.signal.aborted) return;
       if (!(error instanceof WeftError)) throw error;
-      this.#options.log.warn(`OVSDB: cannot ${what}`, { error });
+      if (!this.#options.signal.aborted) this.#options.log.warn(`OVSDB: cannot ${what}`, { error });
+      return false;
     }
   }
+}
+
+/** Of an interface that is gone meanwhile nothing is changed. */
+function markOperations(uuid: Uuid, installed: boolean): Operation[] {
+  const row = [['_uuid', '==', uuid]] as const;
+  const removal = mutate(Interface, row, [['external_ids', 'delete', [INSTALLED_MARK]]]);
+  if (!installed) return [removal];
+  return [removal, mutate(Interface, row, [['external_ids', 'insert', new Map([[INSTALLED_MARK, 'true']])]])];
 }
 
 function localInterface(row: InterfaceRow): LocalInterface {

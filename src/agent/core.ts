@@ -47,6 +47,7 @@ export class AgentCore {
   /** Scope content is there (from disk or from the server): only then may flows be removed. */
   #scopeReady = false;
   #ovsdb: { readonly datapathType: string } | undefined;
+  #ovsdbConnected = false;
   #openvswitchVersion = 'unknown';
   #switchConnected = false;
   serverConnected = false;
@@ -59,6 +60,10 @@ export class AgentCore {
   /** Interfaces by port whose flows are on their way and whose mark is due. */
   readonly #awaitingMark = new Set<string>();
   readonly problems = new Map<string, string>();
+  /** What the last hello said, until the scope that belongs to it is here: neither counts without the other. */
+  #hello: { readonly host: string; readonly incarnation: string } | undefined;
+  /** Ports whose workload announced itself here and of which the server has not said so yet, with the binding as it was. */
+  readonly #announced = new Map<string, Binding>();
   revision = 0;
   #appliedReported = -1;
   #lastCountersMs = 0;
@@ -99,6 +104,9 @@ export class AgentCore {
         for (const entry of event.put) this.interfaces.put(entry);
         for (const uuid of event.gone) this.interfaces.delete(uuid);
         return this.#ovsdb ? this.#rebind() : [];
+      case 'ovsdbConnection':
+        this.#ovsdbConnected = event.connected;
+        return [];
       case 'ovsdbReady':
         this.#ovsdb = event;
         return [...this.#rebind(), ...this.#ensureTunnel(), ...this.#maybeReadBack(), ...this.#reportEverything()];
@@ -166,16 +174,15 @@ export class AgentCore {
 
   #serverHello(host: string, incarnation: string): Effect[] {
     this.serverConnected = true;
-    const effects: Effect[] = [];
-    if (this.host !== host) {
-      this.host = host;
-      effects.push(...this.#compile([this.#selfChange()]), ...this.#ensureTunnel());
-    }
+    this.#hello = { host, incarnation };
     this.#appliedReported = -1;
-    return [...effects, { kind: 'persist', changes: [], incarnation, host }, ...this.#reportEverything()];
+    return this.#reportEverything();
   }
 
   #applyScope(changes: readonly ScopeChange[], revision: number | undefined): Effect[] {
+    const hello = this.#hello;
+    this.#hello = undefined;
+    if (hello) this.host = hello.host;
     this.scope.apply(changes);
     const own = this.host === undefined ? undefined : this.scope.host(this.host);
     this.interfaces.setPattern(own?.interfacePattern);
@@ -183,11 +190,16 @@ export class AgentCore {
       // Someone else has an address that our port taught us: it moved.
       if (record.kind === 'learned' && this.learning.has(record.id) && (record as LearnedAddress).host !== this.host)
         this.learning.lose(record.id);
+      // What comes with a new connection is older than our announcement, which the server is just told of (again).
+      if (record.kind === 'binding' && (!hello || (record as Binding).active === this.host))
+        this.#announced.delete(record.id);
+      // A port that is gone has no state; should it come back, it is a new one.
+      if (record.kind === 'port' && !this.scope.port(record.id)) this.portStates.delete(record.id);
     }
     if (revision !== undefined) this.revision = revision;
     const inputs: ScopeChange[] = [...changes];
     const effects: Effect[] = [];
-    if (revision !== undefined) effects.push({ kind: 'persist', changes });
+    if (revision !== undefined) effects.push({ kind: 'persist', changes, ...hello });
     effects.push(...this.#compile([this.#selfChange(), ...inputs]), ...this.#ensureTunnel(), ...this.#rebind());
     const touched = changes.flatMap(({ record }) =>
       record.kind === 'port' && this.interfaces.get(record.id) ? [record.id] : [],
@@ -214,6 +226,7 @@ export class AgentCore {
   // ── interfaces ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   #rebind(): Effect[] {
+    const before = new Map(this.interfaces.bound());
     const { put, gone, doubles } = this.interfaces.rebind((prefix) => this.scope.portByPrefix(prefix));
     for (const key of this.problems.keys()) if (key.startsWith('double/')) this.problems.delete(key);
     for (const { port, name } of doubles)
@@ -230,6 +243,9 @@ export class AgentCore {
       return { op: 'put', record: { kind: 'interface', id: port, ofport: entry.ofport!, name: entry.name } };
     });
     const reports: Report[] = put.map((port) => this.#claim(port));
+    const marks: Effect[] = [];
+    // An interface that is another port now, or none: its mark spoke of the former.
+    for (const port of [...put, ...gone]) marks.push(...this.#setMarkOf(before.get(port)?.uuid, false));
     for (const port of gone) {
       changes.push({ op: 'delete', kind: 'interface', id: port });
       reports.push({ type: 'unclaim', port });
@@ -242,11 +258,12 @@ export class AgentCore {
       this.budgets.forget(port);
       this.novelty.forget(port);
       changes.push({ op: 'delete', kind: 'shutOff', id: port });
-      this.portStates.delete(port);
+      if (this.portStates.delete(port)) reports.push({ type: 'ports', ports: { [port]: { state: 'gone' } } });
       this.#awaitingMark.delete(port);
+      this.#announced.delete(port);
     }
     const effects: Effect[] = this.#report(reports);
-    return [...effects, ...this.#compile(changes), ...this.#afterChange(put)];
+    return [...marks, ...effects, ...this.#compile(changes), ...this.#afterChange(put)];
   }
 
   #claim(port: string): Report {
@@ -284,10 +301,13 @@ export class AgentCore {
   }
 
   #setMark(port: string, installed: boolean): Effect[] {
-    const entry = this.interfaces.get(port);
-    return !entry || entry.markedInstalled === installed
-      ? []
-      : [{ kind: 'markInstalled', uuid: entry.uuid, installed }];
+    return this.#setMarkOf(this.interfaces.get(port)?.uuid, installed);
+  }
+
+  #setMarkOf(uuid: string | undefined, installed: boolean): Effect[] {
+    return uuid !== undefined && this.interfaces.mark(uuid, installed)
+      ? [{ kind: 'markInstalled', uuid, installed }]
+      : [];
   }
 
   #reportStates(states: Readonly<Record<string, PortState>>): Effect[] {
@@ -374,7 +394,9 @@ export class AgentCore {
   #announce(port: string): Effect[] {
     const binding = this.scope.binding(port);
     if (this.host === undefined || !binding || binding.active === this.host) return [];
-    const moved: Binding = { ...binding, active: this.host };
+    this.#announced.set(port, binding);
+    // No revision that a server has: should it not hear of this, it sends what it has.
+    const moved: Binding = { ...binding, active: this.host, revision: -1 };
     return [...this.#report([{ type: 'activate', port }]), ...this.#overlay(moved)];
   }
 
@@ -483,6 +505,7 @@ export class AgentCore {
     return [
       ...this.#report([
         { type: 'claims', claims },
+        ...[...this.#announced.keys()].map((port): Report => ({ type: 'activate', port })),
         { type: 'learnedAll', addresses: this.learning.all() },
         { type: 'ports', ports: Object.fromEntries(this.portStates) },
       ]),
@@ -503,6 +526,11 @@ export class AgentCore {
   }
 
   #reportRefused(report: Report, code: string, message: string): Effect[] {
+    const before = report.type === 'activate' ? this.#announced.get(report.port) : undefined;
+    if (before) {
+      this.#announced.delete(before.id);
+      return [{ kind: 'log', level: 'warn', message, fields: { code } }, ...this.#overlay(before)];
+    }
     if (report.type !== 'claim' && report.type !== 'claims')
       return [{ kind: 'log', level: 'warn', message: `the server refused a report: ${message}`, fields: { code } }];
     const ports =
@@ -519,6 +547,7 @@ export class AgentCore {
     );
     const problems = [
       ...(this.#switchConnected ? [] : ['Open vSwitch does not answer']),
+      ...(this.#ovsdbConnected ? [] : ['the database of Open vSwitch does not answer']),
       ...this.problems.values(),
       ...this.#strayInterfaces(),
       ...refused,

@@ -54,6 +54,7 @@ export type AgentEvent =
   | { readonly kind: 'interfaces'; readonly put: readonly LocalInterface[]; readonly gone: readonly string[] }
   /** Tunnel ports that exist now, by encapsulation. */
   | { readonly kind: 'tunnels'; readonly ofports: Readonly<Partial<Record<Encap, number>>> }
+  | { readonly kind: 'ovsdbConnection'; readonly connected: boolean }
   /** OVSDB's first content has arrived. */
   | { readonly kind: 'ovsdbReady'; readonly datapathType: string }
   | { readonly kind: 'switchConnected'; readonly version: string }
