@@ -147,6 +147,7 @@ export class OpenFlowConnection {
     this.#stream = stream;
     this.version = version;
     this.#frames = frames;
+    frames.version = version;
     this.#log = options.log ?? silentLog;
     this.#timeoutMs = options.requestTimeoutMs ?? DEFAULT_TIMEOUT_MS;
     for (const [event, listener] of Object.entries(options.events ?? {}))

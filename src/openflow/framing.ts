@@ -1,6 +1,8 @@
 import { DecodeError } from '../base/errors.ts';
 
 const HEADER_BYTES = 8;
+/** Message types 0 (hello) and 1 (error) are the same in all versions. */
+const LAST_OF_ANY_VERSION = 1;
 
 /**
  * Cuts a byte stream into OpenFlow messages by the length in their headers. Frames are views of the chunks where a
@@ -9,17 +11,25 @@ const HEADER_BYTES = 8;
 export class FrameReader {
   #kept: Uint8Array = new Uint8Array(0);
 
+  /** Once it is agreed upon: a header of another one is refused at once, whatever length it tells to wait for. */
+  version: number | undefined;
+
   /** Bytes that wait for the rest of their message. */
   get buffered(): number {
     return this.#kept.length;
   }
 
-  /** Takes a chunk and hands over each whole message. Throws `DecodeError('bad-length')` on a header shorter than itself. */
+  /**
+   * Takes a chunk and hands over each whole message. Throws `DecodeError`: `bad-length` on a header shorter than itself,
+   * `bad-version` on one of a version other than agreed (hello and error tell of versions and may have any).
+   */
   push(chunk: Uint8Array, deliver: (frame: Uint8Array) => void): void {
     const data = this.#kept.length === 0 ? chunk : Buffer.concat([this.#kept, chunk]);
     let at = 0;
     while (data.length - at >= HEADER_BYTES) {
       const length = (data[at + 2]! << 8) | data[at + 3]!;
+      if (this.version !== undefined && data[at] !== this.version && data[at + 1]! > LAST_OF_ANY_VERSION)
+        throw new DecodeError('bad-version', 0, 'version', `${data[at]}, agreed on ${this.version}`);
       if (length < HEADER_BYTES) throw new DecodeError('bad-length', 2, 'length', `${length}`);
       if (data.length - at < length) break;
       deliver(data.subarray(at, at + length));
