@@ -261,7 +261,7 @@ test('a tunnel packet from a stranger, with a foreign key, or that does not fit 
   assert.deepEqual(arrives('2001:db8:ffff::2', p1.key, p1.mac), ['p1']);
   assert.deepEqual(arrives('2001:db8:ffff::3', p1.key, p1.mac), ['tunnel-source']);
   assert.deepEqual(arrives('2001:db8:ffff::2', 0x7777, p1.mac), ['tunnel-key']);
-  assert.deepEqual(arrives('2001:db8:ffff::2', p1.key, p2.mac), ['tunnel-mac']);
+  assert.deepEqual(arrives('2001:db8:ffff::2', p1.key, p2.mac), ['tunnel-key']);
   assert.deepEqual(arrives('2001:db8:ffff::2', net.key, p3.mac), ['tunnel-loop']);
 });
 

@@ -31,8 +31,7 @@ export const REASONS = {
   'not-bound': 'the destination is on no host',
   'no-tunnel': 'no tunnel leads from this host to the other',
   'tunnel-source': 'a tunnel packet from an address that is no host of our zone',
-  'tunnel-key': 'a tunnel key that is unknown here',
-  'tunnel-mac': 'the inner destination does not fit the tunnel key',
+  'tunnel-key': 'a tunnel key that is unknown here, or that the inner destination does not fit',
   'tunnel-loop': 'from a tunnel into a tunnel',
 } as const;
 export type Reason = keyof typeof REASONS;

@@ -22,8 +22,7 @@ export const DROP_REASONS = {
   nobody: 'nobody else is on the switch',
   'no-tunnel': 'the port is on a host of another tunnel zone',
   'tunnel-source': 'the outer source is not a host of the zone',
-  'tunnel-key': 'the tunnel key is not known here',
-  'tunnel-mac': 'the destination MAC address does not fit the tunnel key',
+  'tunnel-key': 'the tunnel key is not known here, or the destination MAC address does not fit it',
 } as const;
 export type DropReason = keyof typeof DROP_REASONS;
 

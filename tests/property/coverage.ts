@@ -23,7 +23,7 @@ const RULE_FIELDS: readonly (keyof Rule['match'])[] = [
 ];
 const VLAN_MODES = ['none', 'access', 'trunk', 'trunk all', 'trunk with native', 'trunk all with native'] as const;
 /** Only tunnel packets that no host of ours sent end so: tunnel.test.ts. */
-const NOT_BY_FRAMES: readonly DropReason[] = ['tunnel-source', 'tunnel-key', 'tunnel-mac'];
+const NOT_BY_FRAMES: readonly DropReason[] = ['tunnel-source', 'tunnel-key'];
 
 const WANTED: readonly string[] = [
   ...(Object.keys(DROP_REASONS) as DropReason[]).filter((r) => !NOT_BY_FRAMES.includes(r)).map((r) => `drop ${r}`),

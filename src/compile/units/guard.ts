@@ -26,8 +26,11 @@ export const SERVICE = { wide: 600, absent: 400, present: 300, forbidden: 300, u
 export const LINK_LAYER = { owned: 400, spoofed: 100 } as const;
 export const ND_TARGET = { solicit: 500, wide: 300, owned: 200, spoofed: 100 } as const;
 
-/** As `WIDE_MAC_BITS`, for ARP and ND: all but 1 of 64. A port that goes on is shut off within a second anyway. */
-export const WIDE_BITS = 6;
+/**
+ * As `WIDE_MAC_BITS`, for ARP and ND: all but 1 of 16. A port that goes on is shut off within a second anyway, and with
+ * more bits a port's flows would not fit into the 50 messages that Open vSwitch takes from a connection in one go.
+ */
+export const WIDE_BITS = 4;
 
 export const guardUnit = define.unit({
   name: 'guard',

@@ -127,13 +127,17 @@ function toPorts(reader: Reader, ports: readonly string[]): FlowTarget {
   return { do: [...before, ...last.do], goto: last.table };
 }
 
-/** A local port's own frames do not come back to it. */
+/**
+ * A local port's own frames do not come back to it: Open vSwitch never outputs to the port that a packet came in by. Only
+ * where the port has a chain is that too late: its rules must not count or log what does not arrive.
+ */
 export const hairpinUnit = define.unit({
   name: 'hairpin',
   over: 'interface',
   run(reader, id): readonly Contribution[] {
     const key = reader.pick('port', id, 'key');
     if (key === undefined || placementOf(reader, id).ofport === undefined) return [];
+    if (reader.pick('port', id, 'toChain') === undefined) return [];
     const both: Match = match({ inPort: key, outPort: key });
     return [flow('toPort', 1000, both, { drop: 'hairpin' })];
   },

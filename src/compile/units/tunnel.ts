@@ -10,7 +10,7 @@ import { placementOf } from '../placement.ts';
 import { CLASSIFY } from './classify.ts';
 
 /** Tunnel packets: from whom (`classify`), and where their key goes on (`tunnel`). */
-const TUNNEL = { fits: 300, stranger: 100 } as const;
+const TUNNEL = { fits: 300 } as const;
 
 /** The tunnel port takes packets of the zone's hosts and of nobody else. */
 export const tunnelSourcesUnit = define.unit({
@@ -50,10 +50,7 @@ export const tunnelToPortUnit = define.unit({
       goto: 'toPort',
     } as const;
     const fits = port.portSecurity ? macsOf(port).map(macOf) : [UNICAST_ADDRESS];
-    return [
-      ...fits.map((mac) => flow('tunnel', TUNNEL.fits, { ...key, eth_dst: mac }, target)),
-      flow('tunnel', TUNNEL.stranger, key, { drop: 'tunnel-mac' }),
-    ];
+    return fits.map((mac) => flow('tunnel', TUNNEL.fits, { ...key, eth_dst: mac }, target));
   },
 });
 
