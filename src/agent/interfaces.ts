@@ -30,6 +30,19 @@ export class Interfaces {
     this.#byUuid.delete(uuid);
   }
 
+  /**
+   * Notes that the interface's mark is asked to be so, ahead of OVSDB's telling; false where it is so, or where there is no
+   * such interface.
+   */
+  mark(uuid: string, installed: boolean): boolean {
+    const entry = this.#byUuid.get(uuid);
+    if (!entry || entry.markedInstalled === installed) return false;
+    const marked = { ...entry, markedInstalled: installed };
+    this.#byUuid.set(uuid, marked);
+    for (const [port, bound] of this.#bound) if (bound === entry) this.#bound.set(port, marked);
+    return true;
+  }
+
   get(port: string): LocalInterface | undefined {
     return this.#bound.get(port);
   }

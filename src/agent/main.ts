@@ -118,9 +118,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         serverLink.report(effect.reports);
         break;
       case 'persist':
-        if (effect.host !== undefined) {
+        if (
+          (effect.host !== undefined && effect.host !== disk.host) ||
+          (effect.incarnation !== undefined && effect.incarnation !== disk.incarnation)
+        ) {
           disk.host = effect.host;
-          if (effect.incarnation !== undefined) disk.incarnation = effect.incarnation;
+          disk.incarnation = effect.incarnation;
           disk.rewrite(core.scope.everything());
         } else disk.append(effect.changes, () => core.scope.everything());
         if (disk.problem !== undefined) core.problems.set('disk', disk.problem);

@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createCompiler } from '../compile/compiler.ts';
+import { PACKET_IN } from '../compile/tables.ts';
+import type { Binding, LogicalPort, ScopeRecord } from '../model/objects.ts';
+import type { Report } from '../server/protocol.ts';
+import { AgentCore } from './core.ts';
+import type { AgentEvent, Effect, LocalInterface, ScopeChange } from './events.ts';
+
+/** The core as `main.ts` drives it, with a switch that installs at once unless it is told to hold. */
+class Rig {
+  readonly core = new AgentCore(createCompiler(), { agentVersion: 'test', nowMs: 0 });
+  readonly effects: Effect[] = [];
+  readonly held: AgentEvent[] = [];
+  holding = false;
+
+  emit(event: AgentEvent): void {
+    for (const effect of this.core.step(event, 1000)) {
+      this.effects.push(effect);
+      if (effect.kind === 'readBack') this.emit({ kind: 'readBack', flows: [] });
+      if (effect.kind !== 'install') continue;
+      const done: AgentEvent = { kind: 'installed', id: effect.id };
+      if (this.holding) this.held.push(done);
+      else this.emit(done);
+    }
+  }
+  release(): void {
+    this.holding = false;
+    for (const event of this.held.splice(0)) this.emit(event);
+  }
+  take(): Effect[] {
+    return this.effects.splice(0);
+  }
+  reports(): Report[] {
+    return this.take().flatMap((effect) => (effect.kind === 'report' ? effect.reports : []));
+  }
+  marks(): boolean[] {
+    return this.take().flatMap((effect) => (effect.kind === 'markInstalled' ? [effect.installed] : []));
+  }
+  scope(...records: ScopeRecord[]): void {
+    this.emit({ kind: 'scope', revision: 10, changes: records.map((record): ScopeChange => ({ op: 'put', record })) });
+  }
+}
+
+const ID = (n: number): string => `1a2b3c4d-0000-4000-8000-00000000000${n}`;
+const common = { revision: 5, labels: {} };
+const zone: ScopeRecord = { ...common, kind: 'tunnelZone', id: 'z', name: 'z', encap: 'vxlan' } as ScopeRecord;
+const host = (id: string): ScopeRecord =>
+  ({
+    ...common,
+    kind: 'host',
+    id,
+    name: id,
+    zone: 'z',
+    tunnelAddress: id === 'h1' ? '192.0.2.1' : '192.0.2.2',
+  }) as ScopeRecord;
+const sw: ScopeRecord = {
+  ...{
+    ...common,
+    kind: 'switch',
+    id: 's',
+    name: 's',
+    tenant: 't',
+    key: 100,
+    subnets: [],
+    vlanAware: false,
+    adminUp: true,
+  },
+} as unknown as ScopeRecord;
+const port = (n: number): LogicalPort =>
+  ({
+    ...{
+      ...common,
+      kind: 'port',
+      id: ID(n),
+      name: `p${n}`,
+      switch: 's',
+      tenant: 't',
+      key: n,
+      mac: `02:00:00:00:00:0${n}`,
+    },
+    ...{ addresses: [], allowedPairs: [], portSecurity: true, adminUp: true },
+  }) as unknown as LogicalPort;
+const binding = (n: number, active: string): Binding => ({
+  ...{ kind: 'binding', id: ID(n), revision: 7, switch: 's', active },
+  claims: ['h1', 'h2'].map((name) => ({ host: name, interface: 'tap', sinceMs: 0 })),
+});
+const tap = (ifaceId: string, more: Partial<LocalInterface> = {}): LocalInterface => ({
+  ...{ uuid: 'u1', name: 'tap1', ofport: 7, ifaceId, markedInstalled: false },
+  ...more,
+});
+
+function started(...records: ScopeRecord[]): Rig {
+  const rig = new Rig();
+  rig.emit({ kind: 'ovsdbReady', datapathType: 'netdev' });
+  rig.emit({ kind: 'switchConnected', version: '3' });
+  rig.emit({ kind: 'serverHello', host: 'h1', incarnation: 'i1' });
+  rig.scope(zone, host('h1'), host('h2'), sw, ...records);
+  return rig;
+}
+
+test('a port that is deleted and made again at once is marked in the end, whatever OVSDB has told by then', () => {
+  const rig = started(port(1));
+  rig.emit({ kind: 'interfaces', put: [tap(ID(1))], gone: [] });
+  assert.deepEqual(rig.marks(), [true]);
+  rig.emit({ kind: 'interfaces', put: [tap(ID(1), { markedInstalled: true })], gone: [] });
+  rig.emit({ kind: 'scope', revision: 11, changes: [{ op: 'delete', record: { kind: 'port', id: ID(1) } }] });
+  rig.scope(port(1));
+  assert.deepEqual(rig.marks(), [false, true]);
+});
+
+test('an interface that becomes another port is not marked until the flows of that one are in', () => {
+  const rig = started(port(1), port(2));
+  rig.emit({ kind: 'interfaces', put: [tap(ID(1))], gone: [] });
+  assert.deepEqual(rig.marks(), [true]);
+  rig.holding = true;
+  rig.emit({ kind: 'interfaces', put: [tap(ID(2), { markedInstalled: true })], gone: [] });
+  assert.deepEqual(rig.marks(), [false]);
+  rig.release();
+  assert.deepEqual(rig.marks(), [true]);
+});
+
+test('an interface that is no port any more loses its mark', () => {
+  const rig = started(port(1));
+  rig.emit({ kind: 'interfaces', put: [tap(ID(1))], gone: [] });
+  rig.take();
+  const { ifaceId: _, ...bare } = tap('', { markedInstalled: true });
+  rig.emit({ kind: 'interfaces', put: [bare], gone: [] });
+  assert.deepEqual(rig.marks(), [false]);
+});
+
+test('a new incarnation is remembered only with the scope that belongs to it', () => {
+  const rig = started();
+  const persisted = (): unknown[] =>
+    rig.take().flatMap((effect) => (effect.kind === 'persist' ? [[effect.host, effect.incarnation]] : []));
+  assert.deepEqual(persisted(), [['h1', 'i1']]);
+  rig.emit({ kind: 'serverLost', reason: 'restore' });
+  rig.emit({ kind: 'serverHello', host: 'h9', incarnation: 'i2' });
+  assert.deepEqual(persisted(), []);
+  assert.equal(rig.core.host, 'h1');
+  rig.scope();
+  assert.deepEqual(persisted(), [['h9', 'i2']]);
+  assert.equal(rig.core.host, 'h9');
+});
+
+function announce(rig: Rig): void {
+  const packet = { class: PACKET_IN.announce, cookie: 0n, inPort: 7, portKey: 1, switchKey: 100, vlan: 0 };
+  rig.emit({ kind: 'packetIn', packet: { ...packet, frame: new Uint8Array(60) } });
+}
+const activations = (rig: Rig): number => rig.reports().filter((report) => report.type === 'activate').length;
+
+test('a workload that announced itself while the server was away is activated when it is back', () => {
+  const rig = started(port(1), binding(1, 'h2'));
+  rig.emit({ kind: 'interfaces', put: [tap(ID(1))], gone: [] });
+  rig.emit({ kind: 'serverLost', reason: 'gone' });
+  announce(rig);
+  assert.equal(activations(rig), 0);
+  assert.equal(rig.core.scope.binding(ID(1))?.active, 'h1');
+  // The server does not take what we made of it for what it has.
+  assert.notEqual(rig.core.scope.digest().binding?.[ID(1)], binding(1, 'h2').revision);
+  rig.emit({ kind: 'serverHello', host: 'h1', incarnation: 'i1' });
+  assert.equal(activations(rig), 1);
+  rig.scope(binding(1, 'h2'));
+  rig.scope(binding(1, 'h1'));
+  rig.emit({ kind: 'serverHello', host: 'h1', incarnation: 'i1' });
+  assert.equal(activations(rig), 0);
+});
+
+test('an activation that the server refuses is taken back', () => {
+  const rig = started(port(1), binding(1, 'h2'));
+  rig.emit({ kind: 'interfaces', put: [tap(ID(1))], gone: [] });
+  announce(rig);
+  assert.equal(activations(rig), 1);
+  const report: Report = { type: 'activate', port: ID(1) };
+  rig.emit({ kind: 'reportRefused', report, code: 'no-claim', message: 'no' });
+  assert.equal(rig.core.scope.binding(ID(1))?.active, 'h2');
+});
