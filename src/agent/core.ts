@@ -96,6 +96,7 @@ export class AgentCore {
       case 'restored':
         this.host = event.host;
         this.#scopeReady = event.host !== undefined && event.records.length > 0;
+        this.learning.adopt(event.records, event.host, nowMs);
         return this.#applyScope(
           event.records.map((record) => ({ op: 'put', record })),
           undefined,
@@ -109,7 +110,13 @@ export class AgentCore {
         return [];
       case 'ovsdbReady':
         this.#ovsdb = event;
-        return [...this.#rebind(), ...this.#ensureTunnel(), ...this.#maybeReadBack(), ...this.#reportEverything()];
+        return [
+          ...this.#rebind(),
+          ...this.#forgetAbsent(),
+          ...this.#ensureTunnel(),
+          ...this.#maybeReadBack(),
+          ...this.#reportEverything(),
+        ];
       case 'tunnels':
         this.#tunnels = event.ofports;
         return this.#compile([this.#selfChange()]);
@@ -264,6 +271,13 @@ export class AgentCore {
     }
     const effects: Effect[] = this.#report(reports);
     return [...marks, ...effects, ...this.#compile(changes), ...this.#afterChange(put)];
+  }
+
+  /** Addresses from the last run whose port was unplugged while no agent ran. */
+  #forgetAbsent(): Effect[] {
+    const absent = this.learning.loseAbsent((port) => this.interfaces.get(port) !== undefined);
+    this.scope.apply(absent.map((record) => ({ op: 'delete', record })));
+    return this.#compile(absent.map(({ id }) => ({ op: 'delete', kind: 'learned', id })));
   }
 
   #claim(port: string): Report {

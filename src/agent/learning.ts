@@ -1,4 +1,4 @@
-import type { LearnedAddress } from '../model/objects.ts';
+import type { LearnedAddress, ScopeRecord } from '../model/objects.ts';
 import type { ReportedAddress } from '../server/protocol.ts';
 
 /** How long an address behind a port without port security may be silent before it is forgotten. */
@@ -40,6 +40,20 @@ export class Learning {
     return record;
   }
 
+  /** What the disk kept of this host's addresses from the last run. */
+  adopt(records: readonly ScopeRecord[], host: string | undefined, nowMs: number): void {
+    for (const record of records)
+      if (record.kind === 'learned' && record.host === host)
+        this.learn(record.switch, record.port, record.host, record.vlan, record.mac, nowMs);
+  }
+
+  /** Loses the addresses of ports that are not here (any more), and gives their records. */
+  loseAbsent(isHere: (port: string) => boolean): LearnedAddress[] {
+    const absent = [...this.#own.values()].map((entry) => entry.record).filter((record) => !isHere(record.port));
+    for (const { id } of absent) this.lose(id);
+    return absent;
+  }
+
   /** Another host (or port) has the address now. */
   lose(id: string): void {
     const entry = this.#own.get(id);
@@ -48,8 +62,8 @@ export class Learning {
     this.#count(entry.record.port, -1);
   }
 
-  has(id: string): boolean {
-    return this.#own.has(id);
+  get(id: string): LearnedAddress | undefined {
+    return this.#own.get(id)?.record;
   }
 
   ofPort(port: string): LearnedAddress[] {
