@@ -175,3 +175,28 @@ test('an activation that the server refuses is taken back', () => {
   rig.emit({ kind: 'reportRefused', report, code: 'no-claim', message: 'no' });
   assert.equal(rig.core.scope.binding(ID(1))?.active, 'h2');
 });
+
+test('an address that its own port taught stays, also when the server forgot it while the agent was away', () => {
+  const open = { ...port(1), portSecurity: false } as LogicalPort;
+  const rig = started(open);
+  rig.emit({ kind: 'interfaces', put: [tap(ID(1))], gone: [] });
+  const frame = new Uint8Array(60);
+  frame.set([2, 0, 0, 0, 0, 9], 6);
+  const packet = { class: PACKET_IN.learn, cookie: 0n, inPort: 7, portKey: 1, switchKey: 100, vlan: 0, frame };
+  rig.emit({ kind: 'packetIn', packet });
+  const id = 's/0/02:00:00:00:00:09';
+  assert.ok(rig.core.scope.get('learned', id));
+  rig.take();
+  const forget: AgentEvent = {
+    kind: 'scope',
+    revision: 12,
+    changes: [{ op: 'delete', record: { kind: 'learned', id } }],
+  };
+  rig.emit(forget);
+  assert.ok(rig.core.scope.get('learned', id) && rig.core.learning.get(id));
+  assert.equal(rig.reports().filter((report) => report.type === 'learned').length, 1);
+  rig.scope(port(1));
+  rig.emit(forget);
+  assert.equal(rig.core.scope.get('learned', id), undefined);
+  assert.equal(rig.core.learning.get(id), undefined);
+});

@@ -1,7 +1,7 @@
 import { formatMac } from '../base/addresses.ts';
 import type { Compiler, CompilerChange } from '../compile/compiler.ts';
 import { PACKET_IN } from '../compile/tables.ts';
-import type { Binding, Encap, LearnedAddress, ScopeRecord } from '../model/objects.ts';
+import type { Binding, Encap, LearnedAddress, LogicalPort, ScopeRecord } from '../model/objects.ts';
 import type { HostHealth, PortState, Report } from '../server/protocol.ts';
 import { BUDGET, Budgets } from './budget.ts';
 import type { AgentEvent, Effect, PacketIn, ScopeChange } from './events.ts';
@@ -193,10 +193,13 @@ export class AgentCore {
     this.scope.apply(changes);
     const own = this.host === undefined ? undefined : this.scope.host(this.host);
     this.interfaces.setPattern(own?.interfacePattern);
-    for (const { record } of changes) {
+    const kept: LearnedAddress[] = [];
+    for (const { op, record } of changes) {
+      const taught = record.kind === 'learned' ? this.learning.get(record.id) : undefined;
+      // The server forgot it while we were silent; the port that taught it is here and knows better.
+      if (taught && op === 'delete' && this.scope.port(taught.port)?.portSecurity === false) kept.push(taught);
       // Someone else has an address that our port taught us: it moved.
-      if (record.kind === 'learned' && this.learning.has(record.id) && (record as LearnedAddress).host !== this.host)
-        this.learning.lose(record.id);
+      else if (taught && (record as LearnedAddress).host !== this.host) this.learning.lose(record.id);
       // What comes with a new connection is older than our announcement, which the server is just told of (again).
       if (record.kind === 'binding' && (!hello || (record as Binding).active === this.host))
         this.#announced.delete(record.id);
@@ -204,8 +207,9 @@ export class AgentCore {
       if (record.kind === 'port' && !this.scope.port(record.id)) this.portStates.delete(record.id);
     }
     if (revision !== undefined) this.revision = revision;
-    const inputs: ScopeChange[] = [...changes];
-    const effects: Effect[] = [];
+    const inputs: ScopeChange[] = [...changes, ...kept.map((record): ScopeChange => ({ op: 'put', record }))];
+    this.scope.apply(inputs.slice(changes.length));
+    const effects = this.#report(kept.map((record): Report => ({ type: 'learned', ...reported(record) })));
     if (revision !== undefined) effects.push({ kind: 'persist', changes, ...hello });
     effects.push(...this.#compile([this.#selfChange(), ...inputs]), ...this.#ensureTunnel(), ...this.#rebind());
     const touched = changes.flatMap(({ record }) =>
@@ -354,7 +358,7 @@ export class AgentCore {
   // ── packet-ins ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   #packetIn(packet: PacketIn, nowMs: number): Effect[] {
-    const port = this.scope.portByKey(packet.portKey);
+    const port = this.#sender(packet);
     if (!port || !this.interfaces.get(port.id)) return [];
     // A sample tells of a spray only by what is new in it: one wrong address, however often, is no spray.
     if (
@@ -383,6 +387,13 @@ export class AgentCore {
         return frame && ofport ? [{ kind: 'packetOut', frame, toOfport: ofport }] : [];
       }
     }
+  }
+
+  /** Whose frame it was: by the pipeline's register, or by the OpenFlow port where the frame got no further than that. */
+  #sender(packet: PacketIn): LogicalPort | undefined {
+    if (packet.portKey !== 0) return this.scope.portByKey(packet.portKey);
+    const id = this.interfaces.byOfport(packet.inPort);
+    return id === undefined ? undefined : this.scope.port(id);
   }
 
   #shut(port: string, name: string, nowMs: number): Effect[] {
