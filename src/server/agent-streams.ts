@@ -26,6 +26,8 @@ interface AgentStream {
   unapplied: number[];
   /** Learned addresses the agent has that nobody reported yet. */
   readonly doubtful: Set<string>;
+  /** Left unread beyond this, it is cut off: what it was sent at first does not count. */
+  readonly mostBufferedBytes: number;
 }
 
 /** The watch streams of all agents: who is told what, and who has applied it. */
@@ -80,14 +82,18 @@ export class AgentStreams {
     lines.push(line({ type: 'commit', revision }));
     const send = (message: RelayedRequest): void => void response.write(line(message));
     const detachRelay = this.#relay.attach(hostId, send);
-    const stream: AgentStream = { host: hostId, scope, response, detachRelay, unapplied: [revision], doubtful };
+    const text = lines.join('');
+    const stream: AgentStream = {
+      ...{ host: hostId, scope, response, detachRelay, unapplied: [revision], doubtful },
+      mostBufferedBytes: MOST_BUFFERED_BYTES + text.length,
+    };
     this.#streams.set(hostId, stream);
     this.#runtime.seen(hostId);
     response.on('close', () => {
       if (this.#streams.get(hostId) === stream) this.#close(hostId);
     });
     response.on('error', () => response.destroy());
-    response.write(lines.join(''));
+    response.write(text);
   }
 
   /** Tells every agent concerned of a transaction that the index holds already. */
@@ -176,7 +182,7 @@ export class AgentStreams {
 
   #send(stream: AgentStream, text: string): void {
     stream.response.write(text);
-    if (stream.response.writableLength <= MOST_BUFFERED_BYTES) return;
+    if (stream.response.writableLength <= stream.mostBufferedBytes) return;
     this.#log.warn('an agent does not read its stream; cut off, so that it resumes', { host: stream.host });
     this.#close(stream.host);
   }

@@ -301,3 +301,21 @@ test('garbage is refused in words, whatever it is', async () => {
     assert.equal(await codeOf('GET', '/v1/status'), 'ok');
   });
 });
+
+test('a host that is deleted while its reports wait leaves no claim behind', async () => {
+  await withServer({ store: openMemoryStore() }, async (client) => {
+    await client.post('/v1/apply', { objects: NETWORK.slice(0, 2) });
+    await client.post('/v1/apply', { objects: NETWORK.slice(4, 5) });
+    const port = await client.post<LogicalPort>('/v1/ports', { tenant: 'acme', name: 'c', switch: 'lan' });
+    for (let round = 0; round < 10; round++) {
+      await client.post('/v1/hosts', { name: 'h3', zone: 'dc', tunnelAddress: '10.9.0.3' });
+      const report = { reports: [{ type: 'claims', claims: [{ port: port.id, interface: 'tap1' }] }] };
+      await Promise.all([
+        client.request('DELETE', '/v1/hosts/h3'),
+        client.post('/v1/hosts/h3/reports', report).catch((error: unknown) => assert.ok(error instanceof WeftError)),
+      ]);
+      const shown = await client.get<{ status: { claims?: unknown[] } }>('/v1/ports/c');
+      assert.deepEqual(shown.status.claims ?? [], []);
+    }
+  });
+});

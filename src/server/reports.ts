@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { WeftError } from '../base/errors.ts';
 import type { Draft } from '../model/draft.ts';
 import { idSchema, macSchema } from '../model/kinds/common.ts';
 import { problemsOfZod } from '../model/parse.ts';
@@ -96,6 +97,10 @@ export class Reports {
     for (const [index, report] of reports.entries()) {
       switch (report.type) {
         case 'claims':
+          // A new connection: the states that still hold follow.
+          this.#runtime.seen(hostId).ports.clear();
+          bindings.push({ index, report });
+          break;
         case 'claim':
         case 'unclaim':
         case 'activate':
@@ -144,6 +149,8 @@ export class Reports {
       notices.length = 0;
       const refused: Refused[] = [];
       const awaited: ReportedClaim[] = [];
+      // Deleted while these reports waited for their turn: a claim of it would never go.
+      if (!draft.index.get('host', hostId)) throw new WeftError('not-found', `host ${hostId} was deleted`);
       for (const { index, report } of reports) {
         const unknown = (port: string): void =>
           void refused.push({
@@ -207,7 +214,7 @@ export class Reports {
         return true;
       case 'ports':
         for (const [port, state] of Object.entries(report.ports)) {
-          if (state.state === 'gone') host.ports.delete(port);
+          if (state.state === 'gone' || !this.#state.index.get('port', port)) host.ports.delete(port);
           else host.ports.set(port, state);
         }
         return true;

@@ -149,6 +149,7 @@ export class Runtime {
     const host = this.seen(hostId);
     if (host.counters.epochMs !== epochMs)
       for (const [rule, { packets, bytes }] of Object.entries(host.counters.rules)) {
+        if (!this.#index.get('rule', rule)) continue;
         const sum = this.#counted.get(rule) ?? { packets: 0, bytes: 0 };
         this.#counted.set(rule, { packets: sum.packets + packets, bytes: sum.bytes + bytes });
       }
@@ -166,13 +167,20 @@ export class Runtime {
     return total;
   }
 
+  /** The port was deleted: nobody has a state of it. */
+  dropPort(portId: string): void {
+    for (const host of this.#hosts.values()) host.ports.delete(portId);
+  }
+
   forgetRule(ruleId: string): void {
     this.#counted.delete(ruleId);
   }
 
   /** The host has an interface for a port that does not exist: should it be created, the claim counts. */
   awaitPort(hostId: string, claim: ReportedClaim): void {
-    this.seen(hostId).pendingClaims.set(claim.port, claim);
+    const host = this.#hosts.get(hostId);
+    if (!host) return; // deleted, or not back since our restart: then it tells all its claims
+    host.pendingClaims.set(claim.port, claim);
     const waiting = this.#awaited.get(claim.port) ?? new Set();
     this.#awaited.set(claim.port, waiting.add(hostId));
   }

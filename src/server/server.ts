@@ -140,6 +140,7 @@ function followCommit(commit: Commit, runtime: Runtime, streams: AgentStreams): 
     if (before?.kind === 'binding')
       for (const { host, interface: name, vm } of before.claims)
         runtime.awaitPort(host, { port: before.id, interface: name, ...(vm === undefined ? {} : { vm }) });
+    if (before?.kind === 'port') runtime.dropPort(before.id);
     if (before?.kind === 'rule') runtime.forgetRule(before.id);
     if (before?.kind === 'host') learned.push(...runtime.drop(before.id));
   }
