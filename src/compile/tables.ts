@@ -7,14 +7,13 @@ import type { FieldName } from '../openflow/fields.ts';
 
 /** Why a frame ends: the words that `weft trace` prints (docs/design/layer2.md). */
 export const REASONS = {
-  'no-port': 'it came from an interface that is no port of ours',
   'shut-off': 'the port sprayed frames that need the agent, and is shut off for a while',
   'port-down': 'the port is administratively down',
   'switch-down': 'the switch is administratively down',
   'not-active': 'the port is active on another host, and was not asked to move here',
   tagged: 'a VLAN tag where none may be',
   vlan: 'a VLAN that the port does not carry',
-  'spoofed-mac': 'an Ethernet source that the port does not own',
+  'spoofed-mac': 'an Ethernet source that the port does not own, or an interface that is no port',
   'spoofed-arp': 'ARP for an address that the port does not own',
   'spoofed-ip': 'an IP source that the port does not own',
   'spoofed-nd': 'neighbour discovery for an address that the port does not own',
@@ -55,7 +54,6 @@ export const TABLES = {
     number: 0,
     job: 'which port (or tunnel) it came from, and may that port send at all',
     merge: 'equal',
-    missReason: 'no-port',
     prefixes: ['tun_src'],
   },
   vlan: { number: 1, job: 'which VLAN a frame of a VLAN-aware switch is in', merge: 'equal' },

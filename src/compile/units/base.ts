@@ -26,7 +26,7 @@ import {
 import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import type { TableName } from '../tables.ts';
-import { CLASSIFY } from './classify.ts';
+import { CLASSIFY, SOURCE } from './classify.ts';
 import { GUARD, LINK_LAYER, ND_TARGET, SERVICE } from './guard.ts';
 import { VLAN } from './vlan.ts';
 
@@ -35,7 +35,7 @@ export const baseUnit = define.unit({
   name: 'base',
   over: once,
   run: (reader) => [
-    ...classifyBase(),
+    ...classifyBase(reader),
     ...guardBase(reader),
     ...serviceBase(reader),
     flow('learn', 0, {}, { goto: 'fromPort' }),
@@ -49,8 +49,12 @@ export const baseUnit = define.unit({
   ],
 });
 
-function classifyBase(): Contribution[] {
+function classifyBase(reader: Reader): Contribution[] {
+  // One for all ports: a packet-in tells the OpenFlow port, and so whose frame it was.
+  const spoofedMac = { do: sample(reader), drop: 'spoofed-mac' } as const;
   return [
+    flow('classify', CLASSIFY.spoofed, {}, spoofedMac),
+    flow('source', SOURCE.spoofed, {}, spoofedMac),
     flow('classify', CLASSIFY.tagged, { vlan_vid: TAGGED }, { drop: 'tagged' }),
     flow('vlan', VLAN.noSuchId, { vlan_vid: tagged(0) }, { drop: 'vlan' }),
     flow('vlan', VLAN.noSuchId, { vlan_vid: tagged(0xfff) }, { drop: 'vlan' }),

@@ -29,7 +29,7 @@ export const CLASSIFY = {
 } as const;
 
 /** In `source`, as in `classify`. */
-const SOURCE = { wide: 500, mac: 400, spoofed: 100 } as const;
+export const SOURCE = { wide: 500, mac: 400, spoofed: 100 } as const;
 
 /** How many bits the flows look at that keep drops of foreign MACs wide: all but 1 of 256 random ones. */
 export const WIDE_MAC_BITS = 8;
@@ -90,7 +90,7 @@ function sources(reader: Reader, port: LogicalPort, onSwitch: SwitchFacts): Cont
 function macChecks(
   reader: Reader,
   table: 'classify' | 'source',
-  priority: { readonly wide: number; readonly mac: number; readonly spoofed: number },
+  priority: { readonly wide: number; readonly mac: number },
   from: Match,
   owned: Owned,
   keys: Registers,
@@ -101,7 +101,6 @@ function macChecks(
   );
   for (const bit of otherBits(fixedMacs(owned), 48, WIDE_MAC_BITS))
     flows.push(flow(table, priority.wide + place(bit.mask), { ...from, eth_src: narrow(bit) }, spoofed));
-  flows.push(flow(table, priority.spoofed, from, spoofed));
   return flows;
 }
 
