@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { RuleMatch } from '../model/objects.ts';
 import { formatFlow } from '../openflow/text/flow.ts';
 import { createCompiler } from './compiler.ts';
 import { cookieOf } from './cookie.ts';
@@ -99,6 +100,24 @@ test('jumps that are too deep or lead back drop, and are reported with their rul
   assert.match(circle.problems[0]!.message, /lead back/);
   const drops = circle.add.filter(({ cookie }) => circle.add.length > 0 && cookie !== 0n && true);
   assert.ok(drops.length > 0);
+});
+
+test('a rule that this agent does not understand in full drops everything from there on, and is reported', () => {
+  const chain = example.chain(1);
+  const wrong: object[] = [{ tcpFlags: 'syn' }, { etherType: 'mpls' }, { protocol: 'gre' }, { src: 'set:web' }];
+  for (const match of wrong) {
+    const rule = example.rule(1, chain, 1, 'accept', match as RuleMatch);
+    const { add, problems } = createCompiler().update([put(chain), put(rule)]);
+    const decided = add.filter(({ table }) => table === TABLES.chain.number).map(formatFlow);
+    assert.equal(decided.length, 1, JSON.stringify(match));
+    assert.deepEqual(
+      problems.map(({ objects }) => objects),
+      [[{ kind: 'rule', id: rule.id }]],
+    );
+    assert.match(problems[0]!.message, /drops everything/);
+    const dropped = createCompiler().update([put(chain), put(example.rule(1, chain, 1, 'drop'))]).add;
+    assert.deepEqual(decided, dropped.filter(({ table }) => table === TABLES.chain.number).map(formatFlow));
+  }
 });
 
 test('two ports with one address are a problem that names both', () => {

@@ -12,6 +12,20 @@ export interface RuleFields {
   readonly vlan?: number;
 }
 
+/** Everything that a match may say. */
+const FIELDS: Readonly<Record<keyof RuleMatch, true>> = {
+  ...{ etherType: true, srcMac: true, dstMac: true, vlan: true, src: true, dst: true, protocol: true },
+  ...{ srcPorts: true, dstPorts: true, icmpType: true, icmpCode: true, arpOp: true, arpSender: true, arpTarget: true },
+};
+
+/** What a rule says that we do not know (a newer server sent it): without it the rule would fit more than it should. */
+export function unknownIn(rule: RuleMatch): string | undefined {
+  for (const field in rule) if (!Object.hasOwn(FIELDS, field)) return field;
+  if (typeof rule.etherType === 'string' && !Object.hasOwn(ETH, rule.etherType)) return rule.etherType;
+  if (typeof rule.protocol === 'string' && !Object.hasOwn(PROTO, rule.protocol)) return rule.protocol;
+  return undefined;
+}
+
 /**
  * All the matches that together fit what the rule fits: one, but for a port range (its prefixes) and for protocols that exist
  * over both versions of IP. None where the rule can fit nothing.

@@ -5,7 +5,7 @@ import { load, match, VERDICT } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, rulesIndex } from '../inputs.ts';
 import { reportProblem } from '../problem-sink.ts';
-import { ruleMatches } from '../rule-match.ts';
+import { type RuleFields, ruleMatches, unknownIn } from '../rule-match.ts';
 import { TABLES } from '../tables.ts';
 
 /**
@@ -104,8 +104,21 @@ export const ruleUnit = define.unit({
     const segment = segmentAt(reader.derive(splits, rule.chain), rule.position);
     const registers = { chain, segment, verdict: VERDICT.none, left: 0 };
     const priority = FIRST_PRIORITY - rule.position;
+    // Closed rather than open: who knows what such a rule would have dropped, or accepted.
+    const closed = (why: string): Contribution[] => [
+      flow('chain', priority, match(registers), { do: load({ verdict: VERDICT.drop }), drop: 'rule' }),
+      reportProblem(id, `${why}; from here on the chain drops everything`),
+    ];
+    const unknown = unknownIn(rule.match);
+    if (unknown !== undefined) return closed(`"${unknown}" is not known to this agent`);
+    let matches: readonly RuleFields[];
+    try {
+      matches = ruleMatches(rule.match);
+    } catch (error) {
+      return closed(`its match does not read (${String(error)})`);
+    }
     const flows = (actions: readonly Action[], drops = false): Contribution[] =>
-      ruleMatches(rule.match).map(({ fields, vlan }) =>
+      matches.map(({ fields, vlan }) =>
         flow('chain', priority, match(vlan === undefined ? registers : { ...registers, vlan }, fields), {
           do: actions,
           ...(drops ? { drop: 'rule' } : {}),
@@ -129,6 +142,8 @@ export const ruleUnit = define.unit({
           target === undefined ? 'the chain that it jumps to is not there' : 'its jumps are too deep, or lead back';
         return [...flows(load({ verdict: VERDICT.drop }), true), reportProblem(id, `${why}; the rule drops instead`)];
       }
+      default:
+        return closed(`the action "${rule.action}" is not known to this agent`);
     }
   },
 });
