@@ -96,3 +96,9 @@ test('nothing is sent to a switch that was not read back', () => {
   installation.lost();
   assert.deepEqual(installation.change([flow(2, 1)], []), []);
 });
+
+test('a flow that no message can hold does not stop the comparison; it is sent, to be refused by name', () => {
+  const huge: Flow = { ...flow(1, 2), actions: Array.from({ length: 5000 }, () => ({ kind: 'output', port: 2 })) };
+  const [bundle] = installs(new Installation().readBack(installed(flow(1, 2)), [huge, flow(2, 1)]));
+  assert.deepEqual(bundle?.add, [huge, flow(2, 1)]);
+});

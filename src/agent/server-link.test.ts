@@ -9,6 +9,33 @@ import type { Report } from '../server/protocol.ts';
 import type { AgentEvent } from './events.ts';
 import { ServerLink } from './server-link.ts';
 
+test('a transaction with a record that is none is not taken in, and the connection starts anew', async () => {
+  const done = new AbortController();
+  const messages = [
+    { type: 'hello', incarnation: 'i', revision: 1, host: 'h1' },
+    { type: 'put', record: { kind: 'tenant', id: 't', revision: 1 } },
+    { type: 'put' },
+    { type: 'commit', revision: 1 },
+  ];
+  const events: string[] = [];
+  const link = new ServerLink({
+    client: { stream: () => messages } as unknown as Client,
+    host: 'h1',
+    have: () => ({ have: {} }),
+    emit: ({ kind }) => {
+      events.push(kind);
+      if (kind === 'serverLost') done.abort();
+    },
+    other: () => {},
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLog,
+    signal: done.signal,
+  });
+  await link.run();
+  assert.deepEqual(events, ['serverHello', 'serverLost']);
+});
+
 test('a report that the server does not understand is refused alone; those that came with it count', async () => {
   const taken: Report[] = [];
   const post = async (_path: string, body: unknown): Promise<unknown> => {

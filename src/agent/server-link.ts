@@ -80,6 +80,9 @@ export class ServerLink {
           emit({ kind: 'serverHello', incarnation: message.incarnation, host: message.host });
           break;
         case 'put':
+          // Half a transaction must not be taken in before its other half shows to be none.
+          if (typeof message.record?.kind !== 'string' || typeof message.record.id !== 'string')
+            throw new WeftError('protocol', 'the server sent a record without kind or id');
           changes.push({ op: 'put', record: message.record });
           break;
         case 'leave':
