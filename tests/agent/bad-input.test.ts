@@ -41,7 +41,11 @@ class Meddler {
       const onwards = this.#keep(connect(target));
       socket.pipe(onwards);
       onwards.pipe(socket);
-      for (const [one, other] of [[socket, onwards], [onwards, socket]] as const) one.on('close', () => other.destroy()); // biome-ignore format: one line
+      for (const [one, other] of [
+        [socket, onwards],
+        [onwards, socket],
+      ] as const)
+        one.on('close', () => other.destroy());
     } else if (this.says !== 'nothing') for (const part of this.says) socket.write(part);
   }
 
@@ -127,7 +131,18 @@ describe('an agent that is told nonsense by its switch', { skip: noOpenVswitch }
   /** Plugs an interface in, or takes it out: the agent hears of it by OVSDB. */
   const toggle = async (plugged: boolean): Promise<void> => {
     if (plugged)
-      vsctl('add-port', 'br0', 'p1', '--', 'set', 'interface', 'p1', 'type=patch', 'options:peer=none', `external_ids:iface-id=${PORT}`); // biome-ignore format: one line
+      vsctl(
+        'add-port',
+        'br0',
+        'p1',
+        '--',
+        'set',
+        'interface',
+        'p1',
+        'type=patch',
+        'options:peer=none',
+        `external_ids:iface-id=${PORT}`,
+      );
     else vsctl('del-port', 'br0', 'p1');
     await within(plugged ? 'the port' : 'the end of the port', 8000, async () => {
       const { status } = await client.get<{ status: { state: string } }>('/v1/ports/red%2Fp1');
@@ -139,7 +154,11 @@ describe('an agent that is told nonsense by its switch', { skip: noOpenVswitch }
       () => /10\.0\.0\.1/.test(ovs.run('ovs-ofctl', 'dump-flows', ovs.address)) === plugged,
     );
   };
-  const flows = (): number => ovs.run('ovs-ofctl', 'dump-flows', ovs.address).split('\n').filter((line) => line.includes('table=')).length; // biome-ignore format: one line
+  const flows = (): number =>
+    ovs
+      .run('ovs-ofctl', 'dump-flows', ovs.address)
+      .split('\n')
+      .filter((line) => line.includes('table=')).length;
   const within = async (what: string, timeoutMs: number, holds: () => Promise<boolean> | boolean): Promise<void> => {
     const until = Date.now() + timeoutMs;
     while (!(await holds())) {

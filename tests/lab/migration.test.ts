@@ -97,7 +97,10 @@ describe('a workload that moves', { skip: needsRoot }, () => {
     await settle(move, 'm1');
     assert.ok(await pings(dc.lab, 'm1', '10.0.0.11'));
     assert.ok(await pings(dc.lab, 'w2', addressOf('m1')));
-    assert.deepEqual((await port('m1')).status.claims.map((claim) => claim.host), ['b']); // biome-ignore format: one line
+    assert.deepEqual(
+      (await port('m1')).status.claims.map((claim) => claim.host),
+      ['b'],
+    );
     assert.deepEqual(await warningsOf('m1'), []);
   });
 
@@ -139,7 +142,11 @@ describe('a workload that moves', { skip: needsRoot }, () => {
     await sleep(200);
     assert.equal((await copy.stop()).captured, 0, 'nothing goes to the copy');
     const heard = (await (await ear.stop()).frames()).map(({ bytes }) => markOf(bytes));
-    assert.deepEqual(heard.filter((n) => n !== undefined), [], 'nothing comes from the copy'); // biome-ignore format: one line
+    assert.deepEqual(
+      heard.filter((n) => n !== undefined),
+      [],
+      'nothing comes from the copy',
+    );
     assert.equal((await port('m3')).status.host, 'a');
 
     const announcement = arp({ src: mac, dst: BROADCAST }, 1, [mac, addressOf('m3')], [NO_MAC, addressOf('m3')]);
@@ -149,10 +156,17 @@ describe('a workload that moves', { skip: needsRoot }, () => {
     const ear2 = await startCapture(dc.lab, 'w2', 'eth0', { filter: `ether src ${mac}` });
     await sendFramesOnce(dc.lab, 'm3', [frame(3)], { device: INCOMING });
     await sleep(200);
-    assert.deepEqual((await (await ear2.stop()).frames()).map(({ bytes }) => markOf(bytes)), [3]); // biome-ignore format: one line
+    assert.deepEqual(
+      (await (await ear2.stop()).frames()).map(({ bytes }) => markOf(bytes)),
+      [3],
+    );
     await settle(move, 'm3');
     assert.ok(await pings(dc.lab, 'w2', addressOf('m3')));
-    await eventually('no problem is left', 3000, async () => (await findPort(dc.weft.client, id)).status.problems.length === 0); // biome-ignore format: one line
+    await eventually(
+      'no problem is left',
+      3000,
+      async () => (await findPort(dc.weft.client, id)).status.problems.length === 0,
+    );
   });
 
   test('by API: traffic goes where a person says, back too, and nowhere without a claim', async () => {
@@ -168,7 +182,6 @@ describe('a workload that moves', { skip: needsRoot }, () => {
       ['a', 'eth0'],
       ['b', INCOMING],
     ] as const) {
-      // biome-ignore format: a table
       await activate(host);
       await eventually(`packets by ${device}`, 3000, async () => {
         const capture = await startCapture(dc.lab, 'm4', device, { filter: `udp and not ether src ${mac}` });

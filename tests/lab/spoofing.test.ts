@@ -95,7 +95,11 @@ const solicited = (ip: string): string => formatIpv6(solicitedNodeOf(parseIpv6(i
 function spoofs(own: string, near: string, far: string): Attempt[] {
   const attempts: Attempt[] = [];
   const towards = (name: string, build: (dst: string) => Uint8Array): void => {
-    for (const [to, dst] of [['near', near], ['far', far], ['all', BROADCAST]] as const) // biome-ignore format: a table
+    for (const [to, dst] of [
+      ['near', near],
+      ['far', far],
+      ['all', BROADCAST],
+    ] as const)
       attempts.push([`${name}, to ${to}`, build(dst)]);
   };
   const mine = (dst: string): Ends => ({ src: own, dst });
@@ -136,10 +140,12 @@ function spoofs(own: string, near: string, far: string): Attempt[] {
     nd(mine(dst), ['::', solicited('fd00::13')], { kind: 'neighborSolicit', target: someone, options: [] }),
   );
   for (const flags of [NA_FLAG.override, NA_FLAG.solicited + NA_FLAG.override, NA_FLAG.router + NA_FLAG.override])
-    for (const [
-      target,
-      option,
-    ] of [['fd00::12', own], ['fd00::1', own], [local6(far), own], ['fd00::11', far]] as const) // biome-ignore format: a table
+    for (const [target, option] of [
+      ['fd00::12', own],
+      ['fd00::1', own],
+      [local6(far), own],
+      ['fd00::11', far],
+    ] as const)
       towards(`NA ${flags.toString(16)} for ${target} with ${option}`, (dst) =>
         nd(mine(dst), ['fd00::11', 'ff02::1'], {
           kind: 'neighborAdvert',
@@ -187,7 +193,20 @@ function spoofs(own: string, near: string, far: string): Attempt[] {
     }),
   );
 
-  for (const tags of [[[0x8100, 1]], [[0x8100, 0]], [[0x8100, 4095]], [[0x88a8, 7]], [[0x88a8, 7], [0x8100, 1]], [[0x8100, 1], [0x8100, 2]]] as const) // biome-ignore format: a table
+  for (const tags of [
+    [[0x8100, 1]],
+    [[0x8100, 0]],
+    [[0x8100, 4095]],
+    [[0x88a8, 7]],
+    [
+      [0x88a8, 7],
+      [0x8100, 1],
+    ],
+    [
+      [0x8100, 1],
+      [0x8100, 2],
+    ],
+  ] as const)
     towards(`tagged ${JSON.stringify(tags)}`, (dst) => udp({ ...mine(dst), tags }, ['10.0.0.11', '10.0.0.12'], [1, 2]));
   return attempts;
 }
@@ -260,7 +279,12 @@ for (const encap of ['geneve', 'vxlan', 'gre'] as const)
 
       test('and what is its to say arrives, at whom it concerns', async () => {
         const list = honest(port('r1').mac, port('r3').mac, port('r2').mac);
-        const arrived = await arrivals(dc.lab, 'r1', 'eth0', list.map(([name, frame]) => [name, frame])); // biome-ignore format: one line
+        const arrived = await arrivals(
+          dc.lab,
+          'r1',
+          'eth0',
+          list.map(([name, frame]) => [name, frame]),
+        );
         for (const [name, , who] of list) assert.deepEqual(arrived.get(name), who, name);
       });
     }
@@ -306,7 +330,16 @@ for (const encap of ['geneve', 'vxlan', 'gre'] as const)
           ]),
         ),
         // A key of a port that is not there.
-        ['key of a port elsewhere', forged(encap, outer, [other, host], port('r3').key, udp({ src: near.mac, dst: port('r3').mac }, ['10.0.0.11', '10.0.0.13'], [1, 2]))], // biome-ignore format: one line
+        [
+          'key of a port elsewhere',
+          forged(
+            encap,
+            outer,
+            [other, host],
+            port('r3').key,
+            udp({ src: near.mac, dst: port('r3').mac }, ['10.0.0.11', '10.0.0.13'], [1, 2]),
+          ),
+        ],
         ...(['geneve', 'vxlan', 'gre'] as const)
           .filter((kind) => kind !== encap)
           .map(

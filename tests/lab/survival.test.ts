@@ -33,7 +33,10 @@ const GUEST = '02:77:00:00:00:01';
 /** Of each flow what says what it does: table, priority, match and actions. */
 async function flowsOf(lab: Lab, host: string): Promise<string[]> {
   const text = await lab.switchOf(host).ofctl('-O', 'OpenFlow15', '--no-stats', 'dump-flows', 'br-int');
-  return text.split('\n').filter((line) => line.includes('table') || line.includes('actions')).sort(); // biome-ignore format: one line
+  return text
+    .split('\n')
+    .filter((line) => line.includes('table') || line.includes('actions'))
+    .sort();
 }
 
 /** When each flow was installed, rounded: a flow that was touched is younger. */
@@ -71,7 +74,9 @@ describe('traffic survives what controls it', { skip: needsRoot }, () => {
     });
     await sendFramesOnce(dc.lab, 'o1', [udp({ src: GUEST, dst: BROADCAST }, ['192.0.2.1', '192.0.2.2'], [1, 2])]);
     // As in a datacentre that runs: everything has been told to everybody, also the addresses that the workloads' own kernels say.
-    await eventually('the address that was learned', 5000, async () => (await flowsOf(dc.lab, 'b')).some((flow) => flow.includes(GUEST))); // biome-ignore format: one line
+    await eventually('the address that was learned', 5000, async () =>
+      (await flowsOf(dc.lab, 'b')).some((flow) => flow.includes(GUEST)),
+    );
     await sleep(1000);
   });
   after(() => dc?.down());
@@ -115,7 +120,11 @@ describe('traffic survives what controls it', { skip: needsRoot }, () => {
     await eventually('the port that was plugged again', 3000, () => pings(dc.lab, 'w5', '10.0.0.12'));
     await sleep(until - performance.now());
     await dc.weft.server.start();
-    await waitForPorts(dc.weft.client, [...dc.ports.values()].map((port) => port.id), 15_000); // biome-ignore format: one line
+    await waitForPorts(
+      dc.weft.client,
+      [...dc.ports.values()].map((port) => port.id),
+      15_000,
+    );
     await sleep(500);
     assertNoDuplicates(await stream.stop('server away'));
   });
@@ -146,7 +155,11 @@ describe('traffic survives what controls it', { skip: needsRoot }, () => {
     assertNoDuplicates(await stream.stop('agent that knows nothing'));
     await dc.weft.server.start();
     await starting;
-    await waitForPorts(dc.weft.client, [...dc.ports.values()].map((port) => port.id), 15_000); // biome-ignore format: one line
+    await waitForPorts(
+      dc.weft.client,
+      [...dc.ports.values()].map((port) => port.id),
+      15_000,
+    );
     assert.deepEqual(await flowsOf(dc.lab, 'b'), before);
   });
 

@@ -10,7 +10,12 @@ import { needsRoot } from './lab-name.ts';
 
 const inRed = (kind: string, name: string, more: object = {}) => ({ kind, tenant: 'red', name, ...more });
 /** Name, host and what is particular of the port. */
-const LEARNING = [['u1', 'a'], ['u2', 'b'], ['u3', 'c'], ['u4', 'a']] as const; // biome-ignore format: a table
+const LEARNING = [
+  ['u1', 'a'],
+  ['u2', 'b'],
+  ['u3', 'c'],
+  ['u4', 'a'],
+] as const;
 const VLANS = [
   ['v1', 'a', { access: 10 }],
   ['v2', 'b', { access: 10 }],
@@ -20,7 +25,11 @@ const VLANS = [
   ['v6', 'a', { access: 30 }],
   ['v7', 'c', { trunk: 'all' }],
 ] as const;
-const FILTERED = [['f1', 'a', 11], ['f2', 'b', 12], ['f3', 'a', 13]] as const; // biome-ignore format: a table
+const FILTERED = [
+  ['f1', 'a', 11],
+  ['f2', 'b', 12],
+  ['f3', 'a', 13],
+] as const;
 
 const OBJECTS = [
   { kind: 'tenant', name: 'red' },
@@ -48,7 +57,12 @@ describe('a switch', { skip: needsRoot }, () => {
   /** Sends frames one after the other and tells for each who got it, with the tags that it then had: `v5 [10]`. */
   async function receivers(from: string, frames: readonly Uint8Array[], ears: readonly string[]): Promise<string[][]> {
     const captures = await Promise.all(ears.map((ear) => startCapture(dc.lab, ear, 'eth0', { filter: heardOf })));
-    await sendFramesOnce(dc.lab, from, frames.map((bytes, n) => marked(bytes, n)), { pps: 50 }); // biome-ignore format: one line
+    await sendFramesOnce(
+      dc.lab,
+      from,
+      frames.map((bytes, n) => marked(bytes, n)),
+      { pps: 50 },
+    );
     await sleep(200);
     const got: string[][] = frames.map(() => []);
     for (const [i, result] of (await stopAll(captures)).entries())
@@ -146,8 +160,16 @@ describe('a switch', { skip: needsRoot }, () => {
     ];
     for (const sender of new Set(cases.map(([from]) => from))) {
       const own = cases.filter(([from]) => from === sender);
-      const got = await receivers(sender, own.map(([, vids]) => tagged(sender, ...vids)), ears); // biome-ignore format: one line
-      assert.deepEqual(got, own.map(([, , to]) => to), sender); // biome-ignore format: one line
+      const got = await receivers(
+        sender,
+        own.map(([, vids]) => tagged(sender, ...vids)),
+        ears,
+      );
+      assert.deepEqual(
+        got,
+        own.map(([, , to]) => to),
+        sender,
+      );
     }
     const unicast = (to: string): Uint8Array => frame({ src: macOf('v1'), dst: macOf(to) });
     assert.deepEqual(await receivers('v1', ['v2', 'v4', 'v5', 'v6', 'v7'].map(unicast), ears), [
@@ -181,9 +203,20 @@ describe('a switch', { skip: needsRoot }, () => {
     assert.deepEqual(await passing(), [], 'the policy');
     await apply(rule('in', 5, 1000, 'accept'));
     assert.deepEqual(await passing(), [1000], 'a rule before it');
-    await apply(chain('sub', 'drop'), rule('sub', 10, 2000, 'accept'), rule('sub', 20, 1000, 'return'), rule('sub', 30, 3000, 'drop'), rule('in', 1, undefined, 'jump', 'sub')); // biome-ignore format: one line
+    await apply(
+      chain('sub', 'drop'),
+      rule('sub', 10, 2000, 'accept'),
+      rule('sub', 20, 1000, 'return'),
+      rule('sub', 30, 3000, 'drop'),
+      rule('in', 1, undefined, 'jump', 'sub'),
+    );
     assert.deepEqual(await passing(), [1000, 2000], 'a jump, and what it returns');
-    await apply(chain('out', 'accept'), rule('out', 10, 2000, 'log'), rule('out', 20, 1000, 'drop'), port('f1', 11, { fromChain: 'out' })); // biome-ignore format: one line
+    await apply(
+      chain('out', 'accept'),
+      rule('out', 10, 2000, 'log'),
+      rule('out', 20, 1000, 'drop'),
+      port('f1', 11, { fromChain: 'out' }),
+    );
     assert.deepEqual(await passing(), [2000], 'a chain at the sender');
 
     type Rule = { id: string; chain: string; position: number; status: { packets: number } };
@@ -228,7 +261,13 @@ describe('a switch', { skip: needsRoot }, () => {
     };
     const ends = (from: string, to: string): Uint8Array => frame({ src: macOf(from), dst: macOf(to) });
     const from = async (sender: string): Promise<string> =>
-      (await receivers(sender, [udp({ src: macOf(sender), dst: BROADCAST }, [`10.0.0.1${sender[1]}`, '10.0.0.255'], [1, 9])], ['f1', 'f2', 'f3']))[0]!.join(); // biome-ignore format: one line
+      (
+        await receivers(
+          sender,
+          [udp({ src: macOf(sender), dst: BROADCAST }, [`10.0.0.1${sender[1]}`, '10.0.0.255'], [1, 9])],
+          ['f1', 'f2', 'f3'],
+        )
+      )[0]!.join();
     assert.deepEqual([await from('f1'), await from('f2')], ['f2,f3', 'f1,f3']);
     await change('ports/red%2Ff2', false);
     assert.deepEqual([await from('f1'), await from('f2')], ['f3', '']);
