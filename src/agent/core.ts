@@ -5,20 +5,19 @@ import type { Binding, Encap, LearnedAddress, LogicalPort, ScopeRecord } from '.
 import type { HostHealth, PortState, Report } from '../server/protocol.ts';
 import { BUDGET, Budgets } from './budget.ts';
 import type { AgentEvent, Effect, PacketIn, ScopeChange } from './events.ts';
+import { describeHealth } from './health.ts';
 import { Installation } from './installation.ts';
 import { Interfaces } from './interfaces.ts';
 import { Learning, reported } from './learning.ts';
 import { PACKET_IN_METER } from './meters.ts';
 import { Novelty, sampleKey } from './novelty.ts';
 import { answerPacketIn } from './packet-in/answer.ts';
-import { routerAdvert } from './packet-in/router-advert.ts';
+import { unsolicitedAdvert } from './packet-in/router-advert.ts';
 import { Scope } from './scope.ts';
 
 const ADVERT_INTERVAL_MS = 200_000;
 const COUNTERS_INTERVAL_MS = 5_000;
 const PULSE_INTERVAL_MS = 20_000;
-/** Problems that are reported one by one. */
-const MOST_PROBLEMS = 100;
 /** What the server takes of names that come from this machine. */
 const LONGEST_NAME = 255;
 
@@ -477,17 +476,12 @@ export class AgentCore {
     return [...effects, ...this.#reportHealth()];
   }
 
-  /** Unsolicited router advertisements (RFC 4861 §6.2.4): to ports that are new, and to all from time to time. */
   #advertise(ports: Iterable<string>): Effect[] {
     const effects: Effect[] = [];
     for (const id of ports) {
-      const port = this.scope.port(id);
-      const sw = port && this.scope.switchOf(port);
       const ofport = this.interfaces.get(id)?.ofport;
-      if (!sw || !ofport || !port.adminUp || !sw.adminUp || this.shutOff.has(id)) continue;
-      const vlan = port.vlan && 'access' in port.vlan ? port.vlan.access : (port.vlan?.native ?? 0);
-      const frame = routerAdvert({ port, switch: sw, scope: this.scope, host: this.host }, vlan);
-      if (frame) effects.push({ kind: 'packetOut', frame, toOfport: ofport });
+      const frame = this.shutOff.has(id) ? undefined : unsolicitedAdvert(this.scope, id, this.host);
+      if (frame && ofport) effects.push({ kind: 'packetOut', frame, toOfport: ofport });
     }
     return effects;
   }
@@ -567,34 +561,18 @@ export class AgentCore {
   }
 
   health(): HostHealth {
-    const refused = [...this.installation.refused.values()].map(
-      ({ error, flow }) => `the switch refused a flow of table ${flow.table}: ${error}`,
-    );
-    const problems = [
-      ...(this.#switchConnected ? [] : ['Open vSwitch does not answer']),
-      ...(this.#ovsdbConnected ? [] : ['the database of Open vSwitch does not answer']),
-      ...this.problems.values(),
-      ...this.#strayInterfaces(),
-      ...refused,
-    ];
-    return {
+    return describeHealth({
       agentVersion: this.#agentVersion,
       openvswitchVersion: this.#openvswitchVersion,
       datapathType: this.#ovsdb?.datapathType ?? 'unknown',
       flows: this.#compiler.flowCount,
-      localPorts: this.interfaces.bound().size,
-      problems:
-        problems.length <= MOST_PROBLEMS
-          ? problems
-          : [...problems.slice(0, MOST_PROBLEMS), `and ${problems.length - MOST_PROBLEMS} problems more`],
-    };
-  }
-
-  /** Interfaces that name a port which the server does not have. */
-  *#strayInterfaces(): Iterable<string> {
-    for (const [port, { state }] of this.portStates)
-      if (state === 'no-port')
-        yield `interface ${this.interfaces.get(port)?.name} names port ${port}, which does not exist`;
+      interfaces: this.interfaces,
+      portStates: this.portStates,
+      refused: this.installation.refused.values(),
+      problems: this.problems.values(),
+      isSwitchConnected: this.#switchConnected,
+      isOvsdbConnected: this.#ovsdbConnected,
+    });
   }
 
   #reportHealth(): Effect[] {

@@ -1,6 +1,7 @@
 import { type Ipv6, type Mac, networkOf, parseIpv6, parseMac } from '../../base/addresses.ts';
 import { RA_FLAG } from '../../packet/nd.ts';
 import { INFINITE_LIFETIME_S, type NdOption, PREFIX_FLAG } from '../../packet/nd-option.ts';
+import type { Scope } from '../scope.ts';
 import { gatewayLinkLocal, type Link, mtuOf, type OwnSubnet, serviceLinkLocal, serviceMac, subnetsOf } from './link.ts';
 import { ndFrame, tagAt } from './reply.ts';
 
@@ -41,6 +42,15 @@ export function routerAdvert(link: Link, vlan: number): Uint8Array | undefined {
       options,
     },
   );
+}
+
+/** One that nobody asked for (RFC 4861 §6.2.4): for a port that is new, and for all from time to time. */
+export function unsolicitedAdvert(scope: Scope, portId: string, host: string | undefined): Uint8Array | undefined {
+  const port = scope.port(portId);
+  const sw = port && scope.switchOf(port);
+  if (!sw?.adminUp || !port?.adminUp) return undefined;
+  const vlan = port.vlan && 'access' in port.vlan ? port.vlan.access : (port.vlan?.native ?? 0);
+  return routerAdvert({ port, switch: sw, scope, host }, vlan);
 }
 
 function prefixOption({ subnet, cidr }: OwnSubnet): NdOption {

@@ -1,0 +1,44 @@
+import type { Flow } from '../openflow/flow.ts';
+import type { HostHealth, PortState } from '../server/protocol.ts';
+import type { Interfaces } from './interfaces.ts';
+
+/** Problems that are reported one by one. */
+const MOST_PROBLEMS = 100;
+
+/** What the agent knows about how well it does. */
+export interface HealthFacts {
+  readonly agentVersion: string;
+  readonly openvswitchVersion: string;
+  readonly datapathType: string;
+  readonly flows: number;
+  readonly interfaces: Interfaces;
+  readonly portStates: ReadonlyMap<string, PortState>;
+  readonly refused: Iterable<{ readonly flow: Flow; readonly error: string }>;
+  readonly problems: Iterable<string>;
+  readonly isSwitchConnected: boolean;
+  readonly isOvsdbConnected: boolean;
+}
+
+/** The host's health as people see it in `weft status`: what stops everything comes first. */
+export function describeHealth(facts: HealthFacts): HostHealth {
+  const problems = [...problemsOf(facts)];
+  const more = problems.length - MOST_PROBLEMS;
+  return {
+    agentVersion: facts.agentVersion,
+    openvswitchVersion: facts.openvswitchVersion,
+    datapathType: facts.datapathType,
+    flows: facts.flows,
+    localPorts: facts.interfaces.bound().size,
+    problems: more <= 0 ? problems : [...problems.slice(0, MOST_PROBLEMS), `and ${more} problems more`],
+  };
+}
+
+function* problemsOf(facts: HealthFacts): Iterable<string> {
+  if (!facts.isSwitchConnected) yield 'Open vSwitch does not answer';
+  if (!facts.isOvsdbConnected) yield 'the database of Open vSwitch does not answer';
+  yield* facts.problems;
+  for (const [port, { state }] of facts.portStates)
+    if (state === 'no-port')
+      yield `interface ${facts.interfaces.get(port)?.name} names port ${port}, which does not exist`;
+  for (const { error, flow } of facts.refused) yield `the switch refused a flow of table ${flow.table}: ${error}`;
+}
