@@ -29,6 +29,9 @@ export function flagsOf(schema: z.ZodObject): FieldFlag[] {
   return Object.entries(schema.shape).map(([field, type]) => flagOf(field, type as z.core.$ZodType));
 }
 
+/** Types that need no word where a description is there. */
+const PLAIN: ReadonlySet<string> = new Set(['string', 'number', 'boolean']);
+
 function flagOf(field: string, type: z.core.$ZodType): FieldFlag {
   const shape = unwrap(type);
   const element =
@@ -37,7 +40,8 @@ function flagOf(field: string, type: z.core.$ZodType): FieldFlag {
       : undefined;
   const firstField = element?.type === 'object' ? firstRequired(element.inner) : undefined;
   const notes = [
-    shape.description ?? describeType(shape, element, firstField),
+    ...(shape.description === undefined ? [] : [shape.description]),
+    ...(shape.description !== undefined && PLAIN.has(shape.type) ? [] : [describeType(shape, element, firstField)]),
     ...(shape.default === undefined || (Array.isArray(shape.default) && shape.default.length === 0)
       ? []
       : [`default ${String(JSON.stringify(shape.default)).replaceAll('"', '')}`]),
