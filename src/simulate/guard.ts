@@ -37,8 +37,10 @@ function guardIpv6(ownership: Ownership, frame: Frame): DropReason | undefined {
   if (ip!.src.value === 0n && type === 135 && nd) return 'probe';
   const asksForRouter = ip!.src.value === 0n && type === 133;
   if (!ownsPair(ownership, frame.src, ip!.src) && !asksForRouter) return 'spoofed-ip';
-  if (ip!.protocol === UDP && ports?.src === 547 && ports.dst === 546) return 'dhcp-server';
-  if (type === 134 || type === 137) return 'router';
+  // Zeros: a first fragment that ends before its upper-layer header hides what it is (RFC 8200 §4.5 forbids it).
+  const isServer = ports?.src === 547 && ports.dst === 546;
+  if (ip!.protocol === UDP && (isServer || (ports?.src === 0 && ports.dst === 0))) return 'dhcp-server';
+  if (type === 134 || type === 137 || type === 0) return 'router';
   // Hosts ignore those with a code other than 0 (RFC 4861 §7.1), and the switch does not read them.
   if ((type === 135 || type === 136) && !nd) return 'spoofed-nd';
   if (type === 135 && nd && nd.sourceMac !== 0 && !ownership.macs.has(nd.sourceMac)) return 'spoofed-nd';

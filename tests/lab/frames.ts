@@ -100,6 +100,20 @@ export function tunnelPayload(encap: 'geneve' | 'vxlan', key: number, inner: Uin
   return body;
 }
 
+/** The first of several fragments, filled with options so that the header of `protocol` is only in the next. */
+export function hidden6(ends: Ends, addresses: readonly [src: string, dst: string], protocol: number): Uint8Array {
+  const header = ipv6Header({
+    src: parseIpv6(addresses[0])!,
+    dst: parseIpv6(addresses[1])!,
+    nextHeader: protocol,
+    extensions: [
+      { kind: 'fragment', offset: 0, more: true, id: 7 },
+      { kind: 'destination', data: Uint8Array.of(1, 4, 0, 0, 0, 0) },
+    ],
+  });
+  return whole(ends, 0x86dd, { kind: 'ipv6', ...header }, undefined);
+}
+
 export function nd(ends: Ends, addresses: readonly [src: string, dst: string], message: NdMessage): Uint8Array {
   const header = ipv6Header({
     src: parseIpv6(addresses[0])!,

@@ -15,6 +15,7 @@ import {
   BROADCAST,
   type Ends,
   gre,
+  hidden6,
   marked,
   markOf,
   NO_MAC,
@@ -184,6 +185,10 @@ function spoofs(own: string, near: string, far: string): Attempt[] {
   } as const;
   for (const src of [local6(own), local6(far), 'fd00::11'])
     towards(`RA from ${src}`, (dst) => nd(mine(dst), [src, 'ff02::1'], { ...advert, options: [] }));
+  for (const protocol of [58, 17])
+    towards(`protocol ${protocol} behind a first fragment`, (dst) =>
+      hidden6(mine(dst), [local6(own), 'ff02::1'], protocol),
+    );
   towards('redirect', (dst) =>
     nd(mine(dst), [local6(own), 'fd00::13'], {
       kind: 'redirect',

@@ -93,6 +93,9 @@ function serviceBase(reader: Reader): Contribution[] {
     flow('service', SERVICE.forbidden, { ...UDP6, udp_src: 547, udp_dst: 546 }, dhcp),
     flow('service', SERVICE.forbidden, icmp6(ND.routerAdvert), router),
     flow('service', SERVICE.forbidden, icmp6(ND.redirect), router),
+    // What a first fragment shows that ends before its upper-layer header: it may be any of those.
+    flow('service', SERVICE.forbidden, { ...UDP6, udp_src: 0, udp_dst: 0 }, dhcp),
+    flow('service', SERVICE.forbidden, icmp6(0), router),
     flow('service', SERVICE.absent, { ...neighbor(ND.solicit), nd_sll: 0 }, { goto: 'ndTarget' }),
     flow('service', SERVICE.absent, { ...neighbor(ND.advert), nd_tll: 0 }, { goto: 'ndTarget' }),
     flow('service', SERVICE.present, neighbor(ND.solicit), { do: moveMacToScratch('nd_sll'), goto: 'linkLayer' }),
