@@ -200,3 +200,22 @@ test('an address that its own port taught stays, also when the server forgot it 
   assert.equal(rig.core.scope.get('learned', id), undefined);
   assert.equal(rig.core.learning.get(id), undefined);
 });
+
+test('what the disk remembers is compared with the switch only once the server had a moment to say what is new', () => {
+  const asked = (events: readonly AgentEvent[], nowMs = 100): boolean => {
+    const core = new AgentCore(createCompiler(), { agentVersion: 'test', nowMs: 0 });
+    const effects = events.flatMap((event) => core.step(event, nowMs));
+    return effects.some((effect) => effect.kind === 'readBack');
+  };
+  const start: AgentEvent[] = [
+    { kind: 'restored', records: [zone, host('h1')], host: 'h1' },
+    { kind: 'ovsdbReady', datapathType: 'netdev' },
+    { kind: 'switchConnected', version: '3.5.0' },
+  ];
+  assert.equal(asked(start), false);
+  assert.equal(asked([...start, { kind: 'serverHello', incarnation: 'i', host: 'h1' }]), false);
+  assert.equal(asked([...start, { kind: 'scope', revision: 9, changes: [] }]), true);
+  assert.equal(asked([...start, { kind: 'serverLost', reason: 'nobody there' }]), true);
+  assert.equal(asked([...start, { kind: 'tick' }]), false);
+  assert.equal(asked([...start, { kind: 'tick' }], 2_000), true);
+});

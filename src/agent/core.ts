@@ -1,9 +1,9 @@
-import { formatMac } from '../base/addresses.ts';
 import type { Compiler, CompilerChange } from '../compile/compiler.ts';
 import { PACKET_IN } from '../compile/tables.ts';
 import type { Binding, Encap, LearnedAddress, LogicalPort, ScopeRecord } from '../model/objects.ts';
 import type { HostHealth, PortState, Report } from '../server/protocol.ts';
 import { BUDGET, Budgets } from './budget.ts';
+import { sumCounters } from './counters.ts';
 import type { AgentEvent, Effect, PacketIn, ScopeChange } from './events.ts';
 import { describeHealth } from './health.ts';
 import { Installation } from './installation.ts';
@@ -12,12 +12,14 @@ import { Learning, reported } from './learning.ts';
 import { PACKET_IN_METER } from './meters.ts';
 import { Novelty, sampleKey } from './novelty.ts';
 import { answerPacketIn } from './packet-in/answer.ts';
+import { destinationMac, sourceMac } from './packet-in/frame-macs.ts';
 import { unsolicitedAdvert } from './packet-in/router-advert.ts';
 import { Scope } from './scope.ts';
 
 const ADVERT_INTERVAL_MS = 200_000;
 const COUNTERS_INTERVAL_MS = 5_000;
 const PULSE_INTERVAL_MS = 20_000;
+const SERVER_GRACE_MS = 2_000;
 /** What the server takes of names that come from this machine. */
 const LONGEST_NAME = 255;
 
@@ -45,6 +47,8 @@ export class AgentCore {
   host: string | undefined;
   /** Scope content is there (from disk or from the server): only then may flows be removed. */
   #scopeReady = false;
+  /** What the disk remembers may be old: before flows are compared by it the server gets a moment to say what is new. */
+  #awaitsServer = false;
   #ovsdb: { readonly datapathType: string } | undefined;
   #ovsdbConnected = false;
   #openvswitchVersion = 'unknown';
@@ -95,6 +99,7 @@ export class AgentCore {
       case 'restored':
         this.host = event.host;
         this.#scopeReady = event.host !== undefined && event.records.length > 0;
+        this.#awaitsServer = this.#scopeReady;
         this.learning.adopt(event.records, event.host, nowMs);
         return this.#applyScope(
           event.records.map((record) => ({ op: 'put', record })),
@@ -151,6 +156,7 @@ export class AgentCore {
         if (!this.serverConnected && this.#saidServerAway) return [];
         this.#saidServerAway = true;
         this.serverConnected = false;
+        this.#awaitsServer = false;
         return [
           {
             kind: 'log',
@@ -158,9 +164,11 @@ export class AgentCore {
             message: 'the server is gone; this host goes on with what it knows',
             fields: { reason: event.reason },
           },
+          ...this.#maybeReadBack(),
         ];
       case 'scope':
         this.#scopeReady = true;
+        this.#awaitsServer = false;
         return this.#applyScope(event.changes, event.revision);
       case 'progress':
         this.revision = event.revision;
@@ -209,14 +217,18 @@ export class AgentCore {
     const inputs: ScopeChange[] = [...changes, ...kept.map((record): ScopeChange => ({ op: 'put', record }))];
     this.scope.apply(inputs.slice(changes.length));
     const effects = this.#report(kept.map((record): Report => ({ type: 'learned', ...reported(record) })));
-    if (revision !== undefined) effects.push({ kind: 'persist', changes, ...hello });
     effects.push(...this.#compile([this.#selfChange(), ...inputs]), ...this.#ensureTunnel(), ...this.#rebind());
     const touched = changes.flatMap(({ record }) =>
       record.kind === 'port' && this.interfaces.get(record.id) ? [record.id] : [],
     );
     effects.push(...this.#afterChange(touched), ...this.#maybeReadBack());
-    if (revision !== undefined) effects.push(...this.installation.whenInstalled(() => this.#reportApplied()));
-    return effects;
+    if (revision === undefined) return effects;
+    // The disk comes last: the switch must not wait for it.
+    return [
+      ...effects,
+      ...this.installation.whenInstalled(() => this.#reportApplied()),
+      { kind: 'persist', changes, ...hello },
+    ];
   }
 
   #selfChange(): CompilerChange {
@@ -348,7 +360,14 @@ export class AgentCore {
   }
 
   #maybeReadBack(): Effect[] {
-    if (!this.#switchConnected || !this.#scopeReady || !this.#ovsdb || this.installation.synced || this.#readBackAsked)
+    if (
+      this.#awaitsServer ||
+      !this.#switchConnected ||
+      !this.#scopeReady ||
+      !this.#ovsdb ||
+      this.installation.synced ||
+      this.#readBackAsked
+    )
       return [];
     this.#readBackAsked = true;
     return [{ kind: 'readBack' }];
@@ -433,7 +452,7 @@ export class AgentCore {
   #logged(packet: PacketIn, port: string, nowMs: number): Effect[] {
     const rule = this.#compiler.explain(packet.cookie).objects.find((object) => object.kind === 'rule');
     const name = rule ? (this.scope.get('rule', rule.id)?.name ?? rule.id) : 'a rule';
-    const text = `rule ${name} logged a frame of ${packet.frame.length} bytes from ${formatMac(macAt(packet.frame, 6))} to ${formatMac(macAt(packet.frame, 0))}`;
+    const text = `rule ${name} logged a frame of ${packet.frame.length} bytes from ${sourceMac(packet.frame)} to ${destinationMac(packet.frame)}`;
     const about = rule ? { kind: 'rule', id: rule.id } : { kind: 'port', id: port };
     return this.#report([{ type: 'event', atMs: nowMs, level: 'info', about, text }]);
   }
@@ -442,6 +461,10 @@ export class AgentCore {
 
   #tick(nowMs: number): Effect[] {
     const effects: Effect[] = [];
+    if (this.#awaitsServer && nowMs - this.#startedMs >= SERVER_GRACE_MS) {
+      this.#awaitsServer = false;
+      effects.push(...this.#maybeReadBack());
+    }
     const released = this.budgets.released(nowMs, this.shutOff);
     if (released.length > 0) {
       for (const port of released) this.shutOff.delete(port);
@@ -467,7 +490,7 @@ export class AgentCore {
     }
     if (nowMs - this.#lastPulseMs >= PULSE_INTERVAL_MS) {
       this.#lastPulseMs = nowMs;
-      effects.push({ kind: 'pulse', addresses: this.#neighbours() });
+      effects.push({ kind: 'pulse', addresses: this.scope.neighbours(this.host) });
     }
     if (nowMs - this.#lastAdvertMs >= ADVERT_INTERVAL_MS) {
       this.#lastAdvertMs = nowMs;
@@ -486,24 +509,9 @@ export class AgentCore {
     return effects;
   }
 
-  #neighbours(): string[] {
-    const addresses: string[] = [];
-    for (const host of this.scope.all('host')) if (host.id !== this.host) addresses.push(host.tunnelAddress);
-    return addresses;
-  }
-
   #counters(event: AgentEvent & { kind: 'counters' }, nowMs: number): Effect[] {
-    const rules: Record<string, { packets: number; bytes: number }> = {};
-    for (const { cookie, packets, bytes } of event.flows) {
-      for (const object of this.#compiler.explain(cookie).objects) {
-        if (object.kind === 'learned') this.learning.heard(object.id, packets, nowMs);
-        if (object.kind !== 'rule') continue;
-        const total = rules[object.id] ?? { packets: 0, bytes: 0 };
-        rules[object.id] = total;
-        total.packets += packets;
-        total.bytes += bytes;
-      }
-    }
+    const { rules, learned } = sumCounters(event.flows, (cookie) => this.#compiler.explain(cookie).objects);
+    for (const [id, packets] of learned) this.learning.heard(id, packets, nowMs);
     return Object.keys(rules).length === 0 ? [] : this.#report([{ type: 'counters', epochMs: this.#startedMs, rules }]);
   }
 
@@ -586,14 +594,4 @@ export class AgentCore {
 
 function shortened(text: string): string {
   return text.slice(0, LONGEST_NAME);
-}
-
-function macAt(frame: Uint8Array, offset: number): number {
-  let mac = 0;
-  for (let i = 0; i < 6; i++) mac = mac * 256 + (frame[offset + i] ?? 0);
-  return mac;
-}
-
-function sourceMac(frame: Uint8Array): string {
-  return formatMac(macAt(frame, 6));
 }

@@ -49,6 +49,13 @@ export class Scope {
     return this.get('binding', port);
   }
 
+  /** Underlay addresses of the other hosts that our ports reach. */
+  neighbours(host: string | undefined): string[] {
+    const addresses: string[] = [];
+    for (const other of this.all('host')) if (other.id !== host) addresses.push(other.tunnelAddress);
+    return addresses;
+  }
+
   /** The one port whose id begins so. */
   portByPrefix(prefix: string): string | undefined {
     let found: string | undefined;
