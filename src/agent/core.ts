@@ -199,7 +199,7 @@ export class AgentCore {
     if (hello) this.host = hello.host;
     this.scope.apply(changes);
     const own = this.host === undefined ? undefined : this.scope.host(this.host);
-    this.interfaces.setPattern(own?.interfacePattern);
+    const isOtherPattern = this.interfaces.setPattern(own?.interfacePattern);
     const kept: LearnedAddress[] = [];
     for (const { op, record } of changes) {
       const taught = record.kind === 'learned' ? this.learning.get(record.id) : undefined;
@@ -217,7 +217,8 @@ export class AgentCore {
     const inputs: ScopeChange[] = [...changes, ...kept.map((record): ScopeChange => ({ op: 'put', record }))];
     this.scope.apply(inputs.slice(changes.length));
     const effects = this.#report(kept.map((record): Report => ({ type: 'learned', ...reported(record) })));
-    effects.push(...this.#compile([this.#selfChange(), ...inputs]), ...this.#ensureTunnel(), ...this.#rebind());
+    effects.push(...this.#compile([this.#selfChange(), ...inputs]), ...this.#ensureTunnel());
+    if (isOtherPattern || this.interfaces.hasPattern) effects.push(...this.#rebind());
     const touched = changes.flatMap(({ record }) =>
       record.kind === 'port' && this.interfaces.get(record.id) ? [record.id] : [],
     );

@@ -15,11 +15,19 @@ export class Interfaces {
   /** Name → `iface-id`, of interfaces whose `iface-id` cannot be a port's. */
   readonly malformed = new Map<string, string>();
 
-  setPattern(pattern: string | undefined): void {
+  /** Do bindings depend on which ports there are, and not on the interfaces alone? */
+  get hasPattern(): boolean {
+    return this.#pattern !== undefined;
+  }
+
+  /** True if it is another one than before. */
+  setPattern(pattern: string | undefined): boolean {
+    const before = this.#pattern?.source;
     const parts = pattern?.split('{port}');
     this.#pattern = parts
       ? new RegExp(`^${literal(parts[0]!)}([0-9a-f]{8}[0-9a-f-]*)${literal(parts[1] ?? '')}$`)
       : undefined;
+    return this.#pattern?.source !== before;
   }
 
   put(entry: LocalInterface): void {
