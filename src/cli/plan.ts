@@ -1,4 +1,4 @@
-import type { KindName } from '../model/kind.ts';
+import type { PlannedChange } from '../server/apply.ts';
 import { bold, dim, green, red, yellow } from './output.ts';
 import { inlineText } from './paths.ts';
 
@@ -6,21 +6,6 @@ import { inlineText } from './paths.ts';
 export interface Plan {
   readonly revision: number;
   readonly changes: readonly PlannedChange[];
-}
-
-export interface PlannedChange {
-  readonly action: 'create' | 'update' | 'delete' | 'unchanged';
-  readonly kind: KindName;
-  readonly id: string;
-  readonly name: string;
-  readonly tenant?: string;
-  readonly changes: readonly FieldChange[];
-}
-
-export interface FieldChange {
-  readonly path: string;
-  readonly before?: unknown;
-  readonly after?: unknown;
 }
 
 export function changeTitle(change: PlannedChange): string {

@@ -288,10 +288,16 @@ export class OpenFlowConnection {
     this.#batches.add(batch);
     try {
       const steps = [this.#control(bundle, BUNDLE_CONTROL.openRequest, signal)];
+      steps[0]!.catch(() => {}); // it is waited for below
       await this.#addAll(bundle, first, messages);
       steps.push(this.#control(bundle, BUNDLE_CONTROL.closeRequest, signal));
       steps.push(this.#control(bundle, BUNDLE_CONTROL.commitRequest, signal));
       await Promise.all(steps);
+    } catch (error) {
+      // What cannot be encoded leaves a bundle half filled.
+      if (error instanceof WeftError && error.code === 'invalid')
+        await this.#control(bundle, BUNDLE_CONTROL.discardRequest, signal).catch(() => {});
+      throw error;
     } finally {
       this.#batches.delete(batch);
     }
