@@ -16,9 +16,9 @@ export interface NetworkSize {
   readonly others?: 1 | 2;
 }
 
-export const TENANT_ID = id(0, 1);
-export const ZONE_ID = id(1, 1);
-export const HOST_IDS = [id(2, 1), id(2, 2), id(2, 3)] as const;
+export const TENANT_ID = benchId(0, 1);
+export const ZONE_ID = benchId(1, 1);
+export const HOST_IDS = [benchId(2, 1), benchId(2, 2), benchId(2, 3)] as const;
 /** The lab's hosts. */
 export const HOST_NAMES = ['one', 'two'] as const;
 /** The host that no agent runs on: most ports of a large network are there. */
@@ -51,7 +51,7 @@ export function planPorts(size: NetworkSize): PlannedPort[] {
 export function planPort(switchIndex: number, place: number, host: 0 | 1 | 2): PlannedPort {
   const mac = formatMac(0x0200_0000_0000 + switchIndex * 0x1_0000 + place + 1);
   return {
-    id: id(4, switchIndex * 0x1_0000 + place + 1),
+    id: benchId(4, switchIndex * 0x1_0000 + place + 1),
     name: `p-${switchIndex}-${place}`,
     switchIndex,
     host,
@@ -65,7 +65,7 @@ export function planPort(switchIndex: number, place: number, host: 0 | 1 | 2): P
 }
 
 export function switchId(index: number): string {
-  return id(3, index + 1);
+  return benchId(3, index + 1);
 }
 
 /** All records of a network, bindings included: every port is bound where it was planned. */
@@ -175,7 +175,7 @@ function share(total: number, parts: number, index: number): number {
 }
 
 /** A UUID (version 8, RFC 9562 §5.8: free for any use) from a kind's number and a number within it. */
-function id(kind: number, number: number): string {
+export function benchId(kind: number, number: number): string {
   const digits = number.toString(16).padStart(12, '0');
   return `00000000-0000-8000-8${kind.toString(16).padStart(3, '0')}-${digits}`;
 }

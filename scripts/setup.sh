@@ -5,6 +5,7 @@
 #
 #   scripts/setup.sh            everything, ends by printing the versions
 #   scripts/setup.sh ovs-dir    prints the folder whose bin/ holds the Open vSwitch to use (empty: the installed one)
+#   scripts/setup.sh ovn        fetches OVN, the peer of some benches, unless it is there, and prints its folder
 #
 # WEFT_OVS_DIR overrides the private folder of Open vSwitch. WEFT_SETUP_QUIET=1 says only what it changes.
 set -euo pipefail
@@ -16,6 +17,9 @@ cache="${XDG_CACHE_HOME:-$HOME/.cache}/weft"
 least_ovs=3.1.3
 # The Debian release whose packages are unpacked privately where the installed ones are older.
 ovs_suite=trixie
+
+ovs_programs=(ovs-vswitchd ovsdb-server ovs-vsctl ovs-ofctl ovs-appctl ovsdb-tool ovs-dpctl ovsdb-client)
+ovn_programs=(ovn-northd ovn-controller ovn-nbctl ovn-sbctl ovn-appctl)
 
 packages=(
   openvswitch-switch openvswitch-common # the switch
@@ -115,14 +119,15 @@ private_apt() {
     -o APT::Sandbox::User=root -o Acquire::Languages=none -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 "$@"
 }
 
-# Points the private apt at $1 with keyring $2 and reads its lists. False when unreachable or not trusted.
+# Points the private apt at $1 with keyring $2 and reads its lists. False when unreachable or not trusted, or when it
+# has no package $3.
 read_lists() {
   echo "deb [signed-by=$2] $1 $ovs_suite main" >"$work/sources.list"
   # apt answers a failed fetch with a warning and success: what counts is whether the package can be seen now.
   private_apt apt-get update >"$work/update.log" 2>&1 || true
-  [ -n "$(candidate)" ]
+  [ -n "$(candidate "$3")" ]
 }
-candidate() { private_apt apt-cache policy openvswitch-switch 2>/dev/null | sed -n 's/^ *Candidate: \([0-9].*\)/\1/p'; }
+candidate() { private_apt apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: \([0-9].*\)/\1/p'; }
 
 # Keyrings that may hold the release's key: the machine's, then that of the newest keyring package of its own suite.
 keyrings() {
@@ -132,17 +137,18 @@ keyrings() {
     dpkg -x debian-archive-keyring_*.deb . && ls "$PWD"/usr/share/keyrings/debian-archive-keyring.* 2>/dev/null) || true
 }
 
+# A mirror that offers package $1.
 find_release() {
   local mirror keyring
   for keyring in $(keyrings); do
     for mirror in $(mirrors); do
-      if read_lists "$mirror" "$keyring"; then return 0; fi
+      if read_lists "$mirror" "$keyring" "$1"; then return 0; fi
     done
   done
   return 1
 }
 
-# One wrapper per program: the unpacked binary under the unpacked loader and libraries.
+# One wrapper in $1/bin per program that follows: the unpacked binary under the unpacked loader and libraries.
 write_wrappers() {
   local root=$1 loader libraries program file
   loader=$(find "$root/usr" -name 'ld-linux-*.so.*' -type f | head -1)
@@ -151,7 +157,7 @@ write_wrappers() {
   libraries=$(cd "$root" && find usr/lib -name '*.so.*' -printf '%h\n' | sort -u |
     grep -E '^usr/lib(/[a-z0-9_]+-linux-gnu)?$' | sed 's:^:$here/:' | paste -sd:)
   mkdir -p "$root/bin"
-  for program in ovs-vswitchd ovsdb-server ovs-vsctl ovs-ofctl ovs-appctl ovsdb-tool ovs-dpctl ovsdb-client; do
+  for program in "${@:2}"; do
     file=$(cd "$root" && find usr/bin usr/sbin usr/lib/openvswitch* -name "$program" -o -name "$program.openvswitch*" 2>/dev/null | head -1)
     [ -n "$file" ] || return 1
     cat >"$root/bin/$program" <<WRAPPER
@@ -162,12 +168,19 @@ WRAPPER
     chmod +x "$root/bin/$program"
     "$root/bin/$program" --version >/dev/null 2>&1 || { warn "$program does not run from $root"; return 1; }
   done
-  ln -sfn usr/share/openvswitch "$root/share"
 }
 
-# Fetches and unpacks the newer Open vSwitch with the libraries that it needs. False when that is not possible.
-fetch_ovs() {
-  local arch work version target names
+fetch_ovs() { fetch ovs openvswitch openvswitch-switch -- "${ovs_programs[@]}"; }
+fetch_ovn() { fetch ovn ovn ovn-central ovn-host -- "${ovn_programs[@]}"; }
+
+# fetch NAME SHARE PACKAGE... -- PROGRAM...
+# Fetches packages of the newer release with the libraries that they need and unpacks them into NAME-VERSION, with
+# wrappers in bin/ and share/ for usr/share/SHARE. False when that is not possible.
+fetch() {
+  local arch work version target names name=$1 share=$2 wanted=()
+  shift 2
+  while [ "$1" != -- ]; do wanted+=("$1"); shift; done
+  shift
   arch=$(dpkg --print-architecture)
   mkdir -p "$cache"
   work=$(mktemp -d "$cache/fetch.XXXXXX")
@@ -175,18 +188,19 @@ fetch_ovs() {
   trap "rm -rf '$work'" EXIT
   mkdir -p "$work"/state/lists/partial "$work"/cache/archives/partial "$work/debs" "$work/root"
   : >"$work/state/status" # nothing is installed as far as this apt knows: it names every library
-  find_release || { warn "no mirror of this machine offers Debian $ovs_suite: $(tail -1 "$work/update.log" 2>/dev/null)"; return 1; }
-  version=$(candidate)
-  target="$cache/ovs-$(echo "$version" | sed 's/^[0-9]*://; s/[-+~].*//')"
-  say "fetching Open vSwitch $version of Debian $ovs_suite into $target"
-  names=$(private_apt apt-get install -s --no-install-recommends openvswitch-switch 2>/dev/null |
-    awk '$1 == "Inst" { print $2 }' | grep -E '^(openvswitch-|lib|zlib1g)')
+  find_release "${wanted[0]}" || { warn "no mirror of this machine offers Debian $ovs_suite: $(tail -1 "$work/update.log" 2>/dev/null)"; return 1; }
+  version=$(candidate "${wanted[0]}")
+  target="$cache/$name-$(echo "$version" | sed 's/^[0-9]*://; s/[-+~].*//')"
+  say "fetching ${wanted[*]} $version of Debian $ovs_suite into $target"
+  names=$(private_apt apt-get install -s --no-install-recommends "${wanted[@]}" 2>/dev/null |
+    awk '$1 == "Inst" { print $2 }' | grep -E "^($share-|lib|zlib1g)")
   (cd "$work/debs" && private_apt apt-get download $names >"$work/download.log" 2>&1) ||
     { warn "download failed: $(tail -1 "$work/download.log")"; return 1; }
   local deb
   for deb in "$work"/debs/*.deb; do dpkg -x "$deb" "$work/root"; done
   rm -rf "$work/root/usr/share/doc" "$work/root/usr/share/man" "$work/root/usr/share/locale"
-  write_wrappers "$work/root" || return 1
+  write_wrappers "$work/root" "$@" || return 1
+  ln -sfn "usr/share/$share" "$work/root/share"
   rm -rf "$target"
   mv "$work/root" "$target"
   rm -rf "$work"
@@ -199,6 +213,24 @@ choose_ovs() {
   if [ -n "$(ovs_dir)" ]; then note "Open vSwitch: $(ovs_dir) (the installed $have is older than $least_ovs)"; return; fi
   say "the installed Open vSwitch $have is older than $least_ovs, which mends an abort in connection tracking"
   (fetch_ovs) || warn "going on with Open vSwitch $have: many short connections through conntrack may abort it"
+}
+
+# Prints the newest private OVN that runs, or nothing.
+ovn_dir() {
+  local dir
+  for dir in $(ls -dv "$cache"/ovn-[0-9]* 2>/dev/null | tac); do
+    if "$dir/bin/ovn-northd" --version >/dev/null 2>&1; then echo "$dir"; return; fi
+  done
+}
+
+# No part of `main`: nothing but benches needs it.
+choose_ovn() {
+  command -v apt-get >/dev/null && command -v dpkg >/dev/null || die "OVN is fetched on Debian machines only"
+  mkdir -p "$cache"
+  exec 9>"$cache/setup.lock"
+  flock 9
+  [ -n "$(ovn_dir)" ] || (fetch_ovn) || die "no OVN to be had"
+  ovn_dir
 }
 
 print_versions() {
@@ -225,5 +257,6 @@ main() {
 case "${1:-}" in
   '') main ;;
   ovs-dir) ovs_dir ;;
-  *) die "usage: scripts/setup.sh [ovs-dir]" ;;
+  ovn) choose_ovn ;;
+  *) die "usage: scripts/setup.sh [ovs-dir | ovn]" ;;
 esac
