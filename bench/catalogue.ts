@@ -4,6 +4,7 @@ import { codecs } from './codecs.ts';
 import { datapath } from './datapath.ts';
 import { flowInstall } from './flow-install.ts';
 import { flowsPerHost } from './flows-per-host.ts';
+import { OVN_CONTROL } from './ovn-control.ts';
 import { packetIn } from './packet-in.ts';
 import { plug } from './plug.ts';
 import { portAdd } from './port-add.ts';
@@ -22,4 +23,5 @@ export const CATALOGUE: readonly Bench[] = [
   restart,
   flowsPerHost,
   codecs,
+  ...OVN_CONTROL,
 ];

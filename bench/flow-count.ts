@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Lab } from '../src/lab/lab.ts';
 import { INTEGRATION_BRIDGE } from '../src/lab/open-vswitch.ts';
 import { connectOpenFlow, type OpenFlowConnection } from '../src/openflow/connection.ts';
+import type { Match } from '../src/openflow/flow.ts';
 import type { BenchContext } from './bench.ts';
 
 /**
@@ -26,6 +27,11 @@ export class FlowCount {
   async now(): Promise<number> {
     const { tables } = await this.#connection.multipart({ kind: 'table' });
     return tables.reduce((sum, table) => sum + table.active, 0);
+  }
+
+  /** How many flows match nothing but packets that `match` matches; this costs the switch a look at each. */
+  async within(match: Match): Promise<number> {
+    return (await this.#connection.multipart({ kind: 'aggregate', match })).flowCount ?? 0;
   }
 }
 

@@ -15,14 +15,18 @@ export class FlowWatch {
   /** When the last of them was heard of, by `performance.now()`. */
   lastMs = 0;
 
-  private constructor() {}
+  readonly #end: () => void;
+
+  private constructor(end: () => void) {
+    this.#end = end;
+  }
 
   static async of(context: BenchContext, lab: Lab, host: string): Promise<FlowWatch> {
     const { dir } = lab.switchOf(host);
     const monitor = ['ovs-ofctl', 'monitor', `unix:${join(dir, `${INTEGRATION_BRIDGE}.mgmt`)}`, 'watch:!initial'];
     const child = lab.spawn(host, ['env', `OVS_RUNDIR=${dir}`, ...monitor]);
-    context.defer(() => void child.kill());
-    const watch = new FlowWatch();
+    const watch = new FlowWatch(() => void child.kill());
+    context.defer(() => watch.stop());
     for (const stream of [child.stdout!, child.stderr!])
       stream.setEncoding('utf8').on('data', (text: string) => {
         const count = text.split('event=').length - 1;
@@ -39,5 +43,10 @@ export class FlowWatch {
   reset(): void {
     this.changes = 0;
     this.lastMs = 0;
+  }
+
+  /** For what follows that would cost the switch too much to be told. */
+  stop(): void {
+    this.#end();
   }
 }

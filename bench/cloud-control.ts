@@ -1,0 +1,243 @@
+import { WeftError } from '../src/base/errors.ts';
+import type { ManagedProcess } from '../src/lab/managed-process.ts';
+import { INTEGRATION_BRIDGE } from '../src/lab/open-vswitch.ts';
+import { ETHER_TYPE } from '../src/packet/ethernet.ts';
+import { IP_PROTO } from '../src/packet/ip-protocol.ts';
+import { type BenchContext, median } from './bench.ts';
+import type { Cloud } from './cloud.ts';
+import { FlowCount, lastChange } from './flow-count.ts';
+import { FlowWatch } from './flow-watch.ts';
+import { watchMarks } from './installed-marks.ts';
+import { processorSeconds, residentMegabytes } from './process-usage.ts';
+import { planTenantPort, planTenantPorts, type TenantPort, type TenantsSize } from './tenants.ts';
+
+/** What the control of a cloud costs, measured at its switches: the same for every make of cloud. */
+export interface ControlCosts {
+  /** Names of figures with their units, in the order in which they are shown. */
+  readonly figures: ReadonlyMap<string, { readonly value: number; readonly unit: string }>;
+}
+
+export interface ControlPlan {
+  readonly size: TenantsSize;
+  readonly rounds: number;
+  /** So long without a change means that there is no more to come; the slowest cloud's longest pause is shorter. */
+  readonly quietMs: number;
+  /** For the slowest step. */
+  readonly timeoutMs: number;
+}
+
+const WARM_UPS = 3;
+/** After one small change. */
+const SMALL_QUIET_MS = 500;
+const FIRST_TCP_PORT = 2_000;
+
+/** Runs a cloud, started and empty, through everything. It is empty again afterwards. */
+export async function measureControl(context: BenchContext, cloud: Cloud, plan: ControlPlan): Promise<ControlCosts> {
+  return new ControlRun(context, cloud, plan).run();
+}
+
+class ControlRun {
+  readonly #context: BenchContext;
+  readonly #cloud: Cloud;
+  readonly #plan: ControlPlan;
+  readonly #figures = new Map<string, { readonly value: number; readonly unit: string }>();
+  readonly #counts: FlowCount[] = [];
+  readonly #marks: ReadonlyMap<string, number>[] = [];
+  #nextTcpPort = FIRST_TCP_PORT;
+
+  constructor(context: BenchContext, cloud: Cloud, plan: ControlPlan) {
+    this.#context = context;
+    this.#cloud = cloud;
+    this.#plan = plan;
+  }
+
+  async run(): Promise<ControlCosts> {
+    const { hosts, lab } = this.#cloud;
+    for (const host of hosts) {
+      this.#counts.push(await FlowCount.of(this.#context, lab, host));
+      this.#marks.push(await watchMarks(this.#context, lab, host, this.#cloud.installedMark));
+    }
+    const added = this.#portsToAdd();
+    await this.#plug(added);
+    await this.#create();
+    this.#showProcesses();
+    const watches = await Promise.all(hosts.map((host) => FlowWatch.of(this.#context, lab, host)));
+    await this.#addPorts(added, watches);
+    await this.#inTurns("a group's rule changed", watches, () => this.#cloud.changeRule(0, this.#nextTcpPort++));
+    for (const watch of watches) watch.stop();
+    await this.#restart();
+    await this.#delete();
+    return { figures: this.#figures };
+  }
+
+  #portsToAdd(): TenantPort[] {
+    const { size, rounds } = this.#plan;
+    // Over the tenants that have ports on the first host already.
+    const local = new Set(
+      planTenantPorts(size)
+        .filter((port) => port.host === 0)
+        .map((port) => port.tenant),
+    );
+    const tenants = [...local];
+    return Array.from({ length: rounds + WARM_UPS }, (_, i) => {
+      const place = size.ports + Math.floor(i / tenants.length);
+      return planTenantPort(tenants[i % tenants.length]!, i % size.switches, place, 0);
+    });
+  }
+
+  /** Interfaces are there before anybody has heard of their ports: what Open vSwitch needs for them is not measured. */
+  async #plug(added: readonly TenantPort[]): Promise<void> {
+    const ports = [...planTenantPorts(this.#plan.size), ...added];
+    for (const [i, host] of this.#cloud.hosts.entries()) {
+      const own = ports.filter((port) => port.host === i);
+      this.#tell(`plugging ${own.length} interfaces on ${host}`);
+      const from = performance.now();
+      for (let at = 0; at < own.length; at += 250) {
+        const args = own
+          .slice(at, at + 250)
+          .flatMap(({ id, name }) => [
+            ...['--', 'add-port', INTEGRATION_BRIDGE, name, '--', 'set', 'interface', name, 'type=internal'],
+            `external_ids:iface-id=${id}`,
+          ]);
+        await this.#cloud.lab.switchOf(host).vsctl(['--timeout=600', ...args]);
+      }
+      this.#tell(`plugged in ${((performance.now() - from) / 1000).toFixed(1)} s`);
+    }
+    await this.#cloud.synced(this.#plan.timeoutMs);
+  }
+
+  async #create(): Promise<void> {
+    const { size, timeoutMs } = this.#plan;
+    const before = new Map(this.#cloud.processes().map((process) => [process, processorSeconds(process)]));
+    this.#tell('creating everything');
+    const { seconds, counts } = await this.#untilQuiet(async () => {
+      await this.#cloud.createAll(size);
+      this.#tell('written');
+      await this.#cloud.synced(timeoutMs);
+      this.#tell('synced');
+    });
+    this.#keep('bulk: write to last flow', seconds, 's');
+    this.#checkMarks();
+    for (const [i, host] of this.#cloud.hosts.entries()) this.#keep(`flows on ${host}`, counts[i]!, 'flows');
+    for (const [process, seconds] of before)
+      this.#keep(`bulk: processor, ${nameOf(process)}`, processorSeconds(process) - seconds, 's');
+  }
+
+  /** Every port that is there has its flows: else the time to the last flow would be that of something unfinished. */
+  #checkMarks(): void {
+    const ports = planTenantPorts(this.#plan.size);
+    for (const [i, marks] of this.#marks.entries()) {
+      const missing = ports.filter((port) => port.host === i && !marks.has(port.name));
+      if (missing.length > 0)
+        throw new WeftError(
+          'timeout',
+          `${this.#cloud.name}: ${missing.length} ports have no flows, ${missing[0]!.name} first`,
+        );
+    }
+  }
+
+  #showProcesses(): void {
+    for (const process of this.#cloud.processes()) {
+      const { now, most } = residentMegabytes(process);
+      this.#keep(`memory, ${nameOf(process)}`, now, 'MB');
+      this.#keep(`most memory, ${nameOf(process)}`, most, 'MB');
+    }
+  }
+
+  async #addPorts(added: readonly TenantPort[], watches: readonly FlowWatch[]): Promise<void> {
+    const begun: number[] = [];
+    await this.#inTurns('a port added', watches, (i) => {
+      begun.push(performance.now());
+      return this.#cloud.addPort(added[i]!);
+    });
+    const times = added.map((port, i) => (this.#marks[0]!.get(port.name) ?? Number.NaN) - begun[i]!);
+    this.#keep(`a port added: write to the interface's mark, median`, median(times.slice(WARM_UPS)), 'ms');
+  }
+
+  /** One small change after the other, each until the last flow of it is heard of. */
+  async #inTurns(
+    metric: string,
+    watches: readonly FlowWatch[],
+    change: (round: number) => Promise<void>,
+  ): Promise<void> {
+    const times: number[] = [];
+    for (let round = 0; round < this.#plan.rounds + WARM_UPS; round++) {
+      for (const watch of watches) watch.reset();
+      const from = performance.now();
+      await change(round);
+      const lastMs = await this.#context.until(`flow after ${metric}`, () => quietSince(watches), {
+        timeoutMs: this.#plan.timeoutMs,
+      });
+      if (round >= WARM_UPS) times.push(lastMs - from);
+      this.#tell(`${metric}: ${(lastMs - from).toFixed(1)} ms`);
+    }
+    this.#keep(`${metric}: write to last flow, median`, median(times), 'ms');
+    this.#keep(`${metric}: the slowest`, Math.max(...times), 'ms');
+  }
+
+  /** A rule is changed while an agent starts: it is in the switch when the agent is back at work. */
+  async #restart(): Promise<void> {
+    const host = this.#cloud.hosts[0]!;
+    const times: number[] = [];
+    for (let round = 0; round < Math.min(3, this.#plan.rounds); round++) {
+      await this.#cloud.stopAgent(host);
+      const tcpPort = this.#nextTcpPort++;
+      const match = { eth_type: ETHER_TYPE.ipv4, ip_proto: IP_PROTO.tcp, tcp_dst: tcpPort };
+      const from = performance.now();
+      await Promise.all([this.#cloud.startAgent(host), this.#cloud.changeRule(0, tcpPort)]);
+      await this.#context.until(
+        'flow of the changed rule',
+        async () => (await this.#counts[0]!.within(match)) > 0 || undefined,
+        { timeoutMs: this.#plan.timeoutMs, everyMs: 20 },
+      );
+      times.push((performance.now() - from) / 1000);
+      this.#tell(`an agent restarted: ${times.at(-1)!.toFixed(2)} s`);
+      await this.#cloud.synced(this.#plan.timeoutMs);
+    }
+    this.#keep('agent restarted: start to the first change, median', median(times), 's');
+  }
+
+  async #delete(): Promise<void> {
+    this.#tell('deleting everything');
+    const { seconds, counts } = await this.#untilQuiet(async () => {
+      await this.#cloud.deleteAll();
+      await this.#cloud.synced(this.#plan.timeoutMs);
+    });
+    this.#keep('everything deleted: write to last flow', seconds, 's');
+    this.#keep('flows that are left', Math.max(...counts), 'flows');
+  }
+
+  /** Seconds from the call to the last change in any switch, and what they have then. */
+  async #untilQuiet(
+    change: () => Promise<void>,
+  ): Promise<{ readonly seconds: number; readonly counts: readonly number[] }> {
+    const { quietMs, timeoutMs } = this.#plan;
+    const from = performance.now();
+    const [first] = await Promise.all([lastChange(this.#context, this.#counts, { quietMs, timeoutMs }), change()]);
+    let { atMs, counts } = first;
+    // What came after the quiet and before the cloud's own word that it is done.
+    const now = await Promise.all(this.#counts.map((count) => count.now()));
+    if (now.some((count, i) => count !== counts[i]))
+      ({ atMs, counts } = await lastChange(this.#context, this.#counts, { quietMs, timeoutMs }));
+    return { seconds: (atMs - from) / 1000, counts };
+  }
+
+  #keep(metric: string, value: number, unit: string): void {
+    this.#figures.set(metric, { value, unit });
+    this.#tell(`${metric}: ${value.toFixed(2)} ${unit}`);
+  }
+
+  #tell(text: string): void {
+    this.#context.progress(`${this.#cloud.name}: ${text}`);
+  }
+}
+
+/** When the last flow was heard of, once the first switch has changed and none has for a while. */
+function quietSince(watches: readonly FlowWatch[]): number | undefined {
+  const lastMs = Math.max(...watches.map((watch) => watch.lastMs));
+  return watches[0]!.changes > 0 && performance.now() - lastMs >= SMALL_QUIET_MS ? lastMs : undefined;
+}
+
+function nameOf({ place, name }: ManagedProcess): string {
+  return place === 'server' ? name : `${name} on ${place}`;
+}

@@ -1,0 +1,32 @@
+import type { Lab } from '../src/lab/lab.ts';
+import type { ManagedProcess } from '../src/lab/managed-process.ts';
+import type { TenantPort, TenantsSize } from './tenants.ts';
+
+/**
+ * A cloud network of two hosts in a lab, of whatever make: what a bench does to one it does to the other. Every call
+ * that changes something resolves when the cloud's own API has taken it; what the switches have by then is for the
+ * bench to see.
+ */
+export interface Cloud {
+  readonly name: string;
+  readonly lab: Lab;
+  /** The lab's hosts, in the order of `TenantPort.host`. */
+  readonly hosts: readonly string[];
+  /** The key in an interface's `external_ids` that becomes `true` when its flows are in the switch. */
+  readonly installedMark: string;
+  /** Writes a whole plan. */
+  createAll(size: TenantsSize): Promise<void>;
+  addPort(port: TenantPort): Promise<void>;
+  /** The group of a tenant lets in another TCP port from anywhere instead of the one before. */
+  changeRule(tenant: number, tcpPort: number): Promise<void>;
+  deleteAll(): Promise<void>;
+  /** Resolves when the cloud itself says that all that was written is installed everywhere. */
+  synced(timeoutMs: number): Promise<void>;
+  /** Every process of it, those of hosts and those of none; Open vSwitch's own as well. */
+  processes(): readonly ManagedProcess[];
+  /** Stops what makes the flows of a host, as for a new version of it; packets go on. */
+  stopAgent(host: string): Promise<void>;
+  startAgent(host: string): Promise<void>;
+  /** Ends the cloud and its lab. */
+  stop(): Promise<void>;
+}
