@@ -107,6 +107,7 @@ function switchRecord(index: number): LogicalSwitch {
     ],
     vlanAware: false,
     adminUp: true,
+    shared: false,
     key: index + 1,
   };
 }
@@ -128,6 +129,7 @@ export function portRecord(port: PlannedPort): LogicalPort {
     allowedPairs: [],
     portSecurity: true,
     adminUp: true,
+    groups: [],
     key: keyOf(port),
   };
 }

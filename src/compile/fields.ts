@@ -6,22 +6,28 @@ import type { Action, FieldRange, FieldValue, Masked, Match } from '../openflow/
  *
  *          31            24 23 22 21 20 19 18 17 16 15          12 11                    0
  *   reg0   inPort    tunnel key of the port that the frame came from (0: from a tunnel)
- *   reg1   switch    tunnel key of the switch
+ *   reg1   switch    key of the switch or (`router`) of the router where it is now
  *   reg2   outPort   tunnel key of the local port that it goes to
- *   reg3   outOfport OpenFlow port of outPort
- *   reg4   |                           |un|ad|tu|               | vlan                  |
+ *   reg3   | chunk (of a long flood)    | outOfport: OpenFlow port of outPort        |
+ *   reg4   | hops  |bi|mv|ju|ow|vv|re|ne|ot|it|un|ad|tu|           | vlan             |
  *   reg5   chain     key of the chain that is being run
- *   reg6   |                     |po|le|verd.| segment                                  |
- *   reg7   chunk     which part of a long flood
- *   reg13  scratchIp      reg14 scratchMacLow      reg15 scratchMacHigh (16 bits)
+ *   reg6   | slot            |po|le|verd.| segment                                  |
+ *   reg7   profile   which security groups the port has that are asked; within a router
+ *          routerPort  key of its port by which the packet came in, then of that by which it leaves
+ *   reg8..11 (xxreg2) nextHop: the address that is looked for; IPv4 in its lowest 32 bits (reg11)
+ *   reg12  | outZone                    | inZone                        |kind|
+ *   reg13  scratchIp, or balancer: key of the load balancer
+ *   reg14  scratchMacLow, or member: key of the member's port      reg15 scratchMacHigh (16 bits)
  *
- * A packet-in shows the agent reg0 (which port), reg1 (which switch) and the low 12 bits of reg4 (which VLAN).
+ * A packet-in shows the agent reg0 (which port), reg1 (which device), the low 12 bits of reg4 (which VLAN), nextHop and routerPort.
  */
 export const REGISTERS = {
   inPort: { field: 'reg0', from: 0, bits: 32 },
   switch: { field: 'reg1', from: 0, bits: 32 },
+  router: { field: 'reg1', from: 0, bits: 32 },
   outPort: { field: 'reg2', from: 0, bits: 32 },
-  outOfport: { field: 'reg3', from: 0, bits: 32 },
+  outOfport: { field: 'reg3', from: 0, bits: 16 },
+  chunk: { field: 'reg3', from: 16, bits: 16 },
   /** 0 where the frame has no VLAN. */
   vlan: { field: 'reg4', from: 0, bits: 12 },
   fromTunnel: { field: 'reg4', from: 16, bits: 1 },
@@ -29,6 +35,24 @@ export const REGISTERS = {
   addTag: { field: 'reg4', from: 17, bits: 1 },
   /** The flood is for an unknown destination: only to ports without port security. */
   unknown: { field: 'reg4', from: 18, bits: 1 },
+  /** The port that it came from, that it goes to, is tracked (docs/design/layer3.md, §2). */
+  inTracked: { field: 'reg4', from: 19, bits: 1 },
+  outTracked: { field: 'reg4', from: 20, bits: 1 },
+  /** What the sender's zone said: a connection to commit; the reply direction. */
+  isNew: { field: 'reg4', from: 21, bits: 1 },
+  isReply: { field: 'reg4', from: 22, bits: 1 },
+  /** Its destination was a VIP, translated in the sender's zone. */
+  viaVip: { field: 'reg4', from: 23, bits: 1 },
+  /** A router made it: no chain, no source translation. */
+  own: { field: 'reg4', from: 24, bits: 1 },
+  /** Which rules the group table asks: 0 ingress, 1 egress. */
+  judge: { field: 'reg4', from: 25, bits: 1 },
+  /** Its destination was a VIP, translated at the member (its client is outside). */
+  memberVip: { field: 'reg4', from: 26, bits: 1 },
+  /** Larger than the next network takes. */
+  tooBig: { field: 'reg4', from: 27, bits: 1 },
+  /** Routers crossed so far. */
+  hops: { field: 'reg4', from: 28, bits: 4 },
   chain: { field: 'reg5', from: 0, bits: 32 },
   /** Which part of the chain: a chain is cut behind every jump and log. */
   segment: { field: 'reg6', from: 0, bits: 16 },
@@ -37,7 +61,17 @@ export const REGISTERS = {
   left: { field: 'reg6', from: 18, bits: 1 },
   /** The policy of the chain that hangs on the port is to drop. */
   policyDrop: { field: 'reg6', from: 19, bits: 1 },
-  chunk: { field: 'reg7', from: 0, bits: 32 },
+  /** Slot of a load balancer, or of an ECMP route. */
+  slot: { field: 'reg6', from: 20, bits: 10 },
+  profile: { field: 'reg7', from: 0, bits: 32 },
+  inZone: { field: 'reg12', from: 0, bits: 16 },
+  /** The last bits of inZone: 0 the port's own zone, 1 its VIPs', 2 for a member that calls its own VIP. */
+  inZoneKind: { field: 'reg12', from: 0, bits: 2 },
+  outZone: { field: 'reg12', from: 16, bits: 16 },
+  outZoneKind: { field: 'reg12', from: 16, bits: 2 },
+  balancer: { field: 'reg13', from: 0, bits: 32 },
+  member: { field: 'reg14', from: 0, bits: 32 },
+  routerPort: { field: 'reg7', from: 0, bits: 32 },
   scratchIp: { field: 'reg13', from: 0, bits: 32 },
   scratchMacLow: { field: 'reg14', from: 0, bits: 32 },
   scratchMacHigh: { field: 'reg15', from: 0, bits: 16 },
@@ -47,7 +81,14 @@ export type Registers = { readonly [R in RegisterName]?: number };
 /** As `Registers`, for matches: some bits of a register will do. */
 export type RegisterMatch = { readonly [R in RegisterName]?: number | Masked };
 
-export const VERDICT = { none: 0, accept: 1, drop: 2 } as const;
+export const VERDICT = { none: 0, accept: 1, drop: 2, reject: 3 } as const;
+
+/** 128 bits; IPv4 addresses stand in the lowest 32. Too wide for `load` and `match`: use it as a field. */
+export const NEXT_HOP = { field: 'xxreg2', from: 0, bits: 128 } as const satisfies FieldRange;
+export const NEXT_HOP_4 = { field: 'reg11', from: 0, bits: 32 } as const satisfies FieldRange;
+
+/** Bits of `ct_mark` in a port's zone: the connection came through a VIP, translated at the client, or here at the member. */
+export const CT_MARK = { viaVip: 1, memberVip: 2 } as const;
 
 /** Match on registers and fields; registers that share a word become one masked field. */
 export function match(registers: RegisterMatch, fields: Match = {}): Match {

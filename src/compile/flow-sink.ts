@@ -63,6 +63,8 @@ export const flowSink = defineSink<FlowDraft, CompiledFlow>({
   name: 'flow',
   merge(contributions, report) {
     const { value: draft, unit } = contributions[0]!;
+    if (contributions.length > 1 && CONJUNCTIVE.has(draft.table) && contributions.every(isConjunctive))
+      return conjunctive(contributions);
     const units = [unit];
     for (let i = 1; i < contributions.length; i++) {
       const other = contributions[i]!;
@@ -75,3 +77,32 @@ export const flowSink = defineSink<FlowDraft, CompiledFlow>({
     return { table, priority, match, actions, gotoTable, reason, cookie: cookieOf(units, reason), units };
   },
 });
+
+const CONJUNCTIVE: ReadonlySet<number> = new Set(
+  Object.values(TABLES).flatMap(({ number, merge }) => (merge === 'conjunction' ? [number] : [])),
+);
+
+interface Contributed {
+  readonly value: FlowDraft;
+  readonly unit: string;
+}
+
+function isConjunctive({ value }: Contributed): boolean {
+  return value.actions.length > 0 && value.actions.every(({ kind }) => kind === 'conjunction');
+}
+
+type Conjunction = Extract<Action, { kind: 'conjunction' }>;
+
+/** One address in ten sets is one flow from ten units: each clause of each conjunction once, in order. */
+function conjunctive(contributions: readonly Contributed[]): CompiledFlow {
+  const clauses = new Map<string, Conjunction>();
+  const units: string[] = [];
+  for (const { value, unit } of contributions) {
+    if (units.at(-1) !== unit) units.push(unit);
+    for (const action of value.actions as readonly Conjunction[])
+      clauses.set(`${action.id}/${action.clause}/${action.of}`, action);
+  }
+  const actions = [...clauses.values()].sort((a, b) => a.id - b.id || a.clause - b.clause);
+  const { table, priority, match, gotoTable, reason } = contributions[0]!.value;
+  return { table, priority, match, actions, gotoTable, reason, cookie: cookieOf(units, reason), units };
+}

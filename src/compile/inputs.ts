@@ -10,6 +10,15 @@ export interface BoundInterface {
   /** OpenFlow port number. */
   readonly ofport: number;
   readonly name: string;
+  /** Conntrack zone, a multiple of 4 from 4 up; the next two are its too (docs/design/layer3.md, §2). Absent: not tracked yet. */
+  readonly zone?: number;
+}
+
+/** The conntrack zone of a router's address translation on this host. `id` is the router's id. */
+export interface NatZone {
+  readonly kind: 'natZone';
+  readonly id: string;
+  readonly zone: number;
 }
 
 /** This host. */
@@ -47,10 +56,11 @@ export interface InputOfKind extends ScopeRecordOfKind {
   interface: BoundInterface;
   self: Self;
   shutOff: ShutOff;
+  natZone: NatZone;
   localSwitch: LocalSwitch;
 }
 export type InputKind = Exclude<keyof InputOfKind, 'localSwitch'>;
-export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff;
+export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | NatZone;
 export type Reader = EngineReader<InputOfKind>;
 
 export const define = definer<InputOfKind>();
@@ -78,6 +88,42 @@ export const movingIndex = define.index('moving', 'binding', (binding) =>
 
 /** Zone → its hosts. */
 export const hostsIndex = define.index('hostsOfZone', 'host', (host) => [host.zone]);
+
+/** Router → its ports. */
+export const portsOfRouterIndex = define.index('portsOfRouter', 'routerPort', (port) => [port.router]);
+
+/** Switch → router ports on it. */
+export const routerPortsIndex = define.index('routerPortsOfSwitch', 'routerPort', (port) =>
+  port.switch === undefined ? [] : [port.switch],
+);
+
+/** Router port → the router port that names it as its peer. */
+export const peersIndex = define.index('peers', 'routerPort', (port) => (port.peer === undefined ? [] : [port.peer]));
+
+/** Router → its floating addresses. */
+export const floatingIndex = define.index('floatingOfRouter', 'floatingAddress', (floating) => [floating.router]);
+
+/** Port → floating addresses that lead to it. */
+export const floatingOfPortIndex = define.index('floatingOfPort', 'floatingAddress', (floating) => [floating.port]);
+
+/** Router or switch → load balancers on it. */
+export const balancersIndex = define.index('balancersOf', 'loadBalancer', (balancer) => [
+  (balancer.router ?? balancer.switch)!,
+]);
+
+/** Port → load balancers that it is a member of. */
+export const memberOfIndex = define.index('memberOf', 'loadBalancer', (balancer) =>
+  balancer.members.map((member) => member.port),
+);
+
+/** Load balancer → what is known of its members' health. */
+export const healthIndex = define.index('healthOf', 'memberHealth', (health) => [health.loadBalancer]);
+
+/** Router → blocks of ports that hosts have for its addresses. */
+export const leasesIndex = define.index('leasesOfRouter', 'natLease', (lease) => [lease.router]);
+
+/** Security group → its ports. */
+export const groupPortsIndex = define.index('portsOfGroup', 'port', (port) => port.groups);
 
 /** Chain → its rules. */
 export const rulesIndex = define.index('rulesOfChain', 'rule', (rule) => [rule.chain]);

@@ -13,7 +13,7 @@ export interface RuleFields {
 }
 
 /** Everything that a match may say. */
-const FIELDS: Readonly<Record<keyof RuleMatch, true>> = {
+const FIELDS: Readonly<Partial<Record<keyof RuleMatch, true>>> = {
   ...{ etherType: true, srcMac: true, dstMac: true, vlan: true, src: true, dst: true, protocol: true },
   ...{ srcPorts: true, dstPorts: true, icmpType: true, icmpCode: true, arpOp: true, arpSender: true, arpTarget: true },
 };

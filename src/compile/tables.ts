@@ -32,11 +32,30 @@ export const REASONS = {
   'tunnel-source': 'a tunnel packet from an address that is no host of our zone',
   'tunnel-key': 'a tunnel key that is unknown here, or that the inner destination does not fit',
   'tunnel-loop': 'from a tunnel into a tunnel',
+  invalid: 'conntrack cannot make sense of it',
+  group: 'no rule of the security groups allows the connection',
+  rejected: 'a rule rejects it, and says so to the sender',
+  'no-member': 'no member of the load balancer serves',
+  'router-down': 'the router or its port is administratively down',
+  'not-ip': 'a router takes IP only',
+  'too-many-hops': 'more than 16 routers on its way',
+  'not-translated': 'from outside, and to no address that is translated',
+  own: 'the router itself has no use for it',
+  ttl: 'its time to live is over',
+  'route-policy': 'a policy route drops it',
+  blackhole: 'its route is a blackhole',
+  'no-route': 'the router knows no way',
+  'too-big': 'larger than the next network takes, and may not be cut',
+  'no-ports': 'no port of the translated address is left',
+  'no-neighbour': 'nobody answers for the next hop',
 } as const;
 export type Reason = keyof typeof REASONS;
 
-/** How contributions of several units with the same priority and match become one flow. `equal`: they have to agree. */
-export type MergeRule = 'equal';
+/**
+ * How contributions of several units with the same priority and match become one flow. `equal`: they have to agree.
+ * `conjunction`: their `conjunction` actions are put together (one address in ten sets is one flow); others have to agree.
+ */
+export type MergeRule = 'equal' | 'conjunction';
 
 export interface Table {
   readonly number: number;
@@ -75,10 +94,21 @@ export const TABLES = {
   linkLayer: { number: 6, job: 'the link-layer address inside neighbour discovery', merge: 'equal' },
   ndTarget: { number: 7, job: 'the address that a neighbour advertisement is about', merge: 'equal' },
   learn: { number: 8, job: 'addresses behind ports without port security', merge: 'equal' },
-  fromPort: { number: 10, job: 'the chain for frames that the port sends', merge: 'equal' },
-  chainStart: { number: 11, job: 'runs the segments of one chain, one after the other', merge: 'equal' },
-  chain: { number: 12, job: 'the rules of one segment of one chain', merge: 'equal' },
-  fromVerdict: { number: 14, job: 'what the chain decided', merge: 'equal' },
+  vip: { number: 9, job: 'is it for a virtual address that clients of this switch reach', merge: 'equal' },
+  track: { number: 10, job: "what the connection tracking of the sender's port knows", merge: 'equal' },
+  tracked: { number: 11, job: 'new, known, a reply, or invalid', merge: 'equal' },
+  fromGroup: { number: 12, job: 'may the groups of the sender have this connection', merge: 'equal' },
+  group: { number: 13, job: 'the rules of security groups, by the original direction', merge: 'conjunction' },
+  fromPort: { number: 14, job: 'the chain for frames that the port sends', merge: 'equal' },
+  chainStart: { number: 15, job: 'runs the segments of one chain, one after the other', merge: 'equal' },
+  chain: { number: 16, job: 'the rules of one segment of one chain', merge: 'conjunction' },
+  fromVerdict: { number: 17, job: 'what the chain decided', merge: 'equal' },
+  commit: { number: 18, job: "remembers a new connection in the zone of the sender's port", merge: 'equal' },
+  unVip: {
+    number: 19,
+    job: 'a reply of a member whose client is outside gets its virtual source back',
+    merge: 'equal',
+  },
   answer: { number: 20, job: 'ARP, ND, DHCP and router solicitations, answered on this host', merge: 'equal' },
   respond: { number: 21, job: 'turns the question into its answer', merge: 'equal' },
   advertise: { number: 22, job: 'second half of a neighbour advertisement', merge: 'equal' },
@@ -87,9 +117,39 @@ export const TABLES = {
   flood: { number: 26, job: 'one copy per remote host', merge: 'equal' },
   floodLocal: { number: 27, job: 'one copy per local port', merge: 'equal', missReason: 'nobody' },
   tunnelOut: { number: 30, job: 'into the tunnel, unless it came from one', merge: 'equal', missReason: 'no-tunnel' },
-  toPort: { number: 40, job: 'the chain for frames that the port receives', merge: 'equal' },
-  toVerdict: { number: 44, job: 'what the chain decided', merge: 'equal' },
-  deliver: { number: 48, job: 'takes the tag off where the port has none, and hands the frame over', merge: 'equal' },
+  routerIn: { number: 31, job: 'into a router: is it up, is it IP', merge: 'equal', missReason: 'not-ip' },
+  anchor: {
+    number: 32,
+    job: 'what comes in from outside: where its translation lives',
+    merge: 'equal',
+    missReason: 'not-translated',
+  },
+  anchored: { number: 33, job: 'translated, or unknown', merge: 'equal' },
+  slot: { number: 34, job: 'which member of a balancer has the slot', merge: 'equal', missReason: 'no-member' },
+  member: { number: 35, job: 'on to the member that was chosen', merge: 'equal' },
+  inChain: { number: 36, job: 'the chain for packets that enter the router', merge: 'equal' },
+  inVerdict: { number: 37, job: 'what the chain decided', merge: 'equal' },
+  own: { number: 38, job: 'is it for the router itself', merge: 'equal' },
+  ttl: { number: 39, job: 'may it go one hop further', merge: 'equal' },
+  policy: { number: 40, job: 'policy routes', merge: 'equal' },
+  route: { number: 41, job: 'the longest prefix', merge: 'equal', missReason: 'no-route' },
+  ecmp: { number: 42, job: 'one of several next hops', merge: 'equal' },
+  outChain: { number: 43, job: 'the chain for packets that leave the router', merge: 'equal' },
+  outVerdict: { number: 44, job: 'what the chain decided', merge: 'equal' },
+  leave: { number: 45, job: 'TTL, size, source MAC, and where the port leads', merge: 'equal' },
+  snat: { number: 46, job: 'source translation', merge: 'equal' },
+  snatted: { number: 47, job: 'was it translated', merge: 'equal' },
+  next: { number: 48, job: 'asks for the MAC of the next hop', merge: 'equal' },
+  resolve: { number: 49, job: 'which MAC has an address of a switch', merge: 'equal' },
+  arrive: { number: 50, job: 'into the next switch, or the next hop is looked for', merge: 'equal' },
+  toPort: { number: 60, job: 'may the port receive at all', merge: 'equal' },
+  toTracked: { number: 61, job: "what the connection tracking of the receiver's port knows", merge: 'equal' },
+  toGroup: { number: 62, job: 'may the groups of the receiver have this connection', merge: 'equal' },
+  toChain: { number: 63, job: 'the chain for frames that the port receives', merge: 'equal' },
+  toVerdict: { number: 64, job: 'what the chain decided', merge: 'equal' },
+  toCommit: { number: 65, job: "remembers a new connection in the zone of the receiver's port", merge: 'equal' },
+  fromVip: { number: 66, job: 'an answer of a member gets its virtual source back', merge: 'equal' },
+  deliver: { number: 68, job: 'takes the tag off where the port has none, and hands the frame over', merge: 'equal' },
 } as const satisfies Record<string, Table>;
 export type TableName = keyof typeof TABLES;
 
@@ -120,5 +180,20 @@ export const PACKET_IN = {
   log: 6,
   guard: 7,
   stray: 8,
+  /** A rule rejects it. */
+  reject: 9,
+  /** No route, or a reject route. */
+  unreachable: 10,
+  ttl: 11,
+  tooBig: 12,
+  portUnreachable: 13,
+  reset: 14,
+  /** The next hop's MAC is not known: `nextHop`, `switch` and `routerPort` are in the registers. */
+  resolve: 15,
+  /** ARP or ND that tells where an address is which no port owns as its own. */
+  neighbour: 16,
+  dns: 17,
+  /** Source translation without a block of ports. */
+  noPorts: 18,
 } as const;
 export type PacketInClass = keyof typeof PACKET_IN;

@@ -4,7 +4,7 @@ import { describe } from './describe.ts';
 import type { AnyObject, LogicalPort, LogicalSwitch, Subnet } from './objects.ts';
 import type { Problem } from './problem.ts';
 import { isInVlan, isReservedIn, lastOf } from './subnets.ts';
-import type { ModelIndex } from './view.ts';
+import { isKeyed, type ModelIndex } from './view.ts';
 
 const LAST_KEY = 0xff_ffff;
 /** Offsets of larger subnets count only so far: more addresses than any store holds. */
@@ -35,14 +35,17 @@ export class Allocator {
 
   /** The object with its allocated fields; what could not be allocated is a problem and stays away. */
   fill<T extends AnyObject>(object: T, report: (problem: Problem) => void): T {
-    if (object.kind !== 'switch' && object.kind !== 'chain' && object.kind !== 'port') return object;
+    if (!isKeyed(object)) return object;
     // Reading the object as it was written: these fields may be absent still.
-    const given = object as Partial<Pick<LogicalPort, 'key' | 'mac' | 'addresses'>>;
+    const given = object as Partial<Pick<LogicalPort, 'key' | 'mac' | 'addresses'>> & { readonly slots?: number };
     const key = given.key ?? this.#allocateKey(object, report);
     if (given.key !== undefined && this.#retiredKeys.has(given.key)) {
       const message = `tunnel key ${key} was just given back; hosts may still know it`;
       report({ object: describe(this.#index, object), path: 'key', code: 'duplicate-key', message });
     }
+    if (object.kind === 'loadBalancer')
+      return { ...object, key, slots: given.slots ?? slotsFor(object.members.length) };
+    if (object.kind === 'routerPort') return { ...object, key, mac: given.mac ?? this.#allocateMac() };
     if (object.kind !== 'port') return { ...object, key };
     const mac = given.mac ?? this.#allocateMac();
     const addresses = given.addresses ?? this.#allocateAddresses(object, mac, report);
@@ -249,6 +252,13 @@ function slaacAddress(cidr: Cidr, mac: string): string {
     version: 6,
     value: ((cidr.ip.value as bigint) | eui64(parseMac(mac)!)) as typeof cidr.ip.value & bigint,
   } as Ip);
+}
+
+/** At least 16 slots per member, so that shares are within a few percent of the weights. */
+function slotsFor(members: number): number {
+  let slots = 16;
+  while (slots < 16 * members && slots < 1024) slots *= 2;
+  return slots;
 }
 
 function followingKey(key: number): number {

@@ -13,13 +13,18 @@ export function describe(view: Names, object: AnyObject): string {
 /** The name with what it is unique within: `acme/web-1`; a reference may be written so. */
 export function qualifiedName(view: Names, object: AnyObject): string {
   const tenant = object.tenant === undefined ? undefined : (view.get('tenant', object.tenant)?.name ?? object.tenant);
-  const chain = object.kind === 'rule' ? (view.get('chain', object.chain)?.name ?? object.chain) : undefined;
-  return [tenant, chain, object.name].filter((part) => part !== undefined).join('/');
+  return [tenant, containerName(view, object), object.name].filter((part) => part !== undefined).join('/');
+}
+
+function containerName(view: Names, object: AnyObject): string | undefined {
+  if (object.kind === 'rule') return view.get('chain', object.chain)?.name ?? object.chain;
+  return object.kind === 'routerPort' ? (view.get('router', object.router)?.name ?? object.router) : undefined;
 }
 
 /** How an object of `tenant` would write the reference: the target's name, with its tenant where that is another. */
 export function referenceName(view: Names, kind: KindName, id: string, tenant: string | undefined): string {
   const target = view.get(kind, id);
   if (!target) return id;
+  if (target.kind === 'routerPort' && target.tenant === tenant) return `${containerName(view, target)}/${target.name}`;
   return target.tenant === undefined || target.tenant === tenant ? target.name : qualifiedName(view, target);
 }

@@ -129,6 +129,7 @@ function buildSwitch(
     key: 100 + n,
     vlanAware: device.vlanAware,
     adminUp: !device.down,
+    shared: false,
     subnets: subnetsOf(device),
   };
   records.push(record);
@@ -194,6 +195,7 @@ function buildPort(sketch: ModelSketch, n: number, p: number, port: PortSketch, 
     key: 1000 + n * 100 + p,
     mac: `${at(MAC_PREFIXES, port.mac)}:${(p + 1).toString(16).padStart(2, '0')}`,
     addresses: [],
+    groups: [],
     allowedPairs: port.pairs.map(({ mac, address }) => ({
       ...(mac === undefined ? {} : { mac: at(PAIR_MACS, mac) }),
       address: at(PAIR_ADDRESSES, address),

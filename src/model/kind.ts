@@ -5,7 +5,7 @@ import type { z } from 'zod';
  * that a whole model must keep. Not here: how objects are stored (`store`), served (`server`) or compiled (`compile`).
  */
 
-/** Where a reference stands in an object and what it must lead to. `path` uses `[]` for "each of". */
+/** Where a reference stands in an object and what it must lead to. `path` uses `[]` for "each of": `members[].port`. */
 export interface Reference {
   readonly path: string;
   readonly kind: KindName;
@@ -36,7 +36,21 @@ export interface KindDefinition<S extends z.ZodObject = z.ZodObject> {
 }
 
 /** Kinds that people write. */
-export const KIND_NAMES = ['tenant', 'tunnelZone', 'host', 'switch', 'chain', 'rule', 'port'] as const;
+export const KIND_NAMES = [
+  'tenant',
+  'tunnelZone',
+  'host',
+  'switch',
+  'addressSet',
+  'securityGroup',
+  'chain',
+  'rule',
+  'port',
+  'router',
+  'routerPort',
+  'floatingAddress',
+  'loadBalancer',
+] as const;
 export type KindName = (typeof KIND_NAMES)[number];
 
 /** The envelope: what the server keeps about every object beside its fields. */

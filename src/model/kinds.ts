@@ -1,7 +1,10 @@
 import type { KindDefinition, KindName } from './kind.ts';
 import { chainKind, ruleKind } from './kinds/chain.ts';
 import { hostKind } from './kinds/host.ts';
+import { loadBalancerKind } from './kinds/load-balancer.ts';
 import { portKind } from './kinds/port.ts';
+import { floatingAddressKind, routerKind, routerPortKind } from './kinds/router.ts';
+import { addressSetKind, securityGroupKind } from './kinds/security-group.ts';
 import { switchKind } from './kinds/switch.ts';
 import { tenantKind } from './kinds/tenant.ts';
 import { tunnelZoneKind } from './kinds/tunnel-zone.ts';
@@ -12,7 +15,13 @@ export const KINDS = {
   tunnelZone: tunnelZoneKind,
   host: hostKind,
   switch: switchKind,
+  addressSet: addressSetKind,
+  securityGroup: securityGroupKind,
   chain: chainKind,
   rule: ruleKind,
   port: portKind,
+  router: routerKind,
+  routerPort: routerPortKind,
+  floatingAddress: floatingAddressKind,
+  loadBalancer: loadBalancerKind,
 } as const satisfies Record<KindName, KindDefinition>;

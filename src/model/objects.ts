@@ -21,6 +21,15 @@ export type LogicalSwitch = Stored<'switch', 'key'> & { readonly tenant: string 
 export type LogicalPort = Stored<'port', 'key' | 'mac' | 'addresses'> & { readonly tenant: string };
 export type Chain = Stored<'chain', 'key'> & { readonly tenant: string };
 export type Rule = Stored<'rule'> & { readonly tenant: string };
+export type Router = Stored<'router', 'key'> & { readonly tenant: string };
+export type RouterPort = Stored<'routerPort', 'key' | 'mac'> & { readonly tenant: string };
+export type Route = Router['routes'][number];
+export type PolicyRoute = Router['policies'][number];
+export type SecurityGroup = Stored<'securityGroup', 'key'> & { readonly tenant: string };
+export type GroupRule = SecurityGroup['ingress'][number];
+export type AddressSet = Stored<'addressSet', 'key'> & { readonly tenant: string };
+export type FloatingAddress = Stored<'floatingAddress'> & { readonly tenant: string };
+export type LoadBalancer = Stored<'loadBalancer', 'key' | 'slots'> & { readonly tenant: string };
 export type Subnet = z.output<typeof subnetSchema>;
 export type RuleMatch = z.output<typeof ruleMatchSchema>;
 export type Encap = TunnelZone['encap'];
@@ -33,6 +42,12 @@ export interface ObjectOfKind {
   port: LogicalPort;
   chain: Chain;
   rule: Rule;
+  addressSet: AddressSet;
+  securityGroup: SecurityGroup;
+  router: Router;
+  routerPort: RouterPort;
+  floatingAddress: FloatingAddress;
+  loadBalancer: LoadBalancer;
 }
 export type AnyObject = ObjectOfKind[keyof ObjectOfKind];
 
@@ -75,10 +90,52 @@ export interface LearnedAddress {
   readonly vlan: number;
 }
 
+/**
+ * Ports of an SNAT address that a host may use (docs/design/layer3.md, §7). Durable, written by the server when a host asks.
+ * `id` is `<router>/<address>/<host>`.
+ */
+export interface NatLease {
+  readonly kind: 'natLease';
+  readonly id: string;
+  readonly revision: number;
+  readonly router: string;
+  readonly address: string;
+  readonly host: string;
+  /** `size` is a power of two and `first` a multiple of it. */
+  readonly blocks: readonly { readonly first: number; readonly size: number }[];
+}
+
+/** Does a member answer its probes? Runtime state: leased to the member's host. `id` is `<load balancer>/<port>`. */
+export interface MemberHealth {
+  readonly kind: 'memberHealth';
+  readonly id: string;
+  readonly revision: number;
+  readonly loadBalancer: string;
+  readonly port: string;
+  readonly host: string;
+  readonly up: boolean;
+}
+
+/** Where an address is that no port has as its own, by ARP or ND. Runtime state. `id` is `<switch>/<address>`. */
+export interface Neighbour {
+  readonly kind: 'neighbour';
+  readonly id: string;
+  readonly revision: number;
+  readonly switch: string;
+  readonly address: string;
+  readonly mac: string;
+  /** The port behind which it was heard, and its host. */
+  readonly port: string;
+  readonly host: string;
+}
+
 /** Everything that an agent's scope can hold. */
 export interface ScopeRecordOfKind extends ObjectOfKind {
   binding: Binding;
   learned: LearnedAddress;
+  natLease: NatLease;
+  memberHealth: MemberHealth;
+  neighbour: Neighbour;
 }
 export type ScopeRecord = ScopeRecordOfKind[keyof ScopeRecordOfKind];
 export type ScopeKind = keyof ScopeRecordOfKind;

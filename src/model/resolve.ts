@@ -3,6 +3,7 @@ import { KINDS } from './kinds.ts';
 import { didYouMean } from './near.ts';
 import type { AnyObject, ObjectOfKind } from './objects.ts';
 import type { ParsedObject } from './parse.ts';
+import { replaceTextsAt } from './paths.ts';
 import type { Problem } from './problem.ts';
 import type { ModelIndex } from './view.ts';
 
@@ -30,6 +31,15 @@ export function resolveReference<K extends KindName>(
   if (!KINDS[kind].tenantOwned) {
     const [object] = index.named(kind, undefined, text);
     return object ? { object } : missing(kind, text, namesOf(index.all(kind)));
+  }
+  if (kind === 'routerPort') {
+    const slash = text.lastIndexOf('/');
+    if (slash < 0) return { problem: `a router port is written router/port, not "${text}"` };
+    const router = resolveReference(index, 'router', text.slice(0, slash), tenant);
+    if (!router.object)
+      return { problem: router.problem!, ...(router.hint === undefined ? {} : { hint: router.hint }) };
+    const [port] = index.named(kind, router.object.id, text.slice(slash + 1));
+    return port ? { object: port } : missing(kind, text, namesOf(index.routerPortsOfRouter(router.object.id)));
   }
   const slash = text.indexOf('/');
   const owner = slash < 0 ? tenant : tenantByText(index, text.slice(0, slash))?.id;
@@ -73,10 +83,12 @@ function* namedAnywhere<K extends KindName>(
   if (!KINDS[kind].tenantOwned) return yield* index.named(kind, undefined, text);
   const parts = text.split('/');
   const name = parts.pop()!;
-  if (kind === 'rule') {
-    const chains = parts.length > 0 ? [...namedAnywhere(index, 'chain', parts.join('/'), tenant)] : index.all('chain');
-    for (const chain of chains)
-      if (tenant === undefined || chain.tenant === tenant) yield* index.named(kind, chain.id, name);
+  if (kind === 'rule' || kind === 'routerPort') {
+    const within = kind === 'rule' ? 'chain' : 'router';
+    const all: Iterable<AnyObject> = index.all(within);
+    const containers = parts.length > 0 ? namedAnywhere(index, within, parts.join('/'), tenant) : all;
+    for (const container of [...containers])
+      if (tenant === undefined || container.tenant === tenant) yield* index.named(kind, container.id, name);
     return;
   }
   const owner = parts.length > 0 ? tenantByText(index, parts.join('/'))?.id : tenant;
@@ -105,13 +117,11 @@ export function resolveObject(index: ModelIndex, parsed: ParsedObject, id: strin
     return undefined;
   };
   const tenant = parsed.tenant === undefined ? undefined : resolve('tenant', 'tenant', parsed.tenant, undefined);
-  const fields: Record<string, unknown> = { ...parsed.fields };
-  for (const reference of KINDS[parsed.kind].references) {
-    const text = fields[reference.path];
-    // With an unknown tenant every name would be unknown too: one problem tells enough.
-    if (typeof text !== 'string' || (parsed.tenant !== undefined && tenant === undefined)) continue;
-    fields[reference.path] = resolve(reference.path, reference.kind, text, tenant);
-  }
+  let fields: Readonly<Record<string, unknown>> = parsed.fields;
+  // With an unknown tenant every name would be unknown too: one problem tells enough.
+  if (parsed.tenant === undefined || tenant !== undefined)
+    for (const { path, kind } of KINDS[parsed.kind].references)
+      fields = replaceTextsAt(fields, path, (text, where) => resolve(where, kind, text, tenant));
   if (problems.length > 0) return { problems };
   const object = {
     kind: parsed.kind,

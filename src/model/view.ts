@@ -2,19 +2,32 @@ import { KIND_NAMES, type KindName } from './kind.ts';
 import { KINDS } from './kinds.ts';
 import { MultiIndex, NestedIndex } from './multi-index.ts';
 import type {
+  AddressSet,
   AnyObject,
   Binding,
   Chain,
+  FloatingAddress,
   Host,
   LearnedAddress,
+  LoadBalancer,
   LogicalPort,
   LogicalSwitch,
+  MemberHealth,
+  NatLease,
+  Neighbour,
   ObjectOfKind,
+  Router,
+  RouterPort,
   Rule,
   ScopeKind,
   ScopeRecord,
   ScopeRecordOfKind,
+  SecurityGroup,
 } from './objects.ts';
+import { textsAt } from './paths.ts';
+
+/** Records that no person writes. */
+export const RUNTIME_KINDS = ['binding', 'learned', 'natLease', 'memberHealth', 'neighbour'] as const;
 
 /** A whole model in memory, to be read: what `simulate`, the rules and the server's scope work on. */
 export interface ModelView {
@@ -27,11 +40,75 @@ export interface ModelView {
   rulesOfChain(chainId: string): readonly Rule[];
   bindingOf(portId: string): Binding | undefined;
   learnedOf(switchId: string): Iterable<LearnedAddress>;
+  neighboursOf(switchId: string): Iterable<Neighbour>;
+  routerPortsOfRouter(routerId: string): Iterable<RouterPort>;
+  routerPortsOfSwitch(switchId: string): Iterable<RouterPort>;
+  /** The router port that names this one as its peer. */
+  peersOf(routerPortId: string): Iterable<RouterPort>;
+  floatingAddressesOfRouter(routerId: string): Iterable<FloatingAddress>;
+  loadBalancersOf(deviceId: string): Iterable<LoadBalancer>;
+  portsOfGroup(groupId: string): Iterable<LogicalPort>;
+  leasesOfRouter(routerId: string): Iterable<NatLease>;
+  healthOf(loadBalancerId: string): Iterable<MemberHealth>;
   hosts(): Iterable<Host>;
 }
 
-/** Kinds whose objects carry a tunnel key; all share one space. */
-export type KeyedObject = LogicalSwitch | LogicalPort | Chain;
+/** Kinds whose objects carry a key; all share one space. */
+export type KeyedObject =
+  | LogicalSwitch
+  | LogicalPort
+  | Chain
+  | Router
+  | RouterPort
+  | SecurityGroup
+  | AddressSet
+  | LoadBalancer;
+const KEYED: ReadonlySet<string> = new Set<string>([
+  ...['switch', 'port', 'chain', 'router', 'routerPort', 'securityGroup', 'addressSet', 'loadBalancer'],
+]);
+
+export function isKeyed(record: ScopeRecord): record is KeyedObject {
+  return KEYED.has(record.kind);
+}
+
+/** What a device or group holds, apart from the ports of a switch and the rules of a chain: relation and container. */
+function* heldBy(record: ScopeRecord): Iterable<readonly [Relation, string]> {
+  switch (record.kind) {
+    case 'port':
+      for (const group of record.groups ?? []) yield ['portOfGroup', group];
+      return;
+    case 'routerPort':
+      yield ['portOfRouter', record.router];
+      if (record.switch !== undefined) yield ['routerPortOfSwitch', record.switch];
+      if (record.peer !== undefined) yield ['peer', record.peer];
+      return;
+    case 'floatingAddress':
+      yield ['floatingAddress', record.router];
+      return;
+    case 'loadBalancer':
+      yield ['loadBalancer', (record.router ?? record.switch)!];
+      return;
+    case 'natLease':
+      yield ['natLease', record.router];
+      return;
+    case 'memberHealth':
+      yield ['memberHealth', record.loadBalancer];
+      return;
+    case 'neighbour':
+      yield ['neighbour', record.switch];
+      return;
+  }
+}
+type Relation =
+  | 'portOfGroup'
+  | 'portOfRouter'
+  | 'routerPortOfSwitch'
+  | 'peer'
+  | 'floatingAddress'
+  | 'loadBalancer'
+  | 'natLease'
+  | 'memberHealth'
+  | 'neighbour';
 
 /**
  * The model with its indexes. Every change costs a constant number of index operations, whatever the size of the
@@ -47,15 +124,16 @@ export class ModelIndex implements ModelView {
   readonly #bindingsByHost = new Map<string, Map<string, Binding>>();
   readonly #referrers = new Map<KindName, Map<string, Set<AnyObject>>>();
   readonly #names = new Map<KindName, NestedIndex<AnyObject>>();
-  readonly #macs = new MultiIndex<LogicalPort>();
+  readonly #macs = new MultiIndex<LogicalPort | RouterPort>();
   readonly #macsInSwitch = new NestedIndex<LogicalPort>();
   readonly #addressesInSwitch = new NestedIndex<LogicalPort>();
   readonly #tunnelAddresses = new NestedIndex<Host>();
   readonly #keys = new MultiIndex<KeyedObject>();
   readonly #applySets = new MultiIndex<AnyObject>();
+  readonly #held = new NestedIndex<ScopeRecord>();
 
   constructor() {
-    for (const kind of [...KIND_NAMES, 'binding', 'learned'] as const) this.#records.set(kind, new Map());
+    for (const kind of [...KIND_NAMES, ...RUNTIME_KINDS]) this.#records.set(kind, new Map());
     for (const kind of KIND_NAMES) {
       this.#referrers.set(kind, new Map());
       this.#names.set(kind, new NestedIndex());
@@ -92,6 +170,36 @@ export class ModelIndex implements ModelView {
   }
   hosts(): Iterable<Host> {
     return this.all('host');
+  }
+  neighboursOf(switchId: string): Iterable<Neighbour> {
+    return this.#heldAs('neighbour', switchId);
+  }
+  routerPortsOfRouter(routerId: string): Iterable<RouterPort> {
+    return this.#heldAs('portOfRouter', routerId);
+  }
+  routerPortsOfSwitch(switchId: string): Iterable<RouterPort> {
+    return this.#heldAs('routerPortOfSwitch', switchId);
+  }
+  peersOf(routerPortId: string): Iterable<RouterPort> {
+    return this.#heldAs('peer', routerPortId);
+  }
+  floatingAddressesOfRouter(routerId: string): Iterable<FloatingAddress> {
+    return this.#heldAs('floatingAddress', routerId);
+  }
+  loadBalancersOf(deviceId: string): Iterable<LoadBalancer> {
+    return this.#heldAs('loadBalancer', deviceId);
+  }
+  portsOfGroup(groupId: string): Iterable<LogicalPort> {
+    return this.#heldAs('portOfGroup', groupId);
+  }
+  leasesOfRouter(routerId: string): Iterable<NatLease> {
+    return this.#heldAs('natLease', routerId);
+  }
+  healthOf(loadBalancerId: string): Iterable<MemberHealth> {
+    return this.#heldAs('memberHealth', loadBalancerId);
+  }
+  #heldAs<T extends ScopeRecord>(relation: Relation, container: string): Iterable<T> {
+    return this.#held.get(relation, container) as Iterable<T>;
   }
 
   /** Bindings that have a claim of the host. */
@@ -155,6 +263,8 @@ export class ModelIndex implements ModelView {
   }
 
   #index(record: ScopeRecord): void {
+    for (const [relation, container] of heldBy(record)) this.#held.add(relation, container, record);
+    if (record.kind === 'natLease' || record.kind === 'memberHealth' || record.kind === 'neighbour') return;
     if (record.kind === 'learned') {
       addTo(this.#learnedBySwitch, record.switch, record.id, record);
       return;
@@ -176,8 +286,8 @@ export class ModelIndex implements ModelView {
       this.#sortedRules.delete(record.chain);
       addTo(this.#rulesByChain, record.chain, record.id, record);
     }
-    if (record.kind === 'switch' || record.kind === 'port' || record.kind === 'chain')
-      this.#keys.add(record.key, record);
+    if (isKeyed(record)) this.#keys.add(record.key, record);
+    if (record.kind === 'routerPort') this.#macs.add(record.mac, record);
     if (record.kind !== 'port') return;
     addTo(this.#portsBySwitch, record.switch, record.id, record);
     this.#macs.add(record.mac, record);
@@ -186,6 +296,8 @@ export class ModelIndex implements ModelView {
   }
 
   #unindex(record: ScopeRecord): void {
+    for (const [relation, container] of heldBy(record)) this.#held.remove(relation, container, record);
+    if (record.kind === 'natLease' || record.kind === 'memberHealth' || record.kind === 'neighbour') return;
     if (record.kind === 'learned') {
       removeFrom(this.#learnedBySwitch, record.switch, record.id);
       return;
@@ -208,14 +320,19 @@ export class ModelIndex implements ModelView {
       this.#sortedRules.delete(record.chain);
       removeFrom(this.#rulesByChain, record.chain, record.id);
     }
-    if (record.kind === 'switch' || record.kind === 'port' || record.kind === 'chain')
-      this.#keys.remove(record.key, record);
+    if (isKeyed(record)) this.#keys.remove(record.key, record);
+    if (record.kind === 'routerPort') this.#macs.remove(record.mac, record);
     if (record.kind !== 'port') return;
     removeFrom(this.#portsBySwitch, record.switch, record.id);
     this.#macs.remove(record.mac, record);
     this.#macsInSwitch.remove(record.switch, record.mac, record);
     for (const address of record.addresses) this.#addressesInSwitch.remove(record.switch, address, record);
   }
+}
+
+/** Is it something that people write (and no runtime record)? */
+export function isObject(record: ScopeRecord): record is AnyObject {
+  return !(RUNTIME_KINDS as readonly string[]).includes(record.kind);
 }
 
 /** A model from its records, in any order. */
@@ -230,15 +347,14 @@ export function* referencesOf(
   object: AnyObject,
 ): Iterable<{ readonly path: string; readonly kind: KindName; readonly id: string }> {
   if (object.tenant !== undefined) yield { path: 'tenant', kind: 'tenant', id: object.tenant };
-  for (const reference of KINDS[object.kind].references) {
-    const id = (object as unknown as Record<string, unknown>)[reference.path];
-    if (typeof id === 'string') yield { path: reference.path, kind: reference.kind, id };
-  }
+  for (const reference of KINDS[object.kind].references)
+    for (const { path, text } of textsAt(object, reference.path)) yield { path, kind: reference.kind, id: text };
 }
 
-/** What an object's name is unique within: its tenant, for rules their chain, for operator's kinds all of the kind. */
+/** What an object's name is unique within: its tenant, for rules their chain, for router ports their router, for operator's kinds all of the kind. */
 export function nameScopeOf(object: AnyObject): string | undefined {
-  return object.kind === 'rule' ? object.chain : object.tenant;
+  if (object.kind === 'rule') return object.chain;
+  return object.kind === 'routerPort' ? object.router : object.tenant;
 }
 
 function addTo<V>(index: Map<string, Map<string, V>>, key: string, id: string, value: V): void {

@@ -5,7 +5,7 @@ import { Allocator } from '../model/allocate.ts';
 import { Draft, type DraftChange } from '../model/draft.ts';
 import { KIND_NAMES } from '../model/kind.ts';
 import type { ScopeKind, ScopeRecord } from '../model/objects.ts';
-import { ModelIndex } from '../model/view.ts';
+import { isObject, ModelIndex } from '../model/view.ts';
 import type { Change, Operation, Precondition, Store, Watch } from '../store/store.ts';
 
 /** One record before and after a transaction. */
@@ -263,7 +263,7 @@ export class DesiredState {
     const after = recordOf(value, revision);
     const before = this.index.put(after);
     if (before?.kind === 'port') this.allocator.released(before);
-    if (after.kind !== 'binding' && after.kind !== 'learned') this.allocator.stored(after);
+    if (isObject(after)) this.allocator.stored(after);
     return { kind, id, after, ...(before ? { before } : {}) };
   }
 }

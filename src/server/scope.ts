@@ -234,6 +234,8 @@ export class HostScope {
         return this.#zones.has(record.id);
       case 'tenant':
         return this.#tenants.has(record.id);
+      default:
+        return false;
     }
   }
 

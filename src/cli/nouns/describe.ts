@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { KindName } from '../../model/kind.ts';
+import { textsAt } from '../../model/paths.ts';
 import type { WeftEvent } from '../../server/events.ts';
 import { UsageError } from '../exit-codes.ts';
 import { type CliKind, entryOf, plurals, requireKind } from '../kinds.ts';
@@ -95,18 +96,54 @@ export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: Kind
     { kind: 'chain', field: 'tenant' },
     { kind: 'rule', field: 'tenant' },
     { kind: 'port', field: 'tenant' },
+    { kind: 'addressSet', field: 'tenant' },
+    { kind: 'securityGroup', field: 'tenant' },
+    { kind: 'router', field: 'tenant' },
+    { kind: 'routerPort', field: 'tenant' },
+    { kind: 'floatingAddress', field: 'tenant' },
+    { kind: 'loadBalancer', field: 'tenant' },
   ],
   tunnelZone: [{ kind: 'host', field: 'zone' }],
   host: [{ kind: 'port', field: 'host' }],
-  switch: [{ kind: 'port', field: 'switch' }],
+  switch: [
+    { kind: 'port', field: 'switch' },
+    { kind: 'routerPort', field: 'switch' },
+    { kind: 'loadBalancer', field: 'switch' },
+  ],
+  addressSet: [
+    { kind: 'rule', field: 'match.srcSet' },
+    { kind: 'rule', field: 'match.dstSet' },
+    { kind: 'securityGroup', field: 'ingress[].addressSet' },
+    { kind: 'securityGroup', field: 'egress[].addressSet' },
+  ],
+  securityGroup: [
+    { kind: 'port', field: 'groups[]' },
+    { kind: 'rule', field: 'match.srcGroup' },
+    { kind: 'rule', field: 'match.dstGroup' },
+    { kind: 'securityGroup', field: 'ingress[].group' },
+    { kind: 'securityGroup', field: 'egress[].group' },
+  ],
+  router: [
+    { kind: 'routerPort', field: 'router' },
+    { kind: 'floatingAddress', field: 'router' },
+    { kind: 'loadBalancer', field: 'router' },
+  ],
+  routerPort: [{ kind: 'routerPort', field: 'peer' }],
+  floatingAddress: [],
+  loadBalancer: [],
   chain: [
     { kind: 'rule', field: 'chain' },
     { kind: 'rule', field: 'jumpTo' },
     { kind: 'port', field: 'fromChain' },
     { kind: 'port', field: 'toChain' },
+    { kind: 'routerPort', field: 'inChain' },
+    { kind: 'routerPort', field: 'outChain' },
   ],
   rule: [],
-  port: [],
+  port: [
+    { kind: 'floatingAddress', field: 'port' },
+    { kind: 'loadBalancer', field: 'members[].port' },
+  ],
 };
 
 async function referrersOf(object: ShownObject, session: Session): Promise<ShownObject[]> {
@@ -119,7 +156,11 @@ async function referrersOf(object: ShownObject, session: Session): Promise<Shown
   const lists = await Promise.all(kinds.map((kind: CliKind) => listObjects(within, kind)));
   return lists
     .flat()
-    .filter((other) => ways.some(({ kind, field }) => other.kind === kind && other[field] === object.name));
+    .filter((other) =>
+      ways.some(
+        ({ kind, field }) => other.kind === kind && textsAt(other, field).some(({ text }) => text === object.name),
+      ),
+    );
 }
 
 async function eventsOf(object: ShownObject, session: Session): Promise<readonly WeftEvent[]> {

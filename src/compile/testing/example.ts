@@ -55,6 +55,7 @@ export function logicalSwitch(number: number, options: Partial<LogicalSwitch> = 
     subnets: [],
     vlanAware: false,
     adminUp: true,
+    shared: false,
     ...options,
   };
 }
@@ -78,6 +79,7 @@ export function port(number: number, onSwitch: LogicalSwitch, options: Partial<L
     allowedPairs: [],
     portSecurity: true,
     adminUp: true,
+    groups: [],
     ...options,
   };
 }

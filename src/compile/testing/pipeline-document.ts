@@ -14,7 +14,7 @@ export function pipelineDocument(): string {
     return [
       `### ${table.number} ${name}`,
       '',
-      `${sentence(table.job)} ${NOTES[name]}`,
+      `${sentence(table.job)} ${NOTES[name] ?? ''}`,
       '',
       ...(table.missReason === undefined ? [] : [`No flow fits: \`${table.missReason}\`.`, '']),
       ...(table.prefixes === undefined ? [] : [`\`Flow_Table:prefixes\`: ${table.prefixes.join(', ')}.`, '']),
@@ -86,7 +86,7 @@ interfaces 1 and 2, and p3 (0x1003) on host 2, 192.0.2.2. Port 100 is the Geneve
 `;
 
 /** What there is to know beyond the job. */
-const NOTES: Readonly<Record<TableName, string>> = {
+const NOTES: Readonly<Partial<Record<TableName, string>>> = {
   classify:
     'Matches in_port; for the usual port also the MAC, so that known sender and anti-spoofing of MACs are one flow. Sets inPort and switch. A port that is shut off or down is one flow above all. An inactive claim lets announcements through, and tells the agent.',
   vlan: 'Only ports of VLAN-aware switches and inactive claims come here. Matches inPort and the tag; sets vlan, and addTag where the frame has none.',

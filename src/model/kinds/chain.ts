@@ -48,6 +48,23 @@ export const ruleMatchSchema = z
     arpOp: z.number().int().min(1).max(65535).optional(),
     arpSender: ipSchema.optional(),
     arpTarget: ipSchema.optional(),
+    srcSet: refSchema.optional().describe('the source is in this address set'),
+    dstSet: refSchema.optional().describe('the destination is in this address set'),
+    srcGroup: refSchema.optional().describe("the source is a port's of this security group"),
+    dstGroup: refSchema.optional().describe("the destination is a port's of this security group"),
+    tcpFlags: z
+      .string()
+      .regex(/^([+-](fin|syn|rst|psh|ack|urg|ece|cwr|ns))+$/, 'TCP flags look like +syn-ack')
+      .optional(),
+    fragment: z.enum(['no', 'first', 'later', 'any']).optional(),
+    dscp: z.number().int().min(0).max(63).optional(),
+    /** Of the connection, at a tracked port; any of these fits. */
+    state: z
+      .array(z.enum(['new', 'established', 'reply', 'related', 'invalid']))
+      .min(1)
+      .optional(),
+    /** Fields of this match that must not fit. */
+    not: z.array(z.string()).max(16).optional().describe('fields of this match that must not fit'),
   })
   .superRefine((match, context) => {
     const problem = (path: string, message: string): void =>
@@ -74,6 +91,14 @@ export const ruleMatchSchema = z
       problem('protocol', 'ports need protocol tcp, udp or sctp');
     if ((match.icmpType ?? match.icmpCode) !== undefined && ![1, 58].includes(protocol ?? -1))
       problem('protocol', 'icmpType and icmpCode need protocol icmp or icmpv6');
+    if (match.tcpFlags !== undefined && protocol !== 6) problem('protocol', 'tcpFlags need protocol tcp');
+    for (const field of match.not ?? [])
+      if (field === 'not' || !(field in match) || match[field as keyof typeof match] === undefined)
+        problem('not', `"${field}" is no other field of this match`);
+    const needsIp =
+      match.srcSet ?? match.dstSet ?? match.srcGroup ?? match.dstGroup ?? match.fragment ?? match.dscp ?? match.state;
+    if (needsIp !== undefined && type !== undefined && type !== 0x0800 && type !== 0x86dd)
+      problem('etherType', 'sets, groups, fragment, dscp and state need etherType ipv4 or ipv6 (or none)');
     if (protocol === 1 && (ip6 || type === 0x86dd)) problem('protocol', 'icmp belongs to IPv4; use icmpv6');
     if (protocol === 58 && (ip4 || type === 0x0800)) problem('protocol', 'icmpv6 belongs to IPv6; use icmp');
   });
@@ -85,10 +110,13 @@ export const ruleSchema = z
     position: z.number().int().min(1).max(60_000).describe('rules are tried from the lowest up; leave gaps'),
     match: ruleMatchSchema.default({}).describe('every field given must fit; none fits every frame'),
     /** `log` notes the frame and goes on with the next rule. */
-    action: z.enum(['accept', 'drop', 'jump', 'return', 'log']).describe('what happens to a frame that fits'),
+    action: z.enum(['accept', 'drop', 'reject', 'jump', 'return', 'log']).describe('what happens to a frame that fits'),
+    limitPerSecond: z.number().int().min(1).max(1000).optional().describe('of log; default 10'),
     jumpTo: refSchema.optional().describe('the chain to walk, for a jump'),
   })
   .superRefine((rule, context) => {
+    if (rule.action !== 'log' && rule.limitPerSecond !== undefined)
+      context.addIssue({ code: 'custom', path: ['limitPerSecond'], message: 'only log has a limit' });
     if (rule.action === 'jump' && rule.jumpTo === undefined)
       context.addIssue({ code: 'custom', path: ['jumpTo'], message: 'a jump needs jumpTo, a chain' });
     if (rule.action !== 'jump' && rule.jumpTo !== undefined)
@@ -105,6 +133,10 @@ export const ruleKind = {
   references: [
     { path: 'chain', kind: 'chain', sameTenant: true, onDelete: 'restrict' },
     { path: 'jumpTo', kind: 'chain', sameTenant: true, onDelete: 'restrict' },
+    { path: 'match.srcSet', kind: 'addressSet', sameTenant: true, onDelete: 'restrict' },
+    { path: 'match.dstSet', kind: 'addressSet', sameTenant: true, onDelete: 'restrict' },
+    { path: 'match.srcGroup', kind: 'securityGroup', sameTenant: true, onDelete: 'restrict' },
+    { path: 'match.dstGroup', kind: 'securityGroup', sameTenant: true, onDelete: 'restrict' },
   ],
   allocated: [],
   columns: ['chain', 'position', 'action', 'match', 'status.packets'],

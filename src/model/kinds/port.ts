@@ -31,6 +31,8 @@ export const portSchema = z.strictObject({
   /** Filters for frames that the workload sends (`from`) and receives (`to`). */
   fromChain: refSchema.optional().describe('filter for what the workload sends'),
   toChain: refSchema.optional().describe('filter for what the workload receives'),
+  /** Stateful filters: with any group, what no rule of its groups allows is refused. */
+  groups: z.array(refSchema).max(16).default([]).describe('security groups: stateful, refused by default'),
   key: keySchema.optional().describe('tunnel key; allocated'),
 });
 
@@ -45,6 +47,7 @@ export const portKind = {
     { path: 'host', kind: 'host', sameTenant: false, onDelete: 'restrict' },
     { path: 'fromChain', kind: 'chain', sameTenant: true, onDelete: 'restrict' },
     { path: 'toChain', kind: 'chain', sameTenant: true, onDelete: 'restrict' },
+    { path: 'groups[]', kind: 'securityGroup', sameTenant: true, onDelete: 'restrict' },
   ],
   allocated: ['mac', 'addresses', 'key'],
   columns: ['switch', 'mac', 'addresses', 'status.binding', 'status.state'],

@@ -41,6 +41,8 @@ export const switchSchema = z.strictObject({
   /** Told to workloads; absent: what the underlay leaves after encapsulation. */
   mtu: z.number().int().min(576).max(9216).optional().describe('told to workloads; absent: what the underlay leaves'),
   adminUp: z.boolean().default(true).describe('false: nothing passes'),
+  /** Other tenants' routers may have a port here: the only way from one tenant to another. */
+  shared: z.boolean().default(false).describe("true: other tenants' routers may join it"),
   key: keySchema.optional().describe('tunnel key; allocated'),
 });
 

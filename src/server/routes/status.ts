@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { WeftError } from '../../base/errors.ts';
 import { KIND_NAMES, type KindName } from '../../model/kind.ts';
+import { isObject } from '../../model/view.ts';
 import { HEARTBEAT_MS } from '../agent-streams.ts';
 import type { ServerContext } from '../context.ts';
 import type { Commit } from '../desired-state.ts';
@@ -146,12 +147,11 @@ async function streamToPeople(
   const say = (message: PeopleWatchMessage): void => void lines.push(`${JSON.stringify(message)}\n`);
   const tell = ({ revision, changes }: Commit): void => {
     for (const { kind, id, before, after: now } of changes) {
-      if (kind === 'binding' || kind === 'learned' || !kinds.has(kind)) continue;
-      if (now && now.kind !== 'binding' && now.kind !== 'learned')
-        say({ type: 'put', revision, object: present.show(now, true) });
+      if (!kinds.has(kind as KindName)) continue;
+      if (now && isObject(now)) say({ type: 'put', revision, object: present.show(now, true) });
       else if (!now) {
         const name = before && 'name' in before ? { name: before.name } : {};
-        say({ type: 'delete', revision, kind, id, ...name });
+        say({ type: 'delete', revision, kind: kind as KindName, id, ...name });
       }
     }
     say({ type: 'revision', revision });

@@ -1,0 +1,81 @@
+import { z } from 'zod';
+import type { KindDefinition } from '../kind.ts';
+import { ipSchema, keySchema, refSchema } from './common.ts';
+
+const l4PortSchema = z.number().int().min(1).max(65_535);
+
+export const listenerSchema = z.strictObject({
+  protocol: z.enum(['tcp', 'udp', 'sctp']),
+  port: l4PortSchema.describe('of the VIP'),
+  memberPort: l4PortSchema.optional().describe('absent: the same'),
+});
+
+export const memberSchema = z.strictObject({
+  port: refSchema.describe('the port of the workload that serves'),
+  weight: z.number().int().min(1).max(100).default(1),
+  /** Keeps its connections and gets no new ones. */
+  drain: z.boolean().default(false).describe('true: keeps its connections, gets no new ones'),
+  adminUp: z.boolean().default(true),
+});
+
+export const healthSchema = z.strictObject({
+  type: z.enum(['tcp', 'http', 'udp', 'icmp']),
+  intervalMs: z.number().int().min(100).max(3_600_000).default(5000),
+  timeoutMs: z.number().int().min(50).max(60_000).default(2000),
+  rise: z.number().int().min(1).max(100).default(2).describe('successes until a member serves again'),
+  fall: z.number().int().min(1).max(100).default(3).describe('failures until a member is out'),
+  path: z.string().startsWith('/').max(512).default('/').describe('for http: 2xx and 3xx are good'),
+  port: l4PortSchema.optional().describe("absent: the first listener's member port"),
+});
+
+export const loadBalancerSchema = z
+  .strictObject({
+    address: ipSchema.describe('the virtual address (VIP)'),
+    router: refSchema.optional().describe('where the VIP lives: a router'),
+    switch: refSchema.optional().describe('or a switch'),
+    listeners: z.array(listenerSchema).min(1, 'a VIP needs a listener: protocol and port').max(64),
+    members: z.array(memberSchema).min(1, 'a VIP needs a member').max(1000),
+    health: healthSchema.optional().describe('absent: members are taken to be well'),
+    sticky: z.enum(['none', 'source']).default('none').describe('source: a client address keeps its member'),
+    onEmpty: z.enum(['reject', 'drop']).default('reject').describe('when no member serves'),
+    /** Power of two; the share of a member is a number of slots. */
+    slots: z
+      .number()
+      .int()
+      .min(16)
+      .max(1024)
+      .refine((n) => (n & (n - 1)) === 0, 'a power of two is wanted, from 16 to 1024')
+      .optional()
+      .describe('allocated: at least 16 per member'),
+    adminUp: z.boolean().default(true).describe('false: nothing is balanced'),
+    key: keySchema.optional().describe('allocated'),
+  })
+  .superRefine((balancer, context) => {
+    if ((balancer.router === undefined) === (balancer.switch === undefined))
+      context.addIssue({ code: 'custom', path: ['router'], message: 'a VIP lives on one of router and switch' });
+    const seen = new Set<string>();
+    for (const [at, { protocol, port }] of balancer.listeners.entries()) {
+      if (seen.has(`${protocol}/${port}`))
+        context.addIssue({
+          code: 'custom',
+          path: ['listeners', at, 'port'],
+          message: `${protocol}/${port} is given twice`,
+        });
+      seen.add(`${protocol}/${port}`);
+    }
+  });
+
+export const loadBalancerKind = {
+  kind: 'loadBalancer',
+  plural: 'loadBalancers',
+  about: 'a virtual address whose connections are shared out to members',
+  tenantOwned: true,
+  schema: loadBalancerSchema,
+  references: [
+    { path: 'router', kind: 'router', sameTenant: true, onDelete: 'restrict' },
+    { path: 'switch', kind: 'switch', sameTenant: true, onDelete: 'restrict' },
+    { path: 'members[].port', kind: 'port', sameTenant: true, onDelete: 'restrict' },
+  ],
+  allocated: ['slots', 'key'],
+  columns: ['address', 'router', 'switch', 'listeners[].port', 'members.length', 'status.healthy'],
+} as const satisfies KindDefinition;

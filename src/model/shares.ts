@@ -1,0 +1,53 @@
+/**
+ * Shares out slots by weight (docs/design/layer3.md, §9): used for next hops and for members of load balancers. Every host comes to
+ * the same result from the same ids, and an id that comes or goes moves little more than its own share.
+ */
+export function shares(entries: readonly { readonly id: string; readonly weight: number }[], slots: number): string[] {
+  if (entries.length === 0) return [];
+  const left = quotas(entries, slots);
+  const taken: string[] = [];
+  for (let slot = 0; slot < slots; slot++) {
+    let best: string | undefined;
+    let bestScore = -1;
+    for (const [id, quota] of left) {
+      if (quota === 0) continue;
+      const own = score(slot, id);
+      if (own > bestScore || (own === bestScore && id < best!)) {
+        best = id;
+        bestScore = own;
+      }
+    }
+    left.set(best!, left.get(best!)! - 1);
+    taken.push(best!);
+  }
+  return taken;
+}
+
+/** Largest remainders; of equal ones the smaller id first. */
+function quotas(
+  entries: readonly { readonly id: string; readonly weight: number }[],
+  slots: number,
+): Map<string, number> {
+  const total = entries.reduce((sum, { weight }) => sum + weight, 0);
+  const exact = entries.map(({ id, weight }) => {
+    const numerator = slots * weight;
+    return { id, whole: Math.floor(numerator / total), rest: numerator % total };
+  });
+  let open = slots - exact.reduce((sum, { whole }) => sum + whole, 0);
+  const byRest = exact.toSorted((a, b) => b.rest - a.rest || (a.id < b.id ? -1 : 1));
+  const quota = new Map<string, number>();
+  for (const { id, whole } of byRest) quota.set(id, whole + (open-- > 0 ? 1 : 0));
+  return quota;
+}
+
+/** FNV-1a of `<slot>/<id>`, finished as murmur3 does: 32 bits. */
+function score(slot: number, id: string): number {
+  let hash = 0x811c_9dc5;
+  const text = `${slot}/${id}`;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x0100_0193);
+  hash ^= hash >>> 16;
+  hash = Math.imul(hash, 0x85eb_ca6b);
+  hash ^= hash >>> 13;
+  hash = Math.imul(hash, 0xc2b2_ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
