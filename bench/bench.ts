@@ -13,6 +13,8 @@ export interface Bench {
   readonly about: string;
   /** It makes network namespaces. */
   readonly needsRoot: boolean;
+  /** It takes many minutes: run only when named. */
+  readonly isLong?: boolean;
   /** Measures. Rejects when it cannot: a figure that is bad is still a figure. */
   run(context: BenchContext): Promise<readonly Figure[]>;
 }

@@ -1,20 +1,24 @@
 import { WeftError } from '../src/base/errors.ts';
-import type { ManagedProcess } from '../src/lab/managed-process.ts';
 import { INTEGRATION_BRIDGE } from '../src/lab/open-vswitch.ts';
 import { ETHER_TYPE } from '../src/packet/ethernet.ts';
 import { IP_PROTO } from '../src/packet/ip-protocol.ts';
 import { type BenchContext, median } from './bench.ts';
-import type { Cloud } from './cloud.ts';
+import type { Cloud, CloudProcess } from './cloud.ts';
 import { FlowCount, lastChange } from './flow-count.ts';
 import { FlowWatch } from './flow-watch.ts';
 import { watchMarks } from './installed-marks.ts';
 import { processorSeconds, residentMegabytes } from './process-usage.ts';
 import { planTenantPort, planTenantPorts, type TenantPort, type TenantsSize } from './tenants.ts';
 
-/** What the control of a cloud costs, measured at its switches: the same for every make of cloud. */
-export interface ControlCosts {
-  /** Names of figures with their units, in the order in which they are shown. */
-  readonly figures: ReadonlyMap<string, { readonly value: number; readonly unit: string }>;
+/**
+ * What the control of a cloud costs, measured at its switches and the same for every make of cloud: by the names of
+ * figures, in the order in which they are shown.
+ */
+export type ControlCosts = ReadonlyMap<string, Cost>;
+
+export interface Cost {
+  readonly value: number;
+  readonly unit: string;
 }
 
 export interface ControlPlan {
@@ -30,6 +34,14 @@ const WARM_UPS = 3;
 /** After one small change. */
 const SMALL_QUIET_MS = 500;
 const FIRST_TCP_PORT = 2_000;
+/** Memory is looked at when a process has had time to give back what a burst of work took. */
+const SETTLE_MS = 6_000;
+
+const ROLES: Readonly<Record<CloudProcess['role'], string>> = {
+  agent: "a host's agent",
+  central: 'all central processes',
+  switch: "a host's Open vSwitch",
+};
 
 /** Runs a cloud, started and empty, through everything. It is empty again afterwards. */
 export async function measureControl(context: BenchContext, cloud: Cloud, plan: ControlPlan): Promise<ControlCosts> {
@@ -40,7 +52,7 @@ class ControlRun {
   readonly #context: BenchContext;
   readonly #cloud: Cloud;
   readonly #plan: ControlPlan;
-  readonly #figures = new Map<string, { readonly value: number; readonly unit: string }>();
+  readonly #costs = new Map<string, Cost>();
   readonly #counts: FlowCount[] = [];
   readonly #marks: ReadonlyMap<string, number>[] = [];
   #nextTcpPort = FIRST_TCP_PORT;
@@ -60,14 +72,13 @@ class ControlRun {
     const added = this.#portsToAdd();
     await this.#plug(added);
     await this.#create();
-    this.#showProcesses();
     const watches = await Promise.all(hosts.map((host) => FlowWatch.of(this.#context, lab, host)));
     await this.#addPorts(added, watches);
     await this.#inTurns("a group's rule changed", watches, () => this.#cloud.changeRule(0, this.#nextTcpPort++));
     for (const watch of watches) watch.stop();
     await this.#restart();
     await this.#delete();
-    return { figures: this.#figures };
+    return this.#costs;
   }
 
   #portsToAdd(): TenantPort[] {
@@ -108,7 +119,7 @@ class ControlRun {
 
   async #create(): Promise<void> {
     const { size, timeoutMs } = this.#plan;
-    const before = new Map(this.#cloud.processes().map((process) => [process, processorSeconds(process)]));
+    const before = this.#measureProcesses();
     this.#tell('creating everything');
     const { seconds, counts } = await this.#untilQuiet(async () => {
       await this.#cloud.createAll(size);
@@ -118,9 +129,13 @@ class ControlRun {
     });
     this.#keep('bulk: write to last flow', seconds, 's');
     this.#checkMarks();
-    for (const [i, host] of this.#cloud.hosts.entries()) this.#keep(`flows on ${host}`, counts[i]!, 'flows');
-    for (const [process, seconds] of before)
-      this.#keep(`bulk: processor, ${nameOf(process)}`, processorSeconds(process) - seconds, 's');
+    this.#keep('flows on a host, the most', Math.max(...counts), 'flows');
+    await this.#context.sleep(SETTLE_MS);
+    const after = this.#measureProcesses();
+    for (const [what, { processor, memory }] of after) {
+      this.#keep(`bulk: processor time of ${what}`, processor - before.get(what)!.processor, 's');
+      this.#keep(`memory (RSS) of ${what}`, memory, 'MB');
+    }
   }
 
   /** Every port that is there has its flows: else the time to the last flow would be that of something unfinished. */
@@ -136,12 +151,17 @@ class ControlRun {
     }
   }
 
-  #showProcesses(): void {
-    for (const process of this.#cloud.processes()) {
-      const { now, most } = residentMegabytes(process);
-      this.#keep(`memory, ${nameOf(process)}`, now, 'MB');
-      this.#keep(`most memory, ${nameOf(process)}`, most, 'MB');
+  /** By role: all central processes together, of those on hosts the first host's. */
+  #measureProcesses(): Map<string, { readonly processor: number; readonly memory: number }> {
+    const sums = new Map<string, { processor: number; memory: number }>();
+    for (const { role, process } of this.#cloud.processes()) {
+      if (role !== 'central' && process.place !== this.#cloud.hosts[0]) continue;
+      const sum = sums.get(ROLES[role]) ?? { processor: 0, memory: 0 };
+      sum.processor += processorSeconds(process);
+      sum.memory += residentMegabytes(process).now;
+      sums.set(ROLES[role], sum);
     }
+    return sums;
   }
 
   async #addPorts(added: readonly TenantPort[], watches: readonly FlowWatch[]): Promise<void> {
@@ -223,7 +243,7 @@ class ControlRun {
   }
 
   #keep(metric: string, value: number, unit: string): void {
-    this.#figures.set(metric, { value, unit });
+    this.#costs.set(metric, { value, unit });
     this.#tell(`${metric}: ${value.toFixed(2)} ${unit}`);
   }
 
@@ -236,8 +256,4 @@ class ControlRun {
 function quietSince(watches: readonly FlowWatch[]): number | undefined {
   const lastMs = Math.max(...watches.map((watch) => watch.lastMs));
   return watches[0]!.changes > 0 && performance.now() - lastMs >= SMALL_QUIET_MS ? lastMs : undefined;
-}
-
-function nameOf({ place, name }: ManagedProcess): string {
-  return place === 'server' ? name : `${name} on ${place}`;
 }

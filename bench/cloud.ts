@@ -2,6 +2,12 @@ import type { Lab } from '../src/lab/lab.ts';
 import type { ManagedProcess } from '../src/lab/managed-process.ts';
 import type { TenantPort, TenantsSize } from './tenants.ts';
 
+export interface CloudProcess {
+  /** `central`: for all hosts; `agent`: makes a host's flows; `switch`: Open vSwitch of a host. */
+  readonly role: 'central' | 'agent' | 'switch';
+  readonly process: ManagedProcess;
+}
+
 /**
  * A cloud network of two hosts in a lab, of whatever make: what a bench does to one it does to the other. Every call
  * that changes something resolves when the cloud's own API has taken it; what the switches have by then is for the
@@ -22,8 +28,8 @@ export interface Cloud {
   deleteAll(): Promise<void>;
   /** Resolves when the cloud itself says that all that was written is installed everywhere. */
   synced(timeoutMs: number): Promise<void>;
-  /** Every process of it, those of hosts and those of none; Open vSwitch's own as well. */
-  processes(): readonly ManagedProcess[];
+  /** Every process that it needs, Open vSwitch's own included. */
+  processes(): readonly CloudProcess[];
   /** Stops what makes the flows of a host, as for a new version of it; packets go on. */
   stopAgent(host: string): Promise<void>;
   startAgent(host: string): Promise<void>;

@@ -8,7 +8,7 @@ import { figureLine, figureRecord, headerLine, keepResults, type Result, verdict
 
 const USAGE = `npm run bench [-- OPTION…]
   --list         what there is
-  --only NAME    this bench (or those whose names begin so); may be given several times
+  --only NAME    this bench (or those whose names begin so); may be given several times. Long ones run only so.
   --json FILE    writes the figures there, one JSON object per figure in an array
   --quick        fewer rounds and shorter waits: shows that the benches work, not how fast Weft is
 
@@ -44,7 +44,7 @@ function readOptions(): Options {
   }
   const { only } = values;
   const chosen = (bench: Bench): boolean => only!.some((name) => bench.name === name || bench.name.startsWith(name));
-  const benches = only === undefined ? CATALOGUE : CATALOGUE.filter(chosen);
+  const benches = CATALOGUE.filter(only === undefined ? (bench) => !bench.isLong : chosen);
   if (benches.length === 0) {
     process.stderr.write(`no bench is called ${only?.join(', ')}; --list shows them\n`);
     process.exit(2);

@@ -28,28 +28,33 @@ import {
 
 /** A plan of tenants in the words of OVN's northbound database, as Neutron's and Octavia's drivers for OVN write it. */
 
-const PUBLIC = 'public';
 /** What the hosts' `ovn-bridge-mappings` call the network outside. */
 export const PHYSICAL_NETWORK = 'outside';
 
 /** All that a cloud has, to be written in one transaction. `chassis`: where the routers' outside ports are, in turns. */
 export function createNetwork(size: TenantsSize, chassis: readonly string[]): Operation[] {
   const byTenant = Map.groupBy(planTenantPorts(size), (port) => port.tenant);
-  const outside: NamedUuid[] = [named('p_localnet')];
-  const operations: Operation[] = [
-    insert(
-      NbSwitchPort,
-      { name: 'localnet', type: 'localnet', addresses: ['unknown'], options: { network_name: PHYSICAL_NETWORK } },
-      { name: 'p_localnet' },
-    ),
-  ];
+  const operations: Operation[] = [];
   for (let tenant = 0; tenant < size.tenants; tenant++) {
     operations.push(...createTenant(tenant, size.switches, byTenant.get(tenant) ?? []));
     operations.push(...createRouter(tenant, size.switches, chassis[tenant % chassis.length]!));
-    outside.push(named(`p_out_${tenant}`));
   }
-  operations.push(insert(NbLogicalSwitch, { name: PUBLIC, ports: outside }));
-  return operations;
+  const routers = Array.from({ length: size.tenants }, (_, tenant) => tenant);
+  const outsides = size.outside === 'shared' ? [routers] : routers.map((tenant) => [tenant]);
+  return [...operations, ...outsides.flatMap(createOutside)];
+}
+
+/** A network outside, with a way to the hosts' external bridge, and the routers on it. */
+function createOutside(routers: readonly number[], number: number): Operation[] {
+  const localnet = `p_localnet_${number}`;
+  const options = { network_name: PHYSICAL_NETWORK };
+  return [
+    insert(NbSwitchPort, { name: localnet, type: 'localnet', addresses: ['unknown'], options }, { name: localnet }),
+    insert(NbLogicalSwitch, {
+      name: `outside-${number}`,
+      ports: [named(localnet), ...routers.map((tenant) => named(`p_out_${tenant}`))],
+    }),
+  ];
 }
 
 function createTenant(tenant: number, switches: number, ports: readonly TenantPort[]): Operation[] {

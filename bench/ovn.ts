@@ -3,14 +3,13 @@ import { WeftError } from '../src/base/errors.ts';
 import { silentLog } from '../src/base/log.ts';
 import { runOk } from '../src/lab/command.ts';
 import type { Lab } from '../src/lab/lab.ts';
-import type { ManagedProcess } from '../src/lab/managed-process.ts';
 import { findOpenVswitch } from '../src/lab/open-vswitch.ts';
 import { connectOvsdb, type OvsdbClient } from '../src/ovsdb/client.ts';
 import { mutate, type Operation, select } from '../src/ovsdb/operations.ts';
 import { unixctl } from '../src/ovsdb/unixctl.ts';
 import type { Uuid } from '../src/ovsdb/values.ts';
 import type { BenchContext } from './bench.ts';
-import type { Cloud } from './cloud.ts';
+import type { Cloud, CloudProcess } from './cloud.ts';
 import { ENCAP, HOST_NAMES } from './network.ts';
 import { addPort, changeRule, createNetwork, deleteNetwork, dhcpName, PHYSICAL_NETWORK } from './ovn-network.ts';
 import { NbDhcpOptions, NbGlobal, OVN_NORTHBOUND_DB } from './ovn-tables.ts';
@@ -22,6 +21,7 @@ import type { TenantPort, TenantsSize } from './tenants.ts';
  * unix sockets, which costs them nothing that they would not pay elsewhere.
  */
 const PLACE = 'server';
+const CONTROLLER = 'ovn-controller';
 const EXTERNAL_BRIDGE = 'br-ex';
 const WRITE_TIMEOUT_MS = 120_000;
 
@@ -120,19 +120,22 @@ class Ovn implements Cloud {
     }
   }
 
-  processes(): readonly ManagedProcess[] {
-    return this.lab.processes();
+  processes(): readonly CloudProcess[] {
+    return this.lab.processes().map((process) => {
+      if (process.place === PLACE) return { role: 'central', process };
+      return { role: process.name === CONTROLLER ? 'agent' : 'switch', process };
+    });
   }
 
   async stopAgent(host: string): Promise<void> {
     // With `--restart` it leaves its flows, and what it wrote to the database, as they are.
-    await unixctl(this.#control(host, 'ovn-controller'), [['exit', '--restart']]);
-    await this.lab.findProcess(host, 'ovn-controller')?.stop();
+    await unixctl(this.#control(host, CONTROLLER), [['exit', '--restart']]);
+    await this.lab.findProcess(host, CONTROLLER)?.stop();
   }
 
   async startAgent(host: string): Promise<void> {
     const ovs = this.lab.switchOf(host);
-    await this.#startProcess(host, 'ovn-controller', [`unix:${ovs.database}`], ovs.env);
+    await this.#startProcess(host, CONTROLLER, [`unix:${ovs.database}`], ovs.env);
   }
 
   async stop(): Promise<void> {

@@ -3,7 +3,7 @@ import { benchId } from './network.ts';
 
 /**
  * A cloud of tenants for benches, as a plan that each side (OVN, Weft) writes in its own words. Every tenant has one
- * router towards a network outside that all share, switches with a subnet and DHCP, one security group on all ports
+ * router towards a network outside, switches with a subnet and DHCP, one security group on all ports
  * (what is established; from the same group; tcp/22 from anywhere; nothing else), source translation to one address,
  * and one balancer with two members. All tenants have the same subnets. Everything follows from the numbers.
  *
@@ -19,6 +19,8 @@ export interface TenantsSize {
   readonly localPorts: number;
   /** `spread`: every switch has its part on both hosts. `whole`: the first tenants are on the first host, the next on the second. */
   readonly placement: 'spread' | 'whole';
+  /** One network outside for all tenants' routers, as a provider's is, or one for each. */
+  readonly outside: 'shared' | 'own';
 }
 
 export interface TenantPort {
