@@ -18,6 +18,8 @@ export interface PlannedWorkload {
   readonly port: string;
   /** Set on the workload's interface, with prefix length; none where DHCP or advertisements give them. */
   readonly addresses?: readonly string[];
+  /** Default routes. */
+  readonly gateways?: readonly string[];
 }
 
 export interface Plan {
@@ -34,7 +36,12 @@ export async function startDatacentre(plan: Plan): Promise<Datacentre> {
     name,
     encap: plan.encap ?? 'geneve',
     hosts: plan.hosts.map((host) => ({ name: host })),
-    workloads: plan.workloads.map((w) => ({ name: w.name, host: w.host, addresses: [...(w.addresses ?? [])] })),
+    workloads: plan.workloads.map(({ name: workload, host, addresses = [], gateways = [] }) => ({
+      name: workload,
+      host,
+      addresses: [...addresses],
+      gateways: [...gateways],
+    })),
   });
   try {
     const weft = await startWeftInLab(lab);

@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { type Datacentre, eventually, pings, startDatacentre } from './datacentre.ts';
+import { needsRoot } from './lab-name.ts';
+import { ask, type HeldConnection, hold, serve } from './services.ts';
+import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
+
+/** Load balancers; MidoNet's scenarios 44 to 48. */
+describe('a load balancer', { skip: needsRoot }, () => {
+  let dc: Datacentre;
+  const services = new Map<string, { stop(): Promise<void> }>();
+  const balancer = (more: object = {}): Record<string, unknown> =>
+    acme('loadBalancer', 'app', {
+      address: '10.0.9.9',
+      router: 'r',
+      listeners: [
+        { protocol: 'tcp', port: 80, memberPort: 8080 },
+        { protocol: 'udp', port: 53 },
+      ],
+      members: [{ port: 'b1' }, { port: 'b2' }],
+      ...more,
+    });
+  const put = async (...objects: object[]): Promise<void> => {
+    await dc.weft.client.post('/v1/apply', { objects });
+    await dc.weft.client.get('/v1/sync');
+  };
+  /** Who answers so many connections, and how often. */
+  async function tally(from: string, address: string, count = 24, port = 80): Promise<Map<string, number>> {
+    const by = new Map<string, number>();
+    for (let n = 0; n < count; n++) {
+      const answer = await ask(dc.lab, from, 'tcp', address, port);
+      const who = answer.by ?? answer.why!;
+      by.set(who, (by.get(who) ?? 0) + 1);
+    }
+    return by;
+  }
+
+  before(async () => {
+    dc = await startDatacentre({
+      prefix: 'lb',
+      hosts: ['east', 'west'],
+      objects: [
+        ...networks(),
+        ...['a1', 'a2', 'b1', 'b2', 'b3'].map((name) => member(name)),
+        balancer(),
+        acme('loadBalancer', 'six', {
+          address: 'fd00:9::9',
+          router: 'r',
+          listeners: [{ protocol: 'tcp', port: 80, memberPort: 8080 }],
+          members: [{ port: 'b1' }, { port: 'b2' }],
+        }),
+        acme('loadBalancer', 'web', {
+          address: '203.0.113.80',
+          router: 'r',
+          listeners: [{ protocol: 'tcp', port: 80, memberPort: 8080 }],
+          members: [{ port: 'b1' }, { port: 'b2' }],
+        }),
+        acme('loadBalancer', 'local', {
+          address: '10.0.2.200',
+          switch: 'b',
+          listeners: [{ protocol: 'tcp', port: 80, memberPort: 8080 }],
+          members: [{ port: 'b1' }, { port: 'b2' }],
+        }),
+        outsider('o1', 1),
+        outsider('o2', 2),
+      ],
+      workloads: [
+        workload('a1', 'east'),
+        workload('a2', 'west'),
+        workload('b1', 'east'),
+        workload('b2', 'west'),
+        workload('b3', 'west'),
+        outsideWorkload('o1', 1, 'east'),
+        outsideWorkload('o2', 2, 'west'),
+      ],
+    });
+    for (const name of ['b1', 'b2', 'b3']) {
+      services.set(name, await serve(dc.lab, name, 'tcp', 8080));
+      await serve(dc.lab, name, 'udp', 53);
+    }
+  });
+  after(() => dc?.down());
+
+  test('shares connections out, from every host, in both families, and shows who really calls', async () => {
+    for (const from of ['a1', 'a2'])
+      for (const address of ['10.0.9.9', 'fd00:9::9']) {
+        const by = await tally(from, address);
+        assert.deepEqual([...by.keys()].sort(), ['b1', 'b2'], `${from} to ${address}: ${[...by]}`);
+      }
+    assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.9.9', 80)).seen, '10.0.1.11');
+    assert.match((await ask(dc.lab, 'a1', 'udp', '10.0.9.9', 53)).by ?? 'nobody', /^b[12]$/);
+  });
+
+  test('answers pings at its address', async () => {
+    assert.ok(await pings(dc.lab, 'a1', '10.0.9.9'));
+  });
+
+  test('is reached from outside', async () => {
+    for (const from of ['o1', 'o2']) {
+      const by = await tally(from, '203.0.113.80');
+      assert.deepEqual([...by.keys()].sort(), ['b1', 'b2'], `${from}: ${[...by]}`);
+    }
+    assert.equal((await ask(dc.lab, 'o1', 'tcp', '203.0.113.80', 80)).seen, '203.0.113.101');
+  });
+
+  test('serves clients of the members’ own network, and a member that calls it', async () => {
+    assert.deepEqual([...(await tally('b3', '10.0.9.9', 16)).keys()].sort(), ['b1', 'b2']);
+    assert.deepEqual([...(await tally('b3', '10.0.2.200', 16)).keys()].sort(), ['b1', 'b2'], 'on the switch itself');
+    assert.deepEqual([...(await tally('b1', '10.0.9.9', 16)).keys()].sort(), ['b1', 'b2'], 'itself too');
+  });
+
+  test('keeps to weights', async () => {
+    await put(balancer({ members: [{ port: 'b1', weight: 3 }, { port: 'b2' }] }));
+    const by = await tally('a1', '10.0.9.9', 60);
+    assert.ok(by.get('b1')! > by.get('b2')! * 1.5, `${[...by]}`);
+    await put(balancer());
+  });
+
+  test('keeps a client at its member where it is to stick', async () => {
+    await put(balancer({ sticky: 'source' }));
+    assert.equal((await tally('a1', '10.0.9.9', 12)).size, 1);
+    await put(balancer());
+  });
+
+  test('established connections outlive added and drained members; only a new one goes elsewhere', async () => {
+    const held: HeldConnection[] = [];
+    for (let n = 0; n < 6; n++) held.push(await hold(dc.lab, n % 2 ? 'a1' : 'a2', '10.0.9.9', 80));
+    await put(balancer({ members: [{ port: 'b1', drain: true }, { port: 'b2' }, { port: 'b3' }] }));
+    assert.deepEqual([...(await tally('a1', '10.0.9.9', 16)).keys()].sort(), ['b2', 'b3']);
+    const before = held.map((each) => each.echoes());
+    await new Promise((resolve) => setTimeout(resolve, 800));
+    for (const [n, each] of held.entries()) {
+      assert.ok(each.isOpen() && each.echoes() > before[n]!, `connection ${n} to ${each.by}`);
+      each.stop();
+    }
+    await put(balancer());
+  });
+
+  test('takes a member out that does not answer its probes, and back when it does', async () => {
+    const health = { type: 'tcp', intervalMs: 300, timeoutMs: 200, rise: 2, fall: 2 };
+    await put(balancer({ health }));
+    assert.deepEqual([...(await tally('a1', '10.0.9.9', 16)).keys()].sort(), ['b1', 'b2']);
+    await services.get('b1')!.stop();
+    await eventually('only b2 answers', 5000, async () => {
+      const by = await tally('a1', '10.0.9.9', 10);
+      return by.size === 1 && by.has('b2');
+    });
+    services.set('b1', await serve(dc.lab, 'b1', 'tcp', 8080));
+    await eventually('b1 is back', 5000, async () => (await tally('a1', '10.0.9.9', 12)).has('b1'));
+    await put(balancer());
+  });
+
+  test('says so, or says nothing, where nobody serves', async () => {
+    const members = [{ port: 'b1', adminUp: false }];
+    await put(balancer({ members }));
+    assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.9.9', 80)).why, 'ECONNREFUSED');
+    await put(balancer({ members, onEmpty: 'drop' }));
+    assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.9.9', 80)).why, 'timeout');
+    await put(balancer({ adminUp: false }));
+    assert.notEqual((await ask(dc.lab, 'a1', 'tcp', '10.0.9.9', 80)).by, 'b1');
+    await put(balancer());
+    assert.match((await ask(dc.lab, 'a1', 'tcp', '10.0.9.9', 80)).by ?? 'nobody', /^b[12]$/);
+  });
+});

@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { startCapture } from '../../src/lab/capture.ts';
+import { streamFor } from '../../src/lab/packet-stream.ts';
+import { type Datacentre, eventually, pings, startDatacentre } from './datacentre.ts';
+import { needsRoot } from './lab-name.ts';
+import { ask, serve } from './services.ts';
+import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
+
+/** Routers in a datacentre; MidoNet's scenarios 9 to 16 are among these. */
+describe('a router', { skip: needsRoot }, () => {
+  let dc: Datacentre;
+  const put = async (...objects: object[]): Promise<void> => {
+    await dc.weft.client.post('/v1/apply', { objects });
+    await dc.weft.client.get('/v1/sync');
+  };
+  const beyond = { allowedPairs: [{ address: '198.51.100.0/24' }] };
+
+  before(async () => {
+    dc = await startDatacentre({
+      prefix: 'rt',
+      hosts: ['east', 'west'],
+      objects: [
+        ...networks(),
+        member('a1'),
+        member('a2'),
+        member('b1', beyond),
+        member('b2', { ...beyond, allowedPairs: [...beyond.allowedPairs, { address: '10.0.2.50' }] }),
+        outsider('o1', 1),
+        acme('switch', 'small', {
+          mtu: 1280,
+          subnets: [{ cidr: '10.0.3.0/24' }, { cidr: 'fd00:3::/64', ipv6Mode: 'stateful' }],
+        }),
+        acme('routerPort', 'small', { router: 'r', switch: 'small', addresses: ['10.0.3.1/24', 'fd00:3::1/64'] }),
+        acme('port', 's1', { switch: 'small', addresses: ['10.0.3.11', 'fd00:3::11'] }),
+        acme('router', 'far', { routes: [{ to: '10.0.0.0/16', via: '10.255.0.1' }] }),
+        acme('routerPort', 'far', { router: 'r', addresses: ['10.255.0.1/30'] }),
+        acme('routerPort', 'near', { router: 'far', peer: 'r/far', addresses: ['10.255.0.2/30'] }),
+        acme('switch', 'd', { subnets: [{ cidr: '10.0.4.0/24' }] }),
+        acme('routerPort', 'd', { router: 'far', switch: 'd', addresses: ['10.0.4.1/24'] }),
+        acme('port', 'd1', { switch: 'd', addresses: ['10.0.4.11'] }),
+      ],
+      workloads: [
+        workload('a1', 'east'),
+        workload('a2', 'west'),
+        workload('b1', 'west'),
+        workload('b2', 'east'),
+        outsideWorkload('o1', 1, 'west'),
+        {
+          name: 's1',
+          host: 'west',
+          port: 'acme/s1',
+          addresses: ['10.0.3.11/24', 'fd00:3::11/64'],
+          gateways: ['10.0.3.1', 'fd00:3::1'],
+        },
+        { name: 'd1', host: 'west', port: 'acme/d1', addresses: ['10.0.4.11/24'], gateways: ['10.0.4.1'] },
+      ],
+    });
+  });
+  after(() => dc?.down());
+
+  test('joins networks, on one host and across hosts, in both families, with frames of every size', async () => {
+    for (const address of ['10.0.2.11', '10.0.2.12', 'fd00:2::11', 'fd00:2::12'])
+      assert.ok(await pings(dc.lab, 'a1', address), address);
+    assert.ok(await pings(dc.lab, 'a1', '10.0.2.11', 4000), 'fragments over IPv4');
+    assert.ok(await pings(dc.lab, 'a1', 'fd00:2::11', 4000), 'fragments over IPv6');
+    const stream = await streamFor(dc.lab, 1500, { from: 'a1', to: 'b1', address: '10.0.2.11', pps: 5000 });
+    assert.equal(stream.lost, 0);
+  });
+
+  test('answers pings at every address that it has', async () => {
+    for (const address of ['10.0.1.1', '10.0.2.1', 'fd00:1::1', 'fd00:2::1', '203.0.113.1'])
+      assert.ok(await pings(dc.lab, 'a1', address), address);
+    assert.ok(await pings(dc.lab, 'o1', '203.0.113.1'), 'from outside');
+  });
+
+  test('is seen by traceroute, as is a second router behind it', async () => {
+    const hops = async (address: string): Promise<string[]> => {
+      const text = await dc.lab.execOk('a1', ['busybox', 'traceroute', '-n', '-q', '1', '-w', '2', '-m', '6', address]);
+      return text
+        .split('\n')
+        .slice(1)
+        .flatMap((line) => line.trim().split(/\s+/)[1] ?? []);
+    };
+    assert.deepEqual(await hops('10.0.2.11'), ['10.0.1.1', '10.0.2.11']);
+    assert.deepEqual(await hops('10.0.4.11'), ['10.0.1.1', '10.255.0.2', '10.0.4.11']);
+  });
+
+  test('says at once what it does not offer and where it knows no way', async () => {
+    assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.1.1', 80)).why, 'ECONNREFUSED');
+    assert.equal((await ask(dc.lab, 'a1', 'udp', '10.0.1.1', 80)).why, 'ECONNREFUSED');
+    const nowhere = await dc.lab.exec('a1', ['ping', '-c', '1', '-W', '2', '192.0.2.77']);
+    assert.match(nowhere.stdout, /From 10\.0\.1\.1.*Unreachable/);
+    const nowhere6 = await dc.lab.exec('a1', ['ping', '-c', '1', '-W', '2', '2001:db8:77::1']);
+    assert.match(nowhere6.stdout, /From fd00:1::1.*(No route|[Uu]nreachable)/);
+  });
+
+  test('says how large packets may be where the next network takes less', async () => {
+    const big = await dc.lab.exec('a1', ['ping', '-c', '1', '-W', '2', '-M', 'do', '-s', '1300', '10.0.3.11']);
+    assert.match(big.stdout + big.stderr, /mtu ?= ?1280/);
+    await serve(dc.lab, 's1', 'tcp', 80);
+    assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.3.11', 80)).by, 's1');
+    await dc.lab.execOk('s1', ['sh', '-c', 'busybox nc -l -p 5000 > /tmp/weft-small & sleep 0.3']);
+    await dc.lab.execOk('a1', ['sh', '-c', 'head -c 300000 /dev/zero | busybox nc -w 3 10.0.3.11 5000']);
+    assert.ok(await pings(dc.lab, 'a1', 'fd00:3::11', 1400), 'IPv6 learns the size');
+  });
+
+  test('finds by ARP who has an address that no port has as its own', async () => {
+    await dc.lab.execOk('b2', ['ip', 'addr', 'add', '10.0.2.50/24', 'dev', 'eth0']);
+    const first = await dc.lab.exec('a1', ['ping', '-c', '3', '-i', '0.3', '-W', '2', '10.0.2.50']);
+    assert.match(first.stdout, / 3 received/, first.stdout);
+  });
+
+  test('takes the longest prefix, then the lowest metric, and shares equal routes out', async () => {
+    for (const place of ['b1', 'b2'])
+      for (let n = 1; n < 13; n++)
+        await dc.lab.execOk(place, ['ip', 'addr', 'replace', `198.51.100.${n}/32`, 'dev', 'lo']);
+    const via = (to: string, n: number, metric = 100) => ({ to, via: `10.0.2.1${n}`, metric });
+    /** Who hears pings to this address? */
+    const hears = async (address: string): Promise<string> => {
+      const ears = await Promise.all(
+        ['b1', 'b2'].map((place) =>
+          startCapture(dc.lab, place, 'eth0', { filter: `icmp[icmptype]=8 and dst ${address}` }),
+        ),
+      );
+      assert.ok(await pings(dc.lab, 'a1', address), `${address} answers`);
+      const heard = await Promise.all(ears.map(async (ear) => (await ear.stop()).captured));
+      return ['b1', 'b2'].filter((_, i) => heard[i]! > 0).join(' and ');
+    };
+    await put(acme('router', 'r', { routes: [via('198.51.100.0/24', 1, 50), via('198.51.100.0/24', 2, 60)] }));
+    assert.equal(await hears('198.51.100.1'), 'b1', 'metric');
+    await put(acme('router', 'r', { routes: [via('198.51.100.0/24', 1, 50), via('198.51.100.0/28', 2, 60)] }));
+    assert.equal(await hears('198.51.100.1'), 'b2', 'prefix');
+    await put(acme('router', 'r', { routes: [via('198.51.100.0/24', 1), via('198.51.100.0/24', 2)] }));
+    const used = new Set<string>();
+    for (let n = 1; n < 13; n++) used.add(await hears(`198.51.100.${n}`));
+    assert.deepEqual([...used].sort(), ['b1', 'b2'], 'equal routes');
+    await put(acme('router', 'r', { routes: [{ to: '198.51.100.0/24', action: 'blackhole' }] }));
+    assert.equal(await pings(dc.lab, 'a1', '198.51.100.1'), false, 'blackhole');
+    await put(acme('router', 'r', {}));
+  });
+
+  test('obeys policies before its routes', async () => {
+    await serve(dc.lab, 'b1', 'tcp', 8081);
+    await serve(dc.lab, 'b1', 'tcp', 8082);
+    const policies = [{ position: 10, match: { src: '10.0.1.0/24', protocol: 'tcp', dstPorts: 8081 }, action: 'drop' }];
+    await put(acme('router', 'r', { policies }));
+    assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.2.11', 8081)).why, 'timeout');
+    assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.2.11', 8082)).by, 'b1');
+    await put(acme('router', 'r', {}));
+    assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.2.11', 8081)).by, 'b1');
+  });
+
+  test('without its port a network is out of reach, and back with it', async () => {
+    assert.ok(await pings(dc.lab, 'a1', '10.0.2.11'));
+    await dc.weft.client.request('DELETE', '/v1/routerPorts/r%2Fb?tenant=acme');
+    await dc.weft.client.get('/v1/sync');
+    assert.equal(await pings(dc.lab, 'a1', '10.0.2.11'), false);
+    await put(acme('routerPort', 'b', { router: 'r', switch: 'b', addresses: ['10.0.2.1/24', 'fd00:2::1/64'] }));
+    // The workload keeps the former port's MAC in its cache until it asks again.
+    await dc.lab.execOk('b1', ['ip', 'neigh', 'flush', 'all']);
+    await eventually('the network', 5000, () => pings(dc.lab, 'a1', '10.0.2.11'));
+  });
+
+  test('that is administratively down passes nothing', async () => {
+    await put(acme('router', 'r', { adminUp: false }));
+    assert.equal(await pings(dc.lab, 'a1', '10.0.2.12'), false);
+    await put(acme('router', 'r', {}));
+    assert.ok(await pings(dc.lab, 'a1', '10.0.2.12'));
+  });
+
+  test('lets nothing in from outside that is not translated', async () => {
+    await dc.lab.execOk('o1', ['ip', 'route', 'add', '10.0.0.0/16', 'via', '203.0.113.1']);
+    assert.equal(await pings(dc.lab, 'o1', '10.0.2.12'), false);
+  });
+});

@@ -1,0 +1,98 @@
+import { createSocket } from 'node:dgram';
+import { connect, createServer } from 'node:net';
+
+/**
+ * Both ends of small conversations, run inside workloads:
+ *
+ *   service-end.ts serve tcp|udp PORT NAME     answers with NAME and the client's address and port, then with every line that it gets (TCP)
+ *   service-end.ts ask tcp|udp ADDRESS PORT [TIMEOUT_MS [SOURCE_PORT]]     prints who answers; exit 1 and the reason where nobody does
+ *   service-end.ts stream PORT                 to whoever sends it one UDP packet: 200 a second, for good
+ *   service-end.ts listen ADDRESS PORT         sends that packet, prints `received N`
+ *   service-end.ts hold ADDRESS PORT           keeps one TCP connection, a line every 100 ms; prints `echoes N` per echo, `closed` at its end
+ */
+/** IPv4 on a socket for both families shows as ::ffff:10.0.0.1. */
+function greeting(name: string, address: string | undefined, port: number | undefined): string {
+  return `${name} ${address?.replace('::ffff:', '')} ${port}`;
+}
+
+const [mode, ...rest] = process.argv.slice(2);
+
+if (mode === 'serve') {
+  const [protocol, port, name] = rest as [string, string, string];
+  if (protocol === 'udp') {
+    // Both families on one socket.
+    const socket = createSocket('udp6');
+    socket.on('message', (_, from) => socket.send(greeting(name, from.address, from.port), from.port, from.address));
+    socket.bind(Number(port), '::', () => console.log('ready'));
+  } else {
+    const server = createServer((socket) => {
+      socket.on('error', () => socket.destroy());
+      socket.write(`${greeting(name, socket.remoteAddress, socket.remotePort)}\n`);
+      socket.pipe(socket);
+    });
+    server.listen(Number(port), '::', () => console.log('ready'));
+  }
+} else if (mode === 'ask') {
+  const [protocol, address, port, timeout = '1500', source = '0'] = rest as [string, string, string, string?, string?];
+  const fail = (why: string): never => {
+    console.log(why);
+    process.exit(1);
+  };
+  setTimeout(() => fail('timeout'), Number(timeout));
+  if (protocol === 'udp') {
+    const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+    socket.on('message', (text) => {
+      console.log(String(text));
+      process.exit(0);
+    });
+    socket.on('error', (error) => fail((error as NodeJS.ErrnoException).code ?? error.message));
+    // Connected, so that ICMP errors are heard.
+    socket.bind(Number(source), () => socket.connect(Number(port), address, () => socket.send('who?')));
+  } else {
+    const socket = connect({ host: address, port: Number(port), localPort: Number(source) });
+    socket.on('error', (error) => fail((error as NodeJS.ErrnoException).code ?? error.message));
+    socket.once('data', (text) => {
+      console.log(String(text).trim());
+      process.exit(0);
+    });
+  }
+} else if (mode === 'stream') {
+  const socket = createSocket('udp6');
+  let timer: NodeJS.Timeout | undefined;
+  socket.on('error', () => undefined);
+  socket.on('message', (_, from) => {
+    clearInterval(timer);
+    timer = setInterval(() => socket.send('more', from.port, from.address), 5);
+  });
+  socket.bind(Number(rest[0]), '::', () => console.log('ready'));
+} else if (mode === 'listen') {
+  const [address, port] = rest as [string, string];
+  const socket = createSocket('udp4');
+  let received = 0;
+  socket.on('message', () => received++);
+  socket.send('begin', Number(port), address);
+  setInterval(() => console.log(`received ${received}`), 100);
+} else if (mode === 'hold') {
+  const [address, port] = rest as [string, string];
+  const socket = connect({ host: address, port: Number(port) });
+  let echoes = 0;
+  let timer: NodeJS.Timeout | undefined;
+  socket.once('data', (name) => {
+    console.log(`open ${String(name).trim()}`);
+    socket.on('data', (text) => {
+      echoes += String(text).split('\n').length - 1;
+      console.log(`echoes ${echoes}`);
+    });
+    timer = setInterval(() => socket.write('x\n'), 100);
+  });
+  const end = (): never => {
+    clearInterval(timer);
+    console.log('closed');
+    process.exit(0);
+  };
+  socket.on('error', end);
+  socket.on('close', end);
+} else {
+  console.error('serve, ask, stream, listen or hold is wanted');
+  process.exit(2);
+}

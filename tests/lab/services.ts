@@ -1,0 +1,109 @@
+import { fileURLToPath } from 'node:url';
+import type { Lab } from '../../src/lab/lab.ts';
+import { eventually } from './datacentre.ts';
+
+/** Services in workloads and clients that talk to them (service-end.ts), for tests of whole connections. */
+const END = fileURLToPath(new URL('service-end.ts', import.meta.url));
+
+export type Protocol = 'tcp' | 'udp';
+
+/** A service that answers with its name; it ends with the lab, or by `stop`. */
+export async function serve(
+  lab: Lab,
+  place: string,
+  protocol: Protocol,
+  port: number,
+  name = place,
+): Promise<{ stop(): Promise<void> }> {
+  const child = lab.spawn(place, [process.execPath, END, 'serve', protocol, String(port), name]);
+  let said = '';
+  child.stdout?.on('data', (text) => {
+    said += String(text);
+  });
+  await eventually(`the service ${name} on ${protocol}/${port}`, 10_000, async () => said.includes('ready'));
+  return {
+    stop: async () => {
+      const gone = new Promise((resolve) => child.once('close', resolve));
+      child.kill('SIGKILL');
+      await gone;
+    },
+  };
+}
+
+export interface Asked {
+  /** Who answered; undefined where nobody did. */
+  readonly by?: string;
+  /** The client as the service saw it. */
+  readonly seen?: string;
+  readonly seenPort?: number;
+  /** `timeout`, `ECONNREFUSED`, `EHOSTUNREACH`, … where nobody did. */
+  readonly why?: string;
+}
+
+export async function ask(
+  lab: Lab,
+  from: string,
+  protocol: Protocol,
+  address: string,
+  port: number,
+  options: { readonly timeoutMs?: number; readonly sourcePort?: number } = {},
+): Promise<Asked> {
+  const words = [END, 'ask', protocol, address, String(port), String(options.timeoutMs ?? 1500)];
+  if (options.sourcePort !== undefined) words.push(String(options.sourcePort));
+  const { code, stdout } = await lab.exec(from, [process.execPath, ...words]);
+  const text = stdout.trim();
+  const [by, seen, seenPort] = text.split(' ');
+  return code === 0 ? { by: by!, seen: seen!, seenPort: Number(seenPort) } : { why: text };
+}
+
+/** One long TCP connection that says something ten times a second. */
+export interface HeldConnection {
+  /** Who is at the other end. */
+  readonly by: string;
+  echoes(): number;
+  isOpen(): boolean;
+  stop(): void;
+}
+
+export async function hold(lab: Lab, from: string, address: string, port: number): Promise<HeldConnection> {
+  const child = lab.spawn(from, [process.execPath, END, 'hold', address, String(port)]);
+  let said = '';
+  child.stdout?.on('data', (text) => {
+    said += String(text);
+  });
+  const by = await eventually(`a connection to ${address}:${port}`, 8000, async () => /^open (\S+)/m.exec(said)?.[1]);
+  return {
+    by,
+    echoes: () => Number([...said.matchAll(/^echoes (\d+)$/gm)].at(-1)?.[1] ?? 0),
+    isOpen: () => !said.includes('closed'),
+    stop: () => void child.kill('SIGKILL'),
+  };
+}
+
+/** A stream that flows one way only: `to` asks for it with one packet, and never says anything again. */
+export async function streamBack(
+  lab: Lab,
+  from: string,
+  to: string,
+  address: string,
+  port: number,
+): Promise<{ received(): number; stop(): void }> {
+  const source = lab.spawn(from, [process.execPath, END, 'stream', String(port)]);
+  let ready = '';
+  source.stdout?.on('data', (text) => {
+    ready += String(text);
+  });
+  await eventually('the source of the stream', 8000, async () => ready.includes('ready'));
+  const sink = lab.spawn(to, [process.execPath, END, 'listen', address, String(port)]);
+  let said = '';
+  sink.stdout?.on('data', (text) => {
+    said += String(text);
+  });
+  return {
+    received: () => Number([...said.matchAll(/^received (\d+)$/gm)].at(-1)?.[1] ?? 0),
+    stop: () => {
+      source.kill('SIGKILL');
+      sink.kill('SIGKILL');
+    },
+  };
+}
