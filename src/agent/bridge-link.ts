@@ -10,6 +10,7 @@ import { insert, mutate, type Operation, update } from '../ovsdb/operations.ts';
 import { type WatchedRow, watch } from '../ovsdb/replica.ts';
 import { named, type Uuid } from '../ovsdb/values.ts';
 import type { AgentEvent, Effect, LocalInterface } from './events.ts';
+import { formatKeptZone, type KeptZone, parseKeptZone, parseZone } from './zones.ts';
 
 export interface BridgeLinkOptions {
   /** Holds `db.sock`. */
@@ -23,7 +24,7 @@ export interface BridgeLinkOptions {
 }
 
 const WATCHED = [
-  watch(Bridge, ['name', 'ports', 'datapath_type', 'fail_mode', 'flow_tables']),
+  watch(Bridge, ['name', 'ports', 'datapath_type', 'fail_mode', 'flow_tables', 'external_ids']),
   watch(Port, ['name', 'interfaces']),
   watch(Interface, ['name', 'type', 'ofport', 'ifindex', 'external_ids']),
 ] as const;
@@ -32,6 +33,10 @@ type InterfaceRow = WatchedRow<(typeof WATCHED)[2]>;
 
 const ENCAP_MARK = 'weft-encap';
 const INSTALLED_MARK = 'weft-installed';
+/** A port's conntrack zone, as `formatKeptZone` writes it. */
+const ZONE_KEY = 'weft-zone';
+/** On the bridge, with the router's id behind it. */
+const NAT_ZONE_KEY = 'weft-nat-zone-';
 const RETRY_MS = 1_000;
 
 /** The OVSDB side of the agent: the bridge and its tunnel ports, interfaces and their marks. */
@@ -44,8 +49,10 @@ export class BridgeLink {
   #toldTunnels = '';
   readonly #making = new Set<Encap>();
   /** Marks to set or to take off, that OVSDB does not have yet. */
-  readonly #marks = new Map<Uuid, boolean>();
-  #isMarking = false;
+  readonly #marks = new Map<Uuid, Mark>();
+  /** Zones of routers to keep, or (undefined) to forget, likewise. */
+  readonly #natZones = new Map<string, number | undefined>();
+  #isWriting = false;
 
   constructor(options: BridgeLinkOptions) {
     this.#options = options;
@@ -74,7 +81,13 @@ export class BridgeLink {
   }
 
   #tellReady(): void {
-    this.#options.emit({ kind: 'ovsdbReady', datapathType: this.#bridge()?.datapath_type || 'system' });
+    const bridge = this.#bridge();
+    const natZones = new Map<string, number>();
+    for (const [key, text] of bridge?.external_ids ?? []) {
+      const zone = key.startsWith(NAT_ZONE_KEY) ? parseZone(text) : undefined;
+      if (zone !== undefined) natZones.set(key.slice(NAT_ZONE_KEY.length), zone);
+    }
+    this.#options.emit({ kind: 'ovsdbReady', datapathType: bridge?.datapath_type || 'system', natZones });
   }
 
   #bridge(): WatchedRow<(typeof WATCHED)[0]> | undefined {
@@ -121,29 +134,43 @@ export class BridgeLink {
     this.#options.emit({ kind: 'tunnels', ofports: tunnels });
   }
 
-  perform(effect: Extract<Effect, { kind: 'markInstalled' | 'ensureTunnel' }>): void {
-    if (effect.kind === 'ensureTunnel') void this.#ensureTunnel(effect.encap);
-    else this.#mark(effect.uuid as Uuid, effect.installed);
+  perform(effect: Extract<Effect, { kind: 'markInstalled' | 'ensureTunnel' | 'keepNatZones' }>): void {
+    switch (effect.kind) {
+      case 'ensureTunnel':
+        void this.#ensureTunnel(effect.encap);
+        break;
+      case 'markInstalled':
+        this.#marks.set(effect.uuid as Uuid, effect);
+        void this.#write();
+        break;
+      case 'keepNatZones':
+        for (const [router, zone] of effect.put) this.#natZones.set(router, zone);
+        for (const router of effect.gone) this.#natZones.set(router, undefined);
+        void this.#write();
+        break;
+    }
   }
 
-  /** Marks that are asked for are set for certain, in the order asked: OVSDB may be away for a while. */
-  #mark(uuid: Uuid, installed: boolean): void {
-    this.#marks.set(uuid, installed);
-    if (!this.#isMarking) void this.#setMarks();
-  }
-
-  async #setMarks(): Promise<void> {
-    const { signal, clock } = this.#options;
-    this.#isMarking = true;
-    while (this.#marks.size > 0 && !signal.aborted) {
+  /** What is asked for is written for certain, in the order asked: OVSDB may be away for a while. */
+  async #write(): Promise<void> {
+    if (this.#isWriting) return;
+    const { signal, clock, bridge } = this.#options;
+    this.#isWriting = true;
+    while (this.#marks.size + this.#natZones.size > 0 && !signal.aborted) {
       const marks = [...this.#marks];
+      const natZones = [...this.#natZones];
       this.#marks.clear();
-      const operations = marks.flatMap(([uuid, installed]) => markOperations(uuid, installed));
+      this.#natZones.clear();
+      const operations = [
+        ...marks.flatMap(([uuid, mark]) => markOperations(uuid, mark)),
+        ...natZoneOperations(bridge, natZones),
+      ];
       if (await this.#transact(operations, 'mark interfaces')) continue;
-      for (const [uuid, installed] of marks) if (!this.#marks.has(uuid)) this.#marks.set(uuid, installed);
+      for (const [uuid, mark] of marks) if (!this.#marks.has(uuid)) this.#marks.set(uuid, mark);
+      for (const [router, zone] of natZones) if (!this.#natZones.has(router)) this.#natZones.set(router, zone);
       await clock.sleep(RETRY_MS, signal).catch(() => {});
     }
-    this.#isMarking = false;
+    this.#isWriting = false;
   }
 
   /** The bridge as Weft needs it; what others configured on it stays. */
@@ -237,12 +264,35 @@ export class BridgeLink {
   }
 }
 
-/** Of an interface that is gone meanwhile nothing is changed. */
-function markOperations(uuid: Uuid, installed: boolean): Operation[] {
+interface Mark {
+  readonly installed: boolean;
+  readonly zone?: KeptZone;
+}
+
+/** Of an interface that is gone meanwhile nothing is changed. A mark that is taken off leaves the zone: the port may return. */
+function markOperations(uuid: Uuid, { installed, zone }: Mark): Operation[] {
   const row = [['_uuid', '==', uuid]] as const;
-  const removal = mutate(Interface, row, [['external_ids', 'delete', [INSTALLED_MARK]]]);
-  if (!installed) return [removal];
-  return [removal, mutate(Interface, row, [['external_ids', 'insert', new Map([[INSTALLED_MARK, 'true']])]])];
+  const written = new Map<string, string>();
+  if (installed) written.set(INSTALLED_MARK, 'true');
+  if (zone) written.set(ZONE_KEY, formatKeptZone(zone));
+  const stale = [...new Set([INSTALLED_MARK, ...written.keys()])];
+  const removal = mutate(Interface, row, [['external_ids', 'delete', stale]]);
+  return written.size === 0 ? [removal] : [removal, mutate(Interface, row, [['external_ids', 'insert', written]])];
+}
+
+function natZoneOperations(
+  bridge: string,
+  zones: readonly (readonly [router: string, zone: number | undefined])[],
+): Operation[] {
+  if (zones.length === 0) return [];
+  const row = [['name', '==', bridge]] as const;
+  const keys = zones.map(([router]) => `${NAT_ZONE_KEY}${router}`);
+  const written = new Map<string, string>();
+  for (const [router, zone] of zones) if (zone !== undefined) written.set(`${NAT_ZONE_KEY}${router}`, String(zone));
+  return [
+    mutate(Bridge, row, [['external_ids', 'delete', keys]]),
+    mutate(Bridge, row, [['external_ids', 'insert', written]]),
+  ];
 }
 
 function localInterface(row: InterfaceRow): LocalInterface {
@@ -251,6 +301,7 @@ function localInterface(row: InterfaceRow): LocalInterface {
   const ifaceId = ids.get('iface-id');
   const attachedMac = ids.get('attached-mac');
   const ofport = ofportOf(row);
+  const zone = parseKeptZone(ids.get(ZONE_KEY));
   return {
     uuid: row._uuid,
     name: row.name,
@@ -259,6 +310,7 @@ function localInterface(row: InterfaceRow): LocalInterface {
     ...(attachedMac === undefined ? {} : { attachedMac }),
     ...(vm === undefined ? {} : { vm }),
     markedInstalled: ids.get(INSTALLED_MARK) === 'true',
+    ...(zone === undefined ? {} : { zone }),
   };
 }
 
@@ -276,6 +328,7 @@ function isTold(before: LocalInterface, row: InterfaceRow): boolean {
     before.ifaceId === ids.get('iface-id') &&
     before.attachedMac === ids.get('attached-mac') &&
     before.vm === (ids.get('vm-id') ?? ids.get('vm-uuid')) &&
-    before.markedInstalled === (ids.get(INSTALLED_MARK) === 'true')
+    before.markedInstalled === (ids.get(INSTALLED_MARK) === 'true') &&
+    (before.zone && formatKeptZone(before.zone)) === ids.get(ZONE_KEY)
   );
 }

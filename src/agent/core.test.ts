@@ -6,6 +6,7 @@ import type { Binding, LogicalPort, ScopeRecord } from '../model/objects.ts';
 import type { Report } from '../server/protocol.ts';
 import { AgentCore } from './core.ts';
 import type { AgentEvent, Effect, LocalInterface, ScopeChange } from './events.ts';
+import { NO_REGISTERS } from './registers.ts';
 
 /** The core as `main.ts` drives it, with a switch that installs at once unless it is told to hold. */
 class Rig {
@@ -144,7 +145,15 @@ test('a new incarnation is remembered only with the scope that belongs to it', (
 });
 
 function announce(rig: Rig): void {
-  const packet = { class: PACKET_IN.announce, cookie: 0n, inPort: 7, portKey: 1, switchKey: 100, vlan: 0 };
+  const packet = {
+    ...NO_REGISTERS,
+    class: PACKET_IN.announce,
+    cookie: 0n,
+    inPort: 7,
+    portKey: 1,
+    switchKey: 100,
+    vlan: 0,
+  };
   rig.emit({ kind: 'packetIn', packet: { ...packet, frame: new Uint8Array(60) } });
 }
 const activations = (rig: Rig): number => rig.reports().filter((report) => report.type === 'activate').length;
@@ -182,7 +191,16 @@ test('an address that its own port taught stays, also when the server forgot it 
   rig.emit({ kind: 'interfaces', put: [tap(ID(1))], gone: [] });
   const frame = new Uint8Array(60);
   frame.set([2, 0, 0, 0, 0, 9], 6);
-  const packet = { class: PACKET_IN.learn, cookie: 0n, inPort: 7, portKey: 1, switchKey: 100, vlan: 0, frame };
+  const packet = {
+    ...NO_REGISTERS,
+    class: PACKET_IN.learn,
+    cookie: 0n,
+    inPort: 7,
+    portKey: 1,
+    switchKey: 100,
+    vlan: 0,
+    frame,
+  };
   rig.emit({ kind: 'packetIn', packet });
   const id = 's/0/02:00:00:00:00:09';
   assert.ok(rig.core.scope.get('learned', id));
@@ -218,4 +236,26 @@ test('what the disk remembers is compared with the switch only once the server h
   assert.equal(asked([...start, { kind: 'serverLost', reason: 'nobody there' }]), true);
   assert.equal(asked([...start, { kind: 'tick' }]), false);
   assert.equal(asked([...start, { kind: 'tick' }], 2_000), true);
+});
+
+const zones = (rig: Rig): string[] =>
+  rig.take().flatMap((effect) => {
+    if (effect.kind === 'flushZones') return [`flush ${effect.zones}`];
+    if (effect.kind === 'markInstalled' && effect.installed) return [`mark ${effect.zone?.zone}`];
+    return effect.kind === 'install' ? ['install'] : [];
+  });
+
+test('the zone of a port is flushed before its flows are installed, and kept with its mark; a restart keeps it', () => {
+  const rig = started(port(1));
+  rig.take();
+  rig.emit({ kind: 'interfaces', put: [tap(ID(1))], gone: [] });
+  assert.deepEqual(zones(rig), ['flush 4,5,6', 'install', 'mark 4']);
+  const again = new Rig();
+  const kept = { port: ID(1), zone: 8 };
+  again.emit({ kind: 'interfaces', put: [tap(ID(1), { markedInstalled: true, zone: kept })], gone: [] });
+  again.emit({ kind: 'ovsdbReady', datapathType: 'netdev' });
+  again.emit({ kind: 'switchConnected', version: '3' });
+  again.emit({ kind: 'serverHello', host: 'h1', incarnation: 'i1' });
+  again.scope(zone, host('h1'), sw, port(1));
+  assert.deepEqual(zones(again), ['install', 'mark 8']);
 });

@@ -1,20 +1,21 @@
 import type { Compiler, CompilerChange } from '../compile/compiler.ts';
-import { PACKET_IN } from '../compile/tables.ts';
-import type { Binding, Encap, LearnedAddress, LogicalPort, ScopeRecord } from '../model/objects.ts';
+import type { Binding, Encap, LearnedAddress, ScopeRecord } from '../model/objects.ts';
 import type { HostHealth, PortState, Report } from '../server/protocol.ts';
-import { BUDGET, Budgets } from './budget.ts';
+import { ConntrackZones } from './conntrack.ts';
 import { sumCounters } from './counters.ts';
-import type { AgentEvent, Effect, PacketIn, ScopeChange } from './events.ts';
+import type { AgentEvent, Effect, ScopeChange } from './events.ts';
+import type { Ground } from './ground.ts';
 import { describeHealth } from './health.ts';
 import { Installation } from './installation.ts';
 import { Interfaces } from './interfaces.ts';
 import { Learning, reported } from './learning.ts';
 import { PACKET_IN_METER } from './meters.ts';
-import { Novelty, sampleKey } from './novelty.ts';
-import { answerPacketIn } from './packet-in/answer.ts';
-import { destinationMac, sourceMac } from './packet-in/frame-macs.ts';
+import { Moves } from './moves.ts';
 import { unsolicitedAdvert } from './packet-in/router-advert.ts';
+import { PacketIns } from './packet-ins.ts';
 import { Scope } from './scope.ts';
+import { SprayGuard } from './spray-guard.ts';
+import type { KeptZone } from './zones.ts';
 
 const ADVERT_INTERVAL_MS = 200_000;
 const COUNTERS_INTERVAL_MS = 5_000;
@@ -33,14 +34,15 @@ const LONGEST_NAME = 255;
  *
  * The flows depend only on what is known now, never on the order in which it became known.
  */
-export class AgentCore {
+export class AgentCore implements Ground {
   readonly scope = new Scope();
   readonly interfaces = new Interfaces();
   readonly installation = new Installation();
   readonly learning = new Learning();
-  readonly budgets = new Budgets();
-  readonly novelty = new Novelty();
-  readonly shutOff = new Set<string>();
+  readonly conntrack = new ConntrackZones();
+  readonly #guard = new SprayGuard(this);
+  readonly #moves = new Moves(this);
+  readonly #packetIns: PacketIns;
   readonly #compiler: Compiler;
   readonly #agentVersion: string;
   /** Our host's id, once the server (or the disk) has told. */
@@ -65,8 +67,6 @@ export class AgentCore {
   readonly problems = new Map<string, string>();
   /** What the last hello said, until the scope that belongs to it is here: neither counts without the other. */
   #hello: { readonly host: string; readonly incarnation: string } | undefined;
-  /** Ports whose workload announced itself here and of which the server has not said so yet, with the binding as it was. */
-  readonly #announced = new Map<string, Binding>();
   revision = 0;
   #appliedReported = -1;
   #lastCountersMs = 0;
@@ -77,6 +77,12 @@ export class AgentCore {
 
   constructor(compiler: Compiler, options: { readonly agentVersion: string; readonly nowMs: number }) {
     this.#compiler = compiler;
+    this.#packetIns = new PacketIns(this, {
+      guard: this.#guard,
+      learning: this.learning,
+      moves: this.#moves,
+      explain: (cookie) => compiler.explain(cookie),
+    });
     this.#agentVersion = options.agentVersion;
     this.#startedMs = options.nowMs;
     this.#lastAdvertMs = options.nowMs;
@@ -114,8 +120,10 @@ export class AgentCore {
         return [];
       case 'ovsdbReady':
         this.#ovsdb = event;
+        this.conntrack.adopt(event.natZones ?? new Map());
         return [
           ...this.#rebind(),
+          ...this.#giveNatZones(),
           ...this.#forgetAbsent(),
           ...this.#ensureTunnel(),
           ...this.#maybeReadBack(),
@@ -123,7 +131,7 @@ export class AgentCore {
         ];
       case 'tunnels':
         this.#tunnels = event.ofports;
-        return this.#compile([this.#selfChange()]);
+        return this.compile([this.#selfChange()]);
       case 'switchConnected':
         this.#switchConnected = true;
         this.#openvswitchVersion = event.version;
@@ -176,7 +184,7 @@ export class AgentCore {
       case 'reportRefused':
         return this.#reportRefused(event.report, event.code, event.message);
       case 'packetIn':
-        return this.#packetIn(event.packet, nowMs);
+        return this.#packetIns.handle(event.packet, nowMs);
       case 'counters':
         return this.#counters(event, nowMs);
       case 'tick':
@@ -207,17 +215,15 @@ export class AgentCore {
       if (taught && op === 'delete' && this.scope.port(taught.port)?.portSecurity === false) kept.push(taught);
       // Someone else has an address that our port taught us: it moved.
       else if (taught && (record as LearnedAddress).host !== this.host) this.learning.lose(record.id);
-      // What comes with a new connection is older than our announcement, which the server is just told of (again).
-      if (record.kind === 'binding' && (!hello || (record as Binding).active === this.host))
-        this.#announced.delete(record.id);
+      if (record.kind === 'binding') this.#moves.told(record as Binding, hello !== undefined);
       // A port that is gone has no state; should it come back, it is a new one.
       if (record.kind === 'port' && !this.scope.port(record.id)) this.portStates.delete(record.id);
     }
     if (revision !== undefined) this.revision = revision;
     const inputs: ScopeChange[] = [...changes, ...kept.map((record): ScopeChange => ({ op: 'put', record }))];
     this.scope.apply(inputs.slice(changes.length));
-    const effects = this.#report(kept.map((record): Report => ({ type: 'learned', ...reported(record) })));
-    effects.push(...this.#compile([this.#selfChange(), ...inputs]), ...this.#ensureTunnel());
+    const effects = this.report(kept.map((record): Report => ({ type: 'learned', ...reported(record) })));
+    effects.push(...this.#giveNatZones(changes, [this.#selfChange(), ...inputs]), ...this.#ensureTunnel());
     if (isOtherPattern || this.interfaces.hasPattern) effects.push(...this.#rebind());
     const touched = changes.flatMap(({ record }) =>
       record.kind === 'port' && this.interfaces.get(record.id) ? [record.id] : [],
@@ -238,6 +244,13 @@ export class AgentCore {
       op: 'put',
       record: { kind: 'self', id: 'self', host: this.host, tunnelPorts: this.#tunnels, meters: PACKET_IN_METER },
     };
+  }
+
+  /** Routers that translate get their zones, and `inputs` become flows. Not before OVSDB told which zones there are. */
+  #giveNatZones(changes?: readonly ScopeChange[], inputs: readonly CompilerChange[] = []): Effect[] {
+    if (!this.#ovsdb || !this.#scopeReady) return this.compile(inputs);
+    const { flows, effects } = this.conntrack.scopeChanged(this.scope, changes);
+    return [...effects, ...this.compile([...inputs, ...flows])];
   }
 
   #ensureTunnel(): Effect[] {
@@ -261,9 +274,14 @@ export class AgentCore {
         `interface ${name} has an iface-id that is no port's id: ${shortened(id)}`,
       );
     if (put.length + gone.length === 0) return [];
-    const changes: CompilerChange[] = put.map((port) => {
-      const entry = this.interfaces.get(port)!;
-      return { op: 'put', record: { kind: 'interface', id: port, ofport: entry.ofport!, name: entry.name } };
+    const bound = put.map((port) => [port, this.interfaces.get(port)!] as const);
+    const flush = this.conntrack.rebound(bound, gone);
+    const changes: CompilerChange[] = bound.map(([id, { ofport, name }]) => {
+      const zone = this.conntrack.zones.of(id);
+      return {
+        op: 'put',
+        record: { kind: 'interface', id, ofport: ofport!, name, ...(zone === undefined ? {} : { zone }) },
+      };
     });
     const reports: Report[] = put.map((port) => this.#claim(port));
     const marks: Effect[] = [];
@@ -277,23 +295,21 @@ export class AgentCore {
         changes.push({ op: 'delete', kind: 'learned', id: record.id });
         reports.push({ type: 'forgotten', ...reported(record) });
       }
-      this.shutOff.delete(port);
-      this.budgets.forget(port);
-      this.novelty.forget(port);
+      this.#guard.forget(port);
       changes.push({ op: 'delete', kind: 'shutOff', id: port });
       if (this.portStates.delete(port)) reports.push({ type: 'ports', ports: { [port]: { state: 'gone' } } });
       this.#awaitingMark.delete(port);
-      this.#announced.delete(port);
+      this.#moves.forget(port);
     }
-    const effects: Effect[] = this.#report(reports);
-    return [...marks, ...effects, ...this.#compile(changes), ...this.#afterChange(put)];
+    const effects: Effect[] = this.report(reports);
+    return [...flush, ...marks, ...effects, ...this.compile(changes), ...this.#afterChange(put)];
   }
 
   /** Addresses from the last run whose port was unplugged while no agent ran. */
   #forgetAbsent(): Effect[] {
     const absent = this.learning.loseAbsent((port) => this.interfaces.get(port) !== undefined);
     this.scope.apply(absent.map((record) => ({ op: 'delete', record })));
-    return this.#compile(absent.map(({ id }) => ({ op: 'delete', kind: 'learned', id })));
+    return this.compile(absent.map(({ id }) => ({ op: 'delete', kind: 'learned', id })));
   }
 
   #claim(port: string): Report {
@@ -319,11 +335,12 @@ export class AgentCore {
       ...this.installation.whenInstalled(() => {
         const done = due.filter((port) => this.#awaitingMark.delete(port) && this.interfaces.get(port));
         const states: Record<string, PortState> = {};
-        for (const port of done) states[port] = this.shutOff.has(port) ? { state: 'shut-off' } : { state: 'installed' };
+        for (const port of done)
+          states[port] = this.#guard.isShutOff(port) ? { state: 'shut-off' } : { state: 'installed' };
         const fresh = done.filter((port) => this.portStates.get(port)?.state !== 'installed');
         return [
           ...done.flatMap((port) => this.#setMark(port, true)),
-          ...this.#reportStates(states),
+          ...this.reportStates(states),
           ...this.#advertise(fresh),
         ];
       }),
@@ -331,16 +348,17 @@ export class AgentCore {
   }
 
   #setMark(port: string, installed: boolean): Effect[] {
-    return this.#setMarkOf(this.interfaces.get(port)?.uuid, installed);
+    const zone = installed ? this.conntrack.zones.of(port) : undefined;
+    return this.#setMarkOf(this.interfaces.get(port)?.uuid, installed, zone === undefined ? undefined : { port, zone });
   }
 
-  #setMarkOf(uuid: string | undefined, installed: boolean): Effect[] {
-    return uuid !== undefined && this.interfaces.mark(uuid, installed)
-      ? [{ kind: 'markInstalled', uuid, installed }]
+  #setMarkOf(uuid: string | undefined, installed: boolean, zone?: KeptZone): Effect[] {
+    return uuid !== undefined && this.interfaces.mark(uuid, installed, zone)
+      ? [{ kind: 'markInstalled', uuid, installed, ...(zone === undefined ? {} : { zone }) }]
       : [];
   }
 
-  #reportStates(states: Readonly<Record<string, PortState>>): Effect[] {
+  reportStates(states: Readonly<Record<string, PortState>>): Effect[] {
     const changed: Record<string, PortState> = {};
     for (const [port, state] of Object.entries(states)) {
       const before = this.portStates.get(port);
@@ -348,12 +366,12 @@ export class AgentCore {
       this.portStates.set(port, state);
       changed[port] = state;
     }
-    return Object.keys(changed).length === 0 ? [] : this.#report([{ type: 'ports', ports: changed }]);
+    return Object.keys(changed).length === 0 ? [] : this.report([{ type: 'ports', ports: changed }]);
   }
 
   // ── flows ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #compile(changes: readonly CompilerChange[]): Effect[] {
+  compile(changes: readonly CompilerChange[]): Effect[] {
     const { add, remove, problems } = this.#compiler.update(changes);
     for (const key of this.problems.keys()) if (key.startsWith('compile/')) this.problems.delete(key);
     for (const problem of problems) this.problems.set(`compile/${problem.unit}`, problem.message);
@@ -374,88 +392,10 @@ export class AgentCore {
     return [{ kind: 'readBack' }];
   }
 
-  // ── packet-ins ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-  #packetIn(packet: PacketIn, nowMs: number): Effect[] {
-    const port = this.#sender(packet);
-    if (!port || !this.interfaces.get(port.id)) return [];
-    // A sample tells of a spray only by what is new in it: one wrong address, however often, is no spray.
-    if (
-      (packet.class === PACKET_IN.guard || packet.class === PACKET_IN.stray) &&
-      !this.novelty.isNew(port.id, sampleKey(packet))
-    )
-      return [];
-    const verdict = this.budgets.take(port.id, nowMs);
-    if (verdict === 'ignored') return [];
-    if (verdict === 'shut-off') return this.#shut(port.id, port.name, nowMs);
-    const sw = this.scope.switchOf(port);
-    if (!sw) return [];
-    switch (packet.class) {
-      case PACKET_IN.learn:
-        return this.#learn(packet, port.id, sw.id, nowMs);
-      case PACKET_IN.announce:
-        return this.#announce(port.id);
-      case PACKET_IN.log:
-        return this.#logged(packet, port.id, nowMs);
-      case PACKET_IN.guard:
-      case PACKET_IN.stray:
-        return [];
-      default: {
-        const ofport = this.interfaces.get(port.id)?.ofport;
-        const frame = answerPacketIn(packet, { port, switch: sw, scope: this.scope, host: this.host });
-        return frame && ofport ? [{ kind: 'packetOut', frame, toOfport: ofport }] : [];
-      }
-    }
-  }
-
-  /** Whose frame it was: by the pipeline's register, or by the OpenFlow port where the frame got no further than that. */
-  #sender(packet: PacketIn): LogicalPort | undefined {
-    if (packet.portKey !== 0) return this.scope.portByKey(packet.portKey);
-    const id = this.interfaces.byOfport(packet.inPort);
-    return id === undefined ? undefined : this.scope.port(id);
-  }
-
-  #shut(port: string, name: string, nowMs: number): Effect[] {
-    this.shutOff.add(port);
-    const seconds = Math.round(this.budgets.shutOffMs(port, nowMs) / 1000);
-    const text = `port ${name} sprays packets that need the agent (more than ${BUDGET.perSecond} a second); it is shut off for ${seconds} s`;
-    return [
-      ...this.#compile([{ op: 'put', record: { kind: 'shutOff', id: port } }]),
-      ...this.#reportStates({ [port]: { state: 'shut-off', problem: text } }),
-      ...this.#report([{ type: 'event', atMs: nowMs, level: 'warning', about: { kind: 'port', id: port }, text }]),
-      { kind: 'log', level: 'warn', message: text, fields: { port } },
-    ];
-  }
-
-  #learn(packet: PacketIn, port: string, switchId: string, nowMs: number): Effect[] {
-    if (this.host === undefined) return [];
-    const record = this.learning.learn(switchId, port, this.host, packet.vlan, sourceMac(packet.frame), nowMs);
-    if (!record) return [];
-    return [...this.#report([{ type: 'learned', ...reported(record) }]), ...this.#overlay(record)];
-  }
-
-  /** The workload of a migrating port spoke here: traffic moves to this host, at once and (by the server) everywhere. */
-  #announce(port: string): Effect[] {
-    const binding = this.scope.binding(port);
-    if (this.host === undefined || !binding || binding.active === this.host) return [];
-    this.#announced.set(port, binding);
-    // No revision that a server has: should it not hear of this, it sends what it has.
-    const moved: Binding = { ...binding, active: this.host, revision: -1 };
-    return [...this.#report([{ type: 'activate', port }]), ...this.#overlay(moved)];
-  }
-
   /** Takes effect here before the server has agreed; what the server then sends replaces it. */
-  #overlay(record: ScopeRecord): Effect[] {
+  overlay(record: ScopeRecord): Effect[] {
     this.scope.apply([{ op: 'put', record }]);
-    return this.#compile([{ op: 'put', record }]);
-  }
-
-  #logged(packet: PacketIn, port: string, nowMs: number): Effect[] {
-    const rule = this.#compiler.explain(packet.cookie).objects.find((object) => object.kind === 'rule');
-    const name = rule ? (this.scope.get('rule', rule.id)?.name ?? rule.id) : 'a rule';
-    const text = `rule ${name} logged a frame of ${packet.frame.length} bytes from ${sourceMac(packet.frame)} to ${destinationMac(packet.frame)}`;
-    const about = rule ? { kind: 'rule', id: rule.id } : { kind: 'port', id: port };
-    return this.#report([{ type: 'event', atMs: nowMs, level: 'info', about, text }]);
+    return this.compile([{ op: 'put', record }]);
   }
 
   // ── time ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -466,21 +406,14 @@ export class AgentCore {
       this.#awaitsServer = false;
       effects.push(...this.#maybeReadBack());
     }
-    const released = this.budgets.released(nowMs, this.shutOff);
-    if (released.length > 0) {
-      for (const port of released) this.shutOff.delete(port);
-      effects.push(...this.#compile(released.map((id) => ({ op: 'delete' as const, kind: 'shutOff' as const, id }))));
-      effects.push(
-        ...this.#reportStates(Object.fromEntries(released.map((port) => [port, { state: 'installed' as const }]))),
-      );
-    }
+    effects.push(...this.#guard.tick(nowMs));
     // Ageing stops while the server is away: nobody could tell us that an address lives elsewhere now.
     for (const record of this.serverConnected ? this.learning.idle(nowMs) : []) {
       this.learning.lose(record.id);
       this.scope.apply([{ op: 'delete', record }]);
       effects.push(
-        ...this.#compile([{ op: 'delete', kind: 'learned', id: record.id }]),
-        ...this.#report([{ type: 'forgotten', ...reported(record) }]),
+        ...this.compile([{ op: 'delete', kind: 'learned', id: record.id }]),
+        ...this.report([{ type: 'forgotten', ...reported(record) }]),
       );
     }
     // Where the switch refused a bundle without saying why, or Open vSwitch could not make the tunnel port.
@@ -504,7 +437,7 @@ export class AgentCore {
     const effects: Effect[] = [];
     for (const id of ports) {
       const ofport = this.interfaces.get(id)?.ofport;
-      const frame = this.shutOff.has(id) ? undefined : unsolicitedAdvert(this.scope, id, this.host);
+      const frame = this.#guard.isShutOff(id) ? undefined : unsolicitedAdvert(this.scope, id, this.host);
       if (frame && ofport) effects.push({ kind: 'packetOut', frame, toOfport: ofport });
     }
     return effects;
@@ -513,12 +446,12 @@ export class AgentCore {
   #counters(event: AgentEvent & { kind: 'counters' }, nowMs: number): Effect[] {
     const { rules, learned } = sumCounters(event.flows, (cookie) => this.#compiler.explain(cookie).objects);
     for (const [id, packets] of learned) this.learning.heard(id, packets, nowMs);
-    return Object.keys(rules).length === 0 ? [] : this.#report([{ type: 'counters', epochMs: this.#startedMs, rules }]);
+    return Object.keys(rules).length === 0 ? [] : this.report([{ type: 'counters', epochMs: this.#startedMs, rules }]);
   }
 
   // ── reports ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #report(reports: readonly Report[]): Effect[] {
+  report(reports: readonly Report[]): Effect[] {
     return this.serverConnected && reports.length > 0 ? [{ kind: 'report', reports }] : [];
   }
 
@@ -531,9 +464,9 @@ export class AgentCore {
     });
     this.#lastHealth = '';
     return [
-      ...this.#report([
+      ...this.report([
         { type: 'claims', claims },
-        ...[...this.#announced.keys()].map((port): Report => ({ type: 'activate', port })),
+        ...[...this.#moves.pending()].map((port): Report => ({ type: 'activate', port })),
         { type: 'learnedAll', addresses: this.learning.all() },
         { type: 'ports', ports: Object.fromEntries(this.portStates) },
       ]),
@@ -550,15 +483,12 @@ export class AgentCore {
     )
       return [];
     this.#appliedReported = this.revision;
-    return this.#report([{ type: 'applied', revision: this.revision }]);
+    return this.report([{ type: 'applied', revision: this.revision }]);
   }
 
   #reportRefused(report: Report, code: string, message: string): Effect[] {
-    const before = report.type === 'activate' ? this.#announced.get(report.port) : undefined;
-    if (before) {
-      this.#announced.delete(before.id);
-      return [{ kind: 'log', level: 'warn', message, fields: { code } }, ...this.#overlay(before)];
-    }
+    const takenBack = report.type === 'activate' ? this.#moves.refused(report.port) : undefined;
+    if (takenBack) return [{ kind: 'log', level: 'warn', message, fields: { code } }, ...takenBack];
     if (report.type !== 'claim' && report.type !== 'claims')
       return [{ kind: 'log', level: 'warn', message: `the server refused a report: ${message}`, fields: { code } }];
     const ports =
@@ -589,7 +519,7 @@ export class AgentCore {
     const text = JSON.stringify(health);
     if (text === this.#lastHealth || !this.serverConnected) return [];
     this.#lastHealth = text;
-    return this.#report([{ type: 'health', health }]);
+    return this.report([{ type: 'health', health }]);
   }
 }
 

@@ -1,6 +1,11 @@
+import type { Ip } from '../base/addresses.ts';
+import type { Registers } from '../compile/fields.ts';
+import type { TableName } from '../compile/tables.ts';
 import type { Encap, ScopeRecord } from '../model/objects.ts';
 import type { Flow } from '../openflow/flow.ts';
 import type { PortState, Report } from '../server/protocol.ts';
+import type { PacketRegisters } from './registers.ts';
+import type { KeptZone } from './zones.ts';
 
 /**
  * Everything that can happen to an agent, and everything that it can want done. The core (`core.ts`) turns the one into
@@ -19,6 +24,8 @@ export interface LocalInterface {
   readonly vm?: string;
   /** Does it carry `external_ids:weft-installed=true`? */
   readonly markedInstalled: boolean;
+  /** The conntrack zone that `external_ids:weft-zone` keeps. */
+  readonly zone?: KeptZone;
 }
 
 export interface ScopeChange {
@@ -35,16 +42,12 @@ export interface InstalledFlow {
   readonly flow: Flow;
 }
 
-export interface PacketIn {
+export interface PacketIn extends PacketRegisters {
   /** First byte of the userdata: what the flow that sent it wanted (docs/design/layer2.md, Packet-ins). */
   readonly class: number;
   readonly cookie: bigint;
   /** OpenFlow port it came in by. */
   readonly inPort: number;
-  /** Tunnel keys from the pipeline's registers; 0 where not set. */
-  readonly portKey: number;
-  readonly switchKey: number;
-  readonly vlan: number;
   readonly frame: Uint8Array;
 }
 
@@ -56,7 +59,12 @@ export type AgentEvent =
   | { readonly kind: 'tunnels'; readonly ofports: Readonly<Partial<Record<Encap, number>>> }
   | { readonly kind: 'ovsdbConnection'; readonly connected: boolean }
   /** OVSDB's first content has arrived. */
-  | { readonly kind: 'ovsdbReady'; readonly datapathType: string }
+  | {
+      readonly kind: 'ovsdbReady';
+      readonly datapathType: string;
+      /** Router → the zone that the bridge keeps for it. */
+      readonly natZones?: ReadonlyMap<string, number>;
+    }
   | { readonly kind: 'switchConnected'; readonly version: string }
   | { readonly kind: 'switchLost'; readonly reason: string }
   | { readonly kind: 'readBack'; readonly flows: readonly InstalledFlow[] }
@@ -85,10 +93,28 @@ export type Effect =
   | { readonly kind: 'readBack' }
   /** One atomic bundle. */
   | { readonly kind: 'install'; readonly id: number; readonly add: readonly Flow[]; readonly remove: readonly Flow[] }
-  | { readonly kind: 'markInstalled'; readonly uuid: string; readonly installed: boolean }
+  /** With the conntrack zone of its port, to be kept. */
+  | {
+      readonly kind: 'markInstalled';
+      readonly uuid: string;
+      readonly installed: boolean;
+      readonly zone?: KeptZone;
+    }
+  | { readonly kind: 'keepNatZones'; readonly put: ReadonlyMap<string, number>; readonly gone: readonly string[] }
+  /** Forgets the connections of these conntrack zones, before any flow that is installed after it. */
+  | { readonly kind: 'flushZones'; readonly zones: readonly number[] }
   | { readonly kind: 'ensureTunnel'; readonly encap: Encap }
   | { readonly kind: 'report'; readonly reports: readonly Report[] }
   | { readonly kind: 'packetOut'; readonly frame: Uint8Array; readonly toOfport: number }
+  /** Into the pipeline at a table, with these registers set (as though the pipeline had done so) and all others zero. */
+  | {
+      readonly kind: 'inject';
+      readonly frame: Uint8Array;
+      readonly at: TableName;
+      readonly registers: Registers;
+      /** The address that is looked for, in the registers of `nextHop`. */
+      readonly nextHop?: Ip;
+    }
   | { readonly kind: 'readCounters' }
   | {
       readonly kind: 'persist';

@@ -1,4 +1,5 @@
 import type { LocalInterface } from './events.ts';
+import type { KeptZone } from './zones.ts';
 
 const PORT_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -39,13 +40,15 @@ export class Interfaces {
   }
 
   /**
-   * Notes that the interface's mark is asked to be so, ahead of OVSDB's telling; false where it is so, or where there is no
-   * such interface.
+   * Notes that the interface's mark (and the zone kept with it) is asked to be so, ahead of OVSDB's telling; false where it is
+   * so, or where there is no such interface.
    */
-  mark(uuid: string, installed: boolean): boolean {
+  mark(uuid: string, installed: boolean, zone?: KeptZone): boolean {
     const entry = this.#byUuid.get(uuid);
-    if (!entry || entry.markedInstalled === installed) return false;
-    const marked = { ...entry, markedInstalled: installed };
+    if (!entry) return false;
+    const isKept = zone === undefined || (entry.zone?.port === zone.port && entry.zone.zone === zone.zone);
+    if (entry.markedInstalled === installed && isKept) return false;
+    const marked = { ...entry, markedInstalled: installed, ...(zone === undefined ? {} : { zone }) };
     this.#byUuid.set(uuid, marked);
     for (const [port, bound] of this.#bound) if (bound === entry) this.#bound.set(port, marked);
     return true;

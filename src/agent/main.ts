@@ -108,10 +108,13 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'readBack':
       case 'readCounters':
       case 'packetOut':
+      case 'inject':
+      case 'flushZones':
         switchLink.perform(effect);
         break;
       case 'markInstalled':
       case 'ensureTunnel':
+      case 'keepNatZones':
         bridgeLink.perform(effect);
         break;
       case 'report':

@@ -3,13 +3,14 @@ import { test } from 'node:test';
 import { PACKET_IN } from '../compile/tables.ts';
 import type { PacketIn } from './events.ts';
 import { Novelty, sampleKey } from './novelty.ts';
+import { NO_REGISTERS } from './registers.ts';
 
 function ipv4(source: number, id: number): PacketIn {
   const frame = new Uint8Array(60);
   frame.set([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0]);
   frame[19] = id; // varies from packet to packet
   frame.set([10, 0, source >> 8, source & 255], 26);
-  return { class: PACKET_IN.guard, cookie: 0n, inPort: 1, portKey: 1, switchKey: 1, vlan: 0, frame };
+  return { ...NO_REGISTERS, class: PACKET_IN.guard, cookie: 0n, inPort: 1, portKey: 1, switchKey: 1, vlan: 0, frame };
 }
 
 test('one wrong address is new once, however often it is sent', () => {

@@ -1,22 +1,55 @@
-import { REGISTERS } from '../compile/fields.ts';
-import type { FieldRange, Match } from '../openflow/flow.ts';
+import { NEXT_HOP, REGISTERS } from '../compile/fields.ts';
+import type { FieldRange, FieldValue, Masked, Match } from '../openflow/flow.ts';
 
-/** What the pipeline knew of a frame when it sent it to the agent: registers of the packet-in. */
-export function readRegisters(match: Match): {
+/** What the pipeline knew of a frame when it sent it to the agent. Keys are tunnel keys; 0 where not set. */
+export interface PacketRegisters {
+  /** The port that it came from; 0 where it came from a tunnel, or got not so far. */
   readonly portKey: number;
+  /** The switch or router where it was. */
   readonly switchKey: number;
   readonly vlan: number;
-} {
+  readonly fromTunnel: boolean;
+  /** The router port by which it came in or, behind the routes, is to leave. */
+  readonly routerPortKey: number;
+  /** The address that is looked for: of version 4 in the lowest 32 bits. */
+  readonly nextHop: bigint;
+}
+
+/** Nothing was set. */
+export const NO_REGISTERS: PacketRegisters = {
+  portKey: 0,
+  switchKey: 0,
+  vlan: 0,
+  fromTunnel: false,
+  routerPortKey: 0,
+  nextHop: 0n,
+};
+
+/** Registers of the packet-in. */
+export function readRegisters(match: Match): PacketRegisters {
   return {
     portKey: read(match, REGISTERS.inPort),
     switchKey: read(match, REGISTERS.switch),
     vlan: read(match, REGISTERS.vlan),
+    fromTunnel: read(match, REGISTERS.fromTunnel) === 1,
+    routerPortKey: read(match, REGISTERS.routerPort),
+    nextHop: nextHopOf(match),
   };
 }
 
 /** Registers that are zero are not part of a packet-in. */
 function read(match: Match, { field, from, bits }: FieldRange): number {
-  const entry = match[field] ?? 0;
-  const value = Number(typeof entry === 'object' ? entry.value : entry);
-  return Math.floor(value / 2 ** from) % 2 ** bits;
+  return Math.floor(Number(numberOf(match[field])) / 2 ** from) % 2 ** bits;
+}
+
+/** Open vSwitch tells the wide register, or the four that it consists of. */
+function nextHopOf(match: Match): bigint {
+  const wide = numberOf(match[NEXT_HOP.field]);
+  if (wide !== 0n) return wide;
+  const words = [match.reg8, match.reg9, match.reg10, match.reg11];
+  return words.reduce<bigint>((value, word) => (value << 32n) | numberOf(word), 0n);
+}
+
+function numberOf(entry: FieldValue | Masked | undefined): bigint {
+  return BigInt((typeof entry === 'object' ? entry.value : entry) ?? 0);
 }

@@ -2,10 +2,11 @@ import { ByteWriter } from '../base/bytes.ts';
 import type { Clock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import { load, NEXT_HOP, set } from '../compile/fields.ts';
 import { TABLES } from '../compile/tables.ts';
 import { canonicalMatch } from '../openflow/canonical.ts';
 import { connectOpenFlow, type OpenFlowConnection, type Refusal } from '../openflow/connection.ts';
-import { type Flow, type Match, OFPP } from '../openflow/flow.ts';
+import { type Action, type Flow, type Match, OFPP } from '../openflow/flow.ts';
 import { encodeFlowMod, writeBundleAdd } from '../openflow/message.ts';
 import { FRAGMENTS } from '../openflow/messages/features.ts';
 import type { FlowMod } from '../openflow/messages/flow-mod.ts';
@@ -16,6 +17,7 @@ import type { PacketIn as OpenFlowPacketIn } from '../openflow/messages/packet-i
 import { OF15 } from '../openflow/version.ts';
 import type { AgentEvent, Effect, InstalledFlow, PacketIn } from './events.ts';
 import { flowBody, flowKey } from './flow-key.ts';
+import type { PacketRegisters } from './registers.ts';
 
 /** What a meter of the switch lets through to the agent. */
 export interface PacketInMeter {
@@ -29,16 +31,14 @@ export interface SwitchLinkOptions {
   readonly address: string;
   readonly meters: readonly PacketInMeter[];
   /** The pipeline's registers in a packet-in. */
-  readonly readRegisters: (match: Match) => {
-    readonly portKey: number;
-    readonly switchKey: number;
-    readonly vlan: number;
-  };
+  readonly readRegisters: (match: Match) => PacketRegisters;
   readonly emit: (event: AgentEvent) => void;
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
 }
+
+type SwitchEffect = 'install' | 'readBack' | 'readCounters' | 'packetOut' | 'inject' | 'flushZones';
 
 const RETRY_MS = 250;
 
@@ -111,7 +111,7 @@ export class SwitchLink {
   }
 
   /** The effects that are for the switch. */
-  perform(effect: Extract<Effect, { kind: 'install' | 'readBack' | 'readCounters' | 'packetOut' }>): void {
+  perform(effect: Extract<Effect, { kind: SwitchEffect }>): void {
     const connection = this.#connection;
     if (!connection || connection.closed) return;
     switch (effect.kind) {
@@ -131,6 +131,17 @@ export class SwitchLink {
           actions: [{ kind: 'output', port: effect.toOfport }],
           frame: effect.frame,
         });
+        break;
+      case 'inject':
+        connection.send({
+          kind: 'packetOut',
+          match: { in_port: OFPP.controller },
+          actions: injection(effect),
+          frame: effect.frame,
+        });
+        break;
+      case 'flushZones':
+        for (const zone of effect.zones) connection.send({ kind: 'ctFlushZone', zone });
         break;
     }
   }
@@ -224,6 +235,14 @@ export class SwitchLink {
       frame: message.frame,
     };
   }
+}
+
+function injection({ at, registers, nextHop }: Extract<Effect, { kind: 'inject' }>): Action[] {
+  return [
+    ...load(registers),
+    ...(nextHop === undefined ? [] : [set(NEXT_HOP.field, BigInt(nextHop.value))]),
+    { kind: 'resubmit', table: TABLES[at].number },
+  ];
 }
 
 /** Messages end at 65,535 bytes. */

@@ -31,6 +31,7 @@ import { decodeIpv6 } from '../../packet/ipv6.ts';
 import { decodeNd, type NdMessage, RA_FLAG } from '../../packet/nd.ts';
 import { decodeUdp } from '../../packet/udp.ts';
 import type { PacketIn } from '../events.ts';
+import { NO_REGISTERS } from '../registers.ts';
 import { Scope } from '../scope.ts';
 import { answerPacketIn } from './answer.ts';
 import type { Link } from './link.ts';
@@ -88,6 +89,7 @@ function linkWith(more: { switch?: Partial<LogicalSwitch>; port?: Partial<Logica
 
 function ask(link: Link, wanted: PacketInClass, frame: Uint8Array, vlan = 0): Uint8Array | undefined {
   const packet: PacketIn = {
+    ...NO_REGISTERS,
     class: PACKET_IN[wanted],
     cookie: 0n,
     inPort: 1,

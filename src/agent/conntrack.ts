@@ -1,0 +1,74 @@
+import type { CompilerChange } from '../compile/compiler.ts';
+import type { Effect, LocalInterface, ScopeChange } from './events.ts';
+import type { Scope } from './scope.ts';
+import { ZONES_PER_OWNER, Zones } from './zones.ts';
+
+/** Kinds whose records decide which routers translate. */
+const ABOUT_NAT: ReadonlySet<string> = new Set(['router', 'floatingAddress', 'loadBalancer']);
+
+/**
+ * Conntrack zones of this host's ports and of the routers that translate here. They are chosen in memory, at once, and kept in
+ * OVSDB with what is written there anyway: they stay over restarts, also of an agent that lost its disk.
+ */
+export class ConntrackZones {
+  readonly zones = new Zones();
+  readonly #routers = new Set<string>();
+
+  /** What the bridge kept of routers' zones. Comes before anything is given. */
+  adopt(natZones: ReadonlyMap<string, number>): void {
+    for (const [router, zone] of natZones) if (this.zones.adopt(router, zone)) this.#routers.add(router);
+  }
+
+  /** Interfaces became ports (`put`), or are none any more: gives zones, and flushes what others left in them. */
+  rebound(put: Iterable<readonly [port: string, entry: LocalInterface]>, gone: readonly string[]): Effect[] {
+    for (const port of gone) this.zones.release(port);
+    // Kept zones first: nobody else may get them.
+    const fresh: string[] = [];
+    for (const [port, { zone }] of put)
+      if (this.zones.of(port) === undefined && !(zone?.port === port && this.zones.adopt(port, zone.zone)))
+        fresh.push(port);
+    return flush(fresh.map((port) => this.zones.give(port)));
+  }
+
+  /** The scope changed (all of it, without `changes`): which routers translate now? */
+  scopeChanged(scope: Scope, changes?: readonly ScopeChange[]): { flows: CompilerChange[]; effects: Effect[] } {
+    const flows: CompilerChange[] = [];
+    if (changes && !changes.some(({ record }) => ABOUT_NAT.has(record.kind))) return { flows, effects: [] };
+    const wanted = translating(scope);
+    const put = new Map<string, number>();
+    const gone = [...this.#routers].filter((router) => !wanted.has(router));
+    for (const router of gone) {
+      this.#routers.delete(router);
+      this.zones.release(router);
+      flows.push({ op: 'delete', kind: 'natZone', id: router });
+    }
+    for (const router of wanted) {
+      let zone = this.zones.of(router);
+      if (zone === undefined) {
+        zone = this.zones.give(router);
+        if (zone === undefined) continue;
+        this.#routers.add(router);
+        put.set(router, zone);
+      }
+      if (!changes || put.has(router)) flows.push({ op: 'put', record: { kind: 'natZone', id: router, zone } });
+    }
+    const keep: Effect[] = put.size + gone.length === 0 ? [] : [{ kind: 'keepNatZones', put, gone }];
+    return { flows, effects: [...flush(put.values()), ...keep] };
+  }
+}
+
+/** Routers with addresses that they translate. */
+function translating(scope: Scope): Set<string> {
+  const routers = new Set<string>();
+  for (const { id, snat } of scope.all('router')) if (snat.length > 0) routers.add(id);
+  for (const { router } of scope.all('floatingAddress')) if (scope.get('router', router)) routers.add(router);
+  for (const { router } of scope.all('loadBalancer'))
+    if (router !== undefined && scope.get('router', router)) routers.add(router);
+  return routers;
+}
+
+function flush(given: Iterable<number | undefined>): Effect[] {
+  const zones: number[] = [];
+  for (const zone of given) if (zone !== undefined) for (let i = 0; i < ZONES_PER_OWNER; i++) zones.push(zone + i);
+  return zones.length === 0 ? [] : [{ kind: 'flushZones', zones }];
+}

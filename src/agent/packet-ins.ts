@@ -1,0 +1,77 @@
+import type { Compiler } from '../compile/compiler.ts';
+import { PACKET_IN } from '../compile/tables.ts';
+import type { LogicalPort } from '../model/objects.ts';
+import type { Effect, PacketIn } from './events.ts';
+import type { Ground } from './ground.ts';
+import { type Learning, reported } from './learning.ts';
+import type { Moves } from './moves.ts';
+import { answerPacketIn } from './packet-in/answer.ts';
+import { destinationMac, sourceMac } from './packet-in/frame-macs.ts';
+import type { SprayGuard } from './spray-guard.ts';
+
+/** Who does what packet-ins want. */
+export interface PacketInParts {
+  readonly guard: SprayGuard;
+  readonly learning: Learning;
+  readonly moves: Moves;
+  readonly explain: Compiler['explain'];
+}
+
+/** Hands each packet-in to whom it is for, within the budget of the port that caused it. */
+export class PacketIns {
+  readonly #ground: Ground;
+  readonly #parts: PacketInParts;
+
+  constructor(ground: Ground, parts: PacketInParts) {
+    this.#ground = ground;
+    this.#parts = parts;
+  }
+
+  handle(packet: PacketIn, nowMs: number): Effect[] {
+    const { scope, interfaces, host } = this.#ground;
+    const { guard, moves } = this.#parts;
+    const port = this.#sender(packet);
+    const ofport = port && interfaces.get(port.id)?.ofport;
+    if (!port || !ofport) return [];
+    const stopped = guard.stops(packet, port, nowMs);
+    if (stopped) return stopped;
+    const sw = scope.switchOf(port);
+    if (!sw) return [];
+    switch (packet.class) {
+      case PACKET_IN.learn:
+        return this.#learn(packet, port.id, sw.id, nowMs);
+      case PACKET_IN.announce:
+        return moves.announced(port.id);
+      case PACKET_IN.log:
+        return this.#logged(packet, port.id, nowMs);
+      default: {
+        const frame = answerPacketIn(packet, { port, switch: sw, scope, host });
+        return frame ? [{ kind: 'packetOut', frame, toOfport: ofport }] : [];
+      }
+    }
+  }
+
+  /** Whose frame it was: by the pipeline's register, or by the OpenFlow port where the frame got no further than that. */
+  #sender(packet: PacketIn): LogicalPort | undefined {
+    const { scope, interfaces } = this.#ground;
+    if (packet.portKey !== 0) return scope.portByKey(packet.portKey);
+    const id = interfaces.byOfport(packet.inPort);
+    return id === undefined ? undefined : scope.port(id);
+  }
+
+  #learn(packet: PacketIn, port: string, switchId: string, nowMs: number): Effect[] {
+    const { host } = this.#ground;
+    if (host === undefined) return [];
+    const record = this.#parts.learning.learn(switchId, port, host, packet.vlan, sourceMac(packet.frame), nowMs);
+    if (!record) return [];
+    return [...this.#ground.report([{ type: 'learned', ...reported(record) }]), ...this.#ground.overlay(record)];
+  }
+
+  #logged(packet: PacketIn, port: string, nowMs: number): Effect[] {
+    const rule = this.#parts.explain(packet.cookie).objects.find((object) => object.kind === 'rule');
+    const name = rule ? (this.#ground.scope.get('rule', rule.id)?.name ?? rule.id) : 'a rule';
+    const text = `rule ${name} logged a frame of ${packet.frame.length} bytes from ${sourceMac(packet.frame)} to ${destinationMac(packet.frame)}`;
+    const about = rule ? { kind: 'rule', id: rule.id } : { kind: 'port', id: port };
+    return this.#ground.report([{ type: 'event', atMs: nowMs, level: 'info', about, text }]);
+  }
+}
