@@ -38,7 +38,9 @@ export const baseUnit = define.unit({
     ...classifyBase(reader),
     ...guardBase(reader),
     ...serviceBase(reader),
-    flow('learn', 0, {}, { goto: 'fromPort' }),
+    flow('learn', 0, {}, { goto: 'vip' }),
+    flow('vip', 0, {}, { goto: 'track' }),
+    flow('track', 0, {}, { goto: 'fromPort' }),
     flow('fromPort', 0, {}, { goto: 'answer' }),
     ...verdictBase('fromVerdict', 'answer'),
     ...answerBase(),
@@ -80,7 +82,7 @@ function guardBase(reader: Reader): Contribution[] {
     flow('guard', GUARD.spoofed, ARP, { do: sample(reader), drop: 'spoofed-arp' }),
     flow('guard', GUARD.spoofed, IPV4, spoofedIp),
     flow('guard', GUARD.spoofed, IPV6, spoofedIp),
-    flow('guard', 0, {}, { goto: 'fromPort' }),
+    flow('guard', 0, {}, { goto: 'vip' }),
   ];
 }
 
@@ -103,9 +105,9 @@ function serviceBase(reader: Reader): Contribution[] {
     // With a code other than 0 there are no fields to ask for.
     flow('service', SERVICE.unread, icmp6(ND.solicit), spoofed),
     flow('service', SERVICE.unread, icmp6(ND.advert), spoofed),
-    flow('service', 0, {}, { goto: 'fromPort' }),
+    flow('service', 0, {}, { goto: 'vip' }),
     flow('linkLayer', LINK_LAYER.spoofed, {}, spoofed),
-    flow('ndTarget', ND_TARGET.solicit, neighbor(ND.solicit), { goto: 'fromPort' }),
+    flow('ndTarget', ND_TARGET.solicit, neighbor(ND.solicit), { goto: 'vip' }),
     flow('ndTarget', 0, {}, spoofed),
   ];
 }

@@ -1,6 +1,6 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
-import { localPorts, localSwitch, type SwitchFacts, switchFacts, wayTo } from '../facts.ts';
+import { localPorts, reachedSwitch, type SwitchFacts, switchFacts, wayTo } from '../facts.ts';
 import { load, match, type RegisterMatch, set } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { activeHostsIndex, define, movingIndex, type Reader, unsecuredIndex } from '../inputs.ts';
@@ -24,7 +24,7 @@ export const floodRemoteUnit = define.unit({
   name: 'floodRemote',
   over: 'switch',
   run(reader, id) {
-    const onSwitch = reader.derive(localSwitch, id);
+    const onSwitch = reader.derive(reachedSwitch, id);
     if (onSwitch === undefined) return [];
     const all = remoteHosts(reader, [...reader.members(activeHostsIndex, id), ...movingHosts(reader, id)]);
     const unsecured = remoteHosts(

@@ -63,7 +63,7 @@ function addresses(owned: Owned, from: Match): Contribution[] {
         GUARD.owned,
         { ...from, ...kind, ...hardware, ...address },
         {
-          goto: field === 'arp_spa' ? 'fromPort' : 'service',
+          goto: field === 'arp_spa' ? 'vip' : 'service',
         },
       ),
     );
@@ -88,7 +88,7 @@ type AddressMatch = FieldValue | Masked | undefined;
 
 function targets(owned: Owned, from: Match): Contribution[] {
   const about = (address: Match): Contribution =>
-    flow('ndTarget', ND_TARGET.owned, { ...from, ...neighbor(ND.advert), ...address }, { goto: 'fromPort' });
+    flow('ndTarget', ND_TARGET.owned, { ...from, ...neighbor(ND.advert), ...address }, { goto: 'vip' });
   if (owned.everything) return [about({})];
   return owned.pairs.flatMap(({ cidr: { ip, prefix } }) => {
     if (ip.version === 4) return [];

@@ -17,7 +17,7 @@ export const learnPortUnit = define.unit({
   run(reader, id): readonly Contribution[] {
     const port = reader.get('port', id);
     if (port === undefined || port.portSecurity) return [];
-    const target = { do: [toAgent(reader, 'learn')], goto: 'fromPort' } as const;
+    const target = { do: [toAgent(reader, 'learn')], goto: 'vip' } as const;
     return [flow('learn', LEARN.news, match({ inPort: port.key }, { eth_src: UNICAST_ADDRESS }), target)];
   },
 });
@@ -32,6 +32,6 @@ export const learnedSourceUnit = define.unit({
     const isHere = learned.host === selfHost(reader) && reader.get('interface', learned.port) !== undefined;
     if (inPort === undefined || !isHere || reader.pick('port', learned.port, 'portSecurity') !== false) return [];
     const source = match({ inPort, vlan: learned.vlan }, { eth_src: macOf(learned.mac) });
-    return [flow('learn', LEARN.known, source, { goto: 'fromPort' })];
+    return [flow('learn', LEARN.known, source, { goto: 'vip' })];
   },
 });

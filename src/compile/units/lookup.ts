@@ -1,7 +1,7 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { otherBits } from '../bits.ts';
-import { localSwitch, wayTo } from '../facts.ts';
+import { reachedSwitch, wayTo } from '../facts.ts';
 import { load, match, set } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, holdersIndex, macBytesIndex, type Reader, unsecuredIndex } from '../inputs.ts';
@@ -21,7 +21,7 @@ export const holdersUnit = define.unit({
   over: holdersIndex,
   run(reader, group) {
     const slash = group.indexOf('/');
-    const onSwitch = reader.derive(localSwitch, group.slice(0, slash));
+    const onSwitch = reader.derive(reachedSwitch, group.slice(0, slash));
     if (onSwitch === undefined) return [];
     const mac = macOf(group.slice(slash + 1));
     const ports = reader.ids(holdersIndex, group);
@@ -31,7 +31,7 @@ export const holdersUnit = define.unit({
       const where = { switch: onSwitch.key, ...vlans };
       const to = flow('lookup', LOOKUP.owned + above, match(where, { eth_dst: mac }), toPorts(reader, members));
       if (!onSwitch.learns) return [to];
-      return [to, flow('learn', LEARN.held + above, match(where, { eth_src: mac }), { goto: 'fromPort' })];
+      return [to, flow('learn', LEARN.held + above, match(where, { eth_src: mac }), { goto: 'vip' })];
     });
   },
 });
@@ -42,7 +42,7 @@ export const learnedUnit = define.unit({
   over: 'learned',
   run(reader, id) {
     const learned = reader.get('learned', id)!;
-    const onSwitch = reader.derive(localSwitch, learned.switch);
+    const onSwitch = reader.derive(reachedSwitch, learned.switch);
     if (onSwitch === undefined || reader.pick('port', learned.port, 'portSecurity') !== false) return [];
     // What was learned before the port's VLANs changed no longer holds.
     const vlans = onSwitch.vlanAware ? vlansOf(reader, learned.port) : 'all';
@@ -57,7 +57,7 @@ export const unknownUnit = define.unit({
   name: 'unknown',
   over: macBytesIndex,
   run(reader, switchId) {
-    const onSwitch = reader.derive(localSwitch, switchId);
+    const onSwitch = reader.derive(reachedSwitch, switchId);
     if (onSwitch === undefined) return [];
     const floods = reader.ids(unsecuredIndex, switchId).length > 0;
     const where = match({ switch: onSwitch.key });
@@ -129,7 +129,7 @@ function toPorts(reader: Reader, ports: readonly string[]): FlowTarget {
 
 /**
  * A local port's own frames do not come back to it: Open vSwitch never outputs to the port that a packet came in by. Only
- * where the port has a chain is that too late: its rules must not count or log what does not arrive.
+ * where the port has a chain is that too late: its rules must not count or log what does not arrive. Routed frames do come back.
  */
 export const hairpinUnit = define.unit({
   name: 'hairpin',
@@ -138,7 +138,7 @@ export const hairpinUnit = define.unit({
     const key = reader.pick('port', id, 'key');
     if (key === undefined || placementOf(reader, id).ofport === undefined) return [];
     if (reader.pick('port', id, 'toChain') === undefined) return [];
-    const both: Match = match({ inPort: key, outPort: key });
+    const both: Match = match({ inPort: key, outPort: key, routed: 0 });
     return [flow('toPort', 1000, both, { drop: 'hairpin' })];
   },
 });
