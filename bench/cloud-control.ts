@@ -21,6 +21,29 @@ export interface Cost {
   readonly unit: string;
 }
 
+const PORT_ADDED = 'a port added';
+const RULE_CHANGED = "a group's rule changed";
+const medianOf = (metric: string): string => `${metric}: write to last flow, median`;
+
+const ROLES: Readonly<Record<CloudProcess['role'], string>> = {
+  agent: "a host's agent",
+  central: 'all central processes',
+  switch: "a host's Open vSwitch",
+};
+const memoryOf = (what: string): string => `memory (RSS) of ${what}`;
+
+/** The figures that have a bar. */
+export const METRIC = {
+  bulk: 'bulk: write to last flow',
+  flows: 'flows on a host, the most',
+  agentMemory: memoryOf(ROLES.agent),
+  centralMemory: memoryOf(ROLES.central),
+  add: medianOf(PORT_ADDED),
+  rule: medianOf(RULE_CHANGED),
+  restart: 'agent restarted: start to the first change, median',
+  remove: 'everything deleted: write to last flow',
+} as const;
+
 export interface ControlPlan {
   readonly size: TenantsSize;
   readonly rounds: number;
@@ -36,12 +59,6 @@ const SMALL_QUIET_MS = 500;
 const FIRST_TCP_PORT = 2_000;
 /** Memory is looked at when a process has had time to give back what a burst of work took. */
 const SETTLE_MS = 6_000;
-
-const ROLES: Readonly<Record<CloudProcess['role'], string>> = {
-  agent: "a host's agent",
-  central: 'all central processes',
-  switch: "a host's Open vSwitch",
-};
 
 /** Runs a cloud, started and empty, through everything. It is empty again afterwards. */
 export async function measureControl(context: BenchContext, cloud: Cloud, plan: ControlPlan): Promise<ControlCosts> {
@@ -74,7 +91,7 @@ class ControlRun {
     await this.#create();
     const watches = await Promise.all(hosts.map((host) => FlowWatch.of(this.#context, lab, host)));
     await this.#addPorts(added, watches);
-    await this.#inTurns("a group's rule changed", watches, () => this.#cloud.changeRule(0, this.#nextTcpPort++));
+    await this.#inTurns(RULE_CHANGED, watches, () => this.#cloud.changeRule(0, this.#nextTcpPort++));
     for (const watch of watches) watch.stop();
     await this.#restart();
     await this.#delete();
@@ -127,14 +144,14 @@ class ControlRun {
       await this.#cloud.synced(timeoutMs);
       this.#tell('synced');
     });
-    this.#keep('bulk: write to last flow', seconds, 's');
+    this.#keep(METRIC.bulk, seconds, 's');
     this.#checkMarks();
-    this.#keep('flows on a host, the most', Math.max(...counts), 'flows');
+    this.#keep(METRIC.flows, Math.max(...counts), 'flows');
     await this.#context.sleep(SETTLE_MS);
     const after = this.#measureProcesses();
     for (const [what, { processor, memory }] of after) {
       this.#keep(`bulk: processor time of ${what}`, processor - before.get(what)!.processor, 's');
-      this.#keep(`memory (RSS) of ${what}`, memory, 'MB');
+      this.#keep(memoryOf(what), memory, 'MB');
     }
   }
 
@@ -166,7 +183,7 @@ class ControlRun {
 
   async #addPorts(added: readonly TenantPort[], watches: readonly FlowWatch[]): Promise<void> {
     const begun: number[] = [];
-    await this.#inTurns('a port added', watches, (i) => {
+    await this.#inTurns(PORT_ADDED, watches, (i) => {
       begun.push(performance.now());
       return this.#cloud.addPort(added[i]!);
     });
@@ -191,7 +208,7 @@ class ControlRun {
       if (round >= WARM_UPS) times.push(lastMs - from);
       this.#tell(`${metric}: ${(lastMs - from).toFixed(1)} ms`);
     }
-    this.#keep(`${metric}: write to last flow, median`, median(times), 'ms');
+    this.#keep(medianOf(metric), median(times), 'ms');
     this.#keep(`${metric}: the slowest`, Math.max(...times), 'ms');
   }
 
@@ -214,7 +231,7 @@ class ControlRun {
       this.#tell(`an agent restarted: ${times.at(-1)!.toFixed(2)} s`);
       await this.#cloud.synced(this.#plan.timeoutMs);
     }
-    this.#keep('agent restarted: start to the first change, median', median(times), 's');
+    this.#keep(METRIC.restart, median(times), 's');
   }
 
   async #delete(): Promise<void> {
@@ -223,7 +240,7 @@ class ControlRun {
       await this.#cloud.deleteAll();
       await this.#cloud.synced(this.#plan.timeoutMs);
     });
-    this.#keep('everything deleted: write to last flow', seconds, 's');
+    this.#keep(METRIC.remove, seconds, 's');
     this.#keep('flows that are left', Math.max(...counts), 'flows');
   }
 
@@ -233,12 +250,7 @@ class ControlRun {
   ): Promise<{ readonly seconds: number; readonly counts: readonly number[] }> {
     const { quietMs, timeoutMs } = this.#plan;
     const from = performance.now();
-    const [first] = await Promise.all([lastChange(this.#context, this.#counts, { quietMs, timeoutMs }), change()]);
-    let { atMs, counts } = first;
-    // What came after the quiet and before the cloud's own word that it is done.
-    const now = await Promise.all(this.#counts.map((count) => count.now()));
-    if (now.some((count, i) => count !== counts[i]))
-      ({ atMs, counts } = await lastChange(this.#context, this.#counts, { quietMs, timeoutMs }));
+    const { atMs, counts } = await lastChange(this.#context, this.#counts, { quietMs, timeoutMs, during: change() });
     return { seconds: (atMs - from) / 1000, counts };
   }
 

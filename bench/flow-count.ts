@@ -37,20 +37,32 @@ export class FlowCount {
 
 /**
  * Watches switches from now until each has changed and all have then stayed the same for `quietMs`. Gives when the last
- * change was seen, by `performance.now()`, and the counts. Rejects by the context's signal, or after `timeoutMs`.
+ * change was seen, by `performance.now()`, and the counts. However quiet it is, it goes on until `during` resolves.
+ * Rejects by the context's signal, with `during`, or after `timeoutMs`.
  */
 export async function lastChange(
   context: BenchContext,
   switches: readonly FlowCount[],
-  options: { readonly quietMs: number; readonly timeoutMs?: number },
+  options: { readonly quietMs: number; readonly timeoutMs?: number; readonly during?: Promise<unknown> },
 ): Promise<{ readonly atMs: number; readonly counts: readonly number[] }> {
   const started = performance.now();
   const first = await Promise.all(switches.map((s) => s.now()));
   let counts = first;
   let atMs = started;
   const changed = new Set<number>();
+  let isDone = options.during === undefined;
+  let failure: { readonly error: unknown } | undefined;
+  options.during?.then(
+    () => {
+      isDone = true;
+    },
+    (error: unknown) => {
+      failure = { error };
+    },
+  );
   for (;;) {
     context.signal.throwIfAborted();
+    if (failure) throw failure.error;
     const now = await Promise.all(switches.map((s) => s.now()));
     const seenMs = performance.now();
     for (const [i, count] of now.entries()) {
@@ -59,7 +71,7 @@ export async function lastChange(
       atMs = seenMs;
     }
     counts = now;
-    if (changed.size === switches.length && seenMs - atMs >= options.quietMs) return { atMs, counts };
+    if (isDone && changed.size === switches.length && seenMs - atMs >= options.quietMs) return { atMs, counts };
     if (seenMs - started > (options.timeoutMs ?? 30_000)) throw new Error(`flows did not change: ${counts.join(', ')}`);
     await delay(4);
   }

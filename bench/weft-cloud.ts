@@ -1,0 +1,85 @@
+import { WeftError } from '../src/base/errors.ts';
+import type { Lab } from '../src/lab/lab.ts';
+import { AGENT_PROCESS, SERVER_PROCESS, startWeftInLab, type WeftInLab } from '../src/lab/weft.ts';
+import type { BenchContext } from './bench.ts';
+import type { Cloud, CloudProcess } from './cloud.ts';
+import { ENCAP, HOST_NAMES } from './network.ts';
+import type { TenantPort, TenantsSize } from './tenants.ts';
+import { createObjects, groupObject, groupPath, portObject } from './weft-network.ts';
+
+/** All objects of the bench, so that one request takes them away. */
+const APPLY_SET = 'bench';
+const WRITE_TIMEOUT_MS = 120_000;
+
+/** Starts a lab with an empty Weft in it: the server in its place, reached over TLS, an agent on each host. */
+export async function startWeftCloud(context: BenchContext): Promise<Cloud> {
+  context.progress('starting Weft on two hosts');
+  const lab = await context.lab({ encap: ENCAP, hosts: HOST_NAMES.map((name) => ({ name })), datapath: 'netdev' });
+  const weft = new WeftCloud(lab, await startWeftInLab(lab));
+  context.defer(() => weft.stop());
+  return weft;
+}
+
+class WeftCloud implements Cloud {
+  readonly name = 'Weft';
+  readonly lab: Lab;
+  readonly hosts = HOST_NAMES;
+  readonly installedMark = 'weft-installed';
+  readonly #weft: WeftInLab;
+
+  constructor(lab: Lab, weft: WeftInLab) {
+    this.lab = lab;
+    this.#weft = weft;
+  }
+
+  async createAll(size: TenantsSize): Promise<void> {
+    await this.#apply({ objects: createObjects(size), applySet: APPLY_SET });
+  }
+
+  async addPort(port: TenantPort): Promise<void> {
+    // By `apply`, not by POST: so it belongs to the set that is deleted in the end.
+    await this.#apply({ objects: [portObject(port)], applySet: APPLY_SET });
+  }
+
+  async changeRule(tenant: number, tcpPort: number): Promise<void> {
+    const { ingress } = groupObject(tenant, tcpPort);
+    await this.#weft.client.request('PATCH', groupPath(tenant), { body: { ingress } });
+  }
+
+  async deleteAll(): Promise<void> {
+    await this.#apply({ objects: [], applySet: APPLY_SET, prune: true });
+  }
+
+  async synced(timeoutMs: number): Promise<void> {
+    const query = { timeoutMs };
+    const { isSynced } = await this.#weft.client.get<{ isSynced: boolean }>('/v1/sync', {
+      query,
+      timeoutMs: timeoutMs + 1_000,
+    });
+    if (!isSynced) throw new WeftError('timeout', `${this.name}: not synced in ${timeoutMs} ms`);
+  }
+
+  processes(): readonly CloudProcess[] {
+    return this.lab.processes().map((process) => {
+      if (process.place === SERVER_PROCESS.place) return { role: 'central', process };
+      return { role: process.name === AGENT_PROCESS ? 'agent' : 'switch', process };
+    });
+  }
+
+  async stopAgent(host: string): Promise<void> {
+    await this.#weft.agent(host).stop();
+  }
+
+  async startAgent(host: string): Promise<void> {
+    await this.#weft.agent(host).start();
+  }
+
+  async stop(): Promise<void> {
+    this.#weft.client.close();
+    await this.lab.down();
+  }
+
+  async #apply(body: Readonly<Record<string, unknown>>): Promise<void> {
+    await this.#weft.client.post('/v1/apply', body, { timeoutMs: WRITE_TIMEOUT_MS });
+  }
+}
