@@ -22,7 +22,8 @@ import type { Flow } from '../openflow/flow.ts';
 import { Cookies, type Explanation } from './explain.ts';
 import { type CompiledFlow, flowSink } from './flow-sink.ts';
 import type { InputKind, InputOfKind, InputRecord } from './inputs.ts';
-import { localSwitchesUnit, localSwitchSink } from './local-switches.ts';
+import { localProfileSink, localProfilesUnit } from './local-profiles.ts';
+import { LOCAL_SWITCH_KINDS, LOCAL_SWITCH_UNITS, localSwitchSink } from './local-switches.ts';
 import { problemSink } from './problem-sink.ts';
 import { agentAnswersUnit, answersUnit, ownProbesUnit } from './units/answer.ts';
 import { baseUnit } from './units/base.ts';
@@ -103,8 +104,8 @@ export interface Compiler {
 
 export function createCompiler(): Compiler {
   const engine = new Engine<InputOfKind>(UNITS);
-  // Its outputs are inputs of the other.
-  const localSwitches = new Engine<InputOfKind>([localSwitchesUnit]);
+  // Its outputs (local switches and profiles) are inputs of the other.
+  const localSwitches = new Engine<InputOfKind>([...LOCAL_SWITCH_UNITS, localProfilesUnit]);
   const cookies = new Cookies();
   let flowCount = 0;
   let hasProblems = false;
@@ -123,8 +124,8 @@ export function createCompiler(): Compiler {
   return {
     update(changes) {
       const all = [...staged(changes)];
-      const here = localSwitches.update(all.filter(({ kind }) => kind === 'interface' || kind === 'port'));
-      const diff = engine.update([...all, ...localSwitchChanges(here)]);
+      const here = localSwitches.update(all.filter(({ kind }) => LOCAL_SWITCH_KINDS.has(kind)));
+      const diff = engine.update([...all, ...localSwitchChanges(here), ...localProfileChanges(here)]);
       const { added, changed, removed } = diff.of(flowSink);
       for (const { before } of removed) cookies.delete(before);
       for (const { before } of changed) cookies.delete(before);
@@ -166,6 +167,17 @@ function localSwitchChanges(diff: Diff): Change<InputOfKind>[] {
       ({ slot, after }): Change<InputOfKind> => ({ op: 'put', kind: 'localSwitch', id: slot, value: after }),
     ),
     ...removed.map(({ slot }): Change<InputOfKind> => ({ op: 'delete', kind: 'localSwitch', id: slot })),
+  ];
+}
+
+/** Which sets of security groups are here now, as records. */
+function localProfileChanges(diff: Diff): Change<InputOfKind>[] {
+  const { added, changed, removed } = diff.of(localProfileSink);
+  return [
+    ...[...added, ...changed].map(
+      ({ slot, after }): Change<InputOfKind> => ({ op: 'put', kind: 'localProfile', id: slot, value: after }),
+    ),
+    ...removed.map(({ slot }): Change<InputOfKind> => ({ op: 'delete', kind: 'localProfile', id: slot })),
   ];
 }
 

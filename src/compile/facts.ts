@@ -58,9 +58,16 @@ export interface LocalSwitchFacts extends SwitchFacts {
   readonly learns: boolean;
 }
 
-/** A switch that has a port here; undefined for others: nothing of them is compiled. */
+/** A switch that has a port here; undefined for others: nothing starts in them. */
 export const localSwitch = define.cell<LocalSwitchFacts | undefined>({
   name: 'localSwitchFacts',
+  run: (reader, switchId) =>
+    reader.pick('localSwitch', switchId, 'isHere') === true ? reader.derive(reachedSwitch, switchId) : undefined,
+});
+
+/** A switch that has a port here or that a router leads to; undefined for others: nothing of them is compiled. */
+export const reachedSwitch = define.cell<LocalSwitchFacts | undefined>({
+  name: 'reachedSwitchFacts',
   run: (reader, switchId) => {
     const learns = reader.pick('localSwitch', switchId, 'learns');
     const facts = learns === undefined ? undefined : reader.derive(switchFacts, switchId);

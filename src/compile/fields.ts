@@ -8,28 +8,41 @@ import type { Action, FieldRange, FieldValue, Masked, Match } from '../openflow/
  *   reg0   inPort    tunnel key of the port that the frame came from (0: from a tunnel)
  *   reg1   switch    key of the switch or (`router`) of the router where it is now
  *   reg2   outPort   tunnel key of the local port that it goes to
+ *          enteredBy within a router: key of its port by which the packet came in
  *   reg3   | chunk (of a long flood)    | outOfport: OpenFlow port of outPort        |
- *   reg4   | hops  |bi|mv|ju|ow|vv|re|ne|ot|it|un|ad|tu|           | vlan             |
- *   reg5   chain     key of the chain that is being run
- *   reg6   | slot            |po|le|verd.| segment                                  |
+ *   reg4   |     |fr|bi|mv|ju|ow|vv|  |iv|ot|it|un|ad|tu|re|rl|es|ne| vlan     |
+ *   reg5   chain     key of the chain that is being run; between chains
+ *          | memberPort                 | natZone                       |kind|
+ *   reg6   |ds|ss| slot      |po|le|verd.| segment                                  |
  *   reg7   profile   which security groups the port has that are asked; within a router
- *          routerPort  key of its port by which the packet came in, then of that by which it leaves
+ *          routerPort  as enteredBy, then of the port by which it leaves
  *   reg8..11 (xxreg2) nextHop: the address that is looked for; IPv4 in its lowest 32 bits (reg11)
  *   reg12  | outZone                    | inZone                        |kind|
  *   reg13  scratchIp, or balancer: key of the load balancer
- *   reg14  scratchMacLow, or member: key of the member's port      reg15 scratchMacHigh (16 bits)
+ *   reg14  scratchMacLow, or member: key of the member's port
+ *   reg15  | hops: one bit per router crossed     | scratchMacHigh (16 bits)             |
  *
- * A packet-in shows the agent reg0 (which port), reg1 (which device), the low 12 bits of reg4 (which VLAN), nextHop and routerPort.
+ * A packet-in shows the agent reg0 (which port), reg1 (which device), the low 12 bits of reg4 (which VLAN), and from within a router
+ * enteredBy, routerPort and nextHop.
  */
 export const REGISTERS = {
   inPort: { field: 'reg0', from: 0, bits: 32 },
   switch: { field: 'reg1', from: 0, bits: 32 },
   router: { field: 'reg1', from: 0, bits: 32 },
   outPort: { field: 'reg2', from: 0, bits: 32 },
+  enteredBy: { field: 'reg2', from: 0, bits: 32 },
   outOfport: { field: 'reg3', from: 0, bits: 16 },
   chunk: { field: 'reg3', from: 16, bits: 16 },
   /** 0 where the frame has no VLAN. */
   vlan: { field: 'reg4', from: 0, bits: 12 },
+  /**
+   * What the zone said that was asked last, the sender's or then the receiver's: a connection to commit, one that was answered, one that
+   * belongs to another (or an ICMP error about one), the reply direction. They outlive `commit` and routers, which `ct_state` does not.
+   */
+  isNew: { field: 'reg4', from: 12, bits: 1 },
+  isEstablished: { field: 'reg4', from: 13, bits: 1 },
+  isRelated: { field: 'reg4', from: 14, bits: 1 },
+  isReply: { field: 'reg4', from: 15, bits: 1 },
   fromTunnel: { field: 'reg4', from: 16, bits: 1 },
   /** The frame has a VLAN but no tag yet: it came from an access port, or in the native VLAN. */
   addTag: { field: 'reg4', from: 17, bits: 1 },
@@ -38,9 +51,8 @@ export const REGISTERS = {
   /** The port that it came from, that it goes to, is tracked (docs/design/layer3.md, §2). */
   inTracked: { field: 'reg4', from: 19, bits: 1 },
   outTracked: { field: 'reg4', from: 20, bits: 1 },
-  /** What the sender's zone said: a connection to commit; the reply direction. */
-  isNew: { field: 'reg4', from: 21, bits: 1 },
-  isReply: { field: 'reg4', from: 22, bits: 1 },
+  /** Conntrack cannot make sense of it; such packets get no further than into a router's chain. */
+  isInvalid: { field: 'reg4', from: 21, bits: 1 },
   /** Its destination was a VIP, translated in the sender's zone. */
   viaVip: { field: 'reg4', from: 23, bits: 1 },
   /** A router made it: no chain, no source translation. */
@@ -51,8 +63,8 @@ export const REGISTERS = {
   memberVip: { field: 'reg4', from: 26, bits: 1 },
   /** Larger than the next network takes. */
   tooBig: { field: 'reg4', from: 27, bits: 1 },
-  /** Routers crossed so far. */
-  hops: { field: 'reg4', from: 28, bits: 4 },
+  /** It is for an address of the router itself. */
+  forRouter: { field: 'reg4', from: 28, bits: 1 },
   chain: { field: 'reg5', from: 0, bits: 32 },
   /** Which part of the chain: a chain is cut behind every jump and log. */
   segment: { field: 'reg6', from: 0, bits: 16 },
@@ -61,20 +73,38 @@ export const REGISTERS = {
   left: { field: 'reg6', from: 18, bits: 1 },
   /** The policy of the chain that hangs on the port is to drop. */
   policyDrop: { field: 'reg6', from: 19, bits: 1 },
-  /** Slot of a load balancer, or of an ECMP route. */
+  /** Slot of a load balancer. */
   slot: { field: 'reg6', from: 20, bits: 10 },
+  /** The packet's source, its destination, is in the set that was asked. */
+  srcIsIn: { field: 'reg6', from: 30, bits: 1 },
+  dstIsIn: { field: 'reg6', from: 31, bits: 1 },
+  /** Slot of an ECMP route; what it is still to be XORed with; and whether it is. */
+  ecmpSlot: { field: 'reg6', from: 20, bits: 4 },
+  ecmpOther: { field: 'reg6', from: 24, bits: 4 },
+  ecmpMixing: { field: 'reg6', from: 28, bits: 1 },
   profile: { field: 'reg7', from: 0, bits: 32 },
   inZone: { field: 'reg12', from: 0, bits: 16 },
   /** The last bits of inZone: 0 the port's own zone, 1 its VIPs', 2 for a member that calls its own VIP. */
   inZoneKind: { field: 'reg12', from: 0, bits: 2 },
   outZone: { field: 'reg12', from: 16, bits: 16 },
   outZoneKind: { field: 'reg12', from: 16, bits: 2 },
+  /** While no chain is run: the zone in which an address is being translated; its last bits as those of inZone. */
+  natZone: { field: 'reg5', from: 0, bits: 16 },
+  natZoneKind: { field: 'reg5', from: 0, bits: 2 },
+  /** While no chain is run: the port that the members of the balancer serve at. */
+  memberPort: { field: 'reg5', from: 16, bits: 16 },
   balancer: { field: 'reg13', from: 0, bits: 32 },
   member: { field: 'reg14', from: 0, bits: 32 },
   routerPort: { field: 'reg7', from: 0, bits: 32 },
   scratchIp: { field: 'reg13', from: 0, bits: 32 },
   scratchMacLow: { field: 'reg14', from: 0, bits: 32 },
   scratchMacHigh: { field: 'reg15', from: 0, bits: 16 },
+  /** Routers entered so far, counted in ones from the lowest bit up: a move is all that it takes to add one. */
+  hops: { field: 'reg15', from: 16, bits: 16 },
+  /** Its first bit: a router has sent it on. */
+  routed: { field: 'reg15', from: 16, bits: 1 },
+  /** Its last: 16 routers are behind it. */
+  hopsUsedUp: { field: 'reg15', from: 31, bits: 1 },
 } as const satisfies Record<string, FieldRange>;
 export type RegisterName = keyof typeof REGISTERS;
 export type Registers = { readonly [R in RegisterName]?: number };
@@ -82,6 +112,14 @@ export type Registers = { readonly [R in RegisterName]?: number };
 export type RegisterMatch = { readonly [R in RegisterName]?: number | Masked };
 
 export const VERDICT = { none: 0, accept: 1, drop: 2, reject: 3 } as const;
+
+/** `ct_state`: its lowest bits, in the order of the registers isNew, isEstablished, isRelated, isReply. */
+export const CT_FLAGS = { field: 'ct_state', from: 0, bits: 4 } as const satisfies FieldRange;
+export const TRACKED_FLAGS = { field: 'reg4', from: 12, bits: 4 } as const satisfies FieldRange;
+export const CT_STATE = { invalid: 0x10, tracked: 0x20 } as const;
+/** Conntrack knows what it is: without this no field of the original direction may be matched. */
+export const VALID: Match = { ct_state: { value: CT_STATE.tracked, mask: CT_STATE.tracked | CT_STATE.invalid } };
+export const INVALID: Match = { ct_state: { value: CT_STATE.invalid, mask: CT_STATE.invalid } };
 
 /** 128 bits; IPv4 addresses stand in the lowest 32. Too wide for `load` and `match`: use it as a field. */
 export const NEXT_HOP = { field: 'xxreg2', from: 0, bits: 128 } as const satisfies FieldRange;

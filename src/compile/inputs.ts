@@ -43,23 +43,33 @@ export interface ShutOff {
   readonly id: string;
 }
 
-/** A switch that has a port here. `id` is the switch's id. */
+/** A switch that frames from here can be in: one of its ports is here, or a router leads to it. `id` is the switch's id. */
 export interface LocalSwitch {
   readonly kind: 'localSwitch';
   readonly id: string;
+  /** It has a port here. */
+  readonly isHere: boolean;
   /** One of its ports here is without port security: addresses are learned. */
   readonly learns: boolean;
 }
 
-/** What the compiler works with: its inputs, and what it derives from them once for all (local-switches.ts). */
+/** A set of security groups that a port here has. `id` is the groups' ids, sorted, joined by `+`. */
+export interface LocalProfile {
+  readonly kind: 'localProfile';
+  readonly id: string;
+  readonly groups: readonly string[];
+}
+
+/** What the compiler works with: its inputs, and what it derives from them once for all (local-switches.ts, local-profiles.ts). */
 export interface InputOfKind extends ScopeRecordOfKind {
   interface: BoundInterface;
   self: Self;
   shutOff: ShutOff;
   natZone: NatZone;
   localSwitch: LocalSwitch;
+  localProfile: LocalProfile;
 }
-export type InputKind = Exclude<keyof InputOfKind, 'localSwitch'>;
+export type InputKind = Exclude<keyof InputOfKind, 'localSwitch' | 'localProfile'>;
 export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | NatZone;
 export type Reader = EngineReader<InputOfKind>;
 
@@ -125,12 +135,38 @@ export const leasesIndex = define.index('leasesOfRouter', 'natLease', (lease) =>
 /** Security group → its ports. */
 export const groupPortsIndex = define.index('portsOfGroup', 'port', (port) => port.groups);
 
+/** Hash → profiles that have it: one, but by a rare accident. */
+export const profilesByHashIndex = define.index('profilesByHash', 'localProfile', ({ id }) => [`${profileHash(id)}`]);
+
+/** `profile/group` → the profile: what there is to ask for each of its groups. */
+export const profileGroupsIndex = define.index('profileGroups', 'localProfile', ({ groups }, id) =>
+  groups.map((group) => `${id}/${group}`),
+);
+
+/** Security group → profiles that have it. */
+export const profilesOfGroupIndex = define.index('profilesOfGroup', 'localProfile', ({ groups }) => groups);
+
+/** 27 bits, never 0. */
+export function profileHash(id: string): number {
+  let hash = 0x811c_9dc5;
+  for (let i = 0; i < id.length; i++) hash = Math.imul(hash ^ id.charCodeAt(i), 0x0100_0193);
+  hash ^= hash >>> 15;
+  return Math.imul(hash, 0x85eb_ca6b) >>> 5 || 1;
+}
+
+/** The id of a port's profile; undefined without groups. */
+export function profileName(groups: readonly string[]): string | undefined {
+  if (groups.length === 0) return undefined;
+  return groups.length === 1 ? groups[0] : [...new Set(groups)].sort().join('+');
+}
+
 /** Chain → its rules. */
 export const rulesIndex = define.index('rulesOfChain', 'rule', (rule) => [rule.chain]);
 
 /** Switch → bytes that MACs on it have, as place (0 is the last) and two digits: from them follows which bits all share. */
 export const macBytesIndex = define.members('macBytes', {
   port: (port) => macsOf(port).flatMap((mac) => bytesOf(port.switch, mac)),
+  routerPort: (port) => (port.switch === undefined ? [] : bytesOf(port.switch, port.mac)),
   learned: (learned: LearnedAddress) => bytesOf(learned.switch, learned.mac),
 });
 

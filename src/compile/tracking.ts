@@ -1,0 +1,147 @@
+import type { Registers } from './fields.ts';
+import {
+  balancersIndex,
+  define,
+  floatingIndex,
+  peersIndex,
+  portsOfRouterIndex,
+  profileHash,
+  profileName,
+  profilesByHashIndex,
+  type Reader,
+  routerPortsIndex,
+  rulesIndex,
+} from './inputs.ts';
+
+/** Who asks conntrack, and in which zone (docs/design/layer3.md, §2). */
+
+/** Does a chain, or one that it jumps to, ask for the state of connections? */
+const asksState = define.cell<boolean>({
+  name: 'chainAsksState',
+  run: (reader, chain) => {
+    const seen = new Set([chain]);
+    for (const at of seen)
+      for (const rule of reader.ids(rulesIndex, at)) {
+        if (reader.pick('rule', rule, 'match')?.state !== undefined) return true;
+        const next = reader.pick('rule', rule, 'jumpTo');
+        if (next !== undefined && reader.pick('rule', rule, 'action') === 'jump') seen.add(next);
+      }
+    return false;
+  },
+});
+
+function ask(reader: Reader, ...chains: readonly (string | undefined)[]): boolean {
+  return chains.some((chain) => chain !== undefined && reader.derive(asksState, chain));
+}
+
+/** Is there something at the router itself that needs to know connections? */
+const routerAsks = define.cell<boolean>({
+  name: 'routerAsksState',
+  run: (reader, router) =>
+    (reader.pick('router', router, 'snat')?.length ?? 0) > 0 ||
+    reader.ids(floatingIndex, router).length > 0 ||
+    reader.ids(balancersIndex, router).length > 0 ||
+    reader
+      .ids(portsOfRouterIndex, router)
+      .some((port) =>
+        ask(reader, reader.pick('routerPort', port, 'inChain'), reader.pick('routerPort', port, 'outChain')),
+      ),
+});
+
+/** Routers that a router is linked to, by a peer or a switch that is not shared. */
+const linkedRouters = define.cell<readonly string[]>({
+  name: 'linkedRouters',
+  run: (reader, router) => {
+    const linked = new Set<string>();
+    for (const port of reader.ids(portsOfRouterIndex, router)) {
+      const peer = reader.pick('routerPort', port, 'peer');
+      const onSwitch = reader.pick('routerPort', port, 'switch');
+      const others = [
+        ...(peer === undefined ? [] : [peer]),
+        ...reader.ids(peersIndex, port),
+        ...(onSwitch === undefined || reader.pick('switch', onSwitch, 'shared') !== false
+          ? []
+          : reader.ids(routerPortsIndex, onSwitch)),
+      ];
+      for (const other of others) {
+        const owner = reader.pick('routerPort', other, 'router');
+        if (owner !== undefined) linked.add(owner);
+      }
+    }
+    linked.delete(router);
+    return [...linked].sort();
+  },
+});
+
+export const routerTracked = define.cell<boolean>({
+  name: 'routerTracked',
+  run: (reader, router) => {
+    const seen = new Set([router]);
+    for (const at of seen) {
+      if (reader.derive(routerAsks, at)) return true;
+      for (const next of reader.derive(linkedRouters, at)) seen.add(next);
+    }
+    return false;
+  },
+});
+
+export const switchTracked = define.cell<boolean>({
+  name: 'switchTracked',
+  run: (reader, onSwitch) =>
+    reader.ids(balancersIndex, onSwitch).length > 0 ||
+    reader.ids(routerPortsIndex, onSwitch).some((port) => {
+      const router = reader.pick('routerPort', port, 'router');
+      return router !== undefined && reader.derive(routerTracked, router);
+    }),
+});
+
+export const portTracked = define.cell<boolean>({
+  name: 'portTracked',
+  run: (reader, port) => {
+    const onSwitch = reader.pick('port', port, 'switch');
+    if (onSwitch === undefined) return false;
+    if (reader.pick('port', port, 'groups')!.length > 0) return true;
+    if (ask(reader, reader.pick('port', port, 'fromChain'), reader.pick('port', port, 'toChain'))) return true;
+    return reader.derive(switchTracked, onSwitch);
+  },
+});
+
+/** Profiles with the same hash that are told apart. */
+const MOST_ALIKE = 16;
+
+/** A number for a set of groups, the same after a restart; profiles whose hashes are equal are numbered in order. */
+export const profileNumber = define.cell<number>({
+  name: 'profileNumber',
+  run: (reader, profile) => {
+    const hash = profileHash(profile);
+    const rank = reader.ids(profilesByHashIndex, `${hash}`).indexOf(profile);
+    if (rank >= MOST_ALIKE) throw new RangeError(`${MOST_ALIKE} sets of security groups have the hash ${hash}`);
+    return hash * MOST_ALIKE + Math.max(rank, 0);
+  },
+});
+
+/** Which security groups a local port has, as the register has it: 31 bits, 0 without groups. */
+export function profileOf(reader: Reader, port: string): number {
+  const profile = profileName(reader.pick('port', port, 'groups') ?? []);
+  return profile === undefined ? 0 : reader.derive(profileNumber, profile);
+}
+
+/**
+ * The conntrack zone of a port here; undefined for one that is not tracked, 0 while it has none yet: its IP is then dropped, since
+ * what its groups and chains would say is not known.
+ */
+export function zoneOf(reader: Reader, port: string): number | undefined {
+  return reader.derive(portTracked, port) ? (reader.pick('interface', port, 'zone') ?? 0) : undefined;
+}
+
+/** What the pipeline has to know of the port that a frame comes from. */
+export function senderRegisters(reader: Reader, port: string): Registers {
+  const inZone = zoneOf(reader, port);
+  return inZone === undefined ? {} : { inZone, inTracked: 1, profile: profileOf(reader, port) };
+}
+
+/** Of the local port that it goes to. */
+export function receiverRegisters(reader: Reader, port: string): Registers {
+  const outZone = zoneOf(reader, port);
+  return outZone === undefined ? {} : { outZone, outTracked: 1, profile: profileOf(reader, port) };
+}
