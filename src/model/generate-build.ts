@@ -1,4 +1,4 @@
-import { cidrContains, formatIp, type Ip, parseCidr } from '../base/addresses.ts';
+import { cidrContains, formatIp, parseCidr } from '../base/addresses.ts';
 import {
   BARE_SUBNETS,
   LEARNED_MACS,
@@ -8,9 +8,12 @@ import {
   PAIR_MACS,
   PORT_VLANS,
   type PortSketch,
+  type RuleSketch,
   SUBNETS,
   type SwitchSketch,
 } from './generate.ts';
+import { buildGroups, buildNeighbours, buildNetwork, ofTenant } from './generate-build-routed.ts';
+import { at, generatedId, plus } from './generated.ts';
 import type {
   Binding,
   Chain,
@@ -18,6 +21,7 @@ import type {
   LogicalPort,
   LogicalSwitch,
   Rule,
+  RuleMatch,
   ScopeRecord,
   Subnet,
 } from './objects.ts';
@@ -35,24 +39,13 @@ export interface GeneratedModel {
   readonly interfaces: readonly PluggedInterface[];
 }
 
-const KINDS = ['tenant', 'tunnelZone', 'host', 'switch', 'chain', 'rule', 'port'] as const;
-
-/** The id of the n-th object of a kind: the same in every run. */
-export function generatedId(kind: (typeof KINDS)[number], n: number): string {
-  return `0000000${KINDS.indexOf(kind) + 1}-0000-4000-8000-${n.toString().padStart(12, '0')}`;
-}
-
-/** The element that an index of a sketch means. */
-export function at<T>(list: readonly T[], index: number): T {
-  return list[index % list.length]!;
-}
-
 /** The records of a sketch; they keep the rules of `rules.ts`. Equal sketches give equal records. */
 export function buildModel(sketch: ModelSketch): GeneratedModel {
   const records: ScopeRecord[] = [];
   const interfaces: PluggedInterface[] = [];
   const id = generatedId;
-  for (const n of [0, 1]) records.push({ kind: 'tenant', id: id('tenant', n), name: `tenant-${n}`, revision: 1 });
+  for (let n = 0; n < (sketch.tenants ?? 2); n++)
+    records.push({ kind: 'tenant', id: id('tenant', n), name: `tenant-${n}`, revision: 1 });
   for (const [n, encap] of sketch.encaps.entries())
     records.push({ kind: 'tunnelZone', id: id('tunnelZone', n), name: `zone-${n}`, revision: 1, encap });
   for (const [n, zone] of sketch.hosts.entries())
@@ -65,19 +58,22 @@ export function buildModel(sketch: ModelSketch): GeneratedModel {
       tunnelAddress: `${sketch.underlay === 6 ? '2001:db8:ffff::' : '198.51.100.'}${n + 1}`,
       underlayMtu: 1500,
     });
+  buildGroups(sketch, records);
   buildChains(sketch, records);
   for (const [n, device] of sketch.switches.entries()) buildSwitch(sketch, n, device, records, interfaces);
+  buildNetwork(sketch, records);
   return { records, interfaces };
 }
 
-function tenantOf(n: number): string {
-  return generatedId('tenant', n % 2);
+function tenantOf({ tenants = 2 }: ModelSketch, n: number): string {
+  return generatedId('tenant', n % tenants);
 }
 
 /** The chains that objects of the same tenant as the n-th switch may use; undefined where there are none. */
 function chainFor(sketch: ModelSketch, n: number, index: number | undefined): string | undefined {
-  const own = sketch.chains.flatMap((_, c) => (c % 2 === n % 2 ? [c] : []));
-  return index === undefined || own.length === 0 ? undefined : generatedId('chain', at(own, index));
+  const { tenants = 2, chains } = sketch;
+  const chain = ofTenant(tenants, chains.length, n % tenants, index);
+  return chain === undefined ? undefined : generatedId('chain', chain);
 }
 
 function buildChains(sketch: ModelSketch, records: ScopeRecord[]): void {
@@ -86,31 +82,48 @@ function buildChains(sketch: ModelSketch, records: ScopeRecord[]): void {
       kind: 'chain',
       id: generatedId('chain', c),
       name: `chain-${c}`,
-      tenant: tenantOf(c),
+      tenant: tenantOf(sketch, c),
       revision: 1,
       policy,
       key: 10 + c,
     };
     records.push(chain);
     // Only later chains: jumps lead to no circle.
-    const later = sketch.chains.flatMap((_, other) => (other > c && other % 2 === c % 2 ? [other] : []));
+    const later = sketch.chains.flatMap((_, other) =>
+      other > c && tenantOf(sketch, other) === tenantOf(sketch, c) ? [other] : [],
+    );
     for (const [r, rule] of rules.entries()) {
       const jumps = rule.action === 'jump' && later.length > 0;
       const record: Rule = {
         kind: 'rule',
         id: generatedId('rule', c * 100 + r),
         name: `rule-${r}`,
-        tenant: tenantOf(c),
+        tenant: tenantOf(sketch, c),
         revision: 1,
         chain: chain.id,
         position: (r + 1) * 10,
-        match: { ...rule.match },
+        match: matchOf(sketch, c, rule),
         action: rule.action === 'jump' && !jumps ? 'log' : rule.action,
         ...(jumps ? { jumpTo: generatedId('chain', at(later, rule.jump)) } : {}),
       };
       records.push(record);
     }
   }
+}
+
+/** With the sets and groups that it names. */
+function matchOf({ tenants = 2, network }: ModelSketch, c: number, { match, ends = {} }: RuleSketch): RuleMatch {
+  const type = match.etherType;
+  const isIp = type === undefined || [0x0800, 0x86dd, 'ipv4', 'ipv6'].includes(type);
+  if (!isIp || (match.arpOp ?? match.arpSender ?? match.arpTarget) !== undefined) return { ...match };
+  const named: Record<string, string> = {};
+  for (const [field, index] of Object.entries(ends)) {
+    const kind = field.endsWith('Set') ? 'addressSet' : 'securityGroup';
+    const count = (kind === 'addressSet' ? network?.sets : network?.groups)?.length ?? 0;
+    const found = ofTenant(tenants, count, c % tenants, index);
+    if (found !== undefined) named[field] = generatedId(kind, found);
+  }
+  return { ...match, ...named };
 }
 
 function buildSwitch(
@@ -124,13 +137,14 @@ function buildSwitch(
     kind: 'switch',
     id: generatedId('switch', n),
     name: `switch-${n}`,
-    tenant: tenantOf(n),
+    tenant: tenantOf(sketch, n),
     revision: 1,
     key: 100 + n,
     vlanAware: device.vlanAware,
     adminUp: !device.down,
-    shared: false,
-    subnets: subnetsOf(device),
+    shared: device.shared ?? false,
+    ...(device.mtu === undefined ? {} : { mtu: device.mtu }),
+    subnets: subnetsOf(device, n),
   };
   records.push(record);
   const ports = device.ports.map((port, p) => buildPort(sketch, n, p, port, record));
@@ -138,6 +152,7 @@ function buildSwitch(
     records.push(port);
     bind(sketch, device.ports[p]!, port, records, interfaces);
   }
+  buildNeighbours(device, record, ports, records);
   const open = ports.filter((port) => !port.portSecurity);
   const seen = new Set<string>();
   for (const { port, mac, vlan } of open.length > 0 ? device.learned : []) {
@@ -160,10 +175,10 @@ function buildSwitch(
   }
 }
 
-function subnetsOf(device: SwitchSketch): Subnet[] {
+function subnetsOf(device: SwitchSketch, n: number): Subnet[] {
   const picked = new Map(device.subnets.map((subnet) => [subnet.pick, subnet]));
   return [...picked.values()].map(({ pick, dhcp, gateway, vlan }) => {
-    const cidr = SUBNETS[pick]!;
+    const cidr = SUBNETS[pick] ?? (pick === 5 ? `10.${100 + n}.0.0/24` : `2001:db8:${100 + n}::/64`);
     const first = parseCidr(cidr)!.ip;
     return {
       cidr,
@@ -175,12 +190,6 @@ function subnetsOf(device: SwitchSketch): Subnet[] {
   });
 }
 
-function plus(ip: Ip, n: number): Ip {
-  return ip.version === 4
-    ? { version: 4, value: (ip.value + n) as typeof ip.value }
-    : { version: 6, value: (ip.value + BigInt(n)) as typeof ip.value };
-}
-
 function buildPort(sketch: ModelSketch, n: number, p: number, port: PortSketch, device: LogicalSwitch): LogicalPort {
   const vlan = device.vlanAware && port.vlan !== undefined ? at(PORT_VLANS, port.vlan) : undefined;
   const fromChain = chainFor(sketch, n, port.fromChain);
@@ -189,13 +198,13 @@ function buildPort(sketch: ModelSketch, n: number, p: number, port: PortSketch, 
     kind: 'port',
     id: generatedId('port', n * 100 + p),
     name: `port-${n}-${p}`,
-    tenant: tenantOf(n),
+    tenant: tenantOf(sketch, n),
     revision: 1,
     switch: device.id,
     key: 1000 + n * 100 + p,
     mac: `${at(MAC_PREFIXES, port.mac)}:${(p + 1).toString(16).padStart(2, '0')}`,
     addresses: [],
-    groups: [],
+    groups: groupsOf(sketch, n, port),
     allowedPairs: port.pairs.map(({ mac, address }) => ({
       ...(mac === undefined ? {} : { mac: at(PAIR_MACS, mac) }),
       address: at(PAIR_ADDRESSES, address),
@@ -208,6 +217,11 @@ function buildPort(sketch: ModelSketch, n: number, p: number, port: PortSketch, 
     ...(port.requested === undefined ? {} : { host: hostOf(sketch, port.requested) }),
   };
   return { ...record, addresses: addressesFor(port, p, record, device) };
+}
+
+function groupsOf({ tenants = 2, network }: ModelSketch, n: number, { groups = [] }: PortSketch): string[] {
+  const own = groups.flatMap((group) => ofTenant(tenants, network?.groups.length ?? 0, n % tenants, group) ?? []);
+  return [...new Set(own)].map((group) => generatedId('securityGroup', group));
 }
 
 /** The (10 + p)-th address of each subnet, where the port is in the subnet's VLAN. */

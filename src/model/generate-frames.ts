@@ -22,7 +22,7 @@ import type { NdOption } from '../packet/nd-option.ts';
 import { encodePacket, type Layer4, type Packet } from '../packet/packet.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
 import { LEARNED_MACS, SHARED_MACS } from './generate.ts';
-import { at } from './generate-build.ts';
+import { at } from './generated.ts';
 import { PROTOCOL_NAMES } from './kinds/chain.ts';
 import { parseAddressOrCidr, parsePortRange } from './kinds/common.ts';
 import type { LogicalPort, Rule, RuleMatch } from './objects.ts';

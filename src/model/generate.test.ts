@@ -4,27 +4,29 @@ import fc from 'fast-check';
 import { modelSketch } from './generate.ts';
 import { buildModel } from './generate-build.ts';
 import { buildFrame, frameSketch } from './generate-frames.ts';
+import { routedModelSketch } from './generate-routed.ts';
 import { KINDS } from './kinds.ts';
 import { checkRules } from './rules.ts';
 import { isObject, modelOf } from './view.ts';
 
 describe('generated models', () => {
-  test('keep the schemas and the rules', () => {
-    fc.assert(
-      fc.property(modelSketch, (sketch) => {
-        const { records } = buildModel(sketch);
-        const changes = [];
-        for (const record of records) {
-          if (!isObject(record)) continue;
-          const { kind, id, name: _name, tenant: _tenant, revision: _revision, ...fields } = record;
-          assert.deepEqual(KINDS[kind].schema.parse(fields), fields);
-          changes.push({ kind, id, after: record });
-        }
-        assert.deepEqual(checkRules(modelOf(records), changes), []);
-      }),
-      { numRuns: 200, seed: 1 },
-    );
-  });
+  for (const [name, models] of Object.entries({ 'layer 2': modelSketch, 'layers 3 and 4': routedModelSketch }))
+    test(`of ${name} keep the schemas and the rules`, () => {
+      fc.assert(
+        fc.property(models, (sketch) => {
+          const { records } = buildModel(sketch);
+          const changes = [];
+          for (const record of records) {
+            if (!isObject(record)) continue;
+            const { kind, id, name: _name, tenant: _tenant, revision: _revision, ...fields } = record;
+            assert.deepEqual(KINDS[kind].schema.parse(fields), fields);
+            changes.push({ kind, id, after: record });
+          }
+          assert.deepEqual(checkRules(modelOf(records), changes), []);
+        }),
+        { numRuns: 200, seed: 1 },
+      );
+    });
 
   test('have frames for every port', () => {
     fc.assert(

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import type { NetworkSketch } from './generate-routed.ts';
 import type { Encap, Rule, RuleMatch } from './objects.ts';
 
 /**
@@ -17,9 +18,13 @@ export interface ModelSketch {
   readonly underlay?: 4 | 6;
   readonly chains: readonly ChainSketch[];
   readonly switches: readonly SwitchSketch[];
+  /** What layers 3 and 4 add: generate-routed.ts. */
+  readonly network?: NetworkSketch;
+  /** How many tenants own things in turn; 2 if absent. */
+  readonly tenants?: 1 | 2;
 }
 
-/** Chains and switches belong in turn to two tenants, which use the same addresses. */
+/** Chains and switches belong in turn to the tenants, which use the same addresses. */
 export interface ChainSketch {
   readonly policy: 'accept' | 'drop';
   readonly rules: readonly RuleSketch[];
@@ -27,6 +32,8 @@ export interface ChainSketch {
 
 export interface RuleSketch {
   readonly match: RuleMatch;
+  /** Of the tenant's sets and groups; left out where it has none. */
+  readonly ends?: { readonly [field in 'srcSet' | 'dstSet' | 'srcGroup' | 'dstGroup']?: number | undefined };
   readonly action: Rule['action'];
   /** A later chain of the tenant; where there is none, the rule logs instead. */
   readonly jump: number;
@@ -38,10 +45,13 @@ export interface SwitchSketch {
   readonly subnets: readonly SubnetSketch[];
   readonly ports: readonly PortSketch[];
   readonly learned: readonly LearnedSketch[];
+  readonly shared?: boolean;
+  readonly mtu?: number | undefined;
+  readonly neighbours?: readonly NeighbourSketch[];
 }
 
 export interface SubnetSketch {
-  /** Of `SUBNETS`. */
+  /** Of `SUBNETS`; 5 and 6 are networks that no other switch has (IPv4, IPv6), which routers can join. */
   readonly pick: number;
   readonly dhcp: boolean;
   readonly gateway: boolean;
@@ -62,6 +72,8 @@ export interface PortSketch {
   readonly binding: BindingSketch;
   /** Of `MAC_PREFIXES`. */
   readonly mac: number;
+  /** Of the tenant's security groups. */
+  readonly groups?: readonly number[];
 }
 
 export interface PairSketch {
@@ -84,6 +96,12 @@ export interface LearnedSketch {
   /** Of `LEARNED_MACS`. */
   readonly mac: number;
   readonly vlan: number;
+}
+
+/** An address of the n-th subnet that no port owns, with the MAC that ARP or ND told. */
+export interface NeighbourSketch {
+  readonly subnet: number;
+  readonly mac: number;
 }
 
 export const SUBNETS = ['10.0.0.0/24', '2001:db8::/64', '10.0.1.0/28', '2001:db8:1::/120', '2001:db8:2::/64'] as const;
@@ -113,13 +131,13 @@ export const PORT_VLANS = [
 ] as const;
 const VLANS = [10, 20] as const;
 
-const small = fc.nat({ max: 7 });
+export const small = fc.nat({ max: 7 });
 /** Absent in one of so many cases. */
-function perhaps<T>(arbitrary: fc.Arbitrary<T>, oneOf: number): fc.Arbitrary<T | undefined> {
+export function perhaps<T>(arbitrary: fc.Arbitrary<T>, oneOf: number): fc.Arbitrary<T | undefined> {
   return fc.option(arbitrary, { nil: undefined, freq: oneOf });
 }
 /** Not an end of the range, which fast-check prefers. */
-const seldom = fc.nat({ max: 29 }).map((n) => n === 7);
+export const seldom = fc.nat({ max: 29 }).map((n) => n === 7);
 
 const ADDRESSES4 = ['10.0.0.10', '10.0.0.11', '10.0.0.8/30', '10.0.0.0/24', '10.0.1.0/28', '0.0.0.0/0'];
 const ADDRESSES6 = ['2001:db8::a', '2001:db8::b', '2001:db8::/64', 'fe80::/10', '::/0', 'ff02::/16'];
@@ -152,7 +170,7 @@ const icmpOf = (types: readonly number[]): fc.Arbitrary<RuleMatch> =>
     fc.record({ icmpCode: fc.constantFrom(0, 1) }),
     fc.record({ icmpType: fc.constantFrom(...types), icmpCode: fc.constantFrom(0, 1) }),
   );
-const both = (...parts: readonly fc.Arbitrary<RuleMatch>[]): fc.Arbitrary<RuleMatch> =>
+export const both = (...parts: readonly fc.Arbitrary<RuleMatch>[]): fc.Arbitrary<RuleMatch> =>
   fc.tuple(...parts).map((all) => Object.assign({}, ...all) as RuleMatch);
 const transport = (protocols: fc.Arbitrary<RuleMatch['protocol']>): fc.Arbitrary<RuleMatch> =>
   both(
@@ -163,7 +181,7 @@ const ipVersion = fc.constantFrom<RuleMatch>({}, { etherType: 'ipv4' }, { etherT
 const withPorts = fc.constantFrom<NonNullable<RuleMatch['protocol']>>('tcp', 'udp', 'sctp', 6, 17);
 
 /** What a rule may ask of layer 3 and up; only combinations that the schema of rules takes. */
-const networkMatch: fc.Arbitrary<RuleMatch> = fc.oneof(
+export const networkMatch: fc.Arbitrary<RuleMatch> = fc.oneof(
   fc.constantFrom<RuleMatch>({}, { etherType: 'arp' }, { etherType: 'rarp' }, { etherType: 0x88cc }),
   { weight: 3, arbitrary: both(transport(withPorts), ipVersion) },
   both(transport(withPorts), ends(ADDRESSES4)),
@@ -183,7 +201,7 @@ const networkMatch: fc.Arbitrary<RuleMatch> = fc.oneof(
 );
 
 const vlan = fc.constantFrom(10, 20, 10, 20, 30);
-const linkMatch: fc.Arbitrary<RuleMatch> = fc.oneof(
+export const linkMatch: fc.Arbitrary<RuleMatch> = fc.oneof(
   fc.record({ vlan }),
   fc.record({ srcMac: fc.constantFrom(...MACS) }),
   fc.record({ dstMac: fc.constantFrom(...MACS) }),
@@ -203,19 +221,19 @@ const ruleSketch: fc.Arbitrary<RuleSketch> = fc.record({
   jump: small,
 });
 
-const chainSketch: fc.Arbitrary<ChainSketch> = fc.record({
+export const chainSketch: fc.Arbitrary<ChainSketch> = fc.record({
   policy: fc.constantFrom('accept', 'accept', 'drop', 'accept'),
   rules: fc.array(ruleSketch, { maxLength: 5 }),
 });
 
-const bindingSketch: fc.Arbitrary<BindingSketch> = fc.oneof(
+export const bindingSketch: fc.Arbitrary<BindingSketch> = fc.oneof(
   { weight: 8, arbitrary: fc.record({ kind: fc.constant('one'), host: small }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('two'), host: small, other: small }) },
   { weight: 1, arbitrary: fc.constant({ kind: 'none' as const }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('early'), host: small }) },
 );
 
-const portSketch: fc.Arbitrary<PortSketch> = fc.record({
+export const portSketch: fc.Arbitrary<PortSketch> = fc.record({
   unsecured: fc.constantFrom(false, false, true),
   down: seldom,
   addresses: fc.oneof(

@@ -1,0 +1,417 @@
+import { cidrContains, formatCidr, formatIp, type Ip, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
+import { LEARNED_MACS, type ModelSketch, type SwitchSketch } from './generate.ts';
+import {
+  type BalancerSketch,
+  FAR_NETWORKS,
+  type FloatingSketch,
+  type GroupRuleSketch,
+  type PolicySketch,
+  type RouterPortSketch,
+  type RouterSketch,
+  type RouteSketch,
+  SET_MEMBERS,
+  type SnatSketch,
+} from './generate-routed.ts';
+import { at, generatedId, plus } from './generated.ts';
+import type {
+  GroupRule,
+  LoadBalancer,
+  LogicalPort,
+  LogicalSwitch,
+  NatLease,
+  PolicyRoute,
+  Route,
+  Router,
+  RouterPort,
+  ScopeRecord,
+} from './objects.ts';
+import { subnetOf } from './subnets.ts';
+
+/** The records that a `NetworkSketch` adds to those of layer 2. They keep the rules of rules.ts. */
+export function buildNetwork(sketch: ModelSketch, records: ScopeRecord[]): void {
+  const { network } = sketch;
+  if (!network) return;
+  new NetworkBuilder(sketch, records).build();
+}
+
+/** The groups or sets that things of a tenant may name. */
+export function ofTenant(tenants: 1 | 2, count: number, tenant: number, index: number | undefined): number | undefined {
+  const own = Array.from({ length: count }, (_, n) => n).filter((n) => n % tenants === tenant);
+  return index === undefined || own.length === 0 ? undefined : at(own, index);
+}
+
+const FIRST_FLOATING = 100;
+const FIRST_VIP = 200;
+const FIRST_SNAT = 60;
+
+class NetworkBuilder {
+  readonly #sketch: ModelSketch;
+  readonly #network: NonNullable<ModelSketch['network']>;
+  readonly #records: ScopeRecord[];
+  readonly #tenants: 1 | 2;
+  readonly #switches: readonly LogicalSwitch[];
+  readonly #ports: readonly LogicalPort[];
+  readonly #routerPorts: RouterPort[] = [];
+  #links = 0;
+
+  constructor(sketch: ModelSketch, records: ScopeRecord[]) {
+    this.#sketch = sketch;
+    this.#network = sketch.network!;
+    this.#records = records;
+    this.#tenants = sketch.tenants ?? 2;
+    this.#switches = records.filter((r): r is LogicalSwitch => r.kind === 'switch');
+    this.#ports = records.filter((r): r is LogicalPort => r.kind === 'port');
+  }
+
+  build(): void {
+    const { routers, floating, balancers } = this.#network;
+    for (const [n, router] of routers.entries()) this.#joinSwitches(n, router);
+    for (const [n, router] of routers.entries()) this.#joinPeers(n, router);
+    for (const [n, router] of routers.entries()) this.#buildRouter(n, router);
+    this.#records.push(...this.#routerPorts);
+    for (const [n, each] of floating.entries()) this.#buildFloating(n, each);
+    for (const [n, each] of balancers.entries()) this.#buildBalancer(n, each);
+  }
+
+  #tenantOf(n: number): string {
+    return generatedId('tenant', n % this.#tenants);
+  }
+
+  #joinSwitches(n: number, { ports }: RouterSketch): void {
+    const free = this.#switches.filter((sw) => sw.tenant === this.#tenantOf(n) || sw.shared);
+    const taken = new Set<string>();
+    for (const port of ports) {
+      if (port.to.kind !== 'switch') continue;
+      const sw = at(free, port.to.at);
+      const addresses = this.#addressesOn(sw, port);
+      if (taken.has(sw.id) || addresses.length === 0) continue;
+      taken.add(sw.id);
+      this.#addPort(n, port, { switch: sw.id, addresses });
+    }
+  }
+
+  /** The first addresses of the subnets that no router has yet. */
+  #addressesOn(sw: LogicalSwitch, { without }: RouterPortSketch): string[] {
+    const others = this.#routerPorts.filter((port) => port.switch === sw.id).length;
+    if (others > 7) return [];
+    return sw.subnets
+      .filter((_, s) => !(without & (1 << s)))
+      .map(({ cidr }) => {
+        const network = parseCidr(cidr)!;
+        return formatCidr({ ...network, ip: plus(network.ip, 1 + others) });
+      });
+  }
+
+  #joinPeers(n: number, { ports }: RouterSketch): void {
+    const others = this.#network.routers.flatMap((_, r) =>
+      r !== n && r % this.#tenants === n % this.#tenants ? [r] : [],
+    );
+    for (const port of ports) {
+      if (port.to.kind !== 'peer' || others.length === 0) continue;
+      const other = at(others, port.to.at);
+      const link = this.#links++;
+      const [four, six] = [`172.16.${link}.`, `2001:db8:f${link.toString(16)}00::`];
+      const far = this.#addPort(
+        other,
+        { ...port, outside: false, inChain: undefined, outChain: undefined },
+        { addresses: [`${four}1/30`, `${six}1/126`] },
+      );
+      this.#addPort(n, port, { peer: far.id, addresses: [`${four}2/30`, `${six}2/126`] });
+    }
+  }
+
+  #addPort(
+    n: number,
+    { outside, down, inChain, outChain }: RouterPortSketch,
+    rest: Pick<RouterPort, 'switch' | 'peer' | 'addresses'>,
+  ): RouterPort {
+    const index = this.#routerPorts.length;
+    const [inside, out] = [this.#chain(n, inChain), this.#chain(n, outChain)];
+    const port: RouterPort = {
+      kind: 'routerPort',
+      id: generatedId('routerPort', index),
+      name: `link-${index}`,
+      tenant: this.#tenantOf(n),
+      revision: 1,
+      router: generatedId('router', n),
+      mac: `02:77:00:00:00:${(index + 1).toString(16).padStart(2, '0')}`,
+      outside,
+      adminUp: !down,
+      key: 3000 + index,
+      ...rest,
+      ...(inside === undefined ? {} : { inChain: inside }),
+      ...(out === undefined ? {} : { outChain: out }),
+    };
+    this.#routerPorts.push(port);
+    return port;
+  }
+
+  #chain(n: number, index: number | undefined): string | undefined {
+    const chain = ofTenant(this.#tenants, this.#sketch.chains.length, n % this.#tenants, index);
+    return chain === undefined ? undefined : generatedId('chain', chain);
+  }
+
+  #portsOf(n: number): RouterPort[] {
+    return this.#routerPorts.filter(({ router }) => router === generatedId('router', n));
+  }
+
+  #buildRouter(n: number, sketch: RouterSketch): void {
+    const router: Router = {
+      kind: 'router',
+      id: generatedId('router', n),
+      name: `router-${n}`,
+      tenant: this.#tenantOf(n),
+      revision: 1,
+      routes: sketch.routes.flatMap((route) => this.#routes(n, route)),
+      policies: sketch.policies.map((policy, p) => this.#policy(n, p, policy)),
+      snat: sketch.snat.flatMap((snat) => this.#snat(n, snat)),
+      adminUp: !sketch.down,
+      key: 2000 + n,
+    };
+    const froms = new Set<string>();
+    const snat = router.snat.filter(({ from }) => !froms.has(from) && froms.add(from));
+    this.#records.push({ ...router, snat });
+    for (const [s, { to }] of snat.entries()) this.#lease(router.id, to, sketch.snat[s]!);
+  }
+
+  /** Networks that routes and rules may name. */
+  #networks(version?: 4 | 6): string[] {
+    const own = this.#switches.flatMap(({ subnets }) => subnets.map(({ cidr }) => cidr));
+    const links = this.#routerPorts.filter(({ peer }) => peer !== undefined).flatMap(({ addresses }) => addresses);
+    const all = [...FAR_NETWORKS, ...own, ...links.map((text) => formatCidr(networkOf(parseCidr(text)!)))];
+    return [...new Set(all)].filter((text) => version === undefined || text.includes(':') === (version === 6));
+  }
+
+  /** Next hops: other routers first, then workloads, neighbours, somebody unknown, and one that no network of the router holds. */
+  #nextHops(n: number, version: 4 | 6): string[] {
+    const own = this.#portsOf(n);
+    const networks = own.flatMap(({ addresses }) => addresses.map((text) => parseCidr(text)!));
+    const holds = (ip: Ip): boolean => networks.some((network) => cidrContains(network, ip));
+    const others = this.#routerPorts
+      .filter((port) => !own.includes(port))
+      .flatMap(({ addresses }) => addresses.map((text) => parseCidr(text)!.ip));
+    const workloads = this.#ports.flatMap(({ addresses }) => addresses.map((text) => parseIp(text)!));
+    const unknown = networks
+      .filter(({ prefix, ip }) => prefix < (ip.version === 4 ? 30 : 126))
+      .map(({ ip }) => plus(ip, 240));
+    const near = [...others, ...workloads.slice(0, 2), ...unknown].filter((ip) => ip.version === version && holds(ip));
+    return [...near.map(formatIp), version === 4 ? '203.0.113.77' : '2001:db8:dead::77'];
+  }
+
+  #routes(n: number, { to, from, action, via, metric }: RouteSketch): Route[] {
+    const network = at(this.#networks(), to);
+    const version = network.includes(':') ? 6 : 4;
+    const source = from === undefined ? {} : { from: at(this.#networks(version), from) };
+    const common = { to: network, ...source, metric };
+    if (action !== 'via') return [{ ...common, action, weight: 1 }];
+    const hops = new Map(via.map((each) => [at(this.#nextHops(n, version), each.at), each.weight]));
+    return [...hops].map(([hop, weight]) => ({ ...common, via: hop, weight }));
+  }
+
+  #policy(n: number, p: number, { src, dst, upper, action, via }: PolicySketch): PolicyRoute {
+    const network = (index: number | undefined): string | undefined =>
+      index === undefined ? undefined : at(this.#networks(), index);
+    const from = network(src);
+    const version = (from ?? network(dst) ?? '').includes(':') ? 6 : 4;
+    const to = dst === undefined ? undefined : at(this.#networks(version), dst);
+    const icmp = upper.protocol === 'icmp' && version === 6;
+    return {
+      position: (p + 1) * 10,
+      match: { ...(from ? { src: from } : {}), ...(to ? { dst: to } : {}), ...(icmp ? { protocol: 'icmpv6' } : upper) },
+      action,
+      ...(action === 'reroute' ? { via: at(this.#nextHops(n, version), via) } : {}),
+    };
+  }
+
+  /** The networks of the router's outside ports. */
+  #outside(n: number, version: 4 | 6): { readonly network: Ip; readonly own: Ip } | undefined {
+    for (const { outside, addresses } of this.#portsOf(n)) {
+      if (!outside) continue;
+      const cidr = addresses.map((text) => parseCidr(text)!).find(({ ip }) => ip.version === version);
+      if (cidr && cidr.prefix <= (version === 4 ? 24 : 120)) return { network: networkOf(cidr).ip, own: cidr.ip };
+    }
+    return undefined;
+  }
+
+  #snat(n: number, { version, from, own }: SnatSketch): Router['snat'] {
+    const outside = this.#outside(n, version);
+    if (!outside) return [];
+    const to = own ? plus(outside.network, FIRST_SNAT + n) : outside.own;
+    return [{ from: at(this.#networks(version), from), to: formatIp(to) }];
+  }
+
+  /** Blocks of different hosts do not meet: each host has 4,096 ports to take them from. */
+  #lease(router: string, address: string, { leases }: SnatSketch): void {
+    for (const [h, { blocks, bits }] of leases.slice(0, this.#sketch.hosts.length).entries()) {
+      const host = generatedId('host', h);
+      const id = `${router}/${address}/${host}`;
+      if (blocks === 0 || this.#records.some((record) => record.id === id)) continue;
+      const size = 2 ** bits;
+      const all = Array.from({ length: blocks }, (_, b) => ({ first: 4096 * (h + 1) + 256 * b, size }));
+      const lease: NatLease = { kind: 'natLease', id, revision: 1, router, address, host, blocks: all };
+      this.#records.push(lease);
+    }
+  }
+
+  #buildFloating(n: number, { router: index, port: portIndex, version, fixed }: FloatingSketch): void {
+    const routers = this.#network.routers.flatMap((_, r) => (this.#outside(r, version) ? [r] : []));
+    if (routers.length === 0) return;
+    const router = at(routers, index);
+    const ofVersion = ({ addresses }: LogicalPort): string[] =>
+      addresses.filter((a) => a.includes(':') === (version === 6));
+    const inside = new Set(this.#portsOf(router).flatMap((port) => port.switch ?? []));
+    const ports = this.#ports.filter(
+      (p) => p.tenant === this.#tenantOf(router) && inside.has(p.switch) && ofVersion(p).length > 0,
+    );
+    if (ports.length === 0) return;
+    const port = at(ports, portIndex);
+    this.#records.push({
+      kind: 'floatingAddress',
+      id: generatedId('floatingAddress', n),
+      name: `floating-${n}`,
+      tenant: this.#tenantOf(router),
+      revision: 1,
+      address: formatIp(plus(this.#outside(router, version)!.network, FIRST_FLOATING + n)),
+      router: generatedId('router', router),
+      port: port.id,
+      ...(fixed === undefined ? {} : { fixed: at(ofVersion(port), fixed) }),
+    });
+  }
+
+  #buildBalancer(n: number, sketch: BalancerSketch): void {
+    const place = sketch.on.kind === 'router' ? this.#onRouter(n, sketch) : this.#onSwitch(n, sketch);
+    if (!place) return;
+    const { tenant, address, ...on } = place;
+    const ports = this.#ports.filter(
+      (p) => p.tenant === tenant && p.addresses.some((a) => a.includes(':') === (sketch.version === 6)),
+    );
+    if (ports.length === 0) return;
+    const members = new Map(sketch.members.map((member) => [at(ports, member.port).id, member]));
+    const balancer: LoadBalancer = {
+      kind: 'loadBalancer',
+      id: generatedId('loadBalancer', n),
+      name: `balancer-${n}`,
+      tenant,
+      revision: 1,
+      address,
+      ...on,
+      listeners: sketch.listeners.map((listener) => ({ ...listener })),
+      members: [...members].map(([port, { weight, drain, down }]) => ({ port, weight, drain, adminUp: !down })),
+      sticky: sketch.sticky,
+      onEmpty: sketch.onEmpty,
+      slots: members.size > 2 ? 64 : members.size > 1 ? 32 : 16,
+      adminUp: !sketch.down,
+      key: 4200 + n,
+    };
+    this.#records.push(balancer);
+    for (const [port, { health }] of members) {
+      const host = this.#records.find((r) => r.kind === 'binding' && r.id === port && r.active !== undefined);
+      if (health === undefined || host?.kind !== 'binding') continue;
+      const id = `${balancer.id}/${port}`;
+      this.#records.push({
+        kind: 'memberHealth',
+        id,
+        revision: 1,
+        loadBalancer: balancer.id,
+        port,
+        host: host.active!,
+        up: health,
+      });
+    }
+  }
+
+  #onRouter(n: number, { version, on, where }: BalancerSketch) {
+    const router = at([...this.#network.routers.keys()], on.at);
+    const inside = this.#portsOf(router).flatMap(({ outside, switch: sw, addresses }) =>
+      outside || sw === undefined
+        ? []
+        : addresses.map((text) => parseCidr(text)!).filter(({ ip }) => ip.version === version),
+    );
+    const network =
+      where === 'outside' ? this.#outside(router, version)?.network : inside[0] && networkOf(inside[0]).ip;
+    const nowhere = version === 4 ? `10.250.0.${n + 1}` : `2001:db8:250::${n + 1}`;
+    const isFree = where === 'nowhere' || network === undefined;
+    const address = isFree ? nowhere : formatIp(plus(network, FIRST_VIP + n));
+    return { tenant: this.#tenantOf(router), address, router: generatedId('router', router) };
+  }
+
+  #onSwitch(n: number, { version, on }: BalancerSketch) {
+    const fit = this.#switches.flatMap((sw) => {
+      const subnet = sw.subnets.find(({ cidr }) => cidr.includes(':') === (version === 6) && isWide(cidr));
+      return subnet ? [{ sw, network: parseCidr(subnet.cidr)!.ip }] : [];
+    });
+    if (fit.length === 0) return undefined;
+    const { sw, network } = at(fit, on.at);
+    return { tenant: sw.tenant, address: formatIp(plus(network, FIRST_VIP + n)), switch: sw.id };
+  }
+}
+
+/** Is there room for the numbers that we give away? */
+function isWide(cidr: string): boolean {
+  const { prefix, ip } = parseCidr(cidr)!;
+  return prefix <= (ip.version === 4 ? 24 : 120);
+}
+
+/** Groups and sets: before the chains and ports that name them. */
+export function buildGroups({ network, tenants = 2 }: ModelSketch, records: ScopeRecord[]): void {
+  if (!network) return;
+  for (const [n, set] of network.sets.entries())
+    records.push({
+      kind: 'addressSet',
+      id: generatedId('addressSet', n),
+      name: `set-${n}`,
+      tenant: generatedId('tenant', n % tenants),
+      revision: 1,
+      addresses: [...new Set(set.map((index) => SET_MEMBERS[index]!))],
+      key: 4100 + n,
+    });
+  for (const [n, { ingress, egress }] of network.groups.entries()) {
+    const build = ({ match, group, set }: GroupRuleSketch): GroupRule => {
+      const [remote, members] = [
+        ofTenant(tenants, network.groups.length, n % tenants, group),
+        ofTenant(tenants, network.sets.length, n % tenants, set),
+      ];
+      if (remote !== undefined) return { ...match, group: generatedId('securityGroup', remote) };
+      return members === undefined ? { ...match } : { ...match, addressSet: generatedId('addressSet', members) };
+    };
+    records.push({
+      kind: 'securityGroup',
+      id: generatedId('securityGroup', n),
+      name: `group-${n}`,
+      tenant: generatedId('tenant', n % tenants),
+      revision: 1,
+      ingress: ingress.map(build),
+      egress: egress ? egress.map(build) : [{}],
+      key: 4000 + n,
+    });
+  }
+}
+
+/** Addresses that are known by ARP or ND, behind the switch's ports without port security (or whatever port there is). */
+export function buildNeighbours(
+  { neighbours }: SwitchSketch,
+  sw: LogicalSwitch,
+  ports: readonly LogicalPort[],
+  records: ScopeRecord[],
+): void {
+  const behind = ports.find(({ portSecurity }) => !portSecurity) ?? ports[0];
+  const binding = records.find((r) => r.kind === 'binding' && r.id === behind?.id);
+  if (!behind || binding?.kind !== 'binding' || binding.active === undefined) return;
+  for (const [n, { subnet, mac }] of (neighbours ?? []).entries()) {
+    const cidr = sw.subnets[subnet]?.cidr;
+    if (cidr === undefined || !isWide(cidr)) continue;
+    const address = formatIp(plus(parseCidr(cidr)!.ip, 241 + n));
+    if (!subnetOf(sw, parseIp(address)!)) continue;
+    const id = `${sw.id}/${address}`;
+    records.push({
+      kind: 'neighbour',
+      id,
+      revision: 1,
+      switch: sw.id,
+      address,
+      mac: at(LEARNED_MACS, mac),
+      port: behind.id,
+      host: binding.active,
+    });
+  }
+}
