@@ -25,20 +25,26 @@ import type { InputKind, InputOfKind, InputRecord } from './inputs.ts';
 import { localProfileSink, localProfilesUnit } from './local-profiles.ts';
 import { LOCAL_SWITCH_KINDS, LOCAL_SWITCH_UNITS, localSwitchSink } from './local-switches.ts';
 import { problemSink } from './problem-sink.ts';
-import { agentAnswersUnit, answersUnit, ownProbesUnit } from './units/answer.ts';
+import { agentAnswersUnit, ownProbesUnit } from './units/answer.ts';
 import { baseUnit } from './units/base.ts';
 import { chainUnit, ruleUnit } from './units/chain.ts';
 import { classifyUnit } from './units/classify.ts';
 import { floodLocalUnit, floodRemoteUnit } from './units/flood.ts';
 import { guardUnit } from './units/guard.ts';
 import { learnedSourceUnit, learnPortUnit } from './units/learn.ts';
+import { leaveUnit, outChainUnit } from './units/leave.ts';
 import { hairpinUnit, holdersUnit, learnedUnit, unknownUnit } from './units/lookup.ts';
+import { neighboursUnit, portAddressesUnit, routerAddressesUnit } from './units/resolve.ts';
+import { policiesUnit, routesUnit } from './units/route.ts';
+import { ownUnit, routerInUnit, routerMacUnit, tunnelToRouterUnit } from './units/router-in.ts';
 import { fromChainUnit, toPortUnit } from './units/to-port.ts';
+import { trackUnit } from './units/track.ts';
 import { tunnelSourcesUnit, tunnelToPortUnit, tunnelToSwitchUnit } from './units/tunnel.ts';
 import { vlanUnit } from './units/vlan.ts';
 
 const UNITS: readonly Unit<InputOfKind>[] = [
   baseUnit,
+  trackUnit,
   classifyUnit,
   vlanUnit,
   guardUnit,
@@ -47,7 +53,6 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   fromChainUnit,
   chainUnit,
   ruleUnit,
-  answersUnit,
   ownProbesUnit,
   agentAnswersUnit,
   holdersUnit,
@@ -60,6 +65,17 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   tunnelToPortUnit,
   tunnelToSwitchUnit,
   toPortUnit,
+  routerMacUnit,
+  tunnelToRouterUnit,
+  routerInUnit,
+  ownUnit,
+  policiesUnit,
+  routesUnit,
+  outChainUnit,
+  leaveUnit,
+  portAddressesUnit,
+  routerAddressesUnit,
+  neighboursUnit,
 ];
 
 /** A record put or deleted; a delete needs its kind and id only, in either form. */

@@ -217,6 +217,9 @@ export function neighbor(type: typeof ND.solicit | typeof ND.advert): Match {
   return { ...icmp6(type), icmpv6_code: 0 };
 }
 
+/** Later fragments have no layer-4 header; Open vSwitch shows them with zeros, which are nobody's. */
+export const NOT_LATER_FRAGMENT = { ip_frag: { value: 0, mask: 2 } } as const satisfies Match;
+
 /** 802.1Q as `vlan_vid` has it: bit 12 says that there is a tag. */
 export const TAGGED: Masked = { value: 0x1000, mask: 0x1000 };
 export const UNTAGGED = 0;

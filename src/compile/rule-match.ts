@@ -2,7 +2,7 @@ import type { RuleMatch } from '../model/objects.ts';
 import type { FieldName } from '../openflow/fields.ts';
 import type { FieldValue, Masked, Match } from '../openflow/flow.ts';
 import { prefixCover, prefixMatch } from './bits.ts';
-import { ETH, PROTO } from './fields.ts';
+import { ETH, NOT_LATER_FRAGMENT, PROTO } from './fields.ts';
 import { cidrOf, macOf } from './owned.ts';
 
 /** What a rule looks at, as matches. */
@@ -95,9 +95,6 @@ function addArp(fields: Record<string, FieldValue | Masked>, rule: RuleMatch): b
 }
 
 const PORT_FIELDS: Readonly<Record<number, string>> = { [PROTO.tcp]: 'tcp', [PROTO.udp]: 'udp', [PROTO.sctp]: 'sctp' };
-
-/** Later fragments have no layer-4 header; Open vSwitch shows them with zeros, which are not the rule's. */
-const NOT_LATER_FRAGMENT = { ip_frag: { value: 0, mask: 2 } } as const;
 
 function layer4(rule: RuleMatch, type: number | undefined): Match[] {
   const protocol = protocolOf(rule);

@@ -4,6 +4,7 @@ import { OFPP } from '../../openflow/flow.ts';
 import { sample, tunnelOfport } from '../facts.ts';
 import {
   ARP,
+  ARP_REQUEST,
   GROUP_ADDRESS,
   IPV4,
   IPV6,
@@ -21,13 +22,14 @@ import {
   tagged,
   UDP4,
   UDP6,
-  VERDICT,
 } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
-import type { TableName } from '../tables.ts';
+import { ANSWER } from './answer.ts';
 import { CLASSIFY, SOURCE } from './classify.ts';
 import { GUARD, LINK_LAYER, ND_TARGET, SERVICE } from './guard.ts';
+import { askForMac, nextHopFrom4, nextHopFrom6, routerBase } from './router-base.ts';
+import { verdictBase } from './verdict.ts';
 import { VLAN } from './vlan.ts';
 
 /** Flows that every host has, whatever its ports. */
@@ -40,13 +42,13 @@ export const baseUnit = define.unit({
     ...serviceBase(reader),
     flow('learn', 0, {}, { goto: 'vip' }),
     flow('vip', 0, {}, { goto: 'track' }),
-    flow('track', 0, {}, { goto: 'fromPort' }),
-    flow('fromPort', 0, {}, { goto: 'answer' }),
-    ...verdictBase('fromVerdict', 'answer'),
+    ...verdictBase(reader, 'fromVerdict', 'commit'),
     ...answerBase(),
     ...lookupBase(reader),
-    flow('toPort', 0, {}, { goto: 'deliver' }),
-    ...verdictBase('toVerdict', 'deliver'),
+    ...routerBase(reader),
+    ...verdictBase(reader, 'inVerdict', 'own'),
+    ...verdictBase(reader, 'outVerdict', 'leave'),
+    ...verdictBase(reader, 'toVerdict', 'toCommit'),
     flow('deliver', 0, {}, { do: [{ kind: 'outputReg', src: REGISTERS.outOfport }] }),
   ],
 });
@@ -112,17 +114,8 @@ function serviceBase(reader: Reader): Contribution[] {
   ];
 }
 
-function verdictBase(table: 'fromVerdict' | 'toVerdict', next: TableName): Contribution[] {
-  return [
-    flow(table, 300, match({ verdict: VERDICT.drop }), { drop: 'rule' }),
-    flow(table, 200, match({ verdict: VERDICT.accept }), { goto: next }),
-    flow(table, 100, match({ policyDrop: 1 }), { drop: 'policy' }),
-    flow(table, 0, {}, { goto: next }),
-  ];
-}
-
 /** In `respond`. */
-const RESPOND = { notForUs: 200, answer: 100 } as const;
+const RESPOND = { unknown: 200, answer: 100 } as const;
 
 /** R and S aside: solicited, override (RFC 4861 §4.4). */
 const SOLICITED_OVERRIDE = 0x6000_0000;
@@ -136,7 +129,14 @@ function answerBase(): Contribution[] {
     ...moveScratchToMac('eth_src'),
   ];
   return [
+    flow('answer', ANSWER.ask, ARP_REQUEST, { do: [...nextHopFrom4('arp_tpa'), ...askForMac], goto: 'respond' }),
+    flow('answer', ANSWER.probe, { ...neighbor(ND.solicit), ipv6_src: NOWHERE6 }, { goto: 'tag' }),
+    flow('answer', ANSWER.ask, neighbor(ND.solicit), {
+      do: [...nextHopFrom6('nd_target'), ...askForMac],
+      goto: 'respond',
+    }),
     flow('answer', 0, {}, { goto: 'tag' }),
+    flow('respond', RESPOND.unknown, match({ scratchMacLow: 0, scratchMacHigh: 0 }), { goto: 'tag' }),
     flow('respond', RESPOND.answer, ARP, {
       do: [
         ...turnEthernet,
@@ -150,7 +150,6 @@ function answerBase(): Contribution[] {
       ],
       drop: 'answered',
     }),
-    flow('respond', RESPOND.notForUs, { ...neighbor(ND.solicit), ipv6_src: NOWHERE6 }, { goto: 'tag' }),
     // Fields of an advertisement can be set only where the match says that it is one: hence two tables.
     flow('respond', RESPOND.answer, neighbor(ND.solicit), {
       do: [
@@ -176,7 +175,7 @@ function answerBase(): Contribution[] {
 }
 
 const WHOLE_VLAN = { field: 'vlan_vid', from: 0, bits: 12 } as const;
-export const LOOKUP = { group: 1000, wide: 500, owned: 300, learned: 200, unknown: 100 } as const;
+export const LOOKUP = { group: 1000, wide: 500, router: 310, owned: 300, learned: 200, unknown: 100 } as const;
 export const TUNNEL_OUT = { loop: 200, out: 100 } as const;
 
 function lookupBase(reader: Reader): Contribution[] {

@@ -1,11 +1,12 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { localPorts, reachedSwitch, type SwitchFacts, switchFacts, wayTo } from '../facts.ts';
-import { load, match, type RegisterMatch, set } from '../fields.ts';
+import { load, match, type RegisterMatch, type Registers, set } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { activeHostsIndex, define, movingIndex, type Reader, unsecuredIndex } from '../inputs.ts';
 import { placementOf } from '../placement.ts';
 import { TABLES } from '../tables.ts';
+import { portTracked, receiverRegisters } from '../tracking.ts';
 import { type VlanBlock, vlanBlocks, vlansOf } from '../vlans.ts';
 
 /**
@@ -91,9 +92,13 @@ function localCopies(reader: Reader, onSwitch: SwitchFacts, unknown: 0 | 1, port
 /** A port that nothing more is asked about gets its copy at once; any other goes the way of unicast frames. */
 function copyTo(reader: Reader, onSwitch: SwitchFacts, id: string, ofport: number): Action[] {
   const port = reader.get('port', id)!;
-  if (!onSwitch.vlanAware && port.adminUp && port.toChain === undefined) return [{ kind: 'output', port: ofport }];
+  const isTracked = reader.derive(portTracked, id);
+  if (!onSwitch.vlanAware && port.adminUp && port.toChain === undefined && !isTracked)
+    return [{ kind: 'output', port: ofport }];
+  // Of the copy before, nothing may be left.
+  const registers: Registers = isTracked ? receiverRegisters(reader, id) : { outTracked: 0 };
   const actions: Action[] = [
-    ...load({ outPort: port.key, outOfport: ofport }),
+    ...load({ outPort: port.key, outOfport: ofport, ...registers }),
     { kind: 'resubmit', table: TABLES.toPort.number },
   ];
   // On a VLAN-aware switch delivery may take the tag off, which the next copy has to have again.

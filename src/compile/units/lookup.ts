@@ -2,12 +2,13 @@ import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { otherBits } from '../bits.ts';
 import { reachedSwitch, wayTo } from '../facts.ts';
-import { load, match, set } from '../fields.ts';
+import { load, match, type Registers, set } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, holdersIndex, macBytesIndex, type Reader, unsecuredIndex } from '../inputs.ts';
 import { macOf } from '../owned.ts';
 import { placementOf } from '../placement.ts';
 import { TABLES } from '../tables.ts';
+import { portTracked, receiverRegisters } from '../tracking.ts';
 import { type VlanBlock, vlanBlocks, vlansOf } from '../vlans.ts';
 import { LOOKUP } from './base.ts';
 import { place, WIDE_MAC_BITS } from './classify.ts';
@@ -98,14 +99,14 @@ function commonBits(bytes: readonly string[]): { value: bigint; mask: bigint } {
 
 /** To each of these ports: here by their OpenFlow port, elsewhere through the tunnel with their key. */
 function toPorts(reader: Reader, ports: readonly string[]): FlowTarget {
-  const local: { key: number; ofport: number }[] = [];
+  const local: Registers[] = [];
   const remote: { key: number; to: Action }[] = [];
   let isBound = false;
   for (const port of ports) {
     const key = reader.get('port', port)?.key;
     if (key === undefined) continue;
     const { hosts, ofport } = placementOf(reader, port);
-    if (ofport !== undefined) local.push({ key, ofport });
+    if (ofport !== undefined) local.push({ outPort: key, outOfport: ofport, ...receiverRegisters(reader, port) });
     if (hosts.length > 0) isBound = true;
     for (const host of hosts) {
       const to = reader.derive(wayTo, host);
@@ -118,7 +119,7 @@ function toPorts(reader: Reader, ports: readonly string[]): FlowTarget {
   }
   const steps = [
     ...remote.map(({ key, to }) => ({ do: [set('tun_id', BigInt(key)), to], table: 'tunnelOut' as const })),
-    ...local.map(({ key, ofport }) => ({ do: load({ outPort: key, outOfport: ofport }), table: 'toPort' as const })),
+    ...local.map((registers) => ({ do: load(registers), table: 'toPort' as const })),
   ];
   const last = steps.pop()!;
   const before = steps.flatMap(({ do: actions, table }): Action[] => [
@@ -129,7 +130,7 @@ function toPorts(reader: Reader, ports: readonly string[]): FlowTarget {
 
 /**
  * A local port's own frames do not come back to it: Open vSwitch never outputs to the port that a packet came in by. Only
- * where the port has a chain is that too late: its rules must not count or log what does not arrive. Routed frames do come back.
+ * where the port has a chain or is tracked is that too late: what does not arrive must not be counted, logged or known. Routed frames do come back.
  */
 export const hairpinUnit = define.unit({
   name: 'hairpin',
@@ -137,7 +138,7 @@ export const hairpinUnit = define.unit({
   run(reader, id): readonly Contribution[] {
     const key = reader.pick('port', id, 'key');
     if (key === undefined || placementOf(reader, id).ofport === undefined) return [];
-    if (reader.pick('port', id, 'toChain') === undefined) return [];
+    if (reader.pick('port', id, 'toChain') === undefined && !reader.derive(portTracked, id)) return [];
     const both: Match = match({ inPort: key, outPort: key, routed: 0 });
     return [flow('toPort', 1000, both, { drop: 'hairpin' })];
   },

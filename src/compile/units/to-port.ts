@@ -9,7 +9,7 @@ import type { TableName } from '../tables.ts';
 import { toChainStart } from './chain.ts';
 
 /** The two ends of a local port: the chain behind its entry (step 4), and what stands before its exit (step 7). */
-const TO_PORT = { down: 300, chain: 200 } as const;
+const TO_PORT = { down: 300 } as const;
 
 export const fromChainUnit = define.unit({
   name: 'fromChain',
@@ -32,7 +32,7 @@ export const toPortUnit = define.unit({
     const flows: Contribution[] = [];
     if (!port.adminUp) flows.push(flow('toPort', TO_PORT.down, to, { drop: 'port-down' }));
     if (port.toChain !== undefined)
-      flows.push(flow('toPort', TO_PORT.chain, to, throughChain(reader, port.toChain, 'toVerdict')));
+      flows.push(flow('toChain', 100, to, throughChain(reader, port.toChain, 'toVerdict')));
     const untagged = reader.derive(switchFacts, port.switch)?.vlanAware ? untaggedVlan(port) : undefined;
     if (untagged !== undefined) {
       const where = match({ outPort: port.key, vlan: untagged }, { vlan_vid: TAGGED });
@@ -45,7 +45,7 @@ export const toPortUnit = define.unit({
 });
 
 /** Runs a chain, then asks what it decided. A chain that is not there drops: what it would have said is not known. */
-function throughChain(reader: Reader, chainId: string, next: TableName): FlowTarget {
+export function throughChain(reader: Reader, chainId: string, next: TableName): FlowTarget {
   const key = reader.pick('chain', chainId, 'key');
   if (key === undefined) return { drop: 'policy' };
   const policyDrop = reader.pick('chain', chainId, 'policy') === 'drop' ? 1 : 0;

@@ -7,10 +7,11 @@ import { flow } from '../flow-sink.ts';
 import { define, hostsIndex, macsOf } from '../inputs.ts';
 import { macOf } from '../owned.ts';
 import { placementOf } from '../placement.ts';
+import { receiverRegisters } from '../tracking.ts';
 import { CLASSIFY } from './classify.ts';
 
 /** Tunnel packets: from whom (`classify`), and where their key goes on (`tunnel`). */
-const TUNNEL = { fits: 300 } as const;
+export const TUNNEL = { fits: 300 } as const;
 
 /** The tunnel port takes packets of the zone's hosts and of nobody else. */
 export const tunnelSourcesUnit = define.unit({
@@ -44,7 +45,13 @@ export const tunnelToPortUnit = define.unit({
     const key: Match = { tun_id: BigInt(port.key) };
     const target = {
       do: [
-        ...load({ switch: onSwitch.key, outPort: port.key, outOfport: ofport, fromTunnel: 1 }),
+        ...load({
+          switch: onSwitch.key,
+          outPort: port.key,
+          outOfport: ofport,
+          fromTunnel: 1,
+          ...receiverRegisters(reader, id),
+        }),
         ...vlanOfTag(onSwitch),
       ],
       goto: 'toPort',

@@ -1,0 +1,134 @@
+import type { Contribution } from '../../incremental/definitions.ts';
+import { once } from '../../incremental/definitions.ts';
+import type { Action, Match } from '../../openflow/flow.ts';
+import {
+  CT_FLAGS,
+  CT_MARK,
+  INVALID,
+  IPV4,
+  IPV6,
+  icmp6,
+  load,
+  match,
+  move,
+  REGISTERS,
+  type Registers,
+  TRACKED_FLAGS,
+  UDP4,
+  UDP6,
+  VERDICT,
+} from '../fields.ts';
+import { flow } from '../flow-sink.ts';
+import { define } from '../inputs.ts';
+import { TABLES, type TableName } from '../tables.ts';
+
+/**
+ * Conntrack and security groups around the chains of tracked ports (docs/design/layer3.md, §3 and §4). Everything here is the same for all
+ * ports: zones and profiles are in registers.
+ *
+ *   vip ─▶ track ─ct(inZone)─▶ tracked ─▶ fromGroup ─▶ fromPort ─▶ fromVerdict ─▶ commit ─▶ unVip ─▶ answer
+ *                                             └─resubmit─▶ group ◀─resubmit─┐
+ *   toPort ─ct(outZone)─▶ toTracked ───────────────────────────────▶ toGroup ─▶ toChain ─▶ toVerdict ─▶ toCommit ─▶ fromVip ─▶ deliver
+ *
+ * What is not asked goes from `track` to `fromPort` and from there to `answer`, from `toPort` to `toChain` and from there to `deliver`.
+ * Groups are asked with the verdict "drop", which the rule that fits takes back.
+ */
+const TRACK = { exception: 150, closed: 140, ask: 130 } as const;
+const GROUP = { none: 200, reply: 100 } as const;
+const CHAIN = { refused: 1000, tracked: 1 } as const;
+const COMMIT = { marked: 200, plain: 150, tracked: 100 } as const;
+
+/** One side of a connection: the sender's, or the receiver's. */
+interface Side {
+  readonly ask: 'track' | 'toPort';
+  readonly asked: 'tracked' | 'toTracked';
+  readonly group: 'fromGroup' | 'toGroup';
+  readonly chain: 'fromPort' | 'toChain';
+  readonly commit: 'commit' | 'toCommit';
+  /** Where translated sources are turned back. */
+  readonly unVip: 'unVip' | 'fromVip';
+  readonly next: TableName;
+  readonly zone: 'inZone' | 'outZone';
+  readonly tracked: 'inTracked' | 'outTracked';
+  /** What says that the connection came through a VIP, and how that is marked. */
+  readonly vip: 'viaVip' | 'memberVip';
+  /** Which rules judge the original direction: 0 ingress, 1 egress. */
+  readonly judge: 0 | 1;
+}
+
+const SENDER: Side = {
+  ...{ ask: 'track', asked: 'tracked', group: 'fromGroup', chain: 'fromPort', commit: 'commit', unVip: 'unVip' },
+  ...{ next: 'answer', zone: 'inZone', tracked: 'inTracked', vip: 'viaVip', judge: 1 },
+};
+const RECEIVER: Side = {
+  ...{ ask: 'toPort', asked: 'toTracked', group: 'toGroup', chain: 'toChain', commit: 'toCommit', unVip: 'fromVip' },
+  ...{ next: 'deliver', zone: 'outZone', tracked: 'outTracked', vip: 'memberVip', judge: 0 },
+};
+
+export const trackUnit = define.unit({
+  name: 'track',
+  over: once,
+  run: () => [SENDER, RECEIVER].flatMap((side) => [...asks(side), ...judges(side), ...commits(side)]),
+});
+
+/** Never asked of conntrack: neighbour discovery, multicast listeners (ICMPv6 130 to 137 and 143) and DHCP of the workload. */
+const EXCEPTIONS: readonly Match[] = [
+  { ...UDP4, udp_src: 68, udp_dst: 67 },
+  { ...UDP6, udp_src: 546, udp_dst: 547 },
+  ...[130, 131, 132, 133, 134, 135, 136, 137, 143].map(icmp6),
+];
+
+function asks({ ask, asked, group, chain, zone, tracked }: Side): Contribution[] {
+  const range = REGISTERS[zone];
+  const who: Registers = { [tracked]: 1 };
+  const track: Action = { kind: 'ct', zone: range, table: TABLES[asked].number };
+  return [
+    ...EXCEPTIONS.map((what) => flow(ask, TRACK.exception, match(who, what), { goto: chain })),
+    ...[IPV4, IPV6].flatMap((ip) => [
+      flow(ask, TRACK.closed, match({ ...who, [zone]: 0 }, ip), { drop: 'invalid' }),
+      flow(ask, TRACK.ask, match(who, ip), { do: [track] }),
+    ]),
+    flow(ask, 0, {}, { goto: chain }),
+    flow(asked, 100, INVALID, { drop: 'invalid' }),
+    flow(asked, 0, {}, { do: [move(CT_FLAGS, TRACKED_FLAGS)], goto: group }),
+  ];
+}
+
+const toGroup: Action = { kind: 'resubmit', table: TABLES.group.number };
+
+/** A reply is judged by the mirrored rules, so that a rule that is gone cuts both directions. */
+function judges({ group, chain, commit, next, tracked, judge }: Side): Contribution[] {
+  const judged = (by: number): { do: readonly Action[]; goto: TableName } => ({
+    do: [...load({ judge: by, verdict: VERDICT.drop }), toGroup],
+    goto: chain,
+  });
+  return [
+    flow(group, GROUP.none, match({ profile: 0 }), { goto: chain }),
+    flow(group, GROUP.reply, match({ isReply: 1 }), judged(1 - judge)),
+    flow(group, 0, {}, judged(judge)),
+    flow(chain, CHAIN.refused, match({ verdict: VERDICT.drop }), { drop: 'group' }),
+    flow(chain, CHAIN.tracked, match({ [tracked]: 1 }), { goto: commit }),
+    flow(chain, 0, {}, { goto: next }),
+  ];
+}
+
+function commits({ commit, unVip, next, zone, tracked, vip }: Side): Contribution[] {
+  const who: Registers = { [tracked]: 1, isNew: 1 };
+  const mark = CT_MARK[vip];
+  const commitWith = (...exec: readonly Action[]): Action => ({
+    kind: 'ct',
+    commit: true,
+    zone: REGISTERS[zone],
+    ...(exec.length === 0 ? {} : { exec }),
+  });
+  const marked = commitWith({ kind: 'setField', field: 'ct_mark', value: mark, mask: mark });
+  return [
+    ...[IPV4, IPV6].flatMap((ip) => [
+      flow(commit, COMMIT.marked, match({ ...who, [vip]: 1 }, ip), { do: [marked], goto: unVip }),
+      flow(commit, COMMIT.plain, match(who, ip), { do: [commitWith()], goto: unVip }),
+    ]),
+    flow(commit, COMMIT.tracked, match({ [tracked]: 1 }), { goto: unVip }),
+    flow(commit, 0, {}, { goto: next }),
+    flow(unVip, 0, {}, { goto: next }),
+  ];
+}
