@@ -1,9 +1,9 @@
 import type { KindName } from './kind.ts';
-import type { AnyObject, Binding, ScopeKind, ScopeRecord } from './objects.ts';
+import type { AnyObject, Binding, NatLease, ScopeKind, ScopeRecord } from './objects.ts';
 import type { ModelIndex } from './view.ts';
 
-/** Records that a draft may change: what people write, and bindings. */
-export type DraftRecord = AnyObject | Binding;
+/** Records that a draft may change: what people write, bindings, and leases of ports. */
+export type DraftRecord = AnyObject | Binding | NatLease;
 
 export interface DraftChange {
   readonly kind: DraftRecord['kind'];

@@ -3,6 +3,7 @@ import type { Log } from '../base/log.ts';
 import type { ScopeKind } from '../model/objects.ts';
 import type { ModelIndex } from '../model/view.ts';
 import type { RecordChange } from './desired-state.ts';
+import { LEASED_KINDS, type LeasedKind } from './leased-records.ts';
 import type { RelayedRequest, WatchMessage, WatchRequest } from './protocol.ts';
 import type { Relay } from './relay.ts';
 import type { Runtime } from './runtime.ts';
@@ -12,8 +13,8 @@ import { type HostScope, ScopeIndex, type ScopeStep } from './scope.ts';
 const MOST_BUFFERED_BYTES = 32 * 1024 * 1024;
 export const HEARTBEAT_MS = 5_000;
 /**
- * So long after the server's start, learned addresses that an agent still has but nobody reported again are left with
- * it: the hosts that learned them are just coming back.
+ * So long after the server's start, what hosts reported (learned addresses, health, neighbours), an agent still has and
+ * nobody reported again is left with it: those hosts are just coming back.
  */
 const RELEARN_MS = 10_000;
 
@@ -24,8 +25,8 @@ interface AgentStream {
   readonly detachRelay: () => void;
   /** Commits that were sent and not reported as applied, oldest first. */
   unapplied: number[];
-  /** Learned addresses the agent has that nobody reported yet. */
-  readonly doubtful: Set<string>;
+  /** Leased records that the agent has and nobody reported yet. */
+  readonly doubtful: Map<string, { readonly kind: LeasedKind; readonly id: string }>;
   /** Left unread beyond this, it is cut off: what it was sent at first does not count. */
   readonly mostBufferedBytes: number;
 }
@@ -70,13 +71,14 @@ export class AgentStreams {
       wanted.add(`${record.kind}/${record.id}`);
       if (!comparable || have[record.kind]?.[record.id] !== record.revision) lines.push(line({ type: 'put', record }));
     }
-    const doubtful = new Set<string>();
+    const doubtful: AgentStream['doubtful'] = new Map();
     const isYoung = performance.now() - this.#startedMs < RELEARN_MS;
     for (const [kind, ids] of Object.entries(have) as [ScopeKind, Readonly<Record<string, number>>][])
       for (const id of Object.keys(ids)) {
         if (wanted.has(`${kind}/${id}`)) continue;
         const isKnown = this.#index.get(kind, id) !== undefined;
-        if (kind === 'learned' && isYoung && !isKnown) doubtful.add(id);
+        if (LEASED_KINDS.has(kind) && isYoung && !isKnown)
+          doubtful.set(`${kind}/${id}`, { kind: kind as LeasedKind, id });
         else lines.push(line({ type: isKnown ? 'leave' : 'delete', kind, id }));
       }
     lines.push(line({ type: 'commit', revision }));
@@ -104,9 +106,10 @@ export class AgentStreams {
       if (stream?.scope !== scope) continue;
       const lines = steps.map((step) => lineOf(step, texts));
       lines.push(line({ type: 'commit', revision }));
-      // Learned addresses alone are no transaction of the store: nobody waits for them to be applied.
-      if (changes.some((change) => change.kind !== 'learned')) stream.unapplied.push(revision);
-      for (const step of steps) if (step.type === 'put') stream.doubtful.delete(step.record.id);
+      // What hosts report by themselves is no transaction of the store: nobody waits for them to be applied.
+      if (changes.some(({ kind }) => !LEASED_KINDS.has(kind))) stream.unapplied.push(revision);
+      for (const step of steps)
+        if (step.type === 'put') stream.doubtful.delete(`${step.record.kind}/${step.record.id}`);
       this.#send(stream, lines.join(''));
     }
     if (this.#appliedWaiters.size > 0) this.#wakeWaiters();
@@ -123,9 +126,9 @@ export class AgentStreams {
   }
 
   #settleDoubtful(stream: AgentStream, revision: number): void {
-    const lines = [...stream.doubtful].flatMap((id) => {
-      const record = this.#index.get('learned', id);
-      return record && stream.scope.contains(record) ? [] : [line({ type: 'delete', kind: 'learned', id })];
+    const lines = [...stream.doubtful.values()].flatMap(({ kind, id }) => {
+      const record = this.#index.get(kind, id);
+      return record && stream.scope.contains(record) ? [] : [line({ type: 'delete', kind, id })];
     });
     stream.doubtful.clear();
     if (lines.length > 0) this.#send(stream, `${lines.join('')}${line({ type: 'commit', revision })}`);
@@ -136,6 +139,11 @@ export class AgentStreams {
     const stream = this.#streams.get(hostId);
     if (stream) stream.unapplied = stream.unapplied.filter((sent) => sent > revision);
     this.#wakeWaiters();
+  }
+
+  /** Is one of the ports that the host has behind the router? */
+  reaches(hostId: string, routerId: string): boolean {
+    return this.#scopes.reaches(hostId, routerId);
   }
 
   isConnected(hostId: string): boolean {

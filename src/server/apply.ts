@@ -10,7 +10,7 @@ import { type ParsedObject, parseObject, problemsOfZod } from '../model/parse.ts
 import { type Problem, problemsError } from '../model/problem.ts';
 import { resolveObject } from '../model/resolve.ts';
 import { checkRules } from '../model/rules.ts';
-import type { ModelIndex } from '../model/view.ts';
+import { isObject, type ModelIndex } from '../model/view.ts';
 import { type Mutation, putObject, removeObject, titleOf } from './mutations.ts';
 
 /** `POST /v1/apply`: these objects shall be so. */
@@ -141,7 +141,7 @@ function planOf(
     return planned(index, 'create', object, withFieldsOfCreations ? diffObjects(index, undefined, object) : []);
   });
   for (const { before, after } of changes)
-    if (before && !after && before.kind !== 'binding') plan.push(planned(index, 'delete', before, []));
+    if (before && !after && isObject(before)) plan.push(planned(index, 'delete', before, []));
   return plan;
 }
 

@@ -10,9 +10,11 @@ import type { ReportedClaim } from './protocol.ts';
  */
 
 /** Something a person should see. */
-export interface BindingNotice {
+export interface Notice {
   readonly level: 'info' | 'warning';
-  readonly port: string;
+  /** What it is about. */
+  readonly kind: 'port' | 'router';
+  readonly id: string;
   readonly text: string;
 }
 
@@ -24,7 +26,7 @@ export function claimPort(
   hostId: string,
   reported: ReportedClaim,
   nowMs: number,
-  notify: (notice: BindingNotice) => void,
+  notify: (notice: Notice) => void,
 ): ClaimOutcome {
   const { index } = draft;
   const port = index.get('port', reported.port);
@@ -46,7 +48,7 @@ export function claimPort(
     const text =
       `${describe(index, port)}: ${index.get('host', hostId)?.name ?? hostId} has interface ${claim.interface} with this port's id as well as ${names}; ` +
       'traffic stays where it is until the workload announces itself there (a migration) or the port is activated; if nothing is being moved, one of the interfaces has a copied id';
-    notify({ level: 'warning', port: port.id, text });
+    notify({ level: 'warning', kind: 'port', id: port.id, text });
   }
   return 'held';
 }
@@ -72,7 +74,7 @@ export function replaceClaims(
   hostId: string,
   reported: readonly ReportedClaim[],
   nowMs: number,
-  notify: (notice: BindingNotice) => void,
+  notify: (notice: Notice) => void,
 ): readonly ReportedClaim[] {
   const ports = new Set(reported.map((claim) => claim.port));
   for (const binding of [...draft.index.bindingsOnHost(hostId)])

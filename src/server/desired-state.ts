@@ -45,7 +45,7 @@ interface Staged {
 const GENERATION_KEY = 'generation';
 /** `retired/<tunnel key>`: not to be given out until every host has applied a later revision. */
 const RETIRED_PREFIX = 'retired/';
-const STORED_KINDS: ReadonlySet<string> = new Set([...KIND_NAMES, 'binding']);
+const STORED_KINDS: ReadonlySet<string> = new Set([...KIND_NAMES, 'binding', 'natLease']);
 const MOST_ATTEMPTS = 5;
 /** Revisions that the store's log keeps for watches that resume. */
 const LOG_LENGTH = 10_000;
@@ -62,7 +62,7 @@ export class DesiredState {
   readonly #listeners = new Set<(commit: Commit) => void>();
   /** Retired tunnel key → revision of the retirement. */
   readonly #retired = new Map<number, number>();
-  #amend: (draft: Draft) => void = () => {};
+  readonly #amendments: ((draft: Draft) => void)[] = [];
   #queue: Job[] = [];
   #isWriting = false;
   #generation = 0;
@@ -104,7 +104,7 @@ export class DesiredState {
 
   /** Called for every write with what it is about to change: what belongs to it is written in the same transaction. */
   amendWrites(amend: (draft: Draft) => void): void {
-    this.#amend = amend;
+    this.#amendments.push(amend);
   }
 
   /** The transactions after a revision as the log has them, without what was before. Error `compacted`. */
@@ -211,7 +211,7 @@ export class DesiredState {
     this.allocator.settle();
     try {
       const result = job.work(draft);
-      this.#amend(draft);
+      for (const amend of this.#amendments) amend(draft);
       if (!job.dryRun) return { job, draft, result };
       draft.rollback();
       this.allocator.rollback();

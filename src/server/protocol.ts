@@ -55,6 +55,20 @@ export type Report =
   | { readonly type: 'learnedAll'; readonly addresses: readonly ReportedAddress[] }
   | ({ readonly type: 'learned' } & ReportedAddress)
   | ({ readonly type: 'forgotten' } & ReportedAddress)
+  /**
+   * The ports of an SNAT address that this host may use are running out, or it has none. `have`: how many ports its lease
+   * had when this was noticed, so that asking twice gives no more than asking once. The answer is a `natLease` record.
+   */
+  | { readonly type: 'natNeed'; readonly router: string; readonly address: string; readonly have?: number }
+  /** What the probes of members on this host say; all of them on every new connection, then changes. */
+  | { readonly type: 'memberHealthAll'; readonly members: readonly ReportedMember[] }
+  | ({ readonly type: 'memberHealth' } & ReportedMember)
+  /** The member is no longer probed here. */
+  | { readonly type: 'memberHealthGone'; readonly loadBalancer: string; readonly port: string }
+  /** Where addresses are that no port has as its own, as seen behind this host's ports; all on every new connection. */
+  | { readonly type: 'neighbourAll'; readonly neighbours: readonly ReportedNeighbour[] }
+  | ({ readonly type: 'neighbour' } & ReportedNeighbour)
+  | { readonly type: 'neighbourGone'; readonly switch: string; readonly address: string }
   /** Flows for everything up to this revision are in the switch. */
   | { readonly type: 'applied'; readonly revision: number }
   /** Changed states of local ports. */
@@ -85,6 +99,21 @@ export interface ReportedAddress {
   readonly port: string;
   readonly vlan: number;
   readonly mac: string;
+}
+
+export interface ReportedMember {
+  readonly loadBalancer: string;
+  /** The member's port. */
+  readonly port: string;
+  readonly up: boolean;
+}
+
+export interface ReportedNeighbour {
+  readonly switch: string;
+  readonly address: string;
+  readonly mac: string;
+  /** The port behind which it was heard. */
+  readonly port: string;
 }
 
 export interface PortState {

@@ -5,14 +5,15 @@ import fc from 'fast-check';
 import { WeftError } from '../base/errors.ts';
 import { silentLog } from '../base/log.ts';
 import { seededRandom } from '../base/random.ts';
-import type { KindName } from '../model/kind.ts';
+import { KIND_NAMES, type KindName } from '../model/kind.ts';
 import type { ScopeRecord } from '../model/objects.ts';
-import { modelOf } from '../model/view.ts';
+import { modelOf, RUNTIME_KINDS } from '../model/view.ts';
 import { openMemoryStore } from '../store/memory.ts';
 import { applyObjects, parseApplyRequest } from './apply.ts';
 import { activatePort, claimPort, unclaimPort } from './bindings.ts';
 import { DesiredState } from './desired-state.ts';
 import { deleteObject } from './mutations.ts';
+import { dropOrphanedLeases, endLeases, growLease, idleLeases } from './nat-leases.ts';
 import { Runtime } from './runtime.ts';
 import { ScopeIndex } from './scope.ts';
 
@@ -24,6 +25,9 @@ const HOSTS = ['h1', 'h2', 'h3'];
 const small = (prefix: string, n: number) => fc.integer({ min: 1, max: n }).map((i) => `${prefix}${i}`);
 const tenant = fc.constantFrom('t1', 't1', 't1', 't2');
 const optional = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined, freq: 2 });
+
+/** Without the fields that are absent. */
+const given = (object: object) => Object.fromEntries(Object.entries(object).filter(([, v]) => v !== undefined));
 
 const anObject = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('tenant'), name: tenant }) },
@@ -44,6 +48,7 @@ const anObject = fc.oneof(
       tenant,
       name: small('s', 3),
       vlanAware: fc.boolean(),
+      shared: fc.boolean(),
       subnets: fc.uniqueArray(
         fc.constantFrom(
           { cidr: '10.0.0.0/29', gateway: '10.0.0.1' },
@@ -65,6 +70,7 @@ const anObject = fc.oneof(
         chain: small('c', 3),
         position: fc.integer({ min: 1, max: 4 }),
         jumpTo: optional(small('c', 3)),
+        match: fc.constantFrom({}, {}, { srcSet: 'a1' }, { dstGroup: 'g1' }, { srcGroup: 'g2', dstSet: 'a2' }),
       })
       .map(({ jumpTo, ...rule }) => ({
         kind: 'rule',
@@ -82,6 +88,7 @@ const anObject = fc.oneof(
         host: optional(fc.constantFrom(...HOSTS)),
         fromChain: optional(small('c', 3)),
         toChain: optional(small('c', 3)),
+        groups: fc.option(fc.uniqueArray(small('g', 3), { maxLength: 2 }), { nil: undefined, freq: 1 }),
         portSecurity: fc.boolean(),
         addresses: fc.option(fc.constantFrom<string[]>(['10.0.0.3'], [], ['10.0.0.4', '2001:db8::5']), {
           nil: undefined,
@@ -90,7 +97,85 @@ const anObject = fc.oneof(
       })
       .map((port) => ({
         kind: 'port',
-        ...Object.fromEntries(Object.entries(port).filter(([, v]) => v !== undefined)),
+        ...given(port),
+      })),
+  },
+  {
+    weight: 2,
+    arbitrary: fc
+      .record({
+        tenant,
+        name: small('g', 3),
+        ingress: fc.array(fc.constantFrom({}, { group: 'g1' }, { group: 'g2' }, { addressSet: 'a1' }), {
+          maxLength: 2,
+        }),
+        egress: fc.array(fc.constantFrom({}, { group: 'g3' }, { addressSet: 'a2' }), { maxLength: 2 }),
+      })
+      .map((group) => ({ kind: 'securityGroup', ...group })),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('addressSet'),
+      tenant,
+      name: small('a', 2),
+      addresses: fc.uniqueArray(fc.constantFrom('10.0.0.0/8', '192.0.2.1', '2001:db8::/32'), { maxLength: 3 }),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('router'),
+      tenant,
+      name: small('R', 3).map((name) => name.toLowerCase()),
+      snat: fc.constantFrom([], [{ from: '10.0.0.0/8', to: '10.0.0.6' }]),
+    }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc
+      .record({
+        tenant,
+        name: small('q', 3),
+        router: small('r', 3),
+        way: fc.oneof(
+          { weight: 4, arbitrary: fc.record({ switch: fc.constantFrom('s1', 's2', 's3', 't1/s1', 't2/s1') }) },
+          { weight: 2, arbitrary: fc.record({ peer: fc.constantFrom('r1/q1', 'r2/q1', 'r3/q2', 'r1/q3') }) },
+          { weight: 1, arbitrary: fc.constant({}) },
+        ),
+        outside: fc.boolean(),
+        inChain: optional(small('c', 3)),
+        outChain: optional(small('c', 3)),
+      })
+      .map(({ way, ...port }) => ({ kind: 'routerPort', ...given(port), ...way })),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('floatingAddress'),
+      tenant,
+      name: small('f', 3),
+      address: small('10.0.0.', 7),
+      router: small('r', 3),
+      port: small('p', 6),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc
+      .record({
+        tenant,
+        name: small('l', 3),
+        address: small('10.0.0.', 14),
+        device: fc.oneof(fc.record({ router: small('r', 3) }), fc.record({ switch: small('s', 3) })),
+        members: fc.uniqueArray(small('p', 6), { minLength: 1, maxLength: 3 }),
+      })
+      .map(({ device, members, ...balancer }) => ({
+        kind: 'loadBalancer',
+        ...balancer,
+        ...device,
+        listeners: [{ protocol: 'tcp', port: 80 }],
+        members: members.map((port) => ({ port })),
       })),
   },
 );
@@ -109,7 +194,21 @@ const aChange = fc.oneof(
     weight: 2,
     arbitrary: fc.record({
       type: fc.constant('delete' as const),
-      kind: fc.constantFrom<KindName>('port', 'port', 'rule', 'chain', 'switch', 'host', 'tunnelZone', 'tenant'),
+      kind: fc.constantFrom<KindName>(
+        ...([
+          'port',
+          'port',
+          'rule',
+          'chain',
+          'switch',
+          'host',
+          'tunnelZone',
+          'tenant',
+          'router',
+          'routerPort',
+        ] as const),
+        ...(['routerPort', 'floatingAddress', 'loadBalancer', 'securityGroup', 'addressSet'] as const),
+      ),
       pick,
     }),
   },
@@ -128,6 +227,15 @@ const aChange = fc.oneof(
       host: fc.constantFrom(...HOSTS),
       pick,
       mac: small('02:00:00:00:00:0', 3),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      type: fc.constantFrom('lease' as const, 'health' as const, 'neighbour' as const, 'end' as const),
+      host: fc.constantFrom(...HOSTS),
+      pick,
+      up: fc.boolean(),
     }),
   },
   { weight: 1, arbitrary: fc.record({ type: fc.constant('reconnect' as const), host: fc.constantFrom(...HOSTS) }) },
@@ -150,13 +258,10 @@ class World {
     this.scopes = new ScopeIndex(state.index);
     this.runtime = new Runtime(state.index, { now: () => 0, monotonicMs: () => 0, sleep: async () => {} });
     state.onCommit(({ changes }) => {
-      const learned = changes.flatMap(({ before, after }) =>
-        before?.kind === 'port' && (after?.kind !== 'port' || after.portSecurity)
-          ? this.runtime.forgetPort(before.id, before.switch)
-          : [],
-      );
-      this.publish([...changes, ...learned]);
+      const leased = changes.flatMap((change) => this.runtime.followChange(change));
+      this.publish([...changes, ...leased]);
     });
+    state.amendWrites(dropOrphanedLeases);
   }
 
   static async create(): Promise<World> {
@@ -170,6 +275,10 @@ class World {
       ...['c1', 'c2', 'c3'].map((name) => ({ kind: 'chain', tenant: 't1', name })),
       { kind: 'rule', tenant: 't1', name: 'r1', chain: 'c1', position: 1, action: 'jump', jumpTo: 'c2' },
       { kind: 'port', tenant: 't1', name: 'p1', switch: 's1', host: 'h1', fromChain: 'c1' },
+      ...['g1', 'g2', 'g3'].map((name) => ({ kind: 'securityGroup', tenant: 't1', name })),
+      ...['a1', 'a2'].map((name) => ({ kind: 'addressSet', tenant: 't1', name })),
+      ...['r1', 'r2', 'r3'].map((name) => ({ kind: 'router', tenant: 't1', name })),
+      { kind: 'switch', tenant: 't1', name: 's2' },
       { kind: 'port', tenant: 't1', name: 'p2', switch: 's1', host: 'h2', toChain: 'c2' },
     ];
     await world.apply({ objects });
@@ -219,8 +328,40 @@ class World {
     const [host] = index.named('host', undefined, change.host);
     if (!host) return;
     if (change.type === 'reconnect') return this.connect(host.id);
+    if (change.type === 'lease') {
+      const router = choose(index.all('router'), change.pick);
+      const address = router?.snat[0]?.to;
+      if (!router || address === undefined) return;
+      const isBehind = this.scopes.reaches(host.id, router.id);
+      await this.state.write((draft) => growLease(draft, host.id, { router: router.id, address }, isBehind));
+      return;
+    }
+    if (change.type === 'health') {
+      const balancer = choose(index.all('loadBalancer'), change.pick);
+      const port = balancer && choose(balancer.members, change.pick)?.port;
+      if (port === undefined) return;
+      const { id: loadBalancer } = balancer!;
+      this.publish(this.runtime.setMemberHealth(host.id, { loadBalancer, port, up: change.up }) ?? []);
+      return;
+    }
+    if (change.type === 'end') {
+      this.publish(this.runtime.forgetAll(host.id));
+      const idle = idleLeases(index, (hostId, routerId) => this.scopes.reaches(hostId, routerId));
+      await this.state.write((draft) => endLeases(draft, idle));
+      return;
+    }
     const port = choose(index.all('port'), change.pick);
     if (!port) return;
+    if (change.type === 'neighbour') {
+      const seen = {
+        switch: port.switch,
+        port: port.id,
+        address: `10.0.0.${change.pick % 9}`,
+        mac: '02:00:00:00:00:09',
+      };
+      this.publish(this.runtime.setNeighbour(host.id, seen) ?? []);
+      return;
+    }
     if (change.type === 'learn')
       this.publish(this.runtime.learn(host.id, { port: port.id, vlan: 0, mac: change.mac }) ?? []);
     else if (change.type === 'forget')
@@ -251,7 +392,9 @@ class World {
     const unique = (what: string, values: readonly string[]): void =>
       assert.equal(new Set(values).size, values.length, `${what}: ${values.toSorted().join(' ')}`);
     const ports = [...index.all('port')];
-    const keyed = [...index.all('switch'), ...index.all('chain'), ...ports];
+    const routing = [...index.all('router'), ...index.all('routerPort'), ...index.all('loadBalancer')];
+    const sets = [...index.all('securityGroup'), ...index.all('addressSet')];
+    const keyed = [...index.all('switch'), ...index.all('chain'), ...ports, ...routing, ...sets];
     unique(
       'keys',
       keyed.map((o) => String(o.key)),
@@ -277,8 +420,11 @@ class World {
   /** Everything there is, as text. */
   snapshot(): string {
     const { index } = this.state;
-    const kinds = ['tenant', 'tunnelZone', 'host', 'switch', 'chain', 'rule', 'port', 'binding', 'learned'] as const;
-    return JSON.stringify(kinds.map((kind) => [...index.all(kind)].toSorted((a, b) => a.id.localeCompare(b.id))));
+    return JSON.stringify(
+      [...KIND_NAMES, ...RUNTIME_KINDS].map((kind) =>
+        [...index.all(kind)].toSorted((a, b) => a.id.localeCompare(b.id)),
+      ),
+    );
   }
 }
 
@@ -304,7 +450,7 @@ test('after any changes agents hold their scope, refused ones leave nothing, and
       }
       const { index } = world.state;
       const reopened = await DesiredState.open(world.state.store, seededRandom(1), silentLog);
-      for (const kind of ['port', 'binding', 'rule', 'switch'] as const)
+      for (const kind of [...KIND_NAMES, 'binding', 'natLease'] as const)
         assert.ok(isDeepStrictEqual(new Set(index.all(kind)), new Set(reopened.index.all(kind))), `${kind} reopened`);
     }),
     { numRuns: process.env.WEFT_CAMPAIGN ? 3000 : 60, endOnFailure: false },

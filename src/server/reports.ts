@@ -1,20 +1,25 @@
 import { z } from 'zod';
 import { WeftError } from '../base/errors.ts';
 import type { Draft } from '../model/draft.ts';
-import { idSchema, macSchema } from '../model/kinds/common.ts';
+import { idSchema, ipSchema, macSchema } from '../model/kinds/common.ts';
 import { problemsOfZod } from '../model/parse.ts';
 import { problemsError } from '../model/problem.ts';
 import type { AgentStreams } from './agent-streams.ts';
-import { activatePort, type BindingNotice, claimPort, replaceClaims, unclaimPort } from './bindings.ts';
+import { activatePort, claimPort, type Notice, replaceClaims, unclaimPort } from './bindings.ts';
 import type { DesiredState, RecordChange } from './desired-state.ts';
 import type { EventRing } from './events.ts';
-import type { Report, ReportedAddress, ReportedClaim, ReportsAnswer } from './protocol.ts';
+import { dropOrphanedLeases, exhausted, growLease, LEASE_REFUSALS } from './nat-leases.ts';
+import type { Report, ReportedClaim, ReportsAnswer } from './protocol.ts';
 import type { Runtime } from './runtime.ts';
 
 /** What agents may report, as it arrives: an agent of another version, or something else altogether, is refused as a whole. */
 const portId = idSchema;
 const claim = { port: portId, interface: z.string().min(1).max(255), vm: z.string().max(255).optional() };
 const address = { port: portId, vlan: z.number().int().min(0).max(4094), mac: macSchema };
+const member = { loadBalancer: idSchema, port: portId };
+const health = { ...member, up: z.boolean() };
+const neighbourAt = { switch: idSchema, address: ipSchema };
+const neighbour = { ...neighbourAt, mac: macSchema, port: portId };
 const count = z.number().min(0);
 const reportSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('claims'), claims: z.array(z.object(claim)).max(100_000) }),
@@ -24,6 +29,18 @@ const reportSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('learnedAll'), addresses: z.array(z.object(address)).max(1_000_000) }),
   z.object({ type: z.literal('learned'), ...address }),
   z.object({ type: z.literal('forgotten'), ...address }),
+  z.object({
+    type: z.literal('natNeed'),
+    router: idSchema,
+    address: ipSchema,
+    have: z.number().int().min(0).optional(),
+  }),
+  z.object({ type: z.literal('memberHealthAll'), members: z.array(z.object(health)).max(1_000_000) }),
+  z.object({ type: z.literal('memberHealth'), ...health }),
+  z.object({ type: z.literal('memberHealthGone'), ...member }),
+  z.object({ type: z.literal('neighbourAll'), neighbours: z.array(z.object(neighbour)).max(1_000_000) }),
+  z.object({ type: z.literal('neighbour'), ...neighbour }),
+  z.object({ type: z.literal('neighbourGone'), ...neighbourAt }),
   z.object({ type: z.literal('applied'), revision: z.number().int().min(0) }),
   z.object({
     type: z.literal('ports'),
@@ -69,7 +86,7 @@ export function parseReports(body: unknown): readonly Report[] {
 }
 
 type Refused = ReportsAnswer['refused'][number];
-type BindingReport = Extract<Report, { type: 'claims' | 'claim' | 'unclaim' | 'activate' }>;
+type BindingReport = Extract<Report, { type: 'claims' | 'claim' | 'unclaim' | 'activate' | 'natNeed' }>;
 
 /** Takes agents' reports in: bindings into the store, everything else into the runtime state. */
 export class Reports {
@@ -86,6 +103,7 @@ export class Reports {
     this.#events = events;
     this.#now = now;
     state.amendWrites((draft) => this.#claimCreatedPorts(draft));
+    state.amendWrites(dropOrphanedLeases);
   }
 
   /** All reports of a request, in order; what concerns bindings is one transaction. */
@@ -104,11 +122,12 @@ export class Reports {
         case 'claim':
         case 'unclaim':
         case 'activate':
+        case 'natNeed':
           bindings.push({ index, report });
           break;
         default:
           if (!this.#takeRuntime(hostId, report, learned))
-            refused.push({ index, code: 'no-port', message: 'no port of this id learns addresses' });
+            refused.push({ index, code: 'no-port', message: 'no port or member of this id is there for it' });
       }
     }
     // At once: an address that moved must not wait for the disk.
@@ -130,7 +149,7 @@ export class Reports {
   async portCreated(portId: string): Promise<void> {
     const waiting = this.#runtime.takeAwaited(portId);
     if (waiting.length === 0) return;
-    const notices: BindingNotice[] = [];
+    const notices: Notice[] = [];
     await this.#state.write((draft) => {
       notices.length = 0;
       for (const { host, claim } of waiting)
@@ -143,8 +162,8 @@ export class Reports {
     hostId: string,
     reports: readonly { readonly index: number; readonly report: BindingReport }[],
   ): Promise<readonly Refused[]> {
-    const notices: BindingNotice[] = [];
-    const notify = (notice: BindingNotice): void => void notices.push(notice);
+    const notices: Notice[] = [];
+    const notify = (notice: Notice): void => void notices.push(notice);
     const { result } = await this.#state.write((draft) => {
       notices.length = 0;
       const refused: Refused[] = [];
@@ -169,7 +188,17 @@ export class Reports {
             unknown(report.port);
           }
         } else if (report.type === 'unclaim') unclaimPort(draft, hostId, report.port);
-        else {
+        else if (report.type === 'natNeed') {
+          const outcome = growLease(draft, hostId, report, this.#streams.reaches(hostId, report.router));
+          if (outcome !== 'granted') refused.push({ index, code: outcome, message: LEASE_REFUSALS[outcome] });
+          if (outcome === 'no-ports')
+            notify({
+              level: 'warning',
+              kind: 'router',
+              id: report.router,
+              text: exhausted(draft.index, hostId, report),
+            });
+        } else {
           const outcome = activatePort(draft, hostId, report.port);
           if (outcome === 'no-port') unknown(report.port);
           if (outcome === 'no-claim')
@@ -198,7 +227,7 @@ export class Reports {
     const host = this.#runtime.seen(hostId);
     switch (report.type) {
       case 'learnedAll':
-        changes.push(...this.#replaceLearned(hostId, report.addresses));
+        changes.push(...this.#runtime.replaceLearned(hostId, report.addresses));
         return true;
       case 'learned': {
         const learned = this.#runtime.learn(hostId, report);
@@ -207,6 +236,28 @@ export class Reports {
       }
       case 'forgotten':
         changes.push(...this.#runtime.forget(hostId, report));
+        return true;
+      case 'memberHealthAll':
+        changes.push(...this.#runtime.replaceMemberHealth(hostId, report.members));
+        return true;
+      case 'memberHealth': {
+        const health = this.#runtime.setMemberHealth(hostId, report);
+        changes.push(...(health ?? []));
+        return health !== undefined;
+      }
+      case 'memberHealthGone':
+        changes.push(...this.#runtime.endMemberHealth(hostId, report.loadBalancer, report.port));
+        return true;
+      case 'neighbourAll':
+        changes.push(...this.#runtime.replaceNeighbours(hostId, report.neighbours));
+        return true;
+      case 'neighbour': {
+        const neighbour = this.#runtime.setNeighbour(hostId, report);
+        changes.push(...(neighbour ?? []));
+        return neighbour !== undefined;
+      }
+      case 'neighbourGone':
+        changes.push(...this.#runtime.endNeighbour(hostId, report.switch, report.address));
         return true;
       case 'applied':
         host.applied = report.revision;
@@ -230,22 +281,8 @@ export class Reports {
     }
   }
 
-  #replaceLearned(hostId: string, addresses: readonly ReportedAddress[]): readonly RecordChange[] {
-    const keep = new Set<string>();
-    const changes: RecordChange[] = [];
-    for (const address of addresses) {
-      const port = this.#state.index.get('port', address.port);
-      if (port) keep.add(`${port.switch}/${address.vlan}/${address.mac}`);
-      // An address that another host reported since is there, not here: this list is older news.
-      const known = port && this.#state.index.get('learned', `${port.switch}/${address.vlan}/${address.mac}`);
-      if (known && known.host !== hostId) continue;
-      changes.push(...(this.#runtime.learn(hostId, address) ?? []));
-    }
-    return [...this.#runtime.forgetAll(hostId, keep), ...changes];
-  }
-
-  #tell(notices: readonly BindingNotice[]): void {
-    for (const { level, port, text } of notices)
-      this.#events.add({ atMs: this.#now(), level, about: { kind: 'port', id: port }, text });
+  #tell(notices: readonly Notice[]): void {
+    for (const { level, kind, id, text } of notices)
+      this.#events.add({ atMs: this.#now(), level, about: { kind, id }, text });
   }
 }

@@ -1,8 +1,16 @@
 import type { Clock } from '../base/clock.ts';
-import type { LearnedAddress } from '../model/objects.ts';
 import type { ModelIndex } from '../model/view.ts';
 import type { RecordChange } from './desired-state.ts';
-import type { HostHealth, PortState, Report, ReportedAddress, ReportedClaim } from './protocol.ts';
+import { LeasedRecords } from './leased-records.ts';
+import type {
+  HostHealth,
+  PortState,
+  Report,
+  ReportedAddress,
+  ReportedClaim,
+  ReportedMember,
+  ReportedNeighbour,
+} from './protocol.ts';
 
 /**
  * Runtime state: what changes by itself and hosts report. In memory only, leased to the host that reported it (a host
@@ -22,7 +30,6 @@ export interface HostRuntime {
   applied: number;
   health?: HostHealth;
   readonly ports: Map<string, PortState>;
-  readonly learned: Set<string>;
   /** Claims of ports that do not exist (yet). */
   readonly pendingClaims: Map<string, ReportedClaim>;
   counters: { readonly epochMs: number; readonly rules: Counters };
@@ -39,13 +46,12 @@ export class Runtime {
   readonly #counted = new Map<string, { packets: number; bytes: number }>();
   /** Hosts that wait for a port to be created: port id → host ids. */
   readonly #awaited = new Map<string, Set<string>>();
-  /** Grows over restarts of the server too, so that a digest never takes an old record for a new one. */
-  #learnedRevision: number;
+  readonly #leased: LeasedRecords;
 
   constructor(index: ModelIndex, clock: Clock) {
     this.#index = index;
     this.#clock = clock;
-    this.#learnedRevision = clock.now() * 1000;
+    this.#leased = new LeasedRecords(index, clock);
   }
 
   host(hostId: string): HostRuntime | undefined {
@@ -65,7 +71,6 @@ export class Runtime {
       isAlive: true,
       applied: 0,
       ports: new Map(),
-      learned: new Set(),
       pendingClaims: new Map(),
       counters: { epochMs: 0, rules: {} },
     };
@@ -100,22 +105,8 @@ export class Runtime {
     const port = this.#index.get('port', portId);
     if (!port || port.portSecurity) return undefined;
     const id = `${port.switch}/${vlan}/${mac}`;
-    const before = this.#index.get('learned', id);
-    if (before?.port === portId && before.host === hostId) return [];
-    if (before) this.#hosts.get(before.host)?.learned.delete(id);
-    const after: LearnedAddress = {
-      kind: 'learned',
-      id,
-      revision: ++this.#learnedRevision,
-      switch: port.switch,
-      port: portId,
-      host: hostId,
-      mac,
-      vlan,
-    };
-    this.#index.put(after);
-    this.seen(hostId).learned.add(id);
-    return [{ kind: 'learned', id, after, ...(before ? { before } : {}) }];
+    const device = port.switch;
+    return this.#leased.put({ kind: 'learned', id, switch: device, port: portId, host: hostId, mac, vlan });
   }
 
   forget(hostId: string, { port: portId, vlan, mac }: ReportedAddress): readonly RecordChange[] {
@@ -123,26 +114,96 @@ export class Runtime {
     if (!port) return [];
     const id = `${port.switch}/${vlan}/${mac}`;
     const learned = this.#index.get('learned', id);
-    // It may have been seen elsewhere since: then it is no longer this host's to forget.
-    return learned?.host === hostId && learned.port === portId ? this.#remove([learned]) : [];
+    return learned?.port === portId ? this.#leased.end(hostId, 'learned', id) : [];
   }
 
-  forgetAll(hostId: string, except: ReadonlySet<string> = new Set()): readonly RecordChange[] {
-    const ids = [...(this.#hosts.get(hostId)?.learned ?? [])].filter((id) => !except.has(id));
-    return this.#remove(ids.flatMap((id) => this.#index.get('learned', id) ?? []));
+  /** Everything that the host reported and nobody wrote. */
+  forgetAll(hostId: string): readonly RecordChange[] {
+    return this.#leased.endAll(hostId);
   }
 
-  /** What was learned behind a port that is gone, or that has port security now. */
-  forgetPort(portId: string, switchId: string): readonly RecordChange[] {
-    return this.#remove([...this.#index.learnedOf(switchId)].filter((learned) => learned.port === portId));
+  /** The host has these learned addresses and no others. */
+  replaceLearned(hostId: string, addresses: readonly ReportedAddress[]): readonly RecordChange[] {
+    const keep = new Set<string>();
+    const changes: RecordChange[] = [];
+    for (const address of addresses) {
+      const port = this.#index.get('port', address.port);
+      if (!port) continue;
+      const id = `${port.switch}/${address.vlan}/${address.mac}`;
+      keep.add(id);
+      // What another host reported since is there, not here: this list is older news.
+      if (this.#isElsewhere(hostId, 'learned', id)) continue;
+      changes.push(...(this.learn(hostId, address) ?? []));
+    }
+    return [...this.#leased.endAll(hostId, 'learned', keep), ...changes];
   }
 
-  #remove(records: readonly LearnedAddress[]): readonly RecordChange[] {
-    return records.map((before) => {
-      this.#index.delete('learned', before.id);
-      this.#hosts.get(before.host)?.learned.delete(before.id);
-      return { kind: 'learned', id: before.id, before };
-    });
+  /** Returns what changed, or undefined when the port is no member of the balancer. */
+  setMemberHealth(hostId: string, { loadBalancer, port, up }: ReportedMember): readonly RecordChange[] | undefined {
+    const balancer = this.#index.get('loadBalancer', loadBalancer);
+    if (!balancer?.members.some((member) => member.port === port)) return undefined;
+    const id = `${loadBalancer}/${port}`;
+    return this.#leased.put({ kind: 'memberHealth', id, loadBalancer, port, host: hostId, up });
+  }
+
+  endMemberHealth(hostId: string, loadBalancer: string, port: string): readonly RecordChange[] {
+    return this.#leased.end(hostId, 'memberHealth', `${loadBalancer}/${port}`);
+  }
+
+  replaceMemberHealth(hostId: string, members: readonly ReportedMember[]): readonly RecordChange[] {
+    const keep = new Set(members.map(({ loadBalancer, port }) => `${loadBalancer}/${port}`));
+    const changes = members.flatMap((member) =>
+      this.#isElsewhere(hostId, 'memberHealth', `${member.loadBalancer}/${member.port}`)
+        ? []
+        : (this.setMemberHealth(hostId, member) ?? []),
+    );
+    return [...this.#leased.endAll(hostId, 'memberHealth', keep), ...changes];
+  }
+
+  /** Returns what changed, or undefined when the port is not on the switch. */
+  setNeighbour(hostId: string, reported: ReportedNeighbour): readonly RecordChange[] | undefined {
+    const { switch: device, address, mac, port } = reported;
+    if (this.#index.get('port', port)?.switch !== device) return undefined;
+    const id = `${device}/${address}`;
+    return this.#leased.put({ kind: 'neighbour', id, switch: device, address, mac, port, host: hostId });
+  }
+
+  endNeighbour(hostId: string, device: string, address: string): readonly RecordChange[] {
+    return this.#leased.end(hostId, 'neighbour', `${device}/${address}`);
+  }
+
+  replaceNeighbours(hostId: string, neighbours: readonly ReportedNeighbour[]): readonly RecordChange[] {
+    const keep = new Set(neighbours.map(({ switch: device, address }) => `${device}/${address}`));
+    const changes = neighbours.flatMap((neighbour) =>
+      this.#isElsewhere(hostId, 'neighbour', `${neighbour.switch}/${neighbour.address}`)
+        ? []
+        : (this.setNeighbour(hostId, neighbour) ?? []),
+    );
+    return [...this.#leased.endAll(hostId, 'neighbour', keep), ...changes];
+  }
+
+  #isElsewhere(hostId: string, kind: 'learned' | 'memberHealth' | 'neighbour', id: string): boolean {
+    const record = this.#index.get(kind, id);
+    return record !== undefined && record.host !== hostId;
+  }
+
+  /**
+   * What a written change takes away with it: learned addresses of a port that is gone or has port security now,
+   * neighbours behind it, and the health of what is no longer a member.
+   */
+  followChange({ before, after }: RecordChange): readonly RecordChange[] {
+    if (before?.kind === 'port') {
+      const isGone = after?.kind !== 'port';
+      const neighbours = isGone ? [...this.#index.neighboursOf(before.switch)] : [];
+      const learned = isGone || after.portSecurity ? [...this.#index.learnedOf(before.switch)] : [];
+      return this.#leased.remove([...neighbours, ...learned].filter((record) => record.port === before.id));
+    }
+    if (before?.kind === 'loadBalancer') {
+      const members = after?.kind === 'loadBalancer' ? after.members.map(({ port }) => port) : [];
+      const health = [...this.#index.healthOf(before.id)];
+      return this.#leased.remove(health.filter(({ port }) => !members.includes(port)));
+    }
+    return [];
   }
 
   setCounters(hostId: string, { epochMs, rules }: CountersReport): void {

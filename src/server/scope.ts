@@ -1,6 +1,8 @@
-import type { Binding, Host, LogicalPort, Rule, ScopeKind, ScopeRecord } from '../model/objects.ts';
+import type { LogicalPort, ScopeKind, ScopeRecord } from '../model/objects.ts';
 import type { ModelIndex } from '../model/view.ts';
 import type { RecordChange } from './desired-state.ts';
+import { Reach } from './reach.ts';
+import { contentsOf, type NodeType, ScopeGraph, type ScopeNode } from './scope-graph.ts';
 
 /**
  * Which records each connected host needs: everything its own ports can reach, and nothing else.
@@ -8,33 +10,46 @@ import type { RecordChange } from './desired-state.ts';
  * ```
  * host h ─┬─▶ host h ─▶ tunnel zone
  *         └─▶ local ports (requested at h, or claimed by it)
- *               ├─▶ their chains ─▶ rules ─▶ chains jumped to ─▶ …
- *               └─▶ their switches ─┬─▶ tenant
- *                                   ├─▶ all ports of the switch (without the chains of the remote ones)
- *                                   ├─▶ bindings of these ─▶ hosts with a claim ─▶ tunnel zones
- *                                   └─▶ learned addresses
+ *               ├─▶ their chains and security groups
+ *               └─▶ their switches ══ routers ══ switches …, by `Reach`
  * ```
  *
- * A host's part is kept by reference counts: of local ports per switch, of ports and rules per chain, of switches per host. What
- * follows from its container alone (ports of a switch, rules of a chain) is not counted. A change therefore costs
- * as many steps as hosts are concerned; only a switch or chain that enters or leaves costs its size, which has to be
- * sent anyway.
+ * What follows from there is the same for all hosts and lies in one `ScopeGraph`; a host only counts by how many ways it
+ * holds each node. Records of a node (ports of a switch, rules of a chain) are not counted. A change therefore costs as
+ * many steps as hosts are concerned; only a node that enters or leaves costs its size, which has to be sent anyway.
  */
 export class ScopeIndex {
   readonly #index: ModelIndex;
+  readonly #graph: ScopeGraph<HostScope>;
   readonly #scopes = new Map<string, HostScope>();
-  readonly registry = new Registry();
-  /** Switch → host → how many of the switch's bindings have a claim of that host. */
-  readonly #hostsOfSwitch = new Map<string, Map<string, number>>();
+  /** Those that the transaction at hand may mean something to. */
+  readonly #concerned = new Set<HostScope>();
 
   constructor(index: ModelIndex) {
     this.#index = index;
-    for (const binding of index.all('binding')) this.#countClaims(binding, 1);
+    this.#graph = new ScopeGraph<HostScope>(index, {
+      joined: (from, to) => {
+        for (const scope of from.holders.keys()) scope.hold(to);
+      },
+      parted: (from, to) => {
+        for (const scope of from.holders.keys()) scope.release(to);
+      },
+      linked: (from, to) => {
+        for (const scope of from.holders.keys()) scope.reach.linked(from, to);
+      },
+      unlinked: (from, to) => {
+        for (const scope of to.holders.keys()) {
+          scope.reach.unlinked(from, to);
+          this.#concerned.add(scope);
+        }
+      },
+    });
   }
 
   /** Works the host's scope out from scratch and keeps it up to date from here on. */
   attach(hostId: string): HostScope {
-    const scope = new HostScope(hostId, this.#index, this.registry, (id) => this.hostsOfSwitch(id));
+    this.detach(hostId);
+    const scope = new HostScope(hostId, this.#index, this.#graph, (concerned) => this.#concerned.add(concerned));
     this.#scopes.set(hostId, scope);
     scope.enterAll();
     return scope;
@@ -45,101 +60,54 @@ export class ScopeIndex {
     this.#scopes.delete(hostId);
   }
 
-  /** Hosts with a claim of a port of the switch. */
-  hostsOfSwitch(switchId: string): Iterable<string> {
-    return this.#hostsOfSwitch.get(switchId)?.keys() ?? [];
+  /** Does a claimed port of the host reach the router in full (not only what others see of it)? */
+  reaches(hostId: string, routerId: string): boolean {
+    const router = this.#graph.find('router', routerId);
+    if (!router) return false;
+    const reached = new Set<ScopeNode<HostScope>>();
+    for (const { switch: id } of this.#index.bindingsOnHost(hostId)) {
+      const device = this.#graph.find('switch', id);
+      if (device) reached.add(device);
+    }
+    for (const device of reached) for (const next of device.links.keys()) reached.add(next);
+    return reached.has(router);
   }
 
   /** Takes a transaction in that the index holds already. Returns what it means to each host concerned. */
   apply(changes: readonly RecordChange[]): ReadonlyMap<HostScope, readonly ScopeStep[]> {
-    const concerned = new Set<HostScope>();
     // First note who holds what changes, as long as the counts are those from before the transaction.
-    for (const change of changes)
-      for (const scope of this.#holders(change)) {
-        scope.touch(change.kind, change.id, change.before !== undefined, true);
-        concerned.add(scope);
-      }
-    for (const change of changes) for (const scope of this.#recount(change)) concerned.add(scope);
+    for (const { kind, id, before, after } of changes) {
+      if (before)
+        for (const node of this.#graph.nodesOf(before))
+          for (const scope of node.holders.keys()) scope.touch(kind, id, true, true);
+      if (after)
+        for (const node of this.#graph.nodesOf(after))
+          for (const scope of node.holders.keys()) scope.touch(kind, id, false, true);
+    }
+    for (const change of changes) this.#graph.take(change);
+    for (const change of changes) this.#syncLocalPort(change);
     const steps = new Map<HostScope, readonly ScopeStep[]>();
-    for (const scope of concerned) {
+    for (const scope of this.#concerned) {
       const own = scope.takeSteps();
       if (own.length > 0) steps.set(scope, own);
     }
+    this.#concerned.clear();
     return steps;
   }
 
-  #holders({ kind, id, before, after }: RecordChange): Iterable<HostScope> {
-    const record = (before ?? after)!;
-    if (record.kind === 'port' || record.kind === 'binding' || record.kind === 'learned')
-      return this.registry.holders('switch', record.switch);
-    if (record.kind === 'rule') return this.registry.holders('chain', record.chain);
-    return this.registry.holders(kind, id);
-  }
-
-  /** Brings the counts up to date; returns the scopes that this may have changed. */
-  #recount(change: RecordChange): Iterable<HostScope> {
-    const { kind, id } = change;
-    if (kind === 'port') return this.#recountPort(id, change.before as LogicalPort, change.after as LogicalPort);
-    if (kind === 'binding') return this.#recountBinding(id, change.before as Binding, change.after as Binding);
-    if (kind === 'rule') {
-      const { chain } = (change.before ?? change.after) as Rule;
-      const holders = [...this.registry.holders('chain', chain)];
-      for (const scope of holders) scope.syncJump(chain, id);
-      return holders;
+  #syncLocalPort({ kind, id, before, after }: RecordChange): void {
+    const hosts = new Set<string | undefined>();
+    for (const record of [before, after]) {
+      if (record?.kind === 'port') hosts.add(record.host);
+      if (record?.kind === 'binding') for (const claim of record.claims) hosts.add(claim.host);
     }
-    if (kind === 'host') {
-      const holders = [...this.registry.holders('host', id)];
-      for (const scope of holders) scope.syncZone(id);
-      return holders;
-    }
-    return [];
-  }
-
-  #recountPort(id: string, before: LogicalPort | undefined, after: LogicalPort | undefined): Iterable<HostScope> {
-    const scopes = new Set<HostScope>();
-    for (const hostId of [before?.host, after?.host]) {
-      const scope = hostId === undefined ? undefined : this.#scopes.get(hostId);
-      if (scope) scopes.add(scope);
-    }
-    for (const claim of this.#index.bindingOf(id)?.claims ?? []) {
-      const scope = this.#scopes.get(claim.host);
-      if (scope) scopes.add(scope);
-    }
-    for (const scope of scopes) scope.syncLocalPort(id);
-    return scopes;
-  }
-
-  #recountBinding(id: string, before: Binding | undefined, after: Binding | undefined): Iterable<HostScope> {
-    const scopes = new Set<HostScope>();
-    if (after) for (const scope of this.#countClaims(after, 1)) scopes.add(scope);
-    if (before) for (const scope of this.#countClaims(before, -1)) scopes.add(scope);
-    for (const claim of [...(before?.claims ?? []), ...(after?.claims ?? [])]) {
-      const scope = this.#scopes.get(claim.host);
+    if (kind === 'port') for (const claim of this.#index.bindingOf(id)?.claims ?? []) hosts.add(claim.host);
+    for (const host of hosts) {
+      const scope = host === undefined ? undefined : this.#scopes.get(host);
       if (!scope) continue;
       scope.syncLocalPort(id);
-      scopes.add(scope);
+      this.#concerned.add(scope);
     }
-    return scopes;
-  }
-
-  /** Returns the scopes that gained or lost a remote host by it. */
-  #countClaims(binding: Binding, by: 1 | -1): Iterable<HostScope> {
-    const ofSwitch = this.#hostsOfSwitch.get(binding.switch) ?? new Map<string, number>();
-    this.#hostsOfSwitch.set(binding.switch, ofSwitch);
-    const changed = new Set<HostScope>();
-    for (const { host } of binding.claims) {
-      const count = (ofSwitch.get(host) ?? 0) + by;
-      if (count === 0) ofSwitch.delete(host);
-      else ofSwitch.set(host, count);
-      if (count !== (by === 1 ? 1 : 0)) continue;
-      for (const scope of this.registry.holders('switch', binding.switch)) {
-        if (by === 1) scope.addHost(host);
-        else scope.removeHost(host);
-        changed.add(scope);
-      }
-    }
-    if (ofSwitch.size === 0) this.#hostsOfSwitch.delete(binding.switch);
-    return changed;
   }
 }
 
@@ -148,118 +116,84 @@ export type ScopeStep =
   | { readonly type: 'put'; readonly record: ScopeRecord }
   | { readonly type: 'leave' | 'delete'; readonly kind: ScopeKind; readonly id: string };
 
-/** Container → the scopes that hold it. */
-class Registry {
-  readonly #holders = new Map<string, Set<HostScope>>();
-
-  add(kind: ScopeKind, id: string, scope: HostScope): void {
-    const key = `${kind}/${id}`;
-    const known = this.#holders.get(key);
-    if (known) known.add(scope);
-    else this.#holders.set(key, new Set([scope]));
-  }
-  remove(kind: ScopeKind, id: string, scope: HostScope): void {
-    const key = `${kind}/${id}`;
-    const known = this.#holders.get(key);
-    known?.delete(scope);
-    if (known?.size === 0) this.#holders.delete(key);
-  }
-  holders(kind: ScopeKind, id: string): Iterable<HostScope> {
-    return this.#holders.get(`${kind}/${id}`) ?? [];
-  }
-}
+type Node = ScopeNode<HostScope>;
 
 /** What was counted for a local port, so that it can be taken back whatever became of the port meanwhile. */
 interface LocalPort {
-  readonly switch: string;
-  chains: readonly string[];
+  readonly device: Node;
+  nodes: readonly Node[];
 }
 
-/** One host's scope. The counts follow the index by the `sync…` methods, each of which may be called at any time. */
+interface Touched {
+  readonly kind: ScopeKind;
+  readonly id: string;
+  readonly wasIn: boolean;
+  changed: boolean;
+}
+
+/** One host's scope. It follows the index by `syncLocalPort` and what the graph tells; each may be called at any time. */
 export class HostScope {
   readonly hostId: string;
+  readonly reach: Reach<HostScope>;
   readonly #index: ModelIndex;
-  readonly #registry: Registry;
-  readonly #hostsOfSwitch: (switchId: string) => Iterable<string>;
+  readonly #graph: ScopeGraph<HostScope>;
   readonly #localPorts = new Map<string, LocalPort>();
-  readonly #switches = new Map<string, { count: number; readonly tenant: string | undefined }>();
-  /** With the jumps of its rules as they were counted: rule → chain. */
-  readonly #chains = new Map<string, { count: number; readonly jumps: Map<string, string> }>();
-  readonly #hosts = new Map<string, { count: number; zone: string | undefined }>();
-  readonly #zones = new Map<string, number>();
-  readonly #tenants = new Map<string, number>();
-  #touched = new Map<string, { kind: ScopeKind; id: string; wasIn: boolean; changed: boolean }>();
+  #touched = new Map<string, Touched>();
+  /** While the scope is made or given up, nobody asks what changed. */
+  #isSilent = false;
 
-  constructor(
-    hostId: string,
-    index: ModelIndex,
-    registry: Registry,
-    hostsOfSwitch: (switchId: string) => Iterable<string>,
-  ) {
+  readonly #onTouched: (scope: HostScope) => void;
+
+  constructor(hostId: string, index: ModelIndex, graph: ScopeGraph<HostScope>, onTouched: (scope: HostScope) => void) {
     this.hostId = hostId;
+    this.#onTouched = onTouched;
     this.#index = index;
-    this.#registry = registry;
-    this.#hostsOfSwitch = hostsOfSwitch;
+    this.#graph = graph;
+    this.reach = new Reach(
+      (device) => this.hold(device),
+      (device) => this.release(device),
+    );
   }
 
   enterAll(): void {
-    this.addHost(this.hostId);
+    this.#isSilent = true;
+    this.hold(this.#graph.node('host', this.hostId));
     for (const referrer of this.#index.referrersOf('host', this.hostId))
       if (referrer.kind === 'port') this.syncLocalPort(referrer.id);
     for (const binding of this.#index.bindingsOnHost(this.hostId)) this.syncLocalPort(binding.id);
-    this.#touched.clear();
+    this.#isSilent = false;
   }
 
   leaveAll(): void {
+    this.#isSilent = true;
     for (const [id, local] of [...this.#localPorts]) this.#dropLocalPort(id, local);
-    this.removeHost(this.hostId);
-    this.#touched.clear();
+    this.reach.settle();
+    this.release(this.#graph.node('host', this.hostId));
   }
 
   contains(record: ScopeRecord): boolean {
-    switch (record.kind) {
-      case 'port':
-      case 'binding':
-      case 'learned':
-        return this.#switches.has(record.switch);
-      case 'switch':
-        return this.#switches.has(record.id);
-      case 'rule':
-        return this.#chains.has(record.chain);
-      case 'chain':
-        return this.#chains.has(record.id);
-      case 'host':
-        return this.#hosts.has(record.id);
-      case 'tunnelZone':
-        return this.#zones.has(record.id);
-      case 'tenant':
-        return this.#tenants.has(record.id);
-      default:
-        return false;
-    }
+    for (const node of this.#graph.nodesOf(record)) if (node.holders.has(this)) return true;
+    return false;
   }
 
-  /** Every record, containers before what they hold. */
+  /** Every record once, what others refer to first. */
   *records(): Iterable<ScopeRecord> {
-    const each = function* (index: ModelIndex, kind: ScopeKind, ids: Iterable<string>): Iterable<ScopeRecord> {
-      for (const id of ids) {
-        const record = index.get(kind, id);
-        if (record) yield record;
-      }
-    };
-    yield* each(this.#index, 'tunnelZone', this.#zones.keys());
-    yield* each(this.#index, 'host', this.#hosts.keys());
-    yield* each(this.#index, 'tenant', this.#tenants.keys());
-    yield* each(this.#index, 'chain', this.#chains.keys());
-    for (const id of this.#chains.keys()) yield* this.#index.rulesOfChain(id);
-    for (const id of this.#switches.keys()) {
-      yield* each(this.#index, 'switch', [id]);
-      yield* this.#contentsOfSwitch(id);
-    }
+    const held = this.#heldNodes();
+    const seen = new Set<ScopeRecord>();
+    for (const type of RECORD_ORDER)
+      for (const { id } of held.get(type) ?? [])
+        for (const record of contentsOf(this.#index, type, id)) {
+          if (seen.has(record)) continue;
+          seen.add(record);
+          yield record;
+        }
   }
 
-  isLocal(portId: string): boolean {
-    return this.#localPorts.has(portId);
+  #heldNodes(): Map<NodeType, Node[]> {
+    const all = new Set<Node>([this.#graph.node('host', this.hostId), ...this.reach.devices()]);
+    for (const { nodes } of this.#localPorts.values()) for (const node of nodes) all.add(node);
+    for (const node of all) for (const child of node.children.keys()) all.add(child);
+    return Map.groupBy(all, (node) => node.type);
   }
 
   /** Notes that a record changed, entered or left; the first note of a transaction tells whether the agent has it. */
@@ -267,11 +201,16 @@ export class HostScope {
     const key = `${kind}/${id}`;
     const known = this.#touched.get(key);
     if (known) known.changed ||= changed;
-    else this.#touched.set(key, { kind, id, wasIn, changed });
+    else {
+      this.#touched.set(key, { kind, id, wasIn, changed });
+      this.#onTouched(this);
+    }
   }
 
   /** What the notes of this transaction come to. */
   takeSteps(): readonly ScopeStep[] {
+    this.reach.settle();
+    if (this.#touched.size === 0) return [];
     const steps: ScopeStep[] = [];
     for (const { kind, id, wasIn, changed } of this.#touched.values()) {
       const record = this.#index.get(kind, id);
@@ -283,7 +222,7 @@ export class HostScope {
     return steps;
   }
 
-  /** Is the port local now, and which chains does it hang on? */
+  /** Is the port local now, and which chains and groups does it have? */
   syncLocalPort(id: string): void {
     const port = this.#index.get('port', id);
     const binding = this.#index.bindingOf(id);
@@ -293,139 +232,73 @@ export class HostScope {
       if (known) this.#dropLocalPort(id, known);
       return;
     }
-    const local = known ?? { switch: (port ?? binding)!.switch, chains: [] };
+    const device = known?.device ?? this.#graph.node('switch', (port ?? binding)!.switch);
+    const local: LocalPort = known ?? { device, nodes: [] };
     if (!known) {
       this.#localPorts.set(id, local);
-      this.#addSwitch(local.switch);
+      this.reach.addRoot(device);
     }
-    const former = local.chains;
-    local.chains = [port?.fromChain, port?.toChain].filter((chain) => chain !== undefined);
-    for (const chain of local.chains) this.#addChain(chain);
-    for (const chain of former) this.#removeChain(chain);
+    const former = local.nodes;
+    local.nodes = port ? this.#nodesOfPort(port) : [];
+    for (const node of local.nodes) this.hold(node);
+    for (const node of former) this.release(node);
   }
 
-  /** Counts the rule's jump as it is now; `chainId` is the rule's chain. */
-  syncJump(chainId: string, ruleId: string): void {
-    const jumps = this.#chains.get(chainId)?.jumps;
-    if (!jumps) return;
-    const wanted = this.#index.get('rule', ruleId)?.jumpTo;
-    const known = jumps.get(ruleId);
-    if (wanted === known) return;
-    if (wanted === undefined) jumps.delete(ruleId);
-    else {
-      jumps.set(ruleId, wanted);
-      this.#addChain(wanted);
-    }
-    if (known !== undefined) this.#removeChain(known);
-  }
-
-  syncZone(hostId: string): void {
-    const known = this.#hosts.get(hostId);
-    if (!known) return;
-    const { zone } = this.#index.get('host', hostId) ?? ({} as Partial<Host>);
-    if (zone === known.zone) return;
-    if (zone !== undefined) this.#count(this.#zones, 'tunnelZone', zone, 1);
-    if (known.zone !== undefined) this.#count(this.#zones, 'tunnelZone', known.zone, -1);
-    known.zone = zone;
-  }
-
-  addHost(id: string): void {
-    const known = this.#hosts.get(id);
-    if (known) {
-      known.count++;
-      return;
-    }
-    this.#hosts.set(id, { count: 1, zone: undefined });
-    this.#registry.add('host', id, this);
-    this.touch('host', id, false);
-    this.syncZone(id);
-  }
-
-  removeHost(id: string): void {
-    const known = this.#hosts.get(id);
-    if (!known || --known.count > 0) return;
-    this.#hosts.delete(id);
-    this.#registry.remove('host', id, this);
-    this.touch('host', id, true);
-    if (known.zone !== undefined) this.#count(this.#zones, 'tunnelZone', known.zone, -1);
+  #nodesOfPort(port: LogicalPort): readonly Node[] {
+    const chains = [port.fromChain, port.toChain].filter((chain) => chain !== undefined);
+    return [
+      ...chains.map((chain) => this.#graph.node('chain', chain)),
+      ...(port.groups ?? []).map((group) => this.#graph.node('group', group)),
+    ];
   }
 
   #dropLocalPort(id: string, local: LocalPort): void {
     this.#localPorts.delete(id);
-    for (const chain of local.chains) this.#removeChain(chain);
-    this.#removeSwitch(local.switch);
+    for (const node of local.nodes) this.release(node);
+    this.reach.removeRoot(local.device);
   }
 
-  #addSwitch(id: string): void {
-    const known = this.#switches.get(id);
-    if (known) {
-      known.count++;
-      return;
-    }
-    const tenant = this.#index.get('switch', id)?.tenant;
-    this.#switches.set(id, { count: 1, tenant });
-    this.#registry.add('switch', id, this);
-    this.touch('switch', id, false);
-    if (tenant !== undefined) this.#count(this.#tenants, 'tenant', tenant, 1);
-    for (const record of this.#contentsOfSwitch(id)) this.touch(record.kind, record.id, false);
-    for (const host of this.#hostsOfSwitch(id)) this.addHost(host);
-  }
-
-  #removeSwitch(id: string): void {
-    const known = this.#switches.get(id);
-    if (!known || --known.count > 0) return;
-    this.#switches.delete(id);
-    this.#registry.remove('switch', id, this);
-    this.touch('switch', id, true);
-    for (const record of this.#contentsOfSwitch(id)) this.touch(record.kind, record.id, true);
-    for (const host of this.#hostsOfSwitch(id)) this.removeHost(host);
-    if (known.tenant !== undefined) this.#count(this.#tenants, 'tenant', known.tenant, -1);
-  }
-
-  *#contentsOfSwitch(id: string): Iterable<ScopeRecord> {
-    for (const port of this.#index.portsOfSwitch(id)) {
-      yield port;
-      const binding = this.#index.bindingOf(port.id);
-      if (binding) yield binding;
-    }
-    yield* this.#index.learnedOf(id);
-  }
-
-  #addChain(id: string): void {
-    const known = this.#chains.get(id);
-    if (known) {
-      known.count++;
-      return;
-    }
-    this.#chains.set(id, { count: 1, jumps: new Map() });
-    this.#registry.add('chain', id, this);
-    this.touch('chain', id, false);
-    for (const rule of this.#index.rulesOfChain(id)) {
-      this.touch('rule', rule.id, false);
-      this.syncJump(id, rule.id);
+  /** One way more by which the node is held. */
+  hold(first: Node): void {
+    // Not recursive: a chain of 10,000 jumps must not exhaust the stack.
+    for (const open = [first]; ; ) {
+      const node = open.pop();
+      if (!node) return;
+      const count = node.holders.get(this) ?? 0;
+      if (count === 0) this.#touchContents(node);
+      node.holders.set(this, count + 1);
+      if (count === 0) open.push(...node.children.keys());
     }
   }
 
-  #removeChain(id: string): void {
-    const known = this.#chains.get(id);
-    if (!known || --known.count > 0) return;
-    this.#chains.delete(id);
-    this.#registry.remove('chain', id, this);
-    this.touch('chain', id, true);
-    for (const rule of this.#index.rulesOfChain(id)) this.touch('rule', rule.id, true);
-    for (const target of known.jumps.values()) this.#removeChain(target);
+  release(first: Node): void {
+    for (const open = [first]; ; ) {
+      const node = open.pop();
+      if (!node) return;
+      const count = node.holders.get(this)!;
+      if (count > 1) {
+        node.holders.set(this, count - 1);
+        continue;
+      }
+      this.#touchContents(node);
+      node.holders.delete(this);
+      open.push(...node.children.keys());
+      this.#graph.collect(node);
+    }
   }
 
-  #count(counts: Map<string, number>, kind: ScopeKind, id: string, by: 1 | -1): void {
-    const count = (counts.get(id) ?? 0) + by;
-    if (count > 0) counts.set(id, count);
-    else counts.delete(id);
-    if (count === 0) {
-      this.#registry.remove(kind, id, this);
-      this.touch(kind, id, true);
-    } else if (count === 1 && by === 1) {
-      this.#registry.add(kind, id, this);
-      this.touch(kind, id, false);
+  /** Before the node comes or goes. What it holds may be in the scope by another node as well. */
+  #touchContents({ type, id }: Node): void {
+    if (this.#isSilent) return;
+    for (const record of contentsOf(this.#index, type, id)) {
+      if (this.#touched.has(`${record.kind}/${record.id}`)) continue;
+      this.touch(record.kind, record.id, this.contains(record));
     }
   }
 }
+
+/** What others refer to comes first. */
+const RECORD_ORDER: readonly NodeType[] = [
+  ...(['tunnelZone', 'host', 'tenant', 'addressSet', 'group', 'members', 'chain'] as const),
+  ...(['switch', 'facade', 'router', 'port', 'balancer'] as const),
+];

@@ -12,6 +12,7 @@ import { type Commit, DesiredState, type RecordChange } from './desired-state.ts
 import { EventRing } from './events.ts';
 import { createApi } from './http.ts';
 import { Listeners, type ListenSettings } from './listeners.ts';
+import { endLeases, idleLeases } from './nat-leases.ts';
 import { Presenter } from './present.ts';
 import { Relay } from './relay.ts';
 import { Reports } from './reports.ts';
@@ -44,7 +45,8 @@ export interface RunningServer {
 }
 
 const TICK_MS = 1_000;
-const KEY_RELEASE_MS = 10_000;
+/** Keys and leases that nobody needs any more. */
+const RELEASE_MS = 10_000;
 const COMPACT_MS = 60_000;
 
 /**
@@ -130,21 +132,21 @@ function createContext(state: DesiredState, clock: Clock, log: Log, signal: Abor
 
 /** Keeps the runtime state in step with a transaction and tells the agents of both. Returns the ports it created. */
 function followCommit(commit: Commit, runtime: Runtime, streams: AgentStreams): readonly string[] {
-  const learned: RecordChange[] = [];
+  const leased: RecordChange[] = [];
   const created: string[] = [];
-  for (const { before, after } of commit.changes) {
+  for (const change of commit.changes) {
+    const { before, after } = change;
     if (after?.kind === 'port' && !before) created.push(after.id);
-    if (before?.kind === 'port' && (after?.kind !== 'port' || after.portSecurity))
-      learned.push(...runtime.forgetPort(before.id, before.switch));
+    leased.push(...runtime.followChange(change));
     if (after) continue;
     if (before?.kind === 'binding')
       for (const { host, interface: name, vm } of before.claims)
         runtime.awaitPort(host, { port: before.id, interface: name, ...(vm === undefined ? {} : { vm }) });
     if (before?.kind === 'port') runtime.dropPort(before.id);
     if (before?.kind === 'rule') runtime.forgetRule(before.id);
-    if (before?.kind === 'host') learned.push(...runtime.drop(before.id));
+    if (before?.kind === 'host') leased.push(...runtime.drop(before.id));
   }
-  streams.publish(commit.revision, [...commit.changes, ...learned]);
+  streams.publish(commit.revision, [...commit.changes, ...leased]);
   for (const { kind, id, after } of commit.changes) if (kind === 'host' && !after) streams.closeHost(id);
   return created;
 }
@@ -165,7 +167,11 @@ function startTimers({ state, runtime, streams, events, clock, log }: ServerCont
     setInterval(() => {
       const applied = [...state.index.hosts()].map((host) => streams.appliedRevision(host.id));
       state.releaseKeys(applied).catch(failed('releasing tunnel keys'));
-    }, KEY_RELEASE_MS),
+    }, RELEASE_MS),
+    setInterval(() => {
+      const idle = idleLeases(state.index, (host, router) => streams.reaches(host, router));
+      if (idle.length > 0) state.write((draft) => endLeases(draft, idle)).catch(failed('ending leases of ports'));
+    }, RELEASE_MS),
     setInterval(() => void state.compact().catch(failed('compaction')), COMPACT_MS),
   ];
   for (const timer of timers) timer.unref();

@@ -1,6 +1,6 @@
 import { describe } from '../describe.ts';
 import type { AnyObject } from '../objects.ts';
-import { nameScopeOf } from '../view.ts';
+import { isObject, nameScopeOf } from '../view.ts';
 import type { Rule } from './rule.ts';
 
 /** Fields that cannot change, because others rely on them: a packet on the wire carries the key. */
@@ -14,7 +14,7 @@ const IMMUTABLE: { readonly [K in AnyObject['kind']]?: readonly string[] } = {
 /** Names are unique within their scope, keys in the whole store, and what identifies an object stays as it is. */
 export const checkIdentity: Rule = (index, changes, report) => {
   for (const { before, after } of changes) {
-    if (!after || after.kind === 'binding') continue;
+    if (!after || !isObject(after)) continue;
     const object = describe(index, after);
     for (const other of index.named(after.kind, nameScopeOf(after), after.name))
       if (other !== after) {
@@ -28,7 +28,7 @@ export const checkIdentity: Rule = (index, changes, report) => {
           report({ object, path: 'key', code: 'duplicate-key', message });
           break;
         }
-    if (!before || before.kind === 'binding') continue;
+    if (!before || !isObject(before)) continue;
     for (const path of ['tenant', ...(IMMUTABLE[after.kind] ?? [])]) {
       const was = (before as unknown as Record<string, unknown>)[path];
       if (was !== (after as unknown as Record<string, unknown>)[path])

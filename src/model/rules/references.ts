@@ -1,7 +1,7 @@
 import { describe, type Names, qualifiedName } from '../describe.ts';
 import { KINDS } from '../kinds.ts';
 import type { AnyObject, ScopeKind, ScopeRecordOfKind } from '../objects.ts';
-import { referencesOf } from '../view.ts';
+import { isObject, referencesOf } from '../view.ts';
 import type { Rule } from './rule.ts';
 
 /** How many referrers one problem names; the rest is counted. */
@@ -11,7 +11,7 @@ const MOST_NAMED = 20;
 export const checkReferences: Rule = (index, changes, report) => {
   const deleted = new Map<string, AnyObject>();
   for (const { kind, id, before, after } of changes)
-    if (!after && before && before.kind !== 'binding') deleted.set(`${kind}/${id}`, before);
+    if (!after && before && isObject(before)) deleted.set(`${kind}/${id}`, before);
   // What is being deleted still has a name.
   const names: Names = {
     get: <K extends ScopeKind>(kind: K, id: string) =>
@@ -30,7 +30,7 @@ export const checkReferences: Rule = (index, changes, report) => {
     });
   }
   for (const { after } of changes) {
-    if (!after || after.kind === 'binding') continue;
+    if (!after || !isObject(after)) continue;
     for (const { path, kind, id } of referencesOf(after)) {
       const target = index.get(kind, id);
       const reference = KINDS[after.kind].references.find((r) => r.path === path);

@@ -1,8 +1,10 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { WeftError } from '../../base/errors.ts';
+import { KIND_NAMES } from '../../model/kind.ts';
 import { problemsOfZod } from '../../model/parse.ts';
 import { problemsError } from '../../model/problem.ts';
+import { RUNTIME_KINDS } from '../../model/view.ts';
 import type { ServerContext } from '../context.ts';
 import { requireObject } from '../mutations.ts';
 import type { WatchRequest } from '../protocol.ts';
@@ -21,10 +23,7 @@ interface OfAgent {
 const watchRequestSchema = z.object({
   incarnation: z.string().optional(),
   revision: z.number().optional(),
-  have: z.partialRecord(
-    z.enum(['tenant', 'tunnelZone', 'host', 'switch', 'chain', 'rule', 'port', 'binding', 'learned']),
-    z.record(z.string(), z.number()),
-  ),
+  have: z.partialRecord(z.enum([...KIND_NAMES, ...RUNTIME_KINDS]), z.record(z.string(), z.number())),
 });
 
 /** Set on routes that a token of `host:<name>` opens, for that host alone. */

@@ -1,0 +1,65 @@
+/**
+ * The TCP and UDP ports of an SNAT address, shared out among hosts in aligned power-of-two blocks, so that a packet's
+ * host is found by a masked match (docs/design/layer3.md, §7). Arithmetic only.
+ */
+export interface PortBlock {
+  /** A multiple of `size`. */
+  readonly first: number;
+  /** A power of two. */
+  readonly size: number;
+}
+
+/** Well-known ports stay out: 64,512 are to be had. */
+export const FIRST_LEASED_PORT = 1024;
+const PORTS = 65_536;
+const FIRST_SIZE = 512;
+/** When the pool is nearly empty a host gets what is left, but no crumbs. */
+const SMALLEST_SIZE = 64;
+
+/**
+ * A host's blocks with one more: as many ports again as it has (512 for the first time), or the largest block that is
+ * free. Neighbouring blocks become one: the fewer, the fewer matches. Undefined: nothing is free.
+ */
+export function grownBlocks(own: readonly PortBlock[], others: readonly PortBlock[]): readonly PortBlock[] | undefined {
+  const had = portCount(own);
+  const taken = [...own, ...others];
+  for (let size = had === 0 ? FIRST_SIZE : largestPowerIn(had); size >= SMALLEST_SIZE; size /= 2) {
+    const first = freeBlock(own, taken, size);
+    if (first !== undefined) return merged([...own, { first, size }]);
+  }
+  return undefined;
+}
+
+export function portCount(blocks: readonly PortBlock[]): number {
+  return blocks.reduce((sum, { size }) => sum + size, 0);
+}
+
+/** The other half of one of the host's own blocks before any other, otherwise the lowest. */
+function freeBlock(own: readonly PortBlock[], taken: readonly PortBlock[], size: number): number | undefined {
+  const isFree = (first: number): boolean =>
+    first >= FIRST_LEASED_PORT &&
+    taken.every((block) => block.first + block.size <= first || block.first >= first + size);
+  for (const block of own) if (block.size === size && isFree(block.first ^ size)) return block.first ^ size;
+  const lowest = Math.ceil(FIRST_LEASED_PORT / size) * size;
+  for (let first = lowest; first + size <= PORTS; first += size) if (isFree(first)) return first;
+  return undefined;
+}
+
+/** Two halves of a larger aligned block are that block. */
+function merged(blocks: readonly PortBlock[]): readonly PortBlock[] {
+  const all = new Map(blocks.map((block) => [block.first, block.size]));
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (const [first, size] of all) {
+      if ((first & size) !== 0 || all.get(first + size) !== size) continue;
+      all.delete(first + size);
+      all.set(first, 2 * size);
+      changed = true;
+    }
+  }
+  return [...all].map(([first, size]) => ({ first, size })).sort((a, b) => a.first - b.first);
+}
+
+function largestPowerIn(n: number): number {
+  return 2 ** Math.floor(Math.log2(n));
+}

@@ -1,0 +1,77 @@
+import type { Clock } from '../base/clock.ts';
+import type { LearnedAddress, MemberHealth, Neighbour } from '../model/objects.ts';
+import type { ModelIndex } from '../model/view.ts';
+import type { RecordChange } from './desired-state.ts';
+
+/** What hosts see and nobody wrote: it is gone when its host goes silent, and comes again with its next connection. */
+export type LeasedRecord = LearnedAddress | MemberHealth | Neighbour;
+export type LeasedKind = LeasedRecord['kind'];
+export const LEASED_KINDS: ReadonlySet<string> = new Set<LeasedKind>(['learned', 'memberHealth', 'neighbour']);
+
+type WithoutRevision<R extends LeasedRecord> = R extends LeasedRecord ? Omit<R, 'revision'> : never;
+
+/** The leased records in the index: each belongs to the host that reported it last. */
+export class LeasedRecords {
+  readonly #index: ModelIndex;
+  /** Host → kind → ids. */
+  readonly #ofHost = new Map<string, Map<LeasedKind, Set<string>>>();
+  /** Grows over restarts of the server too, so that a digest never takes an old record for a new one. */
+  #revision: number;
+
+  constructor(index: ModelIndex, clock: Clock) {
+    this.#index = index;
+    this.#revision = clock.now() * 1000;
+  }
+
+  /** The host's lease on a record begins, whoever had it before. Nothing changed: an empty list. */
+  put(record: WithoutRevision<LeasedRecord>): readonly RecordChange[] {
+    const { kind, id } = record;
+    const before = this.#index.get(kind, id) as LeasedRecord | undefined;
+    if (before && isSame(before, record)) return [];
+    if (before) this.#ofHost.get(before.host)?.get(kind)?.delete(id);
+    const after = { ...record, revision: ++this.#revision } as LeasedRecord;
+    this.#index.put(after);
+    this.#idsOf(record.host, kind).add(id);
+    return [{ kind, id, after, ...(before ? { before } : {}) }];
+  }
+
+  /** Only its holder can end a lease: the record may have been seen elsewhere since. */
+  end(hostId: string, kind: LeasedKind, id: string): readonly RecordChange[] {
+    const record = this.#index.get(kind, id) as LeasedRecord | undefined;
+    return record?.host === hostId ? this.remove([record]) : [];
+  }
+
+  /** All that the host has of a kind (of all kinds, where none is given), but for those to keep. */
+  endAll(hostId: string, only?: LeasedKind, except: ReadonlySet<string> = new Set()): readonly RecordChange[] {
+    const records: LeasedRecord[] = [];
+    for (const [kind, ids] of this.#ofHost.get(hostId) ?? [])
+      if (only === undefined || only === kind)
+        for (const id of ids) {
+          const record = except.has(id) ? undefined : (this.#index.get(kind, id) as LeasedRecord | undefined);
+          if (record) records.push(record);
+        }
+    return this.remove(records);
+  }
+
+  remove(records: readonly LeasedRecord[]): readonly RecordChange[] {
+    return records.map((before) => {
+      const { kind, id, host } = before;
+      this.#index.delete(kind, id);
+      this.#ofHost.get(host)?.get(kind)?.delete(id);
+      return { kind, id, before };
+    });
+  }
+
+  #idsOf(hostId: string, kind: LeasedKind): Set<string> {
+    const ofHost = this.#ofHost.get(hostId) ?? new Map<LeasedKind, Set<string>>();
+    this.#ofHost.set(hostId, ofHost);
+    const ids = ofHost.get(kind) ?? new Set();
+    ofHost.set(kind, ids);
+    return ids;
+  }
+}
+
+function isSame(record: LeasedRecord, wanted: WithoutRevision<LeasedRecord>): boolean {
+  const fields = record as unknown as Record<string, unknown>;
+  return Object.entries(wanted).every(([name, value]) => fields[name] === value);
+}

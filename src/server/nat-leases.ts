@@ -1,0 +1,81 @@
+import { referenceName } from '../model/describe.ts';
+import type { Draft } from '../model/draft.ts';
+import type { NatLease } from '../model/objects.ts';
+import { grownBlocks, portCount } from '../model/port-blocks.ts';
+import type { ModelIndex } from '../model/view.ts';
+
+/**
+ * Ports of SNAT addresses, leased to the hosts whose workloads use them. Durable: connections go on over a restart of
+ * the server. A lease grows when its host asks, and ends when none of the host's ports is behind the router any more,
+ * or with the router, the rule or the host (docs/design/layer3.md, §7).
+ */
+export type LeaseOutcome = 'granted' | 'no-snat' | 'not-here' | 'no-ports';
+
+export const LEASE_REFUSALS: { readonly [K in LeaseOutcome]: string } = {
+  granted: '',
+  'no-snat': 'the router translates nothing to this address',
+  'not-here': 'no port that this host has claimed is behind the router',
+  'no-ports': 'every port of the address is leased',
+};
+
+export interface LeaseNeed {
+  readonly router: string;
+  readonly address: string;
+  /** Ports that the host has and that are not enough; with more leased already, nothing is to be done. */
+  readonly have?: number;
+}
+
+/** The host gets more ports of the address. `isBehind`: one of its ports is behind the router. */
+export function growLease(draft: Draft, hostId: string, need: LeaseNeed, isBehind: boolean): LeaseOutcome {
+  const { index } = draft;
+  const { router, address } = need;
+  if (!index.get('router', router)?.snat.some(({ to }) => to === address)) return 'no-snat';
+  if (!isBehind) return 'not-here';
+  const id = `${router}/${address}/${hostId}`;
+  const own = index.get('natLease', id)?.blocks ?? [];
+  if (need.have !== undefined && portCount(own) > need.have) return 'granted';
+  const blocks = grownBlocks(own, othersOf(index, need, hostId));
+  if (!blocks) return 'no-ports';
+  draft.put({ kind: 'natLease', id, revision: 0, router, address, host: hostId, blocks });
+  return 'granted';
+}
+
+/** An address may be translated to by one router only: its leases are all there are. */
+function othersOf(index: ModelIndex, { router, address }: LeaseNeed, hostId: string): NatLease['blocks'] {
+  return [...index.leasesOfRouter(router)].flatMap((lease) =>
+    lease.address === address && lease.host !== hostId ? lease.blocks : [],
+  );
+}
+
+/** What a person is told when a host asks in vain. */
+export function exhausted(index: ModelIndex, hostId: string, { router, address }: LeaseNeed): string {
+  const host = index.get('host', hostId)?.name ?? hostId;
+  const name = referenceName(index, 'router', router, undefined);
+  return `router ${name}: all ports of ${address} are leased; new connections from ${host} are dropped (no-ports) until a host gives some back; add an snat rule with another address`;
+}
+
+/** Leases that lost their router, their rule or their host go with the change that took it. */
+export function dropOrphanedLeases(draft: Draft): void {
+  const { index } = draft;
+  for (const { kind, id, after } of draft.changes()) {
+    if (kind === 'router') {
+      const wanted = new Set(after?.kind === 'router' ? after.snat.map(({ to }) => to) : []);
+      for (const lease of [...index.leasesOfRouter(id)])
+        if (!wanted.has(lease.address)) draft.delete('natLease', lease.id);
+    }
+    if (kind === 'host' && !after)
+      for (const lease of [...index.all('natLease')]) if (lease.host === id) draft.delete('natLease', lease.id);
+  }
+}
+
+/** Leases of hosts that have no port behind the router any more: their ids. */
+export function idleLeases(
+  index: ModelIndex,
+  reaches: (hostId: string, routerId: string) => boolean,
+): readonly string[] {
+  return [...index.all('natLease')].flatMap(({ id, host, router }) => (reaches(host, router) ? [] : [id]));
+}
+
+export function endLeases(draft: Draft, ids: readonly string[]): void {
+  for (const id of ids) draft.delete('natLease', id);
+}
