@@ -31,7 +31,7 @@ const ABOUT: Readonly<Record<string, string>> = {
   hairpin: 'port',
   ownProbes: 'port',
   tunnelToPort: 'port',
-  answers: 'port',
+  portAddresses: 'port',
   chain: 'chain',
   rule: 'rule',
   agentAnswers: 'switch',
@@ -40,6 +40,16 @@ const ABOUT: Readonly<Record<string, string>> = {
   floodRemote: 'switch',
   floodLocal: 'switch',
   tunnelToSwitch: 'switch',
+  routerMac: 'routerPort',
+  tunnelToRouter: 'routerPort',
+  routerIn: 'routerPort',
+  own: 'routerPort',
+  outChain: 'routerPort',
+  leave: 'routerPort',
+  routerAddresses: 'routerPort',
+  policies: 'router',
+  routes: 'router',
+  neighbours: 'neighbour',
 };
 
 /** Cookies in use and what is behind them. */

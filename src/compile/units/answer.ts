@@ -1,46 +1,13 @@
-import { cidrContains, parseCidr, parseIp } from '../../base/addresses.ts';
+import { parseCidr } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
-import type { Subnet } from '../../model/objects.ts';
 import { localSwitch, toAgent } from '../facts.ts';
-import { ARP_REQUEST, icmp6, load, match, ND, neighbor, type Registers, scratchMac, UDP4, UDP6 } from '../fields.ts';
+import { ARP_REQUEST, icmp6, match, ND, neighbor, type Registers, UDP4, UDP6 } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define } from '../inputs.ts';
-import { cidrOf, macOf } from '../owned.ts';
+import { cidrOf } from '../owned.ts';
 
-/** What is answered on the host that asks (step 5). */
-const ANSWER = { ownProbe: 400, answer: 300, agent: 200 } as const;
-
-/** ARP and ND for a port's addresses, wherever the port is. */
-export const answersUnit = define.unit({
-  name: 'answers',
-  over: 'port',
-  run(reader, id) {
-    const port = reader.get('port', id)!;
-    const onSwitch = reader.derive(localSwitch, port.switch);
-    if (onSwitch === undefined) return [];
-    const target = { do: load(scratchMac(macOf(port.mac))), goto: 'respond' } as const;
-    const subnets = onSwitch.vlanAware ? (reader.pick('switch', port.switch, 'subnets') ?? []) : [];
-    return port.addresses.map((address) => {
-      const { ip } = cidrOf(address);
-      const where: Registers = onSwitch.vlanAware
-        ? { switch: onSwitch.key, vlan: vlanOf(address, subnets) }
-        : { switch: onSwitch.key };
-      return ip.version === 4
-        ? flow('answer', ANSWER.answer, match(where, { ...ARP_REQUEST, arp_tpa: ip.value }), target)
-        : flow('answer', ANSWER.answer, match(where, { ...neighbor(ND.solicit), nd_target: ip.value }), target);
-    });
-  },
-});
-
-/** The VLAN that an address lives in: that of its subnet, 0 for frames without a tag. */
-function vlanOf(address: string, subnets: readonly Subnet[]): number {
-  const ip = parseIp(address);
-  for (const { cidr, vlan } of subnets) {
-    const network = parseCidr(cidr);
-    if (ip !== undefined && network !== undefined && cidrContains(network, ip)) return vlan ?? 0;
-  }
-  return 0;
-}
+/** What is answered on the host that asks (step 5). ARP and ND for known addresses: units/resolve.ts. */
+export const ANSWER = { ownProbe: 400, probe: 310, ask: 300, agent: 200 } as const;
 
 /** A port without port security that asks for its own address probes for duplicates: others are to hear it. */
 export const ownProbesUnit = define.unit({

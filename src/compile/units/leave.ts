@@ -1,0 +1,94 @@
+import { cidrContains, networkOf, parseCidr } from '../../base/addresses.ts';
+import type { Contribution } from '../../incremental/definitions.ts';
+import type { Action, Match } from '../../openflow/flow.ts';
+import { prefixMatch } from '../bits.ts';
+import { switchFacts } from '../facts.ts';
+import { IPV4, IPV6, load, match, REGISTERS, set } from '../fields.ts';
+import { type FlowTarget, flow } from '../flow-sink.ts';
+import { define, type Reader } from '../inputs.ts';
+import { macOf } from '../owned.ts';
+import { linkOf, vlanOf } from '../routers.ts';
+import { TABLES, type TableName } from '../tables.ts';
+import { throughChain } from './to-port.ts';
+
+/** Out of a router (docs/design/layer3.md, §6.8): the out-chain of the port, the size, and what the port leads to. */
+
+/** The destination and source MAC and the Ethernet type, which an MTU does not count. */
+const ETHERNET_BYTES = 14;
+
+export const outChainUnit = define.unit({
+  name: 'outChain',
+  over: 'routerPort',
+  run(reader, id) {
+    const chain = reader.pick('routerPort', id, 'outChain');
+    const onSwitch = reader.pick('routerPort', id, 'switch');
+    const mtu = onSwitch === undefined ? undefined : reader.pick('switch', onSwitch, 'mtu');
+    if (chain === undefined && mtu === undefined) return [];
+    const measure: Action[] =
+      mtu === undefined ? [] : [{ kind: 'checkPktLarger', length: mtu + ETHERNET_BYTES, dst: REGISTERS.tooBig }];
+    const next: FlowTarget = chain === undefined ? { goto: 'leave' } : throughChain(reader, chain, 'outVerdict');
+    const by = { routerPort: reader.pick('routerPort', id, 'key')! };
+    const flows = [flow('outChain', 100, match(by), { ...next, do: [...measure, ...(next.do ?? [])] })];
+    return flows;
+  },
+});
+
+export const leaveUnit = define.unit({
+  name: 'leave',
+  over: 'routerPort',
+  run(reader, id): readonly Contribution[] {
+    const link = reader.derive(linkOf, id);
+    if (link === undefined) return [];
+    const by = match({ routerPort: reader.pick('routerPort', id, 'key')! });
+    if (link.to === 'router') {
+      const over = load({ router: link.router, routerPort: link.port });
+      const target = { do: [{ kind: 'decTtl' }, ...over, intoRouter] } as const;
+      return [flow('leave', 100, by, target)];
+    }
+    if (!link.adminUp) return [flow('leave', 100, by, { drop: 'switch-down' })];
+    const next: TableName = reader.pick('routerPort', id, 'outside') ? 'snat' : 'next';
+    const mac = set('eth_src', macOf(reader.pick('routerPort', id, 'mac')!));
+    return vlansBeyond(reader, id, link.switch).map(({ hops, vlan, above }) =>
+      flow(
+        'leave',
+        100 + above,
+        { ...by, ...hops },
+        {
+          do: [{ kind: 'decTtl' }, mac, ...load({ switch: link.key, ...(vlan === 0 ? {} : { vlan, addTag: 1 }) })],
+          goto: next,
+        },
+      ),
+    );
+  },
+});
+
+const intoRouter: Action = { kind: 'resubmit', table: TABLES.routerIn.number };
+
+/** In which VLAN the next hops are: on a VLAN-aware switch that of the subnet that holds them. */
+function vlansBeyond(
+  reader: Reader,
+  id: string,
+  switchId: string,
+): { readonly hops: Match; readonly vlan: number; readonly above: number }[] {
+  if (!reader.derive(switchFacts, switchId)?.vlanAware) return [{ hops: {}, vlan: 0, above: 0 }];
+  const subnets = reader.pick('switch', switchId, 'subnets') ?? [];
+  const found = reader.pick('routerPort', id, 'addresses')!.map((text) => {
+    const network = networkOf(parseCidr(text)!);
+    return { network, vlan: vlanOf(network.ip, subnets) };
+  });
+  const [first] = found;
+  if (first === undefined || found.every(({ vlan }) => vlan === first.vlan))
+    return [{ hops: {}, vlan: first?.vlan ?? 0, above: 0 }];
+  return found
+    .filter(({ network }, i) => !found.slice(0, i).some((other) => isSame(other.network, network)))
+    .map(({ network: { ip, prefix }, vlan }) => {
+      const value = prefixMatch(ip.value, prefix, ip.version === 4 ? 32 : 128);
+      const field = ip.version === 4 ? 'reg11' : 'xxreg2';
+      const hops: Match = { ...(ip.version === 4 ? IPV4 : IPV6), ...(value === undefined ? {} : { [field]: value }) };
+      return { hops, vlan, above: prefix };
+    });
+}
+
+function isSame(a: ReturnType<typeof networkOf>, b: ReturnType<typeof networkOf>): boolean {
+  return a.prefix === b.prefix && cidrContains(a, b.ip);
+}

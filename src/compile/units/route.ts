@@ -1,0 +1,165 @@
+import { type Cidr, formatCidr, type Ip, parseCidr, parseIp } from '../../base/addresses.ts';
+import type { Contribution } from '../../incremental/definitions.ts';
+import type { PolicyRoute, Route } from '../../model/objects.ts';
+import { shares } from '../../model/shares.ts';
+import type { Action, Match } from '../../openflow/flow.ts';
+import { prefixMatch, setCover } from '../bits.ts';
+import { toAgent } from '../facts.ts';
+import { ETH, IPV4, IPV6, load, match, set } from '../fields.ts';
+import { type FlowTarget, flow } from '../flow-sink.ts';
+import { define, type Reader } from '../inputs.ts';
+import { reportProblem } from '../problem-sink.ts';
+import { type ConnectedNetwork, connectedNetworks, portTowards } from '../routers.ts';
+import { ruleMatches } from '../rule-match.ts';
+import { ecmpSlotFrom, nextHopFrom4, nextHopFrom6 } from './router-base.ts';
+
+/** Which way a packet leaves its router (docs/design/layer3.md, §6.6 and 6.7): policies, then routes. */
+
+/** Policies are tried from the lowest position (1 to 10,000) up. */
+const FIRST_POLICY = 20_000;
+/** Of an ECMP route, what the low bits of source and destination say. */
+const ECMP_SLOTS = 16;
+
+export const policiesUnit = define.unit({
+  name: 'policies',
+  over: 'router',
+  run(reader, id) {
+    const policies = reader.pick('router', id, 'policies')!;
+    if (policies.length === 0) return [];
+    const router = match({ router: reader.pick('router', id, 'key')! });
+    const networks = reader.derive(connectedNetworks, id);
+    return policies.flatMap((policy) => policyFlows(id, router, policy, networks));
+  },
+});
+
+function policyFlows(
+  id: string,
+  router: Match,
+  { position, match: wanted, action, via }: PolicyRoute,
+  networks: readonly ConnectedNetwork[],
+): Contribution[] {
+  const priority = FIRST_POLICY - position;
+  const hop = via === undefined ? undefined : parseIp(via);
+  let target: FlowTarget;
+  if (action === 'allow') target = { goto: 'route' };
+  else if (action === 'reroute') {
+    const port = hop && portTowards(networks, hop);
+    // A next hop that no network holds: as though the policy were not there.
+    if (port === undefined) return [];
+    target = { do: towards(hop!, port), goto: 'outChain' };
+  } else if (action === 'drop') target = { drop: 'route-policy' };
+  else
+    return [
+      flow('policy', priority, router, { drop: 'route-policy' }),
+      reportProblem(id, `the policy action "${String(action)}" is not known to this agent; it drops instead`),
+    ];
+  const version = hop === undefined ? undefined : hop.version === 4 ? ETH.ipv4 : ETH.ipv6;
+  return ruleMatches(wanted).flatMap(({ fields }) => {
+    if (version === undefined) return [flow('policy', priority, { ...router, ...fields }, target)];
+    // A next hop is one for packets of its own version.
+    if (fields.eth_type !== undefined && fields.eth_type !== version) return [];
+    return [flow('policy', priority, { ...router, eth_type: version, ...fields }, target)];
+  });
+}
+
+/** Which hop is next, and the port towards it. */
+function towards(hop: Ip, routerPort: number): Action[] {
+  return [set('xxreg2', BigInt(hop.value)), ...load({ routerPort })];
+}
+
+export const routesUnit = define.unit({
+  name: 'routes',
+  over: 'router',
+  run(reader, id) {
+    const router = reader.pick('router', id, 'key')!;
+    const networks = reader.derive(connectedNetworks, id);
+    const flows = networks.map(({ network, port }) =>
+      flow('route', priorityOf(network, undefined), match({ router }, wayOf(network, undefined)), {
+        do: [
+          ...(network.ip.version === 4 ? nextHopFrom4('ip_dst') : nextHopFrom6('ipv6_dst')),
+          ...load({ routerPort: port }),
+        ],
+        goto: 'outChain',
+      }),
+    );
+    const connected = new Set(networks.map(({ network }) => formatCidr(network)));
+    // A connected network has the lowest metric of all.
+    for (const [name, routes] of byNetwork(reader.pick('router', id, 'routes')!))
+      if (!connected.has(name)) flows.push(...routeFlows(reader, router, routes, networks));
+    return flows;
+  },
+});
+
+/** Static routes by destination and source: of each only the best are used. */
+function byNetwork(routes: readonly Route[]): Map<string, Route[]> {
+  const groups = new Map<string, Route[]>();
+  for (const route of routes) {
+    const name = route.from === undefined ? route.to : `${route.to} ${route.from}`;
+    const group = groups.get(name);
+    if (group === undefined) groups.set(name, [route]);
+    else group.push(route);
+  }
+  return groups;
+}
+
+function routeFlows(
+  reader: Reader,
+  router: number,
+  routes: readonly Route[],
+  networks: readonly ConnectedNetwork[],
+): Contribution[] {
+  const hops = new Map<Route, { readonly hop: Ip; readonly port: number }>();
+  for (const route of routes) {
+    const hop = route.via === undefined ? undefined : parseIp(route.via);
+    const port = hop && portTowards(networks, hop);
+    if (port !== undefined) hops.set(route, { hop: hop!, port });
+  }
+  const usable = routes.filter((route) => route.action !== undefined || hops.has(route));
+  const metric = Math.min(...usable.map((route) => route.metric));
+  const best = usable.filter((route) => route.metric === metric);
+  const first = best[0];
+  if (first === undefined) return [];
+  const to = parseCidr(first.to)!;
+  const from = first.from === undefined ? undefined : parseCidr(first.from);
+  const priority = priorityOf(to, from);
+  const where = match({ router }, wayOf(to, from));
+  // Of equals what stops packets goes before what sends them on.
+  if (best.some(({ action }) => action === 'blackhole')) return [flow('route', priority, where, { drop: 'blackhole' })];
+  if (best.some(({ action }) => action !== undefined))
+    return [flow('route', priority, where, { do: [toAgent(reader, 'unreachable')], drop: 'no-route' })];
+  const ways = new Map(best.map((route) => [route.via!, { weight: route.weight, ...hops.get(route)! }]));
+  if (ways.size === 1) {
+    const [{ hop, port }] = ways.values() as unknown as [{ hop: Ip; port: number }];
+    return [flow('route', priority, where, { do: towards(hop, port), goto: 'outChain' })];
+  }
+  const flows = [flow('route', priority, where, { do: ecmpSlotFrom(to.ip.version), goto: 'ecmp' })];
+  const slots = shares(
+    [...ways].map(([hop, { weight }]) => ({ id: hop, weight })),
+    ECMP_SLOTS,
+  );
+  for (const [name, { hop, port }] of ways) {
+    const own = slots.flatMap((owner, slot) => (owner === name ? [slot] : []));
+    for (const ecmpSlot of setCover(own, 4)) {
+      // The longest prefix among ECMP routes is the one that led here.
+      const inSlot = match({ router, ecmpSlot }, wayOf(to, from));
+      flows.push(flow('ecmp', priority, inSlot, { do: towards(hop, port), goto: 'outChain' }));
+    }
+  }
+  return flows;
+}
+
+/** Longest destination first, then with a source before without, longest first. At most 16,770. */
+function priorityOf(to: Cidr, from: Cidr | undefined): number {
+  return 1 + to.prefix * 130 + (from === undefined ? 0 : from.prefix + 1);
+}
+
+function wayOf(to: Cidr, from: Cidr | undefined): Match {
+  const isV4 = to.ip.version === 4;
+  const side = (cidr: Cidr | undefined, field: 'ip_dst' | 'ip_src' | 'ipv6_dst' | 'ipv6_src'): Match => {
+    const value = cidr && prefixMatch(cidr.ip.value, cidr.prefix, isV4 ? 32 : 128);
+    return value === undefined ? {} : { [field]: value };
+  };
+  return isV4
+    ? { ...IPV4, ...side(to, 'ip_dst'), ...side(from, 'ip_src') }
+    : { ...IPV6, ...side(to, 'ipv6_dst'), ...side(from, 'ipv6_src') };
+}

@@ -1,0 +1,191 @@
+import type { Ip } from '../../base/addresses.ts';
+import type { Contribution } from '../../incremental/definitions.ts';
+import { type Action, type FieldRange, type Match, OFPP } from '../../openflow/flow.ts';
+import { toAgent } from '../facts.ts';
+import { IPV4, IPV6, load, match, move, NEXT_HOP, NEXT_HOP_4, PROTO, REGISTERS, set } from '../fields.ts';
+import { flow } from '../flow-sink.ts';
+import type { Reader } from '../inputs.ts';
+import { TABLES } from '../tables.ts';
+
+/** Flows that all routers share (docs/design/layer3.md, §6): what they ask is in registers, whichever router it is. */
+
+export const ROUTER_IN = { down: 300, usedUp: 200, outside: 150, up: 100 } as const;
+export const ANCHOR = { own: 100 } as const;
+export const OWN = { echo: 300, agent: 200, address: 150, rest: 100 } as const;
+const OUT_CHAIN = { own: 1000 } as const;
+const LEAVE = { tooBig: 1000 } as const;
+const ARRIVE = { unknown: 300, tag: 200, known: 100 } as const;
+const ECMP = { mix: 30_000, mixed: 29_000 } as const;
+
+/** A destination, of either version. */
+export function addressedTo(ip: Ip): Match {
+  return ip.version === 4 ? { ...IPV4, ip_dst: ip.value } : { ...IPV6, ipv6_dst: ip.value };
+}
+
+const WHOLE_IP6 = { from: 0, bits: 128 } as const;
+const WHOLE_IP4 = { from: 0, bits: 32 } as const;
+
+/** The IPv4 address in a field becomes the next hop. */
+export function nextHopFrom4(field: 'ip_dst' | 'arp_tpa'): Action[] {
+  return [set('xxreg2', 0n), move({ field, ...WHOLE_IP4 }, NEXT_HOP_4)];
+}
+
+export function nextHopFrom6(field: 'ipv6_dst' | 'nd_target'): Action[] {
+  return [move({ field, ...WHOLE_IP6 }, NEXT_HOP)];
+}
+
+/** Asks `resolve` for the MAC of the next hop: afterwards the scratch MAC is it, or 0. */
+export const askForMac: readonly Action[] = [
+  ...load({ scratchMacLow: 0, scratchMacHigh: 0 }),
+  { kind: 'resubmit', table: TABLES.resolve.number },
+];
+
+/** `hops` without its last bit, and without its first. */
+const HOPS_BEFORE: FieldRange = { ...REGISTERS.hops, bits: 15 };
+const HOPS_AFTER: FieldRange = { ...REGISTERS.hops, from: REGISTERS.hops.from + 1, bits: 15 };
+
+/**
+ * One router more. What comes back by the interface that it came from is sent all the same, so the packet forgets that interface; what
+ * a router before this one made is from now on a packet like any other.
+ */
+export function enterRouter(): Action[] {
+  return [
+    move(HOPS_BEFORE, HOPS_AFTER),
+    ...load({ routed: 1, own: 0 }),
+    move(REGISTERS.routerPort, REGISTERS.enteredBy),
+    { kind: 'load', value: OFPP.any & 0xffff, dst: { field: 'in_port', from: 0, bits: 16 } },
+  ];
+}
+
+/** XORs one set bit more of `ecmpOther` into `ecmpSlot`: four times, and the slot of an ECMP route is known. */
+export function ecmpSlotFrom(version: 4 | 6): Action[] {
+  const [src, dst] = version === 4 ? (['ip_src', 'ip_dst'] as const) : (['ipv6_src', 'ipv6_dst'] as const);
+  const mix: Action = { kind: 'resubmit', table: TABLES.ecmp.number };
+  return [
+    move({ field: src, from: 0, bits: 4 }, REGISTERS.ecmpSlot),
+    move({ field: dst, from: 0, bits: 4 }, REGISTERS.ecmpOther),
+    ...load({ ecmpMixing: 1 }),
+    ...[mix, mix, mix, mix],
+    ...load({ ecmpMixing: 0 }),
+  ];
+}
+
+export function routerBase(reader: Reader): Contribution[] {
+  return [
+    ...inBase(),
+    ...ownBase(reader),
+    ...routeBase(reader),
+    ...ecmpBase(),
+    flow('outChain', OUT_CHAIN.own, match({ own: 1 }), { goto: 'leave' }),
+    flow('outChain', 0, {}, { goto: 'leave' }),
+    ...[IPV4, IPV6].map((ip) =>
+      flow('leave', LEAVE.tooBig, match({ tooBig: 1 }, ip), { do: [toAgent(reader, 'tooBig')], drop: 'too-big' }),
+    ),
+    flow('snat', 0, {}, { goto: 'next' }),
+    flow('snatted', 0, {}, { goto: 'next' }),
+    flow('next', 0, {}, { do: askForMac, goto: 'arrive' }),
+    ...arriveBase(reader),
+  ];
+}
+
+function inBase(): Contribution[] {
+  return [IPV4, IPV6].flatMap((ip) => [
+    flow('routerIn', ROUTER_IN.usedUp, match({ hopsUsedUp: 1 }, ip), { drop: 'too-many-hops' }),
+    flow('routerIn', ROUTER_IN.up, ip, { do: enterRouter(), goto: 'inChain' }),
+  ]);
+}
+
+/** Replies begin with one hop more than 64: the hop by which they leave takes it. */
+const ECHO_HOPS = 64 + 1;
+
+/** Answers to those who ask the router itself (RFC 792, RFC 4443 §4). */
+function ownBase(reader: Reader): Contribution[] {
+  const own = { forRouter: 1 };
+  const swap4 = [
+    move({ field: 'ip_src', ...WHOLE_IP4 }, NEXT_HOP_4),
+    move({ field: 'ip_dst', ...WHOLE_IP4 }, { field: 'ip_src', ...WHOLE_IP4 }),
+    move(NEXT_HOP_4, { field: 'ip_dst', ...WHOLE_IP4 }),
+  ];
+  const swap6 = [
+    move({ field: 'ipv6_src', ...WHOLE_IP6 }, NEXT_HOP),
+    move({ field: 'ipv6_dst', ...WHOLE_IP6 }, { field: 'ipv6_src', ...WHOLE_IP6 }),
+    move(NEXT_HOP, { field: 'ipv6_dst', ...WHOLE_IP6 }),
+  ];
+  const ttl = set('ip_ttl', ECHO_HOPS);
+  const isOwn = load({ own: 1, forRouter: 0 });
+  const echo4: Match = { ...IPV4, ip_proto: PROTO.icmp, ip_frag: 0, icmp_type: 8 };
+  const echo6: Match = { ...IPV6, ip_proto: PROTO.icmpv6, ip_frag: 0, icmpv6_type: 128 };
+  return [
+    flow('own', OWN.echo, match(own, echo4), { do: [...swap4, set('icmp_type', 0), ttl, ...isOwn], goto: 'policy' }),
+    flow('own', OWN.echo, match(own, echo6), {
+      do: [...swap6, set('icmpv6_type', 129), ttl, ...isOwn],
+      goto: 'policy',
+    }),
+    ...[IPV4, IPV6].flatMap((ip) => [
+      flow('own', OWN.agent, match(own, { ...ip, ip_proto: PROTO.udp }), {
+        do: [toAgent(reader, 'portUnreachable')],
+        drop: 'agent',
+      }),
+      flow('own', OWN.agent, match(own, { ...ip, ip_proto: PROTO.tcp }), {
+        do: [toAgent(reader, 'reset')],
+        drop: 'agent',
+      }),
+    ]),
+    flow('own', OWN.rest, match(own), { drop: 'own' }),
+    flow('own', 0, {}, { goto: 'ttl' }),
+    ...[IPV4, IPV6].flatMap((ip) =>
+      [0, 1].map((hops) => flow('ttl', 100, { ...ip, ip_ttl: hops }, { do: [toAgent(reader, 'ttl')], drop: 'ttl' })),
+    ),
+    flow('ttl', 0, {}, { goto: 'policy' }),
+  ];
+}
+
+function routeBase(reader: Reader): Contribution[] {
+  return [
+    flow('inChain', 0, {}, { goto: 'own' }),
+    flow('anchor', 0, {}, { drop: 'not-translated' }),
+    flow('policy', 0, {}, { goto: 'route' }),
+    flow('route', 0, {}, { do: [toAgent(reader, 'unreachable')], drop: 'no-route' }),
+  ];
+}
+
+function ecmpBase(): Contribution[] {
+  const flows = [flow('ecmp', ECMP.mixed, match({ ecmpMixing: 1 }), {})];
+  for (let bit = 0; bit < 4; bit++) {
+    const one = 1 << bit;
+    for (const now of [0, one]) {
+      const where = match({
+        ecmpMixing: 1,
+        ecmpSlot: { value: now, mask: one },
+        ecmpOther: { value: one, mask: one },
+      });
+      const flip: Action[] = [
+        {
+          kind: 'load',
+          value: now === 0 ? 1 : 0,
+          dst: { ...REGISTERS.ecmpSlot, from: REGISTERS.ecmpSlot.from + bit, bits: 1 },
+        },
+        { kind: 'load', value: 0, dst: { ...REGISTERS.ecmpOther, from: REGISTERS.ecmpOther.from + bit, bits: 1 } },
+      ];
+      flows.push(flow('ecmp', ECMP.mix + bit, where, { do: flip }));
+    }
+  }
+  return flows;
+}
+
+/** The next hop's MAC is known, or the agent asks for it while the packet waits. */
+function arriveBase(reader: Reader): Contribution[] {
+  const to: Action[] = [
+    move(REGISTERS.scratchMacLow, { field: 'eth_dst', from: 0, bits: 32 }),
+    move(REGISTERS.scratchMacHigh, { field: 'eth_dst', from: 32, bits: 16 }),
+  ];
+  const go = (table: 'tag' | 'lookup'): Action => ({ kind: 'resubmit', table: TABLES[table].number });
+  return [
+    flow('arrive', ARRIVE.unknown, match({ scratchMacLow: 0, scratchMacHigh: 0 }), {
+      do: [toAgent(reader, 'resolve')],
+      drop: 'no-neighbour',
+    }),
+    flow('arrive', ARRIVE.tag, match({ addTag: 1 }), { do: [...to, go('tag')] }),
+    flow('arrive', ARRIVE.known, {}, { do: [...to, go('lookup')] }),
+  ];
+}

@@ -1,0 +1,110 @@
+import { parseIp } from '../../base/addresses.ts';
+import type { Contribution } from '../../incremental/definitions.ts';
+import type { Action } from '../../openflow/flow.ts';
+import { reachedSwitch } from '../facts.ts';
+import { IPV4, IPV6, load, match } from '../fields.ts';
+import { flow } from '../flow-sink.ts';
+import { define, type Reader } from '../inputs.ts';
+import { macOf } from '../owned.ts';
+import { hasOutside, ownAddresses, vlanOf } from '../routers.ts';
+import { TABLES } from '../tables.ts';
+import { LOOKUP } from './base.ts';
+import { LEARN } from './learn.ts';
+import { ANCHOR, addressedTo, enterRouter, OWN, ROUTER_IN } from './router-base.ts';
+import { throughChain } from './to-port.ts';
+import { TUNNEL } from './tunnel.ts';
+
+/** Into a router (docs/design/layer3.md, §6.1 to 6.4): by the MAC of one of its ports, or by a tunnel with the port's key. */
+
+export const routerMacUnit = define.unit({
+  name: 'routerMac',
+  over: 'routerPort',
+  run(reader, id) {
+    const switchId = reader.pick('routerPort', id, 'switch');
+    const onSwitch = switchId === undefined ? undefined : reader.derive(reachedSwitch, switchId);
+    const enter = entrance(reader, id);
+    if (onSwitch === undefined || enter === undefined) return [];
+    const mac = macOf(reader.pick('routerPort', id, 'mac')!);
+    const where = { switch: onSwitch.key };
+    const to = { eth_dst: mac };
+    const flows: Contribution[] = [];
+    if (!onSwitch.vlanAware)
+      flows.push(flow('lookup', LOOKUP.router, match(where, to), { do: enter, goto: 'routerIn' }));
+    else
+      for (const vlan of vlansOfPort(reader, id, switchId!)) {
+        // Within a router no frame has a VLAN.
+        const untag: Action[] = vlan === 0 ? [] : [{ kind: 'popVlan' }, ...load({ vlan: 0, addTag: 0 })];
+        const target = { do: [...untag, ...enter], goto: 'routerIn' } as const;
+        flows.push(flow('lookup', LOOKUP.router, match({ ...where, vlan }, to), target));
+      }
+    // Nobody else has this MAC, whatever a port without port security says.
+    if (onSwitch.learns) flows.push(flow('learn', LEARN.held, match(where, { eth_src: mac }), { goto: 'fromPort' }));
+    return flows;
+  },
+});
+
+/** Frames without a tag, and those in the VLANs of the port's subnets. */
+function vlansOfPort(reader: Reader, id: string, switchId: string): number[] {
+  const subnets = reader.pick('switch', switchId, 'subnets') ?? [];
+  const vlans = reader
+    .pick('routerPort', id, 'addresses')!
+    .map((text) => vlanOf(parseIp(text.slice(0, text.indexOf('/'))), subnets));
+  return [...new Set([0, ...vlans])].sort((a, b) => a - b);
+}
+
+/** What says that a packet is at this port of its router; undefined for a router that is not in our scope. */
+function entrance(reader: Reader, id: string): Action[] | undefined {
+  const router = reader.pick('router', reader.pick('routerPort', id, 'router')!, 'key');
+  return router === undefined ? undefined : load({ router, routerPort: reader.pick('routerPort', id, 'key')! });
+}
+
+/** The key of a port that faces the outside: another host has taken the packet in there for us. */
+export const tunnelToRouterUnit = define.unit({
+  name: 'tunnelToRouter',
+  over: 'routerPort',
+  run(reader, id) {
+    const enter = reader.pick('routerPort', id, 'outside') ? entrance(reader, id) : undefined;
+    if (enter === undefined) return [];
+    const key = BigInt(reader.pick('routerPort', id, 'key')!);
+    const fits = { tun_id: key, eth_dst: macOf(reader.pick('routerPort', id, 'mac')!) };
+    return [flow('tunnel', TUNNEL.fits, fits, { do: [...load({ fromTunnel: 1 }), ...enter], goto: 'routerIn' })];
+  },
+});
+
+export const routerInUnit = define.unit({
+  name: 'routerIn',
+  over: 'routerPort',
+  run(reader, id) {
+    const router = reader.pick('routerPort', id, 'router')!;
+    const at = match({ routerPort: reader.pick('routerPort', id, 'key')! });
+    const flows: Contribution[] = [];
+    if (!reader.pick('routerPort', id, 'adminUp') || reader.pick('router', router, 'adminUp') === false)
+      flows.push(flow('routerIn', ROUTER_IN.down, at, { drop: 'router-down' }));
+    if (reader.pick('routerPort', id, 'outside'))
+      for (const ip of [IPV4, IPV6])
+        flows.push(flow('routerIn', ROUTER_IN.outside, { ...at, ...ip }, { do: enterRouter(), goto: 'anchor' }));
+    const chain = reader.pick('routerPort', id, 'inChain');
+    if (chain !== undefined) flows.push(flow('inChain', 100, at, throughChain(reader, chain, 'inVerdict')));
+    return flows;
+  },
+});
+
+/** Only what is for the router itself is asked which protocol it is: the megaflows of all else stay wide. */
+const AGAIN = { do: [...load({ forRouter: 1 }), { kind: 'resubmit', table: TABLES.own.number }] } as const;
+
+/** What is for the router itself, by whichever port it came. */
+export const ownUnit = define.unit({
+  name: 'own',
+  over: 'routerPort',
+  run(reader, id) {
+    const owner = reader.pick('routerPort', id, 'router')!;
+    const router = reader.pick('router', owner, 'key');
+    if (router === undefined) return [];
+    const isOutside = reader.derive(hasOutside, owner);
+    return reader.derive(ownAddresses, id).flatMap((ip) => {
+      const to = match({ router }, addressedTo(ip));
+      const own = flow('own', OWN.address, match({ router, forRouter: 0 }, addressedTo(ip)), AGAIN);
+      return isOutside ? [own, flow('anchor', ANCHOR.own, to, { goto: 'inChain' })] : [own];
+    });
+  },
+});
