@@ -22,6 +22,7 @@ import type { NdOption } from '../packet/nd-option.ts';
 import { encodePacket, type Layer4, type Packet } from '../packet/packet.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
 import { LEARNED_MACS, SHARED_MACS } from './generate.ts';
+import { buildRouted, type RoutedSketch } from './generate-routed-frames.ts';
 import { at } from './generated.ts';
 import { PROTOCOL_NAMES } from './kinds/chain.ts';
 import { parseAddressOrCidr, parsePortRange } from './kinds/common.ts';
@@ -72,6 +73,7 @@ export type BodySketch =
       readonly toAll: boolean;
     }
   | { readonly kind: 'other'; readonly etherType: number }
+  | RoutedSketch
   /** A frame that a rule fits, or nearly: its ports are at (0, 1) or one beyond (2, 3) the ends of the rule's ranges. */
   | {
       readonly kind: 'rule';
@@ -81,6 +83,8 @@ export type BodySketch =
       readonly dst: number;
       readonly fragment: FragmentSketch;
     };
+
+type FlatSketch = Exclude<BodySketch, RoutedSketch>;
 
 export type FragmentSketch = 'whole' | 'first' | 'later';
 
@@ -281,7 +285,12 @@ export function buildFrame(sketch: FrameSketch, model: ModelView, portId: string
   const pools = poolsFor(model, portId);
   const src = at(pools.sources, sketch.src);
   const rule = sketch.body.kind === 'rule' ? ruleNear(model, portId, sketch.body.rule) : undefined;
-  const packet = rule ? fitting(rule.match, sketch, src, pools) : packetOf(sketch, src, pools);
+  const packet =
+    sketch.body.kind === 'routed'
+      ? buildRouted(sketch.body, model, portId)
+      : rule
+        ? fitting(rule.match, sketch, src, pools)
+        : packetOf(sketch.dst, sketch.body, src, pools);
   const vlans = tagsFor(sketch, model, portId, rule?.match.vlan).map(
     ({ service, vid, pcp }): VlanTag => ({ tpid: service ? 0x88a8 : 0x8100, vid, pcp, dei: false }),
   );
@@ -297,7 +306,7 @@ function mutate(bytes: Uint8Array, mutation: MutationSketch): Uint8Array {
 
 type Frame = Omit<Packet, 'vlans'>;
 
-function packetOf({ dst: dstIndex, body }: FrameSketch, src: Mac, pools: Pools): Frame {
+function packetOf(dstIndex: number, body: FlatSketch, src: Mac, pools: Pools): Frame {
   const dst = at(pools.targets, dstIndex);
   switch (body.kind) {
     case 'arp': {
@@ -368,7 +377,7 @@ function fitting(match: RuleMatch, sketch: FrameSketch, ownMac: Mac, pools: Pool
     const tpa = four(match.arpTarget, at(pools.targets4, dstIndex));
     return arp(src, dst, ETHER.arp, { op: match.arpOp ?? 1, sha: src, spa, tha: 0 as Mac, tpa });
   }
-  if (match.etherType === 'rarp') return packetOf({ ...sketch, body: { kind: 'rarp' } }, src, pools);
+  if (match.etherType === 'rarp') return packetOf(sketch.dst, { kind: 'rarp' }, src, pools);
   if (typeof match.etherType === 'number' && match.etherType !== ETHER.ipv4)
     return { ethernet: { src, dst, etherType: match.etherType }, payload: PAYLOAD };
   const isSix =
