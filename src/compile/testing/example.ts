@@ -4,6 +4,9 @@ import type {
   Host,
   LogicalPort,
   LogicalSwitch,
+  Route,
+  Router,
+  RouterPort,
   Rule,
   RuleMatch,
   TunnelZone,
@@ -159,4 +162,39 @@ export function twoHosts(): InputRecord[] {
     boundInterface(p2, 2),
     self(h1),
   ];
+}
+
+export function router(number: number, options: Partial<Router> = {}): Router {
+  return {
+    kind: 'router',
+    ...envelope('router', number.toString(16), `router${number}`),
+    tenant: TENANT,
+    key: 0x300 + number,
+    routes: [],
+    policies: [],
+    snat: [],
+    adminUp: true,
+    ...options,
+  };
+}
+
+/** Numbered over all routers; key and MAC follow from the number. */
+export function routerPort(number: number, of: Router, options: Partial<RouterPort> = {}): RouterPort {
+  const low = number.toString(16).padStart(4, '0');
+  return {
+    kind: 'routerPort',
+    ...envelope('rport', number.toString(16), `rp${number}`),
+    tenant: TENANT,
+    router: of.id,
+    key: 0x2000 + number,
+    mac: `02:00:00:01:${low.slice(0, 2)}:${low.slice(2)}`,
+    addresses: [],
+    outside: false,
+    adminUp: true,
+    ...options,
+  };
+}
+
+export function route(to: string, options: Partial<Route> = {}): Route {
+  return { to, metric: 100, weight: 1, ...options };
 }
