@@ -30,6 +30,7 @@ import { baseUnit } from './units/base.ts';
 import { chainUnit, ruleUnit } from './units/chain.ts';
 import { classifyUnit } from './units/classify.ts';
 import { floodLocalUnit, floodRemoteUnit } from './units/flood.ts';
+import { groupMemberUnit, groupRulesUnit, setMemberUnit } from './units/group.ts';
 import { guardUnit } from './units/guard.ts';
 import { learnedSourceUnit, learnPortUnit } from './units/learn.ts';
 import { leaveUnit, outChainUnit } from './units/leave.ts';
@@ -45,6 +46,9 @@ import { vlanUnit } from './units/vlan.ts';
 const UNITS: readonly Unit<InputOfKind>[] = [
   baseUnit,
   trackUnit,
+  groupRulesUnit,
+  groupMemberUnit,
+  setMemberUnit,
   classifyUnit,
   vlanUnit,
   guardUnit,

@@ -18,7 +18,7 @@ interface Entry {
   flows: number;
 }
 
-/** What the key of a unit family names. `holders` groups are `switch/mac`. */
+/** What the key of a unit family names. */
 const ABOUT: Readonly<Record<string, string>> = {
   classify: 'port',
   vlan: 'port',
@@ -34,6 +34,9 @@ const ABOUT: Readonly<Record<string, string>> = {
   portAddresses: 'port',
   chain: 'chain',
   rule: 'rule',
+  groupRules: 'securityGroup',
+  groupMember: 'securityGroup',
+  setMember: 'addressSet',
   agentAnswers: 'switch',
   holders: 'switch',
   unknown: 'switch',
@@ -51,6 +54,9 @@ const ABOUT: Readonly<Record<string, string>> = {
   routes: 'router',
   neighbours: 'neighbour',
 };
+
+/** Families whose keys begin with the id and go on with something else, behind a slash. */
+const KEYED_BY_MORE: ReadonlySet<string> = new Set(['holders', 'groupRules', 'groupMember', 'setMember']);
 
 /** Cookies in use and what is behind them. */
 export class Cookies {
@@ -83,7 +89,7 @@ export class Cookies {
       const kind = ABOUT[family];
       if (kind === undefined) continue;
       const key = unit.slice(slash + 1);
-      const id = family === 'holders' ? key.slice(0, key.indexOf('/')) : key;
+      const id = KEYED_BY_MORE.has(family) ? key.slice(0, key.indexOf('/')) : key;
       objects.set(`${kind}/${id}`, { kind, id });
     }
     return [...objects.values()];

@@ -1,5 +1,12 @@
 import { definer, type Reader as EngineReader } from '../incremental/definitions.ts';
-import type { Encap, LearnedAddress, LogicalPort, ScopeRecord, ScopeRecordOfKind } from '../model/objects.ts';
+import type {
+  Encap,
+  GroupRule,
+  LearnedAddress,
+  LogicalPort,
+  ScopeRecord,
+  ScopeRecordOfKind,
+} from '../model/objects.ts';
 
 /** What a host's flows are computed from: its part of the model, and what only the host itself knows. */
 
@@ -31,10 +38,16 @@ export interface Self {
   readonly tunnelPorts: Readonly<Partial<Record<Encap, number>>>;
   /**
    * Meters that packet-ins pass: `packetIn` for what wants an answer, `notice` for new addresses and logged frames, `sample`
-   * for what only tells of a spray. They are apart so that no spray takes the answers' share. Without `notice` its frames
-   * pass `packetIn`; without `sample` there are no samples.
+   * for what only tells of a spray, `error` for what does not go on (any workload may cause that at any rate, without doing wrong).
+   * They are apart so that none takes the answers' share. Without `notice` and `error` their frames pass `packetIn`; without
+   * `sample` there are no samples.
    */
-  readonly meters?: { readonly packetIn?: number; readonly notice?: number; readonly sample?: number };
+  readonly meters?: {
+    readonly packetIn?: number;
+    readonly notice?: number;
+    readonly sample?: number;
+    readonly error?: number;
+  };
 }
 
 /** The agent has shut a spraying port off. `id` is the port's id. */
@@ -126,21 +139,58 @@ export const memberOfIndex = define.index('memberOf', 'loadBalancer', (balancer)
   balancer.members.map((member) => member.port),
 );
 
+/** `balancer/port` of each member of a load balancer. */
+export const membershipIndex = define.index('membership', 'loadBalancer', (balancer, id) =>
+  balancer.members.map((member) => `${id}/${member.port}`),
+);
+
 /** Load balancer → what is known of its members' health. */
 export const healthIndex = define.index('healthOf', 'memberHealth', (health) => [health.loadBalancer]);
 
 /** Router → blocks of ports that hosts have for its addresses. */
 export const leasesIndex = define.index('leasesOfRouter', 'natLease', (lease) => [lease.router]);
 
-/** Security group → its ports. */
-export const groupPortsIndex = define.index('portsOfGroup', 'port', (port) => port.groups);
+/** `group/port`: each member of a security group by itself, so that one that comes or goes costs one unit. */
+export const groupMembersIndex = define.index('groupMembers', 'port', (port, id) =>
+  port.groups.map((group) => `${group}/${id}`),
+);
+
+/** `set/address`: each member of an address set by itself. */
+export const setMembersIndex = define.index('setMembers', 'addressSet', (set, id) =>
+  set.addresses.map((address) => `${id}/${address}`),
+);
+
+/** Security group or address set → `group/in` and `group/out`: groups with a rule that names it as the other end. */
+export const groupsThatNameIndex = define.members('groupsThatName', {
+  securityGroup: ({ ingress, egress }, id) => [...namedBy(ingress, `${id}/in`), ...namedBy(egress, `${id}/out`)],
+});
+
+function namedBy(rules: readonly GroupRule[], by: string): [string, string][] {
+  return rules.flatMap(({ group, addressSet }): [string, string][] => {
+    const named = group ?? addressSet;
+    return named === undefined ? [] : [[named, by]];
+  });
+}
+
+/** Security group or address set → `src`, `dst`: on which side rules of chains ask for it. */
+export const rulesThatNameIndex = define.members('rulesThatName', {
+  rule: ({ match }) =>
+    (
+      [
+        [match.srcSet, 'src'],
+        [match.srcGroup, 'src'],
+        [match.dstSet, 'dst'],
+        [match.dstGroup, 'dst'],
+      ] as const
+    ).flatMap(([named, side]): [string, string][] => (named === undefined ? [] : [[named, side]])),
+});
 
 /** Hash → profiles that have it: one, but by a rare accident. */
 export const profilesByHashIndex = define.index('profilesByHash', 'localProfile', ({ id }) => [`${profileHash(id)}`]);
 
-/** `profile/group` → the profile: what there is to ask for each of its groups. */
+/** `group/profile` → the profile: what there is to ask for each of its groups. */
 export const profileGroupsIndex = define.index('profileGroups', 'localProfile', ({ groups }, id) =>
-  groups.map((group) => `${id}/${group}`),
+  groups.map((group) => `${group}/${id}`),
 );
 
 /** Security group → profiles that have it. */

@@ -114,6 +114,12 @@ export const TABLES = {
   advertise: { number: 22, job: 'second half of a neighbour advertisement', merge: 'equal' },
   tag: { number: 23, job: 'gives a frame of a VLAN its tag', merge: 'equal' },
   lookup: { number: 24, job: 'where the destination MAC is', merge: 'equal' },
+  set: {
+    number: 25,
+    job: 'is an address of the packet in the set that a rule asks for',
+    merge: 'conjunction',
+    prefixes: ['ip_src', 'ip_dst', 'ipv6_src', 'ipv6_dst'],
+  },
   flood: { number: 26, job: 'one copy per remote host', merge: 'equal' },
   floodLocal: { number: 27, job: 'one copy per local port', merge: 'equal', missReason: 'nobody' },
   tunnelOut: { number: 30, job: 'into the tunnel, unless it came from one', merge: 'equal', missReason: 'no-tunnel' },

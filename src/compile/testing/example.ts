@@ -1,4 +1,5 @@
 import type {
+  AddressSet,
   Binding,
   Chain,
   Host,
@@ -9,6 +10,7 @@ import type {
   RouterPort,
   Rule,
   RuleMatch,
+  SecurityGroup,
   TunnelZone,
 } from '../../model/objects.ts';
 import type { BoundInterface, InputRecord, Self } from '../inputs.ts';
@@ -136,6 +138,28 @@ export function rule(
     match,
     action,
     ...(jumpTo === undefined ? {} : { jumpTo: jumpTo.id }),
+  };
+}
+
+export function securityGroup(number: number, options: Partial<SecurityGroup> = {}): SecurityGroup {
+  return {
+    kind: 'securityGroup',
+    ...envelope('securityGroup', number.toString(16), `g${number}`),
+    tenant: TENANT,
+    key: 0x300 + number,
+    ingress: [],
+    egress: [{}],
+    ...options,
+  };
+}
+
+export function addressSet(number: number, addresses: readonly string[]): AddressSet {
+  return {
+    kind: 'addressSet',
+    ...envelope('addressSet', number.toString(16), `a${number}`),
+    tenant: TENANT,
+    key: 0x400 + number,
+    addresses: [...addresses],
   };
 }
 
