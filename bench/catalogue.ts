@@ -5,6 +5,7 @@ import { datapath } from './datapath.ts';
 import { flowInstall } from './flow-install.ts';
 import { flowsPerHost } from './flows-per-host.ts';
 import { OVN_CONTROL } from './ovn-control.ts';
+import { ovnDatapath } from './ovn-datapath.ts';
 import { packetIn } from './packet-in.ts';
 import { plug } from './plug.ts';
 import { portAdd } from './port-add.ts';
@@ -24,4 +25,5 @@ export const CATALOGUE: readonly Bench[] = [
   flowsPerHost,
   codecs,
   ...OVN_CONTROL,
+  ovnDatapath,
 ];

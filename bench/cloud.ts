@@ -1,5 +1,8 @@
 import type { Lab } from '../src/lab/lab.ts';
 import type { ManagedProcess } from '../src/lab/managed-process.ts';
+import type { WorkloadInput } from '../src/lab/spec.ts';
+import type { BenchContext } from './bench.ts';
+import { ENCAP, HOST_NAMES } from './network.ts';
 import type { TenantPort, TenantsSize } from './tenants.ts';
 
 export interface CloudProcess {
@@ -35,4 +38,10 @@ export interface Cloud {
   startAgent(host: string): Promise<void>;
   /** Ends the cloud and its lab. */
   stop(): Promise<void>;
+}
+
+/** The lab of a cloud: the same for every make. */
+export function cloudLab(context: BenchContext, workloads: readonly WorkloadInput[]): Promise<Lab> {
+  const hosts = HOST_NAMES.map((name) => ({ name }));
+  return context.lab({ encap: ENCAP, hosts, workloads: [...workloads], datapath: 'netdev' });
 }

@@ -14,6 +14,8 @@ import {
   NbSwitchPort,
 } from './ovn-tables.ts';
 import {
+  isPlain,
+  listenersOf,
   membersOf,
   OPEN_PORT,
   OUTSIDE,
@@ -36,8 +38,13 @@ export function createNetwork(size: TenantsSize, chassis: readonly string[]): Op
   const byTenant = Map.groupBy(planTenantPorts(size), (port) => port.tenant);
   const operations: Operation[] = [];
   for (let tenant = 0; tenant < size.tenants; tenant++) {
-    operations.push(...createTenant(tenant, size.switches, byTenant.get(tenant) ?? []));
-    operations.push(...createRouter(tenant, size.switches, chassis[tenant % chassis.length]!));
+    const ports = byTenant.get(tenant) ?? [];
+    const services = isPlain(size, tenant) ? undefined : createServices(size, tenant, ports);
+    operations.push(
+      ...(services?.operations ?? []),
+      ...createSwitches(tenant, size.switches, ports, services?.balancers ?? []),
+      ...createRouter(tenant, size.switches, chassis[tenant % chassis.length]!, services),
+    );
   }
   const routers = Array.from({ length: size.tenants }, (_, tenant) => tenant);
   const outsides = size.outside === 'shared' ? [routers] : routers.map((tenant) => [tenant]);
@@ -57,14 +64,38 @@ function createOutside(routers: readonly number[], number: number): Operation[] 
   ];
 }
 
-function createTenant(tenant: number, switches: number, ports: readonly TenantPort[]): Operation[] {
-  const [first, second] = membersOf(tenant);
-  const members = [first, second].map((member) => `${member.address}:${VIP.memberPort}`).join(',');
-  const vips = { [`${VIP.address}:${VIP.port}`]: members };
-  const operations: Operation[] = [
-    insert(NbLoadBalancer, { name: `lb-${tenant}`, protocol: 'tcp', vips }, { name: `lb_${tenant}` }),
-    ...createGroup(tenant, ports),
-  ];
+/** What a tenant's traffic goes through beside switches and router. */
+interface Services {
+  readonly operations: readonly Operation[];
+  readonly balancers: readonly NamedUuid[];
+  readonly nat: readonly NamedUuid[];
+}
+
+function createServices(size: TenantsSize, tenant: number, ports: readonly TenantPort[]): Services {
+  const [balancer, nat] = [`lb_${tenant}`, `nat_${tenant}`];
+  const vips = listenersOf(size).map(([port, memberPort]) => {
+    const members = membersOf(size, tenant).map((member) => `${member.address}:${memberPort}`);
+    return [`${VIP}:${port}`, members.join(',')] as const;
+  });
+  const translation = { type: 'snat', external_ip: outsideAddress(tenant), logical_ip: '10.0.0.0/8' };
+  return {
+    operations: [
+      ...createGroup(tenant, ports),
+      insert(NbLoadBalancer, { name: balancer, protocol: 'tcp', vips: new Map(vips) }, { name: balancer }),
+      insert(NbNat, translation, { name: nat }),
+    ],
+    balancers: [named(balancer)],
+    nat: [named(nat)],
+  };
+}
+
+function createSwitches(
+  tenant: number,
+  switches: number,
+  ports: readonly TenantPort[],
+  balancers: readonly NamedUuid[],
+): Operation[] {
+  const operations: Operation[] = [];
   for (let s = 0; s < switches; s++) {
     const { cidr, gateway } = subnetOf(s);
     const options = { server_id: gateway, server_mac: routerMac(tenant, s), lease_time: '86400', router: gateway };
@@ -76,14 +107,14 @@ function createTenant(tenant: number, switches: number, ports: readonly TenantPo
       insert(NbLogicalSwitch, {
         name: switchName(tenant, s),
         ports: [named(`p_router_${tenant}_${s}`), ...own.map((port) => named(rowName(port)))],
-        load_balancer: [named(`lb_${tenant}`)],
+        load_balancer: balancers,
       }),
     );
   }
   return operations;
 }
 
-function createRouter(tenant: number, switches: number, chassis: string): Operation[] {
+function createRouter(tenant: number, switches: number, chassis: string, services?: Services): Operation[] {
   const own = outsideAddress(tenant);
   const inside = Array.from({ length: switches }, (_, s) => ({
     row: { name: `lrp-${tenant}-${s}`, mac: routerMac(tenant, s), networks: [`${subnetOf(s).gateway}/24`] },
@@ -108,13 +139,12 @@ function createRouter(tenant: number, switches: number, chassis: string): Operat
     ),
     insert(NbSwitchPort, toRouter(`${tenant}-out`), { name: `p_out_${tenant}` }),
     insert(NbStaticRoute, { ip_prefix: '0.0.0.0/0', nexthop: OUTSIDE.gateway }, { name: `route_${tenant}` }),
-    insert(NbNat, { type: 'snat', external_ip: own, logical_ip: '10.0.0.0/8' }, { name: `nat_${tenant}` }),
     insert(NbLogicalRouter, {
       name: `r-${tenant}`,
       ports: [...inside.map(({ name }) => named(name)), named(`lrp_${tenant}_out`)],
       static_routes: [named(`route_${tenant}`)],
-      nat: [named(`nat_${tenant}`)],
-      load_balancer: [named(`lb_${tenant}`)],
+      nat: services?.nat ?? [],
+      load_balancer: services?.balancers ?? [],
     }),
   ];
 }

@@ -4,12 +4,13 @@ import { silentLog } from '../src/base/log.ts';
 import { runOk } from '../src/lab/command.ts';
 import type { Lab } from '../src/lab/lab.ts';
 import { findOpenVswitch } from '../src/lab/open-vswitch.ts';
+import type { WorkloadInput } from '../src/lab/spec.ts';
 import { connectOvsdb, type OvsdbClient } from '../src/ovsdb/client.ts';
 import { mutate, type Operation, select } from '../src/ovsdb/operations.ts';
 import { unixctl } from '../src/ovsdb/unixctl.ts';
 import type { Uuid } from '../src/ovsdb/values.ts';
 import type { BenchContext } from './bench.ts';
-import type { Cloud, CloudProcess } from './cloud.ts';
+import { type Cloud, type CloudProcess, cloudLab } from './cloud.ts';
 import { ENCAP, HOST_NAMES } from './network.ts';
 import { addPort, changeRule, createNetwork, deleteNetwork, dhcpName, PHYSICAL_NETWORK } from './ovn-network.ts';
 import { NbDhcpOptions, NbGlobal, OVN_NORTHBOUND_DB } from './ovn-tables.ts';
@@ -35,11 +36,11 @@ export async function findOvn(): Promise<{ readonly dir: string; readonly versio
   return { dir, version };
 }
 
-/** Starts a lab with an empty OVN in it. */
-export async function startOvn(context: BenchContext): Promise<Cloud> {
+/** Starts a lab with an empty OVN in it; workloads are plugged already. */
+export async function startOvn(context: BenchContext, workloads: readonly WorkloadInput[] = []): Promise<Cloud> {
   const { dir, version } = await findOvn();
   context.progress(`starting OVN ${version} on two hosts`);
-  const lab = await context.lab({ encap: ENCAP, hosts: HOST_NAMES.map((name) => ({ name })), datapath: 'netdev' });
+  const lab = await cloudLab(context, workloads);
   const ovn = new Ovn(lab, dir, `OVN ${version}`);
   await ovn.start();
   context.defer(() => ovn.stop());

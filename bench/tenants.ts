@@ -17,10 +17,26 @@ export interface TenantsSize {
   readonly ports: number;
   /** How many ports are on each of the lab's two hosts. The others are nowhere yet. */
   readonly localPorts: number;
-  /** `spread`: every switch has its part on both hosts. `whole`: the first tenants are on the first host, the next on the second. */
-  readonly placement: 'spread' | 'whole';
+  /**
+   * `spread`: every switch has its part on both hosts. `whole`: the first tenants are on the first host, the next on the
+   * second. `apart`: members of balancers are on the second host and all other ports on the first.
+   */
+  readonly placement: 'spread' | 'whole' | 'apart';
   /** One network outside for all tenants' routers, as a provider's is, or one for each. */
   readonly outside: 'shared' | 'own';
+  /** So many of the last tenants have switches and a router only: no group, no balancer, no translation. */
+  readonly plainTenants?: number;
+  /** Of every balancer: TCP ports with the ports of their members. 80 with 8080 when not given. */
+  readonly listeners?: readonly Listener[];
+  /** Of every balancer; 2 when not given. */
+  readonly members?: number;
+}
+
+export type Listener = readonly [port: number, memberPort: number];
+const LISTENERS: readonly Listener[] = [[80, 8080]];
+
+export function listenersOf(size: TenantsSize): readonly Listener[] {
+  return size.listeners ?? LISTENERS;
 }
 
 export interface TenantPort {
@@ -39,7 +55,7 @@ export interface TenantPort {
 export const OUTSIDE = { network: '172.24.0.0/14', prefix: 14, gateway: '172.24.0.1' } as const;
 /** The port that every group lets in from anywhere, at first. */
 export const OPEN_PORT = 22;
-export const VIP = { address: '10.200.0.1', port: 80, memberPort: 8080 } as const;
+export const VIP = '10.200.0.1';
 const UUID_KIND = 5;
 const PLACES_PER_SWITCH = 250;
 /** Room for switches, in names and MACs. */
@@ -68,7 +84,12 @@ export function planTenantPort(tenant: number, s: number, place: number, host: 0
   };
 }
 
+export function isPlain(size: TenantsSize, tenant: number): boolean {
+  return tenant >= size.tenants - (size.plainTenants ?? 0);
+}
+
 function hostOf(size: TenantsSize, tenant: number, s: number, place: number): 0 | 1 | undefined {
+  if (size.placement === 'apart') return s === 0 && place < membersIn(size) ? 1 : 0;
   const perTenant = size.switches * size.ports;
   if (size.placement === 'whole') {
     const tenantsPerHost = Math.ceil(size.localPorts / perTenant);
@@ -97,11 +118,11 @@ export function routerMac(tenant: number, s?: number): string {
   return formatMac(0x0200_0200_0000 + (tenant * SWITCHES_PER_TENANT + (s ?? SWITCHES_PER_TENANT - 1)));
 }
 
-/** The two members of a tenant's balancer: the first ports of its first switch. */
-export function membersOf(tenant: number): readonly [TenantPort, TenantPort] {
-  return [planTenantPort(tenant, 0, 0, undefined), planTenantPort(tenant, 0, 1, undefined)];
+function membersIn(size: TenantsSize): number {
+  return size.members ?? 2;
 }
 
-export function totalPorts(size: TenantsSize): number {
-  return size.tenants * size.switches * size.ports;
+/** The members of a tenant's balancer: the first ports of its first switch. */
+export function membersOf(size: TenantsSize, tenant: number): TenantPort[] {
+  return Array.from({ length: membersIn(size) }, (_, place) => planTenantPort(tenant, 0, place, undefined));
 }

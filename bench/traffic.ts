@@ -17,10 +17,14 @@ export interface Pair {
   readonly to: string;
   readonly fromAddress: string;
   readonly toAddress: string;
+  /** The Ethernet destination of what goes there, where that is not the other workload: a router's. */
+  readonly nextHop?: string;
 }
 
 const IPERF_PORT = 5201;
 const CONNECTION_PORT = 5301;
+/** The TCP ports that `listenAt` listens at. */
+export const TRAFFIC_PORTS = [IPERF_PORT, CONNECTION_PORT] as const;
 const CONNECTION_END = join(import.meta.dirname, 'connection-end.ts');
 const SIDE_BY_SIDE = 32;
 
@@ -56,7 +60,8 @@ export async function packetRate(context: BenchContext, lab: Lab, pair: Pair, ms
 }
 
 async function udpFrame(lab: Lab, pair: Pair): Promise<Uint8Array> {
-  const [src, dst] = [parseMac(lab.workload(pair.from).mac)!, parseMac(lab.workload(pair.to).mac)!];
+  const src = parseMac(lab.workload(pair.from).mac)!;
+  const dst = parseMac(pair.nextHop ?? lab.workload(pair.to).mac)!;
   const ip = ipv4Header({
     src: parseIpv4(pair.fromAddress)!,
     dst: parseIpv4(pair.toAddress)!,

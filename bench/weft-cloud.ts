@@ -1,9 +1,10 @@
 import { WeftError } from '../src/base/errors.ts';
 import type { Lab } from '../src/lab/lab.ts';
+import type { WorkloadInput } from '../src/lab/spec.ts';
 import { AGENT_PROCESS, SERVER_PROCESS, startWeftInLab, type WeftInLab } from '../src/lab/weft.ts';
 import type { BenchContext } from './bench.ts';
-import type { Cloud, CloudProcess } from './cloud.ts';
-import { ENCAP, HOST_NAMES } from './network.ts';
+import { type Cloud, type CloudProcess, cloudLab } from './cloud.ts';
+import { HOST_NAMES } from './network.ts';
 import type { TenantPort, TenantsSize } from './tenants.ts';
 import { createObjects, groupObject, groupPath, portObject } from './weft-network.ts';
 
@@ -11,10 +12,10 @@ import { createObjects, groupObject, groupPath, portObject } from './weft-networ
 const APPLY_SET = 'bench';
 const WRITE_TIMEOUT_MS = 120_000;
 
-/** Starts a lab with an empty Weft in it: the server in its place, reached over TLS, an agent on each host. */
-export async function startWeftCloud(context: BenchContext): Promise<Cloud> {
+/** Starts a lab with an empty Weft in it, workloads plugged already: the server in its place, reached over TLS, an agent on each host. */
+export async function startWeftCloud(context: BenchContext, workloads: readonly WorkloadInput[] = []): Promise<Cloud> {
   context.progress('starting Weft on two hosts');
-  const lab = await context.lab({ encap: ENCAP, hosts: HOST_NAMES.map((name) => ({ name })), datapath: 'netdev' });
+  const lab = await cloudLab(context, workloads);
   const weft = new WeftCloud(lab, await startWeftInLab(lab));
   context.defer(() => weft.stop());
   return weft;

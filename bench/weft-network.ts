@@ -1,4 +1,6 @@
 import {
+  isPlain,
+  listenersOf,
   membersOf,
   OPEN_PORT,
   OUTSIDE,
@@ -28,13 +30,15 @@ export function createObjects(size: TenantsSize): ApiObject[] {
   if (isShared) objects.push({ kind: 'tenant', name: PROVIDER }, outsideSwitch(PROVIDER, true));
   for (let tenant = 0; tenant < size.tenants; tenant++) {
     const own = tenantName(tenant);
-    objects.push({ kind: 'tenant', name: own }, groupObject(tenant, OPEN_PORT));
+    objects.push({ kind: 'tenant', name: own });
+    if (!isPlain(size, tenant)) objects.push(groupObject(tenant, OPEN_PORT), balancerObject(size, tenant));
     if (!isShared) objects.push(outsideSwitch(own, false));
     objects.push(...createRouter(tenant, size));
     for (let s = 0; s < size.switches; s++)
       objects.push({ kind: 'switch', tenant: own, name: switchName(s), subnets: [subnetOf(s)] });
   }
-  return [...objects, ...planTenantPorts(size).map(portObject)];
+  const ports = planTenantPorts(size).map((port) => portObject(port, isPlain(size, port.tenant) ? [] : [GROUP]));
+  return [...objects, ...ports];
 }
 
 function outsideSwitch(tenant: string, shared: boolean): ApiObject {
@@ -55,19 +59,22 @@ function createRouter(tenant: number, size: TenantsSize): ApiObject[] {
     {
       ...{ kind: 'router', tenant: own, name: ROUTER },
       routes: [{ to: '0.0.0.0/0', via: OUTSIDE.gateway }],
-      snat: [{ from: '10.0.0.0/8', to: address }],
+      snat: isPlain(size, tenant) ? [] : [{ from: '10.0.0.0/8', to: address }],
     },
     ...inside,
     {
       ...{ ...port, name: 'outside', switch: outside, mac: routerMac(tenant) },
       ...{ addresses: [`${address}/${OUTSIDE.prefix}`], outside: true },
     },
-    {
-      ...{ kind: 'loadBalancer', tenant: own, name: 'web', address: VIP.address, router: ROUTER },
-      listeners: [{ protocol: 'tcp', port: VIP.port, memberPort: VIP.memberPort }],
-      members: membersOf(tenant).map((member) => ({ port: member.name })),
-    },
   ];
+}
+
+function balancerObject(size: TenantsSize, tenant: number): ApiObject {
+  return {
+    ...{ kind: 'loadBalancer', tenant: tenantName(tenant), name: 'web', address: VIP, router: ROUTER },
+    listeners: listenersOf(size).map(([port, memberPort]) => ({ protocol: 'tcp', port, memberPort })),
+    members: membersOf(size, tenant).map((member) => ({ port: member.name })),
+  };
 }
 
 /** A tenant's group, with the TCP port that it lets in from anywhere. */
@@ -81,10 +88,11 @@ export function groupObject(tenant: number, tcpPort: number): ApiObject {
   };
 }
 
-export function portObject(port: TenantPort): ApiObject {
+/** In its tenant's group, unless others are given. */
+export function portObject(port: TenantPort, groups: readonly string[] = [GROUP]): ApiObject {
   const { id, name, tenant, switchIndex, mac, address } = port;
   const where = { tenant: tenantName(tenant), switch: switchName(switchIndex) };
-  return { kind: 'port', id, name, ...where, mac, addresses: [address], groups: [GROUP] };
+  return { kind: 'port', id, name, ...where, mac, addresses: [address], groups };
 }
 
 /** How the API's path names a tenant's group. */

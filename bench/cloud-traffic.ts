@@ -1,0 +1,133 @@
+import type { Lab } from '../src/lab/lab.ts';
+import type { WorkloadInput } from '../src/lab/spec.ts';
+import type { BenchContext } from './bench.ts';
+import type { Cloud } from './cloud.ts';
+import { HOST_NAMES } from './network.ts';
+import { processorSeconds } from './process-usage.ts';
+import { planTenantPorts, routerMac, subnetOf, type TenantPort, type TenantsSize, VIP } from './tenants.ts';
+import {
+  forgetMegaflows,
+  knowNeighbours,
+  listenAt,
+  openConnections,
+  type Pair,
+  packetRate,
+  pingOnce,
+  TRAFFIC_PORTS,
+  tcpThroughput,
+} from './traffic.ts';
+
+/** The ways through a cloud that are measured, all of them from one host to the other. */
+export const PATHS = ['switched', 'routed', 'filtered', 'filtered and routed', 'balanced'] as const;
+export type Path = (typeof PATHS)[number];
+
+/** Two tenants: the first with group, balancer and translation, the second with switches and a router only. */
+export const TRAFFIC_PLAN: TenantsSize = {
+  ...{ tenants: 2, plainTenants: 1, switches: 2, ports: 3, localPorts: 0 },
+  ...{ placement: 'apart', outside: 'own', listeners: TRAFFIC_PORTS.map((port) => [port, port] as const) },
+  // iperf3 wants both of its connections at one place.
+  members: 1,
+};
+
+/** A workload behind each port of the plan. */
+export function trafficWorkloads(): WorkloadInput[] {
+  return planTenantPorts(TRAFFIC_PLAN).map(({ id, name, mac, address, host, switchIndex }) => ({
+    ...{ name, mac, port: id, host: HOST_NAMES[host!] },
+    ...{ addresses: [`${address}/24`], gateways: [subnetOf(switchIndex).gateway] },
+  }));
+}
+
+/** One peer of the comparison: a lab, and the pairs of workloads between which packets take the paths that it has. */
+export interface TrafficSide {
+  readonly name: string;
+  readonly lab: Lab;
+  readonly pairs: ReadonlyMap<Path, Pair>;
+}
+
+/** Writes the plan into a cloud whose workloads are plugged already, and returns when every path carries packets. */
+export async function startTraffic(context: BenchContext, cloud: Cloud): Promise<TrafficSide> {
+  await cloud.createAll(TRAFFIC_PLAN);
+  await cloud.synced(30_000);
+  const side = { name: cloud.name, lab: cloud.lab, pairs: cloudPairs() };
+  const plain = [...side.pairs].filter(([path]) => path === 'switched' || path === 'filtered');
+  for (const [, pair] of plain) await knowNeighbours(cloud.lab, pair);
+  const ends = planTenantPorts(TRAFFIC_PLAN).filter((port) => port.host === 1);
+  for (const { name, address } of ends)
+    await listenAt(context, cloud.lab, { from: name, to: name, fromAddress: address, toAddress: address });
+  for (const [path, pair] of side.pairs)
+    await context.until(`an answer, ${cloud.name}, ${path}`, () => isAnswered(cloud.lab, pair));
+  return side;
+}
+
+function cloudPairs(): ReadonlyMap<Path, Pair> {
+  const ports = new Map(planTenantPorts(TRAFFIC_PLAN).map((port) => [port.name, port]));
+  const between = (from: string, to: string): Pair => pairOf(ports.get(from)!, ports.get(to)!);
+  return new Map<Path, Pair>([
+    ['switched', between('p1-0-2', 'p1-0-0')],
+    ['routed', between('p1-1-0', 'p1-0-0')],
+    ['filtered', between('p0-0-2', 'p0-0-0')],
+    ['filtered and routed', between('p0-1-0', 'p0-0-0')],
+    ['balanced', { ...between('p0-1-0', 'p0-0-0'), toAddress: VIP }],
+  ]);
+}
+
+function pairOf(from: TenantPort, to: TenantPort): Pair {
+  const pair = { from: from.name, to: to.name, fromAddress: from.address, toAddress: to.address };
+  return from.switchIndex === to.switchIndex ? pair : { ...pair, nextHop: routerMac(from.tenant, from.switchIndex) };
+}
+
+async function isAnswered(lab: Lab, pair: Pair): Promise<true | undefined> {
+  const { failed } = await openConnections(lab, pair, { count: 8 });
+  return failed === 0 ? true : undefined;
+}
+
+/** A way to look at a path: one number for one run of it. */
+export interface TrafficMetric {
+  readonly name: string;
+  readonly unit: string;
+  /** Of the issue: against other clouds, and against static flows where nothing is filtered. */
+  readonly isMoreBetter: boolean;
+  readonly paths: readonly Path[];
+  measure(context: BenchContext, side: TrafficSide, pair: Pair): Promise<number>;
+}
+
+const CONNECTIONS_MS = 1_000;
+/** A balancer's address answers TCP only. */
+const ENDS_AT_WORKLOAD = PATHS.filter((path) => path !== 'balanced');
+
+export const THROUGHPUT: TrafficMetric = {
+  ...{ name: 'TCP throughput', unit: 'Mbit/s', isMoreBetter: true, paths: PATHS },
+  measure: async (_, { lab }, pair) => (await tcpThroughput(lab, pair, 1)) / 1e6,
+};
+
+export const PACKET_RATE: TrafficMetric = {
+  ...{ name: '64-byte packets', unit: 'packets/s', isMoreBetter: true, paths: ENDS_AT_WORKLOAD },
+  measure: (context, { lab }, pair) => packetRate(context, lab, pair, 1_000),
+};
+
+export const CONNECTION_RATE: TrafficMetric = {
+  ...{ name: 'TCP connections', unit: '/s', isMoreBetter: true, paths: PATHS },
+  measure: async (_, { lab }, pair) => {
+    const { whole, elapsedMs } = await openConnections(lab, pair, { ms: CONNECTIONS_MS });
+    return (whole / elapsedMs) * 1000;
+  },
+};
+
+export const CONNECTION_COST: TrafficMetric = {
+  ...{ name: 'processor time of both switches per TCP connection', unit: 'µs', isMoreBetter: false, paths: PATHS },
+  measure: async (_, { lab }, pair) => {
+    const spent = (): number =>
+      lab.hosts.reduce((sum, { name }) => sum + processorSeconds(lab.switchOf(name).vswitchd!), 0);
+    const before = spent();
+    const { whole } = await openConnections(lab, pair, { count: 2_000 });
+    return ((spent() - before) * 1e6) / whole;
+  },
+};
+
+export const FIRST_PACKET: TrafficMetric = {
+  ...{ name: 'first ping after the caches are emptied', unit: 'ms', isMoreBetter: false, paths: ENDS_AT_WORKLOAD },
+  measure: async (_, { lab }, pair) => {
+    await forgetMegaflows(lab);
+    return pingOnce(lab, pair);
+  },
+};
