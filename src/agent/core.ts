@@ -11,6 +11,7 @@ import { Interfaces } from './interfaces.ts';
 import { Learning, reported } from './learning.ts';
 import { PACKET_IN_METER } from './meters.ts';
 import { Moves } from './moves.ts';
+import { PacketErrors } from './packet-errors.ts';
 import { unsolicitedAdvert } from './packet-in/router-advert.ts';
 import { PacketIns } from './packet-ins.ts';
 import { Scope } from './scope.ts';
@@ -81,6 +82,7 @@ export class AgentCore implements Ground {
       guard: this.#guard,
       learning: this.learning,
       moves: this.#moves,
+      errors: new PacketErrors(this),
       explain: (cookie) => compiler.explain(cookie),
     });
     this.#agentVersion = options.agentVersion;

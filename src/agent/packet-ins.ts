@@ -5,6 +5,7 @@ import type { Effect, PacketIn } from './events.ts';
 import type { Ground } from './ground.ts';
 import { type Learning, reported } from './learning.ts';
 import type { Moves } from './moves.ts';
+import type { PacketErrors } from './packet-errors.ts';
 import { answerPacketIn } from './packet-in/answer.ts';
 import { destinationMac, sourceMac } from './packet-in/frame-macs.ts';
 import type { SprayGuard } from './spray-guard.ts';
@@ -14,6 +15,7 @@ export interface PacketInParts {
   readonly guard: SprayGuard;
   readonly learning: Learning;
   readonly moves: Moves;
+  readonly errors: PacketErrors;
   readonly explain: Compiler['explain'];
 }
 
@@ -29,7 +31,9 @@ export class PacketIns {
 
   handle(packet: PacketIn, nowMs: number): Effect[] {
     const { scope, interfaces, host } = this.#ground;
-    const { guard, moves } = this.#parts;
+    const { guard, moves, errors } = this.#parts;
+    // Not in the budget of the port: what does not go on is no spray. It has limits of its own.
+    if (errors.isFor(packet)) return errors.handle(packet, nowMs);
     const port = this.#sender(packet);
     const ofport = port && interfaces.get(port.id)?.ofport;
     if (!port || !ofport) return [];

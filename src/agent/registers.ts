@@ -7,6 +7,8 @@ export interface PacketRegisters {
   readonly portKey: number;
   /** The switch or router where it was. */
   readonly switchKey: number;
+  /** The port that it was to go to, where that is known. */
+  readonly outPortKey: number;
   readonly vlan: number;
   readonly fromTunnel: boolean;
   /** The router port by which it came in or, behind the routes, is to leave. */
@@ -19,6 +21,7 @@ export interface PacketRegisters {
 export const NO_REGISTERS: PacketRegisters = {
   portKey: 0,
   switchKey: 0,
+  outPortKey: 0,
   vlan: 0,
   fromTunnel: false,
   routerPortKey: 0,
@@ -30,6 +33,7 @@ export function readRegisters(match: Match): PacketRegisters {
   return {
     portKey: read(match, REGISTERS.inPort),
     switchKey: read(match, REGISTERS.switch),
+    outPortKey: read(match, REGISTERS.outPort),
     vlan: read(match, REGISTERS.vlan),
     fromTunnel: read(match, REGISTERS.fromTunnel) === 1,
     routerPortKey: read(match, REGISTERS.routerPort),

@@ -9,12 +9,14 @@ import type {
 } from '../model/objects.ts';
 import type { ScopeChange } from './events.ts';
 
+/** Kinds whose keys packets carry in registers. */
+type KeyedKind = 'port' | 'switch' | 'router' | 'routerPort';
+
 /** The part of the desired state that this host's ports reach, as the server last sent it (and the disk keeps it). */
 export class Scope {
   readonly #records = new Map<ScopeKind, Map<string, ScopeRecord>>();
-  /** Tunnel key → port or switch id: packet-ins carry keys. */
-  readonly #portByKey = new Map<number, string>();
-  readonly #switchByKey = new Map<number, string>();
+  /** Tunnel key → the object that has it, as packet-ins carry keys: one space for all kinds. */
+  readonly #byKey = new Map<number, { readonly kind: KeyedKind; readonly id: string }>();
 
   get<K extends ScopeKind>(kind: K, id: string): ScopeRecordOfKind[K] | undefined {
     return this.#records.get(kind)?.get(id) as ScopeRecordOfKind[K] | undefined;
@@ -32,12 +34,11 @@ export class Scope {
     return this.get('port', id);
   }
   portByKey(key: number): LogicalPort | undefined {
-    const id = this.#portByKey.get(key);
-    return id === undefined ? undefined : this.get('port', id);
+    return this.byKey('port', key);
   }
-  switchByKey(key: number): LogicalSwitch | undefined {
-    const id = this.#switchByKey.get(key);
-    return id === undefined ? undefined : this.get('switch', id);
+  byKey<K extends KeyedKind>(kind: K, key: number): ScopeRecordOfKind[K] | undefined {
+    const named = this.#byKey.get(key);
+    return named?.kind === kind ? this.get(kind, named.id) : undefined;
   }
   switchOf(port: LogicalPort): LogicalSwitch | undefined {
     return this.get('switch', port.switch);
@@ -71,16 +72,14 @@ export class Scope {
     for (const { op, record } of changes) {
       const ofKind = this.#ofKind(record.kind);
       const before = ofKind.get(record.id);
-      if (before?.kind === 'port') this.#portByKey.delete(before.key);
-      if (before?.kind === 'switch') this.#switchByKey.delete(before.key);
+      if (before && hasKey(before)) this.#byKey.delete(before.key);
       if (op === 'delete') {
         ofKind.delete(record.id);
         continue;
       }
       const full = record as ScopeRecord;
       ofKind.set(full.id, full);
-      if (full.kind === 'port') this.#portByKey.set(full.key, full.id);
-      if (full.kind === 'switch') this.#switchByKey.set(full.key, full.id);
+      if (hasKey(full)) this.#byKey.set(full.key, full);
     }
   }
 
@@ -106,4 +105,9 @@ export class Scope {
   *everything(): Iterable<ScopeRecord> {
     for (const records of this.#records.values()) yield* records.values();
   }
+}
+
+function hasKey(record: ScopeRecord): record is ScopeRecordOfKind[KeyedKind] {
+  const { kind } = record;
+  return kind === 'port' || kind === 'switch' || kind === 'router' || kind === 'routerPort';
 }

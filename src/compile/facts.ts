@@ -113,11 +113,25 @@ const WHOLE = 0xffff;
 /** OFPR_APPLY_ACTION (OpenFlow 1.5.1 §7.4.1). */
 const REASON_ACTION = 1;
 
+/** Through which meter: `packetIn` where nothing else is said. */
+const METER_OF: Partial<Record<PacketInClass, 'notice' | 'error'>> = {
+  learn: 'notice',
+  log: 'notice',
+  neighbour: 'notice',
+  reject: 'error',
+  unreachable: 'error',
+  ttl: 'error',
+  tooBig: 'error',
+  portUnreachable: 'error',
+  reset: 'error',
+  resolve: 'error',
+  noPorts: 'error',
+};
+
 /** To the agent, through the meter for frames that it has to see. */
 export function toAgent(reader: Reader, wanted: PacketInClass): Action {
   const meters = reader.pick('self', 'self', 'meters');
-  const isNotice = wanted === 'learn' || wanted === 'log';
-  return controller(wanted, WHOLE, (isNotice ? meters?.notice : undefined) ?? meters?.packetIn);
+  return controller(wanted, WHOLE, meters?.[METER_OF[wanted] ?? 'packetIn'] ?? meters?.packetIn);
 }
 
 /** A sample of what is dropped, so that the agent notices a spray; nothing where no meter holds it back. */

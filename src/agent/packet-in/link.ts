@@ -56,8 +56,13 @@ export function subnetsOf({ port, switch: sw }: Link, version: 4 | 6, vlan: numb
 /** What the encapsulation adds to a packet of the workload, inner Ethernet header counted, over IPv4 (IPv6 adds 20). */
 const OVERHEAD: Readonly<Record<Encap, number>> = { geneve: 50, vxlan: 50, gre: 42 };
 
-/** The largest IP packet that the workload may send: the switch's, or what the underlay of this host leaves. */
-export function mtuOf({ switch: sw, scope, host: hostId }: Link): number {
+/** The largest IP packet that the workload may send. */
+export function mtuOf({ switch: sw, scope, host }: Link): number {
+  return mtuOfSwitch(sw, scope, host);
+}
+
+/** The largest IP packet on the switch: its own say, or what the underlay of this host leaves. */
+export function mtuOfSwitch(sw: LogicalSwitch, scope: Scope, hostId: string | undefined): number {
   if (sw.mtu !== undefined) return sw.mtu;
   const host = hostId === undefined ? undefined : scope.host(hostId);
   const zone = host && scope.get('tunnelZone', host.zone);

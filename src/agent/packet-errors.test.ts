@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { formatIp, type Ipv4, type Ipv6, type Mac } from '../base/addresses.ts';
+import { PACKET_IN, type PacketInClass } from '../compile/tables.ts';
+import type { ScopeRecord } from '../model/objects.ts';
+import { ETHER_TYPE } from '../packet/ethernet.ts';
+import { NO_BYTES } from '../packet/input.ts';
+import { IP_PROTO } from '../packet/ip-protocol.ts';
+import { ipv4Header } from '../packet/ipv4.ts';
+import { ipv6Header } from '../packet/ipv6.ts';
+import { decodePacket, encodePacket } from '../packet/packet.ts';
+import type { Effect, PacketIn } from './events.ts';
+import type { Ground } from './ground.ts';
+import { Interfaces } from './interfaces.ts';
+import { PacketErrors } from './packet-errors.ts';
+import { NO_REGISTERS, type PacketRegisters } from './registers.ts';
+import { Scope } from './scope.ts';
+
+const scope = new Scope();
+const records = [
+  { kind: 'switch', id: 's1', key: 101, subnets: [], vlanAware: false, adminUp: true },
+  { kind: 'switch', id: 's2', key: 102, subnets: [], vlanAware: false, adminUp: true, mtu: 1400 },
+  { kind: 'router', id: 'r', key: 200, snat: [], routes: [] },
+  { kind: 'routerPort', id: 'r1', key: 201, router: 'r', switch: 's1', mac: '02:00:00:00:02:01', addresses: ['10.0.1.1/24', '2001:db8:1::1/64'] },
+  { kind: 'routerPort', id: 'r2', key: 202, router: 'r', switch: 's2', mac: '02:00:00:00:02:02', addresses: ['10.0.2.1/24'] },
+  { kind: 'port', id: 'p', key: 1, switch: 's1' },
+  { kind: 'port', id: 'q', key: 2, switch: 's2' },
+]; // biome-ignore format: a table
+scope.apply((records as unknown as ScopeRecord[]).map((record) => ({ op: 'put', record })));
+const interfaces = new Interfaces();
+const P = '1a2b3c4d-0000-4000-8000-000000000001';
+interfaces.put({ uuid: 'u', name: 'tap', ofport: 7, ifaceId: P, markedInstalled: true });
+interfaces.rebind(() => undefined);
+scope.apply([{ op: 'put', record: { ...scope.port('p')!, id: P } }]);
+const ground = { scope, interfaces, host: 'h', serverConnected: true } as unknown as Ground;
+
+const udp = { kind: 'udp', srcPort: 1, dstPort: 2, noChecksum: false } as const;
+function frame4(src: number, dst: number): Uint8Array {
+  const l3 = { kind: 'ipv4', ...ipv4Header({ src: src as Ipv4, dst: dst as Ipv4, protocol: IP_PROTO.udp }) } as const;
+  return encodePacket({
+    ethernet: { dst: 0x0200_0000_0201 as Mac, src: 0x0200_0000_0001 as Mac, etherType: ETHER_TYPE.ipv4 },
+    vlans: [],
+    l3,
+    l4: udp,
+    payload: NO_BYTES,
+  });
+}
+function frame6(src: bigint, dst: bigint): Uint8Array {
+  const l3 = { kind: 'ipv6', ...ipv6Header({ src: src as Ipv6, dst: dst as Ipv6, nextHeader: IP_PROTO.udp }) } as const;
+  return encodePacket({
+    ethernet: { dst: 0x0200_0000_0201 as Mac, src: 0x0200_0000_0001 as Mac, etherType: ETHER_TYPE.ipv6 },
+    vlans: [],
+    l3,
+    l4: udp,
+    payload: NO_BYTES,
+  });
+}
+const packetIn = (wanted: PacketInClass, frame: Uint8Array, registers: Partial<PacketRegisters>): PacketIn => ({
+  ...{ ...NO_REGISTERS, cookie: 0n, inPort: 7, ...registers, class: PACKET_IN[wanted], frame },
+});
+const ask = (wanted: PacketInClass, frame: Uint8Array, registers: Partial<PacketRegisters>): Effect[] =>
+  new PacketErrors(ground).handle(packetIn(wanted, frame, registers), 0);
+
+/** `10.0.1.1 > 10.0.1.2 icmp 3/0`. */
+function told(effects: readonly Effect[]): string {
+  const [effect] = effects;
+  assert.ok(effect?.kind === 'inject' || effect?.kind === 'packetOut');
+  const { l3, l4 } = decodePacket(effect.frame);
+  assert.ok(l4 && (l3?.kind === 'ipv4' || l3?.kind === 'ipv6'));
+  const ip = (value: number | bigint): string =>
+    typeof value === 'bigint'
+      ? formatIp({ version: 6, value: value as Ipv6 })
+      : formatIp({ version: 4, value: value as Ipv4 });
+  const what = l4.kind === 'icmp' || l4.kind === 'icmpv6' ? `${l4.kind} ${l4.type}/${l4.code} ${l4.rest}` : l4.kind;
+  return `${ip(l3.src)} > ${ip(l3.dst)} ${what}`;
+}
+
+const A = 0x0a00_0102;
+const FAR = 0xc000_0201;
+const A6 = 0x2001_0db8_0001_0000_0000_0000_0000_0002n;
+const inRouter = { switchKey: 200, portKey: 1, routerPortKey: 201 };
+
+test('errors of a router come from the port by which the packet came in, and go into its routes as its own', () => {
+  const effects = ask('ttl', frame4(A, FAR), inRouter);
+  assert.equal(told(effects), '10.0.1.1 > 10.0.1.2 icmp 11/0 0');
+  assert.ok(effects[0]?.kind === 'inject');
+  assert.equal(effects[0].at, 'route');
+  assert.deepEqual(effects[0].registers, { router: 200, own: 1 });
+  assert.equal(told(ask('unreachable', frame4(A, FAR), inRouter)), '10.0.1.1 > 10.0.1.2 icmp 3/0 0');
+  assert.equal(
+    told(ask('unreachable', frame6(A6, 1n << 125n), inRouter)),
+    '2001:db8:1::1 > 2001:db8:1::2 icmpv6 1/0 0',
+  );
+  assert.equal(told(ask('portUnreachable', frame4(A, 0x0a00_0201), inRouter)), '10.0.2.1 > 10.0.1.2 icmp 3/3 0');
+});
+
+test('what is too big is told the size that fits beyond, from the side of the sender', () => {
+  const leaving = { ...inRouter, routerPortKey: 202 };
+  assert.equal(told(ask('tooBig', frame4(A, 0x0a00_0209), leaving)), '10.0.1.1 > 10.0.1.2 icmp 3/4 1400');
+});
+
+test('a rule of a router rejects in the name of the router', () => {
+  assert.equal(told(ask('reject', frame4(A, FAR), inRouter)), '10.0.1.1 > 10.0.1.2 icmp 3/13 0');
+});
+
+test('a rule of a port rejects in the name of whom the packet was for: to the sender here, or back over the switch', () => {
+  const from = ask('reject', frame4(A, FAR), { switchKey: 101, portKey: 1 });
+  assert.equal(told(from), '192.0.2.1 > 10.0.1.2 icmp 3/13 0');
+  assert.ok(from[0]?.kind === 'packetOut' && from[0].toOfport === 7);
+  const to = ask('reject', frame4(A, FAR), { switchKey: 101, portKey: 1, outPortKey: 2 });
+  assert.equal(told(to), '192.0.2.1 > 10.0.1.2 icmp 3/13 0');
+  assert.ok(to[0]?.kind === 'inject' && to[0].at === 'lookup');
+  assert.deepEqual(to[0].registers, { switch: 102, vlan: 0 });
+});
+
+test('nothing is said about what went to the broadcast address of a network of the router', () => {
+  assert.deepEqual(ask('ttl', frame4(A, 0x0a00_02ff), inRouter), []);
+});
+
+test('one sender gets some errors a second, and takes nobody else their share', () => {
+  const errors = new PacketErrors(ground);
+  const count = (portKey: number, nowMs: number): number => {
+    let told = 0;
+    for (let i = 0; i < 300; i++)
+      told += errors.handle(packetIn('ttl', frame4(A, FAR), { ...inRouter, portKey }), nowMs).length;
+    return told;
+  };
+  assert.equal(count(1, 0), 100);
+  assert.equal(count(2, 0), 100);
+  assert.equal(count(1, 1000), 50);
+});

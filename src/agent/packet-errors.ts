@@ -1,0 +1,136 @@
+import type { Ip } from '../base/addresses.ts';
+import { PACKET_IN } from '../compile/tables.ts';
+import type { Router, RouterPort } from '../model/objects.ts';
+import { IP_PROTO } from '../packet/ip-protocol.ts';
+import type { Effect, PacketIn } from './events.ts';
+import type { Ground } from './ground.ts';
+import { type IcmpComplaint, icmpErrorFrame } from './packet-in/icmp-error.ts';
+import { mtuOfSwitch } from './packet-in/link.ts';
+import { type Offender, offenderOf } from './packet-in/offender.ts';
+import { tcpResetFrame } from './packet-in/tcp-reset.ts';
+import { RateLimit } from './rate-limit.ts';
+import { addressOf, isDirectedBroadcast, portsOf, portTowards } from './router-addresses.ts';
+
+/** Errors a second that one sender may cause, and all (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)). A path trace asks for some fifty at once. */
+const PER_SENDER = { perSecond: 50, burst: 100 } as const;
+const ALTOGETHER = { perSecond: 1000, burst: 1000 } as const;
+
+const COMPLAINTS: ReadonlyMap<number, IcmpComplaint['about']> = new Map([
+  [PACKET_IN.unreachable, 'no-route'],
+  [PACKET_IN.ttl, 'ttl'],
+  [PACKET_IN.tooBig, 'too-big'],
+  [PACKET_IN.portUnreachable, 'no-port'],
+  [PACKET_IN.reject, 'prohibited'],
+  [PACKET_IN.reset, 'prohibited'],
+] as const);
+
+/** Tells senders why a packet did not go on: ICMP errors and TCP resets of routers, and of rules that reject. */
+export class PacketErrors {
+  readonly #ground: Ground;
+  readonly #limit = new RateLimit(PER_SENDER, ALTOGETHER);
+
+  constructor(ground: Ground) {
+    this.#ground = ground;
+  }
+
+  isFor(packet: PacketIn): boolean {
+    return COMPLAINTS.has(packet.class);
+  }
+
+  handle(packet: PacketIn, nowMs: number): Effect[] {
+    const offender = offenderOf(packet.frame);
+    if (!offender || !this.#limit.take(senderOf(packet), nowMs)) return [];
+    const { scope } = this.#ground;
+    const router = scope.byKey('router', packet.switchKey);
+    return router ? this.#ofRouter(router, packet, offender) : this.#ofPort(packet, offender);
+  }
+
+  /** The next hop did not answer: its packets come back to their senders. */
+  noNeighbour(packet: PacketIn, router: Router, nowMs: number): Effect[] {
+    const offender = offenderOf(packet.frame);
+    if (!offender || !this.#limit.take(senderOf(packet), nowMs)) return [];
+    return this.#fromRouter(router, packet, offender, { about: 'no-neighbour' });
+  }
+
+  #ofRouter(router: Router, packet: PacketIn, offender: Offender): Effect[] {
+    const isTcp = offender.protocol === IP_PROTO.tcp;
+    if (packet.class === PACKET_IN.reset || (packet.class === PACKET_IN.reject && isTcp)) {
+      const frame = isDirectedBroadcast(this.#ground.scope, router.id, offender.dst)
+        ? undefined
+        : tcpResetFrame(offender);
+      return frame ? [fromRouter(router, frame)] : [];
+    }
+    const about = COMPLAINTS.get(packet.class)!;
+    if (about !== 'too-big') return this.#fromRouter(router, packet, offender, { about });
+    const mtu = this.#mtuBeyond(packet.routerPortKey);
+    return mtu === undefined ? [] : this.#fromRouter(router, packet, offender, { about, mtu });
+  }
+
+  #fromRouter(router: Router, packet: PacketIn, offender: Offender, complaint: IcmpComplaint): Effect[] {
+    const { scope } = this.#ground;
+    if (isDirectedBroadcast(scope, router.id, offender.dst)) return [];
+    const source = complaint.about === 'no-port' ? offender.dst : this.#sourceOf(router, packet, offender);
+    return source ? [fromRouter(router, icmpErrorFrame(offender, complaint, source))] : [];
+  }
+
+  /**
+   * The address of the port by which it came in (RFC 1812 §4.3.2.4 means the one by which the error leaves: the same but for
+   * asymmetric ways); behind the routes the register names another, and the sender's network tells.
+   */
+  #sourceOf(router: Router, packet: PacketIn, { src }: Offender): Ip | undefined {
+    const { scope } = this.#ground;
+    const isBehindRoutes = packet.class === PACKET_IN.tooBig || packet.class === PACKET_IN.resolve;
+    const named = isBehindRoutes ? undefined : scope.byKey('routerPort', packet.routerPortKey);
+    const candidates = [
+      named,
+      portTowards(scope, router.id, src),
+      this.#onSwitchOf(router, packet),
+      ...portsOf(scope, router.id),
+    ];
+    for (const port of candidates) {
+      const address = port && addressOf(port, src);
+      if (address) return address;
+    }
+    return undefined;
+  }
+
+  /** The router's port on the switch of the port that it came from. */
+  #onSwitchOf(router: Router, packet: PacketIn): RouterPort | undefined {
+    const { scope } = this.#ground;
+    const from = scope.portByKey(packet.portKey);
+    return from && portsOf(scope, router.id).find((port) => port.switch === from.switch);
+  }
+
+  #mtuBeyond(routerPortKey: number): number | undefined {
+    const { scope, host } = this.#ground;
+    const onSwitch = scope.byKey('routerPort', routerPortKey)?.switch;
+    const sw = onSwitch === undefined ? undefined : scope.get('switch', onSwitch);
+    return sw && mtuOfSwitch(sw, scope, host);
+  }
+
+  /** A rule or group of a port rejects (or a balancer on its switch has no member): in the name of whom the packet was for. */
+  #ofPort(packet: PacketIn, offender: Offender): Effect[] {
+    const { scope, interfaces } = this.#ground;
+    const frame =
+      offender.protocol === IP_PROTO.tcp
+        ? tcpResetFrame(offender)
+        : icmpErrorFrame(offender, { about: 'prohibited' }, offender.dst);
+    if (!frame) return [];
+    const to = scope.portByKey(packet.outPortKey);
+    const from = scope.portByKey(packet.portKey);
+    const onSwitch = to && scope.switchOf(to);
+    if (onSwitch)
+      return [{ kind: 'inject', frame, at: 'lookup', registers: { switch: onSwitch.key, vlan: packet.vlan } }];
+    const ofport = from && interfaces.get(from.id)?.ofport;
+    return ofport ? [{ kind: 'packetOut', frame, toOfport: ofport }] : [];
+  }
+}
+
+/** Goes into the router's routes as what it made itself. */
+function fromRouter(router: Router, frame: Uint8Array): Effect {
+  return { kind: 'inject', frame, at: 'route', registers: { router: router.key, own: 1 } };
+}
+
+function senderOf(packet: PacketIn): string {
+  return packet.portKey === 0 ? 'tunnel' : String(packet.portKey);
+}
