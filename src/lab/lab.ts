@@ -14,7 +14,16 @@ import {
 } from './spec.ts';
 import { LabState } from './state.ts';
 import { createUnderlay, namespaceOf, setUnderlayLink, underlayForwards } from './underlay.ts';
-import { createWorkloads, interfaceName, outsideLines, plugAll, relink, unplug, type Workload } from './workload.ts';
+import {
+  createWorkloads,
+  gatewayLines,
+  interfaceName,
+  outsideLines,
+  plugAll,
+  relink,
+  unplug,
+  type Workload,
+} from './workload.ts';
 
 /**
  * A datacentre on this machine: hosts are network namespaces with an Open vSwitch each, workloads are namespaces
@@ -193,6 +202,7 @@ export class Lab {
       lines.push('ip link set eth0 down', `ip link set eth0 address ${workload.mac}`, 'ip link set eth0 up');
     const fresh = addresses.filter((a) => !before.addresses.includes(a) || (isNewMac && a.includes(':')));
     lines.push(...fresh.map((a) => `ip addr replace ${a} dev eth0${a.includes(':') ? ' nodad' : ''}`));
+    if (isNewMac) lines.push(...gatewayLines(workload));
     if (lines.length > 0) await scriptIn(workload.namespace, lines);
     this.#record(workload);
     await plugAll(this.switchOf(workload.host), [workload]);

@@ -42,10 +42,15 @@ export function insideLines(workload: Workload): string[] {
     `ethtool -K ${WORKLOAD_INTERFACE} tx off >/dev/null`,
     `ip link set ${WORKLOAD_INTERFACE} up`,
     ...workload.addresses.map((a) => `ip addr add ${a} dev ${WORKLOAD_INTERFACE}${a.includes(':') ? ' nodad' : ''}`),
-    ...workload.gateways.map(
-      (g) => `ip ${g.includes(':') ? '-6 ' : ''}route add default via ${g} dev ${WORKLOAD_INTERFACE}`,
-    ),
+    ...gatewayLines(workload),
   ];
+}
+
+/** Default routes; they go with the link when it goes down. */
+export function gatewayLines({ gateways }: Pick<Workload, 'gateways'>): string[] {
+  return gateways.map(
+    (g) => `ip ${g.includes(':') ? '-6 ' : ''}route replace default via ${g} dev ${WORKLOAD_INTERFACE}`,
+  );
 }
 
 /** Shell lines for the host's side of many workloads. */
