@@ -1,7 +1,7 @@
 import type { Rule } from '../../src/model/objects.ts';
 import type { ModelIndex } from '../../src/model/view.ts';
 import { extractFlowKey } from '../../src/packet/flow-key.ts';
-import { DROP_REASONS, type DropReason, type Outcome } from '../../src/simulate/outcome.ts';
+import { type DropReason, FRAME_DROP_REASONS, type Outcome } from '../../src/simulate/outcome.ts';
 import type { Entry, Scenario } from './scenario.ts';
 
 /** What a run has to have met, so that its silence means something. */
@@ -26,7 +26,9 @@ const VLAN_MODES = ['none', 'access', 'trunk', 'trunk all', 'trunk with native',
 const NOT_BY_FRAMES: readonly DropReason[] = ['tunnel-source', 'tunnel-key'];
 
 const WANTED: readonly string[] = [
-  ...(Object.keys(DROP_REASONS) as DropReason[]).filter((r) => !NOT_BY_FRAMES.includes(r)).map((r) => `drop ${r}`),
+  ...(Object.keys(FRAME_DROP_REASONS) as DropReason[])
+    .filter((r) => !NOT_BY_FRAMES.includes(r))
+    .map((r) => `drop ${r}`),
   ...['arp', 'nd'].map((kind) => `answer ${kind}`),
   ...['dhcp', 'dhcp6', 'ra'].map((service) => `agent ${service}`),
   ...['learns', 'activates', 'logs'],

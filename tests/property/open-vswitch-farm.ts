@@ -5,21 +5,36 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findOpenVswitch } from '../../src/lab/open-vswitch.ts';
 import { connectOpenFlow, type OpenFlowConnection } from '../../src/openflow/connection.ts';
-import type { Flow } from '../../src/openflow/flow.ts';
+import { type Flow, OFPP } from '../../src/openflow/flow.ts';
 import { FRAGMENTS } from '../../src/openflow/messages/features.ts';
 import { ALL_TABLES, FLOW_COMMAND } from '../../src/openflow/messages/flow-mod.ts';
+import { PACKET_IN_FORMAT } from '../../src/openflow/messages/nicira.ts';
+import type { PacketIn } from '../../src/openflow/messages/packet-in.ts';
 import { type UnixctlCommand, unixctl } from '../../src/ovsdb/unixctl.ts';
 import { FIRST_OFPORT, TUNNEL_PORTS } from './scenario.ts';
 
 /** What a sketch can have: generate.ts. */
-const HOSTS = 4;
-const INTERFACES = 20;
+export const HOSTS = 4;
+export const INTERFACES = 20;
+/** The name of the only port of the underlay's bridge, and the MAC of all tunnel ends. */
+export const UNDERLAY_PORT = 'underlay';
+const UNDERLAY_MAC = 'aa:00:00:00:00:01';
 /** The bridge behind those of the hosts. */
 const UNDERLAY = HOSTS;
 
 /** As in generate-build.ts. */
 function hostAddress(n: number): string {
   return `198.51.100.${n + 1}`;
+}
+
+export interface FarmOptions {
+  /** With it, frames that leave are captured and packet-ins arrive: for packets that are really sent. */
+  readonly onPacketIn?: (bridge: number, message: PacketIn) => void;
+}
+
+/** The name of a host's interface. */
+export function interfaceName(bridge: number, ofport: number): string {
+  return `p${bridge}-${ofport - FIRST_OFPORT}`;
 }
 
 /**
@@ -34,14 +49,17 @@ export class OpenVswitchFarm {
   /** Number in the datapath → interface of a host. */
   readonly #ports = new Map<number, { readonly bridge: number; readonly ofport: number }>();
 
-  private constructor(version: string, dir: string) {
+  readonly #onPacketIn: FarmOptions['onPacketIn'];
+
+  private constructor(version: string, dir: string, { onPacketIn }: FarmOptions) {
     this.version = version;
     this.#dir = dir;
+    this.#onPacketIn = onPacketIn;
   }
 
-  static async start(): Promise<OpenVswitchFarm> {
+  static async start(options: FarmOptions = {}): Promise<OpenVswitchFarm> {
     const ovs = await findOpenVswitch();
-    const farm = new OpenVswitchFarm(ovs.version, mkdtempSync(join(tmpdir(), 'weft-three-way-')));
+    const farm = new OpenVswitchFarm(ovs.version, mkdtempSync(join(tmpdir(), 'weft-three-way-')), options);
     process.once('exit', farm.#kill);
     try {
       await farm.#start(ovs.program, ovs.schema);
@@ -75,16 +93,21 @@ export class OpenVswitchFarm {
       ...quiet,
     );
     await appears(at('switch.ctl'));
-    vsctl(...bridges());
+    vsctl(...bridges(this.#onPacketIn ? (port) => this.captureOf(port) : undefined));
     // Tunnels as the kernel's datapath has them: metadata for the port, no routes and neighbours of the process's own.
     await this.#underlay(vsctl);
     for (let bridge = 0; bridge <= UNDERLAY; bridge++) {
-      const connection = await connectOpenFlow(`unix:${at(`br${bridge}.mgmt`)}`);
+      const onPacketIn = this.#onPacketIn;
+      const events = onPacketIn ? { packetIn: (message: PacketIn) => onPacketIn(bridge, message) } : {};
+      const connection = await connectOpenFlow(`unix:${at(`br${bridge}.mgmt`)}`, { events });
       connection.send({ kind: 'setConfig', flags: FRAGMENTS.nxMatch, missSendLength: 0xffff });
+      connection.send({ kind: 'setPacketInFormat', format: PACKET_IN_FORMAT.nxt2 });
       this.#connections.push(connection);
     }
     await this.setFlows(UNDERLAY, [
       { table: 0, priority: 0, match: {}, cookie: 0n, actions: [{ kind: 'output', port: 1 }] },
+      // What comes in is for the tunnels: their address is that of the bridge itself.
+      { table: 0, priority: 1, match: { in_port: 1 }, cookie: 0n, actions: [{ kind: 'output', port: OFPP.local }] },
     ]);
     const [show] = await this.control(['dpif/show']);
     for (const [, bridge, ofport, datapath] of show!.matchAll(/ p(\d+)-\d+ (\d+)\/(\d+): \(dummy/g))
@@ -105,8 +128,10 @@ export class OpenVswitchFarm {
       'underlay',
       'type=dummy',
       'ofport_request=1',
+      `options:tx_pcap=${this.captureOf(UNDERLAY_PORT)}`,
     ];
-    vsctl('add-br', bridge, '--', 'set', 'bridge', bridge, 'datapath_type=dummy', 'fail-mode=secure', ...port);
+    const settings = ['datapath_type=dummy', 'fail-mode=secure', `other-config:hwaddr=${UNDERLAY_MAC}`];
+    vsctl('add-br', bridge, '--', 'set', 'bridge', bridge, ...settings, ...port);
     await this.#findWays();
   }
 
@@ -116,7 +141,7 @@ export class OpenVswitchFarm {
     await this.control(
       ...hosts.map((ip): UnixctlCommand => ['netdev-dummy/ip4addr', bridge, `${ip}/24`]),
       ['ovs/route/add', `${hostAddress(-1)}/24`, bridge],
-      ...hosts.map((ip, n): UnixctlCommand => ['tnl/neigh/set', bridge, ip, `aa:00:00:00:00:0${n}`]),
+      ...hosts.map((ip): UnixctlCommand => ['tnl/neigh/set', bridge, ip, UNDERLAY_MAC]),
       ['tnl/neigh/aging', '3600'],
     );
   }
@@ -148,6 +173,20 @@ export class OpenVswitchFarm {
     ]);
   }
 
+  /** Resolves when every packet-in of what was done before has been handed over. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#connections.map((connection) => connection.barrier()));
+  }
+
+  /** Of the underlay's port: `UNDERLAY_PORT`. */
+  captureOf(port: string): string {
+    return join(this.#dir, `${port}.pcap`);
+  }
+
+  get controlSocket(): string {
+    return join(this.#dir, 'switch.ctl');
+  }
+
   /** The interface behind a number of the datapath; undefined for the underlay. */
   portOf(datapath: number): { readonly bridge: number; readonly ofport: number } | undefined {
     return this.#ports.get(datapath);
@@ -170,7 +209,7 @@ export class OpenVswitchFarm {
   }
 }
 
-function bridges(): string[] {
+function bridges(captureOf?: (port: string) => string): string[] {
   const args: string[] = [];
   const add = (bridge: number, port: string, ofport: number, ...settings: string[]): void => {
     args.push(
@@ -199,7 +238,11 @@ function bridges(): string[] {
         'options:key=flow',
         `options:local_ip=${hostAddress(bridge)}`,
       );
-    for (let n = 0; n < INTERFACES; n++) add(bridge, `p${bridge}-${n}`, FIRST_OFPORT + n, 'type=dummy');
+    for (let n = 0; n < INTERFACES; n++) {
+      const name = interfaceName(bridge, FIRST_OFPORT + n);
+      const capture = captureOf ? [`options:tx_pcap=${captureOf(name)}`] : [];
+      add(bridge, name, FIRST_OFPORT + n, 'type=dummy', ...capture);
+    }
   }
   return args.slice(1);
 }
