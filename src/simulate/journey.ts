@@ -1,13 +1,30 @@
 import type { ModelView } from '../model/view.ts';
-import type { Frame } from './frame.ts';
-import type { AgentService, Answer, Delivery, Drop, DropReason, ObjectRef, Outcome, Step } from './outcome.ts';
+import { isGroupIp } from './addresses.ts';
+import { isIcmpError } from './frame.ts';
+import type {
+  AgentRequest,
+  AgentService,
+  Answer,
+  Delivery,
+  Drop,
+  DropReason,
+  ObjectRef,
+  Outcome,
+  RequestService,
+  Step,
+} from './outcome.ts';
+import type { Leg, Packet } from './packet.ts';
+import type { Tracker } from './tracker.ts';
 
-/** What is known of one frame's way so far. One journey per simulated frame; the parts of `simulate` write into it. */
+/** What is known of one packet's way so far. One journey per simulated frame; the parts of `simulate` write into it. */
 export class Journey {
   readonly model: ModelView;
-  readonly frame: Frame;
+  readonly tracker: Tracker;
+  readonly #legs: Leg[] = [];
   readonly #deliveries: Delivery[] = [];
   readonly #drops: Drop[] = [];
+  readonly #requests: AgentRequest[] = [];
+  readonly #anchored: Outcome['anchored'][number][] = [];
   readonly #logs: string[] = [];
   readonly #steps: Step[] = [];
   answer: Answer | undefined;
@@ -15,9 +32,19 @@ export class Journey {
   learns: { readonly vlan: number; readonly mac: string } | undefined;
   activates = false;
 
-  constructor(model: ModelView, frame: Frame) {
+  constructor(model: ModelView, tracker: Tracker) {
     this.model = model;
-    this.frame = frame;
+    this.tracker = tracker;
+  }
+
+  /** Where the packet, or a copy, goes on. */
+  goOn(leg: Leg): void {
+    this.#legs.push(leg);
+  }
+
+  /** The next leg of the copy that was split off last: one copy's story ends before the next one's begins. */
+  nextLeg(): Leg | undefined {
+    return this.#legs.pop();
   }
 
   step(host: string, about: ObjectRef, text: string): void {
@@ -26,6 +53,19 @@ export class Journey {
 
   drop(reason: DropReason, host: string, by: ObjectRef, to?: string): void {
     this.#drops.push({ reason, host, by, ...(to === undefined ? {} : { to }) });
+  }
+
+  /** The host's agent is asked about the packet, which goes no further. */
+  ask(service: RequestService, { host, frame }: Packet, at: ObjectRef, address?: string): void {
+    this.#requests.push({
+      ...{ service, host, at },
+      ...(address === undefined ? {} : { address }),
+      isSilent: service !== 'resolve' && mustNotBeAnswered(frame),
+    });
+  }
+
+  anchor(from: string, to: string, routerPort: string): void {
+    this.#anchored.push({ from, to, routerPort });
   }
 
   deliver(delivery: Delivery): void {
@@ -42,10 +82,20 @@ export class Journey {
       drops: this.#drops,
       ...(this.answer === undefined ? {} : { answer: this.answer }),
       ...(this.agent === undefined ? {} : { agent: this.agent }),
+      requests: this.#requests,
+      commits: this.tracker.changed(),
+      anchored: this.#anchored,
       ...(this.learns === undefined ? {} : { learns: this.learns }),
       activates: this.activates,
       logs: this.#logs,
       steps: this.#steps,
     };
   }
+}
+
+/** ICMP errors and resets are sent about none of these (RFC 1122 §3.2.2, RFC 4443 §2.4). */
+function mustNotBeAnswered(frame: Packet['frame']): boolean {
+  const { ip } = frame;
+  if (!ip || ip.fragment === 'later' || isIcmpError(frame)) return true;
+  return isGroupIp(ip.dst) || isGroupIp(ip.src) || ip.src.value === 0 || ip.src.value === 0n;
 }

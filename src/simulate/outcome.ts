@@ -1,7 +1,9 @@
 import type { KindName } from '../model/kind.ts';
+import type { Connection } from './connections.ts';
+import type { Frame } from './frame.ts';
 
-/** Why a frame goes no further. The words are those of docs/design/layer2.md; `compile` uses the same. */
-export const DROP_REASONS = {
+/** Why a frame goes no further within its switch: the words of docs/design/layer2.md; `compile` uses the same. */
+export const FRAME_DROP_REASONS = {
   'port-down': 'the port is administratively down',
   'switch-down': 'the switch is administratively down',
   'not-bound': 'no host has the interface of the port',
@@ -24,6 +26,30 @@ export const DROP_REASONS = {
   'tunnel-source': 'the outer source is not a host of the zone',
   'tunnel-key': 'the tunnel key is not known here, or the destination MAC address does not fit it',
 } as const;
+
+/** Why a packet goes no further at connection tracking, groups, routers, translation: those of docs/design/layer3.md. */
+export const PACKET_DROP_REASONS = {
+  invalid: 'it belongs to no connection and can begin none',
+  group: 'no rule of the security groups allows the connection',
+  rejected: 'it is refused, and the sender is told',
+  'no-member': 'no member of the load balancer serves',
+  'router-down': 'the router or its port is administratively down',
+  'not-ip': 'only IPv4 and IPv6 go through a router',
+  'too-many-hops': 'it went through 16 routers',
+  'not-translated': 'only what is addressed to a floating, translated or virtual address comes in from outside',
+  own: 'it is for the router itself, which does not serve that',
+  ttl: 'its time to live has run out',
+  'route-policy': 'a policy route drops it',
+  blackhole: 'the route is a black hole',
+  'no-route': 'no route leads there',
+  'too-big': 'it is larger than the MTU of the next network and must not be fragmented',
+  'no-ports': 'this host has no free port of the translated address',
+  'no-neighbour': 'nobody has the address of the next hop',
+  'tunnel-loop': 'it came through a tunnel and would have to go into another',
+} as const;
+
+/** Why a frame goes no further. */
+export const DROP_REASONS = { ...FRAME_DROP_REASONS, ...PACKET_DROP_REASONS };
 export type DropReason = keyof typeof DROP_REASONS;
 
 export interface ObjectRef {
@@ -46,15 +72,32 @@ export interface Delivery {
   readonly host: string;
   /** VLAN id that the frame carries when the workload gets it; 0 for none. */
   readonly tag: number;
+  /** What it gets, but for the outer tag: MACs, TTL, addresses and ports as they became on the way. `writeFrame` makes bytes of it. */
+  readonly frame: Frame;
 }
 
 /** The agent of the ingress host answers. */
 export type AgentService = 'dhcp' | 'dhcp6' | 'ra';
 
+/** What a host's agent is asked for about a packet that goes no further by itself (docs/design/layer3.md, §6). */
+export type RequestService = 'unreachable' | 'ttl' | 'too-big' | 'port-unreachable' | 'reset' | 'reject' | 'resolve';
+
+export interface AgentRequest {
+  readonly service: RequestService;
+  readonly host: string;
+  /** The router port by which it came in (`resolve`: by which it would leave), or the port whose chain or balancer refused it. */
+  readonly at: ObjectRef;
+  /** Of `resolve`: whose MAC is wanted. */
+  readonly address?: string;
+  /** Nothing is sent back: the packet is an ICMP error, a later fragment, or from or to a group address. */
+  readonly isSilent: boolean;
+}
+
 /** Answered by the switch itself, back to the sender. */
 export interface Answer {
   readonly kind: 'arp' | 'nd';
-  readonly port: string;
+  /** The port, router port, floating address, router (for an SNAT address) or load balancer that has the address. */
+  readonly by: ObjectRef;
   readonly mac: string;
   readonly address: string;
 }
@@ -72,6 +115,11 @@ export interface Outcome {
   readonly drops: readonly Drop[];
   readonly answer?: Answer;
   readonly agent?: AgentService;
+  readonly requests: readonly AgentRequest[];
+  /** Connections that it made or changed, whole: `Connections.with(outcome.commits)` is the state after it. */
+  readonly commits: readonly Connection[];
+  /** Tunnels that it went through to a connection's anchor, with the router port's key (docs/design/layer3.md, §7 and §8). */
+  readonly anchored: readonly { readonly from: string; readonly to: string; readonly routerPort: string }[];
   /** The frame teaches that its source lives behind the port. */
   readonly learns?: { readonly vlan: number; readonly mac: string };
   /** The frame moves the port's traffic to the ingress host. */

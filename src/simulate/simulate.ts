@@ -1,41 +1,68 @@
 import { formatMac, isMulticastMac, parseMac } from '../base/addresses.ts';
 import type { LogicalPort, LogicalSwitch } from '../model/objects.ts';
 import type { ModelView } from '../model/view.ts';
-import { walkChain } from './chains.ts';
+import { Connections } from './connections.ts';
 import { answered, forward, type Ingress } from './forward.ts';
-import { readFrame } from './frame.ts';
+import { type Frame, readFrame } from './frame.ts';
+import { leavePort } from './from-port.ts';
 import { guard, isAnnouncement } from './guard.ts';
 import { Journey } from './journey.ts';
 import type { Outcome } from './outcome.ts';
 import { macsOf } from './ownership.ts';
+import type { Packet } from './packet.ts';
+import { enterRouter } from './router.ts';
+import { arrive } from './to-port.ts';
+import { Tracker } from './tracker.ts';
 import { ingressVlan, isInVlan } from './vlans.ts';
+
+/** A frame that a workload sends: by its port, on the host where the port's interface is. */
+export interface Entry {
+  readonly port: string;
+  readonly host: string;
+}
 
 /**
  * Walks one frame through the *model*: what happens to it, where and why. `src/simulate` owns this second, independent
  * way to say what Weft means; it knows nothing of flows (`src/compile` is the first), and both follow
- * docs/design/layer2.md step by step.
+ * docs/design/layer2.md and layer3.md step by step.
  *
- * `host` is where the frame enters; it must have a claim on the port, as the port's interface is there.
+ * `host` must have a claim on the port. `connections`: what conntrack knows on all hosts; the outcome's `commits` are what the packet adds.
  */
 export function simulateFrame(
   model: ModelView,
-  entry: { readonly port: string; readonly host: string; readonly bytes: Uint8Array },
+  entry: Entry & { readonly bytes: Uint8Array },
+  connections = new Connections(),
 ): Outcome {
-  const journey = new Journey(model, readFrame(entry.bytes));
+  return walkFrame(model, { ...entry, frame: readFrame(entry.bytes) }, connections);
+}
+
+/** As `simulateFrame`, for a frame that was read already or that nobody wrote. */
+export function walkFrame(
+  model: ModelView,
+  entry: Entry & { readonly frame: Frame },
+  connections: Connections,
+): Outcome {
+  const journey = new Journey(model, new Tracker(connections));
   const port = model.get('port', entry.port);
   const sw = port && model.get('switch', port.switch);
-  if (port && sw) walk(journey, port, sw, entry.host);
+  if (port && sw) enterSwitch(journey, port, sw, entry);
+  for (let leg = journey.nextLeg(); leg; leg = journey.nextLeg()) {
+    if (leg.at === 'switch') forward(journey, leg);
+    else if (leg.at === 'router') enterRouter(journey, leg);
+    else arrive(journey, leg);
+  }
   return journey.outcome();
 }
 
-function walk(journey: Journey, port: LogicalPort, sw: LogicalSwitch, host: string): void {
-  const { frame } = journey;
+function enterSwitch(
+  journey: Journey,
+  port: LogicalPort,
+  sw: LogicalSwitch,
+  { host, frame }: Entry & { readonly frame: Frame },
+): void {
   const about = { kind: 'port', id: port.id } as const;
-  journey.step(
-    host,
-    about,
-    `enters at ${port.name}: ${formatMac(frame.src)} → ${formatMac(frame.dst)}, type 0x${frame.etherType.toString(16).padStart(4, '0')}`,
-  );
+  const type = `0x${frame.etherType.toString(16).padStart(4, '0')}`;
+  journey.step(host, about, `enters at ${port.name}: ${formatMac(frame.src)} → ${formatMac(frame.dst)}, type ${type}`);
   if (!port.adminUp) return journey.drop('port-down', host, about);
   if (!sw.adminUp) return journey.drop('switch-down', host, { kind: 'switch', id: sw.id });
   const binding = journey.model.bindingOf(port.id);
@@ -48,29 +75,28 @@ function walk(journey: Journey, port: LogicalPort, sw: LogicalSwitch, host: stri
   if ('drop' in ingress) return journey.drop(ingress.drop, host, about);
   const { vlan } = ingress;
   if (vlan > 0) journey.step(host, about, `belongs to VLAN ${vlan}`);
+  const way: Ingress = { port, switch: sw, vlan };
   if (port.portSecurity) {
     const reason = guard(port, sw, frame);
     if (reason) return journey.drop(reason, host, about);
-  } else learn(journey, { port, switch: sw, host, vlan });
-  if (port.fromChain !== undefined && !passes(journey, port.fromChain, host, vlan)) return;
-  const way: Ingress = { port, switch: sw, host, vlan };
-  if (!answered(journey, way)) forward(journey, way);
+  } else learn(journey, frame, host, way);
+  const packet: Packet = {
+    frame,
+    host,
+    from: { port: port.id, host },
+    hops: 0,
+    isFromTunnel: false,
+    isViaVip: false,
+    isToSelf: false,
+    isRouters: false,
+  };
+  const leaving = leavePort(journey, packet, way);
+  if (!leaving) return;
+  if (leaving.isToSelf) journey.goOn({ at: 'port', packet: leaving, ...way });
+  else if (!answered(journey, leaving, way)) journey.goOn({ at: 'switch', packet: leaving, switch: sw, vlan });
 }
 
-/** The chain's verdict for a frame on its way in. */
-function passes(journey: Journey, chain: string, host: string, vlan: number): boolean {
-  const decision = walkChain(journey, chain, host, vlan);
-  if (decision) {
-    if (decision.verdict === 'drop') journey.drop('rule', host, { kind: 'rule', id: decision.rule.id });
-    return decision.verdict === 'accept';
-  }
-  if (journey.model.get('chain', chain)?.policy !== 'drop') return true;
-  journey.drop('policy', host, { kind: 'chain', id: chain });
-  return false;
-}
-
-function learn(journey: Journey, { port, switch: sw, host, vlan }: Ingress): void {
-  const { src } = journey.frame;
+function learn(journey: Journey, { src }: Frame, host: string, { port, switch: sw, vlan }: Ingress): void {
   if (isMulticastMac(src)) return;
   const mac = formatMac(src);
   for (const other of journey.model.portsOfSwitch(sw.id)) {

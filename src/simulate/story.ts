@@ -1,5 +1,6 @@
 import type { ModelView } from '../model/view.ts';
-import { DROP_REASONS, type Drop, type ObjectRef, type Outcome } from './outcome.ts';
+import { nameOf } from './names.ts';
+import { DROP_REASONS, type Drop, type Outcome } from './outcome.ts';
 
 /** An outcome told to a person: the verdict and what decided it first, then the way. */
 export interface Story {
@@ -65,8 +66,4 @@ function ruleName(model: ModelView, id: string): string {
   return rule
     ? `${rule.name} of chain ${nameOf(model, { kind: 'chain', id: rule.chain })} (position ${rule.position})`
     : id;
-}
-
-function nameOf(model: ModelView, ref: ObjectRef): string {
-  return model.get(ref.kind, ref.id)?.name ?? ref.id;
 }

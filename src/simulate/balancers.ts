@@ -1,0 +1,67 @@
+import { formatIp, type Ip, parseIp } from '../base/addresses.ts';
+import { PROTOCOL_NAMES } from '../model/kinds/chain.ts';
+import type { LoadBalancer, LogicalPort, LogicalSwitch } from '../model/objects.ts';
+import { shares } from '../model/shares.ts';
+import type { ModelView } from '../model/view.ts';
+import { firstAddress } from './addresses.ts';
+import type { Frame } from './frame.ts';
+
+/** Virtual addresses and who serves behind them (docs/design/layer3.md, §8). */
+export interface Listening {
+  readonly balancer: LoadBalancer;
+  readonly memberPort: number;
+}
+
+export interface Member {
+  readonly port: LogicalPort;
+  readonly address: Ip;
+}
+
+/** Balancers whose VIPs workloads of a switch reach without leaving it. */
+export function* balancersInside(model: ModelView, sw: LogicalSwitch): Iterable<LoadBalancer> {
+  yield* model.loadBalancersOf(sw.id);
+  for (const port of model.routerPortsOfSwitch(sw.id))
+    if (port.adminUp && !port.outside) yield* model.loadBalancersOf(port.router);
+}
+
+/** The balancer with this VIP among the given. */
+export function withVip(balancers: Iterable<LoadBalancer>, ip: Ip): LoadBalancer | undefined {
+  const text = formatIp(ip);
+  for (const balancer of balancers) if (balancer.adminUp && balancer.address === text) return balancer;
+  return undefined;
+}
+
+/** The listener that a packet to the balancer's VIP is for. */
+export function listenerFor(balancer: LoadBalancer, { ip, ports }: Frame): Listening | undefined {
+  if (!ip || !ports) return undefined;
+  for (const { protocol, port, memberPort } of balancer.listeners)
+    if (PROTOCOL_NAMES[protocol] === ip.protocol && port === ports.dst)
+      return { balancer, memberPort: memberPort ?? port };
+  return undefined;
+}
+
+/** The member that a packet of no known connection goes to; absent where none serves. */
+export function chooseMember(model: ModelView, balancer: LoadBalancer, frame: Frame): Member | undefined {
+  const serving = servingMembers(model, balancer);
+  if (serving.size === 0) return undefined;
+  const entries = balancer.members.flatMap(({ port, weight }) => (serving.has(port) ? [{ id: port, weight }] : []));
+  return serving.get(shares(entries, balancer.slots)[slotOf(balancer, frame)]!);
+}
+
+function slotOf({ sticky, slots }: LoadBalancer, { ip, ports }: Frame): number {
+  return sticky === 'source' ? Number(BigInt(ip!.src.value) % BigInt(slots)) : (ports!.src >> 1) % slots;
+}
+
+function servingMembers(model: ModelView, balancer: LoadBalancer): Map<string, Member> {
+  const { version } = parseIp(balancer.address)!;
+  const down = new Set<string>();
+  for (const { port, up } of model.healthOf(balancer.id)) if (!up) down.add(port);
+  const serving = new Map<string, Member>();
+  for (const member of balancer.members) {
+    const port = model.get('port', member.port);
+    const address = port && firstAddress(port, version);
+    if (address && member.adminUp && port.adminUp && !member.drain && !down.has(port.id))
+      serving.set(port.id, { port, address });
+  }
+  return serving;
+}

@@ -1,0 +1,87 @@
+import { keyOfTuple, type Tuple } from './tuple.ts';
+
+/**
+ * Connections as conntrack knows them, by zone: given to a simulation as the state that it begins with, and what it gives back.
+ *
+ * Zones are words here (a switch has numbers for them):
+ *
+ *     port:<port id>              the filter of a tracked port
+ *     vip:<port id>               translation of virtual addresses, at the client or, from outside, at the member
+ *     self:<port id>              the second translation where a member calls its own VIP
+ *     router:<router id>@<host>   floating addresses and SNAT of a router on one host
+ */
+export type Zone = `port:${string}` | `vip:${string}` | `self:${string}` | `router:${string}`;
+
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+export interface Connection {
+  readonly zone: Zone;
+  /** The direction that began it, before translation. */
+  readonly original: Tuple;
+  /** What answers look like: the original turned round, and translated. */
+  readonly reply: Tuple;
+  /** Which end is translated. */
+  readonly nat?: 'src' | 'dst';
+  /** Of a source translated to leased ports: where the switch may have found one. `reply.dstPort` is the first that was free, the sender's own where it is in a range. */
+  readonly ranges?: readonly PortRange[];
+  /** Of a port's zone. 1: it came to its destination through a VIP, chosen here; 2: through a VIP from outside, translated here. */
+  readonly mark: number;
+  /** An answer was seen. */
+  readonly answered: boolean;
+  /** Directions that sent FIN (1 original, 2 reply); 3, as after a reset: over, and the next SYN begins anew. */
+  readonly finished: number;
+}
+
+export const MARK = { viaVip: 1, vipFromOutside: 2 } as const;
+
+/** What is taken for known of connections that are not given. */
+export type Assumption = 'new' | 'reply';
+
+export interface Found {
+  readonly connection: Connection;
+  /** Is the packet one of the reply direction? */
+  readonly isReply: boolean;
+}
+
+/** An immutable set of connections, looked up by either direction. */
+export class Connections {
+  readonly #byTuple: ReadonlyMap<string, Found>;
+  /**
+   * Of packets that no given connection fits: `new`: each begins one, also in the middle of a TCP connection; `reply`: each answers one that
+   * was accepted, without translation. Absent: what conntrack does, which calls invalid what can begin nothing. Only for the zones of ports.
+   */
+  readonly assume: Assumption | undefined;
+
+  constructor(connections: Iterable<Connection> = [], assume?: Assumption) {
+    const byTuple = new Map<string, Found>();
+    for (const connection of connections) {
+      byTuple.set(tupleKey(connection.zone, connection.reply), { connection, isReply: true });
+      byTuple.set(tupleKey(connection.zone, connection.original), { connection, isReply: false });
+    }
+    this.#byTuple = byTuple;
+    this.assume = assume;
+  }
+
+  find(zone: Zone, tuple: Tuple): Found | undefined {
+    return this.#byTuple.get(tupleKey(zone, tuple));
+  }
+
+  /** Each once. */
+  *[Symbol.iterator](): Iterator<Connection> {
+    for (const { connection, isReply } of this.#byTuple.values()) if (!isReply) yield connection;
+  }
+
+  /** These and the others; one with the zone and the original direction of a known one takes its place. */
+  with(changed: Iterable<Connection>): Connections {
+    const all = new Map<string, Connection>();
+    for (const each of [...this, ...changed]) all.set(tupleKey(each.zone, each.original), each);
+    return new Connections(all.values(), this.assume);
+  }
+}
+
+export function tupleKey(zone: Zone, tuple: Tuple): string {
+  return `${zone} ${keyOfTuple(tuple)}`;
+}

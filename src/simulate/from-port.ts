@@ -1,0 +1,125 @@
+import { formatIp, formatMac, type Ip, parseMac } from '../base/addresses.ts';
+import type { LoadBalancer } from '../model/objects.ts';
+import { balancersInside, chooseMember, listenerFor, withVip } from './balancers.ts';
+import { passes } from './chains.ts';
+import { MARK } from './connections.ts';
+import { echoReply, isEchoRequest } from './echo.ts';
+import type { Ingress } from './forward.ts';
+import { groupsAllow } from './groups.ts';
+import type { Journey } from './journey.ts';
+import { addressesOf } from './ownership.ts';
+import type { Packet } from './packet.ts';
+import { holderOf, vlanOfAddress } from './resolve.ts';
+import { isTrackable, isTracked } from './tracking.ts';
+import { sameIp } from './tuple.ts';
+import { egressTag } from './vlans.ts';
+
+/**
+ * Behind the guard: VIP, conntrack, groups, from-chain, commit (docs/design/layer3.md, §3). The packet as it goes on in the switch; undefined where it
+ * ends here, which the journey then knows.
+ */
+export function leavePort(journey: Journey, packet: Packet, ingress: Ingress): Packet | undefined {
+  const { port, vlan } = ingress;
+  const at = { kind: 'port', id: port.id } as const;
+  const passesChain = (given: Packet): boolean =>
+    port.fromChain === undefined || passes(journey, given, port.fromChain, { at, vlan });
+  if (!isTracked(journey.model, port) || !isTrackable(packet.frame)) return passesChain(packet) ? packet : undefined;
+  const addressed = toVip(journey, packet, ingress);
+  if (!addressed) return undefined;
+  const zone = `port:${port.id}` as const;
+  const { state } = journey.tracker.look(zone, addressed.frame);
+  if (state.isInvalid) {
+    journey.drop('invalid', packet.host, at);
+    return undefined;
+  }
+  if (state.isReply) journey.step(packet.host, at, 'answers a known connection');
+  const tracked = { ...addressed, state };
+  if (!groupsAllow(journey, tracked, port, 'sends') || !passesChain(tracked)) return undefined;
+  if (state.isNew && !state.isReply) journey.tracker.commit(zone, tracked.frame, tracked.isViaVip ? MARK.viaVip : 0);
+  return state.isReply ? turnedBack(journey, tracked, ingress) : tracked;
+}
+
+/** A packet to a VIP goes to a member: the one that its connection has, or the one of its slot. */
+function toVip(journey: Journey, packet: Packet, ingress: Ingress): Packet | undefined {
+  const { model } = journey;
+  const { frame, host } = packet;
+  const balancer = frame.ip && withVip(balancersInside(model, ingress.switch), frame.ip.dst);
+  if (!balancer) return packet;
+  const about = { kind: 'loadBalancer', id: balancer.id } as const;
+  if (isEchoRequest(frame)) {
+    journey.step(host, about, `answers the ping to ${balancer.address}`);
+    const { port, switch: sw, vlan } = ingress;
+    journey.deliver({ port: port.id, host, tag: egressTag(sw, port, vlan), frame: echoReply(frame) });
+    return undefined;
+  }
+  const translated = translateToMember(journey, packet, balancer, ingress);
+  if (translated === 'untouched') return packet;
+  if (translated === 'refused') {
+    journey.drop(balancer.onEmpty === 'reject' ? 'rejected' : 'no-member', host, about);
+    if (balancer.onEmpty === 'reject') journey.ask('reject', packet, about);
+    return undefined;
+  }
+  const to = translated.frame.ip!.dst;
+  journey.step(host, about, `sends it to ${formatIp(to)}`);
+  const viaVip = { ...translated, isViaVip: true };
+  if (addressesOf(ingress.port).some((own) => sameIp(own, to)))
+    return toSelf(journey, viaVip, ingress, frame.ip!.dst, balancer);
+  const { switch: sw, vlan } = ingress;
+  const neighbour = vlanOfAddress(sw, to) === vlan ? holderOf(model, sw, to, vlan) : undefined;
+  return neighbour ? { ...viaVip, frame: { ...viaVip.frame, dst: neighbour.mac } } : viaVip;
+}
+
+function translateToMember(
+  journey: Journey,
+  packet: Packet,
+  balancer: LoadBalancer,
+  { port }: Ingress,
+): Packet | 'untouched' | 'refused' {
+  const { frame } = packet;
+  const listening = listenerFor(balancer, frame);
+  if (!listening) return 'untouched';
+  const zone = `vip:${port.id}` as const;
+  const { state, connection, frame: known } = journey.tracker.look(zone, frame);
+  if (connection) return { ...packet, frame: known };
+  if (state.isInvalid) return 'untouched';
+  const member = chooseMember(journey.model, balancer, frame);
+  if (!member) return 'refused';
+  const translation = { end: 'dst', address: member.address, port: listening.memberPort } as const;
+  const committed = journey.tracker.commit(zone, frame, 0, translation);
+  return committed ? { ...packet, frame: committed.frame } : 'untouched';
+}
+
+/** The member that was chosen is the client: it hears from the VIP, or it would answer itself past the translation. */
+function toSelf(
+  journey: Journey,
+  packet: Packet,
+  { port }: Ingress,
+  vip: Ip,
+  balancer: LoadBalancer,
+): Packet | undefined {
+  const zone = `self:${port.id}` as const;
+  const { connection, frame: known } = journey.tracker.look(zone, packet.frame);
+  const frame = connection ? known : journey.tracker.commit(zone, packet.frame, 0, { end: 'src', address: vip })?.frame;
+  const about = { kind: 'loadBalancer', id: balancer.id } as const;
+  if (!frame) {
+    journey.drop('no-ports', packet.host, about);
+    return undefined;
+  }
+  journey.step(packet.host, about, `the client is the member: its source becomes ${formatIp(vip)}`);
+  return { ...packet, isToSelf: true, frame: { ...frame, dst: parseMac(port.mac)! } };
+}
+
+/** Replies of a member: to a client outside, from the VIP again; to itself, back to where they are turned round. */
+function turnedBack(journey: Journey, packet: Packet, { port }: Ingress): Packet {
+  const about = { kind: 'port', id: port.id } as const;
+  const toItself = journey.tracker.look(`self:${port.id}`, packet.frame);
+  if (toItself.connection && toItself.state.isReply) {
+    const mac = parseMac(port.mac)!;
+    journey.step(packet.host, about, `answers itself by a virtual address: back to ${formatMac(mac)}`);
+    return { ...packet, isToSelf: true, frame: { ...packet.frame, dst: mac } };
+  }
+  if ((packet.state!.mark & MARK.vipFromOutside) === 0) return packet;
+  const { frame, connection } = journey.tracker.look(`vip:${port.id}`, packet.frame);
+  if (connection) journey.step(packet.host, about, `its source becomes the virtual address again`);
+  return { ...packet, frame };
+}

@@ -1,0 +1,44 @@
+import { cidrContains, type Ip } from '../base/addresses.ts';
+import { parseAddressOrCidr } from '../model/kinds/common.ts';
+import type { GroupRule, LogicalPort } from '../model/objects.ts';
+import type { ModelView } from '../model/view.ts';
+import type { Journey } from './journey.ts';
+import type { Packet } from './packet.ts';
+import { isInGroup, isInRange, isInSet, protocolFits } from './rule-match.ts';
+import type { Tuple } from './tuple.ts';
+
+/**
+ * The security groups of a port on a packet that it sends or receives. Not the packet is judged but its connection, as it began: by `egress`, with the
+ * destination as the other end, if the port began it; by `ingress`, with the source, if another did (docs/design/layer3.md, §3 and §4).
+ */
+export function groupsAllow(journey: Journey, packet: Packet, port: LogicalPort, way: 'sends' | 'receives'): boolean {
+  const { model } = journey;
+  const { isReply, original } = packet.state!;
+  if (port.groups.length === 0 || !original) return true;
+  const direction = (way === 'sends') !== isReply ? 'egress' : 'ingress';
+  const other = direction === 'egress' ? original.dst : original.src;
+  for (const id of port.groups) {
+    const group = model.get('securityGroup', id);
+    const at = group?.[direction].findIndex((rule) => ruleFits(model, rule, original, other)) ?? -1;
+    if (!group || at < 0) continue;
+    const name = group[direction][at]!.name ?? `${direction}[${at}]`;
+    const what = isReply ? 'allows the connection that it answers' : 'allows it';
+    journey.step(packet.host, { kind: 'securityGroup', id }, `rule ${name} ${what}`);
+    return true;
+  }
+  const to = way === 'receives' ? port.id : undefined;
+  journey.drop('group', packet.host, { kind: 'port', id: port.id }, to);
+  return false;
+}
+
+function ruleFits(model: ModelView, rule: GroupRule, original: Tuple, other: Ip): boolean {
+  const { version, srcPort, dstPort } = original;
+  if (rule.ipVersion !== undefined && rule.ipVersion !== version) return false;
+  if (rule.protocol !== undefined && !protocolFits(rule.protocol, original)) return false;
+  if (rule.ports !== undefined && !isInRange(rule.ports, dstPort)) return false;
+  if (rule.icmpType !== undefined && rule.icmpType !== srcPort) return false;
+  if (rule.icmpCode !== undefined && rule.icmpCode !== dstPort) return false;
+  if (rule.cidr !== undefined && !cidrContains(parseAddressOrCidr(rule.cidr), other)) return false;
+  if (rule.addressSet !== undefined && !isInSet(model, rule.addressSet, other)) return false;
+  return rule.group === undefined || isInGroup(model, rule.group, other);
+}

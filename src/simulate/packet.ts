@@ -1,0 +1,41 @@
+import type { LogicalPort, LogicalSwitch, RouterPort } from '../model/objects.ts';
+import type { Frame } from './frame.ts';
+import type { PacketState } from './tracker.ts';
+
+/** A packet somewhere on its way. Values: each step makes the next one. */
+export interface Packet {
+  readonly frame: Frame;
+  /** Where it is computed now: the host where it came in, or its connection's anchor. */
+  readonly host: string;
+  /** Routers entered so far. */
+  readonly hops: number;
+  /** What conntrack said last; absent where none was asked. */
+  readonly state?: PacketState;
+  /** Interface of a workload, to which a switch never gives it back; absent behind a router. */
+  readonly from?: { readonly port: string; readonly host: string };
+  /** It came through a tunnel to its anchor, and may go into no other. */
+  readonly isFromTunnel: boolean;
+  /** Its destination was a VIP until the client's port translated it. */
+  readonly isViaVip: boolean;
+  /** Its destination was a VIP until this member's host translated it; the member's port. */
+  readonly vipMember?: string;
+  /** A member that calls its own VIP gets it back. */
+  readonly isToSelf: boolean;
+  /** The router's own, at its first hop. */
+  readonly isRouters: boolean;
+}
+
+/** Where a packet goes on. */
+export type Leg =
+  /** In a switch, at step 6 of docs/design/layer2.md. */
+  | { readonly at: 'switch'; readonly packet: Packet; readonly switch: LogicalSwitch; readonly vlan: number }
+  /** Into a router, at step 1 of docs/design/layer3.md §6; `member`: its VIP was shared out to this port before the tunnel. */
+  | { readonly at: 'router'; readonly packet: Packet; readonly port: RouterPort; readonly member?: string }
+  /** At a port in every place that it has (docs/design/layer2.md step 7). */
+  | {
+      readonly at: 'port';
+      readonly packet: Packet;
+      readonly switch: LogicalSwitch;
+      readonly port: LogicalPort;
+      readonly vlan: number;
+    };

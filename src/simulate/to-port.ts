@@ -1,0 +1,80 @@
+import type { LogicalPort } from '../model/objects.ts';
+import { passes } from './chains.ts';
+import { MARK } from './connections.ts';
+import type { Frame } from './frame.ts';
+import { groupsAllow } from './groups.ts';
+import type { Journey } from './journey.ts';
+import type { Leg, Packet } from './packet.ts';
+import { isTrackable, isTracked } from './tracking.ts';
+import { egressTag } from './vlans.ts';
+
+/** From the switch to a workload (docs/design/layer2.md step 7, docs/design/layer3.md §4). */
+
+/** Hosts that get frames for the port: where it is active and, during a declared migration, where it is about to be. */
+export function placesOf({ model }: Journey, target: LogicalPort): string[] {
+  const binding = model.bindingOf(target.id);
+  if (binding?.active === undefined) return [];
+  return binding.claims.map((claim) => claim.host).filter((h) => h === binding.active || h === target.host);
+}
+
+export function areJoined({ model }: Journey, host: string, other: string): boolean {
+  return host === other || model.get('host', host)?.zone === model.get('host', other)?.zone;
+}
+
+/** In each of its places but where the frame came from. */
+export function arrive(journey: Journey, leg: Leg & { readonly at: 'port' }): void {
+  const { packet, port } = leg;
+  const { host, from } = packet;
+  const about = { kind: 'port', id: port.id } as const;
+  const places = placesOf(journey, port);
+  if (!port.adminUp) return journey.drop('port-down', host, about, port.id);
+  if (places.length === 0) return journey.drop('not-bound', host, about, port.id);
+  for (const there of places) {
+    if (port.id === from?.port && there === from.host && !packet.isToSelf) continue;
+    if (packet.isToSelf && there !== host) continue;
+    if (!areJoined(journey, host, there)) {
+      journey.drop('no-tunnel', host, about, port.id);
+      continue;
+    }
+    if (there !== host && packet.isFromTunnel) {
+      journey.drop('tunnel-loop', host, about, port.id);
+      continue;
+    }
+    if (there !== host)
+      journey.step(host, about, `through the tunnel to host ${journey.model.get('host', there)?.name ?? there}`);
+    const frame = enter(journey, { ...packet, host: there }, leg);
+    if (!frame) continue;
+    journey.step(there, about, `delivered to ${port.name}`);
+    journey.deliver({ port: port.id, host: there, tag: egressTag(leg.switch, port, leg.vlan), frame });
+  }
+}
+
+/** Conntrack, groups and to-chain, on the port's own host. What the workload gets; undefined where it is dropped. */
+function enter(
+  journey: Journey,
+  packet: Packet,
+  { port, vlan }: Pick<Leg & { readonly at: 'port' }, 'port' | 'vlan'>,
+): Frame | undefined {
+  const hook = { at: { kind: 'port', id: port.id } as const, vlan, to: port.id };
+  const passesChain = (given: Packet): boolean =>
+    port.toChain === undefined || passes(journey, given, port.toChain, hook);
+  if (!isTracked(journey.model, port) || !isTrackable(packet.frame)) {
+    const { state: _, ...untracked } = packet;
+    return passesChain(untracked) ? packet.frame : undefined;
+  }
+  const zone = `port:${port.id}` as const;
+  const { state } = journey.tracker.look(zone, packet.frame);
+  if (state.isInvalid) {
+    journey.drop('invalid', packet.host, hook.at, port.id);
+    return undefined;
+  }
+  const tracked = { ...packet, state };
+  if (!groupsAllow(journey, tracked, port, 'receives') || !passesChain(tracked)) return undefined;
+  if (state.isNew && !state.isReply)
+    journey.tracker.commit(zone, packet.frame, packet.vipMember === port.id ? MARK.vipFromOutside : 0);
+  if (!state.isReply || (state.mark & MARK.viaVip) === 0) return packet.frame;
+  const backToSelf = journey.tracker.look(`self:${port.id}`, packet.frame).frame;
+  const { frame, connection } = journey.tracker.look(`vip:${port.id}`, backToSelf);
+  if (connection) journey.step(packet.host, hook.at, 'the source becomes the virtual address again');
+  return frame;
+}

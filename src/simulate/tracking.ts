@@ -1,0 +1,77 @@
+import type { LogicalPort, RouterPort } from '../model/objects.ts';
+import type { ModelView } from '../model/view.ts';
+import type { Frame } from './frame.ts';
+
+/** Which ports' packets conntrack sees (docs/design/layer3.md, §2). */
+export function isTracked(model: ModelView, port: LogicalPort): boolean {
+  return (
+    port.groups.length > 0 || asksForState(model, [port.fromChain, port.toChain]) || isSwitchTracked(model, port.switch)
+  );
+}
+
+/** All IP but neighbour discovery, multicast listeners and DHCP. */
+export function isTrackable({ ip, ports, icmp }: Frame): boolean {
+  if (!ip) return false;
+  if (ip.version === 6 && icmp) return !((icmp.type >= 130 && icmp.type <= 137) || icmp.type === 143);
+  if (ip.protocol !== 17) return true;
+  return ip.version === 4 ? !(ports?.src === 68 && ports.dst === 67) : !(ports?.src === 546 && ports.dst === 547);
+}
+
+function asksForState(model: ModelView, chains: readonly (string | undefined)[]): boolean {
+  const seen = new Set<string>();
+  const open = chains.filter((chain) => chain !== undefined);
+  for (let chain = open.pop(); chain !== undefined; chain = open.pop()) {
+    if (seen.has(chain)) continue;
+    seen.add(chain);
+    for (const { match, jumpTo } of model.rulesOfChain(chain)) {
+      if (match.state !== undefined) return true;
+      if (jumpTo !== undefined) open.push(jumpTo);
+    }
+  }
+  return false;
+}
+
+function isSwitchTracked(model: ModelView, id: string): boolean {
+  if (!isEmpty(model.loadBalancersOf(id))) return true;
+  for (const { router } of model.routerPortsOfSwitch(id)) if (isRouterTracked(model, router)) return true;
+  return false;
+}
+
+/** By itself, or by a router that it is linked to. */
+function isRouterTracked(model: ModelView, id: string): boolean {
+  const seen = new Set<string>([id]);
+  for (const router of seen) {
+    if (hasState(model, router)) return true;
+    for (const port of model.routerPortsOfRouter(router)) for (const other of linkedTo(model, port)) seen.add(other);
+  }
+  return false;
+}
+
+function hasState(model: ModelView, id: string): boolean {
+  const router = model.get('router', id);
+  if (!router) return false;
+  if (router.snat.length > 0) return true;
+  if (!isEmpty(model.floatingAddressesOfRouter(id)) || !isEmpty(model.loadBalancersOf(id))) return true;
+  for (const port of model.routerPortsOfRouter(id)) if (asksForState(model, [port.inChain, port.outChain])) return true;
+  return false;
+}
+
+/** Routers behind a port: its peer's, and those on its switch unless that is shared. */
+function* linkedTo(model: ModelView, port: RouterPort): Iterable<string> {
+  const peer = peerOf(model, port);
+  if (peer) yield peer.router;
+  if (port.switch === undefined || model.get('switch', port.switch)?.shared) return;
+  for (const { router } of model.routerPortsOfSwitch(port.switch)) yield router;
+}
+
+/** The port at the other end of a link between routers, whichever end names it. */
+export function peerOf(model: ModelView, port: RouterPort): RouterPort | undefined {
+  if (port.peer !== undefined) return model.get('routerPort', port.peer);
+  for (const other of model.peersOf(port.id)) return other;
+  return undefined;
+}
+
+function isEmpty(items: Iterable<unknown>): boolean {
+  for (const _ of items) return false;
+  return true;
+}
