@@ -71,12 +71,17 @@ export function portTowards(networks: readonly ConnectedNetwork[], hop: Ip): num
 export const ownAddresses = define.cell<readonly Ip[]>({
   name: 'ownAddresses',
   run: (reader, id) => {
-    const own = reader.pick('routerPort', id, 'addresses')!.map((text) => parseIp(text.slice(0, text.indexOf('/')))!);
+    const own = reader.pick('routerPort', id, 'addresses')!.map((text) => ipOf(text)!);
     if (own.some(({ version }) => version === 6))
       own.push({ version: 6, value: linkLocalOf(macOf(reader.pick('routerPort', id, 'mac')!)) });
     return own.filter((ip, i) => own.findIndex(({ value }) => value === ip.value) === i);
   },
 });
+
+/** fe80::/10 (RFC 4291 §2.5.6). */
+export function isLinkLocal({ version, value }: Ip): boolean {
+  return version === 6 && value >> 118n === 0x3fan;
+}
 
 /** Does the router have a port that faces the outside? */
 export const hasOutside = define.cell<boolean>({
@@ -92,4 +97,20 @@ export function vlanOf(ip: Ip | undefined, subnets: readonly Subnet[]): number {
     if (ip !== undefined && network !== undefined && cidrContains(network, ip)) return vlan ?? 0;
   }
   return 0;
+}
+
+/** VLANs of a VLAN-aware switch in which a router port is: frames without a tag, and those of its subnets. Ascending. */
+export const vlansOfRouterPort = define.cell<readonly number[]>({
+  name: 'vlansOfRouterPort',
+  run: (reader, id) => {
+    const onSwitch = reader.pick('routerPort', id, 'switch');
+    const subnets = (onSwitch === undefined ? undefined : reader.pick('switch', onSwitch, 'subnets')) ?? [];
+    const vlans = reader.pick('routerPort', id, 'addresses')!.map((text) => vlanOf(ipOf(text), subnets));
+    return [...new Set([0, ...vlans])].sort((a, b) => a - b);
+  },
+});
+
+/** The address of `10.0.1.1/24`. */
+function ipOf(text: string): Ip | undefined {
+  return parseIp(text.slice(0, text.indexOf('/')));
 }

@@ -69,8 +69,8 @@ export function ip(src: string, dst: string, l4: Layer4, ttl = 64): Partial<Pack
 export const udp = (srcPort: number, dstPort: number): Layer4 => ({ kind: 'udp', srcPort, dstPort, noChecksum: false });
 
 export function tcp(srcPort: number, dstPort: number, flags = 2): Layer4 {
-  const numbers = { sequence: 1, acknowledgment: 0, window: 1000, urgent: 0 };
-  return { kind: 'tcp', srcPort, dstPort, flags, options: [], ...numbers };
+  const numbers = { sequence: 1, acknowledgement: 0, window: 1000, urgent: 0 };
+  return { kind: 'tcp', srcPort, dstPort, flags, options: new Uint8Array(0), ...numbers };
 }
 
 /** An echo request or reply of either version. */

@@ -42,7 +42,7 @@ export const leaveUnit = define.unit({
     const by = match({ routerPort: reader.pick('routerPort', id, 'key')! });
     if (link.to === 'router') {
       const over = load({ router: link.router, routerPort: link.port });
-      const target = { do: [{ kind: 'decTtl' }, ...over, intoRouter] } as const;
+      const target = { do: [...over, intoRouter] } as const;
       return [flow('leave', 100, by, target)];
     }
     if (!link.adminUp) return [flow('leave', 100, by, { drop: 'switch-down' })];
@@ -54,7 +54,7 @@ export const leaveUnit = define.unit({
         100 + above,
         { ...by, ...hops },
         {
-          do: [{ kind: 'decTtl' }, mac, ...load({ switch: link.key, ...(vlan === 0 ? {} : { vlan, addTag: 1 }) })],
+          do: [mac, ...load({ switch: link.key, ...(vlan === 0 ? {} : { vlan, addTag: 1 }) })],
           goto: next,
         },
       ),

@@ -5,7 +5,7 @@ import { load, match, type Registers, scratchMac } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { macOf } from '../owned.ts';
-import { ownAddresses, vlanOf } from '../routers.ts';
+import { isLinkLocal, ownAddresses, vlanOf, vlansOfRouterPort } from '../routers.ts';
 
 /**
  * Which MAC has an address of a switch: asked by routed packets for their next hop, and by ARP and neighbour solicitations of workloads
@@ -13,20 +13,26 @@ import { ownAddresses, vlanOf } from '../routers.ts';
  */
 export const RESOLVE = { owned: 300, heard: 100 } as const;
 
-/** One flow of `resolve`; none for a switch that nothing from here can be in. */
+/**
+ * One flow of `resolve`; none for a switch that nothing from here can be in. On a VLAN-aware switch in the VLAN of the address's subnet,
+ * unless `vlans` names others.
+ */
 export function resolves(
   reader: Reader,
   switchId: string,
   ip: Ip,
   mac: number,
   priority: number,
-  registers: Registers = {},
+  options: { readonly registers?: Registers; readonly vlans?: readonly number[] } = {},
 ): Contribution[] {
   const onSwitch = reader.derive(reachedSwitch, switchId);
   if (onSwitch === undefined) return [];
-  const vlan = onSwitch.vlanAware ? { vlan: vlanOf(ip, reader.pick('switch', switchId, 'subnets') ?? []) } : {};
-  const asked = match({ switch: onSwitch.key, ...vlan, ...registers }, { xxreg2: BigInt(ip.value) });
-  return [flow('resolve', priority, asked, { do: load(scratchMac(mac)) })];
+  const where = { switch: onSwitch.key, ...options.registers };
+  const found = (registers: Registers): Contribution =>
+    flow('resolve', priority, match(registers, { xxreg2: BigInt(ip.value) }), { do: load(scratchMac(mac)) });
+  if (!onSwitch.vlanAware) return [found(where)];
+  const vlans = options.vlans ?? [vlanOf(ip, reader.pick('switch', switchId, 'subnets') ?? [])];
+  return vlans.map((vlan) => found({ ...where, vlan }));
 }
 
 /** Addresses that ports have, wherever they are. */
@@ -50,7 +56,11 @@ export const routerAddressesUnit = define.unit({
     const onSwitch = reader.pick('routerPort', id, 'switch');
     if (onSwitch === undefined) return [];
     const mac = macOf(reader.pick('routerPort', id, 'mac')!);
-    return reader.derive(ownAddresses, id).flatMap((ip) => resolves(reader, onSwitch, ip, mac, RESOLVE.owned));
+    return reader.derive(ownAddresses, id).flatMap((ip) => {
+      // Its link-local address is wherever the port is.
+      const vlans = isLinkLocal(ip) ? { vlans: reader.derive(vlansOfRouterPort, id) } : {};
+      return resolves(reader, onSwitch, ip, mac, RESOLVE.owned, vlans);
+    });
   },
 });
 
@@ -61,6 +71,8 @@ export const neighboursUnit = define.unit({
   run(reader, id) {
     const { switch: onSwitch, address, mac } = reader.get('neighbour', id)!;
     const ip = parseIp(address);
-    return ip === undefined ? [] : resolves(reader, onSwitch, ip, macOf(mac), RESOLVE.heard, { routed: 1 });
+    return ip === undefined
+      ? []
+      : resolves(reader, onSwitch, ip, macOf(mac), RESOLVE.heard, { registers: { routed: 1 } });
   },
 });

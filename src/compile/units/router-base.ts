@@ -2,7 +2,19 @@ import type { Ip } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import { type Action, type FieldRange, type Match, OFPP } from '../../openflow/flow.ts';
 import { toAgent } from '../facts.ts';
-import { IPV4, IPV6, load, match, move, NEXT_HOP, NEXT_HOP_4, PROTO, REGISTERS, set } from '../fields.ts';
+import {
+  IPV4,
+  IPV6,
+  load,
+  match,
+  move,
+  NEXT_HOP,
+  NEXT_HOP_4,
+  NOT_LATER_FRAGMENT,
+  PROTO,
+  REGISTERS,
+  set,
+} from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import type { Reader } from '../inputs.ts';
 import { TABLES } from '../tables.ts';
@@ -113,8 +125,8 @@ function ownBase(reader: Reader): Contribution[] {
   ];
   const ttl = set('ip_ttl', ECHO_HOPS);
   const isOwn = load({ own: 1, forRouter: 0 });
-  const echo4: Match = { ...IPV4, ip_proto: PROTO.icmp, ip_frag: 0, icmp_type: 8 };
-  const echo6: Match = { ...IPV6, ip_proto: PROTO.icmpv6, ip_frag: 0, icmpv6_type: 128 };
+  const echo4: Match = { ...IPV4, ip_proto: PROTO.icmp, ...NOT_LATER_FRAGMENT, icmp_type: 8 };
+  const echo6: Match = { ...IPV6, ip_proto: PROTO.icmpv6, ...NOT_LATER_FRAGMENT, icmpv6_type: 128 };
   return [
     flow('own', OWN.echo, match(own, echo4), { do: [...swap4, set('icmp_type', 0), ttl, ...isOwn], goto: 'policy' }),
     flow('own', OWN.echo, match(own, echo6), {
@@ -136,6 +148,8 @@ function ownBase(reader: Reader): Contribution[] {
     ...[IPV4, IPV6].flatMap((ip) =>
       [0, 1].map((hops) => flow('ttl', 100, { ...ip, ip_ttl: hops }, { do: [toAgent(reader, 'ttl')], drop: 'ttl' })),
     ),
+    // The decrement asks for a match that says that it is IP: so it stands here and not with the port by which it leaves.
+    ...[IPV4, IPV6].map((ip) => flow('ttl', 10, ip, { do: [{ kind: 'decTtl' }], goto: 'policy' })),
     flow('ttl', 0, {}, { goto: 'policy' }),
   ];
 }

@@ -1,4 +1,3 @@
-import { parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action } from '../../openflow/flow.ts';
 import { reachedSwitch } from '../facts.ts';
@@ -6,7 +5,7 @@ import { IPV4, IPV6, load, match } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { macOf } from '../owned.ts';
-import { hasOutside, ownAddresses, vlanOf } from '../routers.ts';
+import { hasOutside, ownAddresses, vlansOfRouterPort } from '../routers.ts';
 import { TABLES } from '../tables.ts';
 import { LOOKUP } from './base.ts';
 import { LEARN } from './learn.ts';
@@ -31,7 +30,7 @@ export const routerMacUnit = define.unit({
     if (!onSwitch.vlanAware)
       flows.push(flow('lookup', LOOKUP.router, match(where, to), { do: enter, goto: 'routerIn' }));
     else
-      for (const vlan of vlansOfPort(reader, id, switchId!)) {
+      for (const vlan of reader.derive(vlansOfRouterPort, id)) {
         // Within a router no frame has a VLAN.
         const untag: Action[] = vlan === 0 ? [] : [{ kind: 'popVlan' }, ...load({ vlan: 0, addTag: 0 })];
         const target = { do: [...untag, ...enter], goto: 'routerIn' } as const;
@@ -42,15 +41,6 @@ export const routerMacUnit = define.unit({
     return flows;
   },
 });
-
-/** Frames without a tag, and those in the VLANs of the port's subnets. */
-function vlansOfPort(reader: Reader, id: string, switchId: string): number[] {
-  const subnets = reader.pick('switch', switchId, 'subnets') ?? [];
-  const vlans = reader
-    .pick('routerPort', id, 'addresses')!
-    .map((text) => vlanOf(parseIp(text.slice(0, text.indexOf('/'))), subnets));
-  return [...new Set([0, ...vlans])].sort((a, b) => a - b);
-}
 
 /** What says that a packet is at this port of its router; undefined for a router that is not in our scope. */
 function entrance(reader: Reader, id: string): Action[] | undefined {
