@@ -107,8 +107,7 @@ function inBase(): Contribution[] {
   ]);
 }
 
-/** Replies begin with one hop more than 64: the hop by which they leave takes it. */
-const ECHO_HOPS = 64 + 1;
+const ECHO_HOPS = 64;
 
 /** Answers to those who ask the router itself (RFC 792, RFC 4443 §4). */
 function ownBase(reader: Reader): Contribution[] {
