@@ -25,7 +25,9 @@ import type { InputKind, InputOfKind, InputRecord } from './inputs.ts';
 import { localProfileSink, localProfilesUnit } from './local-profiles.ts';
 import { LOCAL_SWITCH_KINDS, LOCAL_SWITCH_UNITS, localSwitchSink } from './local-switches.ts';
 import { problemSink } from './problem-sink.ts';
+import { anchoredOwnUnit, floatingInUnit, leasesInUnit, vipInUnit } from './units/anchor.ts';
 import { agentAnswersUnit, ownProbesUnit } from './units/answer.ts';
+import { memberUnit, slotsUnit } from './units/balancer.ts';
 import { baseUnit } from './units/base.ts';
 import { chainUnit, ruleUnit } from './units/chain.ts';
 import { classifyUnit } from './units/classify.ts';
@@ -35,12 +37,16 @@ import { guardUnit } from './units/guard.ts';
 import { learnedSourceUnit, learnPortUnit } from './units/learn.ts';
 import { leaveUnit, outChainUnit } from './units/leave.ts';
 import { hairpinUnit, holdersUnit, learnedUnit, unknownUnit } from './units/lookup.ts';
+import { floatingAddressesUnit, snatAddressesUnit, vipAddressesUnit } from './units/public-addresses.ts';
 import { neighboursUnit, portAddressesUnit, routerAddressesUnit } from './units/resolve.ts';
 import { policiesUnit, routesUnit } from './units/route.ts';
 import { ownUnit, routerInUnit, routerMacUnit, tunnelToRouterUnit } from './units/router-in.ts';
+import { floatingOutUnit, snatRepliesUnit, snatUnit } from './units/snat.ts';
 import { fromChainUnit, toPortUnit } from './units/to-port.ts';
 import { trackUnit } from './units/track.ts';
+import { translationUnit } from './units/translation.ts';
 import { tunnelSourcesUnit, tunnelToPortUnit, tunnelToSwitchUnit } from './units/tunnel.ts';
+import { vipUnit } from './units/vip.ts';
 import { vlanUnit } from './units/vlan.ts';
 
 const UNITS: readonly Unit<InputOfKind>[] = [
@@ -80,6 +86,20 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   portAddressesUnit,
   routerAddressesUnit,
   neighboursUnit,
+  translationUnit,
+  vipUnit,
+  slotsUnit,
+  memberUnit,
+  floatingInUnit,
+  leasesInUnit,
+  vipInUnit,
+  anchoredOwnUnit,
+  floatingOutUnit,
+  snatUnit,
+  snatRepliesUnit,
+  floatingAddressesUnit,
+  snatAddressesUnit,
+  vipAddressesUnit,
 ];
 
 /** A record put or deleted; a delete needs its kind and id only, in either form. */

@@ -53,10 +53,23 @@ const ABOUT: Readonly<Record<string, string>> = {
   policies: 'router',
   routes: 'router',
   neighbours: 'neighbour',
+  vip: 'loadBalancer',
+  slots: 'loadBalancer',
+  member: 'loadBalancer',
+  vipIn: 'loadBalancer',
+  vipAddresses: 'loadBalancer',
+  floatingIn: 'floatingAddress',
+  floatingOut: 'floatingAddress',
+  floatingAddresses: 'floatingAddress',
+  leasesIn: 'router',
+  anchoredOwn: 'router',
+  snat: 'router',
+  snatReplies: 'router',
+  snatAddresses: 'router',
 };
 
 /** Families whose keys begin with the id and go on with something else, behind a slash. */
-const KEYED_BY_MORE: ReadonlySet<string> = new Set(['holders', 'groupRules', 'groupMember', 'setMember']);
+const KEYED_BY_MORE: ReadonlySet<string> = new Set(['holders', 'groupRules', 'groupMember', 'setMember', 'member']);
 
 /** Cookies in use and what is behind them. */
 export class Cookies {

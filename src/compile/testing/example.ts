@@ -2,9 +2,12 @@ import type {
   AddressSet,
   Binding,
   Chain,
+  FloatingAddress,
   Host,
+  LoadBalancer,
   LogicalPort,
   LogicalSwitch,
+  NatLease,
   Route,
   Router,
   RouterPort,
@@ -13,7 +16,7 @@ import type {
   SecurityGroup,
   TunnelZone,
 } from '../../model/objects.ts';
-import type { BoundInterface, InputRecord, Self } from '../inputs.ts';
+import type { BoundInterface, InputRecord, NatZone, Self } from '../inputs.ts';
 
 /** Records with everything filled in, for tests and for the dump in docs/pipeline.md. */
 
@@ -221,4 +224,59 @@ export function routerPort(number: number, of: Router, options: Partial<RouterPo
 
 export function route(to: string, options: Partial<Route> = {}): Route {
   return { to, metric: 100, weight: 1, ...options };
+}
+
+/** Its members serve TCP 80; the options say on which router or switch. */
+export function loadBalancer(
+  number: number,
+  address: string,
+  members: readonly LogicalPort[],
+  options: Partial<LoadBalancer> = {},
+): LoadBalancer {
+  return {
+    kind: 'loadBalancer',
+    ...envelope('lb', number.toString(16), `lb${number}`),
+    tenant: TENANT,
+    key: 0x500 + number,
+    address,
+    listeners: [{ protocol: 'tcp', port: 80 }],
+    members: members.map(({ id }) => ({ port: id, weight: 1, drain: false, adminUp: true })),
+    sticky: 'none',
+    onEmpty: 'reject',
+    slots: 32,
+    adminUp: true,
+    ...options,
+  };
+}
+
+export function floatingAddress(number: number, address: string, of: Router, to: LogicalPort): FloatingAddress {
+  return {
+    kind: 'floatingAddress',
+    ...envelope('float', number.toString(16), `f${number}`),
+    tenant: TENANT,
+    address,
+    router: of.id,
+    port: to.id,
+  };
+}
+
+export function natZone(of: Router, zone: number): NatZone {
+  return { kind: 'natZone', id: of.id, zone };
+}
+
+export function natLease(
+  of: Router,
+  address: string,
+  to: Host,
+  ...blocks: readonly [first: number, size: number][]
+): NatLease {
+  return {
+    kind: 'natLease',
+    id: `${of.id}/${address}/${to.id}`,
+    revision: 1,
+    router: of.id,
+    address,
+    host: to.id,
+    blocks: blocks.map(([first, size]) => ({ first, size })),
+  };
 }

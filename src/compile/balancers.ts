@@ -1,0 +1,106 @@
+import { type Ip, parseIp } from '../base/addresses.ts';
+import type { LoadBalancer } from '../model/objects.ts';
+import { shares } from '../model/shares.ts';
+import type { FieldName } from '../openflow/fields.ts';
+import { PROTO } from './fields.ts';
+import { define, healthIndex, portsOfRouterIndex, type Reader } from './inputs.ts';
+
+/** What units ask about load balancers (docs/design/layer3.md, §8). */
+
+/** The protocols of listeners, with their fields. */
+export const TRANSPORT = {
+  tcp: { proto: PROTO.tcp, src: 'tcp_src', dst: 'tcp_dst' },
+  udp: { proto: PROTO.udp, src: 'udp_src', dst: 'udp_dst' },
+  sctp: { proto: PROTO.sctp, src: 'sctp_src', dst: 'sctp_dst' },
+} as const satisfies Record<string, { proto: number; src: FieldName; dst: FieldName }>;
+
+export interface Listener {
+  readonly protocol: keyof typeof TRANSPORT;
+  readonly port: number;
+  readonly memberPort: number;
+}
+
+/** What of a balancer does not change when members come, go, or fall ill. */
+export interface BalancerFacts {
+  readonly key: number;
+  readonly vip: Ip;
+  readonly listeners: readonly Listener[];
+  /** Bits of a slot's number: 4 to 10. */
+  readonly slotBits: number;
+  readonly sticky: LoadBalancer['sticky'];
+  readonly onEmpty: LoadBalancer['onEmpty'];
+  readonly router: string | undefined;
+  readonly switch: string | undefined;
+}
+
+/** Undefined for a balancer that is administratively down: its address is one as any. */
+export const balancerFacts = define.cell<BalancerFacts | undefined>({
+  name: 'balancerFacts',
+  run: (reader, id) => {
+    const balancer = reader.get('loadBalancer', id);
+    const vip = parseIp(balancer?.address ?? '');
+    if (balancer === undefined || vip === undefined || !balancer.adminUp) return undefined;
+    return {
+      key: balancer.key,
+      vip,
+      listeners: balancer.listeners.map(({ protocol, port, memberPort }) => ({
+        protocol,
+        port,
+        memberPort: memberPort ?? port,
+      })),
+      slotBits: 31 - Math.clz32(balancer.slots),
+      sticky: balancer.sticky,
+      onEmpty: balancer.onEmpty,
+      router: balancer.router,
+      switch: balancer.switch,
+    };
+  },
+});
+
+/** The key of the member's port by slot; empty where nobody serves. */
+export const slotsOf = define.cell<readonly number[]>({
+  name: 'balancerSlots',
+  run: (reader, id) => {
+    const balancer = reader.get('loadBalancer', id);
+    const vip = parseIp(balancer?.address ?? '');
+    if (balancer === undefined || vip === undefined) return [];
+    const down = new Set<string>();
+    for (const health of reader.ids(healthIndex, id))
+      if (reader.pick('memberHealth', health, 'up') === false) down.add(reader.pick('memberHealth', health, 'port')!);
+    const serving = balancer.members.filter(
+      ({ port, adminUp, drain }) =>
+        adminUp &&
+        !drain &&
+        !down.has(port) &&
+        reader.pick('port', port, 'adminUp') === true &&
+        memberAddress(reader, port, vip.version) !== undefined,
+    );
+    const owners = shares(
+      serving.map(({ port, weight }) => ({ id: port, weight })),
+      balancer.slots,
+    );
+    return owners.map((port) => reader.pick('port', port, 'key')!);
+  },
+});
+
+/** The address at which a port serves: its first of the VIP's version. */
+export function memberAddress(reader: Reader, port: string, version: 4 | 6): Ip | undefined {
+  for (const text of reader.pick('port', port, 'addresses') ?? []) {
+    const ip = parseIp(text);
+    if (ip?.version === version) return ip;
+  }
+  return undefined;
+}
+
+/** Switches whose workloads reach the VIP by themselves: that of the balancer, or those of its router's inner ports. */
+export function clientSwitches(reader: Reader, balancer: BalancerFacts): readonly string[] {
+  if (balancer.router === undefined) return [balancer.switch!];
+  const switches = new Set<string>();
+  for (const port of reader.ids(portsOfRouterIndex, balancer.router)) {
+    if (reader.pick('routerPort', port, 'adminUp') !== true || reader.pick('routerPort', port, 'outside') === true)
+      continue;
+    const onSwitch = reader.pick('routerPort', port, 'switch');
+    if (onSwitch !== undefined) switches.add(onSwitch);
+  }
+  return [...switches];
+}

@@ -1,0 +1,153 @@
+import { type Cidr, cidrContains, type Ip, parseCidr } from '../base/addresses.ts';
+import type { Action, Match, Nat } from '../openflow/flow.ts';
+import { prefixMatch } from './bits.ts';
+import { selfHost } from './facts.ts';
+import { CT_MARK, CT_STATE, IPV4, IPV6, load, move, REGISTERS, type Registers, set } from './fields.ts';
+import { define, floatingIndex, leasesIndex, portsOfRouterIndex, type Reader } from './inputs.ts';
+import { TABLES, type TableName } from './tables.ts';
+
+/** What address translation is written in: zones, `ct` actions, and what units ask about it (docs/design/layer3.md, §7 and §8). */
+
+/**
+ * What each zone of an owner (a port, a router) is for; owners' zones are multiples of four. In the last one nothing is ever
+ * remembered: it puts fragments together, so that ports can be asked for, without mixing those of two owners.
+ */
+export const ZONE_KIND = { own: 0, vip: 1, selfCall: 2, fragments: 3 } as const;
+
+/** Bits of `ct_state` beside those of `CT_STATE`: it was translated. */
+const TRANSLATED = { source: 0x40, destination: 0x80 } as const;
+const { tracked } = CT_STATE;
+
+/** After a `ct` with `nat`: was the source (the destination) translated, now or as that of a known connection? */
+export const sourceTranslated: Match = {
+  ct_state: { value: tracked | TRANSLATED.source, mask: tracked | TRANSLATED.source },
+};
+export const sourceUntouched: Match = { ct_state: { value: tracked, mask: tracked | TRANSLATED.source } };
+export const destinationTranslated: Match = {
+  ct_state: { value: tracked | TRANSLATED.destination, mask: tracked | TRANSLATED.destination },
+};
+export const destinationUntouched: Match = { ct_state: { value: tracked, mask: tracked | TRANSLATED.destination } };
+export const untouched: Match = {
+  ct_state: { value: tracked, mask: tracked | TRANSLATED.source | TRANSLATED.destination },
+};
+
+/** Fragments, first and later, that were not put together yet; those that were. */
+export const loose: Match = { ip_frag: { value: 1, mask: 1 }, ct_state: { value: 0, mask: tracked } };
+export const gathered: Match = {
+  ip_frag: { value: 1, mask: 1 },
+  ct_state: { value: tracked, mask: tracked | CT_STATE.invalid },
+};
+
+/** `natZone` becomes a zone of the sender's (receiver's) port; other registers that are loaded go along. */
+export function zoneOf(of: 'inZone' | 'outZone', kind: keyof typeof ZONE_KIND, more: Registers = {}): Action[] {
+  return [move(REGISTERS[of], REGISTERS.natZone), ...load({ ...more, natZoneKind: ZONE_KIND[kind] })];
+}
+
+/** Asks a zone, and goes on at a table. Without `zone` the one in `natZone`. */
+export function track(table: TableName, zone?: number, nat?: Nat): Action {
+  return {
+    kind: 'ct',
+    zone: zone ?? REGISTERS.natZone,
+    table: TABLES[table].number,
+    ...(nat === undefined ? {} : { nat }),
+  };
+}
+
+/** The packet is of a known connection of the zone, or not; if so it is translated as that is. */
+export const KNOWN: Nat = {};
+
+/** Translates: known connections as they are, others as `nat` says. Open vSwitch forgets what another pass through a zone has told. */
+export function translate(table: TableName, zone: number | undefined, nat: Nat, mark?: number): Action[] {
+  return [
+    { kind: 'ctClear' },
+    {
+      ...(track(table, zone, nat) as Extract<Action, { kind: 'ct' }>),
+      commit: true,
+      ...(mark === undefined ? {} : { exec: [set('ct_mark', mark)] }),
+    },
+  ];
+}
+
+export function natTo(kind: 'src' | 'dst', ip: Ip, portMin?: number, portMax?: number): Nat {
+  return {
+    kind,
+    ipMin: ip.value,
+    ...(portMin === undefined ? {} : { portMin }),
+    ...(portMax === undefined ? {} : { portMax }),
+  };
+}
+
+/** A match on one bit of the mark of a connection. */
+export function marked(mark: keyof typeof CT_MARK): Match {
+  return { ct_mark: { value: CT_MARK[mark], mask: CT_MARK[mark] } };
+}
+
+export function from({ ip, prefix }: Cidr): Match {
+  const source = prefixMatch(ip.value, prefix, ip.version === 4 ? 32 : 128);
+  if (ip.version === 4) return source === undefined ? IPV4 : { ...IPV4, ip_src: source };
+  return source === undefined ? IPV6 : { ...IPV6, ipv6_src: source };
+}
+
+export function fromAddress(ip: Ip): Match {
+  return from({ ip, prefix: ip.version === 4 ? 32 : 128 });
+}
+
+/** The host where a port is active: it keeps the connections of the port. Undefined for a port that is nowhere. */
+export function anchorOf(reader: Reader, port: string): string | undefined {
+  const active = reader.pick('binding', port, 'active');
+  if (active !== undefined) return active;
+  return reader.pick('interface', port, 'ofport') === undefined ? undefined : selfHost(reader);
+}
+
+/** Does the router translate addresses, load balancers aside? */
+export const translates = define.cell<boolean>({
+  name: 'translates',
+  run: (reader, router) =>
+    (reader.pick('router', router, 'snat') ?? []).length > 0 ||
+    reader.ids(floatingIndex, router).length > 0 ||
+    reader.ids(leasesIndex, router).length > 0,
+});
+
+export interface OutsidePort {
+  readonly id: string;
+  readonly key: number;
+  readonly mac: string;
+  readonly switch: string | undefined;
+  readonly networks: readonly Cidr[];
+}
+
+/** Ports of a router that face the outside (or those that do not), sorted by id. */
+export const portsFacing = define.cell<{
+  readonly outside: readonly OutsidePort[];
+  readonly inside: readonly OutsidePort[];
+}>({
+  name: 'portsFacing',
+  run: (reader, router) => {
+    const outside: OutsidePort[] = [];
+    const inside: OutsidePort[] = [];
+    for (const id of reader.ids(portsOfRouterIndex, router)) {
+      const port = {
+        id,
+        key: reader.pick('routerPort', id, 'key')!,
+        mac: reader.pick('routerPort', id, 'mac')!,
+        switch: reader.pick('routerPort', id, 'switch'),
+        networks: reader.pick('routerPort', id, 'addresses')!.map((text) => parseCidr(text)!),
+      };
+      (reader.pick('routerPort', id, 'outside') ? outside : inside).push(port);
+    }
+    return { outside, inside };
+  },
+});
+
+/** Of each switch the first of these ports whose network holds the address: there it answers for it. */
+export function portsHolding(ports: readonly OutsidePort[], ip: Ip): readonly OutsidePort[] {
+  const bySwitch = new Map<string, OutsidePort>();
+  for (const port of ports)
+    if (
+      port.switch !== undefined &&
+      !bySwitch.has(port.switch) &&
+      port.networks.some((network) => cidrContains(network, ip))
+    )
+      bySwitch.set(port.switch, port);
+  return [...bySwitch.values()];
+}

@@ -1,0 +1,228 @@
+import { type Ip, parseIp } from '../../base/addresses.ts';
+import type { Contribution } from '../../incremental/definitions.ts';
+import type { Action } from '../../openflow/flow.ts';
+import { type BalancerFacts, balancerFacts, memberAddress } from '../balancers.ts';
+import { prefixCover } from '../bits.ts';
+import { selfHost, wayTo } from '../facts.ts';
+import { load, match, move, PROTO, REGISTERS } from '../fields.ts';
+import { type FlowTarget, flow } from '../flow-sink.ts';
+import { define, leasesIndex, portsOfRouterIndex, type Reader } from '../inputs.ts';
+import { hasOutside, ownAddresses } from '../routers.ts';
+import { TABLES } from '../tables.ts';
+import { anchorOf, gathered, KNOWN, loose, natTo, track, translate, ZONE_KIND } from '../translation.ts';
+import { MARKED } from './balancer.ts';
+import { addressedTo } from './router-base.ts';
+import { chooseSlot, echoRequest, forListener } from './vip.ts';
+
+/**
+ * What comes in at an outside port goes to the host that keeps its connection (docs/design/layer3.md, §6.2, §7): every host finds it by
+ * destination alone. A packet for another host goes there by the tunnel with the key of the outside port, and enters the router anew.
+ *
+ *   routerIn ─▶ anchor ─┬─────────────▶ tunnelOut        floating address, block of ports, member of a balancer: elsewhere
+ *                       ├─ct─▶ anchored ─▶ inChain        here
+ *                       ├─▶ slot ─▶ member ─┬─▶ tunnelOut
+ *                       │                   └─ct─▶ anchored
+ *                       └─▶ inChain                       the router's own addresses
+ */
+const ANCHOR = { loose: 500, marked: 450, listener: 400, own: 360, fromTunnel: 350, address: 300 } as const;
+
+/** Addresses of a router itself. */
+const isOwn = (reader: Reader, router: string, ip: Ip): boolean =>
+  reader
+    .ids(portsOfRouterIndex, router)
+    .some((port) =>
+      reader.derive(ownAddresses, port).some((own) => own.version === ip.version && own.value === ip.value),
+    );
+
+/** Into the tunnel to the anchor: the key says which outside port the packet came in by. */
+function through(way: Action): Action[] {
+  return [move(REGISTERS.routerPort, { field: 'tun_id', from: 0, bits: 32 }), way];
+}
+
+function outsideKey(reader: Reader, router: string): number | undefined {
+  return reader.derive(hasOutside, router) ? reader.pick('router', router, 'key') : undefined;
+}
+
+/** Fragments are put together before ports are asked for. */
+function gather(reader: Reader, routerId: string, router: number, ip: Ip): Contribution {
+  const zone = reader.pick('natZone', routerId, 'zone');
+  return flow(
+    'anchor',
+    ANCHOR.loose,
+    match({ router }, { ...addressedTo(ip), ...loose }),
+    zone === undefined ? { drop: 'not-translated' } : { do: [track('anchor', zone + ZONE_KIND.fragments)] },
+  );
+}
+
+export const floatingInUnit = define.unit({
+  name: 'floatingIn',
+  over: 'floatingAddress',
+  run(reader, id): readonly Contribution[] {
+    const floating = reader.get('floatingAddress', id)!;
+    const router = outsideKey(reader, floating.router);
+    const ip = parseIp(floating.address);
+    if (router === undefined || ip === undefined) return [];
+    const fixed =
+      floating.fixed === undefined ? memberAddress(reader, floating.port, ip.version) : parseIp(floating.fixed);
+    const zone = reader.pick('natZone', floating.router, 'zone');
+    const host = anchorOf(reader, floating.port);
+    const way = host === undefined ? undefined : reader.derive(wayTo, host);
+    const target = ((): FlowTarget => {
+      if (host === undefined || fixed === undefined) return { drop: 'not-bound' };
+      if (way === undefined) return { drop: 'no-tunnel' };
+      if (way !== 'here') return { do: through(way), goto: 'tunnelOut' };
+      return zone === undefined ? { drop: 'not-translated' } : { do: translate('anchored', zone, natTo('dst', fixed)) };
+    })();
+    return [flow('anchor', ANCHOR.address, match({ router }, addressedTo(ip)), target)];
+  },
+});
+
+/** Addresses of source translation: ports by the blocks that hosts have, ICMP to all of these hosts. */
+export const leasesInUnit = define.unit({
+  name: 'leasesIn',
+  over: leasesIndex,
+  run(reader, routerId) {
+    const router = outsideKey(reader, routerId);
+    if (router === undefined) return [];
+    const byAddress = new Map<string, string[]>();
+    for (const lease of reader.ids(leasesIndex, routerId)) {
+      const address = reader.pick('natLease', lease, 'address')!;
+      const there = byAddress.get(address);
+      if (there === undefined) byAddress.set(address, [lease]);
+      else there.push(lease);
+    }
+    return [...byAddress].flatMap(([address, leases]) => {
+      const ip = parseIp(address)!;
+      return [
+        gather(reader, routerId, router, ip),
+        ...leases.flatMap((lease) => blocks(reader, lease, routerId, router, ip)),
+        ...icmp(reader, leases, routerId, router, ip),
+      ];
+    });
+  },
+});
+
+function knownHere(reader: Reader, routerId: string): FlowTarget {
+  const zone = reader.pick('natZone', routerId, 'zone');
+  return zone === undefined
+    ? { drop: 'not-translated' }
+    : { do: [{ kind: 'ctClear' }, track('anchored', zone, KNOWN)] };
+}
+
+const PORTS = [
+  { proto: PROTO.tcp, field: 'tcp_dst' },
+  { proto: PROTO.udp, field: 'udp_dst' },
+] as const;
+
+function blocks(reader: Reader, lease: string, routerId: string, router: number, ip: Ip): Contribution[] {
+  const way = reader.derive(wayTo, reader.pick('natLease', lease, 'host')!);
+  const target = ((): FlowTarget => {
+    if (way === undefined) return { drop: 'no-tunnel' };
+    return way === 'here' ? knownHere(reader, routerId) : { do: through(way), goto: 'tunnelOut' };
+  })();
+  return reader
+    .pick('natLease', lease, 'blocks')!
+    .flatMap(({ first, size }) =>
+      prefixCover(first, first + size - 1, 16).flatMap((ports) =>
+        PORTS.flatMap(({ proto, field }) => [
+          flow(
+            'anchor',
+            ANCHOR.address,
+            match({ router }, { ...addressedTo(ip), ip_proto: proto, [field]: ports }),
+            target,
+          ),
+          flow(
+            'anchor',
+            ANCHOR.address,
+            match({ router }, { ...addressedTo(ip), ...gathered, ct_nw_proto: proto, ct_tp_dst: ports }),
+            target,
+          ),
+        ]),
+      ),
+    );
+}
+
+/** ICMP has no ports: errors and replies go to every host that may know the connection, and those that do not drop them. */
+function icmp(reader: Reader, leases: readonly string[], routerId: string, router: number, ip: Ip): Contribution[] {
+  const hosts = [...new Set(leases.map((lease) => reader.pick('natLease', lease, 'host')!))];
+  const self = selfHost(reader);
+  const isHere = self !== undefined && hosts.includes(self);
+  const copies = hosts.flatMap((host): Action[] => {
+    const way = reader.derive(wayTo, host);
+    if (way === undefined || way === 'here') return [];
+    return [{ kind: 'clone', actions: [...through(way), { kind: 'resubmit', table: TABLES.tunnelOut.number }] }];
+  });
+  const here: FlowTarget = isHere ? knownHere(reader, routerId) : { drop: 'not-translated' };
+  const to = { ...addressedTo(ip), ip_proto: ip.version === 4 ? PROTO.icmp : PROTO.icmpv6 };
+  return [
+    // Nobody inside asked for a request: it can be for the router itself only.
+    flow(
+      'anchor',
+      ANCHOR.own,
+      match({ router }, { ...addressedTo(ip), ...echoRequest(ip.version) }),
+      isOwn(reader, routerId, ip) ? { goto: 'inChain' } : { drop: 'not-translated' },
+    ),
+    flow('anchor', ANCHOR.fromTunnel, match({ router, fromTunnel: 1 }, to), isHere ? here : { drop: 'tunnel-loop' }),
+    flow(
+      'anchor',
+      ANCHOR.address,
+      match({ router }, to),
+      copies.length === 0 || here.do !== undefined ? { ...here, do: [...copies, ...(here.do ?? [])] } : { do: copies },
+    ),
+  ];
+}
+
+/** Virtual addresses as clients outside reach them. */
+export const vipInUnit = define.unit({
+  name: 'vipIn',
+  over: 'loadBalancer',
+  run(reader, id) {
+    const balancer = reader.derive(balancerFacts, id);
+    const router = balancer?.router === undefined ? undefined : outsideKey(reader, balancer.router);
+    if (balancer === undefined || router === undefined) return [];
+    const listeners = balancer.listeners.flatMap((listener) =>
+      [false, true].flatMap((fragment): Contribution[] => {
+        const fields = forListener(balancer, listener, fragment);
+        const chosen = { memberVip: 1, memberPort: listener.memberPort };
+        return [
+          // Another host has chosen the member: the marker says which.
+          flow('anchor', ANCHOR.marked, match({ router, fromTunnel: 1 }, { ...fields, eth_dst: MARKED }), {
+            do: load(chosen),
+            goto: 'member',
+          }),
+          flow('anchor', ANCHOR.listener, match({ router }, fields), {
+            do: [...load({ ...chosen, balancer: balancer.key }), chooseSlot(balancer, listener, fragment)],
+            goto: 'slot',
+          }),
+        ];
+      }),
+    );
+    return [gather(reader, balancer.router!, router, balancer.vip), ...listeners, echo(balancer, router)];
+  },
+});
+
+/** A VIP answers an echo request as an address of the router does. */
+function echo({ vip }: BalancerFacts, router: number): Contribution {
+  const asks = match({ router }, { ...addressedTo(vip), ...echoRequest(vip.version) });
+  return flow('anchor', ANCHOR.own, asks, { do: load({ forRouter: 1 }), goto: 'inChain' });
+}
+
+export const ANCHORED = { translated: 200, own: 100 } as const;
+
+/** What no zone has translated ends here, but for what is the router's own all the same. */
+export const anchoredOwnUnit = define.unit({
+  name: 'anchoredOwn',
+  over: leasesIndex,
+  run(reader, routerId) {
+    const router = outsideKey(reader, routerId);
+    if (router === undefined) return [];
+    const addresses = new Set(
+      reader.ids(leasesIndex, routerId).map((lease) => reader.pick('natLease', lease, 'address')!),
+    );
+    return [...addresses].flatMap((address) => {
+      const ip = parseIp(address)!;
+      if (!isOwn(reader, routerId, ip)) return [];
+      return [flow('anchored', ANCHORED.own, match({ router }, addressedTo(ip)), { goto: 'inChain' })];
+    });
+  },
+});

@@ -1,0 +1,190 @@
+import type { Ip } from '../../base/addresses.ts';
+import type { Contribution } from '../../incremental/definitions.ts';
+import type { Masked } from '../../openflow/flow.ts';
+import { type BalancerFacts, balancerFacts, clientSwitches, memberAddress, slotsOf } from '../balancers.ts';
+import { setCover } from '../bits.ts';
+import { localSwitch, wayTo } from '../facts.ts';
+import { CT_MARK, IPV4, IPV6, load, match, move, REGISTERS, set } from '../fields.ts';
+import { flow } from '../flow-sink.ts';
+import { define, membershipIndex, type Reader } from '../inputs.ts';
+import {
+  anchorOf,
+  fromAddress,
+  KNOWN,
+  natTo,
+  portsFacing,
+  track,
+  translate,
+  ZONE_KIND,
+  zoneOf,
+} from '../translation.ts';
+import { addressedTo } from './router-base.ts';
+import { TUNNEL } from './tunnel.ts';
+import { backToSender, refuse, refuseUnknown, VIP } from './vip.ts';
+
+/** Which member has a slot, and how its packets get there (docs/design/layer3.md, §8): the same flows for clients inside and outside. */
+const SLOT = { some: 200, rest: 100 } as const;
+const MEMBER = { here: 200, elsewhere: 100 } as const;
+
+/**
+ * Slots that differ in their last bits only and lead to one member are one flow; the member with the most such flows has one for all the
+ * slots that no other has.
+ */
+export const slotsUnit = define.unit({
+  name: 'slots',
+  over: 'loadBalancer',
+  run(reader, id) {
+    const balancer = reader.derive(balancerFacts, id);
+    if (balancer === undefined) return [];
+    const of = { balancer: balancer.key };
+    const slots = reader.derive(slotsOf, id);
+    if (slots.length === 0) return nobody(reader, balancer);
+    const byMember = new Map<number, number[]>();
+    for (const [slot, member] of slots.entries()) {
+      const own = byMember.get(member);
+      if (own === undefined) byMember.set(member, [slot]);
+      else own.push(slot);
+    }
+    const covers = [...byMember].map(([member, own]) => ({ member, blocks: setCover(own, balancer.slotBits) }));
+    const rest = covers.reduce((most, one) => (one.blocks.length > most.blocks.length ? one : most));
+    const flows = [flow('slot', SLOT.rest, match(of), { do: load({ member: rest.member }), goto: 'member' })];
+    for (const { member, blocks } of covers) {
+      if (member === rest.member) continue;
+      for (const block of blocks)
+        flows.push(
+          flow('slot', SLOT.some, match({ ...of, slot: block as Masked }), { do: load({ member }), goto: 'member' }),
+        );
+    }
+    return flows;
+  },
+});
+
+function nobody(reader: Reader, balancer: BalancerFacts): Contribution[] {
+  const of = { balancer: balancer.key };
+  return [
+    flow('slot', SLOT.some, match({ ...of, viaVip: 1, memberVip: 0 }, ipOf(balancer.vip)), {
+      do: [track('vip', undefined, KNOWN)],
+    }),
+    refuseUnknown(reader, balancer),
+    flow('slot', SLOT.rest, match(of), refuse(reader, balancer)),
+  ];
+}
+
+/** The inner destination of a packet for a member whose host is another: 02:4d and the key of its port. */
+function markerOf(key: number): number {
+  return 0x024d * 0x1_0000_0000 + key;
+}
+
+/** A balancer and one of its members. */
+export const memberUnit = define.unit({
+  name: 'member',
+  over: membershipIndex,
+  run(reader, membership) {
+    const slash = membership.indexOf('/');
+    const [id, port] = [membership.slice(0, slash), membership.slice(slash + 1)];
+    const balancer = reader.derive(balancerFacts, id);
+    const member = reader.pick('port', port, 'key');
+    const address = balancer && memberAddress(reader, port, balancer.vip.version);
+    if (balancer === undefined || member === undefined || address === undefined) return [];
+    const memberPorts = [...new Set(balancer.listeners.map(({ memberPort }) => memberPort))];
+    return [
+      ...fromInside(reader, balancer, member, address, memberPorts),
+      ...selfCall(reader, balancer, port, member, address),
+      ...fromOutside(reader, balancer, port, member, address, memberPorts),
+    ];
+  },
+});
+
+function fromInside(
+  reader: Reader,
+  balancer: BalancerFacts,
+  member: number,
+  address: Ip,
+  memberPorts: readonly number[],
+): Contribution[] {
+  if (!clientSwitches(reader, balancer).some((id) => reader.derive(localSwitch, id) !== undefined)) return [];
+  return memberPorts.map((memberPort) =>
+    flow('member', MEMBER.here, match({ viaVip: 1, memberVip: 0, member, memberPort }, ipOf(address)), {
+      do: translate('vip', undefined, natTo('dst', address, memberPort)),
+    }),
+  );
+}
+
+/** A member that calls itself would see its own address as the source, and answer past us. */
+function selfCall(reader: Reader, balancer: BalancerFacts, port: string, member: number, address: Ip): Contribution[] {
+  if (reader.pick('interface', port, 'ofport') === undefined) return [];
+  if (!clientSwitches(reader, balancer).includes(reader.pick('port', port, 'switch')!)) return [];
+  const both = match(
+    { viaVip: 1, inPort: member, balancer: balancer.key },
+    { ...addressedTo(address), ...fromAddress(address) },
+  );
+  return [
+    flow('vip', VIP.selfCall, both, {
+      do: [
+        ...zoneOf('inZone', 'selfCall'),
+        ...backToSender,
+        ...translate('vip', undefined, natTo('src', balancer.vip), CT_MARK.viaVip),
+      ],
+    }),
+  ];
+}
+
+/** Clients outside: the member's host keeps their connections, in the member's own zone. */
+function fromOutside(
+  reader: Reader,
+  balancer: BalancerFacts,
+  port: string,
+  member: number,
+  address: Ip,
+  memberPorts: readonly number[],
+): Contribution[] {
+  const router = balancer.router === undefined ? undefined : reader.pick('router', balancer.router, 'key');
+  if (router === undefined) return [];
+  const { outside } = reader.derive(portsFacing, balancer.router!);
+  if (outside.length === 0) return [];
+  const to = { memberVip: 1, member };
+  const host = anchorOf(reader, port);
+  if (host === undefined) return [flow('member', MEMBER.elsewhere, match(to), { drop: 'not-bound' })];
+  const way = reader.derive(wayTo, host);
+  if (way === undefined) return [flow('member', MEMBER.elsewhere, match(to), { drop: 'no-tunnel' })];
+  if (way !== 'here') {
+    const key = { ...REGISTERS.routerPort, bits: 32 };
+    return [
+      flow('member', MEMBER.elsewhere, match(to), {
+        do: [set('eth_dst', markerOf(member)), move(key, { field: 'tun_id', from: 0, bits: 32 }), way],
+        goto: 'tunnelOut',
+      }),
+    ];
+  }
+  const zone = reader.pick('interface', port, 'zone');
+  return [
+    ...memberPorts.map((memberPort) =>
+      flow(
+        'member',
+        MEMBER.here,
+        match({ ...to, memberPort }, ipOf(address)),
+        zone === undefined
+          ? { drop: 'not-translated' }
+          : { do: translate('anchored', zone + ZONE_KIND.vip, natTo('dst', address, memberPort)) },
+      ),
+    ),
+    ...outside.map(({ key }) =>
+      flow(
+        'tunnel',
+        TUNNEL.fits,
+        { tun_id: BigInt(key), eth_dst: markerOf(member) },
+        {
+          do: load({ fromTunnel: 1, router, routerPort: key, member }),
+          goto: 'routerIn',
+        },
+      ),
+    ),
+  ];
+}
+
+function ipOf(address: Ip): typeof IPV4 {
+  return address.version === 4 ? IPV4 : IPV6;
+}
+
+/** Any marker. */
+export const MARKED = { value: markerOf(0), mask: 0xffff_0000_0000 } as const;

@@ -1,0 +1,50 @@
+import { type Ip, parseIp } from '../../base/addresses.ts';
+import type { Contribution } from '../../incremental/definitions.ts';
+import { balancerFacts } from '../balancers.ts';
+import { define, leasesIndex, type Reader } from '../inputs.ts';
+import { macOf } from '../owned.ts';
+import { type OutsidePort, portsFacing, portsHolding } from '../translation.ts';
+import { RESOLVE, resolves } from './resolve.ts';
+
+/** Who answers for addresses that no port has: the router port in whose network they are (docs/design/layer3.md, §6.8). */
+
+/** A VIP of a switch has a MAC of its own: 0a:57:4c and the balancer's key. */
+const VIP_MAC = 0x0a57_4c00_0000;
+
+function answersFor(reader: Reader, ports: readonly OutsidePort[], ip: Ip): Contribution[] {
+  return portsHolding(ports, ip).flatMap(({ switch: id, mac }) => resolves(reader, id!, ip, macOf(mac), RESOLVE.owned));
+}
+
+export const floatingAddressesUnit = define.unit({
+  name: 'floatingAddresses',
+  over: 'floatingAddress',
+  run(reader, id) {
+    const { address, router } = reader.get('floatingAddress', id)!;
+    return answersFor(reader, reader.derive(portsFacing, router).outside, parseIp(address)!);
+  },
+});
+
+export const snatAddressesUnit = define.unit({
+  name: 'snatAddresses',
+  over: 'router',
+  run(reader, id) {
+    const addresses = new Set((reader.pick('router', id, 'snat') ?? []).map(({ to }) => to));
+    // What is leased is in use, though no rule may name it any more.
+    for (const lease of reader.ids(leasesIndex, id)) addresses.add(reader.pick('natLease', lease, 'address')!);
+    const { outside } = reader.derive(portsFacing, id);
+    return [...addresses].flatMap((address) => answersFor(reader, outside, parseIp(address)!));
+  },
+});
+
+export const vipAddressesUnit = define.unit({
+  name: 'vipAddresses',
+  over: 'loadBalancer',
+  run(reader, id) {
+    const balancer = reader.derive(balancerFacts, id);
+    if (balancer === undefined) return [];
+    const { vip, router, switch: onSwitch, key } = balancer;
+    if (router === undefined) return resolves(reader, onSwitch!, vip, VIP_MAC + key, RESOLVE.owned);
+    const { outside, inside } = reader.derive(portsFacing, router);
+    return answersFor(reader, [...outside, ...inside], vip);
+  },
+});

@@ -1,0 +1,131 @@
+import { formatIp, type Ip, parseCidr, parseIp } from '../../base/addresses.ts';
+import type { Contribution } from '../../incremental/definitions.ts';
+import type { Match } from '../../openflow/flow.ts';
+import { memberAddress } from '../balancers.ts';
+import { selfHost, toAgent } from '../facts.ts';
+import { IPV4, IPV6, load, match, PROTO } from '../fields.ts';
+import { type FlowTarget, flow } from '../flow-sink.ts';
+import { define, type Reader } from '../inputs.ts';
+import {
+  from,
+  fromAddress,
+  KNOWN,
+  natTo,
+  portsFacing,
+  sourceUntouched,
+  track,
+  translate,
+  translates,
+} from '../translation.ts';
+
+/** What leaves by an outside port gets its public source (docs/design/layer3.md, §7): in the router's zone on this host. */
+const SNAT = { reply: 1000, floating: 900, network: 100 } as const;
+export const SNATTED = { translated: 1100, reply: 1000 } as const;
+
+/** Replies, and what the router says itself: turned back if this zone translated what they answer, else as they are. */
+export const snatRepliesUnit = define.unit({
+  name: 'snatReplies',
+  over: 'router',
+  run(reader, id) {
+    if (!reader.derive(translates, id)) return [];
+    const zone = reader.pick('natZone', id, 'zone');
+    const target: FlowTarget =
+      zone === undefined ? { drop: 'no-ports' } : { do: [{ kind: 'ctClear' }, track('snatted', zone, KNOWN)] };
+    return reader
+      .derive(portsFacing, id)
+      .outside.flatMap(({ key }) =>
+        [IPV4, IPV6].flatMap((ip) => [
+          flow('snat', SNAT.reply, match({ routerPort: key, isReply: 1 }, ip), target),
+          flow('snat', SNAT.reply, match({ routerPort: key, own: 1 }, ip), target),
+        ]),
+      );
+  },
+});
+
+export const floatingOutUnit = define.unit({
+  name: 'floatingOut',
+  over: 'floatingAddress',
+  run(reader, id) {
+    const floating = reader.get('floatingAddress', id)!;
+    const ip = parseIp(floating.address);
+    if (ip === undefined) return [];
+    const fixed =
+      floating.fixed === undefined ? memberAddress(reader, floating.port, ip.version) : parseIp(floating.fixed);
+    if (fixed === undefined) return [];
+    const zone = reader.pick('natZone', floating.router, 'zone');
+    return reader.derive(portsFacing, floating.router).outside.flatMap(({ key }) => {
+      const by = { routerPort: key };
+      return [
+        flow(
+          'snat',
+          SNAT.floating,
+          match(by, fromAddress(fixed)),
+          zone === undefined ? { drop: 'no-ports' } : { do: translate('snatted', zone, natTo('src', ip)) },
+        ),
+        flow('snatted', SNAT.floating, match(by, { ...fromAddress(fixed), ...sourceUntouched }), { drop: 'no-ports' }),
+      ];
+    });
+  },
+});
+
+/** One rule of a router's source translation. */
+export const snatUnit = define.unit({
+  name: 'snat',
+  over: 'router',
+  run(reader, id) {
+    const { outside } = reader.derive(portsFacing, id);
+    if (outside.length === 0) return [];
+    const rules = reader.pick('router', id, 'snat') ?? [];
+    const flows: Contribution[] = [];
+    const seen = new Set<string>();
+    for (const { from: network, to } of rules) {
+      // Of two rules for one network the first holds.
+      if (seen.has(network)) continue;
+      seen.add(network);
+      for (const { key } of outside) flows.push(...rule(reader, id, key, network, parseIp(to)!));
+    }
+    return flows;
+  },
+});
+
+function rule(reader: Reader, routerId: string, routerPort: number, network: string, to: Ip): Contribution[] {
+  const cidr = parseCidr(network)!;
+  const source = from(cidr);
+  // A network's own flow stands below those of its protocols, and both above those of wider networks.
+  const priority = SNAT.network + 2 * cidr.prefix;
+  const by = { routerPort };
+  const zone = reader.pick('natZone', routerId, 'zone');
+  const blocks = reader.pick('natLease', `${routerId}/${formatIp(to)}/${selfHost(reader)}`, 'blocks') ?? [];
+  const noPorts = { do: [toAgent(reader, 'noPorts')], drop: 'no-ports' } as const;
+  const rest = [
+    flow('snat', priority, match(by, source), blocks.length === 0 ? noPorts : { drop: 'no-ports' }),
+    flow('snatted', priority, match(by, { ...source, ...sourceUntouched }), { drop: 'no-ports' }),
+  ];
+  if (zone === undefined || blocks.length === 0) return rest;
+  const isIcmp = { ip_proto: cidr.ip.version === 4 ? PROTO.icmp : PROTO.icmpv6 };
+  return [
+    ...rest,
+    flow('snat', priority + 1, match(by, { ...source, ...isIcmp }), {
+      do: translate('snatted', zone, natTo('src', to)),
+    }),
+    ...[PROTO.tcp, PROTO.udp].flatMap((ip_proto) => {
+      const fields: Match = { ...source, ip_proto };
+      const blockFrom = (i: number): FlowTarget => {
+        const { first, size } = blocks[i]!;
+        return { do: [...load({ slot: i }), ...translate('snatted', zone, natTo('src', to, first, first + size - 1))] };
+      };
+      return [
+        flow('snat', priority + 1, match(by, fields), blockFrom(0)),
+        // All ports of a block in use: the next one, and after the last the agent may ask for another.
+        ...blocks.map((_, i) =>
+          flow(
+            'snatted',
+            priority + 1,
+            match({ ...by, slot: i }, { ...fields, ...sourceUntouched }),
+            i + 1 < blocks.length ? blockFrom(i + 1) : noPorts,
+          ),
+        ),
+      ];
+    }),
+  ];
+}

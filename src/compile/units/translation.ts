@@ -1,0 +1,87 @@
+import type { Contribution } from '../../incremental/definitions.ts';
+import { once } from '../../incremental/definitions.ts';
+import type { Action, Match } from '../../openflow/flow.ts';
+import { IPV4, IPV6, load, match, move, moveMacToScratch, moveScratchToMac, VALID } from '../fields.ts';
+import { flow } from '../flow-sink.ts';
+import { define } from '../inputs.ts';
+import { TABLES } from '../tables.ts';
+import { destinationTranslated, KNOWN, marked, sourceTranslated, track, untouched, zoneOf } from '../translation.ts';
+import { ANCHORED } from './anchor.ts';
+import { nextHopFrom4, nextHopFrom6 } from './router-base.ts';
+import { SNATTED } from './snat.ts';
+import { backToSender, VIP } from './vip.ts';
+
+/** What address translation does alike for all balancers, routers and ports: who it is for is in registers. */
+export const translationUnit = define.unit({
+  name: 'translation',
+  over: once,
+  run: () => [...vipBase(), ...anchorBase(), ...snatBase()],
+});
+
+function vipBase(): Contribution[] {
+  // A member on this switch gets the frame without a router; where it is not known the frame goes on to the router that it was sent to.
+  const toMember: Action[] = [
+    ...moveMacToScratch('eth_dst'),
+    { kind: 'resubmit', table: TABLES.resolve.number },
+    ...moveScratchToMac('eth_dst'),
+  ];
+  return [
+    flow('vip', VIP.translated, match({ viaVip: 1 }, IPV4), {
+      do: [...nextHopFrom4('ip_dst'), ...toMember],
+      goto: 'track',
+    }),
+    flow('vip', VIP.translated, match({ viaVip: 1 }, IPV6), {
+      do: [...nextHopFrom6('ipv6_dst'), ...toMember],
+      goto: 'track',
+    }),
+    ...[IPV4, IPV6].map((ip) =>
+      flow('vip', VIP.untouched, match({ viaVip: 1 }, { ...ip, ...untouched }), {
+        do: load({ viaVip: 0 }),
+        goto: 'track',
+      }),
+    ),
+    ...[IPV4, IPV6].flatMap(repliesOf),
+  ];
+}
+
+const UN_VIP = { outside: 200, selfCall: 100 } as const;
+const FROM_VIP = { selfCall: 200, vip: 100 } as const;
+
+/** What answers to a VIP gets its source back. */
+function repliesOf(ip: Match): Contribution[] {
+  const isReply = (mark: 'viaVip' | 'memberVip'): Match => ({ ...ip, ...VALID, ...marked(mark) });
+  const mac = { from: 0, bits: 48 } as const;
+  return [
+    // A client outside: its member answers as the VIP.
+    flow('unVip', UN_VIP.outside, match({ isReply: 1 }, isReply('memberVip')), {
+      do: [...zoneOf('inZone', 'vip'), track('answer', undefined, KNOWN)],
+    }),
+    // The sender answers itself: as a client it has this connection through a VIP, so that it is the server too. The frame returns to it
+    // as it came in its zone, and is turned back behind that, first in the zone of such calls, then in that of VIPs.
+    flow('unVip', UN_VIP.selfCall, match({ isReply: 1 }, isReply('viaVip')), {
+      do: [move({ field: 'eth_src', ...mac }, { field: 'eth_dst', ...mac }), ...load({ viaVip: 1 }), ...backToSender],
+      goto: 'answer',
+    }),
+    flow('fromVip', FROM_VIP.selfCall, match({ viaVip: 1, outTracked: 1, isReply: 1 }, isReply('viaVip')), {
+      do: [...zoneOf('outZone', 'selfCall', { viaVip: 0 }), track('fromVip', undefined, KNOWN)],
+    }),
+    flow('fromVip', FROM_VIP.vip, match({ outTracked: 1, isReply: 1 }, isReply('viaVip')), {
+      do: [...zoneOf('outZone', 'vip'), track('deliver', undefined, KNOWN)],
+    }),
+  ];
+}
+
+function anchorBase(): Contribution[] {
+  return [
+    flow('anchored', ANCHORED.translated, destinationTranslated, { goto: 'inChain' }),
+    flow('anchored', 0, {}, { drop: 'not-translated' }),
+  ];
+}
+
+function snatBase(): Contribution[] {
+  return [
+    flow('snatted', SNATTED.translated, sourceTranslated, { goto: 'next' }),
+    flow('snatted', SNATTED.reply, match({ isReply: 1 }), { goto: 'next' }),
+    flow('snatted', SNATTED.reply, match({ own: 1 }), { goto: 'next' }),
+  ];
+}

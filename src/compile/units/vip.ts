@@ -1,0 +1,132 @@
+import type { Contribution } from '../../incremental/definitions.ts';
+import type { Action, Match } from '../../openflow/flow.ts';
+import { OFPP } from '../../openflow/flow.ts';
+import { type BalancerFacts, balancerFacts, clientSwitches, type Listener, TRANSPORT } from '../balancers.ts';
+import { localSwitch, toAgent } from '../facts.ts';
+import { load, match, move, moveMacToScratch, moveScratchToMac, PROTO, REGISTERS, set } from '../fields.ts';
+import { type FlowTarget, flow } from '../flow-sink.ts';
+import { define, type Reader } from '../inputs.ts';
+import { destinationUntouched, gathered, KNOWN, loose, track, zoneOf } from '../translation.ts';
+import { addressedTo, nextHopFrom4, nextHopFrom6 } from './router-base.ts';
+
+/**
+ * Virtual addresses as clients on the inside reach them (docs/design/layer3.md, §3.1): translated in a zone of the client's port.
+ *
+ *   vip ─▶ slot ─▶ member ─ct─▶ vip (viaVip) ─▶ resolve ─▶ track …                      … toCommit ─▶ fromVip ─ct─▶ deliver
+ */
+export const VIP = {
+  empty: 950,
+  selfCall: 940,
+  untouched: 910,
+  translated: 900,
+  loose: 400,
+  echo: 350,
+  listener: 300,
+  icmp: 200,
+} as const;
+
+/** Bits of a packet that choose its slot: of the source port all but the lowest (many clients count in twos), or of the source address. */
+export function chooseSlot(balancer: BalancerFacts, listener: Listener, fragment: boolean): Action {
+  const bits = balancer.slotBits;
+  const slot = { ...REGISTERS.slot, bits };
+  if (balancer.sticky === 'source')
+    return move({ field: balancer.vip.version === 4 ? 'ip_src' : 'ipv6_src', from: 0, bits }, slot);
+  return move({ field: fragment ? 'ct_tp_src' : TRANSPORT[listener.protocol].src, from: 1, bits }, slot);
+}
+
+/** What is for a listener; of fragments, what conntrack says of the whole. */
+export function forListener({ vip }: BalancerFacts, { protocol, port }: Listener, fragment: boolean): Match {
+  const { proto, dst } = TRANSPORT[protocol];
+  if (fragment) return { ...addressedTo(vip), ...gathered, ct_nw_proto: proto, ct_tp_dst: port };
+  return { ...addressedTo(vip), ip_proto: proto, [dst]: port };
+}
+
+export function echoRequest(version: 4 | 6): Match {
+  return version === 4
+    ? { ip_proto: PROTO.icmp, ip_frag: 0, icmp_type: 8 }
+    : { ip_proto: PROTO.icmpv6, ip_frag: 0, icmpv6_type: 128 };
+}
+
+export const vipUnit = define.unit({
+  name: 'vip',
+  over: 'loadBalancer',
+  run(reader, id) {
+    const balancer = reader.derive(balancerFacts, id);
+    if (balancer === undefined) return [];
+    return clientSwitches(reader, balancer).flatMap((switchId) => {
+      const key = reader.derive(localSwitch, switchId)?.key;
+      return key === undefined ? [] : fromSwitch(balancer, key);
+    });
+  },
+});
+
+function fromSwitch(balancer: BalancerFacts, key: number): Contribution[] {
+  const at = { switch: key, inTracked: 1 };
+  const { version } = balancer.vip;
+  const isIcmp = { ip_proto: version === 4 ? PROTO.icmp : PROTO.icmpv6 };
+  const choose = (listener: Listener, fragment: boolean): FlowTarget => ({
+    do: [
+      ...zoneOf('inZone', 'vip', { viaVip: 1, balancer: balancer.key, memberPort: listener.memberPort }),
+      chooseSlot(balancer, listener, fragment),
+    ],
+    goto: 'slot',
+  });
+  return [
+    flow('vip', VIP.loose, match(at, { ...addressedTo(balancer.vip), ...loose }), {
+      do: [...zoneOf('inZone', 'fragments'), track('vip')],
+    }),
+    flow('vip', VIP.echo, match({ switch: key }, { ...addressedTo(balancer.vip), ...echoRequest(version) }), {
+      do: echoReply(version),
+      drop: 'answered',
+    }),
+    ...balancer.listeners.flatMap((listener) =>
+      [false, true].map((fragment) =>
+        flow('vip', VIP.listener, match(at, forListener(balancer, listener, fragment)), choose(listener, fragment)),
+      ),
+    ),
+    // Errors about connections; whatever else it may be is left as it was.
+    flow('vip', VIP.icmp, match(at, { ...addressedTo(balancer.vip), ...isIcmp }), {
+      do: [...zoneOf('inZone', 'vip', { viaVip: 1 }), track('vip', undefined, KNOWN)],
+    }),
+  ];
+}
+
+/** The request becomes its reply and goes back where it came from (RFC 792, RFC 4443 §4.2). */
+function echoReply(version: 4 | 6): Action[] {
+  const mac = { from: 0, bits: 48 } as const;
+  const ip = { from: 0, bits: version === 4 ? 32 : 128 } as const;
+  const [src, dst] = version === 4 ? (['ip_src', 'ip_dst'] as const) : (['ipv6_src', 'ipv6_dst'] as const);
+  const keep = version === 4 ? nextHopFrom4('ip_dst') : nextHopFrom6('ipv6_dst');
+  const kept = version === 4 ? ({ field: 'reg11', ...ip } as const) : ({ field: 'xxreg2', ...ip } as const);
+  return [
+    ...moveMacToScratch('eth_dst'),
+    move({ field: 'eth_src', ...mac }, { field: 'eth_dst', ...mac }),
+    ...moveScratchToMac('eth_src'),
+    ...keep,
+    move({ field: src, ...ip }, { field: dst, ...ip }),
+    move(kept, { field: src, ...ip }),
+    version === 4 ? set('icmp_type', 0) : set('icmpv6_type', 129),
+    set('ip_ttl', 64),
+    { kind: 'output', port: OFPP.inPort },
+  ];
+}
+
+/** What a balancer without members says: known connections still have theirs. */
+export function refuse(reader: Reader, { onEmpty }: BalancerFacts): FlowTarget {
+  return onEmpty === 'drop' ? { drop: 'no-member' } : { do: [toAgent(reader, 'reject')], drop: 'rejected' };
+}
+
+/** In `vip`, after the zone was asked and the balancer had no member to offer. */
+export function refuseUnknown(reader: Reader, balancer: BalancerFacts): Contribution {
+  const unknown = match(
+    { viaVip: 1, balancer: balancer.key },
+    { ...addressedTo(balancer.vip), ...destinationUntouched },
+  );
+  return flow('vip', VIP.empty, unknown, refuse(reader, balancer));
+}
+
+/** Lets a packet return to the interface that it came from, as one does that a router has sent. */
+export const backToSender: readonly Action[] = [
+  ...load({ routed: 1 }),
+  { kind: 'load', value: OFPP.any & 0xffff, dst: { field: 'in_port', from: 0, bits: 16 } },
+];
