@@ -1,5 +1,7 @@
 import type { KindName } from './kind.ts';
+import { KINDS } from './kinds.ts';
 import type { AnyObject } from './objects.ts';
+import { replaceTextsAt } from './paths.ts';
 import type { ModelView } from './view.ts';
 
 /** Where names are looked up. */
@@ -27,4 +29,12 @@ export function referenceName(view: Names, kind: KindName, id: string, tenant: s
   if (!target) return id;
   if (target.kind === 'routerPort' && target.tenant === tenant) return `${containerName(view, target)}/${target.name}`;
   return target.tenant === undefined || target.tenant === tenant ? target.name : qualifiedName(view, target);
+}
+
+/** The object with its references as its tenant would write them; its tenant stays an id. */
+export function withReferenceNames<T extends AnyObject>(view: Names, object: T): T {
+  let named = object;
+  for (const { path, kind } of KINDS[object.kind].references)
+    named = replaceTextsAt(named, path, (id) => referenceName(view, kind, id, object.tenant));
+  return named;
 }

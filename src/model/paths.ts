@@ -65,3 +65,8 @@ export function replaceTextsAt<T extends object>(
   };
   return walk(object, stepsOf(path), 0, '') as T;
 }
+
+/** The path as references give it, from where a text was found: `members[2].port` → `members[].port`. */
+export function patternOf(where: string): string {
+  return where.replace(/\[\d+\]/g, '[]');
+}

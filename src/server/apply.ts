@@ -1,17 +1,17 @@
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
-import { referenceName } from '../model/describe.ts';
+import { withReferenceNames } from '../model/describe.ts';
 import type { DraftChange } from '../model/draft.ts';
 import { KIND_NAMES, type KindName } from '../model/kind.ts';
 import { nameSchema } from '../model/kinds/common.ts';
-import { KINDS } from '../model/kinds.ts';
 import type { AnyObject } from '../model/objects.ts';
 import { type ParsedObject, parseObject, problemsOfZod } from '../model/parse.ts';
+import { patternOf, textsAt } from '../model/paths.ts';
 import { type Problem, problemsError } from '../model/problem.ts';
 import { resolveObject } from '../model/resolve.ts';
 import { checkRules } from '../model/rules.ts';
 import { isObject, type ModelIndex } from '../model/view.ts';
-import { type Mutation, putObject, removeObject, titleOf } from './mutations.ts';
+import { announce, type Mutation, putObject, removeObject, titleOf } from './mutations.ts';
 
 /** `POST /v1/apply`: these objects shall be so. */
 export const applyRequestSchema = z.strictObject({
@@ -62,17 +62,23 @@ export function applyObjects(mutation: Mutation, request: ApplyRequest): readonl
   const report = (problem: Problem): void => void problems.push(problem);
   const { parsed, failed, malformed } = parseAll(request.objects, report);
   const written = new Map<ParsedObject, AnyObject>();
-  for (const kind of KIND_NAMES)
-    for (const object of parsed) {
-      if (object.kind !== kind) continue;
+  for (const kind of KIND_NAMES) {
+    const ofKind = parsed.filter((object) => object.kind === kind);
+    const shells = announce(mutation, ofKind);
+    for (const object of ofKind) {
       const ownProblems: Problem[] = [];
-      const options = request.applySet === undefined ? {} : { applySet: request.applySet };
+      const shell = shells.get(object);
+      const options = {
+        ...(request.applySet === undefined ? {} : { applySet: request.applySet }),
+        ...(shell ? { shell } : {}),
+      };
       const put = putObject(mutation, object, titleOf(object), (problem) => ownProblems.push(problem), options);
       if (put) written.set(object, put);
       // What refers to an object that is itself refused would only say so a second time.
       for (const problem of ownProblems) if (!isConsequence(problem, object, failed)) report(problem);
       if (ownProblems.length > 0) failed.add(object.name);
     }
+  }
   for (const object of malformed)
     for (const problem of resolveObject(draft.index, object, '', titleOf(object)).problems ?? [])
       if (!isConsequence(problem, object, failed)) report(problem);
@@ -115,8 +121,11 @@ function parseAll(
 
 function isConsequence(problem: Problem, object: ParsedObject, failed: ReadonlySet<string>): boolean {
   if (problem.code !== 'reference') return false;
-  const text = problem.path === 'tenant' ? object.tenant : object.fields[problem.path];
-  return typeof text === 'string' && failed.has(text.slice(text.indexOf('/') + 1));
+  const text =
+    problem.path === 'tenant'
+      ? object.tenant
+      : textsAt(object.fields, patternOf(problem.path)).find(({ path }) => path === problem.path)?.text;
+  return text !== undefined && failed.has(text.slice(text.indexOf('/') + 1));
 }
 
 /** Deletes what the set holds beside the objects, those that refer before those they refer to. */
@@ -165,15 +174,13 @@ export function diffObjects(
   after: AnyObject,
 ): readonly FieldChange[] {
   const changes: FieldChange[] = [];
-  const old = (before ?? {}) as Record<string, unknown>;
-  const now = after as unknown as Record<string, unknown>;
+  const fields = (object: AnyObject): Record<string, unknown> => ({ ...withReferenceNames(index, object) });
+  const old = before ? fields(before) : {};
+  const now = fields(after);
   for (const key of new Set([...Object.keys(old), ...Object.keys(now)])) {
     if (NOT_COMPARED.has(key)) continue;
-    const reference = KINDS[after.kind].references.find((r) => r.path === key);
-    const shown = (value: unknown): unknown =>
-      reference && typeof value === 'string' ? referenceName(index, reference.kind, value, after.tenant) : value;
-    if (before) diffValues(key, shown(old[key]), shown(now[key]), changes);
-    else changes.push({ path: key, after: shown(now[key]) });
+    if (before) diffValues(key, old[key], now[key], changes);
+    else changes.push({ path: key, after: now[key] });
   }
   return changes;
 }

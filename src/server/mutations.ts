@@ -4,10 +4,11 @@ import { WeftError } from '../base/errors.ts';
 import type { Allocator } from '../model/allocate.ts';
 import { describe } from '../model/describe.ts';
 import type { Draft, DraftChange } from '../model/draft.ts';
-import type { KindName } from '../model/kind.ts';
+import type { KindDefinition, KindName } from '../model/kind.ts';
 import { KINDS } from '../model/kinds.ts';
 import type { AnyObject, ObjectOfKind } from '../model/objects.ts';
 import { type ParsedObject, parseObject } from '../model/parse.ts';
+import { replaceTextsAt } from '../model/paths.ts';
 import { type Problem, problemsError } from '../model/problem.ts';
 import { type Found, findObject, resolveObject } from '../model/resolve.ts';
 import { checkRules } from '../model/rules.ts';
@@ -28,15 +29,22 @@ export function putObject(
   parsed: ParsedObject,
   where: string,
   report: (problem: Problem) => void,
-  options: { readonly before?: AnyObject; readonly applySet?: string; readonly mustBeNew?: boolean } = {},
+  options: {
+    readonly before?: AnyObject;
+    readonly applySet?: string;
+    readonly mustBeNew?: boolean;
+    /** As `announce` has put it. */
+    readonly shell?: AnyObject;
+  } = {},
 ): AnyObject | undefined {
   const { index } = draft;
-  const resolved = resolveObject(index, parsed, options.before?.id ?? parsed.id ?? randomUUID(), where);
+  const { shell } = options;
+  const resolved = resolveObject(index, parsed, (options.before ?? shell ?? parsed).id ?? randomUUID(), where);
   if (resolved.problems) {
     for (const problem of resolved.problems) report(problem);
     return undefined;
   }
-  const before = options.before ?? existing(draft, resolved.object, parsed.id);
+  const before = options.before ?? (shell ? undefined : existing(draft, resolved.object, parsed.id));
   if (before && options.mustBeNew) {
     const path = parsed.id === before.id ? 'id' : 'name';
     report({ object: where, path, code: path, message: `is taken, by ${describe(index, before)} (${before.id})` });
@@ -57,8 +65,9 @@ export function putObject(
     report({ object: where, path: '', code: 'apply-set', message, hint: 'remove it there first' });
     return undefined;
   }
+  const former = before ?? shell;
   const wanted = {
-    ...(before ? allocatedFieldsOf(before) : {}),
+    ...(former ? allocatedFieldsOf(former) : {}),
     ...withoutUndefined(resolved.object),
     ...(before ? { id: before.id } : {}),
     ...(applySet === undefined ? {} : { applySet }),
@@ -68,6 +77,27 @@ export function putObject(
   if (before && isDeepStrictEqual({ ...before, revision: 0 }, filled)) return before;
   draft.put(filled);
   return filled;
+}
+
+/**
+ * Puts what is new among the objects, of one kind, without their references to objects of their own kind, so that they
+ * can refer to each other (a group to itself, a router port to its peer) whatever their order. Each is then written
+ * whole by `putObject`; what is wrong with it is said there.
+ */
+export function announce(mutation: Mutation, objects: readonly ParsedObject[]): ReadonlyMap<ParsedObject, AnyObject> {
+  const shells = new Map<ParsedObject, AnyObject>();
+  for (const object of objects) {
+    const own = KINDS[object.kind].references.filter(({ kind }) => kind === object.kind);
+    if (own.length === 0) break;
+    let { fields } = object;
+    for (const { path } of own) fields = replaceTextsAt(fields, path, () => undefined);
+    const bare = { ...object, fields };
+    const resolved = resolveObject(mutation.draft.index, bare, object.id ?? randomUUID(), '');
+    if (resolved.problems || existing(mutation.draft, resolved.object, object.id)) continue;
+    const shell = putObject(mutation, bare, '', () => {});
+    if (shell) shells.set(object, shell);
+  }
+  return shells;
 }
 
 /** Deletes the object with what hangs on it by nature: a port's binding, a host's claims. */
@@ -98,7 +128,11 @@ export function createObject(mutation: Mutation, kind: KindName, raw: unknown): 
   if (parsed.problems) throw problemsError(parsed.problems);
   const problems: Problem[] = [];
   const where = titleOf(parsed.object);
-  const object = putObject(mutation, parsed.object, where, (problem) => problems.push(problem), { mustBeNew: true });
+  const shell = announce(mutation, [parsed.object]).get(parsed.object);
+  const object = putObject(mutation, parsed.object, where, (problem) => problems.push(problem), {
+    mustBeNew: true,
+    ...(shell ? { shell } : {}),
+  });
   finish(mutation, problems);
   return object!;
 }
@@ -152,8 +186,9 @@ function withoutUndefined(object: AnyObject): Record<string, unknown> {
 }
 
 export function titleOf(parsed: ParsedObject): string {
-  const chain = parsed.kind === 'rule' ? `${String(parsed.fields.chain)}/` : '';
-  return `${parsed.kind} ${parsed.tenant === undefined ? '' : `${parsed.tenant}/`}${chain}${parsed.name}`;
+  const { nameWithin }: KindDefinition = KINDS[parsed.kind];
+  const container = nameWithin === undefined ? '' : `${String(parsed.fields[nameWithin])}/`;
+  return `${parsed.kind} ${parsed.tenant === undefined ? '' : `${parsed.tenant}/`}${container}${parsed.name}`;
 }
 
 /** RFC 7396 §2. */

@@ -1,5 +1,4 @@
-import { referenceName } from '../model/describe.ts';
-import { KINDS } from '../model/kinds.ts';
+import { withReferenceNames } from '../model/describe.ts';
 import type { AnyObject, Host, LogicalPort } from '../model/objects.ts';
 import type { ModelIndex } from '../model/view.ts';
 import type { HostHealth, PortState } from './protocol.ts';
@@ -48,14 +47,9 @@ export class Presenter {
   }
 
   show(object: AnyObject, withNames: boolean): Record<string, unknown> {
-    const shown: Record<string, unknown> = { ...object };
-    if (withNames) {
-      if (object.tenant !== undefined) shown.tenant = this.#index.get('tenant', object.tenant)?.name ?? object.tenant;
-      for (const { path, kind } of KINDS[object.kind].references) {
-        const id = shown[path];
-        if (typeof id === 'string') shown[path] = referenceName(this.#index, kind, id, object.tenant);
-      }
-    }
+    const shown: Record<string, unknown> = { ...(withNames ? withReferenceNames(this.#index, object) : object) };
+    if (withNames && object.tenant !== undefined)
+      shown.tenant = this.#index.get('tenant', object.tenant)?.name ?? object.tenant;
     const status = this.statusOf(object);
     if (status) shown.status = status;
     return shown;

@@ -1,6 +1,7 @@
 import { describe, type Names, qualifiedName } from '../describe.ts';
 import { KINDS } from '../kinds.ts';
 import type { AnyObject, ScopeKind, ScopeRecordOfKind } from '../objects.ts';
+import { patternOf } from '../paths.ts';
 import { isObject, referencesOf } from '../view.ts';
 import type { Rule } from './rule.ts';
 
@@ -33,7 +34,8 @@ export const checkReferences: Rule = (index, changes, report) => {
     if (!after || !isObject(after)) continue;
     for (const { path, kind, id } of referencesOf(after)) {
       const target = index.get(kind, id);
-      const reference = KINDS[after.kind].references.find((r) => r.path === path);
+      const pattern = patternOf(path);
+      const reference = KINDS[after.kind].references.find((r) => r.path === pattern);
       if (!target) {
         // A target that this change deletes has been reported above, with all that refers to it.
         if (!deleted.has(`${kind}/${id}`))
