@@ -37,6 +37,7 @@ import { guardUnit } from './units/guard.ts';
 import { learnedSourceUnit, learnPortUnit } from './units/learn.ts';
 import { leaveUnit, outChainUnit } from './units/leave.ts';
 import { hairpinUnit, holdersUnit, learnedUnit, unknownUnit } from './units/lookup.ts';
+import { neighbourAnswersUnit, neighbourMovesUnit } from './units/neighbour.ts';
 import { floatingAddressesUnit, snatAddressesUnit, vipAddressesUnit } from './units/public-addresses.ts';
 import { neighboursUnit, portAddressesUnit, routerAddressesUnit } from './units/resolve.ts';
 import { policiesUnit, routesUnit } from './units/route.ts';
@@ -86,6 +87,8 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   portAddressesUnit,
   routerAddressesUnit,
   neighboursUnit,
+  neighbourAnswersUnit,
+  neighbourMovesUnit,
   translationUnit,
   vipUnit,
   slotsUnit,
