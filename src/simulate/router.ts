@@ -1,6 +1,125 @@
+import { formatIp, formatMac, parseMac } from '../base/addresses.ts';
+import type { Router, RouterPort } from '../model/objects.ts';
+import { IP_PROTO } from '../packet/ip-protocol.ts';
+import { routerOwns } from './addresses.ts';
+import { passes } from './chains.ts';
+import { echoReply, isEchoRequest } from './echo.ts';
 import type { Journey } from './journey.ts';
-import type { Leg } from './packet.ts';
+import { nameOf } from './names.ts';
+import { comeIn, goOut } from './nat.ts';
+import type { Leg, Packet } from './packet.ts';
+import { resolve, vlanOfAddress } from './resolve.ts';
+import { describeWay, type Way, wayOf } from './routes.ts';
+import { peerOf } from './tracking.ts';
 
-export function enterRouter(journey: Journey, leg: Leg & { readonly at: 'router' }): void {
-  journey.drop('router-down', leg.packet.host, { kind: 'routerPort', id: leg.port.id });
+/** Through one router, by its eight steps (docs/design/layer3.md, §6). */
+
+const HOPS_MAX = 16;
+
+/** Steps 1 and 2. */
+export function enterRouter(journey: Journey, { packet, port, member }: Leg & { readonly at: 'router' }): void {
+  const { model } = journey;
+  const { host, frame } = packet;
+  const about = { kind: 'routerPort', id: port.id } as const;
+  const router = model.get('router', port.router);
+  journey.step(host, about, 'enters the router');
+  if (!router?.adminUp) return journey.drop('router-down', host, { kind: 'router', id: port.router });
+  if (!port.adminUp) return journey.drop('router-down', host, about);
+  if (!frame.ip) return journey.drop('not-ip', host, about);
+  if (packet.hops >= HOPS_MAX) return journey.drop('too-many-hops', host, about);
+  const { from: _, ...entering } = packet;
+  const inside: Packet = { ...entering, hops: packet.hops + 1, isRouters: false };
+  const arriving = port.outside ? comeIn(journey, inside, router, port, member) : [inside];
+  for (const each of arriving) cross(journey, each, router, port);
+}
+
+/** Steps 3 to 5. `by`: the port by which the packet came in. */
+function cross(journey: Journey, packet: Packet, router: Router, by: RouterPort): void {
+  const { frame, host } = packet;
+  const at = { kind: 'routerPort', id: by.id } as const;
+  const ip = frame.ip!;
+  if (by.inChain !== undefined && !passes(journey, packet, by.inChain, { at, vlan: 0 })) return;
+  const about = { kind: 'router', id: router.id } as const;
+  if (routerOwns(journey.model, router.id, ip.dst)) {
+    if (isEchoRequest(frame)) {
+      journey.step(host, about, `answers the ping to ${formatIp(ip.dst)}`);
+      const { state: _, ...fresh } = packet;
+      return route(journey, { ...fresh, frame: echoReply(frame), isRouters: true }, router, by);
+    }
+    journey.drop('own', host, about);
+    if (ip.protocol === IP_PROTO.udp) journey.ask('port-unreachable', packet, at);
+    if (ip.protocol === IP_PROTO.tcp) journey.ask('reset', packet, at);
+    return;
+  }
+  if (ip.ttl <= 1) {
+    journey.drop('ttl', host, about);
+    return journey.ask('ttl', packet, at);
+  }
+  route(journey, packet, router, by);
+}
+
+/** Steps 6 and 7. */
+function route(journey: Journey, packet: Packet, router: Router, by: RouterPort): void {
+  const about = { kind: 'router', id: router.id } as const;
+  const way = wayOf(journey.model, router, packet.frame, by);
+  switch (way?.kind) {
+    case 'out':
+      journey.step(
+        packet.host,
+        about,
+        describeWay(way, nameOf(journey.model, { kind: 'routerPort', id: way.port.id })),
+      );
+      return leave(journey, packet, router, by, way);
+    case 'blackhole':
+      journey.step(packet.host, about, way.why);
+      return journey.drop('blackhole', packet.host, about);
+    case 'policy-drop':
+      journey.step(packet.host, about, way.why);
+      return journey.drop('route-policy', packet.host, about);
+    default:
+      if (way) journey.step(packet.host, about, way.why);
+      journey.drop('no-route', packet.host, about);
+      journey.ask('unreachable', packet, { kind: 'routerPort', id: by.id });
+  }
+}
+
+/** Step 8. */
+function leave(
+  journey: Journey,
+  packet: Packet,
+  router: Router,
+  by: RouterPort,
+  { port, nextHop }: Way & { readonly kind: 'out' },
+): void {
+  const { model } = journey;
+  const { host, isRouters } = packet;
+  const at = { kind: 'routerPort', id: port.id } as const;
+  if (!isRouters && port.outChain !== undefined && !passes(journey, packet, port.outChain, { at, vlan: 0 })) return;
+  const ip = packet.frame.ip!;
+  const sent: Packet = { ...packet, frame: { ...packet.frame, ip: { ...ip, ttl: isRouters ? ip.ttl : ip.ttl - 1 } } };
+  const sw = port.switch === undefined ? undefined : model.get('switch', port.switch);
+  if (sw?.mtu !== undefined && ip.length > sw.mtu && ip.dontFragment) {
+    journey.step(host, at, `${ip.length} bytes do not fit the MTU of ${sw.mtu}`);
+    journey.drop('too-big', host, { kind: 'switch', id: sw.id });
+    return journey.ask('too-big', packet, { kind: 'routerPort', id: by.id });
+  }
+  const outgoing = port.outside ? goOut(journey, sent, router) : sent;
+  if (!outgoing) return;
+  const src = parseMac(port.mac)!;
+  const peer = peerOf(model, port);
+  if (peer) {
+    const frame = { ...outgoing.frame, src, dst: parseMac(peer.mac)! };
+    return journey.goOn({ at: 'router', packet: { ...outgoing, frame }, port: peer });
+  }
+  if (!sw) return journey.drop('no-neighbour', host, at);
+  if (!sw.adminUp) return journey.drop('switch-down', host, { kind: 'switch', id: sw.id });
+  const holder = resolve(model, sw, nextHop);
+  if (!holder) {
+    journey.step(host, at, `asks who has ${formatIp(nextHop)} on ${sw.name}; the packet waits`);
+    return journey.ask('resolve', outgoing, at, formatIp(nextHop));
+  }
+  const name = nameOf(model, holder.by);
+  journey.step(host, { kind: 'switch', id: sw.id }, `${formatIp(nextHop)} is ${name} at ${formatMac(holder.mac)}`);
+  const frame = { ...outgoing.frame, src, dst: holder.mac };
+  journey.goOn({ at: 'switch', packet: { ...outgoing, frame }, switch: sw, vlan: vlanOfAddress(sw, nextHop) });
 }

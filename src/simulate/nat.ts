@@ -1,0 +1,244 @@
+import { cidrContains, formatIp, type Ip, parseCidr, parseIp } from '../base/addresses.ts';
+import type { FloatingAddress, LoadBalancer, NatLease, Router, RouterPort } from '../model/objects.ts';
+import type { ModelView } from '../model/view.ts';
+import { IP_PROTO } from '../packet/ip-protocol.ts';
+import { fixedOf, routerOwns } from './addresses.ts';
+import { chooseMember, listenerFor, type Member, withVip } from './balancers.ts';
+import type { Zone } from './connections.ts';
+import { isEchoRequest } from './echo.ts';
+import type { Journey } from './journey.ts';
+import { nameOf } from './names.ts';
+import type { Packet } from './packet.ts';
+import { areJoined } from './to-port.ts';
+import type { Translation } from './tracker.ts';
+import { sameIp } from './tuple.ts';
+
+/** Translation at outside ports (docs/design/layer3.md, §7 and "from outside" of §8). */
+
+/**
+ * What comes in by an outside port: the packet as it goes on, at its anchor; several copies where only the hosts themselves can know whose it is; none
+ * where it is dropped, which the journey then knows. `member`: chosen before the packet came through the tunnel.
+ */
+export function comeIn(
+  journey: Journey,
+  packet: Packet,
+  router: Router,
+  port: RouterPort,
+  member?: string,
+): readonly Packet[] {
+  const { model } = journey;
+  const { dst } = packet.frame.ip!;
+  const text = formatIp(dst);
+  const balancer = withVip(model.loadBalancersOf(router.id), dst);
+  if (balancer && member !== undefined) return toMember(journey, packet, balancer, port, member);
+  for (const floating of model.floatingAddressesOfRouter(router.id)) {
+    const fixed = floating.address === text ? fixedOf(model, floating) : undefined;
+    if (fixed) return toFloating(journey, packet, port, floating, fixed);
+  }
+  if (router.snat.some(({ to }) => to === text)) return toTranslated(journey, packet, router, port, text);
+  if (balancer && listenerFor(balancer, packet.frame)) return toMember(journey, packet, balancer, port, undefined);
+  return asOwn(journey, packet, router);
+}
+
+/** What is for the router itself goes on, everything else ends. */
+function asOwn(journey: Journey, packet: Packet, router: Router): readonly Packet[] {
+  if (routerOwns(journey.model, router.id, packet.frame.ip!.dst)) return [packet];
+  journey.drop('not-translated', packet.host, { kind: 'router', id: router.id });
+  return [];
+}
+
+/** The packet on the host that keeps its connection's state; undefined where no tunnel leads there. */
+function atAnchor(journey: Journey, packet: Packet, port: RouterPort, anchor: string): Packet | undefined {
+  const { host } = packet;
+  if (anchor === host) return packet;
+  const at = { kind: 'routerPort', id: port.id } as const;
+  if (packet.isFromTunnel || !areJoined(journey, host, anchor)) {
+    journey.drop(packet.isFromTunnel ? 'tunnel-loop' : 'no-tunnel', host, at);
+    return undefined;
+  }
+  journey.step(
+    host,
+    at,
+    `through the tunnel to host ${nameOf(journey.model, { kind: 'host', id: anchor })}, its anchor`,
+  );
+  journey.anchor(host, anchor, port.id);
+  const { state: _, ...untracked } = packet;
+  return { ...untracked, host: anchor, isFromTunnel: true };
+}
+
+function toFloating(
+  journey: Journey,
+  packet: Packet,
+  port: RouterPort,
+  floating: FloatingAddress,
+  fixed: Ip,
+): readonly Packet[] {
+  const about = { kind: 'floatingAddress', id: floating.id } as const;
+  const anchor = journey.model.bindingOf(floating.port)?.active;
+  if (anchor === undefined) {
+    journey.drop('not-bound', packet.host, { kind: 'port', id: floating.port });
+    return [];
+  }
+  const here = atAnchor(journey, packet, port, anchor);
+  if (!here) return [];
+  const zone = zoneOf(port.router, here.host);
+  const translated = translate(journey, here, zone, { end: 'dst', address: fixed });
+  if (!translated) {
+    journey.drop('invalid', here.host, about);
+    return [];
+  }
+  journey.step(here.host, about, `leads to ${formatIp(translated.frame.ip!.dst)}`);
+  return [translated];
+}
+
+/** To an SNAT address: back to who sent from it, which the lease of the port tells for TCP and UDP. */
+function toTranslated(
+  journey: Journey,
+  packet: Packet,
+  router: Router,
+  port: RouterPort,
+  address: string,
+): readonly Packet[] {
+  const { ip, ports } = packet.frame;
+  const leases = [...journey.model.leasesOfRouter(router.id)].filter((lease) => lease.address === address);
+  const hasPorts = ip!.protocol === IP_PROTO.tcp || ip!.protocol === IP_PROTO.udp;
+  if (hasPorts) {
+    const lease = ports && leases.find(({ blocks }) => blocks.some((b) => holds(b, ports.dst)));
+    if (!lease) return asOwn(journey, packet, router);
+    const here = atAnchor(journey, packet, port, lease.host);
+    return here ? turnedBack(journey, here, router) : [];
+  }
+  // A ping from outside answers nobody.
+  if (isEchoRequest(packet.frame) || leases.length === 0) return asOwn(journey, packet, router);
+  return leases.flatMap((lease) => {
+    const here = atAnchor(journey, packet, port, lease.host);
+    return here ? turnedBack(journey, here, router, false) : [];
+  });
+}
+
+function turnedBack(journey: Journey, packet: Packet, router: Router, mayBeOwn = true): readonly Packet[] {
+  const { state, frame, connection } = journey.tracker.look(zoneOf(router.id, packet.host), packet.frame);
+  const about = { kind: 'router', id: router.id } as const;
+  if (connection) {
+    journey.step(packet.host, about, `the destination becomes ${formatIp(frame.ip!.dst)} again`);
+    return [{ ...packet, frame, state }];
+  }
+  if (mayBeOwn) return asOwn(journey, packet, router);
+  journey.drop('not-translated', packet.host, about);
+  return [];
+}
+
+function toMember(
+  journey: Journey,
+  packet: Packet,
+  balancer: LoadBalancer,
+  port: RouterPort,
+  chosen: string | undefined,
+): readonly Packet[] {
+  const { model } = journey;
+  const about = { kind: 'loadBalancer', id: balancer.id } as const;
+  const member = chosen === undefined ? chooseMember(model, balancer, packet.frame) : memberAt(model, balancer, chosen);
+  const listening = listenerFor(balancer, packet.frame);
+  if (!member || !listening) {
+    journey.drop(balancer.onEmpty === 'reject' ? 'rejected' : 'no-member', packet.host, about);
+    if (balancer.onEmpty === 'reject') journey.ask('reject', packet, about);
+    return [];
+  }
+  const anchor = model.bindingOf(member.port.id)?.active;
+  if (anchor === undefined) {
+    journey.drop('not-bound', packet.host, { kind: 'port', id: member.port.id });
+    return [];
+  }
+  const here = atAnchor(journey, packet, port, anchor);
+  if (!here) return [];
+  const to: Translation = { end: 'dst', address: member.address, port: listening.memberPort };
+  const translated = translate(journey, here, `vip:${member.port.id}`, to);
+  if (!translated) {
+    journey.drop('invalid', here.host, about);
+    return [];
+  }
+  journey.step(here.host, about, `sends it to ${member.port.name} (${formatIp(translated.frame.ip!.dst)})`);
+  return [{ ...translated, vipMember: member.port.id }];
+}
+
+function memberAt(model: ModelView, balancer: LoadBalancer, id: string): Member | undefined {
+  const port = balancer.members.some((member) => member.port === id) ? model.get('port', id) : undefined;
+  const { version } = parseIp(balancer.address)!;
+  const address = port?.addresses.map((text) => parseIp(text)!).find((ip) => ip.version === version);
+  return port && address ? { port, address } : undefined;
+}
+
+/** A known connection keeps its translation, a new one gets the given. Undefined for what can begin none, and where no port is free. */
+function translate(journey: Journey, packet: Packet, zone: Zone, to: Translation): Packet | undefined {
+  const known = journey.tracker.look(zone, packet.frame);
+  if (known.connection) return { ...packet, frame: known.frame, state: known.state };
+  const made = known.state.isInvalid ? undefined : journey.tracker.commit(zone, packet.frame, 0, to);
+  return made && { ...packet, frame: made.frame, state: made.state };
+}
+
+/** What leaves by an outside port, its source translated; undefined where it is dropped, which the journey then knows. */
+export function goOut(journey: Journey, packet: Packet, router: Router): Packet | undefined {
+  const { host, frame } = packet;
+  const zone = zoneOf(router.id, host);
+  const about = { kind: 'router', id: router.id } as const;
+  const toldBy = (after: Packet): Packet => {
+    const [before, now] = [frame.ip!.src, after.frame.ip!.src];
+    if (!sameIp(before, now)) journey.step(host, about, `the source ${formatIp(before)} becomes ${shown(after)}`);
+    return after;
+  };
+  if (packet.isRouters || packet.state?.isReply) {
+    const known = journey.tracker.look(zone, frame);
+    return toldBy(known.connection ? { ...packet, frame: known.frame, state: known.state } : packet);
+  }
+  const to = sourceTranslation(journey.model, router, packet);
+  if (!to) return packet;
+  if (to === 'no-lease') {
+    journey.drop('no-ports', host, about);
+    return undefined;
+  }
+  const translated = translate(journey, packet, zone, to);
+  if (translated) return toldBy(translated);
+  const isInvalid = journey.tracker.look(zone, frame).state.isInvalid;
+  journey.drop(isInvalid ? 'invalid' : 'no-ports', host, about);
+  return undefined;
+}
+
+function shown({ frame: { ip, ports } }: Packet): string {
+  return ports ? `${formatIp(ip!.src)} port ${ports.src}` : formatIp(ip!.src);
+}
+
+/** A floating address of the source goes before the router's rules, of which the narrowest network wins. */
+function sourceTranslation(
+  model: ModelView,
+  router: Router,
+  { frame, host }: Packet,
+): Translation | 'no-lease' | undefined {
+  const { src, protocol } = frame.ip!;
+  for (const floating of model.floatingAddressesOfRouter(router.id)) {
+    const fixed = fixedOf(model, floating);
+    if (fixed && sameIp(fixed, src)) return { end: 'src', address: parseIp(floating.address)! };
+  }
+  const rules = router.snat.filter(({ from }) => cidrContains(parseCidr(from)!, src));
+  const [rule] = rules.sort((a, b) => parseCidr(b.from)!.prefix - parseCidr(a.from)!.prefix);
+  if (!rule) return undefined;
+  const lease = leaseOf(model, router, rule.to, host);
+  if (!lease || lease.blocks.length === 0) return 'no-lease';
+  const address = parseIp(rule.to)!;
+  if (protocol !== IP_PROTO.tcp && protocol !== IP_PROTO.udp) return { end: 'src', address };
+  const ranges = lease.blocks.map(({ first, size }) => ({ first, last: first + size - 1 }));
+  return { end: 'src', address, ranges };
+}
+
+function leaseOf(model: ModelView, router: Router, address: string, host: string): NatLease | undefined {
+  for (const lease of model.leasesOfRouter(router.id))
+    if (lease.address === address && lease.host === host) return lease;
+  return undefined;
+}
+
+function holds({ first, size }: NatLease['blocks'][number], port: number): boolean {
+  return port >= first && port < first + size;
+}
+
+function zoneOf(router: string, host: string): Zone {
+  return `router:${router}@${host}`;
+}

@@ -1,0 +1,123 @@
+import { cidrContains, formatCidr, formatIp, type Ip, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
+import { parseAddressOrCidr } from '../model/kinds/common.ts';
+import type { PolicyRoute, Route, Router, RouterPort } from '../model/objects.ts';
+import { shares } from '../model/shares.ts';
+import type { ModelView } from '../model/view.ts';
+import { isLinkLocal, networksOf } from './addresses.ts';
+import type { Frame } from './frame.ts';
+import { isInRange, protocolFits } from './rule-match.ts';
+
+/** Where a router sends a packet, and why (docs/design/layer3.md, §6.6 and §6.7). */
+export type Way =
+  | { readonly kind: 'out'; readonly port: RouterPort; readonly nextHop: Ip; readonly why: string }
+  | { readonly kind: 'blackhole' | 'reject' | 'policy-drop'; readonly why: string };
+
+const ECMP_SLOTS = 16;
+
+/** Undefined: no route. `by`: the port by which the packet came in. */
+export function wayOf(model: ModelView, router: Router, frame: Frame, by: RouterPort): Way | undefined {
+  const dst = frame.ip!.dst;
+  // Only the router's own answers go to such an address (RFC 4291 §2.5.6).
+  if (isLinkLocal(dst)) return { kind: 'out', port: by, nextHop: dst, why: 'a link-local address is next to it' };
+  for (const policy of [...router.policies].sort((a, b) => a.position - b.position)) {
+    if (!policyFits(policy, frame)) continue;
+    const what = `policy ${policy.position}`;
+    if (policy.action === 'drop') return { kind: 'policy-drop', why: what };
+    if (policy.action === 'allow') break;
+    const nextHop = parseIp(policy.via!)!;
+    const port = nextHop.version === dst.version ? portTowards(model, router, nextHop) : undefined;
+    if (port) return { kind: 'out', port, nextHop, why: `${what} by ${policy.via}` };
+  }
+  return bestRoute(model, router, frame);
+}
+
+function policyFits({ match }: PolicyRoute, { ip, ports }: Frame): boolean {
+  if (match.src !== undefined && !cidrContains(parseAddressOrCidr(match.src), ip!.src)) return false;
+  if (match.dst !== undefined && !cidrContains(parseAddressOrCidr(match.dst), ip!.dst)) return false;
+  if (match.protocol !== undefined && !protocolFits(match.protocol, ip)) return false;
+  if (match.srcPorts !== undefined && !(ports && isInRange(match.srcPorts, ports.src))) return false;
+  return match.dstPorts === undefined || (ports !== undefined && isInRange(match.dstPorts, ports.dst));
+}
+
+/** A route that fits, static or connected, with what it is compared by. */
+interface Candidate {
+  readonly to: number;
+  /** -1 without `from`. */
+  readonly from: number;
+  readonly metric: number;
+  readonly connected?: { readonly port: RouterPort; readonly text: string };
+  readonly route?: Route;
+}
+
+function bestRoute(model: ModelView, router: Router, frame: Frame): Way | undefined {
+  const { src, dst } = frame.ip!;
+  const candidates: Candidate[] = [];
+  for (const port of model.routerPortsOfRouter(router.id)) {
+    if (!port.adminUp) continue;
+    for (const network of networksOf(port))
+      if (cidrContains(network, dst))
+        candidates.push({
+          ...{ to: network.prefix, from: -1, metric: 0 },
+          connected: { port, text: formatCidr(networkOf(network)) },
+        });
+  }
+  for (const route of router.routes) {
+    const to = parseCidr(route.to)!;
+    const from = route.from === undefined ? undefined : parseCidr(route.from)!;
+    const isVoid = route.via !== undefined && !portTowards(model, router, parseIp(route.via)!);
+    if (isVoid || !cidrContains(to, dst) || (from && !cidrContains(from, src))) continue;
+    candidates.push({ to: to.prefix, from: from?.prefix ?? -1, metric: route.metric, route });
+  }
+  candidates.sort((a, b) => b.to - a.to || b.from - a.from || a.metric - b.metric);
+  const best = candidates[0];
+  if (!best) return undefined;
+  if (best.connected) {
+    const { port, text } = best.connected;
+    return { kind: 'out', port, nextHop: dst, why: `connected to ${text}` };
+  }
+  const equals = candidates.filter((c) => c.to === best.to && c.from === best.from && c.metric === best.metric);
+  return staticWay(
+    model,
+    router,
+    frame,
+    equals.flatMap(({ route }) => route ?? []),
+  );
+}
+
+/** Of equal routes one that ends here goes before next hops, which share the packets out. */
+function staticWay(model: ModelView, router: Router, frame: Frame, routes: readonly Route[]): Way {
+  const { to, from } = routes[0]!;
+  const text = `route ${to}${from === undefined ? '' : ` from ${from}`}`;
+  const action = routes.find((route) => route.action !== undefined)?.action;
+  if (action !== undefined) return { kind: action, why: text };
+  const weights = new Map<string, number>();
+  for (const { via, weight } of routes) weights.set(via!, (weights.get(via!) ?? 0) + weight);
+  const slots = shares(
+    [...weights].map(([id, weight]) => ({ id, weight })),
+    ECMP_SLOTS,
+  );
+  const via = slots[lowBits(frame.ip!.src) ^ lowBits(frame.ip!.dst)]!;
+  const nextHop = parseIp(via)!;
+  const why = `${text} via ${via}${weights.size > 1 ? `, one of ${weights.size}` : ''}`;
+  return { kind: 'out', port: portTowards(model, router, nextHop)!, nextHop, why };
+}
+
+function lowBits(ip: Ip): number {
+  return Number(BigInt(ip.value) & 15n);
+}
+
+/** The port whose network holds a next hop: of several the narrowest. */
+function portTowards(model: ModelView, router: Router, nextHop: Ip): RouterPort | undefined {
+  let best: { readonly port: RouterPort; readonly prefix: number } | undefined;
+  for (const port of model.routerPortsOfRouter(router.id)) {
+    if (!port.adminUp) continue;
+    for (const network of networksOf(port))
+      if (cidrContains(network, nextHop) && !isLinkLocal(nextHop) && network.prefix > (best?.prefix ?? -1))
+        best = { port, prefix: network.prefix };
+  }
+  return best?.port;
+}
+
+export function describeWay(way: Way & { readonly kind: 'out' }, name: string): string {
+  return `${way.why}: to ${formatIp(way.nextHop)} by ${name}`;
+}
