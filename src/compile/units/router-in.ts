@@ -1,7 +1,7 @@
 import type { Contribution } from '../../incremental/definitions.ts';
-import type { Action } from '../../openflow/flow.ts';
+import type { Action, Match } from '../../openflow/flow.ts';
 import { reachedSwitch } from '../facts.ts';
-import { IPV4, IPV6, load, match } from '../fields.ts';
+import { IPV4, IPV6, load, match, TAGGED } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { macOf } from '../owned.ts';
@@ -34,7 +34,8 @@ export const routerMacUnit = define.unit({
         // Within a router no frame has a VLAN.
         const untag: Action[] = vlan === 0 ? [] : [{ kind: 'popVlan' }, ...load({ vlan: 0, addTag: 0 })];
         const target = { do: [...untag, ...enter], goto: 'routerIn' } as const;
-        flows.push(flow('lookup', LOOKUP.router, match({ ...where, vlan }, to), target));
+        const tags: Match = vlan === 0 ? {} : { vlan_vid: TAGGED };
+        flows.push(flow('lookup', LOOKUP.router, match({ ...where, vlan }, { ...to, ...tags }), target));
       }
     // Nobody else has this MAC, whatever a port without port security says.
     if (onSwitch.learns) flows.push(flow('learn', LEARN.held, match(where, { eth_src: mac }), { goto: 'fromPort' }));
