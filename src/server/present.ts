@@ -1,5 +1,6 @@
 import { withReferenceNames } from '../model/describe.ts';
-import type { AnyObject, Host, LogicalPort } from '../model/objects.ts';
+import type { AnyObject, FloatingAddress, Host, LoadBalancer, LogicalPort, Router } from '../model/objects.ts';
+import { portCount } from '../model/port-blocks.ts';
 import type { ModelIndex } from '../model/view.ts';
 import type { HostHealth, PortState } from './protocol.ts';
 import type { Runtime } from './runtime.ts';
@@ -29,6 +30,23 @@ export interface PortStatus {
   readonly interface?: string;
   readonly claims: readonly { readonly host: string; readonly interface: string; readonly sinceMs: number }[];
   readonly problems: readonly string[];
+}
+
+export interface LoadBalancerStatus {
+  /** How many of its members serve: `2/3`. */
+  readonly healthy: string;
+  readonly members: readonly {
+    /** The port's. */
+    readonly name: string;
+    readonly state: 'serving' | 'unhealthy' | 'drained' | 'admin-down';
+  }[];
+}
+
+export interface LeaseStatus {
+  readonly address: string;
+  /** The host's name. */
+  readonly host: string;
+  readonly ports: number;
 }
 
 export class Presenter {
@@ -65,11 +83,52 @@ export class Presenter {
         return this.#runtime.ruleTotals(object.id);
       case 'switch':
         return { ports: this.#index.portCountOfSwitch(object.id) };
+      case 'router':
+        return this.routerStatus(object);
+      case 'floatingAddress':
+        return this.floatingAddressStatus(object);
+      case 'loadBalancer':
+        return this.loadBalancerStatus(object);
+      case 'securityGroup':
+        return { ports: [...this.#index.portsOfGroup(object.id)].length };
       case 'tenant':
       case 'tunnelZone':
       case 'chain':
+      case 'addressSet':
+      case 'routerPort':
         return undefined;
     }
+  }
+
+  /** Ports of SNAT addresses that hosts have. */
+  routerStatus(router: Router): { readonly leases: readonly LeaseStatus[] } {
+    const leases = [...this.#index.leasesOfRouter(router.id)].map(({ address, host, blocks }) => ({
+      address,
+      host: this.#hostName(host),
+      ports: portCount(blocks),
+    }));
+    return { leases };
+  }
+
+  floatingAddressStatus(address: FloatingAddress): Pick<PortStatus, 'state' | 'host'> {
+    const port = this.#index.get('port', address.port);
+    const { state = 'unbound', host } = port ? this.portStatus(port) : {};
+    return { state, ...(host === undefined ? {} : { host }) };
+  }
+
+  loadBalancerStatus({ id, members, adminUp }: LoadBalancer): LoadBalancerStatus {
+    const down = new Set([...this.#index.healthOf(id)].flatMap(({ port, up }) => (up ? [] : [port])));
+    const shown = members.map((member) => {
+      const port = this.#index.get('port', member.port);
+      const isDown = !adminUp || !member.adminUp || port?.adminUp === false;
+      const state = isDown ? 'admin-down' : member.drain ? 'drained' : down.has(member.port) ? 'unhealthy' : 'serving';
+      return { name: port?.name ?? member.port, state } as const;
+    });
+    return { healthy: `${shown.filter(({ state }) => state === 'serving').length}/${members.length}`, members: shown };
+  }
+
+  #hostName(id: string): string {
+    return this.#index.get('host', id)?.name ?? id;
   }
 
   hostStatus(host: Host): HostStatus {
@@ -89,7 +148,7 @@ export class Presenter {
 
   portStatus(port: LogicalPort): PortStatus {
     const binding = this.#index.bindingOf(port.id);
-    const nameOf = (id: string): string => this.#index.get('host', id)?.name ?? id;
+    const nameOf = (id: string): string => this.#hostName(id);
     const claims = (binding?.claims ?? []).map((claim) => ({
       host: nameOf(claim.host),
       interface: claim.interface,

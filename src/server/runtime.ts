@@ -164,6 +164,8 @@ export class Runtime {
   setNeighbour(hostId: string, reported: ReportedNeighbour): readonly RecordChange[] | undefined {
     const { switch: device, address, mac, port } = reported;
     if (this.#index.get('port', port)?.switch !== device) return undefined;
+    // Where a port's own address is, is known; nobody's word changes that.
+    if (this.#index.isAddressUsed(device, address)) return [];
     const id = `${device}/${address}`;
     return this.#leased.put({ kind: 'neighbour', id, switch: device, address, mac, port, host: hostId });
   }

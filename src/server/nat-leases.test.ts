@@ -1,0 +1,178 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { silentLog } from '../base/log.ts';
+import type { ScopeRecord } from '../model/objects.ts';
+import { type Client, createClient } from './client.ts';
+import type { Report, ReportsAnswer, WatchMessage } from './protocol.ts';
+import { startServer } from './server.ts';
+
+let directory: string;
+let count = 0;
+before(() => {
+  directory = mkdtempSync(join(tmpdir(), 'weft-leases-'));
+});
+after(() => rmSync(directory, { recursive: true }));
+
+const NETWORK = [
+  { kind: 'tunnelZone', name: 'dc' },
+  ...[1, 2].map((i) => ({ kind: 'host', name: `h${i}`, zone: 'dc', tunnelAddress: `10.9.0.${i}` })),
+  { kind: 'tenant', name: 'acme' },
+  { kind: 'switch', tenant: 'acme', name: 'web', subnets: [{ cidr: '10.1.0.0/24', gateway: '10.1.0.1' }] },
+  { kind: 'switch', tenant: 'acme', name: 'public', subnets: [{ cidr: '203.0.113.0/24' }] },
+  { kind: 'router', tenant: 'acme', name: 'r', snat: [{ from: '10.1.0.0/24', to: '203.0.113.9' }] },
+  { kind: 'routerPort', tenant: 'acme', name: 'in', router: 'r', switch: 'web', addresses: ['10.1.0.1/24'] },
+  {
+    ...{ kind: 'routerPort', tenant: 'acme', name: 'out', router: 'r', switch: 'public', outside: true },
+    addresses: ['203.0.113.2/24'],
+  },
+  { kind: 'port', tenant: 'acme', name: 'a', switch: 'web' },
+  { kind: 'port', tenant: 'acme', name: 'b', switch: 'web' },
+  {
+    ...{ kind: 'loadBalancer', tenant: 'acme', name: 'vip', address: '10.1.0.200', router: 'r' },
+    ...{ listeners: [{ protocol: 'tcp', port: 80 }], members: [{ port: 'a' }, { port: 'b' }] },
+  },
+];
+
+/** A server with the network, both ports claimed, and what the agent of h1 was told so far. */
+async function withNetwork(
+  work: (world: {
+    readonly client: Client;
+    readonly id: (path: string) => Promise<string>;
+    readonly report: (host: string, ...reports: readonly Report[]) => Promise<ReportsAnswer>;
+    /** The next transaction that h1's agent is told. */
+    readonly told: () => Promise<readonly WatchMessage[]>;
+  }) => Promise<void>,
+): Promise<void> {
+  const path = join(directory, String(++count));
+  const server = await startServer({ stateDir: path, listen: [`unix:${path}.sock`], log: silentLog });
+  const client = createClient({ url: server.urls[0]! });
+  try {
+    await client.post('/v1/apply', { objects: NETWORK });
+    const id = async (of: string): Promise<string> => (await client.get<{ id: string }>(`/v1/${of}`)).id;
+    const report = (host: string, ...reports: readonly Report[]): Promise<ReportsAnswer> =>
+      client.post(`/v1/hosts/${host}/reports`, { reports });
+    await report('h1', { type: 'claims', claims: [{ port: await id('ports/a'), interface: 'tap1' }] });
+    await report('h2', { type: 'claims', claims: [{ port: await id('ports/b'), interface: 'tap2' }] });
+    const stream = client.stream<WatchMessage>('POST', '/v1/hosts/h1/watch', { body: { have: {} } });
+    const told = async (): Promise<readonly WatchMessage[]> => {
+      const messages: WatchMessage[] = [];
+      for (;;) {
+        const { value } = await stream.next();
+        assert.ok(value, 'the stream ended');
+        if (value.type === 'commit') return messages;
+        messages.push(value);
+      }
+    };
+    await told();
+    await work({ client, id, report, told });
+    await stream.return();
+  } finally {
+    client.close();
+    await server.close();
+  }
+}
+
+function recordIn(messages: readonly WatchMessage[]): ScopeRecord {
+  const [message] = messages;
+  assert.ok(message?.type === 'put' && messages.length === 1, JSON.stringify(messages));
+  return message.record;
+}
+
+test('a host that needs ports of an address gets a block that nobody else has, and more when it asks again', async () => {
+  await withNetwork(async ({ id, report, told }) => {
+    const need = { type: 'natNeed', router: await id('routers/r'), address: '203.0.113.9' } as const;
+    assert.deepEqual((await report('h1', need)).refused, []);
+    const blocks = async () => {
+      const lease = recordIn(await told());
+      assert.ok(lease.kind === 'natLease');
+      return lease.blocks.map(({ first, size }) => `${first}+${size}`).join(' ');
+    };
+    assert.equal(await blocks(), '1024+512');
+    await report('h2', need);
+    assert.equal(await blocks(), '1536+512');
+    // Noticed before the lease came: asking twice is asking once.
+    await report('h1', { ...need, have: 0 }, { ...need, have: 512 }, { ...need, have: 512 });
+    assert.equal(await blocks(), '1024+512 2048+512');
+    const [unknown] = (await report('h1', { ...need, address: '203.0.113.77' })).refused;
+    assert.equal(unknown?.code, 'no-snat');
+  });
+});
+
+test('a lease ends with its rule, and a host without a port behind the router gets none', async () => {
+  await withNetwork(async ({ client, id, report, told }) => {
+    const need = { type: 'natNeed', router: await id('routers/r'), address: '203.0.113.9' } as const;
+    await report('h1', need);
+    const lease = recordIn(await told());
+    await client.request('PATCH', '/v1/routers/r', { body: { snat: [] } });
+    const messages = await told();
+    assert.deepEqual(
+      messages
+        .map(
+          (message) =>
+            `${message.type} ${message.type === 'put' ? message.record.kind : 'id' in message && message.id}`,
+        )
+        .toSorted(),
+      [`delete ${lease.id}`, 'put router'],
+    );
+    await client.request('PATCH', '/v1/routers/r', { body: { snat: [{ from: '10.1.0.0/24', to: '203.0.113.9' }] } });
+    await told();
+    const [refused] = (await report('h2', { type: 'unclaim', port: await id('ports/b') }, need)).refused;
+    assert.equal(refused?.code, 'not-here');
+  });
+});
+
+test('when all ports of an address are leased, the host is refused and people are told', async () => {
+  await withNetwork(async ({ client, id, report }) => {
+    const need = { type: 'natNeed', router: await id('routers/r'), address: '203.0.113.9' } as const;
+    let codes: readonly string[] = [];
+    for (let i = 0; i < 30 && codes.length === 0; i++)
+      codes = (await report('h1', need)).refused.map(({ code }) => code);
+    assert.deepEqual(codes, ['no-ports']);
+    const { items } = await client.get<{ items: { level: string; text: string }[] }>('/v1/events');
+    assert.match(items.at(-1)!.text, /all ports of 203\.0\.113\.9 are leased/);
+  });
+});
+
+test('health of members and neighbours go to agents, belong to the reporter, and show in the status', async () => {
+  await withNetwork(async ({ client, id, report, told }) => {
+    const [loadBalancer, a, b] = await Promise.all(['loadBalancers/vip', 'ports/a', 'ports/b'].map(id));
+    const status = async () =>
+      (
+        await client.get<{ status: { healthy: string; members: { name: string; state: string }[] } }>(
+          '/v1/loadBalancers/vip',
+        )
+      ).status;
+    assert.equal((await status()).healthy, '2/2');
+    await report('h2', { type: 'memberHealth', loadBalancer: loadBalancer!, port: b!, up: false });
+    const health = recordIn(await told());
+    assert.ok(health.kind === 'memberHealth' && !health.up && health.port === b);
+    assert.equal((await status()).healthy, '1/2');
+    // Not h1's to take back.
+    await report('h1', { type: 'memberHealthGone', loadBalancer: loadBalancer!, port: b! });
+    assert.equal((await status()).healthy, '1/2');
+    await report('h2', { type: 'memberHealthAll', members: [] });
+    assert.deepEqual(
+      (await told()).map(({ type }) => type),
+      ['delete'],
+    );
+
+    const device = await id('switches/web');
+    const seen = { switch: device, address: '10.1.0.77', mac: '02:aa:00:00:00:01', port: a! };
+    await report('h1', { type: 'neighbour', ...seen });
+    const neighbour = recordIn(await told());
+    assert.ok(neighbour.kind === 'neighbour' && neighbour.id === `${device}/10.1.0.77` && neighbour.mac === seen.mac);
+    await client.request('DELETE', '/v1/ports/b', { query: { tenant: 'acme' } }).catch(() => {});
+    await report('h1', { type: 'neighbourGone', switch: device, address: '10.1.0.77' });
+    assert.deepEqual(
+      (await told()).map(({ type }) => type),
+      ['delete'],
+    );
+    const [refused] = (
+      await report('h1', { type: 'memberHealth', loadBalancer: loadBalancer!, port: device, up: true })
+    ).refused;
+    assert.ok(refused);
+  });
+});
