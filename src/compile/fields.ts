@@ -11,9 +11,9 @@ import type { Action, FieldRange, FieldValue, Masked, Match } from '../openflow/
  *          enteredBy within a router: key of its port by which the packet came in
  *   reg3   | chunk (of a long flood)    | outOfport: OpenFlow port of outPort        |
  *   reg4   |     |fr|bi|mv|ju|ow|vv|  |iv|ot|it|un|ad|tu|re|rl|es|ne| vlan     |
- *   reg5   chain     key of the chain that is being run; between chains
+ *   reg5   chain     key of the chain that is being run, or of the set that it asks for; between chains
  *          | memberPort                 | natZone                       |kind|
- *   reg6   |ds|ss| slot      |po|le|verd.| segment                                  |
+ *   reg6   |in|  | slot      |po|le|verd.| segment                                  |
  *   reg7   profile   which security groups the port has that are asked; within a router
  *          routerPort  as enteredBy, then of the port by which it leaves
  *   reg8..11 (xxreg2) nextHop: the address that is looked for; IPv4 in its lowest 32 bits (reg11)
@@ -75,9 +75,8 @@ export const REGISTERS = {
   policyDrop: { field: 'reg6', from: 19, bits: 1 },
   /** Slot of a load balancer. */
   slot: { field: 'reg6', from: 20, bits: 10 },
-  /** The packet's source, its destination, is in the set that was asked. */
-  srcIsIn: { field: 'reg6', from: 30, bits: 1 },
-  dstIsIn: { field: 'reg6', from: 31, bits: 1 },
+  /** The address is in the set that a rule asked for. */
+  isIn: { field: 'reg6', from: 31, bits: 1 },
   /** Slot of an ECMP route; what it is still to be XORed with; and whether it is. */
   ecmpSlot: { field: 'reg6', from: 20, bits: 4 },
   ecmpOther: { field: 'reg6', from: 24, bits: 4 },

@@ -43,5 +43,5 @@ test('what Open vSwitch cannot see fits nothing', () => {
 });
 
 test('a VLAN is asked of its register', () => {
-  assert.deepEqual(ruleMatches({ vlan: 7 }), [{ fields: {}, vlan: 7 }]);
+  assert.deepEqual(ruleMatches({ vlan: 7 }), [{ fields: {}, registers: { vlan: 7 } }]);
 });

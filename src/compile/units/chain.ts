@@ -1,11 +1,21 @@
 import type { Contribution } from '../../incremental/definitions.ts';
+import type { Rule } from '../../model/objects.ts';
 import type { Action } from '../../openflow/flow.ts';
 import { toAgent } from '../facts.ts';
-import { load, match, VERDICT } from '../fields.ts';
+import { load, match, type Registers, VERDICT } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
-import { define, rulesIndex } from '../inputs.ts';
+import { define, type Reader, rulesIndex } from '../inputs.ts';
 import { reportProblem } from '../problem-sink.ts';
-import { type RuleFields, ruleMatches, unknownIn } from '../rule-match.ts';
+import {
+  asksSets,
+  hasExceptions,
+  planOf,
+  type RuleFields,
+  type RulePlan,
+  type SetCondition,
+  unknownIn,
+} from '../rule-match.ts';
+import { asked, conjunctionOf, IN_SET } from '../sets.ts';
 import { TABLES } from '../tables.ts';
 
 /**
@@ -16,6 +26,14 @@ import { TABLES } from '../tables.ts';
  *     10 accept tcp 80         chain       chain=7 seg=0 tcp 80   actions: verdict=accept
  *     20 jump common           chain       chain=7 seg=0          actions: chain=9 -> chainStart
  *     30 drop                  chain       chain=7 seg=1          actions: verdict=drop
+ *
+ * A rule that asks for a set ends a segment too: its flow looks the set up (sets.ts), then what came of it in a step of its own, so that
+ * an address is one flow however many rules ask for its set:
+ *
+ *     40 drop srcSet bad       chain       chain=7 seg=1          actions: chain=bad -> set, chain=7 seg=1+step -> chain
+ *                              chain       chain=7 seg=1+step isIn=1       actions: verdict=drop
+ *
+ * A rule with inverted fields has a segment to itself, where what does not fit stands above what does.
  */
 
 /** Jumps that follow each other. Open vSwitch follows 64 resubmits to earlier tables, and ours are not alone. */
@@ -23,14 +41,19 @@ export const MAX_JUMP_DEPTH = 40;
 
 const NO_SPLITS: readonly number[] = [];
 
-/** Positions of the rules that end a segment, ascending. */
+/** Where segments end, ascending: positions of rules, and halves before those that have a segment to themselves. */
 const splits = define.cell<readonly number[]>({
   name: 'chainSplits',
   run: (reader, chain) => {
     const positions: number[] = [];
     for (const id of reader.ids(rulesIndex, chain)) {
       const action = reader.pick('rule', id, 'action');
-      if (action === 'jump' || action === 'log') positions.push(reader.pick('rule', id, 'position')!);
+      const rule = reader.pick('rule', id, 'match')!;
+      const isAlone = hasExceptions(rule);
+      if (!isAlone && !asksSets(rule) && action !== 'jump' && action !== 'log') continue;
+      const position = reader.pick('rule', id, 'position')!;
+      if (isAlone) positions.push(position - 0.5);
+      positions.push(position);
     }
     return positions.length === 0 ? NO_SPLITS : positions.sort((a, b) => a - b);
   },
@@ -93,6 +116,10 @@ export const chainUnit = define.unit({
 
 /** Rules are tried from the lowest position (1 to 60,000) up. */
 const FIRST_PRIORITY = 61_000;
+/** What a rule with a segment to itself does not fit. */
+const EXCEPT = 62_000;
+/** Steps of a rule that asks for sets, beside its segment. Open vSwitch's 4,096 resubmits would not lead through more segments. */
+const STEP = 0x2000;
 
 export const ruleUnit = define.unit({
   name: 'rule',
@@ -102,48 +129,105 @@ export const ruleUnit = define.unit({
     const chain = reader.pick('chain', rule.chain, 'key');
     if (chain === undefined) return [];
     const segment = segmentAt(reader.derive(splits, rule.chain), rule.position);
-    const registers = { chain, segment, verdict: VERDICT.none, left: 0 };
+    const at: Registers = { chain, segment, verdict: VERDICT.none, left: 0 };
     const priority = FIRST_PRIORITY - rule.position;
     // Closed rather than open: who knows what such a rule would have dropped, or accepted.
     const closed = (why: string): Contribution[] => [
-      flow('chain', priority, match(registers), { do: load({ verdict: VERDICT.drop }), drop: 'rule' }),
+      flow('chain', priority, match(at), { do: load({ verdict: VERDICT.drop }), drop: 'rule' }),
       reportProblem(id, `${why}; from here on the chain drops everything`),
     ];
     const unknown = unknownIn(rule.match);
     if (unknown !== undefined) return closed(`"${unknown}" is not known to this agent`);
-    let matches: readonly RuleFields[];
+    if (segment >= STEP) return closed(`more than ${STEP} parts`);
+    let plan: RulePlan;
     try {
-      matches = ruleMatches(rule.match);
+      plan = planOf(rule.match);
     } catch (error) {
       return closed(`its match does not read (${String(error)})`);
     }
-    const flows = (actions: readonly Action[], drops = false): Contribution[] =>
-      matches.map(({ fields, vlan }) =>
-        flow('chain', priority, match(vlan === undefined ? registers : { ...registers, vlan }, fields), {
-          do: actions,
-          ...(drops ? { drop: 'rule' } : {}),
+    const outcome = outcomeOf(reader, rule);
+    if ('unknown' in outcome) return closed(`the action "${rule.action}" is not known to this agent`);
+    const steps = askingSets(reader, plan.sets, at);
+    if (steps === undefined) return closed('a set or group that it names is not there');
+    const flowsAt = (height: number, fields: readonly RuleFields[], target: Outcome): Contribution[] =>
+      fields.map((one) =>
+        flow('chain', height, match({ ...at, ...one.registers }, one.fields), {
+          do: target.do,
+          ...(target.drops === undefined ? {} : { drop: target.drops }),
         }),
       );
-    switch (rule.action) {
-      case 'accept':
-        return flows(load({ verdict: VERDICT.accept }));
-      case 'drop':
-        return flows(load({ verdict: VERDICT.drop }), true);
-      case 'return':
-        return flows(load({ left: 1 }));
-      case 'log':
-        return flows([toAgent(reader, 'log')]);
-      case 'jump': {
-        const target = rule.jumpTo === undefined ? undefined : reader.pick('chain', rule.jumpTo, 'key');
-        if (target !== undefined && reader.derive(isBounded, rule.jumpTo!))
-          return flows([...load({ chain: target }), toChainStart]);
-        // Closed rather than open: what cannot be followed may have said drop.
-        const why =
-          target === undefined ? 'the chain that it jumps to is not there' : 'its jumps are too deep, or lead back';
-        return [...flows(load({ verdict: VERDICT.drop }), true), reportProblem(id, `${why}; the rule drops instead`)];
-      }
-      default:
-        return closed(`the action "${rule.action}" is not known to this agent`);
-    }
+    const flows = [
+      ...flowsAt(EXCEPT, plan.except, { do: [] }),
+      ...flowsAt(priority, plan.matches, steps.length === 0 ? outcome : { do: steps[0]!.ask }),
+      ...steps.flatMap(({ flows, where }, i) => [
+        ...flows,
+        flow('chain', priority, match(where), {
+          do: steps[i + 1]?.ask ?? outcome.do,
+          ...(i + 1 < steps.length || outcome.drops === undefined ? {} : { drop: outcome.drops }),
+        }),
+      ]),
+    ];
+    return outcome.problem === undefined ? flows : [...flows, reportProblem(id, outcome.problem)];
   },
 });
+
+/** What a rule does with what it fits. */
+interface Outcome {
+  readonly do: readonly Action[];
+  readonly drops?: 'rule' | 'rejected';
+  readonly problem?: string;
+}
+
+function outcomeOf(reader: Reader, rule: Rule): Outcome | { readonly unknown: true } {
+  switch (rule.action) {
+    case 'accept':
+      return { do: load({ verdict: VERDICT.accept }) };
+    case 'drop':
+      return { do: load({ verdict: VERDICT.drop }), drops: 'rule' };
+    case 'reject':
+      return { do: load({ verdict: VERDICT.reject }), drops: 'rejected' };
+    case 'return':
+      return { do: load({ left: 1 }) };
+    case 'log':
+      return { do: [toAgent(reader, 'log')] };
+    case 'jump': {
+      const target = rule.jumpTo === undefined ? undefined : reader.pick('chain', rule.jumpTo, 'key');
+      if (target !== undefined && reader.derive(isBounded, rule.jumpTo!))
+        return { do: [...load({ chain: target }), toChainStart] };
+      // Closed rather than open: what cannot be followed may have said drop.
+      const why =
+        target === undefined ? 'the chain that it jumps to is not there' : 'its jumps are too deep, or lead back';
+      return { do: load({ verdict: VERDICT.drop }), drops: 'rule', problem: `${why}; the rule drops instead` };
+    }
+    default:
+      return { unknown: true };
+  }
+}
+
+const toSet: Action = { kind: 'resubmit', table: TABLES.set.number };
+
+interface AskingSet {
+  /** Looks the set up, and goes on to where `where` matches if the address is in it as wanted. */
+  readonly ask: readonly Action[];
+  readonly where: Registers;
+  readonly flows: readonly Contribution[];
+}
+
+/** One step per set that a rule asks for; undefined where one is not there. */
+function askingSets(reader: Reader, sets: readonly SetCondition[], at: Registers): AskingSet[] | undefined {
+  const steps: AskingSet[] = [];
+  for (const { set, side, isIn } of sets) {
+    const id = conjunctionOf(reader, set, side);
+    if (id === undefined) return undefined;
+    const segment = at.segment! + (steps.length + 1) * STEP;
+    steps.push({
+      ask: [...load({ chain: id, isIn: 0 }), toSet, ...load({ chain: at.chain!, segment }), toChain],
+      where: { ...at, segment, isIn: isIn ? 1 : 0 },
+      flows: [
+        flow('set', IN_SET, match({ chain: id }), { do: [asked(id)] }),
+        flow('set', IN_SET, { conj_id: id }, { do: load({ isIn: 1 }) }),
+      ],
+    });
+  }
+  return steps;
+}
