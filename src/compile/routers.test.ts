@@ -101,8 +101,8 @@ test('what the router cannot send on goes to the agent, which says so to the sen
     const own = dst.includes(':') ? '2001:db8:1::1' : '10.0.1.1';
     assert.deepEqual(fate(net, dst, udp(1, 2), 1), ['ttl', PACKET_IN.ttl]);
     assert.deepEqual(fate(net, strange), ['no-route', PACKET_IN.unreachable]);
-    assert.deepEqual(fate(net, own), ['agent', PACKET_IN.portUnreachable]);
-    assert.deepEqual(fate(net, own, tcp(1, 2)), ['agent', PACKET_IN.reset]);
+    assert.deepEqual(fate(net, own), ['own', PACKET_IN.portUnreachable]);
+    assert.deepEqual(fate(net, own, tcp(1, 2)), ['own', PACKET_IN.reset]);
     assert.deepEqual(fate(net, own, echo(own.includes(':') ? 6 : 4, true)), ['own']);
   }
   assert.deepEqual(fate(net, '10.0.2.99'), ['no-neighbour', PACKET_IN.resolve]);

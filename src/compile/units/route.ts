@@ -10,7 +10,7 @@ import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { reportProblem } from '../problem-sink.ts';
 import { type ConnectedNetwork, connectedNetworks, portTowards } from '../routers.ts';
-import { ruleMatches } from '../rule-match.ts';
+import { planOf } from '../rule-match.ts';
 import { ecmpSlotFrom, nextHopFrom4, nextHopFrom6 } from './router-base.ts';
 
 /** Which way a packet leaves its router (docs/design/layer3.md, §6.6 and 6.7): policies, then routes. */
@@ -54,7 +54,7 @@ function policyFlows(
       reportProblem(id, `the policy action "${String(action)}" is not known to this agent; it drops instead`),
     ];
   const version = hop === undefined ? undefined : hop.version === 4 ? ETH.ipv4 : ETH.ipv6;
-  return ruleMatches(wanted).flatMap(({ fields }) => {
+  return planOf(wanted).matches.flatMap(({ fields }) => {
     if (version === undefined) return [flow('policy', priority, { ...router, ...fields }, target)];
     // A next hop is one for packets of its own version.
     if (fields.eth_type !== undefined && fields.eth_type !== version) return [];
@@ -127,7 +127,11 @@ function routeFlows(
   if (best.some(({ action }) => action === 'blackhole')) return [flow('route', priority, where, { drop: 'blackhole' })];
   if (best.some(({ action }) => action !== undefined))
     return [flow('route', priority, where, { do: [toAgent(reader, 'unreachable')], drop: 'no-route' })];
-  const ways = new Map(best.map((route) => [route.via!, { weight: route.weight, ...hops.get(route)! }]));
+  const ways = new Map<string, { readonly hop: Ip; readonly port: number; readonly weight: number }>();
+  for (const route of best) {
+    const weight = (ways.get(route.via!)?.weight ?? 0) + route.weight;
+    ways.set(route.via!, { ...hops.get(route)!, weight });
+  }
   if (ways.size === 1) {
     const [{ hop, port }] = ways.values() as unknown as [{ hop: Ip; port: number }];
     return [flow('route', priority, where, { do: towards(hop, port), goto: 'outChain' })];

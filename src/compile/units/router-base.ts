@@ -1,6 +1,6 @@
 import type { Ip } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
-import { type Action, type FieldRange, type Match, OFPP } from '../../openflow/flow.ts';
+import { type Action, type FieldRange, type Masked, type Match, OFPP } from '../../openflow/flow.ts';
 import { toAgent } from '../facts.ts';
 import {
   IPV4,
@@ -27,6 +27,7 @@ export const OWN = { echo: 300, agent: 200, address: 150, rest: 100 } as const;
 const OUT_CHAIN = { own: 1000 } as const;
 const LEAVE = { tooBig: 1000 } as const;
 const ARRIVE = { unknown: 300, tag: 200, known: 100 } as const;
+const POLICY = { linkLocal: 60_000 } as const;
 const ECMP = { mix: 30_000, mixed: 29_000 } as const;
 
 /** A destination, of either version. */
@@ -51,6 +52,9 @@ export const askForMac: readonly Action[] = [
   ...load({ scratchMacLow: 0, scratchMacHigh: 0 }),
   { kind: 'resubmit', table: TABLES.resolve.number },
 ];
+
+/** fe80::/10 (RFC 4291 §2.5.6). */
+const LINK_LOCAL: Masked = { value: 0x3fan << 118n, mask: 0x3ffn << 118n };
 
 /** `hops` without its last bit, and without its first. */
 const HOPS_BEFORE: FieldRange = { ...REGISTERS.hops, bits: 15 };
@@ -135,11 +139,11 @@ function ownBase(reader: Reader): Contribution[] {
     ...[IPV4, IPV6].flatMap((ip) => [
       flow('own', OWN.agent, match(own, { ...ip, ip_proto: PROTO.udp }), {
         do: [toAgent(reader, 'portUnreachable')],
-        drop: 'agent',
+        drop: 'own',
       }),
       flow('own', OWN.agent, match(own, { ...ip, ip_proto: PROTO.tcp }), {
         do: [toAgent(reader, 'reset')],
-        drop: 'agent',
+        drop: 'own',
       }),
     ]),
     flow('own', OWN.rest, match(own), { drop: 'own' }),
@@ -157,6 +161,13 @@ function routeBase(reader: Reader): Contribution[] {
   return [
     flow('inChain', 0, {}, { goto: 'own' }),
     flow('anchor', 0, {}, { drop: 'not-translated' }),
+    // Only answers of the router itself go to such an address, by the way that the question came.
+    flow(
+      'policy',
+      POLICY.linkLocal,
+      { ...IPV6, ipv6_dst: LINK_LOCAL },
+      { do: nextHopFrom6('ipv6_dst'), goto: 'outChain' },
+    ),
     flow('policy', 0, {}, { goto: 'route' }),
     flow('route', 0, {}, { do: [toAgent(reader, 'unreachable')], drop: 'no-route' }),
   ];
