@@ -2,7 +2,8 @@ import type { FieldName } from '../openflow/fields.ts';
 import type { FieldValue, Nat } from '../openflow/flow.ts';
 import { extractFlowKey } from '../packet/flow-key.ts';
 import { placeOf, readField, writeField } from './layout.ts';
-import type { PacketState } from './packet-state.ts';
+import { PacketState } from './packet-state.ts';
+import { renewIcmpChecksum } from './rewrite.ts';
 
 /** Bits of `ct_state` (`ovs-fields(7)`). */
 export const CT_STATE = {
@@ -67,6 +68,8 @@ const IP_FRAG = placeOf('ip_frag').word;
 const ETH_TYPE = placeOf('eth_type').word;
 const TP_SRC = placeOf('tcp_src').word;
 const TP_DST = placeOf('tcp_dst').word;
+const LATER_FRAGMENT = 2;
+const FRAGMENT_HEADER = 44;
 
 /** Requests that open a connection, with their answers: by protocol. */
 const ICMP_PAIRS: { readonly [proto: number]: { readonly [request: number]: number } } = {
@@ -78,14 +81,31 @@ const ICMP_ERRORS: { readonly [proto: number]: readonly number[] } = {
   [PROTO.icmpv6]: [1, 2, 3, 4],
 };
 
+interface Found {
+  readonly connection: Connection;
+  readonly isReply: boolean;
+}
+
+/** What later fragments lack, as their first one had it. */
+interface FirstFragment extends Pick<Tuple, 'srcPort' | 'dstPort' | 'id'> {
+  /** Of TCP. */
+  readonly flags: number;
+}
+
+const INVALID: Tracked = { state: CT_STATE.tracked | CT_STATE.invalid, mark: 0, label: 0n };
+/** How many packets of which the first fragment was seen are remembered. */
+const MOST_FRAGMENTED = 1000;
+
 /**
  * A connection tracker: states new, established, related, reply and invalid; zones, marks and labels; translation of
- * sources and destinations with address and port ranges. Connections do not age; those closed by FIN or RST give way
- * to a new SYN. Not modelled: TCP sequence windows (Open vSwitch calls what lies outside invalid), helpers (`alg`), and
- * the putting together of fragments: those after the first are invalid here.
+ * sources and destinations with address and port ranges, inside ICMP errors too. Connections do not age; those closed by FIN or RST give way
+ * to a new SYN. Later fragments belong to the connection of their first, which has to come before them (Open vSwitch holds
+ * fragments back until all are there: they come out the same, but none where one is missing). Not modelled: TCP sequence windows and
+ * checksums (Open vSwitch calls what is wrong there invalid), helpers (`alg`).
  */
 export class Conntrack {
-  readonly #byTuple = new Map<string, { readonly connection: Connection; readonly isReply: boolean }>();
+  readonly #byTuple = new Map<string, Found>();
+  readonly #firstFragments = new Map<string, FirstFragment>();
 
   /** Every connection once. */
   *connections(): Iterable<Connection> {
@@ -106,40 +126,58 @@ export class Conntrack {
   /** Tracks a packet; NAT rewrites it. */
   track(packet: PacketState, request: TrackRequest): Tracked {
     const { key } = packet;
-    const invalid: Tracked = { state: CT_STATE.tracked | CT_STATE.invalid, mark: 0, label: 0n };
-    const error = this.#related(packet, request);
+    if (packet.translated?.zone !== request.zone) packet.translated = undefined;
+    const isLater = (key[IP_FRAG]! & LATER_FRAGMENT) !== 0;
+    const error = isLater ? undefined : this.#related(packet, request);
     if (error) return error;
-    const tuple = tupleOf(packet);
-    if (!tuple) return invalid;
-    if (tuple.proto === PROTO.tcp && senselessFlags(key[TCP_FLAGS]!)) return invalid;
+    const seen = isLater ? this.#likeFirst(packet) : { tuple: tupleOf(packet), flags: key[TCP_FLAGS]! };
+    if (!seen) return INVALID;
+    const { tuple, flags } = seen;
+    if (key[IP_FRAG]! !== 0 && !isLater) this.#remember(packet, tuple, flags);
+    if (tuple.proto === PROTO.tcp && senselessFlags(flags)) return INVALID;
     let found = this.#find(packet, request.zone, tuple);
-    const obstructs = found && (reopens(found.connection, key) || (found.isReply && request.force && request.commit));
+    const obstructs = found && (reopens(found.connection, flags) || (found.isReply && request.force && request.commit));
     if (found && obstructs) {
       this.#remove(found.connection);
       found = undefined;
     }
-    if (found) return this.#known(packet, request, found.connection, found.isReply);
-    return opens(tuple, key) ? this.#open(packet, request, tuple) : invalid;
+    if (found) return this.#known(packet, request, found, flags);
+    return opens(tuple, flags) ? this.#open(packet, request, tuple) : INVALID;
+  }
+
+  #remember(packet: PacketState, tuple: Tuple, flags: number): void {
+    const { srcPort, dstPort, id } = tuple;
+    this.#firstFragments.set(fragmentKey(packet, tuple), { srcPort, dstPort, id, flags });
+    const [oldest] = this.#firstFragments.keys();
+    if (this.#firstFragments.size > MOST_FRAGMENTED) this.#firstFragments.delete(oldest!);
+  }
+
+  #likeFirst(packet: PacketState): { readonly tuple: Tuple; readonly flags: number } | undefined {
+    const own = tupleOf(packet);
+    const first = this.#firstFragments.get(fragmentKey(packet, own));
+    if (!first) return undefined;
+    const { flags, ...rest } = first;
+    return { tuple: { ...own, ...rest }, flags };
   }
 
   /** A packet that this zone has translated already is known by what its answers look like. */
-  #find(packet: PacketState, zone: number, tuple: Tuple): { connection: Connection; isReply: boolean } | undefined {
-    if (packet.translated?.zone !== zone) {
-      packet.translated = undefined;
-      return this.#byTuple.get(keyOf(zone, tuple));
-    }
+  #find(packet: PacketState, zone: number, tuple: Tuple): Found | undefined {
+    if (!packet.translated) return this.#byTuple.get(keyOf(zone, tuple));
     const answer = this.#byTuple.get(keyOf(zone, turned(tuple)));
-    return answer && { connection: answer.connection, isReply: !answer.isReply };
+    if (answer) return { connection: answer.connection, isReply: !answer.isReply };
+    // The connection went away meanwhile: the packet begins anew, as it is.
+    packet.translated = undefined;
+    return undefined;
   }
 
-  #known(packet: PacketState, request: TrackRequest, connection: Connection, isReply: boolean): Tracked {
+  #known(packet: PacketState, request: TrackRequest, { connection, isReply }: Found, flags: number): Tracked {
     if (isReply) connection.answered = true;
-    const flags = connection.original.proto === PROTO.tcp ? packet.key[TCP_FLAGS]! : 0;
     if (flags & TCP_FLAG.rst) connection.finished = 3;
     else if (flags & TCP_FLAG.fin) connection.finished |= isReply ? 2 : 1;
     if (request.commit) setMarks(connection, request);
     // Of TCP only another SYN is new; other protocols are until they are answered.
-    const established = connection.answered || (flags !== 0 && !isSyn(flags));
+    const isTcp = connection.original.proto === PROTO.tcp;
+    const established = connection.answered || (isTcp && !isSyn(flags));
     const state =
       CT_STATE.tracked |
       (established ? CT_STATE.established : CT_STATE.new) |
@@ -190,13 +228,13 @@ export class Conntrack {
     const proto = key[IP_PROTO]!;
     if (!ICMP_ERRORS[proto]?.includes(key[TP_SRC]!)) return undefined;
     const inner = innerTuple(packet);
-    const found = inner && this.#byTuple.get(keyOf(request.zone, inner));
-    if (!found) return { state: CT_STATE.tracked | CT_STATE.invalid, mark: 0, label: 0n };
-    const { connection } = found;
-    // The error goes against the packet that it quotes.
-    const isReply = !found.isReply;
+    // The error goes against the packet that it quotes, and is known by what that packet's answers look like.
+    const found = inner && this.#find(packet, request.zone, turned(inner));
+    if (!found) return INVALID;
+    const { connection, isReply } = found;
+    if (request.commit) setMarks(connection, request);
     const state = CT_STATE.tracked | CT_STATE.related | (isReply ? CT_STATE.reply : 0);
-    const translated = request.nat ? translate(packet, connection, isReply, true) : 0;
+    const translated = request.nat ? translate(packet, connection, isReply, true) : (packet.translated?.flags ?? 0);
     return {
       state: state | translated,
       mark: connection.mark,
@@ -252,9 +290,17 @@ function* portsFrom(first: number, low: number, high: number): Iterable<number> 
 }
 
 function turned(t: Tuple): Tuple {
-  const answer = ICMP_PAIRS[t.proto]?.[t.srcPort];
-  if (isIcmp(t.proto)) return { ...t, src: t.dst, dst: t.src, srcPort: answer ?? t.srcPort };
+  if (isIcmp(t.proto)) return { ...t, src: t.dst, dst: t.src, srcPort: counterpart(t.proto, t.srcPort) };
   return { ...t, src: t.dst, dst: t.src, srcPort: t.dstPort, dstPort: t.srcPort };
+}
+
+/** Of a query its answer's type, and of an answer the query's. */
+function counterpart(proto: number, type: number): number {
+  const pairs = ICMP_PAIRS[proto]!;
+  const answer = pairs[type];
+  if (answer !== undefined) return answer;
+  for (const query in pairs) if (pairs[query] === type) return Number(query);
+  return type;
 }
 
 function isSyn(flags: number): boolean {
@@ -262,8 +308,8 @@ function isSyn(flags: number): boolean {
 }
 
 /** A SYN on a connection that is over begins a new one. */
-function reopens(connection: Connection, key: Uint32Array): boolean {
-  return connection.original.proto === PROTO.tcp && connection.finished === 3 && isSyn(key[TCP_FLAGS]!);
+function reopens(connection: Connection, flags: number): boolean {
+  return connection.original.proto === PROTO.tcp && connection.finished === 3 && isSyn(flags);
 }
 
 /** Flags that no sender means: SYN with FIN or RST, neither SYN nor ACK nor RST, and FIN, PSH or URG without ACK. */
@@ -274,15 +320,14 @@ function senselessFlags(flags: number): boolean {
 }
 
 /** Whether a packet of no known connection may begin one; in the middle of a TCP connection it may. */
-function opens(tuple: Tuple, key: Uint32Array): boolean {
+function opens(tuple: Tuple, flags: number): boolean {
   if (isIcmp(tuple.proto)) return ICMP_PAIRS[tuple.proto]![tuple.srcPort] !== undefined;
   const synAck = TCP_FLAG.syn | TCP_FLAG.ack;
-  return tuple.proto !== PROTO.tcp || (key[TCP_FLAGS]! & synAck) !== synAck;
+  return tuple.proto !== PROTO.tcp || (flags & synAck) !== synAck;
 }
 
-function tupleOf(packet: PacketState): Tuple | undefined {
+function tupleOf(packet: PacketState): Tuple {
   const { key } = packet;
-  if (key[IP_FRAG]! & 2) return undefined;
   const v6 = key[ETH_TYPE] === 0x86dd;
   const proto = key[IP_PROTO]!;
   return {
@@ -292,7 +337,7 @@ function tupleOf(packet: PacketState): Tuple | undefined {
     dst: readField(key, placeOf(v6 ? 'ipv6_dst' : 'ip_dst')),
     srcPort: key[TP_SRC]!,
     dstPort: key[TP_DST]!,
-    id: isIcmp(proto) ? icmpId(packet.bytes, key) : 0,
+    id: isIcmp(proto) && !(key[IP_FRAG]! & LATER_FRAGMENT) ? icmpId(packet.bytes, key) : 0,
   };
 }
 
@@ -313,27 +358,60 @@ function networkOffset(bytes: Uint8Array): number {
 
 function icmpOffset(bytes: Uint8Array, key: Uint32Array): number {
   const l3 = networkOffset(bytes);
-  return key[ETH_TYPE] === 0x86dd ? l3 + 40 : l3 + (bytes[l3]! & 15) * 4;
+  return key[ETH_TYPE] === 0x86dd ? extensionsEnd(bytes, l3) : l3 + (bytes[l3]! & 15) * 4;
 }
 
-/** The tuple of the packet that an ICMP error quotes. */
-function innerTuple(packet: PacketState): Tuple | undefined {
-  const at = icmpOffset(packet.bytes, packet.key) + 8;
-  const v6 = packet.key[ETH_TYPE] === 0x86dd;
-  const quoted = packet.bytes.subarray(at);
+function fragmentKey(packet: PacketState, { proto, src, dst }: Tuple): string {
+  return `${proto}|${src}|${dst}|${fragmentId(packet)}`;
+}
+
+/** What all fragments of a packet have in common. */
+function fragmentId({ bytes, key }: PacketState): number {
+  const l3 = networkOffset(bytes);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  if (key[ETH_TYPE] !== 0x86dd) return view.getUint16(l3 + 4);
+  const at = extensionsEnd(bytes, l3, FRAGMENT_HEADER);
+  return at + 8 <= bytes.length ? view.getUint32(at + 4) : 0;
+}
+
+/** Where the headers that may stand between IPv6 and its payload end, or the one of a type begins. */
+function extensionsEnd(bytes: Uint8Array, l3: number, until?: number): number {
+  let next = bytes[l3 + 6]!;
+  let at = l3 + 40;
+  while (next !== until && [0, 43, FRAGMENT_HEADER, 60].includes(next) && at + 8 <= bytes.length) {
+    const length = next === FRAGMENT_HEADER ? 8 : (bytes[at + 1]! + 1) * 8;
+    next = bytes[at]!;
+    at += length;
+  }
+  return at;
+}
+
+/** A frame of the packet that an ICMP error quotes, readable although it is cut short: its lengths are mended, and room is made. */
+function quotedFrame(quoted: Uint8Array, v6: boolean): Uint8Array | undefined {
   const headerLength = v6 ? 40 : (quoted[0]! & 15) * 4;
   if (quoted.length < headerLength + 8) return undefined;
   const frame = new Uint8Array(14 + Math.max(quoted.length, headerLength + 20));
   frame[12] = v6 ? 0x86 : 0x08;
   frame[13] = v6 ? 0xdd : 0x00;
   frame.set(quoted, 14);
-  // A quotation is cut short: its lengths are mended so that the headers can be read.
   const length = frame.length - 14 - (v6 ? 40 : 0);
   frame[14 + (v6 ? 4 : 2)] = length >>> 8;
   frame[14 + (v6 ? 5 : 3)] = length & 0xff;
   if (quoted[v6 ? 6 : 9] === PROTO.tcp) frame[14 + headerLength + 12] = 0x50;
+  return frame;
+}
+
+function quotation({ bytes, key }: PacketState): Uint8Array {
+  return bytes.subarray(icmpOffset(bytes, key) + 8);
+}
+
+/** The tuple of the packet that an ICMP error quotes. */
+function innerTuple(packet: PacketState): Tuple | undefined {
+  const v6 = packet.key[ETH_TYPE] === 0x86dd;
+  const frame = quotedFrame(quotation(packet), v6);
+  if (!frame) return undefined;
   const key = extractFlowKey(frame);
-  const l4 = 14 + headerLength;
+  const l4 = 14 + (v6 ? 40 : (frame[14]! & 15) * 4);
   return {
     v6,
     proto: key.ipProto,
@@ -352,11 +430,26 @@ function translate(packet: PacketState, connection: Connection, isReply: boolean
   if (!nat) return 0;
   const wanted = turnedEnds(isReply ? original : reply);
   const side = (nat === 'src') !== isReply ? 'src' : 'dst';
-  // Of an error only the outer address: what it quotes is left as it was sent.
   setAddress(packet, wanted, side, !error);
+  if (error) translateQuotation(packet, isReply ? original : reply, side === 'src' ? 'dst' : 'src');
   const flags = side === 'src' ? CT_STATE.srcNat : CT_STATE.dstNat;
   packet.translated = { zone, flags };
   return flags;
+}
+
+/** Makes the quoted packet look as its sender sent it, and works the error's checksum out anew. */
+function translateQuotation(packet: PacketState, wanted: Tuple, side: 'src' | 'dst'): void {
+  const frame = quotedFrame(quotation(packet), wanted.v6);
+  if (!frame) return;
+  const inner = PacketState.from({ bytes: frame, inPort: 0 });
+  setAddress(inner, wanted, side, true);
+  const bytes = packet.writable();
+  const quoted = quotation(packet);
+  const mended = wanted.v6 ? [4, 5] : [2, 3];
+  const offsetOfTcp = (wanted.v6 ? 40 : (quoted[0]! & 15) * 4) + 12;
+  if (wanted.proto === PROTO.tcp) mended.push(offsetOfTcp);
+  for (let i = 0; i < quoted.length; i++) if (!mended.includes(i)) quoted[i] = inner.bytes[14 + i]!;
+  renewIcmpChecksum(bytes, networkOffset(bytes), icmpOffset(bytes, packet.key), wanted.v6);
 }
 
 /** Turned round by addresses and ports alone: ICMP types stay. */
@@ -367,7 +460,7 @@ function turnedEnds(t: Tuple): Tuple {
 function setAddress(packet: PacketState, wanted: Tuple, side: 'src' | 'dst', ports: boolean): void {
   set(packet, `${wanted.v6 ? 'ipv6' : 'ip'}_${side}` as FieldName, wanted[side]);
   const transport = { [PROTO.tcp]: 'tcp', [PROTO.udp]: 'udp', [PROTO.sctp]: 'sctp' }[wanted.proto];
-  if (!ports || !transport) return;
+  if (!ports || !transport || packet.key[IP_FRAG]! & LATER_FRAGMENT) return;
   // Whichever address is translated, either port may have been chosen anew.
   set(packet, `${transport}_src` as FieldName, wanted.srcPort);
   set(packet, `${transport}_dst` as FieldName, wanted.dstPort);

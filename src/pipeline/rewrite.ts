@@ -112,7 +112,8 @@ function rewriteIpv6(bytes: Uint8Array, key: Uint32Array, name: FieldName, l3: n
     default:
       rewriteTransport(bytes, key, name, ipv6Payload(bytes, l3));
       // Open vSwitch works these two's checksum out anew (packets.c, packet_set_nd_ext): a wrong one is right then.
-      if (name === 'nd_reserved' || name === 'nd_options_type') renewChecksum(bytes, l3, ipv6Payload(bytes, l3));
+      if (name === 'nd_reserved' || name === 'nd_options_type')
+        renewIcmpChecksum(bytes, l3, ipv6Payload(bytes, l3), true);
   }
 }
 
@@ -203,11 +204,12 @@ function rewriteTransport(bytes: Uint8Array, key: Uint32Array, name: FieldName, 
   }
 }
 
-function renewChecksum(bytes: Uint8Array, l3: number, l4: number): void {
-  const end = Math.min(bytes.length, l3 + 40 + get16(bytes, l3 + 4));
+/** Works the checksum of an ICMP or ICMPv6 message out anew. */
+export function renewIcmpChecksum(bytes: Uint8Array, l3: number, l4: number, v6: boolean): void {
+  const end = Math.min(bytes.length, l3 + (v6 ? 40 + get16(bytes, l3 + 4) : get16(bytes, l3 + 2)));
   if (l4 + 4 > end) return;
   put16(bytes, l4 + 2, 0);
-  const pseudo = addWords(PROTO.icmpv6 + end - l4, bytes.subarray(l3 + 8, l3 + 40));
+  const pseudo = v6 ? addWords(PROTO.icmpv6 + end - l4, bytes.subarray(l3 + 8, l3 + 40)) : 0;
   put16(bytes, l4 + 2, checksum(bytes.subarray(l4, end), pseudo));
 }
 
