@@ -19,7 +19,7 @@ import {
 } from '../pipeline/frames.fixture.ts';
 import { placeOf, readField } from '../pipeline/layout.ts';
 import type { Journey } from '../pipeline/network.fixture.ts';
-import { PACKET_IN } from './tables.ts';
+import { PACKET_IN, TABLES } from './tables.ts';
 import * as example from './testing/example.ts';
 
 // What routed packets do when the compiled flows are executed, on one host and between two.
@@ -107,8 +107,11 @@ test('what the router cannot send on goes to the agent, which says so to the sen
   }
   assert.deepEqual(fate(net, '10.0.2.99'), ['no-neighbour', PACKET_IN.resolve]);
   assert.deepEqual(fate(net, '2001:db8:2::99'), ['no-neighbour', PACKET_IN.resolve]);
-  const arpToRouter = net.send(h1.id, 1, frame(a.mac, onLeft.mac, arp(2, a.mac, '10.0.1.10', '10.0.1.1')));
-  assert.deepEqual([reached(arpToRouter), arpToRouter.reasons], [[], ['not-ip']]);
+  const tell = (op: number): unknown => {
+    const journey = net.send(h1.id, 1, frame(a.mac, onLeft.mac, arp(op, a.mac, '10.0.1.10', '10.0.1.1')));
+    return [...reached(journey), ...journey.reasons, ...classes(journey)];
+  };
+  assert.deepEqual([tell(2), tell(3)], [['agent', PACKET_IN.neighbour], ['not-ip']]);
 });
 
 test('a packet-in from a router shows where it came in, where it was to leave, and the next hop', () => {
@@ -382,4 +385,123 @@ test('from outside only what is for the router itself comes in, also through the
     border.arrive(h1.id, tunnel, frame('02:00:00:00:00:77', dst, ip('10.0.1.77', '10.0.2.11', udp(1, 2)))).reasons;
   assert.deepEqual(arrives(outside.mac), ['not-translated']);
   assert.deepEqual(arrives(onRight.mac), ['tunnel-key']);
+});
+
+/** Most lookups, and the deepest nesting of them, that any frame of these journeys took on one host. */
+function cost(journeys: readonly Journey[]): { lookups: number; depth: number } {
+  const all = journeys.flatMap(({ results }) => results.map(({ result }) => result));
+  for (const { error } of all) assert.equal(error, undefined);
+  return {
+    lookups: Math.max(...all.map(({ steps }) => steps.length)),
+    depth: Math.max(...all.map(({ steps }) => backward(steps))),
+  };
+}
+
+/** Lookups in a table that does not come later, one within the other: of these Open vSwitch follows 64. */
+function backward(steps: readonly { readonly table: number; readonly depth: number }[]): number {
+  const open: { readonly table: number; readonly depth: number; readonly back: number }[] = [];
+  let most = 0;
+  for (const { table, depth } of steps) {
+    while (open.length > 0 && open.at(-1)!.depth >= depth) open.pop();
+    const last = open.at(-1);
+    const back = last === undefined ? 0 : last.back + (table <= last.table ? 1 : 0);
+    open.push({ table, depth, back });
+    most = Math.max(most, back);
+  }
+  return most;
+}
+
+test('300 routers on one switch cost a frame no more than one, ARP and broadcast included', () => {
+  const provider = example.logicalSwitch(9, {
+    subnets: [example.subnet('100.64.0.0/16'), example.subnet('2001:db8:64::/64')],
+  });
+  const many = Array.from({ length: 300 }, (_, i) => {
+    const router = example.router(10 + i, { routes: [example.route('0.0.0.0/0', { via: '100.64.255.254' })] });
+    const own = [`100.64.${i >> 8}.${i & 255}/16`, `2001:db8:64::${(i + 1).toString(16)}/64`];
+    return [router, example.routerPort(100 + i, router, { switch: provider.id, addresses: own })];
+  });
+  const gate = example.port(30, provider, { addresses: ['100.64.255.254', '2001:db8:64::fffe'] });
+  const peer = example.port(31, provider, { addresses: ['100.64.255.253'] });
+  const wide = networkOf(
+    [h1, h2],
+    [provider, ...many.flat()],
+    [
+      { port: gate, on: [h1], ofport: 1 },
+      { port: peer, on: [h2], ofport: 2 },
+    ],
+  );
+  const last = many.at(-1)![1] as ReturnType<typeof example.routerPort>;
+  const routed = wide.send(h1.id, 1, frame(gate.mac, last.mac, ip('100.64.255.254', '100.64.255.253', udp(1, 2))));
+  assert.deepEqual(reached(routed), ['p31']);
+  const asked = wide.send(h1.id, 1, frame(gate.mac, BROADCAST, arp(1, gate.mac, '100.64.255.254', '100.64.1.43')));
+  assert.equal(asked.answered.length, 1);
+  const unknown = wide.send(h1.id, 1, frame(gate.mac, BROADCAST, arp(1, gate.mac, '100.64.255.254', '100.64.200.1')));
+  const broadcast = wide.send(h1.id, 1, frame(gate.mac, BROADCAST, ip('100.64.255.254', '100.64.255.255', udp(1, 2))));
+  assert.deepEqual([reached(unknown), reached(broadcast)], [['p31'], ['p31']]);
+  const { lookups, depth } = cost([routed, asked, unknown, broadcast]);
+  assert.ok(lookups < 60 && depth <= 2, `${lookups} lookups, ${depth} deep`);
+});
+
+test('50 switches on one router, and 16 routers in a row, stay far from what Open vSwitch follows', () => {
+  const hub = example.router(1);
+  const switches = Array.from({ length: 50 }, (_, i) => {
+    const onSwitch = example.logicalSwitch(10 + i, { subnets: subnets(i) });
+    const port = example.routerPort(10 + i, hub, {
+      switch: onSwitch.id,
+      addresses: [`10.0.${i}.1/24`, `2001:db8:${i}::1/64`],
+    });
+    return [onSwitch, port] as const;
+  });
+  const [first, last] = [switches[0]!, switches.at(-1)!];
+  const ends = [
+    example.port(40, first[0], { addresses: addresses(0, 10) }),
+    example.port(41, last[0], { addresses: addresses(49, 10) }),
+  ];
+  const star = networkOf(
+    [h1],
+    [hub, ...switches.flat()],
+    ends.map((port, i) => ({ port, on: [h1], ofport: i + 1 })),
+  );
+  const across = star.send(h1.id, 1, frame(ends[0]!.mac, first[1].mac, ip('10.0.0.10', '10.0.49.10', udp(1, 2))));
+  const broadcast = star.send(h1.id, 1, frame(ends[0]!.mac, BROADCAST, ip('10.0.0.10', '10.0.0.255', udp(1, 2))));
+  assert.deepEqual([reached(across), reached(broadcast)], [['p41'], []]);
+  assert.ok(cost([across, broadcast]).lookups < 60);
+
+  // Over switches between them, which costs more than peers.
+  const row = Array.from({ length: 16 }, (_, i) =>
+    example.router(i + 1, { routes: [example.route('0.0.0.0/0', { via: `10.0.${i + 1}.2` })] }),
+  );
+  const between = Array.from({ length: 17 }, (_, i) => example.logicalSwitch(i + 1, { subnets: subnets(i) }));
+  const ports = row.flatMap((router, i) => [
+    example.routerPort(2 * i + 1, router, { switch: between[i]!.id, addresses: [`10.0.${i}.2/24`] }),
+    example.routerPort(2 * i + 2, router, { switch: between[i + 1]!.id, addresses: [`10.0.${i + 1}.1/24`] }),
+  ]);
+  const chained = ports.map((port) => ({ ...port, inChain: example.idOf('chain', 1) }));
+  const source = example.port(50, between[0]!, { addresses: ['10.0.0.10'] });
+  const target = example.port(51, between[16]!, { addresses: ['10.0.16.10'] });
+  const line = networkOf(
+    [h1],
+    [example.chain(1), ...row, ...between, ...chained],
+    [
+      { port: source, on: [h1], ofport: 1 },
+      { port: target, on: [h1], ofport: 2 },
+    ],
+  );
+  const through = line.send(h1.id, 1, frame(source.mac, ports[0]!.mac, ip('10.0.0.10', '10.0.16.10', udp(1, 2))));
+  assert.deepEqual(reached(through), ['p51']);
+  const { lookups, depth } = cost([through]);
+  assert.ok(lookups < 500 && depth < 24, `${lookups} lookups, ${depth} deep`);
+});
+
+test('a switch without a port here is looked up and flooded here once a router leads there, and only then', () => {
+  const elsewhere: Site[] = [sites[0]!, { ...sites[1]!, on: [h2] }, sites[2]!];
+  const tables = (network: typeof net): number[] => {
+    const found = [...network.compilerOf(h1.id).compiled()].filter(({ match }) => match.reg1 === right.key);
+    return [...new Set(found.map(({ table }) => table))];
+  };
+  const with2 = networkOf([h1, h2], records, elsewhere);
+  assert.deepEqual(tables(with2), [TABLES.lookup.number, TABLES.flood.number, TABLES.resolve.number]);
+  assert.deepEqual(tables(networkOf([h1, h2], [left, right, middle, onLeft], elsewhere)), []);
+  const away = with2.send(h1.id, 1, frame(a.mac, onLeft.mac, ip('10.0.1.10', '10.0.2.12', udp(1, 2))));
+  assert.deepEqual([reached(away), away.results.length], [['p12'], 2]);
 });
