@@ -157,5 +157,7 @@ function namesObject(label: string, object: SourceObject['object']): boolean {
   if (kind !== object.kind) return false;
   const words = name.split('/');
   if (words.at(-1) !== object.name) return false;
+  const within = kindOf(object.kind)?.nameWithin;
+  if (words.length === 3 && within !== undefined && String(object[within]).split('/').at(-1) !== words[1]) return false;
   return words.length === 1 || object.tenant === undefined || words[0] === object.tenant;
 }

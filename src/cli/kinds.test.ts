@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { KIND_NAMES } from '../model/kind.ts';
+import { KIND_NAMES, type KindDefinition } from '../model/kind.ts';
 import { KINDS } from '../model/kinds.ts';
 import { EXIT, exitCodeOf, UsageError } from './exit-codes.ts';
 import { CLI_KINDS, kindOf, requireKind } from './kinds.ts';
@@ -8,8 +8,11 @@ import { REFERRING } from './nouns/describe.ts';
 
 test('the kinds of the CLI are those of the model', () => {
   assert.deepEqual(
-    CLI_KINDS.map(({ kind, plural, tenantOwned }) => ({ kind, plural, tenantOwned })),
-    KIND_NAMES.map((kind) => ({ kind, plural: KINDS[kind].plural, tenantOwned: KINDS[kind].tenantOwned })),
+    CLI_KINDS.map(({ kind, plural, tenantOwned, nameWithin }) => ({ kind, plural, tenantOwned, nameWithin })),
+    KIND_NAMES.map((kind) => {
+      const { plural, tenantOwned, nameWithin }: KindDefinition = KINDS[kind];
+      return { kind, plural, tenantOwned, nameWithin };
+    }),
   );
 });
 

@@ -12,6 +12,8 @@ export interface CliKind {
   /** What people may type beside kind and plural. */
   readonly short: readonly string[];
   readonly tenantOwned: boolean;
+  /** Names are unique within this field's object: people write its name before, as `router/port`. */
+  readonly nameWithin?: string;
   readonly columns: readonly Column[];
 }
 
@@ -65,8 +67,28 @@ export const CLI_KINDS: readonly CliKind[] = [
     columns: [
       column('SUBNETS', 'subnets[].cidr'),
       column('VLANS', 'vlanAware'),
+      column('SHARED', 'shared'),
       column('UP', 'adminUp'),
       wide('MTU', 'mtu'),
+      wide('KEY', 'key'),
+    ],
+  },
+  {
+    kind: 'addressSet',
+    plural: 'address-sets',
+    short: ['address-set', 'as'],
+    tenantOwned: true,
+    columns: [column('ADDRESSES', 'addresses.length'), wide('KEY', 'key')],
+  },
+  {
+    kind: 'securityGroup',
+    plural: 'security-groups',
+    short: ['security-group', 'group', 'groups', 'sg'],
+    tenantOwned: true,
+    columns: [
+      column('INGRESS', 'ingress.length'),
+      column('EGRESS', 'egress.length'),
+      column('PORTS', 'status.ports'),
       wide('KEY', 'key'),
     ],
   },
@@ -82,6 +104,7 @@ export const CLI_KINDS: readonly CliKind[] = [
     plural: 'rules',
     short: ['r'],
     tenantOwned: true,
+    nameWithin: 'chain',
     columns: [
       column('CHAIN', 'chain'),
       column('POSITION', 'position'),
@@ -105,9 +128,75 @@ export const CLI_KINDS: readonly CliKind[] = [
       column('STATE', 'status.state'),
       wide('INTERFACE', 'status.interface'),
       wide('SECURITY', 'portSecurity'),
+      wide('GROUPS', 'groups'),
       wide('FROM', 'fromChain'),
       wide('TO', 'toChain'),
       wide('VLAN', 'vlan'),
+      wide('KEY', 'key'),
+    ],
+  },
+  {
+    kind: 'router',
+    plural: 'routers',
+    short: ['rt'],
+    tenantOwned: true,
+    columns: [
+      column('ROUTES', 'routes[].to'),
+      column('SNAT', 'snat[].to'),
+      column('UP', 'adminUp'),
+      wide('POLICIES', 'policies.length'),
+      wide('LEASES', 'status.leases.length'),
+      wide('KEY', 'key'),
+    ],
+  },
+  {
+    kind: 'routerPort',
+    plural: 'router-ports',
+    short: ['router-port', 'rp'],
+    tenantOwned: true,
+    nameWithin: 'router',
+    columns: [
+      column('ROUTER', 'router'),
+      column('SWITCH', 'switch'),
+      column('PEER', 'peer'),
+      column('ADDRESSES', 'addresses'),
+      column('MAC', 'mac'),
+      column('OUTSIDE', 'outside'),
+      wide('IN', 'inChain'),
+      wide('OUT', 'outChain'),
+      wide('UP', 'adminUp'),
+      wide('KEY', 'key'),
+    ],
+  },
+  {
+    kind: 'floatingAddress',
+    plural: 'floating-addresses',
+    short: ['floating-address', 'floating', 'fip', 'fips'],
+    tenantOwned: true,
+    columns: [
+      column('ADDRESS', 'address'),
+      column('ROUTER', 'router'),
+      column('PORT', 'port'),
+      column('HOST', 'status.host'),
+      column('STATE', 'status.state'),
+      wide('FIXED', 'fixed'),
+    ],
+  },
+  {
+    kind: 'loadBalancer',
+    plural: 'load-balancers',
+    short: ['load-balancer', 'balancer', 'balancers', 'lb', 'lbs', 'vip', 'vips'],
+    tenantOwned: true,
+    columns: [
+      column('ADDRESS', 'address'),
+      column('ROUTER', 'router'),
+      column('SWITCH', 'switch'),
+      column('PORTS', 'listeners[].port'),
+      column('MEMBERS', 'members.length'),
+      column('HEALTHY', 'status.healthy'),
+      wide('STICKY', 'sticky'),
+      wide('SLOTS', 'slots'),
+      wide('UP', 'adminUp'),
       wide('KEY', 'key'),
     ],
   },

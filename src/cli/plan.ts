@@ -9,7 +9,8 @@ export interface Plan {
 }
 
 export function changeTitle(change: PlannedChange): string {
-  return `${change.kind} ${change.tenant === undefined ? '' : `${change.tenant}/`}${change.name}`;
+  const parts = [change.tenant, change.within, change.name].filter((part) => part !== undefined);
+  return `${change.kind} ${parts.join('/')}`;
 }
 
 const DONE = { create: 'created', update: 'changed', delete: 'deleted', unchanged: 'unchanged' } as const;

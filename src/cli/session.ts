@@ -78,8 +78,8 @@ export type ShownObject = Omit<AnyObject, 'status'> & {
 export function titleOf(object: Readonly<Record<string, unknown>>): string {
   const kind = entryOf(object.kind as AnyObject['kind']);
   const tenant = kind.tenantOwned && typeof object.tenant === 'string' ? `${object.tenant}/` : '';
-  const chain = object.kind === 'rule' && typeof object.chain === 'string' ? `${object.chain}/` : '';
-  return `${kind.kind} ${tenant}${chain}${String(object.name)}`;
+  const container = kind.nameWithin === undefined ? undefined : object[kind.nameWithin];
+  return `${kind.kind} ${tenant}${typeof container === 'string' ? `${container}/` : ''}${String(object.name)}`;
 }
 
 /** What a person typed for an object: `name`, `tenant/name`, an id, or a unique prefix of an id. */
@@ -92,13 +92,19 @@ export function splitName(
   return { name: text, ...(session.tenant === undefined ? {} : { tenant: session.tenant }) };
 }
 
+/** The same for what is named within another object: `router/port`, or `tenant/router/port`. */
+function splitNameWithin(text: string, session: Pick<Session, 'tenant'>): ReturnType<typeof splitName> {
+  if (text.split('/').length > 2) return splitName(text, session);
+  return { name: text, ...(session.tenant === undefined ? {} : { tenant: session.tenant }) };
+}
+
 /** The path of one object in the API, with the query that tells which is meant. */
 export function objectPath(
   kind: CliKind,
   text: string,
   session: Pick<Session, 'tenant'>,
 ): { readonly path: string; readonly query: Readonly<Record<string, string>> } {
-  const { name, tenant } = splitName(text, session);
+  const { name, tenant } = kind.nameWithin === undefined ? splitName(text, session) : splitNameWithin(text, session);
   return {
     path: `/v1/${kind.plural}/${encodeURIComponent(name)}`,
     query: kind.tenantOwned && tenant !== undefined ? { tenant } : {},

@@ -18,7 +18,8 @@ export function qualifiedName(view: Names, object: AnyObject): string {
   return [tenant, containerName(view, object), object.name].filter((part) => part !== undefined).join('/');
 }
 
-function containerName(view: Names, object: AnyObject): string | undefined {
+/** The name of what the object's name is unique within, where that is not its tenant. */
+export function containerName(view: Names, object: AnyObject): string | undefined {
   if (object.kind === 'rule') return view.get('chain', object.chain)?.name ?? object.chain;
   return object.kind === 'routerPort' ? (view.get('router', object.router)?.name ?? object.router) : undefined;
 }

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
-import { withReferenceNames } from '../model/describe.ts';
+import { containerName, withReferenceNames } from '../model/describe.ts';
 import type { DraftChange } from '../model/draft.ts';
 import { KIND_NAMES, type KindName } from '../model/kind.ts';
 import { nameSchema } from '../model/kinds/common.ts';
@@ -32,6 +32,8 @@ export interface PlannedChange {
   readonly name: string;
   /** The tenant's name. */
   readonly tenant?: string;
+  /** The name of what it is named within: a rule's chain, a router port's router. */
+  readonly within?: string;
   /** References as names. For creations only in a dry run: the objects are in the request. */
   readonly changes: readonly FieldChange[];
 }
@@ -162,7 +164,8 @@ function planned(
 ): PlannedChange {
   const { kind, id, name, tenant } = object;
   const owner = tenant === undefined ? {} : { tenant: index.get('tenant', tenant)?.name ?? tenant };
-  return { action, kind, id, name, ...owner, changes };
+  const container = containerName(index, object);
+  return { action, kind, id, name, ...owner, ...(container === undefined ? {} : { within: container }), changes };
 }
 
 const NOT_COMPARED = new Set(['kind', 'id', 'revision', 'tenant']);

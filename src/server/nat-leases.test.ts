@@ -138,11 +138,11 @@ test('when all ports of an address are leased, the host is refused and people ar
 
 test('health of members and neighbours go to agents, belong to the reporter, and show in the status', async () => {
   await withNetwork(async ({ client, id, report, told }) => {
-    const [loadBalancer, a, b] = await Promise.all(['loadBalancers/vip', 'ports/a', 'ports/b'].map(id));
+    const [loadBalancer, a, b] = await Promise.all(['load-balancers/vip', 'ports/a', 'ports/b'].map(id));
     const status = async () =>
       (
         await client.get<{ status: { healthy: string; members: { name: string; state: string }[] } }>(
-          '/v1/loadBalancers/vip',
+          '/v1/load-balancers/vip',
         )
       ).status;
     assert.equal((await status()).healthy, '2/2');

@@ -67,7 +67,7 @@ export const loadBalancerSchema = z
 
 export const loadBalancerKind = {
   kind: 'loadBalancer',
-  plural: 'loadBalancers',
+  plural: 'load-balancers',
   about: 'a virtual address whose connections are shared out to members',
   tenantOwned: true,
   schema: loadBalancerSchema,

@@ -122,7 +122,7 @@ export const routerPortSchema = z
 
 export const routerPortKind = {
   kind: 'routerPort',
-  plural: 'routerPorts',
+  plural: 'router-ports',
   about: 'where a router meets a switch or another router',
   tenantOwned: true,
   nameWithin: 'router',
@@ -147,7 +147,7 @@ export const floatingAddressSchema = z.strictObject({
 
 export const floatingAddressKind = {
   kind: 'floatingAddress',
-  plural: 'floatingAddresses',
+  plural: 'floating-addresses',
   about: 'an address of the outside that leads to one workload, both ways',
   tenantOwned: true,
   schema: floatingAddressSchema,

@@ -45,7 +45,7 @@ export const securityGroupSchema = z.strictObject({
 
 export const securityGroupKind = {
   kind: 'securityGroup',
-  plural: 'securityGroups',
+  plural: 'security-groups',
   about: 'ports that share a stateful filter: what is not allowed is refused',
   tenantOwned: true,
   schema: securityGroupSchema,
@@ -66,7 +66,7 @@ export const addressSetSchema = z.strictObject({
 
 export const addressSetKind = {
   kind: 'addressSet',
-  plural: 'addressSets',
+  plural: 'address-sets',
   about: 'a named set of addresses and networks, for rules to match on',
   tenantOwned: true,
   schema: addressSetSchema,
