@@ -14,6 +14,10 @@ describe('a router', { skip: needsRoot }, () => {
     await dc.weft.client.post('/v1/apply', { objects });
     await dc.weft.client.get('/v1/sync');
   };
+  /** What the router always knows beside what a test tells it. */
+  const FAR = { to: '10.0.4.0/24', via: '10.255.0.2' };
+  const router = (more: { readonly routes?: readonly object[] } & object = {}) =>
+    acme('router', 'r', { ...more, routes: [FAR, ...(more.routes ?? [])] });
   const beyond = { allowedPairs: [{ address: '198.51.100.0/24' }] };
 
   before(async () => {
@@ -21,7 +25,7 @@ describe('a router', { skip: needsRoot }, () => {
       prefix: 'rt',
       hosts: ['east', 'west'],
       objects: [
-        ...networks(),
+        ...networks({ routes: [FAR] }),
         member('a1'),
         member('a2'),
         member('b1', beyond),
@@ -100,8 +104,16 @@ describe('a router', { skip: needsRoot }, () => {
     assert.match(big.stdout + big.stderr, /mtu ?= ?1280/);
     await serve(dc.lab, 's1', 'tcp', 80);
     assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.3.11', 80)).by, 's1');
-    await dc.lab.execOk('s1', ['sh', '-c', 'busybox nc -l -p 5000 > /tmp/weft-small & sleep 0.3']);
+    const sink = dc.lab.spawn('s1', ['sh', '-c', 'busybox nc -l -p 5000 | wc -c']);
+    let received = '';
+    sink.stdout?.on('data', (text) => {
+      received += text;
+    });
+    await eventually('the listener', 3000, async () =>
+      (await dc.lab.execOk('s1', ['cat', '/proc/net/tcp', '/proc/net/tcp6'])).includes(':1388 '),
+    );
     await dc.lab.execOk('a1', ['sh', '-c', 'head -c 300000 /dev/zero | busybox nc -w 3 10.0.3.11 5000']);
+    await eventually('all of it', 5000, async () => received.trim() === '300000');
     assert.ok(await pings(dc.lab, 'a1', 'fd00:3::11', 1400), 'IPv6 learns the size');
   });
 
@@ -127,27 +139,27 @@ describe('a router', { skip: needsRoot }, () => {
       const heard = await Promise.all(ears.map(async (ear) => (await ear.stop()).captured));
       return ['b1', 'b2'].filter((_, i) => heard[i]! > 0).join(' and ');
     };
-    await put(acme('router', 'r', { routes: [via('198.51.100.0/24', 1, 50), via('198.51.100.0/24', 2, 60)] }));
+    await put(router({ routes: [via('198.51.100.0/24', 1, 50), via('198.51.100.0/24', 2, 60)] }));
     assert.equal(await hears('198.51.100.1'), 'b1', 'metric');
-    await put(acme('router', 'r', { routes: [via('198.51.100.0/24', 1, 50), via('198.51.100.0/28', 2, 60)] }));
+    await put(router({ routes: [via('198.51.100.0/24', 1, 50), via('198.51.100.0/28', 2, 60)] }));
     assert.equal(await hears('198.51.100.1'), 'b2', 'prefix');
-    await put(acme('router', 'r', { routes: [via('198.51.100.0/24', 1), via('198.51.100.0/24', 2)] }));
+    await put(router({ routes: [via('198.51.100.0/24', 1), via('198.51.100.0/24', 2)] }));
     const used = new Set<string>();
     for (let n = 1; n < 13; n++) used.add(await hears(`198.51.100.${n}`));
     assert.deepEqual([...used].sort(), ['b1', 'b2'], 'equal routes');
-    await put(acme('router', 'r', { routes: [{ to: '198.51.100.0/24', action: 'blackhole' }] }));
+    await put(router({ routes: [{ to: '198.51.100.0/24', action: 'blackhole' }] }));
     assert.equal(await pings(dc.lab, 'a1', '198.51.100.1'), false, 'blackhole');
-    await put(acme('router', 'r', {}));
+    await put(router());
   });
 
   test('obeys policies before its routes', async () => {
     await serve(dc.lab, 'b1', 'tcp', 8081);
     await serve(dc.lab, 'b1', 'tcp', 8082);
     const policies = [{ position: 10, match: { src: '10.0.1.0/24', protocol: 'tcp', dstPorts: 8081 }, action: 'drop' }];
-    await put(acme('router', 'r', { policies }));
+    await put(router({ policies }));
     assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.2.11', 8081)).why, 'timeout');
     assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.2.11', 8082)).by, 'b1');
-    await put(acme('router', 'r', {}));
+    await put(router());
     assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.2.11', 8081)).by, 'b1');
   });
 
@@ -158,14 +170,14 @@ describe('a router', { skip: needsRoot }, () => {
     assert.equal(await pings(dc.lab, 'a1', '10.0.2.11'), false);
     await put(acme('routerPort', 'b', { router: 'r', switch: 'b', addresses: ['10.0.2.1/24', 'fd00:2::1/64'] }));
     // The workload keeps the former port's MAC in its cache until it asks again.
-    await dc.lab.execOk('b1', ['ip', 'neigh', 'flush', 'all']);
+    for (const place of ['b1', 'b2']) await dc.lab.execOk(place, ['ip', 'neigh', 'flush', 'all']);
     await eventually('the network', 5000, () => pings(dc.lab, 'a1', '10.0.2.11'));
   });
 
   test('that is administratively down passes nothing', async () => {
-    await put(acme('router', 'r', { adminUp: false }));
+    await put(router({ adminUp: false }));
     assert.equal(await pings(dc.lab, 'a1', '10.0.2.12'), false);
-    await put(acme('router', 'r', {}));
+    await put(router());
     assert.ok(await pings(dc.lab, 'a1', '10.0.2.12'));
   });
 
