@@ -10,12 +10,12 @@ const tap = (port: string, zone?: KeptZone): readonly [string, LocalInterface] =
   port,
   { uuid: `u-${port}`, name: port, ofport: 1, markedInstalled: false, ...(zone && { zone }) },
 ];
-const flushed = [{ kind: 'flushZones', zones: [4, 5, 6] }];
+const flushed = [{ kind: 'flushZones', zones: [4, 5, 6, 7] }];
 
 test('a port that is plugged in gets a zone that is flushed first; one whose zone was kept has it unflushed', () => {
   const tracking = new ConntrackZones();
   assert.deepEqual(tracking.rebound([tap('a'), tap('b', { port: 'b', zone: 8 })], []), [
-    { kind: 'flushZones', zones: [12, 13, 14] },
+    { kind: 'flushZones', zones: [12, 13, 14, 15] },
   ]);
   assert.equal(tracking.zones.of('a'), 12);
   assert.equal(tracking.zones.of('b'), 8);
@@ -52,7 +52,7 @@ test('routers that translate have zones, kept by the bridge; others have none', 
     [['gone'], ['r1', 12], ['r2', 4]],
   );
   assert.deepEqual(effects, [
-    { kind: 'flushZones', zones: [12, 13, 14] },
+    { kind: 'flushZones', zones: [12, 13, 14, 15] },
     { kind: 'keepNatZones', put: new Map([['r1', 12]]), gone: ['gone'] },
   ]);
   assert.deepEqual(tracking.scopeChanged(scope, []), { flows: [], effects: [] });

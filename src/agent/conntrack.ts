@@ -13,6 +13,8 @@ const ABOUT_NAT: ReadonlySet<string> = new Set(['router', 'floatingAddress', 'lo
 export class ConntrackZones {
   readonly zones = new Zones();
   readonly #routers = new Set<string>();
+  /** Those of which the flows know. */
+  readonly #told = new Set<string>();
 
   /** What the bridge kept of routers' zones. Comes before anything is given. */
   adopt(natZones: ReadonlyMap<string, number>): void {
@@ -39,6 +41,7 @@ export class ConntrackZones {
     const gone = [...this.#routers].filter((router) => !wanted.has(router));
     for (const router of gone) {
       this.#routers.delete(router);
+      this.#told.delete(router);
       this.zones.release(router);
       flows.push({ op: 'delete', kind: 'natZone', id: router });
     }
@@ -50,7 +53,9 @@ export class ConntrackZones {
         this.#routers.add(router);
         put.set(router, zone);
       }
-      if (!changes || put.has(router)) flows.push({ op: 'put', record: { kind: 'natZone', id: router, zone } });
+      if (this.#told.has(router)) continue;
+      this.#told.add(router);
+      flows.push({ op: 'put', record: { kind: 'natZone', id: router, zone } });
     }
     const keep: Effect[] = put.size + gone.length === 0 ? [] : [{ kind: 'keepNatZones', put, gone }];
     return { flows, effects: [...flush(put.values()), ...keep] };

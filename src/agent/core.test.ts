@@ -249,7 +249,7 @@ test('the zone of a port is flushed before its flows are installed, and kept wit
   const rig = started(port(1));
   rig.take();
   rig.emit({ kind: 'interfaces', put: [tap(ID(1))], gone: [] });
-  assert.deepEqual(zones(rig), ['flush 4,5,6', 'install', 'mark 4']);
+  assert.deepEqual(zones(rig), ['flush 4,5,6,7', 'install', 'mark 4']);
   const again = new Rig();
   const kept = { port: ID(1), zone: 8 };
   again.emit({ kind: 'interfaces', put: [tap(ID(1), { markedInstalled: true, zone: kept })], gone: [] });

@@ -11,6 +11,8 @@ import { Interfaces } from './interfaces.ts';
 import { Learning, reported } from './learning.ts';
 import { PACKET_IN_METER } from './meters.ts';
 import { Moves } from './moves.ts';
+import { NatNeeds } from './nat-needs.ts';
+import { Neighbours, reported as reportedNeighbour } from './neighbours.ts';
 import { PacketErrors } from './packet-errors.ts';
 import { unsolicitedAdvert } from './packet-in/router-advert.ts';
 import { PacketIns } from './packet-ins.ts';
@@ -43,6 +45,9 @@ export class AgentCore implements Ground {
   readonly conntrack = new ConntrackZones();
   readonly #guard = new SprayGuard(this);
   readonly #moves = new Moves(this);
+  readonly #errors = new PacketErrors(this);
+  readonly #neighbours = new Neighbours(this, this.#errors);
+  readonly #natNeeds = new NatNeeds(this);
   readonly #packetIns: PacketIns;
   readonly #compiler: Compiler;
   readonly #agentVersion: string;
@@ -82,7 +87,9 @@ export class AgentCore implements Ground {
       guard: this.#guard,
       learning: this.learning,
       moves: this.#moves,
-      errors: new PacketErrors(this),
+      errors: this.#errors,
+      neighbours: this.#neighbours,
+      natNeeds: this.#natNeeds,
       explain: (cookie) => compiler.explain(cookie),
     });
     this.#agentVersion = options.agentVersion;
@@ -109,14 +116,16 @@ export class AgentCore implements Ground {
         this.#scopeReady = event.host !== undefined && event.records.length > 0;
         this.#awaitsServer = this.#scopeReady;
         this.learning.adopt(event.records, event.host, nowMs);
+        this.#neighbours.adopt(event.records, event.host, nowMs);
         return this.#applyScope(
           event.records.map((record) => ({ op: 'put', record })),
           undefined,
+          nowMs,
         );
       case 'interfaces':
         for (const entry of event.put) this.interfaces.put(entry);
         for (const uuid of event.gone) this.interfaces.delete(uuid);
-        return this.#ovsdb ? this.#rebind() : [];
+        return this.#ovsdb ? this.#rebind(nowMs) : [];
       case 'ovsdbConnection':
         this.#ovsdbConnected = event.connected;
         return [];
@@ -124,12 +133,12 @@ export class AgentCore implements Ground {
         this.#ovsdb = event;
         this.conntrack.adopt(event.natZones ?? new Map());
         return [
-          ...this.#rebind(),
+          ...this.#rebind(nowMs),
           ...this.#giveNatZones(),
           ...this.#forgetAbsent(),
           ...this.#ensureTunnel(),
           ...this.#maybeReadBack(),
-          ...this.#reportEverything(),
+          ...this.#reportEverything(nowMs),
         ];
       case 'tunnels':
         this.#tunnels = event.ofports;
@@ -161,7 +170,7 @@ export class AgentCore implements Ground {
       case 'refused':
         return this.installation.refusedBundle(event.id, event.error, event.index);
       case 'serverHello':
-        return this.#serverHello(event.host, event.incarnation);
+        return this.#serverHello(event.host, event.incarnation, nowMs);
       case 'serverLost':
         if (!this.serverConnected && this.#saidServerAway) return [];
         this.#saidServerAway = true;
@@ -179,7 +188,7 @@ export class AgentCore implements Ground {
       case 'scope':
         this.#scopeReady = true;
         this.#awaitsServer = false;
-        return this.#applyScope(event.changes, event.revision);
+        return this.#applyScope(event.changes, event.revision, nowMs);
       case 'progress':
         this.revision = event.revision;
         return this.#reportApplied();
@@ -196,14 +205,14 @@ export class AgentCore implements Ground {
 
   // ── scope ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #serverHello(host: string, incarnation: string): Effect[] {
+  #serverHello(host: string, incarnation: string, nowMs: number): Effect[] {
     this.serverConnected = true;
     this.#hello = { host, incarnation };
     this.#appliedReported = -1;
-    return this.#reportEverything();
+    return this.#reportEverything(nowMs);
   }
 
-  #applyScope(changes: readonly ScopeChange[], revision: number | undefined): Effect[] {
+  #applyScope(changes: readonly ScopeChange[], revision: number | undefined, nowMs: number): Effect[] {
     const hello = this.#hello;
     this.#hello = undefined;
     if (hello) this.host = hello.host;
@@ -222,15 +231,24 @@ export class AgentCore implements Ground {
       if (record.kind === 'port' && !this.scope.port(record.id)) this.portStates.delete(record.id);
     }
     if (revision !== undefined) this.revision = revision;
-    const inputs: ScopeChange[] = [...changes, ...kept.map((record): ScopeChange => ({ op: 'put', record }))];
+    const neighbours = this.#neighbours.scopeChanged(changes);
+    const inputs = [...changes, ...[...kept, ...neighbours.kept].map((record): ScopeChange => ({ op: 'put', record }))];
     this.scope.apply(inputs.slice(changes.length));
-    const effects = this.report(kept.map((record): Report => ({ type: 'learned', ...reported(record) })));
+    const effects = this.report([
+      ...kept.map((record): Report => ({ type: 'learned', ...reported(record) })),
+      ...neighbours.kept.map((record): Report => ({ type: 'neighbour', ...reportedNeighbour(record) })),
+    ]);
     effects.push(...this.#giveNatZones(changes, [this.#selfChange(), ...inputs]), ...this.#ensureTunnel());
-    if (isOtherPattern || this.interfaces.hasPattern) effects.push(...this.#rebind());
+    if (isOtherPattern || this.interfaces.hasPattern) effects.push(...this.#rebind(nowMs));
     const touched = changes.flatMap(({ record }) =>
       record.kind === 'port' && this.interfaces.get(record.id) ? [record.id] : [],
     );
-    effects.push(...this.#afterChange(touched), ...this.#maybeReadBack());
+    effects.push(
+      ...this.#afterChange(touched),
+      ...this.#maybeReadBack(),
+      ...this.#natNeeds.scopeChanged(changes, nowMs),
+    );
+    if (neighbours.release) effects.push(...this.installation.whenInstalled(neighbours.release));
     if (revision === undefined) return effects;
     // The disk comes last: the switch must not wait for it.
     return [
@@ -263,7 +281,7 @@ export class AgentCore implements Ground {
 
   // ── interfaces ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #rebind(): Effect[] {
+  #rebind(nowMs: number): Effect[] {
     const before = new Map(this.interfaces.bound());
     const { put, gone, doubles } = this.interfaces.rebind((prefix) => this.scope.portByPrefix(prefix));
     for (const key of this.problems.keys()) if (key.startsWith('double/')) this.problems.delete(key);
@@ -287,6 +305,7 @@ export class AgentCore implements Ground {
     });
     const reports: Report[] = put.map((port) => this.#claim(port));
     const marks: Effect[] = [];
+    const left: Effect[] = [];
     // An interface that is another port now, or none: its mark spoke of the former.
     for (const port of [...put, ...gone]) marks.push(...this.#setMarkOf(before.get(port)?.uuid, false));
     for (const port of gone) {
@@ -302,16 +321,28 @@ export class AgentCore implements Ground {
       if (this.portStates.delete(port)) reports.push({ type: 'ports', ports: { [port]: { state: 'gone' } } });
       this.#awaitingMark.delete(port);
       this.#moves.forget(port);
+      left.push(...this.#neighbours.portGone(port));
     }
     const effects: Effect[] = this.report(reports);
-    return [...flush, ...marks, ...effects, ...this.compile(changes), ...this.#afterChange(put)];
+    return [
+      ...flush,
+      ...marks,
+      ...effects,
+      ...this.compile(changes),
+      ...left,
+      ...this.#afterChange(put),
+      ...this.#natNeeds.ahead([...this.interfaces.bound().keys()], nowMs),
+    ];
   }
 
   /** Addresses from the last run whose port was unplugged while no agent ran. */
   #forgetAbsent(): Effect[] {
     const absent = this.learning.loseAbsent((port) => this.interfaces.get(port) !== undefined);
     this.scope.apply(absent.map((record) => ({ op: 'delete', record })));
-    return this.compile(absent.map(({ id }) => ({ op: 'delete', kind: 'learned', id })));
+    return [
+      ...this.compile(absent.map(({ id }) => ({ op: 'delete', kind: 'learned', id }))),
+      ...this.#neighbours.forgetAbsent(),
+    ];
   }
 
   #claim(port: string): Report {
@@ -408,7 +439,7 @@ export class AgentCore implements Ground {
       this.#awaitsServer = false;
       effects.push(...this.#maybeReadBack());
     }
-    effects.push(...this.#guard.tick(nowMs));
+    effects.push(...this.#guard.tick(nowMs), ...this.#neighbours.tick(nowMs));
     // Ageing stops while the server is away: nobody could tell us that an address lives elsewhere now.
     for (const record of this.serverConnected ? this.learning.idle(nowMs) : []) {
       this.learning.lose(record.id);
@@ -458,20 +489,23 @@ export class AgentCore implements Ground {
   }
 
   /** On a new connection the server is told all that it may have missed. */
-  #reportEverything(): Effect[] {
+  #reportEverything(nowMs: number): Effect[] {
     if (!this.serverConnected || !this.#ovsdb) return [];
     const claims = [...this.interfaces.bound().keys()].map((port) => {
       const { type: _, ...claim } = this.#claim(port) as Extract<Report, { type: 'claim' }>;
       return claim;
     });
     this.#lastHealth = '';
+    this.#natNeeds.serverIsNew();
     return [
       ...this.report([
         { type: 'claims', claims },
         ...[...this.#moves.pending()].map((port): Report => ({ type: 'activate', port })),
         { type: 'learnedAll', addresses: this.learning.all() },
+        { type: 'neighbourAll', neighbours: this.#neighbours.all() },
         { type: 'ports', ports: Object.fromEntries(this.portStates) },
       ]),
+      ...this.#natNeeds.ahead([...this.interfaces.bound().keys()], nowMs),
       ...this.#reportHealth(),
     ];
   }

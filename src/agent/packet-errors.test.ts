@@ -78,14 +78,14 @@ function told(effects: readonly Effect[]): string {
 const A = 0x0a00_0102;
 const FAR = 0xc000_0201;
 const A6 = 0x2001_0db8_0001_0000_0000_0000_0000_0002n;
-const inRouter = { switchKey: 200, portKey: 1, routerPortKey: 201 };
+const inRouter = { switchKey: 200, portKey: 1, outPortKey: 201, routerPortKey: 201 };
 
 test('errors of a router come from the port by which the packet came in, and go into its routes as its own', () => {
   const effects = ask('ttl', frame4(A, FAR), inRouter);
   assert.equal(told(effects), '10.0.1.1 > 10.0.1.2 icmp 11/0 0');
   assert.ok(effects[0]?.kind === 'inject');
-  assert.equal(effects[0].at, 'route');
-  assert.deepEqual(effects[0].registers, { router: 200, own: 1 });
+  assert.equal(effects[0].at, 'policy');
+  assert.deepEqual(effects[0].registers, { router: 200, own: 1, routed: 1 });
   assert.equal(told(ask('unreachable', frame4(A, FAR), inRouter)), '10.0.1.1 > 10.0.1.2 icmp 3/0 0');
   assert.equal(
     told(ask('unreachable', frame6(A6, 1n << 125n), inRouter)),

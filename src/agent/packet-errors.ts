@@ -15,6 +15,9 @@ import { addressOf, isDirectedBroadcast, portsOf, portTowards } from './router-a
 const PER_SENDER = { perSecond: 50, burst: 100 } as const;
 const ALTOGETHER = { perSecond: 1000, burst: 1000 } as const;
 
+/** One more than what is to be seen: the router's own packets lose one where they leave it. */
+const ROUTERS_HOPS = 64 + 1;
+
 const COMPLAINTS: ReadonlyMap<number, IcmpComplaint['about']> = new Map([
   [PACKET_IN.unreachable, 'no-route'],
   [PACKET_IN.ttl, 'ttl'],
@@ -57,7 +60,7 @@ export class PacketErrors {
     if (packet.class === PACKET_IN.reset || (packet.class === PACKET_IN.reject && isTcp)) {
       const frame = isDirectedBroadcast(this.#ground.scope, router.id, offender.dst)
         ? undefined
-        : tcpResetFrame(offender);
+        : tcpResetFrame(offender, ROUTERS_HOPS);
       return frame ? [fromRouter(router, frame)] : [];
     }
     const about = COMPLAINTS.get(packet.class)!;
@@ -70,17 +73,16 @@ export class PacketErrors {
     const { scope } = this.#ground;
     if (isDirectedBroadcast(scope, router.id, offender.dst)) return [];
     const source = complaint.about === 'no-port' ? offender.dst : this.#sourceOf(router, packet, offender);
-    return source ? [fromRouter(router, icmpErrorFrame(offender, complaint, source))] : [];
+    return source ? [fromRouter(router, icmpErrorFrame(offender, complaint, source, ROUTERS_HOPS))] : [];
   }
 
   /**
    * The address of the port by which it came in (RFC 1812 §4.3.2.4 means the one by which the error leaves: the same but for
-   * asymmetric ways); behind the routes the register names another, and the sender's network tells.
+   * asymmetric ways). Where the registers do not tell any more, the sender's network does.
    */
   #sourceOf(router: Router, packet: PacketIn, { src }: Offender): Ip | undefined {
     const { scope } = this.#ground;
-    const isBehindRoutes = packet.class === PACKET_IN.tooBig || packet.class === PACKET_IN.resolve;
-    const named = isBehindRoutes ? undefined : scope.byKey('routerPort', packet.routerPortKey);
+    const named = scope.byKey('routerPort', packet.outPortKey);
     const candidates = [
       named,
       portTowards(scope, router.id, src),
@@ -126,9 +128,9 @@ export class PacketErrors {
   }
 }
 
-/** Goes into the router's routes as what it made itself. */
+/** Goes to the router's routes as what it made itself. */
 function fromRouter(router: Router, frame: Uint8Array): Effect {
-  return { kind: 'inject', frame, at: 'route', registers: { router: router.key, own: 1 } };
+  return { kind: 'inject', frame, at: 'policy', registers: { router: router.key, own: 1, routed: 1 } };
 }
 
 function senderOf(packet: PacketIn): string {

@@ -5,6 +5,8 @@ import type { Effect, PacketIn } from './events.ts';
 import type { Ground } from './ground.ts';
 import { type Learning, reported } from './learning.ts';
 import type { Moves } from './moves.ts';
+import type { NatNeeds } from './nat-needs.ts';
+import type { Neighbours } from './neighbours.ts';
 import type { PacketErrors } from './packet-errors.ts';
 import { answerPacketIn } from './packet-in/answer.ts';
 import { destinationMac, sourceMac } from './packet-in/frame-macs.ts';
@@ -16,6 +18,8 @@ export interface PacketInParts {
   readonly learning: Learning;
   readonly moves: Moves;
   readonly errors: PacketErrors;
+  readonly neighbours: Neighbours;
+  readonly natNeeds: NatNeeds;
   readonly explain: Compiler['explain'];
 }
 
@@ -31,10 +35,13 @@ export class PacketIns {
 
   handle(packet: PacketIn, nowMs: number): Effect[] {
     const { scope, interfaces, host } = this.#ground;
-    const { guard, moves, errors } = this.#parts;
-    // Not in the budget of the port: what does not go on is no spray. It has limits of its own.
-    if (errors.isFor(packet)) return errors.handle(packet, nowMs);
+    const { guard, moves, errors, neighbours, natNeeds } = this.#parts;
     const port = this.#sender(packet);
+    // Not in the budget of the port: what does not go on, or is the answer to a question of ours, is no spray. They have limits of their own.
+    if (errors.isFor(packet)) return errors.handle(packet, nowMs);
+    if (packet.class === PACKET_IN.resolve) return neighbours.resolve(packet, nowMs);
+    if (packet.class === PACKET_IN.noPorts) return natNeeds.handle(packet, nowMs);
+    if (packet.class === PACKET_IN.neighbour) return port ? neighbours.heard(packet, port, nowMs) : [];
     const ofport = port && interfaces.get(port.id)?.ofport;
     if (!port || !ofport) return [];
     const stopped = guard.stops(packet, port, nowMs);

@@ -7,11 +7,11 @@ export interface PacketRegisters {
   readonly portKey: number;
   /** The switch or router where it was. */
   readonly switchKey: number;
-  /** The port that it was to go to, where that is known. */
+  /** In a switch: the port that it was to go to. In a router: the router port by which it came in. */
   readonly outPortKey: number;
   readonly vlan: number;
   readonly fromTunnel: boolean;
-  /** The router port by which it came in or, behind the routes, is to leave. */
+  /** The router port by which it came in or, behind the routes, by which it is to leave. */
   readonly routerPortKey: number;
   /** The address that is looked for: of version 4 in the lowest 32 bits. */
   readonly nextHop: bigint;

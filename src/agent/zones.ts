@@ -1,8 +1,8 @@
-/** The three zones of an owner: its own, and the two behind it (docs/design/layer3.md, §2). */
-export const ZONES_PER_OWNER = 3;
-const FIRST = 4;
+/** Zones of one owner: its own, and those behind it (docs/design/layer3.md, §2). */
+export const ZONES_PER_OWNER = 4;
+const FIRST = ZONES_PER_OWNER;
 const LAST = 65_532;
-const STEP = 4;
+const STEP = ZONES_PER_OWNER;
 
 /** Conntrack zones as OVSDB keeps them: of one port, on its interface. */
 export interface KeptZone {

@@ -26,7 +26,7 @@ const LARGEST_6 = 1280;
  * The frame with the ICMP error about a packet (RFC 792, RFC 1191, RFC 4443 §3), from `source` to the packet's sender; Ethernet addresses and
  * tags are those of the packet's frame, turned around. `source` is of the packet's IP version.
  */
-export function icmpErrorFrame(offender: Offender, complaint: IcmpComplaint, source: Ip): Uint8Array {
+export function icmpErrorFrame(offender: Offender, complaint: IcmpComplaint, source: Ip, hops = 64): Uint8Array {
   const writer = new ByteWriter(LARGEST_6 + 14);
   const ethernet = { dst: offender.srcMac as Mac, src: offender.dstMac as Mac };
   const { vlans } = offender;
@@ -35,7 +35,7 @@ export function icmpErrorFrame(offender: Offender, complaint: IcmpComplaint, sou
     const quoted = offender.packet.subarray(0, LARGEST_4 - IPV4_HEADER_LENGTH - ICMP_HEADER_LENGTH);
     const ends = { src: source.value, dst: offender.src.value };
     encodeEthernet({ ethernet: { ...ethernet, etherType: ETHER_TYPE.ipv4 }, vlans }, writer);
-    const header = ipv4Header({ ...ends, protocol: IP_PROTO.icmp, tos: INTERNETWORK_CONTROL });
+    const header = ipv4Header({ ...ends, protocol: IP_PROTO.icmp, tos: INTERNETWORK_CONTROL, ttl: hops });
     encodeIpv4(header, ICMP_HEADER_LENGTH + quoted.length, writer);
     encodeIcmp({ type, code, rest }, quoted, writer);
     return writer.finish();
@@ -46,7 +46,12 @@ export function icmpErrorFrame(offender: Offender, complaint: IcmpComplaint, sou
   const quoted = offender.packet.subarray(0, LARGEST_6 - IPV6_HEADER_LENGTH - ICMP_HEADER_LENGTH);
   const ends = { src: source.value, dst: offender.src.value };
   encodeEthernet({ ethernet: { ...ethernet, etherType: ETHER_TYPE.ipv6 }, vlans }, writer);
-  const header = ipv6Header({ ...ends, nextHeader: IP_PROTO.icmpv6, trafficClass: INTERNETWORK_CONTROL });
+  const header = ipv6Header({
+    ...ends,
+    nextHeader: IP_PROTO.icmpv6,
+    trafficClass: INTERNETWORK_CONTROL,
+    hopLimit: hops,
+  });
   encodeIpv6(header, ICMP_HEADER_LENGTH + quoted.length, writer);
   encodeIcmpv6({ type, code, rest }, quoted, (n) => pseudoHeader6(ends.src, ends.dst, IP_PROTO.icmpv6, n), writer);
   return writer.finish();

@@ -14,7 +14,7 @@ import type { Offender } from './offender.ts';
  * The frame that refuses a segment as a closed port does (RFC 9293 §3.10.7.1), from whom the segment was for. Undefined for a
  * segment that is a reset itself, and for what is no TCP.
  */
-export function tcpResetFrame(offender: Offender): Uint8Array | undefined {
+export function tcpResetFrame(offender: Offender, hops = 64): Uint8Array | undefined {
   const reset = offender.protocol === IP_PROTO.tcp ? resetOf(offender.payload) : undefined;
   if (!reset) return undefined;
   const { src: to, dst: from } = offender;
@@ -24,12 +24,16 @@ export function tcpResetFrame(offender: Offender): Uint8Array | undefined {
   if (from.version === 4 && to.version === 4) {
     const ends = { src: from.value, dst: to.value };
     encodeEthernet({ ethernet: { ...ethernet, etherType: ETHER_TYPE.ipv4 }, vlans }, writer);
-    encodeIpv4(ipv4Header({ ...ends, protocol: IP_PROTO.tcp, dontFragment: true }), TCP_HEADER_LENGTH, writer);
+    encodeIpv4(
+      ipv4Header({ ...ends, protocol: IP_PROTO.tcp, dontFragment: true, ttl: hops }),
+      TCP_HEADER_LENGTH,
+      writer,
+    );
     encodeTcp(reset, NO_BYTES, (n) => pseudoHeader4(ends.src, ends.dst, IP_PROTO.tcp, n), writer);
   } else if (from.version === 6 && to.version === 6) {
     const ends = { src: from.value, dst: to.value };
     encodeEthernet({ ethernet: { ...ethernet, etherType: ETHER_TYPE.ipv6 }, vlans }, writer);
-    encodeIpv6(ipv6Header({ ...ends, nextHeader: IP_PROTO.tcp }), TCP_HEADER_LENGTH, writer);
+    encodeIpv6(ipv6Header({ ...ends, nextHeader: IP_PROTO.tcp, hopLimit: hops }), TCP_HEADER_LENGTH, writer);
     encodeTcp(reset, NO_BYTES, (n) => pseudoHeader6(ends.src, ends.dst, IP_PROTO.tcp, n), writer);
   }
   return writer.finish();

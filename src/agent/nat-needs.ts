@@ -1,0 +1,105 @@
+import { cidrContains, type Ip, parseCidr, parseIp } from '../base/addresses.ts';
+import type { Router } from '../model/objects.ts';
+import type { Report } from '../server/protocol.ts';
+import type { Effect, PacketIn, ScopeChange } from './events.ts';
+import type { Ground } from './ground.ts';
+import { offenderOf } from './packet-in/offender.ts';
+
+/** The server has answered by then, or did not hear. */
+const ASK_AGAIN_MS = 2_000;
+/**
+ * Blocks of ports for source translation: asked for when a packet found none left, and ahead, as soon as a port here is behind a router
+ * that translates its address (so that the first packet finds one).
+ */
+export class NatNeeds {
+  readonly #ground: Ground;
+  /** Router and address → when, and with how many ports, more were asked for. */
+  readonly #asked = new Map<string, { readonly atMs: number; readonly have: number }>();
+
+  constructor(ground: Ground) {
+    this.#ground = ground;
+  }
+
+  /** A packet that its router could not translate. */
+  handle(packet: PacketIn, nowMs: number): Effect[] {
+    const { scope } = this.#ground;
+    const id = scope.byKey('routerPort', packet.routerPortKey)?.router;
+    const router = id === undefined ? undefined : scope.get('router', id);
+    const offender = offenderOf(packet.frame);
+    const to = router && offender && translatedTo(router, offender.src);
+    return router && to !== undefined ? this.#ground.report(this.#need(router.id, to, nowMs)) : [];
+  }
+
+  scopeChanged(changes: readonly ScopeChange[], nowMs: number): Effect[] {
+    const { interfaces } = this.#ground;
+    const isAboutMany = changes.some(
+      ({ op, record: { kind } }) => isAboutSnat(kind) || (kind === 'natLease' && op === 'delete'),
+    );
+    if (isAboutMany) return this.ahead([...interfaces.bound().keys()], nowMs);
+    return this.ahead(
+      changes.flatMap(({ record: { kind, id } }) => (kind === 'port' && interfaces.get(id) ? [id] : [])),
+      nowMs,
+    );
+  }
+
+  /** These ports are here: which addresses will they need? */
+  ahead(ports: readonly string[], nowMs: number): Effect[] {
+    if (ports.length === 0 || !this.#ground.serverConnected) return [];
+    const { scope } = this.#ground;
+    const routersOf = new Map<string, Router[]>();
+    for (const port of scope.all('routerPort')) {
+      const router = scope.get('router', port.router);
+      if (port.switch === undefined || port.outside || !router || router.snat.length === 0) continue;
+      const behind = routersOf.get(port.switch);
+      if (behind) behind.push(router);
+      else routersOf.set(port.switch, [router]);
+    }
+    if (routersOf.size === 0) return [];
+    const reports: Report[] = [];
+    for (const id of ports) {
+      const port = scope.port(id);
+      for (const router of (port && routersOf.get(port.switch)) ?? [])
+        for (const address of port!.addresses) {
+          const to = translatedTo(router, parseIp(address)!);
+          if (to !== undefined && this.#ports(router.id, to) === 0) reports.push(...this.#need(router.id, to, nowMs));
+        }
+    }
+    return this.#ground.report(reports);
+  }
+
+  /** How many ports of the address this host has. */
+  #ports(router: string, address: string): number {
+    const { scope, host } = this.#ground;
+    const lease = scope.get('natLease', `${router}/${address}/${host}`);
+    return lease?.blocks.reduce((sum, { size }) => sum + size, 0) ?? 0;
+  }
+
+  #need(router: string, address: string, nowMs: number): Report[] {
+    if (!this.#ground.serverConnected) return [];
+    const key = `${router}/${address}`;
+    const have = this.#ports(router, address);
+    const before = this.#asked.get(key);
+    if (before?.have === have && nowMs - before.atMs < ASK_AGAIN_MS) return [];
+    this.#asked.set(key, { atMs: nowMs, have });
+    return [{ type: 'natNeed', router, address, have }];
+  }
+
+  /** A server that did not hear us is asked again. */
+  serverIsNew(): void {
+    this.#asked.clear();
+  }
+}
+
+function isAboutSnat(kind: string): boolean {
+  return kind === 'router' || kind === 'routerPort';
+}
+
+/** The address that the router's longest network with this source gives. */
+function translatedTo(router: Router, source: Ip): string | undefined {
+  let best: { to: string; prefix: number } | undefined;
+  for (const { from, to } of router.snat) {
+    const network = parseCidr(from)!;
+    if (cidrContains(network, source) && network.prefix > (best?.prefix ?? -1)) best = { to, prefix: network.prefix };
+  }
+  return best?.to;
+}
