@@ -1,7 +1,5 @@
 import { WeftError } from '../src/base/errors.ts';
 import { INTEGRATION_BRIDGE } from '../src/lab/open-vswitch.ts';
-import { ETHER_TYPE } from '../src/packet/ethernet.ts';
-import { IP_PROTO } from '../src/packet/ip-protocol.ts';
 import { type BenchContext, median } from './bench.ts';
 import type { Cloud, CloudProcess } from './cloud.ts';
 import { FlowCount, lastChange } from './flow-count.ts';
@@ -47,13 +45,14 @@ export const METRIC = {
 export interface ControlPlan {
   readonly size: TenantsSize;
   readonly rounds: number;
+  /** Changes that are not counted: clouds that have done this before, as in operation. */
+  readonly warmUps: number;
   /** So long without a change means that there is no more to come; the slowest cloud's longest pause is shorter. */
   readonly quietMs: number;
   /** For the slowest step. */
   readonly timeoutMs: number;
 }
 
-const WARM_UPS = 3;
 /** After one small change. */
 const SMALL_QUIET_MS = 500;
 const FIRST_TCP_PORT = 2_000;
@@ -99,7 +98,7 @@ class ControlRun {
   }
 
   #portsToAdd(): TenantPort[] {
-    const { size, rounds } = this.#plan;
+    const { size, rounds, warmUps } = this.#plan;
     // Over the tenants that have ports on the first host already.
     const local = new Set(
       planTenantPorts(size)
@@ -107,7 +106,7 @@ class ControlRun {
         .map((port) => port.tenant),
     );
     const tenants = [...local];
-    return Array.from({ length: rounds + WARM_UPS }, (_, i) => {
+    return Array.from({ length: rounds + warmUps }, (_, i) => {
       const place = size.ports + Math.floor(i / tenants.length);
       return planTenantPort(tenants[i % tenants.length]!, i % size.switches, place, 0);
     });
@@ -188,7 +187,7 @@ class ControlRun {
       return this.#cloud.addPort(added[i]!);
     });
     const times = added.map((port, i) => (this.#marks[0]!.get(port.name) ?? Number.NaN) - begun[i]!);
-    this.#keep(`a port added: write to the interface's mark, median`, median(times.slice(WARM_UPS)), 'ms');
+    this.#keep(`a port added: write to the interface's mark, median`, median(times.slice(this.#plan.warmUps)), 'ms');
   }
 
   /** One small change after the other, each until the last flow of it is heard of. */
@@ -198,14 +197,15 @@ class ControlRun {
     change: (round: number) => Promise<void>,
   ): Promise<void> {
     const times: number[] = [];
-    for (let round = 0; round < this.#plan.rounds + WARM_UPS; round++) {
+    const { rounds, warmUps } = this.#plan;
+    for (let round = 0; round < rounds + warmUps; round++) {
       for (const watch of watches) watch.reset();
       const from = performance.now();
       await change(round);
       const lastMs = await this.#context.until(`flow after ${metric}`, () => quietSince(watches), {
         timeoutMs: this.#plan.timeoutMs,
       });
-      if (round >= WARM_UPS) times.push(lastMs - from);
+      if (round >= warmUps) times.push(lastMs - from);
       this.#tell(`${metric}: ${(lastMs - from).toFixed(1)} ms`);
     }
     this.#keep(medianOf(metric), median(times), 'ms');
@@ -219,7 +219,7 @@ class ControlRun {
     for (let round = 0; round < Math.min(3, this.#plan.rounds); round++) {
       await this.#cloud.stopAgent(host);
       const tcpPort = this.#nextTcpPort++;
-      const match = { eth_type: ETHER_TYPE.ipv4, ip_proto: IP_PROTO.tcp, tcp_dst: tcpPort };
+      const match = this.#cloud.ruleMatch(tcpPort);
       const from = performance.now();
       await Promise.all([this.#cloud.startAgent(host), this.#cloud.changeRule(0, tcpPort)]);
       await this.#context.until(

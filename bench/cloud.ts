@@ -1,6 +1,7 @@
 import type { Lab } from '../src/lab/lab.ts';
 import type { ManagedProcess } from '../src/lab/managed-process.ts';
 import type { WorkloadInput } from '../src/lab/spec.ts';
+import type { Match } from '../src/openflow/flow.ts';
 import type { BenchContext } from './bench.ts';
 import { ENCAP, HOST_NAMES } from './network.ts';
 import type { TenantPort, TenantsSize } from './tenants.ts';
@@ -28,6 +29,8 @@ export interface Cloud {
   addPort(port: TenantPort): Promise<void>;
   /** The group of a tenant lets in another TCP port from anywhere instead of the one before. */
   changeRule(tenant: number, tcpPort: number): Promise<void>;
+  /** What the flows of that rule match, and no others: how the bench finds them. */
+  ruleMatch(tcpPort: number): Match;
   deleteAll(): Promise<void>;
   /** Resolves when the cloud itself says that all that was written is installed everywhere. */
   synced(timeoutMs: number): Promise<void>;

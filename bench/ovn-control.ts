@@ -14,13 +14,14 @@ function ovnControl(name: string, about: string, plan: ControlPlan, bars: Bars, 
     about: `control of ${about}: bulk, one port, one rule, restart, all deleted`,
     needsRoot: true,
     isLong,
-    run: (context) => run(context, context.quick ? { ...plan, rounds: 2 } : plan, bars),
+    run: (context) => run(context, context.quick ? { ...plan, rounds: 2, warmUps: 2 } : plan, bars),
   };
 }
 
 const SMALL: ControlPlan = {
   size: { tenants: 10, switches: 2, ports: 10, localPorts: 50, placement: 'spread', outside: 'shared' },
   rounds: 20,
+  warmUps: 20,
   quietMs: 2_000,
   timeoutMs: 60_000,
 };
@@ -33,6 +34,7 @@ const MEDIUM: ControlPlan = {
 const LARGE: ControlPlan = {
   size: { tenants: 200, switches: 2, ports: 25, localPorts: 200, placement: 'whole', outside: 'own' },
   rounds: 12,
+  warmUps: 20,
   quietMs: 4_000,
   timeoutMs: 600_000,
 };
@@ -47,7 +49,7 @@ const LARGE_BARS: Bars = {
   [METRIC.restart]: 2,
 };
 const SHARED: ControlPlan = { ...LARGE, size: { ...LARGE.size, outside: 'shared' } };
-const DENSE: ControlPlan = { ...LARGE, size: { ...LARGE.size, localPorts: 2_500 }, rounds: 6 };
+const DENSE: ControlPlan = { ...LARGE, size: { ...LARGE.size, localPorts: 2_500 }, rounds: 6, warmUps: 10 };
 
 export const OVN_CONTROL: readonly Bench[] = [
   ovnControl('200', '200 ports in 10 tenants, 50 on each host', SMALL, {

@@ -5,10 +5,13 @@ import { runOk } from '../src/lab/command.ts';
 import type { Lab } from '../src/lab/lab.ts';
 import { findOpenVswitch } from '../src/lab/open-vswitch.ts';
 import type { WorkloadInput } from '../src/lab/spec.ts';
+import type { Match } from '../src/openflow/flow.ts';
 import { connectOvsdb, type OvsdbClient } from '../src/ovsdb/client.ts';
 import { mutate, type Operation, select } from '../src/ovsdb/operations.ts';
 import { unixctl } from '../src/ovsdb/unixctl.ts';
 import type { Uuid } from '../src/ovsdb/values.ts';
+import { ETHER_TYPE } from '../src/packet/ethernet.ts';
+import { IP_PROTO } from '../src/packet/ip-protocol.ts';
 import type { BenchContext } from './bench.ts';
 import { type Cloud, type CloudProcess, cloudLab } from './cloud.ts';
 import { ENCAP, HOST_NAMES } from './network.ts';
@@ -99,6 +102,10 @@ class Ovn implements Cloud {
   async changeRule(tenant: number, tcpPort: number): Promise<void> {
     const [changed] = await this.#write(changeRule(tenant, tcpPort));
     if (changed !== 1) throw new WeftError('not-found', `no rule of tenant ${tenant} to change`);
+  }
+
+  ruleMatch(tcpPort: number): Match {
+    return { eth_type: ETHER_TYPE.ipv4, ip_proto: IP_PROTO.tcp, tcp_dst: tcpPort };
   }
 
   async deleteAll(): Promise<void> {

@@ -2,6 +2,9 @@ import { WeftError } from '../src/base/errors.ts';
 import type { Lab } from '../src/lab/lab.ts';
 import type { WorkloadInput } from '../src/lab/spec.ts';
 import { AGENT_PROCESS, SERVER_PROCESS, startWeftInLab, type WeftInLab } from '../src/lab/weft.ts';
+import type { Match } from '../src/openflow/flow.ts';
+import { ETHER_TYPE } from '../src/packet/ethernet.ts';
+import { IP_PROTO } from '../src/packet/ip-protocol.ts';
 import type { BenchContext } from './bench.ts';
 import { type Cloud, type CloudProcess, cloudLab } from './cloud.ts';
 import { HOST_NAMES } from './network.ts';
@@ -10,6 +13,8 @@ import { createObjects, groupObject, groupPath, portObject } from './weft-networ
 
 /** All objects of the bench, so that one request takes them away. */
 const APPLY_SET = 'bench';
+/** Bits of `ct_state` (ovs-fields(7)). */
+const [CT_INVALID, CT_TRACKED] = [0x10, 0x20];
 const WRITE_TIMEOUT_MS = 120_000;
 
 /** Starts a lab with an empty Weft in it, workloads plugged already: the server in its place, reached over TLS, an agent on each host. */
@@ -45,6 +50,12 @@ class WeftCloud implements Cloud {
   async changeRule(tenant: number, tcpPort: number): Promise<void> {
     const { ingress } = groupObject(tenant, tcpPort);
     await this.#weft.client.request('PATCH', groupPath(tenant), { body: { ingress } });
+  }
+
+  /** Groups judge connections: by conntrack's original tuple. */
+  ruleMatch(tcpPort: number): Match {
+    const tracked = { value: CT_TRACKED, mask: CT_TRACKED | CT_INVALID };
+    return { eth_type: ETHER_TYPE.ipv4, ct_state: tracked, ct_nw_proto: IP_PROTO.tcp, ct_tp_dst: tcpPort };
   }
 
   async deleteAll(): Promise<void> {
