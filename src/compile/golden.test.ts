@@ -51,9 +51,43 @@ const learned: InputRecord = {
   vlan: 0,
 };
 
+const far = example.logicalSwitch(4, { subnets: [example.subnet('10.4.0.0/24')], mtu: 1400 });
+const core = example.router(1, {
+  routes: [
+    example.route('0.0.0.0/0', { via: '10.4.0.2' }),
+    example.route('0.0.0.0/0', { via: '10.4.0.3', weight: 3 }),
+    example.route('192.0.2.0/24', { via: '10.4.0.2', metric: 10 }),
+    example.route('192.0.2.0/24', { via: '10.4.0.3' }),
+    example.route('192.0.2.0/24', { from: '10.0.0.0/25', action: 'blackhole' }),
+    example.route('198.51.100.0/24', { action: 'reject' }),
+    example.route('203.0.113.0/24', { via: '10.9.9.9' }),
+    example.route('2001:db8:1::/48', { via: 'fd00::2' }),
+  ],
+  policies: [
+    { position: 10, match: { protocol: 'tcp', dstPorts: '25' }, action: 'drop' },
+    { position: 20, match: { src: '10.0.0.64/26' }, action: 'reroute', via: '10.4.0.3' },
+    { position: 30, match: { dst: '192.0.2.1' }, action: 'allow' },
+  ],
+});
+const edge = example.router(2, { adminUp: false });
+const corePorts = [
+  example.routerPort(1, core, { switch: net.id, addresses: ['10.0.0.254/24', '2001:db8::fe/64'], inChain: main.id }),
+  example.routerPort(2, core, { switch: far.id, addresses: ['10.4.0.1/24'], outChain: sub.id, outside: true }),
+  example.routerPort(3, core, { addresses: ['fd00::1/64'] }),
+];
+const edgePort = example.routerPort(4, edge, { addresses: ['fd00::2/64'], peer: corePorts[2]!.id });
+const routed: InputRecord[] = [net, far, core, edge, main, sub, ...corePorts, edgePort];
+const awareNet = example.logicalSwitch(5, {
+  vlanAware: true,
+  subnets: [example.subnet('10.5.0.0/24', { vlan: 5 }), example.subnet('10.6.0.0/24', { vlan: 6 })],
+});
+
 /** Golden file → the records, and the unit families whose flows are shown. */
 const CASES: Readonly<Record<string, readonly [families: readonly string[], records: readonly InputRecord[]]>> = {
-  'port-plain': [['classify', 'guard', 'tunnelToPort', 'answers', 'holders', 'hairpin', 'toPort'], here(net, own)],
+  'port-plain': [
+    ['classify', 'guard', 'tunnelToPort', 'portAddresses', 'holders', 'hairpin', 'toPort'],
+    here(net, own),
+  ],
   'port-pairs': [['classify', 'guard', 'tunnelToPort', 'holders'], here(net, { ...own, ...pairs })],
   'port-bare-network': [['classify', 'guard'], here(bare, {})],
   'port-without-security': [
@@ -85,7 +119,7 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
   ],
   'vlan-all': [['vlan', 'holders', 'floodLocal', 'toPort'], here(aware, { vlan: { trunk: 'all', native: 9 } })],
   remote: [
-    ['answers', 'holders', 'floodRemote', 'tunnelSources', 'tunnelToSwitch', 'agentAnswers'],
+    ['portAddresses', 'holders', 'floodRemote', 'tunnelSources', 'tunnelToSwitch', 'agentAnswers'],
     [...here(net, own), ...there(net, 2, { addresses: ['10.0.0.2', '2001:db8::2'] })],
   ],
   chains: [
@@ -100,6 +134,25 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
       example.rule(4, main, 40, 'drop', { vlan: 7 }),
       example.rule(5, sub, 10, 'return', { src: '10.0.0.0/8' }),
       example.rule(6, sub, 20, 'drop'),
+    ],
+  ],
+  'router-in': [['routerMac', 'tunnelToRouter', 'routerIn', 'own', 'unknown'], routed],
+  'router-routes': [['policies', 'routes'], routed],
+  'router-out': [['outChain', 'leave'], routed],
+  'router-vlans': [
+    ['routerMac', 'leave', 'routerAddresses'],
+    [awareNet, core, example.routerPort(5, core, { switch: awareNet.id, addresses: ['10.5.0.1/24', '10.6.0.1/24'] })],
+  ],
+  resolution: [
+    ['portAddresses', 'routerAddresses', 'neighbours', 'neighbourMoves'],
+    [
+      ...routed,
+      ...here(net, own),
+      ...there(net, 2, { addresses: ['10.0.0.2', '2001:db8::2'] }),
+      {
+        ...{ kind: 'neighbour', id: `${net.id}/10.0.0.9`, revision: 1, switch: net.id, address: '10.0.0.9' },
+        ...{ mac: '02:aa:00:00:00:09', port: example.idOf('port', 1), host: h1.id },
+      },
     ],
   ],
   base: [['base'], []],

@@ -280,3 +280,20 @@ export function natLease(
     blocks: blocks.map(([first, size]) => ({ first, size })),
   };
 }
+
+/** `twoHosts`, and a router to a second switch that has one port, on the second host. */
+export function routedHosts(): InputRecord[] {
+  const net = logicalSwitch(1);
+  const far = logicalSwitch(2, { subnets: [subnet('10.0.2.0/24'), subnet('2001:db8:2::/64')], mtu: 1400 });
+  const core = router(1, { routes: [route('0.0.0.0/0', { via: '10.0.2.4' })] });
+  const p4 = port(4, far, { addresses: ['10.0.2.4', '2001:db8:2::4'] });
+  return [
+    ...twoHosts(),
+    far,
+    core,
+    routerPort(1, core, { switch: net.id, addresses: ['10.0.0.254/24', '2001:db8::fe/64'] }),
+    routerPort(2, core, { switch: far.id, addresses: ['10.0.2.254/24', '2001:db8:2::fe/64'] }),
+    p4,
+    binding(p4, host(2)),
+  ];
+}

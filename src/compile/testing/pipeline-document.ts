@@ -1,11 +1,11 @@
 import { REGISTERS, type RegisterName } from '../fields.ts';
 import { PACKET_IN, REASONS, type Reason, TABLES, type Table, type TableName } from '../tables.ts';
-import { twoHosts } from './example.ts';
+import { routedHosts } from './example.ts';
 import { compiledFlows, goldenLines } from './golden.ts';
 
 /** The text of docs/pipeline.md. */
 export function pipelineDocument(): string {
-  const flows = compiledFlows(twoHosts());
+  const flows = compiledFlows(routedHosts());
   const sections = (Object.keys(TABLES) as TableName[]).map((name) => {
     const table: Table = TABLES[name];
     const own = flows.filter((flow) => flow.table === table.number);
@@ -60,7 +60,7 @@ function registers(): string {
   return [
     '## Registers',
     '',
-    'Ports and switches are known by their tunnel keys. A packet-in carries inPort, switch and vlan.',
+    'Devices and ports are known by their tunnel keys. A packet-in carries inPort, switch (or router) and vlan, and from within a router enteredBy, routerPort and nextHop.',
     '',
     '| name | bits |',
     '|---|---|',
@@ -82,7 +82,8 @@ function reasonList(): string {
 const EXAMPLE = `## Tables
 
 The flows are those of host 1 of the example: a dual-stack switch (key 0x101) with the ports p1 (key 0x1001) and p2 (0x1002) here on
-interfaces 1 and 2, and p3 (0x1003) on host 2, 192.0.2.2. Port 100 is the Geneve tunnel.
+interfaces 1 and 2, and p3 (0x1003) on host 2, 192.0.2.2. Port 100 is the Geneve tunnel. A router (0x301) leads by its port 0x2001 from there to a
+second switch (0x102), on which it is port 0x2002; p4 (0x1004) is there, on host 2.
 `;
 
 /** What there is to know beyond the job. */
@@ -107,17 +108,37 @@ const NOTES: Readonly<Partial<Record<TableName, string>>> = {
     'Matches chain, segment, no verdict yet, and what the rule says. Priority is 61,000 less the position. A jump runs `chainStart` for the other chain.',
   fromVerdict: 'Matches verdict and policyDrop. Which rule dropped says the cookie of the flow in `chain`.',
   answer:
-    'Matches switch (and vlan, where the switch has VLANs) and what is asked for. Sets the scratch MAC to the answer.',
-  respond: 'The same for all ports: the frame becomes its answer and leaves by the port that it came from.',
+    'ARP and neighbour solicitations: the address that is asked for is looked up in `resolve`, as that of a next hop is. DHCP and router solicitations match switch (and vlan, where the switch has VLANs).',
+  respond:
+    'The same for all ports: the frame becomes its answer and leaves by the port that it came from. Without an answer it goes on.',
   advertise: 'Fields that only an advertisement has can be set only where the match says that it is one.',
   tag: 'From here on a frame of a VLAN has its tag, as it has between hosts.',
   lookup:
-    "Matches switch, vlan (where it matters) and eth_dst. A port here: outPort and outOfport. Elsewhere: tun_id (the port's key) and tun_dst.",
+    "Matches switch, vlan (where it matters) and eth_dst. A port here: outPort and outOfport. Elsewhere: tun_id (the port's key) and tun_dst. A router's port: router and routerPort; there the frame has no VLAN any more.",
   flood:
     "Matches switch and unknown. One copy per remote host with the switch's key, never of what came from a tunnel.",
   floodLocal:
     'Matches switch, vlan and unknown. Ports that nothing more is asked about are output to at once, others go to `toPort`. More than 1,000 copies are cut into chunks.',
   tunnelOut: 'One flow: when the tunnel port changes, nothing else does.',
+  routerIn:
+    'Matches routerPort where the port is down or faces the outside. Counts the router, keeps by which port it was entered, and forgets the interface, so that what is routed back there arrives.',
+  inChain: 'Matches routerPort of ports with a chain, as `fromPort`.',
+  inVerdict: 'As `fromVerdict`.',
+  own: 'Matches router and destination, then once more the protocol of what is for the router alone: of all other packets nobody asks it.',
+  ttl: 'The same for all routers. What the router made itself does not come here.',
+  policy: 'Matches router and what policies say; sets nextHop and routerPort, or goes on to the routes.',
+  route:
+    'Matches router, destination and source. Priority is 1 + 130 × length of the destination + (length of the source + 1, where there is one). Sets nextHop and routerPort. Of routes with equal networks only those with the lowest metric have flows.',
+  ecmp: 'Matches as `route`, and ecmpSlot. `route` runs it four times before, with ecmpMixing, each time for one more bit of destination XOR source.',
+  outChain: 'Matches routerPort of ports with a chain, or with an MTU beyond.',
+  outVerdict: 'As `fromVerdict`.',
+  leave:
+    'Matches routerPort (and nextHop, where the networks of a port are in several VLANs). Sets the source MAC and switch; from here on the device is the next switch, or by a peer the next router.',
+  next: 'One flow: clears the scratch MAC and runs `resolve`.',
+  resolve:
+    'Matches switch (and vlan, where the switch has VLANs) and nextHop. One flow per address, for routed packets and for those who ask by ARP and ND; neighbours that were heard of (they answer for themselves) match routed too.',
+  arrive:
+    'The same for all: runs `lookup` of the next switch, or tells the agent that the next hop is not known; the packet waits there.',
   toPort:
     'Matches outPort. Ports without a chain have no flow here but the one that keeps their own frames from coming back.',
   toVerdict: 'As `fromVerdict`.',

@@ -23,7 +23,8 @@ import { TABLES } from '../tables.ts';
 
 export const ROUTER_IN = { down: 300, usedUp: 200, outside: 150, up: 100 } as const;
 export const ANCHOR = { own: 100 } as const;
-export const OWN = { echo: 300, agent: 200, address: 150, rest: 100 } as const;
+/** What stands above `address` is asked of packets that came there. */
+export const OWN = { echo: 400, agent: 300, rest: 200, address: 100 } as const;
 const OUT_CHAIN = { own: 1000 } as const;
 const LEAVE = { tooBig: 1000 } as const;
 const ARRIVE = { unknown: 300, tag: 200, known: 100 } as const;

@@ -94,7 +94,7 @@ export const ownUnit = define.unit({
     const isOutside = reader.derive(hasOutside, owner);
     return reader.derive(ownAddresses, id).flatMap((ip) => {
       const to = match({ router }, addressedTo(ip));
-      const own = flow('own', OWN.address, match({ router, forRouter: 0 }, addressedTo(ip)), AGAIN);
+      const own = flow('own', OWN.address, to, AGAIN);
       return isOutside ? [own, flow('anchor', ANCHOR.own, to, { goto: 'inChain' })] : [own];
     });
   },
