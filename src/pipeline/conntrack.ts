@@ -86,10 +86,10 @@ interface Found {
   readonly isReply: boolean;
 }
 
-/** What later fragments lack, as their first one had it. */
-interface FirstFragment extends Pick<Tuple, 'srcPort' | 'dstPort' | 'id'> {
-  /** Of TCP. */
-  readonly flags: number;
+/** What came of a first fragment: the same comes of the later ones. */
+interface FirstFragment {
+  readonly tracked: Tracked;
+  readonly found: Found | undefined;
 }
 
 const INVALID: Tracked = { state: CT_STATE.tracked | CT_STATE.invalid, mark: 0, label: 0n };
@@ -125,39 +125,32 @@ export class Conntrack {
 
   /** Tracks a packet; NAT rewrites it. */
   track(packet: PacketState, request: TrackRequest): Tracked {
-    const { key } = packet;
     if (packet.translated?.zone !== request.zone) packet.translated = undefined;
-    const isLater = (key[IP_FRAG]! & LATER_FRAGMENT) !== 0;
-    const error = isLater ? undefined : this.#related(packet, request);
+    const fragment = packet.key[IP_FRAG]!;
+    if (fragment === 0) return this.#whole(packet, request).tracked;
+    const key = fragmentKey(packet, request);
+    if (fragment & LATER_FRAGMENT) return likeFirst(packet, this.#firstFragments.get(key));
+    const first = this.#whole(packet, request);
+    this.#firstFragments.set(key, first);
+    const [oldest] = this.#firstFragments.keys();
+    if (this.#firstFragments.size > MOST_FRAGMENTED) this.#firstFragments.delete(oldest!);
+    return first.tracked;
+  }
+
+  #whole(packet: PacketState, request: TrackRequest): FirstFragment {
+    const flags = packet.key[TCP_FLAGS]!;
+    const error = this.#related(packet, request);
     if (error) return error;
-    const seen = isLater ? this.#likeFirst(packet) : { tuple: tupleOf(packet), flags: key[TCP_FLAGS]! };
-    if (!seen) return INVALID;
-    const { tuple, flags } = seen;
-    if (key[IP_FRAG]! !== 0 && !isLater) this.#remember(packet, tuple, flags);
-    if (tuple.proto === PROTO.tcp && senselessFlags(flags)) return INVALID;
+    const tuple = tupleOf(packet);
+    if (tuple.proto === PROTO.tcp && senselessFlags(flags)) return { tracked: INVALID, found: undefined };
     let found = this.#find(packet, request.zone, tuple);
     const obstructs = found && (reopens(found.connection, flags) || (found.isReply && request.force && request.commit));
     if (found && obstructs) {
       this.#remove(found.connection);
       found = undefined;
     }
-    if (found) return this.#known(packet, request, found, flags);
-    return opens(tuple, flags) ? this.#open(packet, request, tuple) : INVALID;
-  }
-
-  #remember(packet: PacketState, tuple: Tuple, flags: number): void {
-    const { srcPort, dstPort, id } = tuple;
-    this.#firstFragments.set(fragmentKey(packet, tuple), { srcPort, dstPort, id, flags });
-    const [oldest] = this.#firstFragments.keys();
-    if (this.#firstFragments.size > MOST_FRAGMENTED) this.#firstFragments.delete(oldest!);
-  }
-
-  #likeFirst(packet: PacketState): { readonly tuple: Tuple; readonly flags: number } | undefined {
-    const own = tupleOf(packet);
-    const first = this.#firstFragments.get(fragmentKey(packet, own));
-    if (!first) return undefined;
-    const { flags, ...rest } = first;
-    return { tuple: { ...own, ...rest }, flags };
+    if (found) return { tracked: this.#known(packet, request, found, flags), found };
+    return opens(tuple, flags) ? this.#open(packet, request, tuple) : { tracked: INVALID, found: undefined };
   }
 
   /** A packet that this zone has translated already is known by what its answers look like. */
@@ -186,12 +179,13 @@ export class Conntrack {
     return { state, mark: connection.mark, label: connection.label, original: connection.original };
   }
 
-  #open(packet: PacketState, request: TrackRequest, original: Tuple): Tracked {
+  #open(packet: PacketState, request: TrackRequest, original: Tuple): FirstFragment {
     const state = CT_STATE.tracked | CT_STATE.new;
-    if (!request.commit) return { state, mark: 0, label: 0n, original };
+    const uncommitted = { tracked: { state, mark: 0, label: 0n, original }, found: undefined };
+    if (!request.commit) return uncommitted;
     const { nat, zone } = request;
     const reply = this.#chooseReply(zone, original, nat);
-    if (!reply) return { state, mark: 0, label: 0n, original };
+    if (!reply) return uncommitted;
     const connection: Connection = {
       zone,
       original,
@@ -206,7 +200,8 @@ export class Conntrack {
     this.#byTuple.set(keyOf(zone, reply), { connection, isReply: true });
     this.#byTuple.set(keyOf(zone, original), { connection, isReply: false });
     const translated = nat ? translate(packet, connection, false) : 0;
-    return { state: state | translated, mark: connection.mark, label: connection.label, original };
+    const { mark, label } = connection;
+    return { tracked: { state: state | translated, mark, label, original }, found: { connection, isReply: false } };
   }
 
   /** The reply tuple of a new connection: free, and within the ranges. Undefined when all are taken. */
@@ -223,25 +218,29 @@ export class Conntrack {
   }
 
   /** An ICMP error about a known connection. */
-  #related(packet: PacketState, request: TrackRequest): Tracked | undefined {
+  #related(packet: PacketState, request: TrackRequest): FirstFragment | undefined {
     const { key } = packet;
     const proto = key[IP_PROTO]!;
     if (!ICMP_ERRORS[proto]?.includes(key[TP_SRC]!)) return undefined;
     const inner = innerTuple(packet);
     // The error goes against the packet that it quotes, and is known by what that packet's answers look like.
     const found = inner && this.#find(packet, request.zone, turned(inner));
-    if (!found) return INVALID;
+    if (!found) return { tracked: INVALID, found: undefined };
     const { connection, isReply } = found;
     if (request.commit) setMarks(connection, request);
     const state = CT_STATE.tracked | CT_STATE.related | (isReply ? CT_STATE.reply : 0);
     const translated = request.nat ? translate(packet, connection, isReply, true) : (packet.translated?.flags ?? 0);
-    return {
-      state: state | translated,
-      mark: connection.mark,
-      label: connection.label,
-      original: connection.original,
-    };
+    const { mark, label, original } = connection;
+    return { tracked: { state: state | translated, mark, label, original }, found };
   }
+}
+
+/** A later fragment has its first one's addresses translated too. */
+function likeFirst(packet: PacketState, first: FirstFragment | undefined): Tracked {
+  if (!first) return INVALID;
+  const { tracked, found } = first;
+  if (found && tracked.state & (CT_STATE.srcNat | CT_STATE.dstNat)) translate(packet, found.connection, found.isReply);
+  return tracked;
 }
 
 function keyOf(zone: number, t: Tuple): string {
@@ -361,8 +360,10 @@ function icmpOffset(bytes: Uint8Array, key: Uint32Array): number {
   return key[ETH_TYPE] === 0x86dd ? extensionsEnd(bytes, l3) : l3 + (bytes[l3]! & 15) * 4;
 }
 
-function fragmentKey(packet: PacketState, { proto, src, dst }: Tuple): string {
-  return `${proto}|${src}|${dst}|${fragmentId(packet)}`;
+/** The same for all fragments of a packet that meet the same action. */
+function fragmentKey(packet: PacketState, { zone, commit, nat }: TrackRequest): string {
+  const { src, dst } = tupleOf(packet);
+  return `${src}|${dst}|${fragmentId(packet)}|${zone}|${commit}|${nat !== undefined}|${packet.translated?.flags}`;
 }
 
 /** What all fragments of a packet have in common. */

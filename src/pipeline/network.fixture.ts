@@ -42,7 +42,11 @@ export class Network {
     for (const host of hosts) {
       const compiler = createCompiler();
       compiler.update(inputsOf(host).map((record) => ({ op: 'put', record })));
-      this.#hosts.set(host.id, { host, compiler, pipeline: new Pipeline({ flows: compiler.flows(), fragments: 'nxMatch' }) });
+      this.#hosts.set(host.id, {
+        host,
+        compiler,
+        pipeline: new Pipeline({ flows: compiler.flows(), fragments: 'nxMatch' }),
+      });
     }
   }
 

@@ -115,6 +115,12 @@ export class OpenVswitchFixture {
     execFileSync(program('ovs-vsctl'), [database, ...args], { env: this.#env(), stdio: ['ignore', 'ignore', 'pipe'] });
   }
 
+  /** What flows see of first fragments: `normal` or `nx-match`. */
+  setFragments(mode: string): void {
+    const bridge = `unix:${join(this.#dir, 'br0.mgmt')}`;
+    execFileSync(program('ovs-ofctl'), ['set-frags', bridge, mode], { env: this.#env() });
+  }
+
   /** Replaces all flows and groups by those of the texts. */
   setFlows(flows: readonly string[], groups: readonly string[] = []): void {
     const bridge = `unix:${join(this.#dir, 'br0.mgmt')}`;
