@@ -37,6 +37,7 @@ export const PACKET_DROP_REASONS = {
   'not-ip': 'only IPv4 and IPv6 go through a router',
   'too-many-hops': 'it went through 16 routers',
   'not-translated': 'only what is addressed to a floating, translated or virtual address comes in from outside',
+  agent: "the host's agent takes it: what the router asked for",
   own: 'it is for the router itself, which does not serve that',
   ttl: 'its time to live has run out',
   'route-policy': 'a policy route drops it',
@@ -80,7 +81,16 @@ export interface Delivery {
 export type AgentService = 'dhcp' | 'dhcp6' | 'ra';
 
 /** What a host's agent is asked for about a packet that goes no further by itself (docs/design/layer3.md, §6). */
-export type RequestService = 'unreachable' | 'ttl' | 'too-big' | 'port-unreachable' | 'reset' | 'reject' | 'resolve';
+export type RequestService =
+  | 'unreachable'
+  | 'ttl'
+  | 'too-big'
+  | 'port-unreachable'
+  | 'reset'
+  | 'reject'
+  | 'resolve'
+  /** An ARP reply or neighbour advertisement for a router: what its agent asked for. */
+  | 'neighbour';
 
 export interface AgentRequest {
   readonly service: RequestService;

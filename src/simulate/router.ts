@@ -1,5 +1,7 @@
 import { formatIp, formatMac, parseMac } from '../base/addresses.ts';
 import type { Router, RouterPort } from '../model/objects.ts';
+import { ARP_OP } from '../packet/arp.ts';
+import { ICMPV6_TYPE } from '../packet/icmpv6.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 import { routerOwns } from './addresses.ts';
 import { passes } from './chains.ts';
@@ -7,6 +9,7 @@ import { echoReply, isEchoRequest } from './echo.ts';
 import type { Journey } from './journey.ts';
 import { nameOf } from './names.ts';
 import { comeIn, goOut } from './nat.ts';
+import type { RequestService } from './outcome.ts';
 import type { Leg, Packet } from './packet.ts';
 import { resolve, vlanOfAddress } from './resolve.ts';
 import { describeWay, type Way, wayOf } from './routes.ts';
@@ -15,6 +18,11 @@ import { peerOf } from './tracking.ts';
 /** Through one router, by its eight steps (docs/design/layer3.md, §6). */
 
 const HOPS_MAX = 16;
+/** What a router says to those who take it for a server. */
+const OWN_SERVICES: { readonly [protocol: number]: RequestService } = {
+  [IP_PROTO.udp]: 'port-unreachable',
+  [IP_PROTO.tcp]: 'reset',
+};
 
 /** Steps 1 and 2. */
 export function enterRouter(journey: Journey, { packet, port, member }: Leg & { readonly at: 'router' }): void {
@@ -25,12 +33,21 @@ export function enterRouter(journey: Journey, { packet, port, member }: Leg & { 
   journey.step(host, about, 'enters the router');
   if (!router?.adminUp) return journey.drop('router-down', host, { kind: 'router', id: port.router });
   if (!port.adminUp) return journey.drop('router-down', host, about);
+  if (isNeighbourAnswer(frame)) {
+    journey.drop('agent', host, about);
+    return journey.ask('neighbour', packet, about);
+  }
   if (!frame.ip) return journey.drop('not-ip', host, about);
   if (packet.hops >= HOPS_MAX) return journey.drop('too-many-hops', host, about);
   const { from: _, ...entering } = packet;
   const inside: Packet = { ...entering, hops: packet.hops + 1, isRouters: false };
   const arriving = port.outside ? comeIn(journey, inside, router, port, member) : [inside];
   for (const each of arriving) cross(journey, each, router, port);
+}
+
+/** What the router's agent asked the neighbourhood for. */
+function isNeighbourAnswer({ arp, icmp, nd }: Packet['frame']): boolean {
+  return arp?.op === ARP_OP.reply || (nd !== undefined && icmp?.type === ICMPV6_TYPE.neighborAdvert);
 }
 
 /** Steps 3 to 5. `by`: the port by which the packet came in. */
@@ -46,9 +63,9 @@ function cross(journey: Journey, packet: Packet, router: Router, by: RouterPort)
       const { state: _, ...fresh } = packet;
       return route(journey, { ...fresh, frame: echoReply(frame), isRouters: true }, router, by);
     }
+    const service = OWN_SERVICES[ip.protocol];
     journey.drop('own', host, about);
-    if (ip.protocol === IP_PROTO.udp) journey.ask('port-unreachable', packet, at);
-    if (ip.protocol === IP_PROTO.tcp) journey.ask('reset', packet, at);
+    if (service) journey.ask(service, packet, at);
     return;
   }
   if (ip.ttl <= 1) {
@@ -116,6 +133,7 @@ function leave(
   const holder = resolve(model, sw, nextHop);
   if (!holder) {
     journey.step(host, at, `asks who has ${formatIp(nextHop)} on ${sw.name}; the packet waits`);
+    journey.drop('no-neighbour', host, at);
     return journey.ask('resolve', outgoing, at, formatIp(nextHop));
   }
   const name = nameOf(model, holder.by);

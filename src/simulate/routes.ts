@@ -6,6 +6,7 @@ import type { ModelView } from '../model/view.ts';
 import { isLinkLocal, networksOf } from './addresses.ts';
 import type { Frame } from './frame.ts';
 import { isInRange, protocolFits } from './rule-match.ts';
+import { peerOf } from './tracking.ts';
 
 /** Where a router sends a packet, and why (docs/design/layer3.md, §6.6 and §6.7). */
 export type Way =
@@ -52,8 +53,7 @@ interface Candidate {
 function bestRoute(model: ModelView, router: Router, frame: Frame): Way | undefined {
   const { src, dst } = frame.ip!;
   const candidates: Candidate[] = [];
-  for (const port of model.routerPortsOfRouter(router.id)) {
-    if (!port.adminUp) continue;
+  for (const port of connectedPorts(model, router)) {
     for (const network of networksOf(port))
       if (cidrContains(network, dst))
         candidates.push({
@@ -88,8 +88,8 @@ function bestRoute(model: ModelView, router: Router, frame: Frame): Way | undefi
 function staticWay(model: ModelView, router: Router, frame: Frame, routes: readonly Route[]): Way {
   const { to, from } = routes[0]!;
   const text = `route ${to}${from === undefined ? '' : ` from ${from}`}`;
-  const action = routes.find((route) => route.action !== undefined)?.action;
-  if (action !== undefined) return { kind: action, why: text };
+  for (const action of ['blackhole', 'reject'] as const)
+    if (routes.some((route) => route.action === action)) return { kind: action, why: `${text}: ${action}` };
   const weights = new Map<string, number>();
   for (const { via, weight } of routes) weights.set(via!, (weights.get(via!) ?? 0) + weight);
   const slots = shares(
@@ -102,6 +102,13 @@ function staticWay(model: ModelView, router: Router, frame: Frame, routes: reado
   return { kind: 'out', port: portTowards(model, router, nextHop)!, nextHop, why };
 }
 
+/** Ports that lead somewhere; of two with the same network the first by id has it. */
+function connectedPorts(model: ModelView, router: Router): RouterPort[] {
+  return [...model.routerPortsOfRouter(router.id)]
+    .filter((port) => port.adminUp && (peerOf(model, port) ?? (port.switch && model.get('switch', port.switch))))
+    .sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
 function lowBits(ip: Ip): number {
   return Number(BigInt(ip.value) & 15n);
 }
@@ -109,8 +116,7 @@ function lowBits(ip: Ip): number {
 /** The port whose network holds a next hop: of several the narrowest. */
 function portTowards(model: ModelView, router: Router, nextHop: Ip): RouterPort | undefined {
   let best: { readonly port: RouterPort; readonly prefix: number } | undefined;
-  for (const port of model.routerPortsOfRouter(router.id)) {
-    if (!port.adminUp) continue;
+  for (const port of connectedPorts(model, router)) {
     for (const network of networksOf(port))
       if (cidrContains(network, nextHop) && !isLinkLocal(nextHop) && network.prefix > (best?.prefix ?? -1))
         best = { port, prefix: network.prefix };
