@@ -60,7 +60,7 @@ export class Journey {
     this.#requests.push({
       ...{ service, host, at },
       ...(address === undefined ? {} : { address }),
-      isSilent: service !== 'resolve' && mustNotBeAnswered(frame),
+      isSilent: service !== 'resolve' && service !== 'neighbour' && mustNotBeAnswered(frame),
     });
   }
 

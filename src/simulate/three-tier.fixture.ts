@@ -1,9 +1,12 @@
-import { type Ip, parseIp, parseMac } from '../base/addresses.ts';
+import { formatIp, type Ip, parseIp, parseMac } from '../base/addresses.ts';
 import type { LogicalPort, Router, RouterPort, Rule, RuleMatch, ScopeRecord, SecurityGroup } from '../model/objects.ts';
 import { type ModelIndex, modelOf } from '../model/view.ts';
 import { ETHER_TYPE } from '../packet/ethernet.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
+import { Connections } from './connections.ts';
 import type { Frame } from './frame.ts';
+import type { Outcome } from './outcome.ts';
+import { walkFrame } from './simulate.ts';
 
 /**
  * A three-tier application, by hand; ids are names.
@@ -204,4 +207,22 @@ export function packet(model: ModelIndex, from: string, via: string, fields: Pac
 
 export function ip(text: string): Ip {
   return parseIp(text)!;
+}
+
+/** Sends a frame from a port's active host. */
+export function send(model: ModelIndex, port: string, frame: Frame, connections?: Connections): Outcome {
+  return walkFrame(model, { port, host: model.bindingOf(port)!.active!, frame }, connections ?? new Connections());
+}
+
+/** What happened in a few words: `web-1 10.0.1.11:8080 ttl 63`, `drop ttl`, `ask ttl`. */
+export function gist({ deliveries, drops, requests }: Outcome): string[] {
+  const end = (address: Ip, port: number | undefined): string =>
+    `${formatIp(address)}${port === undefined ? '' : `:${port}`}`;
+  return [
+    ...deliveries.map(({ port, frame: { ip: part, ports } }) =>
+      part ? `${port}: ${end(part.src, ports?.src)} → ${end(part.dst, ports?.dst)} ttl ${part.ttl}` : `${port}: no IP`,
+    ),
+    ...drops.map(({ reason }) => `drop ${reason}`),
+    ...requests.map(({ service, isSilent }) => `ask ${service}${isSilent ? ' in silence' : ''}`),
+  ];
 }
