@@ -34,12 +34,16 @@ const NO_ACTIONS: readonly Action[] = [];
 /** One flow of one unit. The slot is its identity in the switch: table, priority, match. */
 export function flow(table: TableName, priority: number, match: Match, target: FlowTarget): Contribution {
   const number = TABLES[table].number;
+  const next = target.goto === undefined ? undefined : TABLES[target.goto].number;
+  // OpenFlow's instruction leads to later tables only (1.5.1 §5.5); back goes a resubmit, which keeps all registers.
+  const isBack = next !== undefined && next <= number;
+  const actions = target.do ?? NO_ACTIONS;
   const draft: FlowDraft = {
     table: number,
     priority,
     match,
-    actions: target.do ?? NO_ACTIONS,
-    gotoTable: target.goto === undefined ? undefined : TABLES[target.goto].number,
+    actions: isBack ? [...actions, { kind: 'resubmit', table: next }] : actions,
+    gotoTable: isBack ? undefined : next,
     reason: target.drop,
   };
   return contribute(flowSink, slotOf(number, priority, match), draft);
