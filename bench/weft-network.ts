@@ -1,3 +1,4 @@
+import { KINDS } from '../src/model/kinds.ts';
 import {
   isPlain,
   listenersOf,
@@ -97,7 +98,7 @@ export function portObject(port: TenantPort, groups: readonly string[] = [GROUP]
 
 /** How the API's path names a tenant's group. */
 export function groupPath(tenant: number): string {
-  return `/v1/securityGroups/${encodeURIComponent(`${tenantName(tenant)}/${GROUP}`)}`;
+  return `/v1/${KINDS.securityGroup.plural}/${encodeURIComponent(`${tenantName(tenant)}/${GROUP}`)}`;
 }
 
 function tenantName(tenant: number): string {
