@@ -118,6 +118,8 @@ const METER_OF: Partial<Record<PacketInClass, 'notice' | 'error'>> = {
   learn: 'notice',
   log: 'notice',
   neighbour: 'notice',
+  probe: 'notice',
+  dns: 'notice',
   reject: 'error',
   unreachable: 'error',
   ttl: 'error',

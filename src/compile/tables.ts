@@ -98,7 +98,12 @@ export const TABLES = {
   track: { number: 10, job: "what the connection tracking of the sender's port knows", merge: 'equal' },
   tracked: { number: 11, job: 'new, known, a reply, or invalid', merge: 'equal' },
   fromGroup: { number: 12, job: 'may the groups of the sender have this connection', merge: 'equal' },
-  group: { number: 13, job: 'the rules of security groups, by the original direction', merge: 'conjunction' },
+  group: {
+    number: 13,
+    job: 'the rules of security groups, by the original direction',
+    merge: 'conjunction',
+    prefixes: ['ct_nw_src', 'ct_nw_dst', 'ct_ipv6_src'],
+  },
   fromPort: { number: 14, job: 'the chain for frames that the port sends', merge: 'equal' },
   chainStart: { number: 15, job: 'runs the segments of one chain, one after the other', merge: 'equal' },
   chain: { number: 16, job: 'the rules of one segment of one chain', merge: 'conjunction' },
@@ -118,7 +123,7 @@ export const TABLES = {
     number: 25,
     job: 'is an address of the packet in the set that a rule asks for',
     merge: 'conjunction',
-    prefixes: ['ip_src', 'ip_dst', 'ipv6_src', 'ipv6_dst'],
+    prefixes: ['ip_src', 'ip_dst', 'ipv6_src'],
   },
   flood: { number: 26, job: 'one copy per remote host', merge: 'equal' },
   floodLocal: { number: 27, job: 'one copy per local port', merge: 'equal', missReason: 'nobody' },
@@ -201,5 +206,7 @@ export const PACKET_IN = {
   dns: 17,
   /** Source translation without a block of ports. */
   noPorts: 18,
+  /** A member answers a health probe. */
+  probe: 19,
 } as const;
 export type PacketInClass = keyof typeof PACKET_IN;

@@ -10,6 +10,7 @@ import {
   parseIp,
   parseIpv4,
 } from '../../base/addresses.ts';
+import { SERVICE_MAC } from '../../compile/probe.ts';
 import type { Encap, LogicalPort, LogicalSwitch, Subnet } from '../../model/objects.ts';
 import type { Scope } from '../scope.ts';
 
@@ -22,9 +23,9 @@ export interface Link {
   readonly host: string | undefined;
 }
 
-/** The MAC by which hosts answer for a switch: locally administered, `0a:57:46` and the switch's key. */
+/** The MAC by which hosts answer for a switch: `0a:57:46` and the switch's key. */
 export function serviceMac(sw: LogicalSwitch): Mac {
-  return (0x0a57_4600_0000 + sw.key) as Mac;
+  return (SERVICE_MAC + sw.key) as Mac;
 }
 
 export function serviceLinkLocal(sw: LogicalSwitch): Ipv6 {
