@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { otherBits, prefixCover, setCover } from './bits.ts';
+import { commonBits, otherBits, prefixCover, setCover } from './bits.ts';
 
 const fits = (value: number, block: { value: number | bigint; mask: number | bigint }): boolean =>
   (value & Number(block.mask)) >>> 0 === Number(block.value);
@@ -52,4 +52,12 @@ test('what has another bit than all owned values is none of them', () => {
   );
   assert.deepEqual(otherBits([], 32, 6), []);
   assert.equal(otherBits([{ value: 5n, mask: 0xffff_ffffn }], 32, 6).length, 6);
+});
+
+test('common bits are those that are fixed in all and equal', () => {
+  assert.deepEqual(commonBits([], 32), { value: 0n, mask: 0n });
+  // 10.0.1.0/24 and 10.0.3.7
+  const bytes = ['30aff', '200ff', '101ff', '00000', '30aff', '200ff', '103ff', '007ff'];
+  assert.deepEqual(commonBits(bytes, 32), { value: 0x0a00_0100n, mask: 0xffff_fd00n });
+  assert.equal(commonBits(['502', '400', '300', '200', '100', '001', '002'], 48).mask, 0xffff_ffff_fffcn);
 });

@@ -55,6 +55,36 @@ export function otherBits(owned: readonly Fixed[], bits: number, limit: number, 
   return found;
 }
 
+/**
+ * The bits that all of some addresses share, from the bytes that they have: each as place (0 is the last, in hexadecimal), two digits, and of
+ * networks two more for the bits of the byte that are fixed. No bytes at all: no common bits.
+ */
+export function commonBits(bytes: readonly string[], bits: 32 | 48): Fixed {
+  let mask = bytes.length === 0 ? 0n : (1n << BigInt(bits)) - 1n;
+  let value = 0n;
+  for (let place = 0; place < bits / 8; place++) {
+    let and = 0xff;
+    let or = 0;
+    let fixed = 0xff;
+    for (const byte of bytes) {
+      if (Number.parseInt(byte[0]!, 16) !== place) continue;
+      const digits = Number.parseInt(byte.slice(1, 3), 16);
+      and &= digits;
+      or |= digits;
+      if (byte.length > 3) fixed &= Number.parseInt(byte.slice(3), 16);
+    }
+    const shift = BigInt(place * 8);
+    mask &= ~(BigInt(((and ^ or) | ~fixed) & 0xff) << shift);
+    value |= BigInt(and) << shift;
+  }
+  return { value: value & mask, mask };
+}
+
+/** Which bit a one-bit mask is. As part of a priority it makes equal masks stand together, so that subtables stay in order. */
+export function placeOf({ mask }: Fixed): number {
+  return mask.toString(2).length - 1;
+}
+
 /** As a match of a field that is held as a number (up to 48 bits). */
 export function narrow({ value, mask }: Fixed): Masked {
   return { value: Number(value), mask: Number(mask) };

@@ -21,11 +21,12 @@ import type { Diff } from '../incremental/slots.ts';
 import type { Flow } from '../openflow/flow.ts';
 import { Cookies, type Explanation } from './explain.ts';
 import { type CompiledFlow, flowSink } from './flow-sink.ts';
+import { guardedPortSink, guardedPortsUnit } from './guarded-ports.ts';
 import type { InputKind, InputOfKind, InputRecord } from './inputs.ts';
 import { localProfileSink, localProfilesUnit } from './local-profiles.ts';
 import { LOCAL_SWITCH_KINDS, LOCAL_SWITCH_UNITS, localSwitchSink } from './local-switches.ts';
 import { problemSink } from './problem-sink.ts';
-import { anchoredOwnUnit, floatingInUnit, leasesInUnit, vipInUnit } from './units/anchor.ts';
+import { floatingInUnit, leasesInUnit, vipInUnit } from './units/anchor.ts';
 import { agentAnswersUnit, ownProbesUnit } from './units/answer.ts';
 import { memberUnit, slotsUnit } from './units/balancer.ts';
 import { baseUnit } from './units/base.ts';
@@ -38,6 +39,7 @@ import { learnedSourceUnit, learnPortUnit } from './units/learn.ts';
 import { leaveUnit, outChainUnit } from './units/leave.ts';
 import { hairpinUnit, holdersUnit, learnedUnit, unknownUnit } from './units/lookup.ts';
 import { neighbourAnswersUnit, neighbourMovesUnit } from './units/neighbour.ts';
+import { probeUnit } from './units/probe.ts';
 import { floatingAddressesUnit, snatAddressesUnit, vipAddressesUnit } from './units/public-addresses.ts';
 import { neighboursUnit, portAddressesUnit, routerAddressesUnit } from './units/resolve.ts';
 import { policiesUnit, routesUnit } from './units/route.ts';
@@ -49,6 +51,7 @@ import { translationUnit } from './units/translation.ts';
 import { tunnelSourcesUnit, tunnelToPortUnit, tunnelToSwitchUnit } from './units/tunnel.ts';
 import { vipUnit } from './units/vip.ts';
 import { vlanUnit } from './units/vlan.ts';
+import { wideAddressesUnit, wideUnit } from './units/wide.ts';
 
 const UNITS: readonly Unit<InputOfKind>[] = [
   baseUnit,
@@ -58,6 +61,8 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   setMemberUnit,
   classifyUnit,
   vlanUnit,
+  wideUnit,
+  wideAddressesUnit,
   guardUnit,
   learnPortUnit,
   learnedSourceUnit,
@@ -89,6 +94,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   neighboursUnit,
   neighbourAnswersUnit,
   neighbourMovesUnit,
+  probeUnit,
   translationUnit,
   vipUnit,
   slotsUnit,
@@ -96,7 +102,6 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   floatingInUnit,
   leasesInUnit,
   vipInUnit,
-  anchoredOwnUnit,
   floatingOutUnit,
   snatUnit,
   snatRepliesUnit,
@@ -147,8 +152,8 @@ export interface Compiler {
 
 export function createCompiler(): Compiler {
   const engine = new Engine<InputOfKind>(UNITS);
-  // Its outputs (local switches and profiles) are inputs of the other.
-  const localSwitches = new Engine<InputOfKind>([...LOCAL_SWITCH_UNITS, localProfilesUnit]);
+  // Its outputs are inputs of the other.
+  const localSwitches = new Engine<InputOfKind>(HERE_UNITS);
   const cookies = new Cookies();
   let flowCount = 0;
   let hasProblems = false;
@@ -168,7 +173,7 @@ export function createCompiler(): Compiler {
     update(changes) {
       const all = [...staged(changes)];
       const here = localSwitches.update(all.filter(({ kind }) => LOCAL_SWITCH_KINDS.has(kind)));
-      const diff = engine.update([...all, ...localSwitchChanges(here), ...localProfileChanges(here)]);
+      const diff = engine.update([...all, ...hereChanges(here)]);
       const { added, changed, removed } = diff.of(flowSink);
       for (const { before } of removed) cookies.delete(before);
       for (const { before } of changed) cookies.delete(before);
@@ -202,26 +207,21 @@ export function createCompiler(): Compiler {
   };
 }
 
-/** Which switches are here now, as records. */
-function localSwitchChanges(diff: Diff): Change<InputOfKind>[] {
-  const { added, changed, removed } = diff.of(localSwitchSink);
-  return [
-    ...[...added, ...changed].map(
-      ({ slot, after }): Change<InputOfKind> => ({ op: 'put', kind: 'localSwitch', id: slot, value: after }),
-    ),
-    ...removed.map(({ slot }): Change<InputOfKind> => ({ op: 'delete', kind: 'localSwitch', id: slot })),
-  ];
-}
+/** What follows from the ports that are here taken together, as records. */
+const HERE = {
+  localSwitch: localSwitchSink,
+  localProfile: localProfileSink,
+  guardedPort: guardedPortSink,
+} as const;
+const HERE_UNITS = [...LOCAL_SWITCH_UNITS, localProfilesUnit, guardedPortsUnit] as const;
 
-/** Which sets of security groups are here now, as records. */
-function localProfileChanges(diff: Diff): Change<InputOfKind>[] {
-  const { added, changed, removed } = diff.of(localProfileSink);
-  return [
-    ...[...added, ...changed].map(
-      ({ slot, after }): Change<InputOfKind> => ({ op: 'put', kind: 'localProfile', id: slot, value: after }),
-    ),
-    ...removed.map(({ slot }): Change<InputOfKind> => ({ op: 'delete', kind: 'localProfile', id: slot })),
-  ];
+function* hereChanges(diff: Diff): Iterable<Change<InputOfKind>> {
+  for (const kind of Object.keys(HERE) as (keyof typeof HERE)[]) {
+    const { added, changed, removed } = diff.of<never, InputOfKind[typeof kind]>(HERE[kind] as never);
+    for (const { slot, after } of [...added, ...changed])
+      yield { op: 'put', kind, id: slot, value: after } as Change<InputOfKind>;
+    for (const { slot } of removed) yield { op: 'delete', kind, id: slot };
+  }
 }
 
 function* staged(changes: Iterable<CompilerChange>): Iterable<Change<InputOfKind>> {

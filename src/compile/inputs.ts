@@ -1,3 +1,4 @@
+import { parseCidr, parseIp } from '../base/addresses.ts';
 import { definer, type Reader as EngineReader } from '../incremental/definitions.ts';
 import type {
   Encap,
@@ -73,7 +74,17 @@ export interface LocalProfile {
   readonly groups: readonly string[];
 }
 
-/** What the compiler works with: its inputs, and what it derives from them once for all (local-switches.ts, local-profiles.ts). */
+/** A port here with port security, and what of it the flows ask that keep drops wide. `id` is the port's id. */
+export interface GuardedPort {
+  readonly kind: 'guardedPort';
+  readonly id: string;
+  readonly switch: string;
+  readonly macs: readonly string[];
+  /** IPv4 addresses and networks that it owns. */
+  readonly addresses: readonly string[];
+}
+
+/** What the compiler works with: its inputs, and what it derives from them once for all (local-switches.ts and what stands beside it). */
 export interface InputOfKind extends ScopeRecordOfKind {
   interface: BoundInterface;
   self: Self;
@@ -81,8 +92,9 @@ export interface InputOfKind extends ScopeRecordOfKind {
   natZone: NatZone;
   localSwitch: LocalSwitch;
   localProfile: LocalProfile;
+  guardedPort: GuardedPort;
 }
-export type InputKind = Exclude<keyof InputOfKind, 'localSwitch' | 'localProfile'>;
+export type InputKind = Exclude<keyof InputOfKind, 'localSwitch' | 'localProfile' | 'guardedPort'>;
 export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | NatZone;
 export type Reader = EngineReader<InputOfKind>;
 
@@ -218,6 +230,26 @@ export const macBytesIndex = define.members('macBytes', {
   port: (port) => macsOf(port).flatMap((mac) => bytesOf(port.switch, mac)),
   routerPort: (port) => (port.switch === undefined ? [] : bytesOf(port.switch, port.mac)),
   learned: (learned: LearnedAddress) => bytesOf(learned.switch, learned.mac),
+});
+
+/** '' → bytes of the MACs of all guarded ports here. */
+export const guardedMacsIndex = define.members('guardedMacs', {
+  guardedPort: ({ macs }) => macs.flatMap((mac) => bytesOf('', mac)),
+});
+
+/** Switch → bytes of the IPv4 addresses and networks of its guarded ports here, with the bits that are fixed. */
+export const guardedAddressesIndex = define.members('guardedAddresses', {
+  guardedPort: (port) =>
+    port.addresses.flatMap((text): [string, string][] => {
+      const { ip, prefix } = parseCidr(text) ?? { ip: parseIp(text)!, prefix: 32 };
+      const mask = prefix === 0 ? 0 : (0xffff_ffff << (32 - prefix)) >>> 0;
+      return [0, 1, 2, 3].map((place) => {
+        const digits = [Number(ip.value), mask].map((word) =>
+          ((word >>> (place * 8)) & 0xff).toString(16).padStart(2, '0'),
+        );
+        return [port.switch, `${place}${digits.join('')}`];
+      });
+    }),
 });
 
 function bytesOf(group: string, mac: string): [string, string][] {

@@ -39,10 +39,6 @@ export function fixedAddresses(owned: Owned, version: 4 | 6): Fixed[] {
   return fixed;
 }
 
-export function fixedMacs(owned: Owned): Fixed[] {
-  return owned.macs.map((mac) => ({ value: BigInt(mac), mask: 0xffff_ffff_ffffn }));
-}
-
 /** Text of a stored object: schemas have checked it. */
 export function macOf(text: string): number {
   const mac = parseMac(text);

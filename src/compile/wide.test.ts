@@ -11,8 +11,9 @@ import { OpenVswitchFixture } from '../pipeline/open-vswitch.fixture.ts';
 import { createCompiler } from './compiler.ts';
 import { WANTED_PREFIXES } from './tables.ts';
 import { largeModel } from './testing/large.ts';
-import { WIDE_MAC_BITS } from './units/classify.ts';
-import { WIDE_BITS } from './units/guard.ts';
+import { WIDE_BITS as TARGET_BITS } from './units/guard.ts';
+import { WIDE_BITS as LOOKUP_BITS } from './units/lookup.ts';
+import { WIDE_ADDRESS_BITS, WIDE_BITS } from './units/wide.ts';
 
 // Real Open vSwitch: a spray of frames that are dropped has to leave few megaflows behind, and forwarded traffic too.
 
@@ -68,20 +69,20 @@ const bits = (n: number): number => n + 6 + (2 * FRAMES) / 2 ** n;
 
 /** What is random in the frames, how they are made, and how many megaflows they may leave. */
 const SPRAYS: readonly [name: string, make: (random: Random) => Uint8Array, most: number][] = [
-  ['Ethernet sources', (random) => ipv4({ src: random48(random) }), bits(WIDE_MAC_BITS)],
+  ['Ethernet sources', (random) => ipv4({ src: random48(random) }), bits(WIDE_BITS)],
   [
     'Ethernet and IP sources',
     (random) => ipv4({ src: random48(random), ip: random.u32(), dst: random48(random) }),
-    bits(WIDE_MAC_BITS),
+    bits(WIDE_BITS),
   ],
   ['IPv4 sources', (random) => ipv4({ ip: random.u32() }), 40],
-  ['ARP sender addresses', (random) => arp(MAC, random.u32()), bits(WIDE_BITS)],
+  ['ARP sender addresses', (random) => arp(MAC, random.u32()), bits(WIDE_ADDRESS_BITS)],
   ['ARP sender MACs', (random) => arp(random48(random), IP4), bits(WIDE_BITS)],
   ['IPv6 sources', (random) => ipv6(random128(random), advert(IP6)), 40],
-  ['NA targets', (random) => ipv6(IP6, advert(random128(random))), bits(WIDE_BITS)],
+  ['NA targets', (random) => ipv6(IP6, advert(random128(random))), bits(TARGET_BITS)],
   ['NA target link-layer options', (random) => ipv6(IP6, advert(IP6, random48(random))), bits(WIDE_BITS)],
   ['NS source link-layer options', (random) => ipv6(IP6, solicit(random48(random))), bits(WIDE_BITS)],
-  ['destinations', (random) => ipv4({ dst: random48(random) }), bits(WIDE_MAC_BITS)],
+  ['destinations', (random) => ipv4({ dst: random48(random) }), bits(LOOKUP_BITS)],
   ['TCP ports, to a known destination', (random) => ipv4({ port: random.below(0x1_0000) }), 10],
 ];
 

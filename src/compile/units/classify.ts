@@ -1,12 +1,11 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { LogicalPort } from '../../model/objects.ts';
 import type { Match } from '../../openflow/flow.ts';
-import { narrow, otherBits } from '../bits.ts';
-import { type SwitchFacts, sample, switchFacts, toAgent } from '../facts.ts';
+import { type SwitchFacts, switchFacts, toAgent } from '../facts.ts';
 import { ARP_REQUEST, ETH, load, match, ND, neighbor, type Registers } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
-import { define, type Reader } from '../inputs.ts';
-import { fixedMacs, type Owned, ownedBy } from '../owned.ts';
+import { define, macsOf, type Reader } from '../inputs.ts';
+import { macOf, type Owned, ownedBy } from '../owned.ts';
 import { sendsHere } from '../placement.ts';
 import type { Reason, TableName } from '../tables.ts';
 import { senderRegisters } from '../tracking.ts';
@@ -22,18 +21,15 @@ export const CLASSIFY = {
   inactive: 790,
   special: 700,
   tagged: 600,
-  /** Plus the bit's place: 0 to 47. */
+  unsecured: 580,
+  /** Plus the bit's place: 0 to 47. Of all ports here (wide.ts). */
   wide: 500,
   mac: 400,
-  unsecured: 300,
   spoofed: 100,
 } as const;
 
 /** In `source`, as in `classify`. */
 export const SOURCE = { wide: 500, mac: 400, spoofed: 100 } as const;
-
-/** How many bits the flows look at that keep drops of foreign MACs wide: all but 1 of 256 random ones. */
-export const WIDE_MAC_BITS = 8;
 
 export const classifyUnit = define.unit({
   name: 'classify',
@@ -49,13 +45,13 @@ export const classifyUnit = define.unit({
       return [flow('classify', down === 'shut-off' ? CLASSIFY.shut : CLASSIFY.down, from, { drop: down })];
     const keys: Registers = { inPort: port.key, switch: onSwitch.key, ...senderRegisters(reader, id) };
     const sends = sendsHere(reader, id);
-    if (!onSwitch.vlanAware && sends === 'active') return plain(reader, port, onSwitch, from, keys);
+    if (!onSwitch.vlanAware && sends === 'active') return plain(port, from, keys);
     return [
       ...(sends === 'active' ? [] : announcements(reader, port, ownedBy(port, onSwitch), from, keys)),
       sends === 'announce'
         ? flow('classify', CLASSIFY.inactive, from, { drop: 'not-active' })
         : flow('classify', CLASSIFY.special, from, { do: load(keys), goto: 'vlan' }),
-      ...sources(reader, port, onSwitch),
+      ...sources(port),
     ];
   },
 });
@@ -71,43 +67,27 @@ function downReason(reader: Reader, port: LogicalPort, onSwitch: SwitchFacts): R
   return onSwitch.adminUp ? undefined : 'switch-down';
 }
 
-function plain(
-  reader: Reader,
-  port: LogicalPort,
-  onSwitch: SwitchFacts,
-  from: Match,
-  keys: Registers,
-): readonly Contribution[] {
+function plain(port: LogicalPort, from: Match, keys: Registers): readonly Contribution[] {
   if (!port.portSecurity) return [flow('classify', CLASSIFY.unsecured, from, { do: load(keys), goto: 'learn' })];
-  return macChecks(reader, 'classify', CLASSIFY, from, ownedBy(port, onSwitch), keys);
+  return macChecks('classify', CLASSIFY.mac, from, port, keys);
 }
 
 /** The `source` table asks what `classify` could not: it knows the port, not yet the MAC. */
-function sources(reader: Reader, port: LogicalPort, onSwitch: SwitchFacts): Contribution[] {
+function sources(port: LogicalPort): Contribution[] {
   if (!port.portSecurity) return [];
-  return macChecks(reader, 'source', SOURCE, match({ inPort: port.key }), ownedBy(port, onSwitch), {});
+  return macChecks('source', SOURCE.mac, match({ inPort: port.key }), port, {});
 }
 
 function macChecks(
-  reader: Reader,
   table: 'classify' | 'source',
-  priority: { readonly wide: number; readonly mac: number },
+  priority: number,
   from: Match,
-  owned: Owned,
+  port: LogicalPort,
   keys: Registers,
 ): Contribution[] {
-  const spoofed = { do: [...load(keys), ...sample(reader)], drop: 'spoofed-mac' } as const;
-  const flows = owned.macs.map((mac) =>
-    flow(table, priority.mac, { ...from, eth_src: mac }, { do: load(keys), goto: 'guard' }),
+  return macsOf(port).map((mac) =>
+    flow(table, priority, { ...from, eth_src: macOf(mac) }, { do: load(keys), goto: 'guard' }),
   );
-  for (const bit of otherBits(fixedMacs(owned), 48, WIDE_MAC_BITS))
-    flows.push(flow(table, priority.wide + place(bit.mask), { ...from, eth_src: narrow(bit) }, spoofed));
-  return flows;
-}
-
-/** Which bit a one-bit mask is: the same mask has the same priority everywhere, so that subtables stay in order. */
-export function place(mask: bigint): number {
-  return mask.toString(2).length - 1;
 }
 
 /** Frames by which a workload says that it is here now (step 1): they tell the agent and go on like others. */

@@ -1,12 +1,11 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { FieldValue, Masked, Match } from '../../openflow/flow.ts';
-import { type Fixed, narrow, otherBits, prefixMatch } from '../bits.ts';
+import { narrow, otherBits, placeOf, prefixMatch } from '../bits.ts';
 import { sample, switchFacts } from '../facts.ts';
 import { ARP, IPV4, IPV6, match, ND, neighbor, scratchMac } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
-import { fixedAddresses, fixedMacs, type Owned, ownedBy } from '../owned.ts';
-import { place } from './classify.ts';
+import { fixedAddresses, type Owned, ownedBy } from '../owned.ts';
 
 /**
  * What a port with port security may say (step 3). Allowed pairs come first, exceptions below them, then the drop of the
@@ -27,7 +26,7 @@ export const LINK_LAYER = { owned: 400, spoofed: 100 } as const;
 export const ND_TARGET = { solicit: 500, wide: 300, owned: 200, spoofed: 100 } as const;
 
 /**
- * As `WIDE_MAC_BITS`, for ARP and ND: all but 1 of 16. A port that goes on is shut off within a second anyway, and with
+ * How many bits of an ND target the flows look at that keep drops wide: all but 1 of 16. A port that goes on is shut off within a second anyway, and with
  * more bits a port's flows would not fit into the 50 messages that Open vSwitch takes from a connection in one go.
  */
 export const WIDE_BITS = 4;
@@ -41,16 +40,25 @@ export const guardUnit = define.unit({
     if (port === undefined || onSwitch === undefined || !port.portSecurity) return [];
     const owned = ownedBy(port, onSwitch);
     const from = match({ inPort: port.key });
-    return [
-      ...addresses(owned, from),
-      ...owned.macs.map((mac) =>
-        flow('linkLayer', LINK_LAYER.owned, match({ inPort: port.key, ...scratchMac(mac) }), { goto: 'ndTarget' }),
-      ),
-      ...targets(owned, from),
-      ...wide(reader, owned, from),
-    ];
+    return [...addresses(owned, from), ...(speaksNd(owned) ? neighbours(reader, port.key, owned) : [])];
   },
 });
+
+/** Without an IPv6 address of its own nothing of a port's ND comes so far: its source is foreign. */
+function speaksNd(owned: Owned): boolean {
+  return owned.everything || owned.pairs.some(({ cidr }) => cidr.ip.version === 6);
+}
+
+function neighbours(reader: Reader, inPort: number, owned: Owned): Contribution[] {
+  const from = match({ inPort });
+  return [
+    ...owned.macs.map((mac) =>
+      flow('linkLayer', LINK_LAYER.owned, match({ inPort, ...scratchMac(mac) }), { goto: 'ndTarget' }),
+    ),
+    ...targets(owned, from),
+    ...wideTargets(reader, owned, from),
+  ];
+}
 
 function addresses(owned: Owned, from: Match): Contribution[] {
   const flows: Contribution[] = [];
@@ -97,29 +105,17 @@ function targets(owned: Owned, from: Match): Contribution[] {
   });
 }
 
-function wide(reader: Reader, owned: Owned, from: Match): Contribution[] {
-  const macs = fixedMacs(owned);
-  const arp = { do: sample(reader), drop: 'spoofed-arp' } as const;
-  const nd = { do: sample(reader), drop: 'spoofed-nd' } as const;
-  const number = (bits: readonly Fixed[], of: (bit: Masked, at: number) => Contribution): Contribution[] =>
-    bits.map((bit) => of(narrow(bit), place(bit.mask)));
-  return [
-    ...number(otherBits(fixedAddresses(owned, 4), 32, WIDE_BITS, true), (bit, at) =>
-      flow('guard', GUARD.wideAddress + at, { ...from, ...ARP, arp_spa: bit }, arp),
+/**
+ * The interface id is what differs between neighbours; the network's bits are common to all, but not those of the addresses of one port
+ * and another: so these are per port.
+ */
+function wideTargets(reader: Reader, owned: Owned, from: Match): Contribution[] {
+  return otherBits(fixedAddresses(owned, 6), 64, WIDE_BITS).map((bit) =>
+    flow(
+      'ndTarget',
+      ND_TARGET.wide + placeOf(bit),
+      { ...from, ...neighbor(ND.advert), nd_target: narrow(bit) },
+      { do: sample(reader), drop: 'spoofed-nd' },
     ),
-    ...number(otherBits(macs, 48, WIDE_BITS), (bit, at) =>
-      flow('guard', GUARD.wideHardware + at, { ...from, ...ARP, arp_sha: bit }, arp),
-    ),
-    // An absent option reads as zero, so only ones that should be zeros tell.
-    ...number(otherBits(macs, 48, WIDE_BITS, true), (bit, at) =>
-      flow('service', SERVICE.wide + at, { ...from, ...neighbor(ND.solicit), nd_sll: bit }, nd),
-    ),
-    ...number(otherBits(macs, 48, WIDE_BITS, true), (bit, at) =>
-      flow('service', SERVICE.wide + at, { ...from, ...neighbor(ND.advert), nd_tll: bit }, nd),
-    ),
-    // The interface id is what differs between neighbours; the network's bits are common to all.
-    ...otherBits(fixedAddresses(owned, 6), 64, WIDE_BITS).map((bit) =>
-      flow('ndTarget', ND_TARGET.wide + place(bit.mask), { ...from, ...neighbor(ND.advert), nd_target: bit }, nd),
-    ),
-  ];
+  );
 }

@@ -1,7 +1,7 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
-import { otherBits } from '../bits.ts';
-import { reachedSwitch, wayTo } from '../facts.ts';
+import { commonBits, narrow, otherBits, placeOf } from '../bits.ts';
+import { localSwitch, reachedSwitch, wayTo } from '../facts.ts';
 import { load, match, type Registers, set } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, holdersIndex, macBytesIndex, type Reader, unsecuredIndex } from '../inputs.ts';
@@ -11,7 +11,6 @@ import { TABLES } from '../tables.ts';
 import { portTracked, receiverRegisters } from '../tracking.ts';
 import { type VlanBlock, vlanBlocks, vlansOf } from '../vlans.ts';
 import { LOOKUP } from './base.ts';
-import { place, WIDE_MAC_BITS } from './classify.ts';
 import { LEARN } from './learn.ts';
 
 /** Where a MAC is (step 6): statically held, learned, or unknown. */
@@ -53,6 +52,11 @@ export const learnedUnit = define.unit({
   },
 });
 
+/** How many bits the flows look at that keep frames to foreign MACs wide: all but 1 of 16. */
+export const WIDE_BITS = 4;
+/** Group addresses are known before. */
+const UNICAST_BITS = 0xfeff_ffff_ffffn;
+
 /** A MAC that nobody has: to the ports without port security, if there are any. */
 export const unknownUnit = define.unit({
   name: 'unknown',
@@ -63,39 +67,15 @@ export const unknownUnit = define.unit({
     const floods = reader.ids(unsecuredIndex, switchId).length > 0;
     const where = match({ switch: onSwitch.key });
     const target: FlowTarget = floods ? { do: load({ unknown: 1 }), goto: 'flood' } : { drop: 'unknown-mac' };
-    return [
-      ...(floods ? [flow('lookup', LOOKUP.unknown, where, target)] : []),
-      ...otherBits([commonBits(reader.members(macBytesIndex, switchId))], 48, WIDE_MAC_BITS).map(({ value, mask }) =>
-        flow(
-          'lookup',
-          LOOKUP.wide + place(mask),
-          { ...where, eth_dst: { value: Number(value), mask: Number(mask) } },
-          target,
-        ),
-      ),
-    ];
+    const flows = floods ? [flow('lookup', LOOKUP.unknown, where, target)] : [];
+    // Where nobody is who could spray, routers ask for MACs that somebody has.
+    if (reader.derive(localSwitch, switchId) === undefined) return flows;
+    const { value, mask } = commonBits(reader.members(macBytesIndex, switchId), 48);
+    for (const bit of otherBits([{ value, mask: mask & UNICAST_BITS }], 48, WIDE_BITS))
+      flows.push(flow('lookup', LOOKUP.wide + placeOf(bit), { ...where, eth_dst: narrow(bit) }, target));
+    return flows;
   },
 });
-
-/** The bits that all MACs of a switch share, but for the group bit (group addresses are known before). */
-function commonBits(bytes: readonly string[]): { value: bigint; mask: bigint } {
-  let ones = 0xffff_ffff_ffffn;
-  let zeros = 0xffff_ffff_ffffn;
-  for (let place = 0; place < 6; place++) {
-    let and = 0xff;
-    let or = 0;
-    for (const byte of bytes) {
-      if (Number(byte[0]) !== place) continue;
-      const value = Number.parseInt(byte.slice(1), 16);
-      and &= value;
-      or |= value;
-    }
-    const shift = BigInt(place * 8);
-    ones &= ~(BigInt(~and & 0xff) << shift);
-    zeros &= ~(BigInt(or) << shift);
-  }
-  return { value: ones, mask: (ones | zeros) & 0xfeff_ffff_ffffn };
-}
 
 /** To each of these ports: here by their OpenFlow port, elsewhere through the tunnel with their key. */
 function toPorts(reader: Reader, ports: readonly string[]): FlowTarget {
