@@ -26,7 +26,10 @@ export const sourceUntouched: Match = { ct_state: { value: tracked, mask: tracke
 export const destinationTranslated: Match = {
   ct_state: { value: tracked | TRANSLATED.destination, mask: tracked | TRANSLATED.destination },
 };
-export const destinationUntouched: Match = { ct_state: { value: tracked, mask: tracked | TRANSLATED.destination } };
+/** It could be translated, but was not: it is of no known connection. */
+export const destinationUnknown: Match = {
+  ct_state: { value: tracked, mask: tracked | CT_STATE.invalid | TRANSLATED.destination },
+};
 export const untouched: Match = {
   ct_state: { value: tracked, mask: tracked | TRANSLATED.source | TRANSLATED.destination },
 };

@@ -24,15 +24,16 @@ import { chooseSlot, echoRequest, forListener } from './vip.ts';
  *                       │                   └─ct─▶ anchored
  *                       └─▶ inChain                       the router's own addresses
  */
-const ANCHOR = { loose: 500, marked: 450, listener: 400, own: 360, fromTunnel: 350, address: 300 } as const;
-
-/** Addresses of a router itself. */
-const isOwn = (reader: Reader, router: string, ip: Ip): boolean =>
-  reader
-    .ids(portsOfRouterIndex, router)
-    .some((port) =>
-      reader.derive(ownAddresses, port).some((own) => own.version === ip.version && own.value === ip.value),
-    );
+const ANCHOR = {
+  loose: 500,
+  marked: 450,
+  listener: 400,
+  address: 300,
+  own: 280,
+  fromTunnel: 270,
+  copies: 260,
+} as const;
+export const ANCHORED = { translated: 200, own: 150, unknown: 100 } as const;
 
 /** Into the tunnel to the anchor: the key says which outside port the packet came in by. */
 function through(way: Action): Action[] {
@@ -64,11 +65,12 @@ export const floatingInUnit = define.unit({
     if (router === undefined || ip === undefined) return [];
     const fixed =
       floating.fixed === undefined ? memberAddress(reader, floating.port, ip.version) : parseIp(floating.fixed);
+    if (fixed === undefined) return [];
     const zone = reader.pick('natZone', floating.router, 'zone');
     const host = anchorOf(reader, floating.port);
     const way = host === undefined ? undefined : reader.derive(wayTo, host);
     const target = ((): FlowTarget => {
-      if (host === undefined || fixed === undefined) return { drop: 'not-bound' };
+      if (host === undefined) return { drop: 'not-bound' };
       if (way === undefined) return { drop: 'no-tunnel' };
       if (way !== 'here') return { do: through(way), goto: 'tunnelOut' };
       return zone === undefined ? { drop: 'not-translated' } : { do: translate('anchored', zone, natTo('dst', fixed)) };
@@ -84,9 +86,11 @@ export const leasesInUnit = define.unit({
   run(reader, routerId) {
     const router = outsideKey(reader, routerId);
     if (router === undefined) return [];
+    const rules = reader.pick('router', routerId, 'snat') ?? [];
     const byAddress = new Map<string, string[]>();
     for (const lease of reader.ids(leasesIndex, routerId)) {
       const address = reader.pick('natLease', lease, 'address')!;
+      if (!rules.some(({ to }) => to === address)) continue;
       const there = byAddress.get(address);
       if (there === undefined) byAddress.set(address, [lease]);
       else there.push(lease);
@@ -96,7 +100,8 @@ export const leasesInUnit = define.unit({
       return [
         gather(reader, routerId, router, ip),
         ...leases.flatMap((lease) => blocks(reader, lease, routerId, router, ip)),
-        ...icmp(reader, leases, routerId, router, ip),
+        ...withoutPorts(reader, leases, routerId, router, ip),
+        ...unknown(reader, routerId, router, ip),
       ];
     });
   },
@@ -142,34 +147,58 @@ function blocks(reader: Reader, lease: string, routerId: string, router: number,
     );
 }
 
-/** ICMP has no ports: errors and replies go to every host that may know the connection, and those that do not drop them. */
-function icmp(reader: Reader, leases: readonly string[], routerId: string, router: number, ip: Ip): Contribution[] {
+/**
+ * ICMP errors and replies have no ports, nor have other protocols: they go to every host that may know the connection, and those that do not
+ * drop them. A host that got its copy from another makes none.
+ */
+function withoutPorts(
+  reader: Reader,
+  leases: readonly string[],
+  routerId: string,
+  router: number,
+  ip: Ip,
+): Contribution[] {
   const hosts = [...new Set(leases.map((lease) => reader.pick('natLease', lease, 'host')!))];
   const self = selfHost(reader);
-  const isHere = self !== undefined && hosts.includes(self);
+  const here = self !== undefined && hosts.includes(self) ? knownHere(reader, routerId) : undefined;
   const copies = hosts.flatMap((host): Action[] => {
     const way = reader.derive(wayTo, host);
     if (way === undefined || way === 'here') return [];
     return [{ kind: 'clone', actions: [...through(way), { kind: 'resubmit', table: TABLES.tunnelOut.number }] }];
   });
-  const here: FlowTarget = isHere ? knownHere(reader, routerId) : { drop: 'not-translated' };
-  const to = { ...addressedTo(ip), ip_proto: ip.version === 4 ? PROTO.icmp : PROTO.icmpv6 };
+  const own = ownOr(reader, routerId, ip);
+  const to = addressedTo(ip);
   return [
-    // Nobody inside asked for a request: it can be for the router itself only.
+    // Nobody inside asked for a request: it can be for the router itself only. So can what is for a port that no host has.
+    flow('anchor', ANCHOR.own, match({ router }, { ...to, ...echoRequest(ip.version) }), own),
+    ...PORTS.map(({ proto }) => flow('anchor', ANCHOR.own, match({ router }, { ...to, ip_proto: proto }), own)),
+    flow('anchor', ANCHOR.fromTunnel, match({ router, fromTunnel: 1 }, to), here ?? { drop: 'tunnel-loop' }),
     flow(
       'anchor',
-      ANCHOR.own,
-      match({ router }, { ...addressedTo(ip), ...echoRequest(ip.version) }),
-      isOwn(reader, routerId, ip) ? { goto: 'inChain' } : { drop: 'not-translated' },
-    ),
-    flow('anchor', ANCHOR.fromTunnel, match({ router, fromTunnel: 1 }, to), isHere ? here : { drop: 'tunnel-loop' }),
-    flow(
-      'anchor',
-      ANCHOR.address,
+      ANCHOR.copies,
       match({ router }, to),
-      copies.length === 0 || here.do !== undefined ? { ...here, do: [...copies, ...(here.do ?? [])] } : { do: copies },
+      here === undefined ? { do: copies } : { ...here, do: [...copies, ...(here.do ?? [])] },
     ),
   ];
+}
+
+/** What the zone does not know: a port that nobody uses is the router's own, if the address is. */
+function unknown(reader: Reader, routerId: string, router: number, ip: Ip): Contribution[] {
+  const to = addressedTo(ip);
+  return [
+    flow('anchored', ANCHORED.unknown, match({ router }, to), { drop: 'not-translated' }),
+    ...PORTS.map(({ proto }) =>
+      flow('anchored', ANCHORED.own, match({ router }, { ...to, ip_proto: proto }), ownOr(reader, routerId, ip)),
+    ),
+  ];
+}
+
+/** On as an address of the router itself, if it is one. */
+function ownOr(reader: Reader, router: string, ip: Ip): FlowTarget {
+  const isOwn = reader
+    .ids(portsOfRouterIndex, router)
+    .some((port) => reader.derive(ownAddresses, port).some(({ value }) => value === ip.value));
+  return isOwn ? { goto: 'inChain' } : { drop: 'not-translated' };
 }
 
 /** Virtual addresses as clients outside reach them. */
@@ -206,23 +235,3 @@ function echo({ vip }: BalancerFacts, router: number): Contribution {
   const asks = match({ router }, { ...addressedTo(vip), ...echoRequest(vip.version) });
   return flow('anchor', ANCHOR.own, asks, { do: load({ forRouter: 1 }), goto: 'inChain' });
 }
-
-export const ANCHORED = { translated: 200, own: 100 } as const;
-
-/** What no zone has translated ends here, but for what is the router's own all the same. */
-export const anchoredOwnUnit = define.unit({
-  name: 'anchoredOwn',
-  over: leasesIndex,
-  run(reader, routerId) {
-    const router = outsideKey(reader, routerId);
-    if (router === undefined) return [];
-    const addresses = new Set(
-      reader.ids(leasesIndex, routerId).map((lease) => reader.pick('natLease', lease, 'address')!),
-    );
-    return [...addresses].flatMap((address) => {
-      const ip = parseIp(address)!;
-      if (!isOwn(reader, routerId, ip)) return [];
-      return [flow('anchored', ANCHORED.own, match({ router }, addressedTo(ip)), { goto: 'inChain' })];
-    });
-  },
-});

@@ -7,9 +7,10 @@ import { localSwitch, wayTo } from '../facts.ts';
 import { CT_MARK, IPV4, IPV6, load, match, move, REGISTERS, set } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, membershipIndex, type Reader } from '../inputs.ts';
+import { macOf } from '../owned.ts';
 import {
   anchorOf,
-  fromAddress,
+  destinationTranslated,
   KNOWN,
   natTo,
   portsFacing,
@@ -114,13 +115,14 @@ function fromInside(
 function selfCall(reader: Reader, balancer: BalancerFacts, port: string, member: number, address: Ip): Contribution[] {
   if (reader.pick('interface', port, 'ofport') === undefined) return [];
   if (!clientSwitches(reader, balancer).includes(reader.pick('port', port, 'switch')!)) return [];
-  const both = match(
+  const toItself = match(
     { viaVip: 1, inPort: member, balancer: balancer.key },
-    { ...addressedTo(address), ...fromAddress(address) },
+    { ...addressedTo(address), ...destinationTranslated },
   );
   return [
-    flow('vip', VIP.selfCall, both, {
+    flow('vip', VIP.selfCall, toItself, {
       do: [
+        set('eth_dst', macOf(reader.pick('port', port, 'mac')!)),
         ...zoneOf('inZone', 'selfCall'),
         ...backToSender,
         ...translate('vip', undefined, natTo('src', balancer.vip), CT_MARK.viaVip),

@@ -16,6 +16,9 @@ import { throughChain } from './to-port.ts';
 /** The destination and source MAC and the Ethernet type, which an MTU does not count. */
 const ETHERNET_BYTES = 14;
 
+/** What the router made itself meets no chain. */
+const OUT_CHAIN = { own: 200, chain: 100 } as const;
+
 export const outChainUnit = define.unit({
   name: 'outChain',
   over: 'routerPort',
@@ -26,10 +29,14 @@ export const outChainUnit = define.unit({
     if (chain === undefined && mtu === undefined) return [];
     const measure: Action[] =
       mtu === undefined ? [] : [{ kind: 'checkPktLarger', length: mtu + ETHERNET_BYTES, dst: REGISTERS.tooBig }];
-    const next: FlowTarget = chain === undefined ? { goto: 'leave' } : throughChain(reader, chain, 'outVerdict');
     const by = { routerPort: reader.pick('routerPort', id, 'key')! };
-    const flows = [flow('outChain', 100, match(by), { ...next, do: [...measure, ...(next.do ?? [])] })];
-    return flows;
+    const past: FlowTarget = { do: measure, goto: 'leave' };
+    if (chain === undefined) return [flow('outChain', OUT_CHAIN.chain, match(by), past)];
+    const through = throughChain(reader, chain, 'outVerdict');
+    return [
+      flow('outChain', OUT_CHAIN.own, match({ ...by, own: 1 }), past),
+      flow('outChain', OUT_CHAIN.chain, match(by), { ...through, do: [...measure, ...(through.do ?? [])] }),
+    ];
   },
 });
 
@@ -42,8 +49,10 @@ export const leaveUnit = define.unit({
     const by = match({ routerPort: reader.pick('routerPort', id, 'key')! });
     if (link.to === 'router') {
       const over = load({ router: link.router, routerPort: link.port });
-      const target = { do: [...over, intoRouter] } as const;
-      return [flow('leave', 100, by, target)];
+      // Sources are translated before the other router sees them.
+      if (reader.pick('routerPort', id, 'outside'))
+        return [flow('leave', 100, by, { goto: 'snat' }), flow('next', 100, by, { do: [...over, intoRouter] })];
+      return [flow('leave', 100, by, { do: [...over, intoRouter] })];
     }
     if (!link.adminUp) return [flow('leave', 100, by, { drop: 'switch-down' })];
     const next: TableName = reader.pick('routerPort', id, 'outside') ? 'snat' : 'next';

@@ -1,7 +1,7 @@
-import { type Ip, parseIp } from '../../base/addresses.ts';
+import { cidrContains, type Ip, parseCidr, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import { balancerFacts } from '../balancers.ts';
-import { define, leasesIndex, type Reader } from '../inputs.ts';
+import { define, type Reader } from '../inputs.ts';
 import { macOf } from '../owned.ts';
 import { type OutsidePort, portsFacing, portsHolding } from '../translation.ts';
 import { RESOLVE, resolves } from './resolve.ts';
@@ -29,8 +29,6 @@ export const snatAddressesUnit = define.unit({
   over: 'router',
   run(reader, id) {
     const addresses = new Set((reader.pick('router', id, 'snat') ?? []).map(({ to }) => to));
-    // What is leased is in use, though no rule may name it any more.
-    for (const lease of reader.ids(leasesIndex, id)) addresses.add(reader.pick('natLease', lease, 'address')!);
     const { outside } = reader.derive(portsFacing, id);
     return [...addresses].flatMap((address) => answersFor(reader, outside, parseIp(address)!));
   },
@@ -45,6 +43,16 @@ export const vipAddressesUnit = define.unit({
     const { vip, router, switch: onSwitch, key } = balancer;
     if (router === undefined) return resolves(reader, onSwitch!, vip, VIP_MAC + key, RESOLVE.owned);
     const { outside, inside } = reader.derive(portsFacing, router);
-    return answersFor(reader, [...outside, ...inside], vip);
+    const holding = inside.filter((port) => holds(reader, port.switch, vip));
+    return [
+      ...answersFor(reader, outside, vip),
+      ...holding.flatMap(({ switch: id, mac }) => resolves(reader, id!, vip, macOf(mac), RESOLVE.owned)),
+    ];
   },
 });
+
+/** Is the address in a subnet of the switch? */
+function holds(reader: Reader, switchId: string | undefined, ip: Ip): boolean {
+  const subnets = switchId === undefined ? [] : (reader.pick('switch', switchId, 'subnets') ?? []);
+  return subnets.some(({ cidr }) => cidrContains(parseCidr(cidr)!, ip));
+}

@@ -1,11 +1,11 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { reachedSwitch } from '../facts.ts';
-import { IPV4, IPV6, load, match, TAGGED } from '../fields.ts';
+import { IPV4, IPV6, load, match, set, TAGGED } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { macOf } from '../owned.ts';
-import { hasOutside, ownAddresses, vlansOfRouterPort } from '../routers.ts';
+import { hasOutside, linkOf, ownAddresses, vlansOfRouterPort } from '../routers.ts';
 import { TABLES } from '../tables.ts';
 import { LOOKUP } from './base.ts';
 import { LEARN } from './learn.ts';
@@ -71,9 +71,13 @@ export const routerInUnit = define.unit({
     const flows: Contribution[] = [];
     if (!reader.pick('routerPort', id, 'adminUp') || reader.pick('router', router, 'adminUp') === false)
       flows.push(flow('routerIn', ROUTER_IN.down, at, { drop: 'router-down' }));
-    if (reader.pick('routerPort', id, 'outside'))
-      for (const ip of [IPV4, IPV6])
-        flows.push(flow('routerIn', ROUTER_IN.outside, { ...at, ...ip }, { do: enterRouter(), goto: 'anchor' }));
+    if (reader.pick('routerPort', id, 'outside')) {
+      // On its way to its anchor the packet has the port's MAC, which a peer has not given it.
+      const isPeered = reader.derive(linkOf, id)?.to === 'router';
+      const named = isPeered ? [set('eth_dst', macOf(reader.pick('routerPort', id, 'mac')!))] : [];
+      const enter = { do: [...enterRouter(), ...named], goto: 'anchor' } as const;
+      for (const ip of [IPV4, IPV6]) flows.push(flow('routerIn', ROUTER_IN.outside, { ...at, ...ip }, enter));
+    }
     const chain = reader.pick('routerPort', id, 'inChain');
     if (chain !== undefined) flows.push(flow('inChain', 100, at, throughChain(reader, chain, 'inVerdict')));
     return flows;

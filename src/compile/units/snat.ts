@@ -20,7 +20,7 @@ import {
 
 /** What leaves by an outside port gets its public source (docs/design/layer3.md, §7): in the router's zone on this host. */
 const SNAT = { reply: 1000, floating: 900, network: 100 } as const;
-export const SNATTED = { translated: 1100, reply: 1000 } as const;
+export const SNATTED = { translated: 1200, reply: 1100, invalid: 1000 } as const;
 
 /** Replies, and what the router says itself: turned back if this zone translated what they answer, else as they are. */
 export const snatRepliesUnit = define.unit({
@@ -97,17 +97,12 @@ function rule(reader: Reader, routerId: string, routerPort: number, network: str
   const zone = reader.pick('natZone', routerId, 'zone');
   const blocks = reader.pick('natLease', `${routerId}/${formatIp(to)}/${selfHost(reader)}`, 'blocks') ?? [];
   const noPorts = { do: [toAgent(reader, 'noPorts')], drop: 'no-ports' } as const;
-  const rest = [
-    flow('snat', priority, match(by, source), blocks.length === 0 ? noPorts : { drop: 'no-ports' }),
-    flow('snatted', priority, match(by, { ...source, ...sourceUntouched }), { drop: 'no-ports' }),
-  ];
-  if (zone === undefined || blocks.length === 0) return rest;
-  const isIcmp = { ip_proto: cidr.ip.version === 4 ? PROTO.icmp : PROTO.icmpv6 };
+  if (blocks.length === 0) return [flow('snat', priority, match(by, source), noPorts)];
+  if (zone === undefined) return [flow('snat', priority, match(by, source), { drop: 'no-ports' })];
   return [
-    ...rest,
-    flow('snat', priority + 1, match(by, { ...source, ...isIcmp }), {
-      do: translate('snatted', zone, natTo('src', to)),
-    }),
+    // Without ports: ICMP, whose answers all hosts with ports are asked for, and other protocols.
+    flow('snat', priority, match(by, source), { do: translate('snatted', zone, natTo('src', to)) }),
+    flow('snatted', priority, match(by, { ...source, ...sourceUntouched }), { drop: 'no-ports' }),
     ...[PROTO.tcp, PROTO.udp].flatMap((ip_proto) => {
       const fields: Match = { ...source, ip_proto };
       const blockFrom = (i: number): FlowTarget => {

@@ -1,7 +1,7 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import { once } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
-import { IPV4, IPV6, load, match, move, moveMacToScratch, moveScratchToMac, VALID } from '../fields.ts';
+import { INVALID, IPV4, IPV6, load, match, move, moveMacToScratch, moveScratchToMac, VALID } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define } from '../inputs.ts';
 import { TABLES } from '../tables.ts';
@@ -74,7 +74,8 @@ function repliesOf(ip: Match): Contribution[] {
 function anchorBase(): Contribution[] {
   return [
     flow('anchored', ANCHORED.translated, destinationTranslated, { goto: 'inChain' }),
-    flow('anchored', 0, {}, { drop: 'not-translated' }),
+    // To a floating address or a VIP: what can begin no connection.
+    flow('anchored', 0, {}, { drop: 'invalid' }),
   ];
 }
 
@@ -83,5 +84,6 @@ function snatBase(): Contribution[] {
     flow('snatted', SNATTED.translated, sourceTranslated, { goto: 'next' }),
     flow('snatted', SNATTED.reply, match({ isReply: 1 }), { goto: 'next' }),
     flow('snatted', SNATTED.reply, match({ own: 1 }), { goto: 'next' }),
+    flow('snatted', SNATTED.invalid, INVALID, { drop: 'invalid' }),
   ];
 }

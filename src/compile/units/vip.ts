@@ -6,7 +6,7 @@ import { localSwitch, toAgent } from '../facts.ts';
 import { load, match, move, moveMacToScratch, moveScratchToMac, PROTO, REGISTERS, set } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
-import { destinationUntouched, gathered, KNOWN, loose, track, zoneOf } from '../translation.ts';
+import { destinationUnknown, gathered, KNOWN, loose, track, zoneOf } from '../translation.ts';
 import { addressedTo, nextHopFrom4, nextHopFrom6 } from './router-base.ts';
 
 /**
@@ -118,10 +118,7 @@ export function refuse(reader: Reader, { onEmpty }: BalancerFacts): FlowTarget {
 
 /** In `vip`, after the zone was asked and the balancer had no member to offer. */
 export function refuseUnknown(reader: Reader, balancer: BalancerFacts): Contribution {
-  const unknown = match(
-    { viaVip: 1, balancer: balancer.key },
-    { ...addressedTo(balancer.vip), ...destinationUntouched },
-  );
+  const unknown = match({ viaVip: 1, balancer: balancer.key }, { ...addressedTo(balancer.vip), ...destinationUnknown });
   return flow('vip', VIP.empty, unknown, refuse(reader, balancer));
 }
 
