@@ -24,8 +24,7 @@ import { TABLES } from '../tables.ts';
 export const ROUTER_IN = { down: 300, usedUp: 200, outside: 150, up: 100 } as const;
 export const ANCHOR = { own: 100 } as const;
 /** What stands above `address` is asked of packets that came there. */
-export const OWN = { echo: 400, agent: 300, rest: 200, address: 100 } as const;
-const OUT_CHAIN = { own: 1000 } as const;
+export const OWN = { arrived: 170, answer: 160, echo: 400, agent: 300, rest: 200, address: 100 } as const;
 const LEAVE = { tooBig: 1000 } as const;
 const ARRIVE = { unknown: 300, tag: 200, known: 100 } as const;
 const POLICY = { linkLocal: 60_000 } as const;
@@ -93,7 +92,6 @@ export function routerBase(reader: Reader): Contribution[] {
     ...ownBase(reader),
     ...routeBase(reader),
     ...ecmpBase(),
-    flow('outChain', OUT_CHAIN.own, match({ own: 1 }), { goto: 'leave' }),
     flow('outChain', 0, {}, { goto: 'leave' }),
     ...[IPV4, IPV6].map((ip) =>
       flow('leave', LEAVE.tooBig, match({ tooBig: 1 }, ip), { do: [toAgent(reader, 'tooBig')], drop: 'too-big' }),
