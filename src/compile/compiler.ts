@@ -21,8 +21,8 @@ import type { Diff } from '../incremental/slots.ts';
 import type { Flow } from '../openflow/flow.ts';
 import { Cookies, type Explanation } from './explain.ts';
 import { type CompiledFlow, flowSink } from './flow-sink.ts';
-import { guardedPortSink, guardedPortsUnit } from './guarded-ports.ts';
 import type { InputKind, InputOfKind, InputRecord } from './inputs.ts';
+import { localPortSink, localPortsUnit } from './local-ports.ts';
 import { localProfileSink, localProfilesUnit } from './local-profiles.ts';
 import { LOCAL_SWITCH_KINDS, LOCAL_SWITCH_UNITS, localSwitchSink } from './local-switches.ts';
 import { problemSink } from './problem-sink.ts';
@@ -44,7 +44,7 @@ import { floatingAddressesUnit, snatAddressesUnit, vipAddressesUnit } from './un
 import { neighboursUnit, portAddressesUnit, routerAddressesUnit } from './units/resolve.ts';
 import { policiesUnit, routesUnit } from './units/route.ts';
 import { ownUnit, routerInUnit, routerMacUnit, tunnelToRouterUnit } from './units/router-in.ts';
-import { floatingOutUnit, snatRepliesUnit, snatUnit } from './units/snat.ts';
+import { answersToSnatUnit, floatingOutUnit, snatRepliesUnit, snatUnit } from './units/snat.ts';
 import { fromChainUnit, toPortUnit } from './units/to-port.ts';
 import { trackUnit } from './units/track.ts';
 import { translationUnit } from './units/translation.ts';
@@ -105,6 +105,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   floatingOutUnit,
   snatUnit,
   snatRepliesUnit,
+  answersToSnatUnit,
   floatingAddressesUnit,
   snatAddressesUnit,
   vipAddressesUnit,
@@ -211,9 +212,9 @@ export function createCompiler(): Compiler {
 const HERE = {
   localSwitch: localSwitchSink,
   localProfile: localProfileSink,
-  guardedPort: guardedPortSink,
+  localPort: localPortSink,
 } as const;
-const HERE_UNITS = [...LOCAL_SWITCH_UNITS, localProfilesUnit, guardedPortsUnit] as const;
+const HERE_UNITS = [...LOCAL_SWITCH_UNITS, localProfilesUnit, localPortsUnit] as const;
 
 function* hereChanges(diff: Diff): Iterable<Change<InputOfKind>> {
   for (const kind of Object.keys(HERE) as (keyof typeof HERE)[]) {

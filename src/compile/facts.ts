@@ -1,6 +1,6 @@
 import { parseCidr, parseIp } from '../base/addresses.ts';
 import type { Action } from '../openflow/flow.ts';
-import { define, interfacesIndex, type Reader } from './inputs.ts';
+import { define, type Reader } from './inputs.ts';
 import { PACKET_IN, type PacketInClass } from './tables.ts';
 
 /** Small derived facts that many units ask for. A cell stops a change that does not matter to its readers. */
@@ -28,29 +28,6 @@ export const switchFacts = define.cell<SwitchFacts | undefined>({
       }
     );
   },
-});
-
-const NOBODY: readonly string[] = [];
-
-const localsBySwitch = define.cell<ReadonlyMap<string, readonly string[]>>({
-  name: 'localsBySwitch',
-  run: (reader) => {
-    const bySwitch = new Map<string, string[]>();
-    for (const port of reader.ids(interfacesIndex, '')) {
-      const switchId = reader.pick('port', port, 'switch');
-      if (switchId === undefined) continue;
-      const ports = bySwitch.get(switchId);
-      if (ports === undefined) bySwitch.set(switchId, [port]);
-      else ports.push(port);
-    }
-    return bySwitch;
-  },
-});
-
-/** Ports of a switch that have an interface here, sorted by id. */
-export const localPorts = define.cell<readonly string[]>({
-  name: 'localPorts',
-  run: (reader, switchId) => reader.derive(localsBySwitch, '').get(switchId) ?? NOBODY,
 });
 
 export interface LocalSwitchFacts extends SwitchFacts {

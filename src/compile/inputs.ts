@@ -74,14 +74,13 @@ export interface LocalProfile {
   readonly groups: readonly string[];
 }
 
-/** A port here with port security, and what of it the flows ask that keep drops wide. `id` is the port's id. */
-export interface GuardedPort {
-  readonly kind: 'guardedPort';
+/** A port that has an interface here. `id` is the port's id. */
+export interface LocalPort {
+  readonly kind: 'localPort';
   readonly id: string;
   readonly switch: string;
-  readonly macs: readonly string[];
-  /** IPv4 addresses and networks that it owns. */
-  readonly addresses: readonly string[];
+  /** With port security: its MACs, and the IPv4 addresses and networks that it owns. */
+  readonly guarded?: { readonly macs: readonly string[]; readonly addresses: readonly string[] };
 }
 
 /** What the compiler works with: its inputs, and what it derives from them once for all (local-switches.ts and what stands beside it). */
@@ -92,16 +91,16 @@ export interface InputOfKind extends ScopeRecordOfKind {
   natZone: NatZone;
   localSwitch: LocalSwitch;
   localProfile: LocalProfile;
-  guardedPort: GuardedPort;
+  localPort: LocalPort;
 }
-export type InputKind = Exclude<keyof InputOfKind, 'localSwitch' | 'localProfile' | 'guardedPort'>;
+export type InputKind = Exclude<keyof InputOfKind, 'localSwitch' | 'localProfile' | 'localPort'>;
 export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | NatZone;
 export type Reader = EngineReader<InputOfKind>;
 
 export const define = definer<InputOfKind>();
 
-/** All interfaces of this host. */
-export const interfacesIndex = define.index('interfaces', 'interface', () => ['']);
+/** Switch → ports that have an interface here. */
+export const localPortsIndex = define.index('localPorts', 'localPort', (port) => [port.switch]);
 
 /** `switch/mac` → ports that hold the MAC (their own or a pair's). */
 export const holdersIndex = define.index('holders', 'port', (port) =>
@@ -234,13 +233,13 @@ export const macBytesIndex = define.members('macBytes', {
 
 /** '' → bytes of the MACs of all guarded ports here. */
 export const guardedMacsIndex = define.members('guardedMacs', {
-  guardedPort: ({ macs }) => macs.flatMap((mac) => bytesOf('', mac)),
+  localPort: ({ guarded }) => guarded?.macs.flatMap((mac) => bytesOf('', mac)) ?? [],
 });
 
 /** Switch → bytes of the IPv4 addresses and networks of its guarded ports here, with the bits that are fixed. */
 export const guardedAddressesIndex = define.members('guardedAddresses', {
-  guardedPort: (port) =>
-    port.addresses.flatMap((text): [string, string][] => {
+  localPort: (port) =>
+    (port.guarded?.addresses ?? []).flatMap((text): [string, string][] => {
       const { ip, prefix } = parseCidr(text) ?? { ip: parseIp(text)!, prefix: 32 };
       const mask = prefix === 0 ? 0 : (0xffff_ffff << (32 - prefix)) >>> 0;
       return [0, 1, 2, 3].map((place) => {

@@ -1,9 +1,9 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
-import { localPorts, reachedSwitch, type SwitchFacts, switchFacts, wayTo } from '../facts.ts';
+import { reachedSwitch, type SwitchFacts, switchFacts, wayTo } from '../facts.ts';
 import { load, match, type RegisterMatch, type Registers, set } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
-import { activeHostsIndex, define, movingIndex, type Reader, unsecuredIndex } from '../inputs.ts';
+import { activeHostsIndex, define, localPortsIndex, movingIndex, type Reader, unsecuredIndex } from '../inputs.ts';
 import { placementOf } from '../placement.ts';
 import { TABLES } from '../tables.ts';
 import { portTracked, receiverRegisters } from '../tracking.ts';
@@ -60,7 +60,7 @@ export const floodLocalUnit = define.unit({
   name: 'floodLocal',
   over: 'switch',
   run(reader, id) {
-    const ports = reader.derive(localPorts, id);
+    const ports = reader.ids(localPortsIndex, id);
     const onSwitch = ports.length === 0 ? undefined : reader.derive(switchFacts, id);
     if (onSwitch === undefined) return [];
     const unsecured = ports.filter((port) => reader.pick('port', port, 'portSecurity') === false);
