@@ -57,7 +57,7 @@ function cross(journey: Journey, packet: Packet, router: Router, by: RouterPort)
   const ip = frame.ip!;
   if (by.inChain !== undefined && !passes(journey, packet, by.inChain, { at, vlan: 0 })) return;
   const about = { kind: 'router', id: router.id } as const;
-  if (routerOwns(journey.model, router.id, ip.dst)) {
+  if (routerOwns(journey.model, router.id, ip.dst) && !answersOverSnat(packet, router, by)) {
     if (isEchoRequest(frame)) {
       journey.step(host, about, `answers the ping to ${formatIp(ip.dst)}`);
       const { state: _, ...fresh } = packet;
@@ -73,6 +73,12 @@ function cross(journey: Journey, packet: Packet, router: Router, by: RouterPort)
     return journey.ask('ttl', packet, at);
   }
   route(journey, packet, router, by);
+}
+
+/** A workload's answer to another of the same router, whose connection went out and in again: it has to go that way too. */
+function answersOverSnat({ state, frame }: Packet, router: Router, by: RouterPort): boolean {
+  const isReply = state?.isReply === true && !by.outside;
+  return isReply && router.snat.some(({ to }) => to === formatIp(frame.ip!.dst));
 }
 
 /** Steps 6 and 7. */

@@ -1,0 +1,123 @@
+import type { Ip } from '../base/addresses.ts';
+import { finishSum } from '../packet/checksum.ts';
+import { ETHER_TYPE } from '../packet/ethernet.ts';
+import { extractFlowKey } from '../packet/flow-key.ts';
+import { IP_PROTO } from '../packet/ip-protocol.ts';
+import type { Frame } from './frame.ts';
+import { locateIp } from './locate.ts';
+import { isIcmp, type Tuple } from './tuple.ts';
+
+/**
+ * The bytes of a frame as it became on its way: `sent` with the fields of `frame` that a way changes (MACs, outer tag, TTL, addresses, ports, ICMP type, what
+ * an ICMP error quotes). Checksums are corrected by what changed (RFC 1624), so that a wrong one stays wrong; SCTP's, which is no sum, is left as it was.
+ *
+ * `tag`: VLAN id of the outer tag, 0 for none.
+ */
+export function writeFrame(sent: Uint8Array, frame: Frame, tag: number): Uint8Array {
+  const bytes = new Editable(sent.slice());
+  bytes.mac(0, frame.dst);
+  bytes.mac(6, frame.src);
+  const key = extractFlowKey(sent);
+  const { network, upper } = locateIp(sent, key);
+  if (frame.ip) {
+    const isIpv4 = key.ethType === ETHER_TYPE.ipv4;
+    const transport = frame.ip.fragment === 'later' ? undefined : upper;
+    const sum = transport === undefined ? undefined : checksumOf(bytes, frame.ip.protocol, transport);
+    const headerSum = isIpv4 ? network + 10 : undefined;
+    // ICMP of version 4 has no pseudo header.
+    const pseudoSum = frame.ip.protocol === IP_PROTO.icmp ? undefined : sum;
+    bytes.byte(network + (isIpv4 ? 8 : 7), frame.ip.ttl, headerSum);
+    bytes.address(network + (isIpv4 ? 12 : 8), frame.ip.src, headerSum, pseudoSum);
+    bytes.address(network + (isIpv4 ? 16 : 24), frame.ip.dst, headerSum, pseudoSum);
+    if (transport !== undefined && frame.ports) {
+      bytes.word(transport, frame.ports.src, sum);
+      bytes.word(transport + 2, frame.ports.dst, sum);
+    }
+    if (transport !== undefined && frame.icmp) bytes.byte(transport, frame.icmp.type, sum);
+    // UDP sends a sum of zero as all ones (RFC 768).
+    if (sum !== undefined && frame.ip.protocol === IP_PROTO.udp && bytes.at(sum) === 0) bytes.word(sum, 0xffff);
+    if (transport !== undefined && frame.quoted && sum !== undefined)
+      writeQuoted(bytes, transport + 8, frame.quoted, sum);
+  }
+  return retagged(bytes.bytes, tag);
+}
+
+/** Where the checksum of a transport header stands; undefined where there is none, or none was sent (UDP over IPv4). */
+function checksumOf(bytes: Editable, protocol: number, transport: number): number | undefined {
+  const offset = { [IP_PROTO.tcp]: 16, [IP_PROTO.udp]: 6, [IP_PROTO.icmp]: 2, [IP_PROTO.icmpv6]: 2 }[protocol];
+  if (offset === undefined || transport + offset + 2 > bytes.length) return undefined;
+  const isLeftOut = protocol === IP_PROTO.udp && bytes.at(transport + offset) === 0;
+  return isLeftOut ? undefined : transport + offset;
+}
+
+/** Addresses and ports of the packet within an ICMP error, whose checksum covers them. */
+function writeQuoted(bytes: Editable, at: number, quoted: Tuple, sum: number): void {
+  const isIpv4 = quoted.version === 4;
+  const transport = at + (isIpv4 ? (bytes.bytes[at]! & 15) * 4 : 40);
+  // Addresses of version 4 change their header's checksum too, which leaves the sum over both as it was.
+  const covers = isIpv4 ? at + 10 : sum;
+  bytes.address(at + (isIpv4 ? 12 : 8), quoted.src, covers);
+  bytes.address(at + (isIpv4 ? 16 : 24), quoted.dst, covers);
+  if (isIcmp(quoted.protocol) || quoted.srcPort === 0) return;
+  bytes.word(transport, quoted.srcPort, sum);
+  bytes.word(transport + 2, quoted.dstPort, sum);
+}
+
+function retagged(bytes: Uint8Array, tag: number): Uint8Array {
+  const type = (bytes[12]! << 8) | bytes[13]!;
+  const isTagged = type === ETHER_TYPE.vlan || type === ETHER_TYPE.serviceVlan;
+  if (isTagged && tag !== 0) {
+    bytes[14] = (bytes[14]! & 0xf0) | (tag >> 8);
+    bytes[15] = tag & 0xff;
+    return bytes;
+  }
+  const rest = bytes.subarray(isTagged ? 16 : 12);
+  return Uint8Array.of(...bytes.subarray(0, 12), ...(tag === 0 ? [] : [0x81, 0, tag >> 8, tag & 0xff]), ...rest);
+}
+
+/** Bytes whose checksums follow what is written. Offsets of checksums are even from the start of what they cover. */
+class Editable {
+  readonly bytes: Uint8Array;
+  readonly #view: DataView;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  get length(): number {
+    return this.bytes.length;
+  }
+
+  at(offset: number): number {
+    return this.#view.getUint16(offset);
+  }
+
+  mac(offset: number, mac: number): void {
+    this.#view.setUint16(offset, Math.floor(mac / 0x1_0000_0000));
+    this.#view.setUint32(offset + 2, mac % 0x1_0000_0000);
+  }
+
+  byte(offset: number, value: number, ...sums: readonly (number | undefined)[]): void {
+    const even = offset & ~1;
+    const word = offset & 1 ? (this.at(even) & 0xff00) | value : (value << 8) | (this.at(even) & 0xff);
+    this.word(even, word, ...sums);
+  }
+
+  word(offset: number, value: number, ...sums: readonly (number | undefined)[]): void {
+    if (offset + 2 > this.length) return;
+    const old = this.at(offset);
+    if (old === value) return;
+    this.#view.setUint16(offset, value);
+    for (const sum of sums) {
+      if (sum === undefined) continue;
+      this.#view.setUint16(sum, finishSum((~this.at(sum) & 0xffff) + (~old & 0xffff) + value));
+    }
+  }
+
+  address(offset: number, ip: Ip, ...sums: readonly (number | undefined)[]): void {
+    const words = ip.version === 4 ? 2 : 8;
+    for (let i = 0; i < words; i++)
+      this.word(offset + 2 * i, Number((BigInt(ip.value) >> BigInt(16 * (words - 1 - i))) & 0xffffn), ...sums);
+  }
+}
