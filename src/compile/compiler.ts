@@ -106,6 +106,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   snatUnit,
   snatRepliesUnit,
   answersToSnatUnit,
+  answersToSnatUnit,
   floatingAddressesUnit,
   snatAddressesUnit,
   vipAddressesUnit,

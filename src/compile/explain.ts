@@ -65,6 +65,7 @@ const ABOUT: Readonly<Record<string, string>> = {
   leasesIn: 'router',
   snat: 'router',
   snatReplies: 'router',
+  answersToSnat: 'router',
   snatAddresses: 'router',
 };
 

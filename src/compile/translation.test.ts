@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { LoadBalancer, LogicalPort } from '../model/objects.ts';
-import { echo, frame, ip, networkOf, tcp, udp } from '../pipeline/frames.fixture.ts';
+import { frame, ip, networkOf, tcp, udp } from '../pipeline/frames.fixture.ts';
 import type { Network } from '../pipeline/network.fixture.ts';
 import type { InputRecord } from './inputs.ts';
 import * as example from './testing/example.ts';

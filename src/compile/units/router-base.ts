@@ -24,7 +24,7 @@ import { TABLES } from '../tables.ts';
 export const ROUTER_IN = { down: 300, usedUp: 200, outside: 150, up: 100 } as const;
 export const ANCHOR = { own: 100 } as const;
 /** What stands above `address` is asked of packets that came there. */
-export const OWN = { arrived: 170, answer: 160, echo: 400, agent: 300, rest: 200, address: 100 } as const;
+export const OWN = { echo: 400, agent: 300, rest: 200, arrived: 170, answer: 160, address: 100 } as const;
 const LEAVE = { tooBig: 1000 } as const;
 const ARRIVE = { unknown: 300, tag: 200, known: 100 } as const;
 const POLICY = { linkLocal: 60_000 } as const;

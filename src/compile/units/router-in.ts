@@ -85,7 +85,7 @@ export const routerInUnit = define.unit({
 });
 
 /** Only what is for the router itself is asked which protocol it is: the megaflows of all else stay wide. */
-const AGAIN = { do: [...load({ forRouter: 1 }), { kind: 'resubmit', table: TABLES.own.number }] } as const;
+export const FOR_ROUTER = { do: [...load({ forRouter: 1 }), { kind: 'resubmit', table: TABLES.own.number }] } as const;
 
 /** What is for the router itself, by whichever port it came. */
 export const ownUnit = define.unit({
@@ -98,7 +98,7 @@ export const ownUnit = define.unit({
     const isOutside = reader.derive(hasOutside, owner);
     return reader.derive(ownAddresses, id).flatMap((ip) => {
       const to = match({ router }, addressedTo(ip));
-      const own = flow('own', OWN.address, to, AGAIN);
+      const own = flow('own', OWN.address, to, FOR_ROUTER);
       return isOutside ? [own, flow('anchor', ANCHOR.own, to, { goto: 'inChain' })] : [own];
     });
   },

@@ -17,6 +17,8 @@ import {
   translate,
   translates,
 } from '../translation.ts';
+import { addressedTo, OWN } from './router-base.ts';
+import { FOR_ROUTER } from './router-in.ts';
 
 /** What leaves by an outside port gets its public source (docs/design/layer3.md, §7): in the router's zone on this host. */
 const SNAT = { reply: 1000, floating: 900, network: 100 } as const;
@@ -124,3 +126,26 @@ function rule(reader: Reader, routerId: string, routerPort: number, network: str
     }),
   ];
 }
+
+/**
+ * A workload answers another one of this router, which came out and in again by its SNAT address, with a packet to that address. It may be
+ * one of the router's own, but then the answer is not for the router.
+ */
+export const answersToSnatUnit = define.unit({
+  name: 'answersToSnat',
+  over: 'router',
+  run(reader, id) {
+    const router = reader.pick('router', id, 'key')!;
+    const { outside } = reader.derive(portsFacing, id);
+    if (outside.length === 0) return [];
+    const addresses = new Set((reader.pick('router', id, 'snat') ?? []).map(({ to }) => to));
+    return [...addresses].flatMap((address) => {
+      const to = addressedTo(parseIp(address)!);
+      return [
+        flow('own', OWN.answer, match({ router, isReply: 1 }, to), { goto: 'ttl' }),
+        // What came in from outside was asked for already.
+        ...outside.map(({ key }) => flow('own', OWN.arrived, match({ router, enteredBy: key }, to), FOR_ROUTER)),
+      ];
+    });
+  },
+});
