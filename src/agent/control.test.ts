@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { seededRandom } from '../base/random.ts';
 import { createCompiler } from '../compile/compiler.ts';
 import { answerControl, type ControlOptions } from './control.ts';
 import { AgentCore } from './core.ts';
@@ -7,7 +8,7 @@ import type { SwitchLink } from './switch-link.ts';
 
 const compiler = createCompiler();
 const options: ControlOptions = {
-  core: new AgentCore(compiler, { agentVersion: 'test', nowMs: 0 }),
+  core: new AgentCore(compiler, { agentVersion: 'test', nowMs: 0, random: seededRandom(1) }),
   compiler,
   link: {} as SwitchLink,
   bridge: 'br-int',

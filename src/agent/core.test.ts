@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { seededRandom } from '../base/random.ts';
 import { createCompiler } from '../compile/compiler.ts';
 import { PACKET_IN } from '../compile/tables.ts';
 import type { Binding, LogicalPort, ScopeRecord } from '../model/objects.ts';
@@ -10,7 +11,7 @@ import { NO_REGISTERS } from './registers.ts';
 
 /** The core as `main.ts` drives it, with a switch that installs at once unless it is told to hold. */
 class Rig {
-  readonly core = new AgentCore(createCompiler(), { agentVersion: 'test', nowMs: 0 });
+  readonly core = new AgentCore(createCompiler(), { agentVersion: 'test', nowMs: 0, random: seededRandom(1) });
   readonly effects: Effect[] = [];
   readonly held: AgentEvent[] = [];
   holding = false;
@@ -221,7 +222,7 @@ test('an address that its own port taught stays, also when the server forgot it 
 
 test('what the disk remembers is compared with the switch only once the server had a moment to say what is new', () => {
   const asked = (events: readonly AgentEvent[], nowMs = 100): boolean => {
-    const core = new AgentCore(createCompiler(), { agentVersion: 'test', nowMs: 0 });
+    const core = new AgentCore(createCompiler(), { agentVersion: 'test', nowMs: 0, random: seededRandom(1) });
     const effects = events.flatMap((event) => core.step(event, nowMs));
     return effects.some((effect) => effect.kind === 'readBack');
   };

@@ -1,3 +1,4 @@
+import type { Random } from '../base/random.ts';
 import type { Compiler, CompilerChange } from '../compile/compiler.ts';
 import type { Binding, Encap, LearnedAddress, ScopeRecord } from '../model/objects.ts';
 import type { HostHealth, PortState, Report } from '../server/protocol.ts';
@@ -16,6 +17,7 @@ import { Neighbours, reported as reportedNeighbour } from './neighbours.ts';
 import { PacketErrors } from './packet-errors.ts';
 import { unsolicitedAdvert } from './packet-in/router-advert.ts';
 import { PacketIns } from './packet-ins.ts';
+import { Probes } from './probes/probes.ts';
 import { Scope } from './scope.ts';
 import { SprayGuard } from './spray-guard.ts';
 import type { KeptZone } from './zones.ts';
@@ -48,6 +50,7 @@ export class AgentCore implements Ground {
   readonly #errors = new PacketErrors(this);
   readonly #neighbours = new Neighbours(this, this.#errors);
   readonly #natNeeds = new NatNeeds(this);
+  readonly #probes: Probes;
   readonly #packetIns: PacketIns;
   readonly #compiler: Compiler;
   readonly #agentVersion: string;
@@ -81,8 +84,12 @@ export class AgentCore implements Ground {
   #lastHealth = '';
   readonly #startedMs: number;
 
-  constructor(compiler: Compiler, options: { readonly agentVersion: string; readonly nowMs: number }) {
+  constructor(
+    compiler: Compiler,
+    options: { readonly agentVersion: string; readonly nowMs: number; readonly random: Random },
+  ) {
     this.#compiler = compiler;
+    this.#probes = new Probes(this, options.random);
     this.#packetIns = new PacketIns(this, {
       guard: this.#guard,
       learning: this.learning,
@@ -90,6 +97,7 @@ export class AgentCore implements Ground {
       errors: this.#errors,
       neighbours: this.#neighbours,
       natNeeds: this.#natNeeds,
+      probes: this.#probes,
       explain: (cookie) => compiler.explain(cookie),
     });
     this.#agentVersion = options.agentVersion;
@@ -200,6 +208,8 @@ export class AgentCore implements Ground {
         return this.#counters(event, nowMs);
       case 'tick':
         return this.#tick(nowMs);
+      case 'wake':
+        return this.#probes.tick(nowMs);
     }
   }
 
@@ -439,7 +449,7 @@ export class AgentCore implements Ground {
       this.#awaitsServer = false;
       effects.push(...this.#maybeReadBack());
     }
-    effects.push(...this.#guard.tick(nowMs), ...this.#neighbours.tick(nowMs));
+    effects.push(...this.#guard.tick(nowMs), ...this.#neighbours.tick(nowMs), ...this.#probes.tick(nowMs));
     // Ageing stops while the server is away: nobody could tell us that an address lives elsewhere now.
     for (const record of this.serverConnected ? this.learning.idle(nowMs) : []) {
       this.learning.lose(record.id);
@@ -503,6 +513,7 @@ export class AgentCore implements Ground {
         ...[...this.#moves.pending()].map((port): Report => ({ type: 'activate', port })),
         { type: 'learnedAll', addresses: this.learning.all() },
         { type: 'neighbourAll', neighbours: this.#neighbours.all() },
+        { type: 'memberHealthAll', members: this.#probes.all() },
         { type: 'ports', ports: Object.fromEntries(this.portStates) },
       ]),
       ...this.#natNeeds.ahead([...this.interfaces.bound().keys()], nowMs),

@@ -87,7 +87,10 @@ export type AgentEvent =
         readonly bytes: number;
       }[];
     }
-  | { readonly kind: 'tick' };
+  /** Comes once a second. */
+  | { readonly kind: 'tick' }
+  /** The time that a `wake` asked for has come. */
+  | { readonly kind: 'wake' };
 
 export type Effect =
   | { readonly kind: 'readBack' }
@@ -124,6 +127,8 @@ export type Effect =
     }
   /** Keep the underlay neighbours resolved: any datagram to each. */
   | { readonly kind: 'pulse'; readonly addresses: readonly string[] }
+  /** Something is due before the next tick, or soon after: answered by an event `wake`. */
+  | { readonly kind: 'wake'; readonly inMs: number }
   | { readonly kind: 'ready' }
   | {
       readonly kind: 'log';

@@ -52,7 +52,11 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const { log, signal } = options;
   const disk = new LocalState(options.stateDir);
   const compiler = createCompiler();
-  const core = new AgentCore(compiler, { agentVersion: options.version, nowMs: systemClock.now() });
+  const core = new AgentCore(compiler, {
+    agentVersion: options.version,
+    nowMs: systemClock.now(),
+    random: systemRandom,
+  });
   const pulse = createSocket('udp4').unref();
   const pulse6 = createSocket('udp6').unref();
   for (const socket of [pulse, pulse6]) socket.on('error', () => {}); // an unreachable neighbour is no news here
@@ -134,6 +138,11 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         break;
       case 'pulse':
         for (const address of effect.addresses) (address.includes(':') ? pulse6 : pulse).send('', 9, address, () => {});
+        break;
+      case 'wake':
+        setTimeout(() => {
+          if (!signal.aborted) emit({ kind: 'wake' });
+        }, effect.inMs).unref();
         break;
       case 'ready':
         log.info('ready: all flows are in', { flows: compiler.flowCount, ports: core.interfaces.bound().size });

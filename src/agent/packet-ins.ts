@@ -10,6 +10,7 @@ import type { Neighbours } from './neighbours.ts';
 import type { PacketErrors } from './packet-errors.ts';
 import { answerPacketIn } from './packet-in/answer.ts';
 import { destinationMac, sourceMac } from './packet-in/frame-macs.ts';
+import type { Probes } from './probes/probes.ts';
 import type { SprayGuard } from './spray-guard.ts';
 
 /** Who does what packet-ins want. */
@@ -20,6 +21,7 @@ export interface PacketInParts {
   readonly errors: PacketErrors;
   readonly neighbours: Neighbours;
   readonly natNeeds: NatNeeds;
+  readonly probes: Probes;
   readonly explain: Compiler['explain'];
 }
 
@@ -35,13 +37,14 @@ export class PacketIns {
 
   handle(packet: PacketIn, nowMs: number): Effect[] {
     const { scope, interfaces, host } = this.#ground;
-    const { guard, moves, errors, neighbours, natNeeds } = this.#parts;
+    const { guard, moves, errors, neighbours, natNeeds, probes } = this.#parts;
     const port = this.#sender(packet);
     // Not in the budget of the port: what does not go on, or is the answer to a question of ours, is no spray. They have limits of their own.
     if (errors.isFor(packet)) return errors.handle(packet, nowMs);
     if (packet.class === PACKET_IN.resolve) return neighbours.resolve(packet, nowMs);
     if (packet.class === PACKET_IN.noPorts) return natNeeds.handle(packet, nowMs);
     if (packet.class === PACKET_IN.neighbour) return port ? neighbours.heard(packet, port, nowMs) : [];
+    if (packet.class === PACKET_IN.probe) return port ? probes.answered(packet, port, nowMs) : [];
     const ofport = port && interfaces.get(port.id)?.ofport;
     if (!port || !ofport) return [];
     const stopped = guard.stops(packet, port, nowMs);
