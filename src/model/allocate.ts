@@ -1,5 +1,6 @@
 import { type Cidr, cidrContains, eui64, formatIp, type Ip, parseCidr, parseIp, parseMac } from '../base/addresses.ts';
 import type { Random } from '../base/random.ts';
+import { isAddressTaken } from './address-uses.ts';
 import { describe } from './describe.ts';
 import type { AnyObject, LogicalPort, LogicalSwitch, Subnet } from './objects.ts';
 import type { Problem } from './problem.ts';
@@ -23,6 +24,7 @@ export class Allocator {
   readonly #index: ModelIndex;
   readonly #random: Random;
   readonly #pools = new Map<string, Map<string, SubnetPool>>();
+  readonly #fullPools = new Set<SubnetPool>();
   readonly #retiredKeys = new Set<number>();
   #nextKey = 1;
   /** How to take back what the draft at hand was given. */
@@ -62,6 +64,12 @@ export class Allocator {
   /** Tells of a port whose addresses are free now, for good. */
   released(port: LogicalPort): void {
     for (const [pool, ip] of this.#poolsOf(port)) pool.giveBack(pool.offsetOf(ip));
+  }
+
+  /** Tells that addresses may be free that no port had (a floating address, a router's). */
+  reconsider(): void {
+    for (const pool of this.#fullPools) pool.reconsider();
+    this.#fullPools.clear();
   }
 
   /** The key's device is gone (or is about to be, in the draft at hand): not given until `unretireKey`. */
@@ -146,9 +154,11 @@ export class Allocator {
       pool.next = next;
     });
     const { switchId } = pool;
-    return pool.allocate(this.#index.portCountOfSwitch(switchId), (address) =>
-      this.#index.isAddressUsed(switchId, address),
+    const address = pool.allocate(this.#index.portCountOfSwitch(switchId), (each) =>
+      isAddressTaken(this.#index, switchId, each),
     );
+    if (address === undefined) this.#fullPools.add(pool);
+    return address;
   }
 
   #pool(device: LogicalSwitch, subnet: Subnet): SubnetPool {
@@ -202,8 +212,12 @@ class SubnetPool {
     this.#released.delete(offset);
   }
 
-  giveBack(offset: number): void {
+  reconsider(): void {
     this.#fullAtPorts = Number.POSITIVE_INFINITY;
+  }
+
+  giveBack(offset: number): void {
+    this.reconsider();
     if (offset >= this.next) return;
     this.#released.delete(offset);
     this.#released.add(offset);

@@ -52,6 +52,8 @@ class NetworkBuilder {
   readonly #switches: readonly LogicalSwitch[];
   readonly #ports: readonly LogicalPort[];
   readonly #routerPorts: RouterPort[] = [];
+  /** Where floating addresses lead: two to one address would leave its own packets without a choice. */
+  readonly #led = new Set<string>();
   #links = 0;
 
   constructor(sketch: ModelSketch, records: ScopeRecord[]) {
@@ -265,6 +267,9 @@ class NetworkBuilder {
     );
     if (ports.length === 0) return;
     const port = at(ports, portIndex);
+    const lead = `${router} ${at(ofVersion(port), fixed ?? 0)}`;
+    if (this.#led.has(lead)) return;
+    this.#led.add(lead);
     this.#records.push({
       kind: 'floatingAddress',
       id: generatedId('floatingAddress', n),

@@ -6,8 +6,12 @@ import { buildModel } from './generate-build.ts';
 import { buildFrame, frameSketch } from './generate-frames.ts';
 import { routedModelSketch } from './generate-routed.ts';
 import { KINDS } from './kinds.ts';
+import type { ProblemCode } from './problem.ts';
 import { checkRules } from './rules.ts';
 import { isObject, modelOf } from './view.ts';
+
+/** What people are kept from although its meaning is plain: a model can come to be so, and is to be understood. */
+const UNWISE: ReadonlySet<ProblemCode> = new Set(['next-hop', 'unreachable', 'ambiguous', 'route-circle']);
 
 describe('generated models', () => {
   for (const [name, models] of Object.entries({ 'layer 2': modelSketch, 'layers 3 and 4': routedModelSketch }))
@@ -22,7 +26,11 @@ describe('generated models', () => {
             assert.deepEqual(KINDS[kind].schema.parse(fields), fields);
             changes.push({ kind, id, after: record });
           }
-          assert.deepEqual(checkRules(modelOf(records), changes), []);
+          const problems = checkRules(modelOf(records), changes);
+          assert.deepEqual(
+            problems.filter(({ code }) => !UNWISE.has(code)),
+            [],
+          );
         }),
         { numRuns: 200, seed: 1 },
       );

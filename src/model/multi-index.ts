@@ -21,6 +21,12 @@ export class MultiIndex<V extends object> {
     }
   }
 
+  /** How many values the key has. */
+  count(key: string | number): number {
+    const found = this.#values.get(key);
+    return found instanceof Set ? found.size : found === undefined ? 0 : 1;
+  }
+
   /** How many keys have values. */
   get size(): number {
     return this.#values.size;
@@ -60,6 +66,10 @@ export class NestedIndex<V extends object> {
 
   has(container: string, key: string): boolean {
     return this.#inner.get(container)?.has(key) ?? false;
+  }
+
+  count(container: string, key: string): number {
+    return this.#inner.get(container)?.count(key) ?? 0;
   }
 
   get(container: string, key: string): Iterable<V> {

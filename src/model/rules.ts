@@ -5,12 +5,19 @@ import { checkHosts } from './rules/hosts.ts';
 import { checkIdentity } from './rules/identity.ts';
 import { checkPorts } from './rules/ports.ts';
 import { checkReferences } from './rules/references.ts';
+import { checkRouteCircles } from './rules/route-circles.ts';
+import { checkRouterPorts } from './rules/router-ports.ts';
+import { checkRouters } from './rules/routers.ts';
 import type { Rule } from './rules/rule.ts';
 import { checkSwitches } from './rules/switches.ts';
+import { checkTranslated } from './rules/translated.ts';
 import type { ModelIndex } from './view.ts';
 
 /** The rules that a whole model must keep. Each looks only at what a change can have broken. */
-const RULES: readonly Rule[] = [checkIdentity, checkReferences, checkSwitches, checkPorts, checkChains, checkHosts];
+const RULES: readonly Rule[] = [
+  ...[checkIdentity, checkReferences, checkSwitches, checkPorts, checkChains, checkHosts],
+  ...[checkRouters, checkRouterPorts, checkRouteCircles, checkTranslated],
+];
 
 /**
  * Everything that is wrong with a change: `index` is the model after it. Costs in proportion to the change (for a switch

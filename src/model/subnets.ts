@@ -44,3 +44,8 @@ export function isInVlan(device: LogicalSwitch, port: Pick<LogicalPort, 'vlan'>,
 export function sameAddressing(a: LogicalSwitch, b: LogicalSwitch): boolean {
   return a.vlanAware === b.vlanAware && (a.subnets === b.subnets || isDeepStrictEqual(a.subnets, b.subnets));
 }
+
+/** fe80::/10 (RFC 4291 §2.5.6). */
+export function isLinkLocal6(ip: Ip): boolean {
+  return ip.version === 6 && ip.value >> 118n === 0x3fan;
+}

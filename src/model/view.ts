@@ -71,6 +71,36 @@ export function isKeyed(record: ScopeRecord): record is KeyedObject {
   return KEYED.has(record.kind);
 }
 
+/** What has addresses beside ports: interface addresses, translated ones, virtual ones. */
+export type AddressHolder = RouterPort | FloatingAddress | LoadBalancer | Router;
+
+/** Under which devices (undefined: under none) each address of a record is found. */
+function* placesOfAddresses(record: ScopeRecord): Iterable<readonly [device: string | undefined, address: string]> {
+  switch (record.kind) {
+    case 'routerPort':
+      for (const text of record.addresses) {
+        const address = text.slice(0, text.indexOf('/'));
+        yield [undefined, address];
+        yield [record.router, address];
+        if (record.switch !== undefined) yield [record.switch, address];
+      }
+      return;
+    case 'router':
+      for (const to of new Set(record.snat.map((rule) => rule.to))) {
+        yield [undefined, to];
+        yield [record.id, to];
+      }
+      return;
+    case 'floatingAddress':
+      yield [undefined, record.address];
+      yield [record.router, record.address];
+      return;
+    case 'loadBalancer':
+      yield [undefined, record.address];
+      yield [(record.router ?? record.switch)!, record.address];
+  }
+}
+
 /** What a device or group holds, apart from the ports of a switch and the rules of a chain: relation and container. */
 function* heldBy(record: ScopeRecord): Iterable<readonly [Relation, string]> {
   switch (record.kind) {
@@ -131,6 +161,8 @@ export class ModelIndex implements ModelView {
   readonly #keys = new MultiIndex<KeyedObject>();
   readonly #applySets = new MultiIndex<AnyObject>();
   readonly #held = new NestedIndex<ScopeRecord>();
+  readonly #addressHolders = new MultiIndex<AddressHolder>();
+  readonly #addressesOfDevice = new NestedIndex<AddressHolder>();
 
   constructor() {
     for (const kind of [...KIND_NAMES, ...RUNTIME_KINDS]) this.#records.set(kind, new Map());
@@ -220,6 +252,24 @@ export class ModelIndex implements ModelView {
   isMacUsed(mac: string): boolean {
     return this.#macs.has(mac);
   }
+  /** Ports and router ports, wherever they are. */
+  holdersOfMac(mac: string): Iterable<LogicalPort | RouterPort> {
+    return this.#macs.get(mac);
+  }
+  /** What has the address and is no port, anywhere. */
+  holdersOfAddress(address: string): Iterable<AddressHolder> {
+    return this.#addressHolders.get(address);
+  }
+  holderCountOfAddress(address: string): number {
+    return this.#addressHolders.count(address);
+  }
+  /** The same, of one router or switch: router ports are found under both. */
+  addressHoldersOf(deviceId: string, address: string): Iterable<AddressHolder> {
+    return this.#addressesOfDevice.get(deviceId, address);
+  }
+  routerPortCountOfSwitch(switchId: string): number {
+    return this.#held.count('routerPortOfSwitch', switchId);
+  }
   portsWithMac(switchId: string, mac: string): Iterable<LogicalPort> {
     return this.#macsInSwitch.get(switchId, mac);
   }
@@ -287,6 +337,10 @@ export class ModelIndex implements ModelView {
       addTo(this.#rulesByChain, record.chain, record.id, record);
     }
     if (isKeyed(record)) this.#keys.add(record.key, record);
+    for (const [device, address] of placesOfAddresses(record)) {
+      if (device === undefined) this.#addressHolders.add(address, record as AddressHolder);
+      else this.#addressesOfDevice.add(device, address, record as AddressHolder);
+    }
     if (record.kind === 'routerPort') this.#macs.add(record.mac, record);
     if (record.kind !== 'port') return;
     addTo(this.#portsBySwitch, record.switch, record.id, record);
@@ -321,6 +375,10 @@ export class ModelIndex implements ModelView {
       removeFrom(this.#rulesByChain, record.chain, record.id);
     }
     if (isKeyed(record)) this.#keys.remove(record.key, record);
+    for (const [device, address] of placesOfAddresses(record)) {
+      if (device === undefined) this.#addressHolders.remove(address, record as AddressHolder);
+      else this.#addressesOfDevice.remove(device, address, record as AddressHolder);
+    }
     if (record.kind === 'routerPort') this.#macs.remove(record.mac, record);
     if (record.kind !== 'port') return;
     removeFrom(this.#portsBySwitch, record.switch, record.id);

@@ -46,6 +46,8 @@ const GENERATION_KEY = 'generation';
 /** `retired/<tunnel key>`: not to be given out until every host has applied a later revision. */
 const RETIRED_PREFIX = 'retired/';
 const STORED_KINDS: ReadonlySet<string> = new Set([...KIND_NAMES, 'binding', 'natLease']);
+/** Beside ports. */
+const HOLDING_ADDRESSES: ReadonlySet<string> = new Set(['router', 'routerPort', 'floatingAddress', 'loadBalancer']);
 const MOST_ATTEMPTS = 5;
 /** Revisions that the store's log keeps for watches that resume. */
 const LOG_LENGTH = 10_000;
@@ -257,14 +259,19 @@ export class DesiredState {
     if (!STORED_KINDS.has(kind)) return undefined;
     if (value === undefined) {
       const before = this.index.delete(kind, id);
-      if (before?.kind === 'port') this.allocator.released(before);
+      if (before) this.#released(before);
       return before && { kind, id, before };
     }
     const after = recordOf(value, revision);
     const before = this.index.put(after);
-    if (before?.kind === 'port') this.allocator.released(before);
+    if (before) this.#released(before);
     if (isObject(after)) this.allocator.stored(after);
     return { kind, id, after, ...(before ? { before } : {}) };
+  }
+
+  #released(before: ScopeRecord): void {
+    if (before.kind === 'port') this.allocator.released(before);
+    else if (HOLDING_ADDRESSES.has(before.kind)) this.allocator.reconsider();
   }
 }
 

@@ -9,6 +9,11 @@ const IMMUTABLE: { readonly [K in AnyObject['kind']]?: readonly string[] } = {
   port: ['key', 'switch'],
   chain: ['key'],
   rule: ['chain'],
+  router: ['key'],
+  routerPort: ['key', 'router'],
+  securityGroup: ['key'],
+  addressSet: ['key'],
+  loadBalancer: ['key', 'router', 'switch'],
 };
 
 /** Names are unique within their scope, keys in the whole store, and what identifies an object stays as it is. */

@@ -4,6 +4,7 @@ import type { LogicalPort, LogicalSwitch } from '../objects.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
 import { isHostAddress, isInVlan, isReservedIn, sameAddressing, subnetOf } from '../subnets.ts';
 import type { ModelIndex } from '../view.ts';
+import { holderOfPortAddress } from './addresses.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';
 
@@ -23,9 +24,9 @@ export const checkPorts: Rule = (index, changes, report) => {
 };
 
 function checkMac(index: ModelIndex, port: LogicalPort, report: (problem: Problem) => void): void {
-  for (const other of index.portsWithMac(port.switch, port.mac))
-    if (other !== port) {
-      const message = `port ${other.name} of the switch has ${port.mac} too`;
+  for (const other of index.holdersOfMac(port.mac))
+    if (other !== port && other.switch === port.switch) {
+      const message = `${other.kind === 'port' ? 'port' : 'router port'} ${other.name} of the switch has ${port.mac} too`;
       report({ object: describe(index, port), path: 'mac', code: 'duplicate-mac', message });
       return;
     }
@@ -42,6 +43,10 @@ function checkPort(index: ModelIndex, port: LogicalPort, report: (problem: Probl
     if (port.addresses.indexOf(text) !== at) problem(`addresses[${at}]`, 'duplicate-address', `${text} is given twice`);
     const other = addressTwin(index, device, port, text);
     if (other) problem(`addresses[${at}]`, 'duplicate-address', `port ${other.name} of the switch has ${text} too`);
+    const holder = holderOfPortAddress(index, port, text);
+    // The gateway's is told below.
+    if (holder && subnetOf(device, parseIp(text)!)?.gateway !== text)
+      problem(`addresses[${at}]`, 'duplicate-address', `${describe(index, holder)} has ${text} there`);
     checkAddress(device, port, parseIp(text)!, text, (code, message) => problem(`addresses[${at}]`, code, message));
   }
 }

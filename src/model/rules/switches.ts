@@ -1,8 +1,9 @@
-import { type Cidr, cidrContains, cidrsOverlap, formatIp, type Ip, parseCidr, parseIp } from '../../base/addresses.ts';
+import { type Cidr, cidrContains, cidrsOverlap, formatIp, parseCidr, parseIp } from '../../base/addresses.ts';
+import { usesOfAddress } from '../address-uses.ts';
 import { describe } from '../describe.ts';
 import type { LogicalSwitch, Subnet } from '../objects.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
-import { isHostAddress, isReservedIn, sameAddressing } from '../subnets.ts';
+import { isHostAddress, isLinkLocal6, isReservedIn, sameAddressing } from '../subnets.ts';
 import type { ModelIndex } from '../view.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';
@@ -69,14 +70,12 @@ function checkGateway(
     report({ object, path, code: 'gateway', message: `${subnet.gateway} is outside ${subnet.cidr}` });
   else if (isReservedIn(cidr, gateway) && gateway.version === 4)
     report({ object, path, code: 'gateway', message: `${subnet.gateway} is the network or broadcast address` });
-  for (const port of index.portsWithAddress(device.id, formatIp(gateway))) {
-    const message = `${subnet.gateway} is the address of ${describe(index, port)}`;
+  for (const use of usesOfAddress(index, device.id, formatIp(gateway))) {
+    // A router's own is what the gateway should be.
+    if (use.kind === 'routerPort' || use.kind === 'router') continue;
+    const message = `${subnet.gateway} is the address of ${describe(index, use)}`;
     report({ object, path, code: 'gateway-in-use', message });
   }
-}
-
-function isLinkLocal6(ip: Ip): boolean {
-  return ip.version === 6 && ip.value >> 118n === 0x3fan;
 }
 
 function isUsableNetwork(cidr: Cidr): boolean {

@@ -1,0 +1,59 @@
+import { parseCidr, parseIp } from '../../base/addresses.ts';
+import { switchesOfAddress, usesOfAddress } from '../address-uses.ts';
+import { describe } from '../describe.ts';
+import type { AnyObject, LogicalPort } from '../objects.ts';
+import type { Problem, ProblemCode } from '../problem.ts';
+import { isHostAddress, isReservedIn, subnetOf } from '../subnets.ts';
+import type { AddressHolder, ModelIndex } from '../view.ts';
+
+type Report = (problem: Problem) => void;
+
+/**
+ * An address that a router answers for (floating, SNAT, virtual) is one that a host can have, and nobody else has it
+ * wherever it is seen. A router may translate to its own interface address.
+ */
+export function checkHeldAddress(
+  index: ModelIndex,
+  holder: Exclude<AddressHolder, { kind: 'routerPort' }>,
+  path: string,
+  address: string,
+  report: Report,
+): void {
+  const object = describe(index, holder);
+  const problem = (code: ProblemCode, message: string): void => report({ object, path, code, message });
+  const ip = parseIp(address)!;
+  if (!isHostAddress(ip)) return problem('address-reserved', `${address} is no address of a host`);
+  const others = new Set<AnyObject>(index.addressHoldersOf(deviceOf(holder), address));
+  const isInterface = [...others].some((other) => isOwnInterface(holder, other));
+  for (const switchId of switchesOfAddress(index, holder, address)) {
+    for (const other of usesOfAddress(index, switchId, address)) others.add(other);
+    const device = index.get('switch', switchId);
+    const subnet = device && subnetOf(device, ip);
+    if (!subnet) continue;
+    if (isReservedIn(parseCidr(subnet.cidr)!, ip))
+      problem('address-reserved', `${address} is the network or broadcast address of ${subnet.cidr}`);
+    if (subnet.gateway === address && !isInterface)
+      problem('gateway-in-use', `${address} is the gateway of ${subnet.cidr}`);
+  }
+  for (const other of others) {
+    if (other === holder || isOwnInterface(holder, other)) continue;
+    problem('duplicate-address', `${describe(index, other)} has ${address} too`);
+    return;
+  }
+}
+
+function deviceOf(holder: Exclude<AddressHolder, { kind: 'routerPort' }>): string {
+  if (holder.kind === 'router') return holder.id;
+  return holder.kind === 'loadBalancer' ? (holder.router ?? holder.switch)! : holder.router;
+}
+
+function isOwnInterface(holder: AddressHolder, other: AnyObject): boolean {
+  if (holder.kind === 'router') return other.kind === 'routerPort' && other.router === holder.id;
+  return false;
+}
+
+/** Somebody else who has a port's address on its switch and is no port. */
+export function holderOfPortAddress(index: ModelIndex, port: LogicalPort, address: string): AddressHolder | undefined {
+  for (const use of usesOfAddress(index, port.switch, address)) if (use.kind !== 'port') return use;
+  return undefined;
+}

@@ -1,0 +1,119 @@
+import { describe } from '../describe.ts';
+import type { FloatingAddress, LoadBalancer, LogicalPort } from '../objects.ts';
+import type { Problem, ProblemCode } from '../problem.ts';
+import type { ModelIndex } from '../view.ts';
+import { checkHeldAddress } from './addresses.ts';
+import type { Rule } from './rule.ts';
+import { written } from './rule.ts';
+
+/** Floating addresses and load balancers: their address is theirs alone, and their ports can be reached and answer for it. */
+export const checkTranslated: Rule = (index, changes, report) => {
+  const checked = new Set<string>();
+  for (const { after } of written(changes, 'floatingAddress')) {
+    checked.add(after.id);
+    checkHeldAddress(index, after, 'address', after.address, report);
+    checkFloating(index, after, report, true);
+  }
+  for (const { after } of written(changes, 'loadBalancer')) {
+    checked.add(after.id);
+    checkHeldAddress(index, after, 'address', after.address, report);
+    checkBalancer(index, after, report, true);
+  }
+  // A port with other addresses, or a router port on another switch, can make them wrong.
+  for (const { before, after } of written(changes, 'port')) {
+    if (!before || before.addresses.join() === after.addresses.join()) continue;
+    for (const referrer of index.referrersOf('port', after.id)) {
+      if (checked.has(referrer.id)) continue;
+      checked.add(referrer.id);
+      if (referrer.kind === 'floatingAddress') checkFloating(index, referrer, report, false);
+      if (referrer.kind === 'loadBalancer') checkBalancer(index, referrer, report, false);
+    }
+  }
+  for (const { after } of written(changes, 'routerPort'))
+    for (const held of [...index.floatingAddressesOfRouter(after.router), ...index.loadBalancersOf(after.router)]) {
+      if (checked.has(held.id)) continue;
+      checked.add(held.id);
+      checkHeldAddress(index, held, 'address', held.address, report);
+    }
+};
+
+type Report = (problem: Problem) => void;
+
+function checkFloating(index: ModelIndex, floating: FloatingAddress, report: Report, withReach: boolean): void {
+  const problem = (path: string, code: ProblemCode, message: string): void =>
+    report({ object: describe(index, floating), path, code, message });
+  const port = index.get('port', floating.port);
+  if (!port) return;
+  const fixed = floating.fixed ?? firstOf(port, floating.address);
+  if (fixed === undefined) {
+    const version = floating.address.includes(':') ? 6 : 4;
+    problem('port', 'member-address', `${describe(index, port)} has no IPv${version} address`);
+  } else {
+    if (!port.addresses.includes(fixed))
+      problem('fixed', 'member-address', `${fixed} is no address of ${describe(index, port)}`);
+    if (fixed.includes(':') !== floating.address.includes(':'))
+      problem('fixed', 'ip-version', `${fixed} is of another IP version than ${floating.address}`);
+    for (const other of index.referrersOf('port', port.id)) {
+      if (other.kind !== 'floatingAddress' || other.id === floating.id || other.router !== floating.router) continue;
+      if ((other.fixed ?? firstOf(port, other.address)) !== fixed) continue;
+      problem(
+        'port',
+        'ambiguous',
+        `${describe(index, other)} leads to ${fixed} too: its own packets could have only one`,
+      );
+      break;
+    }
+  }
+  if (withReach && !reaches(index, floating.router, port.switch)) {
+    const router = index.get('router', floating.router);
+    problem('port', 'unreachable', `the switch of ${describe(index, port)} is not behind router ${router?.name}`);
+  }
+}
+
+function checkBalancer(index: ModelIndex, balancer: LoadBalancer, report: Report, withReach: boolean): void {
+  const problem = (path: string, code: ProblemCode, message: string, hint?: string): void =>
+    report({ object: describe(index, balancer), path, code, message, ...(hint === undefined ? {} : { hint }) });
+  const reached = new Map<string, boolean>();
+  const members = new Map<string, number>();
+  for (const [at, member] of balancer.members.entries()) {
+    const path = `members[${at}].port`;
+    const port = index.get('port', member.port);
+    if (!port) continue;
+    const name = describe(index, port);
+    const twin = members.get(port.id);
+    if (twin !== undefined) problem(path, 'ambiguous', `members[${twin}] is ${name} too`, 'give it a weight');
+    members.set(port.id, at);
+    if (firstOf(port, balancer.address) === undefined)
+      problem(path, 'member-address', `${name} has no address of the IP version of ${balancer.address}`);
+    if (!withReach) continue;
+    const device = (balancer.router ?? balancer.switch)!;
+    const isReached = reached.get(port.switch) ?? reaches(index, device, port.switch);
+    reached.set(port.switch, isReached);
+    if (!isReached) problem(path, 'unreachable', `the switch of ${name} cannot be reached from where the VIP lives`);
+  }
+  if (balancer.slots < balancer.members.length)
+    problem('slots', 'slots', `${balancer.slots} slots cannot be shared by ${balancer.members.length} members`);
+}
+
+function firstOf(port: LogicalPort, address: string): string | undefined {
+  return port.addresses.find((each) => each.includes(':') === address.includes(':'));
+}
+
+/** Over switches and routers, whatever their routes say; a shared switch is no way through for a tenant's own traffic. */
+function reaches(index: ModelIndex, device: string, switchId: string): boolean {
+  const seen = new Set([device]);
+  for (const id of seen) {
+    if (id === switchId) return true;
+    if (index.get('switch', id)) {
+      if (id === device || !index.get('switch', id)!.shared)
+        for (const { router } of index.routerPortsOfSwitch(id)) seen.add(router);
+      continue;
+    }
+    for (const port of index.routerPortsOfRouter(id)) {
+      if (port.switch !== undefined) seen.add(port.switch);
+      const peer = port.peer === undefined ? undefined : index.get('routerPort', port.peer);
+      for (const other of peer ? [peer] : index.peersOf(port.id)) seen.add(other.router);
+    }
+  }
+  return false;
+}
