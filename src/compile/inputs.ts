@@ -167,9 +167,15 @@ export const groupMembersIndex = define.index('groupMembers', 'port', (port, id)
 );
 
 /** `set/address`: each member of an address set by itself. */
-export const setMembersIndex = define.index('setMembers', 'addressSet', (set, id) =>
-  set.addresses.map((address) => `${id}/${address}`),
-);
+export const setMembersIndex = define.index('setMembers', 'addressSet', ({ addresses }, id) => {
+  // A change asks for the old names and the new: with thousands of members, the old are worth keeping.
+  const known = memberNames.get(addresses);
+  if (known?.id === id) return known.names;
+  const names = addresses.map((address) => `${id}/${address}`);
+  memberNames.set(addresses, { id, names });
+  return names;
+});
+const memberNames = new WeakMap<readonly string[], { readonly id: string; readonly names: readonly string[] }>();
 
 /** Security group or address set → `group/in` and `group/out`: groups with a rule that names it as the other end. */
 export const groupsThatNameIndex = define.members('groupsThatName', {

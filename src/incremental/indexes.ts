@@ -60,6 +60,7 @@ function fieldOf(value: unknown, name: string): unknown {
 /** Up to how many members are changed one by one. */
 const FEW = 8;
 const EMPTY: readonly string[] = [];
+const NO_ENTRIES: readonly IndexEntry[] = [];
 
 /** One group of an index: a sorted list of members. */
 export class GroupNode extends Source {
@@ -232,7 +233,7 @@ export class Inputs {
       const { indexes, records } = this.kind(kind);
       indexes.push(table);
       for (const record of records.values()) {
-        if (record.value !== undefined) this.#count(table, record, record.value, 1);
+        if (record.value !== undefined) this.#recount(table, record, undefined, record.value);
       }
     }
     this.settle();
@@ -251,10 +252,7 @@ export class Inputs {
       if (!equalValues(fieldOf(before, field.name), fieldOf(value, field.name))) this.#graph.changed(field);
     }
     for (const index of table.indexes) {
-      // What the record was counted for is worked out again rather than kept: index functions are pure.
-      if (before !== undefined) this.#count(index, record, before, -1);
-      if (value !== undefined) this.#count(index, record, value, 1);
-      else this.#forget(index, record);
+      this.#recount(index, record, before, value);
     }
     if (before === undefined) for (const listener of table.listeners) listener.appeared(id);
     if (value === undefined) {
@@ -278,12 +276,29 @@ export class Inputs {
     this.#touched = [];
   }
 
-  #count(table: IndexTable, record: RecordNode, value: unknown, count: 1 | -1): void {
-    for (const entry of this.#entries(table, record, value, count)) {
-      const [name, member] = typeof entry === 'string' ? [entry, record.id] : entry;
-      const group = table.group(name);
-      if (group.add(member, count)) this.#touched.push(group);
+  /**
+   * What the record was counted for is worked out again rather than kept: index functions are pure. Entries that stand at the
+   * beginning or the end of both lists stay as they are: of a long list with one more most do.
+   */
+  #recount(table: IndexTable, record: RecordNode, before: unknown, after: unknown): void {
+    const old = before === undefined ? NO_ENTRIES : this.#entries(table, record, before, -1);
+    const now = after === undefined ? NO_ENTRIES : this.#entries(table, record, after, 1);
+    if (after === undefined) this.#forget(table, record);
+    let from = 0;
+    let [oldEnd, nowEnd] = [old.length, now.length];
+    while (from < oldEnd && from < nowEnd && sameEntry(old[from]!, now[from]!)) from++;
+    while (oldEnd > from && nowEnd > from && sameEntry(old[oldEnd - 1]!, now[nowEnd - 1]!)) {
+      oldEnd--;
+      nowEnd--;
     }
+    for (let i = from; i < oldEnd; i++) this.#count(table, record, old[i]!, -1);
+    for (let i = from; i < nowEnd; i++) this.#count(table, record, now[i]!, 1);
+  }
+
+  #count(table: IndexTable, record: RecordNode, entry: IndexEntry, count: 1 | -1): void {
+    const [name, member] = typeof entry === 'string' ? [entry, record.id] : entry;
+    const group = table.group(name);
+    if (group.add(member, count)) this.#touched.push(group);
   }
 
   #entries(table: IndexTable, record: RecordNode, value: unknown, count: 1 | -1): readonly IndexEntry[] {
@@ -314,6 +329,11 @@ export class Inputs {
     }
     return found;
   }
+}
+
+function sameEntry(a: IndexEntry, b: IndexEntry): boolean {
+  if (typeof a === 'string' || typeof b === 'string') return a === b;
+  return a[0] === b[0] && a[1] === b[1];
 }
 
 /** Lets go of what is neither there nor read. */
