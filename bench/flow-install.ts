@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { AgentEvent, Effect } from '../src/agent/events.ts';
 import { Installation } from '../src/agent/installation.ts';
+import { NO_REGISTERS } from '../src/agent/registers.ts';
 import { SwitchLink } from '../src/agent/switch-link.ts';
 import { systemClock } from '../src/base/clock.ts';
 import { silentLog } from '../src/base/log.ts';
@@ -70,7 +71,7 @@ async function installer(
   const link = new SwitchLink({
     address: `unix:${socket}`,
     meters: [],
-    readRegisters: () => ({ portKey: 0, switchKey: 0, vlan: 0 }),
+    readRegisters: () => NO_REGISTERS,
     emit: (event) => notify(event),
     clock: systemClock,
     log: silentLog,
