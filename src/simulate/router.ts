@@ -142,6 +142,9 @@ function leave(
     journey.drop('no-neighbour', host, at);
     return journey.ask('resolve', outgoing, at, formatIp(nextHop));
   }
+  // A VIP that nobody translated on the way here would come in again for ever.
+  if (holder.by.kind === 'loadBalancer' && holder.mac === src && !port.outside)
+    return journey.drop('not-translated', host, holder.by);
   const name = nameOf(model, holder.by);
   journey.step(host, { kind: 'switch', id: sw.id }, `${formatIp(nextHop)} is ${name} at ${formatMac(holder.mac)}`);
   const frame = { ...outgoing.frame, src, dst: holder.mac };

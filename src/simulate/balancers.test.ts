@@ -1,0 +1,195 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { formatMac } from '../base/addresses.ts';
+import type { ScopeRecord } from '../model/objects.ts';
+import type { ModelIndex } from '../model/view.ts';
+import { TCP_FLAG } from '../packet/tcp.ts';
+import { Connections } from './connections.ts';
+import { balancer, change, gist, group, packet, send, threeTier, workload } from './three-tier.fixture.ts';
+
+/** docs/design/layer3.md, §3.1 and §8. Groups are out of the way. */
+function open(...more: readonly ScopeRecord[]): ModelIndex {
+  const model = threeTier(...more);
+  for (const port of [...model.all('port')]) change(model, 'port', port.id, { groups: [] });
+  return model;
+}
+
+const SYN_ACK = TCP_FLAG.syn | TCP_FLAG.ack;
+const toApi = { src: '10.0.1.11', dst: '10.0.2.100' } as const;
+
+/** To the API's VIP from web-1, by source port. */
+function call(model: ModelIndex, sport: number, known?: Connections): ReturnType<typeof send> {
+  const frame = packet(model, 'web-1', 'edge/web', { ...toApi, ports: [sport, 8000] });
+  return send(model, 'web-1', frame, known);
+}
+
+function memberOf(model: ModelIndex, sport: number, known?: Connections): string {
+  const { deliveries, drops } = call(model, sport, known);
+  return deliveries[0]?.port ?? drops[0]!.reason;
+}
+
+describe('a VIP from inside', () => {
+  test('becomes a member before filters see the packet, and itself again for the client', () => {
+    const model = open(group('narrow', [], [{ cidr: '10.0.2.11' }, { cidr: '10.0.2.12' }]));
+    change(model, 'port', 'web-1', { groups: ['narrow'] });
+    const out = call(model, 40_000);
+    const { port, frame } = out.deliveries[0]!;
+    const member = port === 'app-1' ? '10.0.2.11' : '10.0.2.12';
+    assert.deepEqual(gist(out), [`${port}: 10.0.1.11:40000 → ${member}:8000 ttl 63`]);
+    assert.equal(out.commits.find(({ zone }) => zone === 'port:web-1')!.mark, 1);
+    const fields = { src: member, dst: '10.0.1.11', ports: [8000, 40_000], flags: SYN_ACK } as const;
+    const back = send(model, port, packet(model, port, 'edge/app', fields), new Connections(out.commits));
+    assert.deepEqual(gist(back), ['web-1: 10.0.2.100:8000 → 10.0.1.11:40000 ttl 63']);
+    assert.equal(frame.ip!.ttl, 63);
+  });
+
+  test('goes straight to a member on the same switch', () => {
+    const model = open();
+    change(model, 'loadBalancer', 'api', { members: [{ port: 'app-2', weight: 1, drain: false, adminUp: true }] });
+    const fields = { src: '10.0.2.11', dst: '10.0.2.100', ports: [40_000, 8000] } as const;
+    const out = send(model, 'app-1', packet(model, 'app-1', 'edge/app', fields));
+    assert.deepEqual(gist(out), ['app-2: 10.0.2.11:40000 → 10.0.2.12:8000 ttl 64']);
+    assert.equal(formatMac(out.deliveries[0]!.frame.dst), model.get('port', 'app-2')!.mac);
+  });
+
+  test('of a switch has a MAC of its own and serves its workloads', () => {
+    const { router: _, ...fields } = balancer('local', '10.0.1.100', { port: 80 }, ['web-2']);
+    const model = open({ ...fields, switch: 'web' } as ScopeRecord);
+    const { src } = packet(model, 'web-1', 'edge/web', toApi);
+    const arp = { op: 1, senderIp: 0x0a00_010b, targetIp: 0x0a00_0164, senderMac: src };
+    const { answer } = send(model, 'web-1', { src, dst: 0xffff_ffff_ffff, etherType: 0x0806, arp });
+    assert.match(answer!.mac, /^0a:57:4c:/);
+    const frame = packet(model, 'web-1', answer!.mac, { src: '10.0.1.11', dst: '10.0.1.100' });
+    assert.deepEqual(gist(send(model, 'web-1', frame)), ['web-2: 10.0.1.11:40000 → 10.0.1.12:80 ttl 64']);
+  });
+
+  test('answers pings, and leaves other ports alone', () => {
+    const model = open();
+    const ping = packet(model, 'web-1', 'edge/web', { ...toApi, protocol: 'icmp' });
+    assert.deepEqual(gist(send(model, 'web-1', ping)), ['web-1: 10.0.2.100 → 10.0.1.11 ttl 64']);
+    const other = packet(model, 'web-1', 'edge/web', { ...toApi, ports: [40_000, 9] });
+    assert.deepEqual(gist(send(model, 'web-1', other)), ['drop not-translated']);
+  });
+
+  test('keeps the member of a connection, whatever happens to the others or to it', () => {
+    const model = open();
+    const first = call(model, 40_000);
+    const known = new Connections(first.commits);
+    const member = first.deliveries[0]!.port;
+    const members = model.get('loadBalancer', 'api')!.members.map((each) => ({ ...each, drain: each.port === member }));
+    change(model, 'loadBalancer', 'api', { members });
+    assert.equal(memberOf(model, 40_000, known), member);
+    assert.notEqual(memberOf(model, 40_000), member);
+    change(model, 'loadBalancer', 'api', { members: members.map((each) => ({ ...each, adminUp: false })) });
+    assert.equal(memberOf(model, 40_000, known), member);
+  });
+
+  test('that is down serves nothing', () => {
+    const model = open();
+    change(model, 'loadBalancer', 'api', { adminUp: false });
+    assert.equal(memberOf(model, 40_000), 'not-translated');
+  });
+});
+
+describe('the members of a balancer', () => {
+  const spread = (model: ModelIndex): Record<string, number> => {
+    const counts: Record<string, number> = {};
+    for (let slot = 0; slot < 32; slot++) {
+      const member = memberOf(model, 40_000 + 2 * slot);
+      counts[member] = (counts[member] ?? 0) + 1;
+    }
+    return counts;
+  };
+
+  test('share the slots by weight', () => {
+    const model = open();
+    assert.deepEqual(spread(model), { 'app-1': 16, 'app-2': 16 });
+    const members = model
+      .get('loadBalancer', 'api')!
+      .members.map((m) => ({ ...m, weight: m.port === 'app-1' ? 3 : 1 }));
+    change(model, 'loadBalancer', 'api', { members });
+    assert.deepEqual(spread(model), { 'app-1': 24, 'app-2': 8 });
+  });
+
+  test('serve when they are up, well, not drained, and have an address', () => {
+    for (const out of [
+      (model: ModelIndex) => change(model, 'port', 'app-1', { adminUp: false }),
+      (model: ModelIndex) => change(model, 'port', 'app-1', { addresses: ['2001:db8:2::11'] }),
+      (model: ModelIndex) =>
+        model.put({
+          ...{ kind: 'memberHealth', id: 'api/app-1', revision: 1, loadBalancer: 'api', port: 'app-1' },
+          ...{ host: 'h1', up: false },
+        }),
+    ]) {
+      const model = open();
+      out(model);
+      assert.deepEqual(spread(model), { 'app-2': 32 });
+    }
+  });
+
+  test('are one for all ports of a source where that sticks', () => {
+    const model = open();
+    change(model, 'loadBalancer', 'api', { sticky: 'source' });
+    assert.equal(Object.keys(spread(model)).length, 1);
+  });
+
+  test('may all be away: told or not, as chosen', () => {
+    const model = open();
+    for (const id of ['app-1', 'app-2']) change(model, 'port', id, { adminUp: false });
+    assert.deepEqual(gist(call(model, 40_000)), ['drop rejected', 'ask reject']);
+    change(model, 'loadBalancer', 'api', { onEmpty: 'drop' });
+    assert.deepEqual(gist(call(model, 40_000)), ['drop no-member']);
+  });
+});
+
+describe('a member that calls its own VIP', () => {
+  test('hears from the VIP, and answers it', () => {
+    const model = open();
+    change(model, 'loadBalancer', 'api', { members: [{ port: 'app-1', weight: 1, drain: false, adminUp: true }] });
+    for (const via of ['edge/app', '0a:57:4c:00:00:99']) {
+      const fields = { src: '10.0.2.11', dst: '10.0.2.100', ports: [40_000, 8000] } as const;
+      const out = send(model, 'app-1', packet(model, 'app-1', via, fields));
+      assert.deepEqual(gist(out), ['app-1: 10.0.2.100:40000 → 10.0.2.11:8000 ttl 64']);
+      const answer = { src: '10.0.2.11', dst: '10.0.2.100', ports: [8000, 40_000], flags: SYN_ACK } as const;
+      const back = send(model, 'app-1', packet(model, 'app-1', via, answer), new Connections(out.commits));
+      assert.deepEqual(gist(back), ['app-1: 10.0.2.100:8000 → 10.0.2.11:40000 ttl 64']);
+    }
+  });
+});
+
+describe('a VIP from outside', () => {
+  const toShop = { src: '203.0.113.200', dst: '203.0.113.80' } as const;
+
+  test('is translated on the host of the member, by any gateway', () => {
+    const model = open(...workload('client-2', 'h2', { switch: 'internet', addresses: ['203.0.113.201'] }));
+    for (const port of ['client', 'client-2']) {
+      const src = port === 'client' ? '203.0.113.200' : '203.0.113.201';
+      const out = send(model, port, packet(model, port, 'edge/outside', { ...toShop, src }));
+      const { port: member, host } = out.deliveries[0]!;
+      const address = member === 'web-1' ? '10.0.1.11' : '10.0.1.12';
+      assert.deepEqual(gist(out), [`${member}: ${src}:40000 → ${address}:8080 ttl 63`]);
+      const made = out.commits.find(({ zone }) => zone === `port:${member}`)!;
+      assert.deepEqual([made.mark, host], [2, model.bindingOf(member)!.active]);
+      const fields = { src: address, dst: src, ports: [8080, 40_000], flags: SYN_ACK } as const;
+      const back = send(model, member, packet(model, member, 'edge/web', fields), new Connections(out.commits));
+      assert.deepEqual(gist(back), [`${port}: 203.0.113.80:80 → ${src}:40000 ttl 63`]);
+    }
+  });
+
+  test('without a member is told or not, and other ports are not translated', () => {
+    const model = open();
+    for (const id of ['web-1', 'web-2']) change(model, 'port', id, { adminUp: false });
+    const to = (ports: readonly [number, number]): string[] =>
+      gist(send(model, 'client', packet(model, 'client', 'edge/outside', { ...toShop, ports })));
+    assert.deepEqual(to([40_000, 80]), ['drop rejected', 'ask reject']);
+    change(model, 'loadBalancer', 'shop', { onEmpty: 'drop' });
+    assert.deepEqual(to([40_000, 80]), ['drop no-member']);
+    assert.deepEqual(to([40_000, 443]), ['drop not-translated']);
+  });
+
+  test('leads to no member that is on no host', () => {
+    const model = open();
+    for (const id of ['web-1', 'web-2']) change(model, 'binding', id, { claims: [], active: undefined });
+    assert.deepEqual(gist(send(model, 'client', packet(model, 'client', 'edge/outside', toShop))), ['drop not-bound']);
+  });
+});
