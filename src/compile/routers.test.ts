@@ -375,7 +375,7 @@ test('from outside only what is for the router itself comes in, also through the
   const border = networkOf([h1, h2], [left, right, middle, outside, onRight], sites);
   assert.deepEqual(fate(border, '10.0.2.11'), ['not-translated']);
   assert.equal(
-    border.send(h1.id, 1, frame(a.mac, onLeft.mac, ip('10.0.1.10', '10.0.2.1', echo(4)))).answered.length,
+    border.send(h1.id, 1, frame(a.mac, onLeft.mac, ip('10.0.1.10', '10.0.1.1', echo(4)))).answered.length,
     1,
   );
   const out = border.send(h1.id, 2, frame(b.mac, onRight.mac, ip('10.0.2.11', '10.0.1.10', udp(1, 2))));

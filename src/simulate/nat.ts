@@ -2,7 +2,7 @@ import { cidrContains, formatIp, type Ip, parseCidr, parseIp } from '../base/add
 import type { FloatingAddress, LoadBalancer, NatLease, Router, RouterPort } from '../model/objects.ts';
 import type { ModelView } from '../model/view.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
-import { fixedOf, routerOwns } from './addresses.ts';
+import { fixedOf, routerOwns, routerPortOwns } from './addresses.ts';
 import { chooseMember, listenerFor, type Member, withVip } from './balancers.ts';
 import type { Zone } from './connections.ts';
 import { isEchoRequest } from './echo.ts';
@@ -37,10 +37,12 @@ export function comeIn(
   }
   if (router.snat.some(({ to }) => to === text)) return toTranslated(journey, packet, router, port, text);
   if (balancer && listenerFor(balancer, packet.frame)) return toMember(journey, packet, balancer, port, undefined);
-  return asOwn(journey, packet, router);
+  if (routerPortOwns(port, dst)) return [packet];
+  journey.drop('not-translated', packet.host, { kind: 'router', id: router.id });
+  return [];
 }
 
-/** What is for the router itself goes on, everything else ends. */
+/** Without a connection an SNAT address may be one of the router itself. */
 function asOwn(journey: Journey, packet: Packet, router: Router): readonly Packet[] {
   if (routerOwns(journey.model, router.id, packet.frame.ip!.dst)) return [packet];
   journey.drop('not-translated', packet.host, { kind: 'router', id: router.id });

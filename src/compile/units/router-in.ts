@@ -5,7 +5,7 @@ import { IPV4, IPV6, load, match, set, TAGGED } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { macOf } from '../owned.ts';
-import { hasOutside, linkOf, ownAddresses, vlansOfRouterPort } from '../routers.ts';
+import { linkOf, ownAddresses, vlansOfRouterPort } from '../routers.ts';
 import { TABLES } from '../tables.ts';
 import { LOOKUP } from './base.ts';
 import { LEARN } from './learn.ts';
@@ -95,11 +95,12 @@ export const ownUnit = define.unit({
     const owner = reader.pick('routerPort', id, 'router')!;
     const router = reader.pick('router', owner, 'key');
     if (router === undefined) return [];
-    const isOutside = reader.derive(hasOutside, owner);
     return reader.derive(ownAddresses, id).flatMap((ip) => {
       const to = match({ router }, addressedTo(ip));
       const own = flow('own', OWN.address, to, FOR_ROUTER);
-      return isOutside ? [own, flow('anchor', ANCHOR.own, to, { goto: 'inChain' })] : [own];
+      if (!reader.pick('routerPort', id, 'outside')) return [own];
+      const by = match({ routerPort: reader.pick('routerPort', id, 'key')! }, addressedTo(ip));
+      return [own, flow('anchor', ANCHOR.own, by, { goto: 'inChain' })];
     });
   },
 });
