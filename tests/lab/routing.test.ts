@@ -16,7 +16,7 @@ describe('a router', { skip: needsRoot }, () => {
   };
   /** What the router always knows beside what a test tells it. */
   const FAR = { to: '10.0.4.0/24', via: '10.255.0.2' };
-  const router = (more: { readonly routes?: readonly object[] } & object = {}) =>
+  const router = (more: { readonly routes?: readonly object[]; readonly [field: string]: unknown } = {}) =>
     acme('router', 'r', { ...more, routes: [FAR, ...(more.routes ?? [])] });
   const beyond = { allowedPairs: [{ address: '198.51.100.0/24' }] };
 
