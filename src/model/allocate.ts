@@ -25,6 +25,7 @@ export class Allocator {
   readonly #random: Random;
   readonly #pools = new Map<string, Map<string, SubnetPool>>();
   readonly #fullPools = new Set<SubnetPool>();
+  #avoided: ReadonlySet<string> = new Set();
   readonly #retiredKeys = new Set<number>();
   #nextKey = 1;
   /** How to take back what the draft at hand was given. */
@@ -64,6 +65,14 @@ export class Allocator {
   /** Tells of a port whose addresses are free now, for good. */
   released(port: LogicalPort): void {
     for (const [pool, ip] of this.#poolsOf(port)) pool.giveBack(pool.offsetOf(ip));
+  }
+
+  /**
+   * Until the next call, gives no port one of these addresses while another is free: what the same write gives by name to
+   * an object that it makes later.
+   */
+  avoid(addresses: ReadonlySet<string>): void {
+    this.#avoided = addresses;
   }
 
   /** Tells that addresses may be free that no port had (a floating address, a router's). */
@@ -154,9 +163,13 @@ export class Allocator {
       pool.next = next;
     });
     const { switchId } = pool;
-    const address = pool.allocate(this.#index.portCountOfSwitch(switchId), (each) =>
-      isAddressTaken(this.#index, switchId, each),
-    );
+    const ports = this.#index.portCountOfSwitch(switchId);
+    const isTaken = (each: string): boolean => isAddressTaken(this.#index, switchId, each);
+    let address = pool.allocate(ports, (each) => this.#avoided.has(each) || isTaken(each));
+    if (address === undefined && this.#avoided.size > 0) {
+      pool.reconsider();
+      address = pool.allocate(ports, isTaken);
+    }
     if (address === undefined) this.#fullPools.add(pool);
     return address;
   }

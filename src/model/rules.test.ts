@@ -1,62 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { WeftError } from '../base/errors.ts';
-import { seededRandom } from '../base/random.ts';
 import { applyObjects, parseApplyRequest } from '../server/apply.ts';
-import { Allocator } from './allocate.ts';
+import { BASE, TrialModel } from '../server/testing/trial-model.ts';
 import { Draft } from './draft.ts';
-import type { LogicalPort, ScopeRecord } from './objects.ts';
-import type { Problem } from './problem.ts';
-import { ModelIndex } from './view.ts';
 
-/** A model that is changed by applying objects; what is refused is taken back. */
-class Model {
-  readonly index = new ModelIndex();
-  readonly allocator = new Allocator(this.index, seededRandom(1));
-
-  apply(objects: readonly object[], more: object = {}): readonly Problem[] {
-    const draft = new Draft(this.index);
-    this.allocator.settle();
-    try {
-      applyObjects({ draft, allocator: this.allocator }, parseApplyRequest({ objects, ...more }));
-      for (const { after, before } of draft.changes()) {
-        if (before?.kind === 'port' && !after) this.allocator.released(before);
-        // As a store would: under a new revision.
-        if (after) this.index.put({ ...after, revision: 1 } as ScopeRecord);
-      }
-      return [];
-    } catch (error) {
-      draft.rollback();
-      this.allocator.rollback();
-      if (!(error instanceof WeftError)) throw error;
-      return (error.details as { readonly problems: readonly Problem[] }).problems;
-    }
-  }
-
-  port(name: string): LogicalPort {
-    const [port] = this.index.named('port', this.tenant('acme'), name);
-    assert.ok(port, `no port ${name}`);
-    return port;
-  }
-  tenant(name: string): string {
-    return [...this.index.named('tenant', undefined, name)][0]!.id;
-  }
-}
-
-const BASE = [
-  { kind: 'tenant', name: 'acme' },
-  { kind: 'tenant', name: 'beta' },
-  { kind: 'tunnelZone', name: 'dc' },
-  { kind: 'host', name: 'h1', zone: 'dc', tunnelAddress: '10.9.0.1' },
-  { kind: 'switch', tenant: 'acme', name: 'lan', subnets: [{ cidr: '10.0.0.0/24', gateway: '10.0.0.1' }] },
-  { kind: 'switch', tenant: 'acme', name: 'flat' },
-  { kind: 'switch', tenant: 'acme', name: 'trunk', vlanAware: true },
-  { kind: 'switch', tenant: 'beta', name: 'lan' },
-  { kind: 'chain', tenant: 'acme', name: 'c1' },
-  { kind: 'chain', tenant: 'acme', name: 'c2' },
-  { kind: 'rule', tenant: 'acme', name: 'r1', chain: 'c1', position: 1, action: 'accept' },
-  { kind: 'port', tenant: 'acme', name: 'p1', switch: 'lan', mac: '02:00:00:00:00:01', addresses: ['10.0.0.5'] },
-];
 const port = (fields: object) => ({ kind: 'port', tenant: 'acme', name: 'p2', switch: 'lan', ...fields });
 const lan = (subnets: readonly object[], more: object = {}) => ({
   kind: 'switch',
@@ -189,14 +136,14 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
 
 for (const [what, objects, ...problems] of CASES)
   test(`rules: ${what} ${problems.length > 0 ? 'is refused' : 'is allowed'}`, () => {
-    const model = new Model();
+    const model = new TrialModel();
     assert.deepEqual(model.apply(BASE), []);
     const found = model.apply(objects).map(({ code, object, path }) => `${code} ${object} ${path}`);
     assert.deepEqual(found.toSorted(), [...problems].toSorted());
   });
 
 test('rules: what is in use is not pruned, and everything that refers is named', () => {
-  const model = new Model();
+  const model = new TrialModel();
   model.apply(BASE, { applySet: 'all' });
   const problems = model.apply(
     BASE.filter((object) => object.name !== 'c1' && object.name !== 'lan'),
@@ -211,7 +158,7 @@ test('rules: what is in use is not pruned, and everything that refers is named',
 });
 
 test('references: names, tenant/name and ids lead to the same object, and near misses are suggested', () => {
-  const model = new Model();
+  const model = new TrialModel();
   model.apply(BASE);
   const { id } = [...model.index.named('switch', model.tenant('acme'), 'flat')][0]!;
   const ports = ['flat', 'acme/flat', id].map((text, at) => port({ name: `q${at}`, switch: text }));
@@ -222,7 +169,7 @@ test('references: names, tenant/name and ids lead to the same object, and near m
 });
 
 test('allocation: the lowest address first, a released one last, and a full subnet is refused', () => {
-  const model = new Model();
+  const model = new TrialModel();
   model.apply(BASE);
   const small = {
     kind: 'switch',
@@ -249,7 +196,7 @@ test('allocation: the lowest address first, a released one last, and a full subn
 });
 
 test('allocation: SLAAC addresses follow from the MAC, and a VLAN-aware switch gives those of the port’s VLANs', () => {
-  const model = new Model();
+  const model = new TrialModel();
   model.apply(BASE);
   const subnets = [
     { cidr: '10.7.0.0/24', vlan: 7 },
@@ -262,7 +209,7 @@ test('allocation: SLAAC addresses follow from the MAC, and a VLAN-aware switch g
 });
 
 test('allocation: a trial gives nothing away, and a key in retirement is given to nobody', () => {
-  const model = new Model();
+  const model = new TrialModel();
   model.apply(BASE);
   const draft = new Draft(model.index);
   model.allocator.settle();

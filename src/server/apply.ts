@@ -64,6 +64,7 @@ export function applyObjects(mutation: Mutation, request: ApplyRequest): readonl
   const report = (problem: Problem): void => void problems.push(problem);
   const { parsed, failed, malformed } = parseAll(request.objects, report);
   const written = new Map<ParsedObject, AnyObject>();
+  mutation.allocator.avoid(namedAddresses(parsed));
   for (const kind of KIND_NAMES) {
     const ofKind = parsed.filter((object) => object.kind === kind);
     const shells = announce(mutation, ofKind);
@@ -81,6 +82,7 @@ export function applyObjects(mutation: Mutation, request: ApplyRequest): readonl
       if (ownProblems.length > 0) failed.add(object.name);
     }
   }
+  mutation.allocator.avoid(new Set());
   for (const object of malformed)
     for (const problem of resolveObject(draft.index, object, '', titleOf(object)).problems ?? [])
       if (!isConsequence(problem, object, failed)) report(problem);
@@ -90,6 +92,15 @@ export function applyObjects(mutation: Mutation, request: ApplyRequest): readonl
   for (const problem of checkRules(draft.index, changes)) report(problem);
   if (problems.length > 0) throw problemsError(problems);
   return planOf(draft.index, [...written.values()], changes, request.dryRun);
+}
+
+/** Addresses that the objects give by name, on whichever switch. */
+function namedAddresses(objects: readonly ParsedObject[]): ReadonlySet<string> {
+  const found = new Set<string>();
+  for (const { kind, fields } of objects)
+    for (const path of kind === 'addressSet' ? [] : ['addresses[]', 'address', 'snat[].to'])
+      for (const { text } of textsAt(fields, path)) found.add(text.split('/')[0]!);
+  return found;
 }
 
 function parseAll(

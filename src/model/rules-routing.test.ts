@@ -1,0 +1,362 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { BASE, TrialModel } from '../server/testing/trial-model.ts';
+
+/** Two tenants behind a shared switch: acme with a router, two switches, a translated and a virtual address. */
+const ROUTED = [
+  ...BASE,
+  {
+    kind: 'switch',
+    tenant: 'beta',
+    name: 'public',
+    shared: true,
+    subnets: [{ cidr: '203.0.113.0/24', gateway: '203.0.113.1' }],
+  },
+  { kind: 'switch', tenant: 'acme', name: 'web', subnets: [{ cidr: '10.1.0.0/24', gateway: '10.1.0.1' }] },
+  { kind: 'port', tenant: 'acme', name: 'w1', switch: 'web', addresses: ['10.1.0.11'] },
+  { kind: 'port', tenant: 'acme', name: 'w2', switch: 'web', addresses: ['10.1.0.12'] },
+  { kind: 'port', tenant: 'acme', name: 'apart', switch: 'flat', addresses: ['10.1.0.99'] },
+  {
+    ...{ kind: 'router', tenant: 'acme', name: 'r', routes: [{ to: '0.0.0.0/0', via: '203.0.113.1' }] },
+    snat: [{ from: '10.0.0.0/8', to: '203.0.113.2' }],
+  },
+  { kind: 'routerPort', tenant: 'acme', name: 'lan', router: 'r', switch: 'lan', addresses: ['10.0.0.1/24'] },
+  { kind: 'routerPort', tenant: 'acme', name: 'web', router: 'r', switch: 'web', addresses: ['10.1.0.1/24'] },
+  {
+    ...{ kind: 'routerPort', tenant: 'acme', name: 'out', router: 'r' },
+    switch: 'beta/public',
+    outside: true,
+    addresses: ['203.0.113.2/24'],
+  },
+  { kind: 'router', tenant: 'acme', name: 'r2' },
+  { kind: 'routerPort', tenant: 'acme', name: 'open', router: 'r2', addresses: ['10.8.0.1/30'] },
+  { kind: 'floatingAddress', tenant: 'acme', name: 'f', address: '203.0.113.50', router: 'r', port: 'w1' },
+  {
+    ...{ kind: 'loadBalancer', tenant: 'acme', name: 'vip', address: '203.0.113.60', router: 'r' },
+    ...{ listeners: [{ protocol: 'tcp', port: 80 }], members: [{ port: 'w1' }, { port: 'w2' }] },
+  },
+  { kind: 'securityGroup', tenant: 'acme', name: 'g', ingress: [{ group: 'g' }] },
+  { kind: 'addressSet', tenant: 'acme', name: 'a', addresses: ['10.0.0.0/8'] },
+];
+const of =
+  (kind: string, tenant = 'acme') =>
+  (fields: object) => ({ kind, tenant, name: 'new', ...fields });
+const port = (fields: object) => of('port')({ name: 'p2', switch: 'lan', ...fields });
+const routerPort = of('routerPort');
+const router = (fields: object) => of('router')({ name: 'r', ...fields });
+const floating = (fields: object) =>
+  of('floatingAddress')({ address: '203.0.113.51', router: 'r', port: 'w2', ...fields });
+const balancer = (fields: object) =>
+  of('loadBalancer')({
+    ...{ address: '203.0.113.61', router: 'r', listeners: [{ protocol: 'tcp', port: 80 }], members: [{ port: 'w1' }] },
+    ...fields,
+  });
+const toOutside = { routes: [{ to: '0.0.0.0/0', via: '203.0.113.1' }] };
+
+/** What is applied, and every problem that comes of it as `code object path`. */
+const CASES: readonly (readonly [what: string, objects: readonly object[], ...problems: readonly string[]])[] = [
+  ['an open end', [routerPort({ router: 'r2' })]],
+  ['a peer', [routerPort({ router: 'r', peer: 'r2/open', addresses: ['10.8.0.2/30'] })]],
+  [
+    'a peer that comes later in the request',
+    [routerPort({ router: 'r', peer: 'r2/late' }), of('routerPort')({ name: 'late', router: 'r2' })],
+  ],
+  ['a peer on a switch', [routerPort({ router: 'r2', peer: 'r/lan' })], 'peer routerPort acme/r2/new peer'],
+  ['itself as peer', [routerPort({ router: 'r2', peer: 'r2/new' })], 'peer routerPort acme/r2/new peer'],
+  ['a peer of the same router', [routerPort({ router: 'r2', peer: 'r2/open' })], 'peer routerPort acme/r2/new peer'],
+  [
+    'a peer that two name',
+    [routerPort({ router: 'r', peer: 'r2/open' }), routerPort({ name: 'new2', router: 'r', peer: 'r2/open' })],
+    'peer routerPort acme/r/new peer',
+    'peer routerPort acme/r/new2 peer',
+  ],
+  [
+    'a switch and a peer',
+    [routerPort({ router: 'r', switch: 'flat', peer: 'r2/open' })],
+    'schema routerPort acme/new peer',
+  ],
+  [
+    'an address outside the subnets',
+    [routerPort({ router: 'r2', switch: 'lan', addresses: ['10.9.0.1/24'] })],
+    'address-outside routerPort acme/r2/new addresses[0]',
+  ],
+  [
+    'an address that a workload has',
+    [routerPort({ router: 'r2', switch: 'lan', addresses: ['10.0.0.5/24'] })],
+    'duplicate-address routerPort acme/r2/new addresses[0]',
+  ],
+  [
+    'an address that a router has',
+    [routerPort({ router: 'r2', switch: 'lan', addresses: ['10.0.0.1/24'] })],
+    'duplicate-address routerPort acme/r2/new addresses[0]',
+  ],
+  [
+    'an address that a router answers for',
+    [routerPort({ router: 'r2', switch: 'beta/public', addresses: ['203.0.113.50/24'] })],
+    'duplicate-address routerPort acme/r2/new addresses[0]',
+  ],
+  [
+    "a workload address that is a router's",
+    [port({ switch: 'web', addresses: ['10.1.0.1'] })],
+    'gateway-in-use port acme/p2 addresses[0]',
+  ],
+  [
+    'a workload address that is a VIP',
+    [of('port', 'beta')({ switch: 'public', addresses: ['203.0.113.60'] })],
+    'duplicate-address port beta/new addresses[0]',
+  ],
+  [
+    'a network address',
+    [routerPort({ router: 'r2', switch: 'flat', addresses: ['10.9.0.0/24'] })],
+    'address-reserved routerPort acme/r2/new addresses[0]',
+  ],
+  [
+    'a link-local address',
+    [routerPort({ router: 'r2', switch: 'flat', addresses: ['fe80::1/64'] })],
+    'address-reserved routerPort acme/r2/new addresses[0]',
+  ],
+  [
+    'overlapping networks',
+    [routerPort({ router: 'r', switch: 'flat', addresses: ['10.1.0.129/25'] })],
+    'network-overlap routerPort acme/r/new addresses[0]',
+  ],
+  [
+    'a switch that is not shared',
+    [routerPort({ router: 'r2', switch: 'beta/lan' })],
+    'not-shared routerPort acme/r2/new switch',
+  ],
+  [
+    'sharing that ends while others are there',
+    [{ ...ROUTED.find((o) => o.name === 'public')!, shared: false }],
+    'not-shared routerPort acme/r/out switch',
+  ],
+  [
+    'a MAC that a workload has',
+    [routerPort({ router: 'r2', switch: 'lan', mac: '02:00:00:00:00:01' })],
+    'duplicate-mac routerPort acme/r2/new mac',
+  ],
+  [
+    'a next hop that no network holds',
+    [router({ ...toOutside, routes: [{ to: '10.99.0.0/16', via: '192.0.2.1' }] })],
+    'next-hop router acme/r routes[0].via',
+  ],
+  [
+    'itself as next hop',
+    [router({ routes: [{ to: '10.99.0.0/16', via: '10.0.0.1' }] })],
+    'next-hop router acme/r routes[0].via',
+  ],
+  [
+    'a next hop of another IP version',
+    [router({ routes: [{ to: '2001:db8::/32', via: '10.0.0.9' }] })],
+    'ip-version router acme/r routes[0].via',
+  ],
+  [
+    'a route given twice',
+    [
+      router({
+        routes: [
+          { to: '10.9.0.0/16', via: '10.0.0.9' },
+          { to: '10.9.0.0/16', action: 'reject' },
+        ],
+      }),
+    ],
+    'ambiguous router acme/r routes[1]',
+  ],
+  [
+    'equal routes by two next hops',
+    [router({ routes: ['10.0.0.8', '10.0.0.9'].map((via) => ({ to: '10.9.0.0/16', via })) })],
+  ],
+  [
+    'a port taken from under a route',
+    [{ ...ROUTED.find((o) => o.name === 'out')!, addresses: [] }],
+    'next-hop router acme/r routes[0].via',
+  ],
+  [
+    'policies at one position',
+    [router({ policies: [1, 1].map((position) => ({ position, action: 'drop' })) })],
+    'duplicate-position router acme/r policies[1].position',
+  ],
+  [
+    'two translations of one source',
+    [router({ snat: [2, 3].map((n) => ({ from: '10.0.0.0/8', to: `203.0.113.${n}` })) })],
+    'ambiguous router acme/r snat[1].from',
+  ],
+  [
+    'translation to what another has',
+    [router({ snat: [{ from: '10.0.0.0/8', to: '203.0.113.60' }] })],
+    'duplicate-address router acme/r snat[0].to',
+  ],
+  [
+    'two default routes at each other over a link',
+    [
+      routerPort({ router: 'r', peer: 'r2/open', addresses: ['10.8.0.2/30'] }),
+      router({ routes: [{ to: '0.0.0.0/0', via: '10.8.0.1' }] }),
+      router({ name: 'r2', routes: [{ to: '0.0.0.0/0', via: '10.8.0.2' }] }),
+    ],
+    'route-circle router acme/r routes[0].via',
+  ],
+  [
+    'two default routes at each other over a switch',
+    [
+      routerPort({ router: 'r2', switch: 'lan', addresses: ['10.0.0.2/24'] }),
+      router({ routes: [{ to: '0.0.0.0/0', via: '10.0.0.2' }] }),
+      router({ name: 'r2', routes: [{ to: '0.0.0.0/0', via: '10.0.0.1' }] }),
+    ],
+    'route-circle router acme/r routes[0].via',
+  ],
+  ['a floating address', [floating({})]],
+  [
+    'a floating address that is taken',
+    [floating({ address: '203.0.113.60' })],
+    'duplicate-address floatingAddress acme/new address',
+  ],
+  [
+    'a floating address that is the gateway',
+    [floating({ address: '203.0.113.1' })],
+    'gateway-in-use floatingAddress acme/new address',
+  ],
+  [
+    'a floating address for a port elsewhere',
+    [floating({ port: 'apart' })],
+    'unreachable floatingAddress acme/new port',
+  ],
+  [
+    'a floating address for what the port has not',
+    [floating({ fixed: '10.1.0.77' })],
+    'member-address floatingAddress acme/new fixed',
+  ],
+  ['two floating addresses for one', [floating({ port: 'w1' })], 'ambiguous floatingAddress acme/new port'],
+  [
+    'a floating address of another IP version',
+    [floating({ address: '2001:db8::51' })],
+    'member-address floatingAddress acme/new port',
+  ],
+  [
+    'a port that loses what a floating address leads to',
+    [{ kind: 'port', tenant: 'acme', name: 'w1', switch: 'web', addresses: [] }],
+    'member-address floatingAddress acme/f port',
+    'member-address loadBalancer acme/vip members[0].port',
+  ],
+  ['a VIP inside', [balancer({ address: '10.1.0.200' })]],
+  [
+    'a VIP that a workload has',
+    [balancer({ address: '10.1.0.12' })],
+    'duplicate-address loadBalancer acme/new address',
+  ],
+  [
+    'a VIP of a switch that a workload has',
+    [balancer({ address: '10.1.0.12', router: undefined, switch: 'web' })],
+    'duplicate-address loadBalancer acme/new address',
+  ],
+  ['a VIP without members', [balancer({ members: [] })], 'schema loadBalancer acme/new members'],
+  [
+    'a member elsewhere',
+    [balancer({ members: [{ port: 'apart' }] })],
+    'unreachable loadBalancer acme/new members[0].port',
+  ],
+  [
+    'a member twice',
+    [balancer({ members: [{ port: 'w1' }, { port: 'w1' }] })],
+    'ambiguous loadBalancer acme/new members[1].port',
+  ],
+  [
+    'a member without an address of the version',
+    [balancer({ address: '2001:db8::61' })],
+    'member-address loadBalancer acme/new members[0].port',
+  ],
+  [
+    "another tenant's member",
+    [{ ...of('port', 'beta')({ name: 'x', switch: 'lan' }) }, balancer({ members: [{ port: 'beta/x' }] })],
+    'cross-tenant loadBalancer acme/new members[0].port',
+    'member-address loadBalancer acme/new members[0].port',
+    'unreachable loadBalancer acme/new members[0].port',
+  ],
+  [
+    'a bad member of a set',
+    [of('addressSet')({ addresses: ['10.0.0.1', 'x'] })],
+    'schema addressSet acme/new addresses[1]',
+  ],
+  [
+    'a port range upside down',
+    [of('securityGroup')({ ingress: [{ protocol: 'tcp', ports: '90-80' }] })],
+    'schema securityGroup acme/new ingress[0].ports',
+  ],
+  [
+    'groups that name each other',
+    [
+      of('securityGroup')({ name: 'x', ingress: [{ group: 'y' }] }),
+      of('securityGroup')({ name: 'y', ingress: [{ group: 'x' }] }),
+    ],
+  ],
+  [
+    'an unknown group in a rule',
+    [of('securityGroup')({ ingress: [{ group: 'gg' }] })],
+    'reference securityGroup acme/new ingress[0].group',
+  ],
+  [
+    "a router port's move to another router",
+    [{ ...ROUTED.find((o) => o.name === 'open')!, router: 'r', addresses: [] }],
+  ],
+];
+
+for (const [what, objects, ...problems] of CASES)
+  test(`rules of routing: ${what} ${problems.length > 0 ? 'is refused' : 'is allowed'}`, () => {
+    const model = new TrialModel();
+    assert.deepEqual(model.apply(ROUTED), []);
+    const found = model.apply(objects).map(({ code, object, path }) => `${code} ${object} ${path}`);
+    assert.deepEqual(found.toSorted(), [...problems].toSorted());
+  });
+
+test('rules of routing: a circle is named', () => {
+  const model = new TrialModel();
+  model.apply(ROUTED);
+  const [problem] = model.apply([
+    routerPort({ router: 'r', peer: 'r2/open', addresses: ['10.8.0.2/30'] }),
+    router({ routes: [{ to: '0.0.0.0/0', via: '10.8.0.1' }] }),
+    router({ name: 'r2', routes: [{ to: '0.0.0.0/0', via: '10.8.0.2' }] }),
+  ]);
+  assert.match(problem?.message ?? '', /0\.0\.0\.0\/0 would go in a circle: acme\/r → acme\/r2 → acme\/r$/);
+});
+
+test('rules of routing: what is in use stays: routers with ports, groups and sets that rules name', () => {
+  const model = new TrialModel();
+  const user = of('port')({ name: 'user', switch: 'flat', addresses: [], groups: ['g'] });
+  const filter = of('rule')({ chain: 'c1', position: 9, action: 'drop', match: { srcSet: 'a' } });
+  model.apply([...ROUTED, user, filter], { applySet: 'all' });
+  const gone = new Set(['r', 'g', 'a']);
+  const kept = [...ROUTED, user, filter].filter(
+    (object) => !(gone.has(object.name) && ['router', 'securityGroup', 'addressSet'].includes(object.kind)),
+  );
+  const problems = model.apply(kept, { applySet: 'all', prune: true });
+  assert.deepEqual(
+    problems
+      .filter(({ code }) => code === 'in-use')
+      .map(({ object }) => object)
+      .toSorted(),
+    ['addressSet acme/a', 'router acme/r', 'securityGroup acme/g'],
+  );
+});
+
+test('allocation: what a router has or answers for is given to no workload, and is to be had again afterwards', () => {
+  const model = new TrialModel();
+  const small = { kind: 'switch', tenant: 'acme', name: 'small', subnets: [{ cidr: '10.5.0.0/29' }] };
+  const routed = [
+    router({ name: 'r', snat: [] }),
+    routerPort({ router: 'r', switch: 'small', addresses: ['10.5.0.1/29'] }),
+    of('loadBalancer')({
+      ...{ address: '10.5.0.2', router: 'r', listeners: [{ protocol: 'tcp', port: 80 }], members: [{ port: 'a' }] },
+    }),
+    port({ name: 'a', switch: 'small' }),
+    port({ name: 'b', switch: 'small' }),
+  ];
+  assert.deepEqual(model.apply([...BASE, small, ...routed]), []);
+  const addresses = () => ['a', 'b'].map((name) => model.port(name).addresses[0]);
+  assert.deepEqual(addresses(), ['10.5.0.3', '10.5.0.4']);
+  model.apply([port({ name: 'c', switch: 'small' }), port({ name: 'd', switch: 'small' })]);
+  const [problem] = model.apply([port({ name: 'e', switch: 'small' })]);
+  assert.equal(problem?.code, 'subnet-full');
+  assert.deepEqual(model.apply([{ ...routed[1], addresses: [] }]), []);
+  model.allocator.reconsider();
+  assert.deepEqual(model.apply([port({ name: 'e', switch: 'small' })]), []);
+  assert.equal(model.port('e').addresses[0], '10.5.0.1');
+});
