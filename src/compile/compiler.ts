@@ -106,7 +106,6 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   snatUnit,
   snatRepliesUnit,
   answersToSnatUnit,
-  answersToSnatUnit,
   floatingAddressesUnit,
   snatAddressesUnit,
   vipAddressesUnit,

@@ -1,7 +1,7 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { reachedSwitch, type SwitchFacts, switchFacts, wayTo } from '../facts.ts';
-import { load, match, type RegisterMatch, type Registers, set } from '../fields.ts';
+import { load, match, type RegisterMatch, type Registers, set, VERDICT } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { activeHostsIndex, define, localPortsIndex, movingIndex, type Reader, unsecuredIndex } from '../inputs.ts';
 import { placementOf } from '../placement.ts';
@@ -16,10 +16,10 @@ import { type VlanBlock, vlanBlocks, vlansOf } from '../vlans.ts';
 const FLOOD = { remote: 100, local: 100 } as const;
 
 /**
- * Copies per flow. A flow-mod holds 64 KB and Open vSwitch follows 4,096 resubmits: 1,000 copies are at most 56 KB of actions, and
- * ports without chains, tags or states cost no resubmit at all.
+ * Copies per flow. A flow-mod holds 64 KB, and the copy of a tracked port is up to 128 bytes of actions. Open vSwitch follows 4,096
+ * resubmits: tracked ports cost two each, ports without chains, tags or states none.
  */
-export const COPIES_PER_FLOW = 1000;
+export const COPIES_PER_FLOW = 500;
 
 export const floodRemoteUnit = define.unit({
   name: 'floodRemote',
@@ -98,7 +98,7 @@ function copyTo(reader: Reader, onSwitch: SwitchFacts, id: string, ofport: numbe
   // Of the copy before, nothing may be left.
   const registers: Registers = isTracked ? receiverRegisters(reader, id) : { outTracked: 0 };
   const actions: Action[] = [
-    ...load({ outPort: port.key, outOfport: ofport, ...registers }),
+    ...load({ outPort: port.key, outOfport: ofport, verdict: VERDICT.none, ...registers }),
     { kind: 'resubmit', table: TABLES.toPort.number },
   ];
   // On a VLAN-aware switch delivery may take the tag off, which the next copy has to have again.

@@ -6,10 +6,11 @@ import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { placementOf } from '../placement.ts';
 import type { TableName } from '../tables.ts';
+import { portTracked } from '../tracking.ts';
 import { toChainStart } from './chain.ts';
 
 /** The two ends of a local port: the chain behind its entry (step 4), and what stands before its exit (step 7). */
-const TO_PORT = { down: 300 } as const;
+const TO_PORT = { down: 300, chain: 200 } as const;
 
 export const fromChainUnit = define.unit({
   name: 'fromChain',
@@ -31,8 +32,12 @@ export const toPortUnit = define.unit({
     const to = match({ outPort: port.key });
     const flows: Contribution[] = [];
     if (!port.adminUp) flows.push(flow('toPort', TO_PORT.down, to, { drop: 'port-down' }));
-    if (port.toChain !== undefined)
-      flows.push(flow('toChain', 100, to, throughChain(reader, port.toChain, 'toVerdict')));
+    if (port.toChain !== undefined) {
+      const target = throughChain(reader, port.toChain, 'toVerdict');
+      // Only of tracked ports is there more to ask before.
+      if (reader.derive(portTracked, id)) flows.push(flow('toChain', 100, to, target));
+      else flows.push(flow('toPort', TO_PORT.chain, to, target));
+    }
     const untagged = reader.derive(switchFacts, port.switch)?.vlanAware ? untaggedVlan(port) : undefined;
     if (untagged !== undefined) {
       const where = match({ outPort: port.key, vlan: untagged }, { vlan_vid: TAGGED });

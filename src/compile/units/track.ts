@@ -21,6 +21,7 @@ import {
 import { flow } from '../flow-sink.ts';
 import { define } from '../inputs.ts';
 import { TABLES, type TableName } from '../tables.ts';
+import { VERDICTS } from './verdict.ts';
 
 /**
  * Conntrack and security groups around the chains of tracked ports (docs/design/layer3.md, §3 and §4). Everything here is the same for all
@@ -30,10 +31,11 @@ import { TABLES, type TableName } from '../tables.ts';
  *                                             └─resubmit─▶ group ◀─resubmit─┐
  *   toPort ─ct(outZone)─▶ toTracked ───────────────────────────────▶ toGroup ─▶ toChain ─▶ toVerdict ─▶ toCommit ─▶ fromVip ─▶ deliver
  *
- * What is not asked goes from `track` to `fromPort` and from there to `answer`, from `toPort` to `toChain` and from there to `deliver`.
+ * Ports that are not tracked go from `track` to `fromPort` and from there, or from its verdict, to `answer`; from `toPort`, or from its
+ * verdict, to `deliver`. What of a tracked port is not asked, such as ARP, has the chain between.
  * Groups are asked with the verdict "drop", which the rule that fits takes back.
  */
-const TRACK = { exception: 150, closed: 140, ask: 130 } as const;
+const TRACK = { exception: 150, closed: 140, ask: 130, tracked: 1 } as const;
 const GROUP = { none: 200, reply: 100 } as const;
 const CHAIN = { refused: 1000, tracked: 1 } as const;
 const COMMIT = { marked: 200, plain: 150, tracked: 100 } as const;
@@ -44,6 +46,9 @@ interface Side {
   readonly asked: 'tracked' | 'toTracked';
   readonly group: 'fromGroup' | 'toGroup';
   readonly chain: 'fromPort' | 'toChain';
+  /** Where ports go on that are not tracked; their chains are asked in `fromPort` and `toPort`. */
+  readonly untracked: 'fromPort' | 'deliver';
+  readonly verdict: 'fromVerdict' | 'toVerdict';
   readonly commit: 'commit' | 'toCommit';
   /** Where translated sources are turned back. */
   readonly unVip: 'unVip' | 'fromVip';
@@ -58,11 +63,27 @@ interface Side {
 
 const SENDER: Side = {
   ...{ ask: 'track', asked: 'tracked', group: 'fromGroup', chain: 'fromPort', commit: 'commit', unVip: 'unVip' },
-  ...{ next: 'answer', zone: 'inZone', tracked: 'inTracked', vip: 'viaVip', judge: 1 },
+  ...{
+    untracked: 'fromPort',
+    verdict: 'fromVerdict',
+    next: 'answer',
+    zone: 'inZone',
+    tracked: 'inTracked',
+    vip: 'viaVip',
+    judge: 1,
+  },
 };
 const RECEIVER: Side = {
   ...{ ask: 'toPort', asked: 'toTracked', group: 'toGroup', chain: 'toChain', commit: 'toCommit', unVip: 'fromVip' },
-  ...{ next: 'deliver', zone: 'outZone', tracked: 'outTracked', vip: 'memberVip', judge: 0 },
+  ...{
+    untracked: 'deliver',
+    verdict: 'toVerdict',
+    next: 'deliver',
+    zone: 'outZone',
+    tracked: 'outTracked',
+    vip: 'memberVip',
+    judge: 0,
+  },
 };
 
 export const trackUnit = define.unit({
@@ -78,7 +99,7 @@ const EXCEPTIONS: readonly Match[] = [
   ...[130, 131, 132, 133, 134, 135, 136, 137, 143].map(icmp6),
 ];
 
-function asks({ ask, asked, group, chain, zone, tracked }: Side): Contribution[] {
+function asks({ ask, asked, group, chain, untracked, zone, tracked }: Side): Contribution[] {
   const range = REGISTERS[zone];
   const who: Registers = { [tracked]: 1 };
   const track: Action = { kind: 'ct', zone: range, table: TABLES[asked].number };
@@ -88,7 +109,8 @@ function asks({ ask, asked, group, chain, zone, tracked }: Side): Contribution[]
       flow(ask, TRACK.closed, match({ ...who, [zone]: 0 }, ip), { drop: 'invalid' }),
       flow(ask, TRACK.ask, match(who, ip), { do: [track] }),
     ]),
-    flow(ask, 0, {}, { goto: chain }),
+    flow(ask, TRACK.tracked, match(who), { goto: chain }),
+    flow(ask, 0, {}, { goto: untracked }),
     flow(asked, 100, INVALID, { drop: 'invalid' }),
     flow(asked, 0, {}, { do: [move(CT_FLAGS, TRACKED_FLAGS)], goto: group }),
   ];
@@ -112,7 +134,7 @@ function judges({ group, chain, commit, next, tracked, judge }: Side): Contribut
   ];
 }
 
-function commits({ commit, unVip, next, zone, tracked, vip }: Side): Contribution[] {
+function commits({ verdict, commit, unVip, next, zone, tracked, vip }: Side): Contribution[] {
   const who: Registers = { [tracked]: 1, isNew: 1 };
   const mark = CT_MARK[vip];
   const commitWith = (...exec: readonly Action[]): Action => ({
@@ -127,6 +149,9 @@ function commits({ commit, unVip, next, zone, tracked, vip }: Side): Contributio
       flow(commit, COMMIT.marked, match({ ...who, [vip]: 1 }, ip), { do: [marked], goto: unVip }),
       flow(commit, COMMIT.plain, match(who, ip), { do: [commitWith()], goto: unVip }),
     ]),
+    // Of ports that are not tracked there is nothing to commit.
+    flow(verdict, VERDICTS.accept + 1, match({ verdict: VERDICT.accept, [tracked]: 0 }), { goto: next }),
+    flow(verdict, VERDICTS.undecided + 1, match({ [tracked]: 0 }), { goto: next }),
     flow(commit, COMMIT.tracked, match({ [tracked]: 1 }), { goto: unVip }),
     flow(commit, 0, {}, { goto: next }),
     flow(unVip, 0, {}, { goto: next }),

@@ -5,7 +5,7 @@ import { flow } from '../flow-sink.ts';
 import type { Reader } from '../inputs.ts';
 import type { TableName } from '../tables.ts';
 
-const VERDICTS = { group: 320, reject: 310, drop: 300, accept: 200, policy: 100 } as const;
+export const VERDICTS = { group: 320, reject: 310, drop: 300, accept: 200, policy: 100, undecided: 0 } as const;
 
 /** What becomes of a packet behind a chain. Rejected ones go to the agent where there is somebody to tell, and something to tell about. */
 export function verdictBase(
@@ -23,6 +23,6 @@ export function verdictBase(
     flow(table, VERDICTS.drop, match({ verdict: VERDICT.drop }), { drop: 'rule' }),
     flow(table, VERDICTS.accept, match({ verdict: VERDICT.accept }), { goto: next }),
     flow(table, VERDICTS.policy, match({ policyDrop: 1 }), { drop: 'policy' }),
-    flow(table, 0, {}, { goto: next }),
+    flow(table, VERDICTS.undecided, {}, { goto: next }),
   ];
 }
