@@ -1,14 +1,16 @@
-import type fc from 'fast-check';
+import fc from 'fast-check';
 import { modelSketch } from '../../model/generate.ts';
 import { buildModel, type GeneratedModel } from '../../model/generate-build.ts';
+import { routedModelSketch } from '../../model/generate-routed.ts';
 import type { Host, LogicalPort } from '../../model/objects.ts';
 import type { InputRecord } from '../inputs.ts';
 
 /** OpenFlow port of the tunnel on every host of a random model. */
 export const TUNNEL_OFPORT = 99;
 
-/** Random models in which there is something to compile: a host at least. */
-export const randomModel: fc.Arbitrary<GeneratedModel> = modelSketch
+/** Random models in which there is something to compile: a host at least. Half of them have what layers 3 and 4 add. */
+export const randomModel: fc.Arbitrary<GeneratedModel> = fc
+  .oneof(modelSketch, routedModelSketch)
   .map(buildModel)
   .filter((model) => hostsOf(model).length > 0);
 
@@ -33,6 +35,17 @@ export function inputsOf(model: GeneratedModel, host: string): InputRecord[] {
     },
     ...model.interfaces
       .filter((entry) => entry.host === host)
-      .map(({ port }, i): InputRecord => ({ kind: 'interface', id: port, ofport: i + 1, name: `tap${i + 1}` })),
+      .map(
+        ({ port }, i): InputRecord => ({
+          kind: 'interface',
+          id: port,
+          ofport: i + 1,
+          name: `tap${i + 1}`,
+          zone: 4 * i + 4,
+        }),
+      ),
+    ...model.records
+      .filter(({ kind }) => kind === 'router')
+      .map(({ id }, i): InputRecord => ({ kind: 'natZone', id, zone: 4096 + 4 * i })),
   ];
 }
