@@ -27,7 +27,7 @@ function open(address: string, port: number, sideBySide: number, forMs: number, 
   const isOver = (): boolean => (count > 0 ? begun >= count : performance.now() - from >= forMs);
   const next = (): void => {
     if (isOver()) {
-      if (running === 0) finish();
+      if (running === 0 && count > 0) finish();
       return;
     }
     begun++;
@@ -51,5 +51,7 @@ function open(address: string, port: number, sideBySide: number, forMs: number, 
       process.exit(),
     );
   };
+  // A rate is of what was whole in time: one connection that hangs on does not stretch the time.
+  if (count === 0) setTimeout(finish, forMs);
   for (let i = 0; i < sideBySide; i++) next();
 }
