@@ -4,6 +4,7 @@ import { isIcmpError } from './frame.ts';
 import type {
   AgentRequest,
   AgentService,
+  Anchoring,
   Answer,
   Delivery,
   Drop,
@@ -24,7 +25,7 @@ export class Journey {
   readonly #deliveries: Delivery[] = [];
   readonly #drops: Drop[] = [];
   readonly #requests: AgentRequest[] = [];
-  readonly #anchored: Outcome['anchored'][number][] = [];
+  readonly #anchored: Anchoring[] = [];
   readonly #logs: string[] = [];
   readonly #steps: Step[] = [];
   answer: Answer | undefined;
@@ -64,8 +65,8 @@ export class Journey {
     });
   }
 
-  anchor(from: string, to: string, routerPort: string): void {
-    this.#anchored.push({ from, to, routerPort });
+  anchor(anchoring: Anchoring): void {
+    this.#anchored.push(anchoring);
   }
 
   deliver(delivery: Delivery): void {

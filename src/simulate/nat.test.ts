@@ -22,12 +22,16 @@ function zonesOf({ commits }: Outcome): string[] {
   return commits.map(({ zone }) => zone).sort();
 }
 
+function tunnelsOf({ anchored }: Outcome): string[] {
+  return anchored.map(({ from, to, routerPort }) => `${from} → ${to}: ${routerPort}`);
+}
+
 describe('a floating address', () => {
   test('leads to its workload on the host that has it, and its answers come from it', () => {
     const model = open();
     const call = send(model, 'client', packet(model, 'client', 'edge/outside', fromClient));
     assert.deepEqual(gist(call), ['web-1: 203.0.113.200:40000 → 10.0.1.11:80 ttl 63']);
-    assert.deepEqual(call.anchored, [{ from: 'h3', to: 'h1', routerPort: 'edge/outside' }]);
+    assert.deepEqual(tunnelsOf(call), ['h3 → h1: edge/outside']);
     assert.deepEqual(zonesOf(call), ['port:client', 'port:web-1', 'router:edge@h1']);
     const fields = { src: '10.0.1.11', dst: '203.0.113.200', ports: [80, 40_000], flags: SYN_ACK } as const;
     const answer = send(model, 'web-1', packet(model, 'web-1', 'edge/web', fields), new Connections(call.commits));
@@ -123,7 +127,7 @@ describe('SNAT', () => {
     const frame = packet(model, 'client', 'edge/outside', fields);
     const answer = send(model, 'client', frame, new Connections(call.commits));
     assert.deepEqual(gist(answer), ['web-2: 203.0.113.200:80 → 10.0.1.12:40000 ttl 63']);
-    assert.deepEqual(answer.anchored, [{ from: 'h3', to: 'h2', routerPort: 'edge/outside' }]);
+    assert.deepEqual(tunnelsOf(answer), ['h3 → h2: edge/outside']);
   });
 
   test('lets nothing in that answers nobody', () => {

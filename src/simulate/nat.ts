@@ -1,4 +1,4 @@
-import { cidrContains, formatIp, type Ip, parseCidr, parseIp } from '../base/addresses.ts';
+import { cidrContains, formatIp, type Ip, type Mac, parseCidr, parseIp, parseMac } from '../base/addresses.ts';
 import type { FloatingAddress, LoadBalancer, NatLease, Router, RouterPort } from '../model/objects.ts';
 import type { ModelView } from '../model/view.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
@@ -49,8 +49,14 @@ function asOwn(journey: Journey, packet: Packet, router: Router): readonly Packe
   return [];
 }
 
-/** The packet on the host that keeps its connection's state; undefined where no tunnel leads there. */
-function atAnchor(journey: Journey, packet: Packet, port: RouterPort, anchor: string): Packet | undefined {
+/** The packet on the host that keeps its connection's state; undefined where no tunnel leads there. `mac`: as its destination in the tunnel. */
+function atAnchor(
+  journey: Journey,
+  packet: Packet,
+  port: RouterPort,
+  anchor: string,
+  mac = parseMac(port.mac)!,
+): Packet | undefined {
   const { host } = packet;
   if (anchor === host) return packet;
   const at = { kind: 'routerPort', id: port.id } as const;
@@ -63,7 +69,7 @@ function atAnchor(journey: Journey, packet: Packet, port: RouterPort, anchor: st
     at,
     `through the tunnel to host ${nameOf(journey.model, { kind: 'host', id: anchor })}, its anchor`,
   );
-  journey.anchor(host, anchor, port.id);
+  journey.anchor({ from: host, to: anchor, routerPort: port.id, frame: { ...packet.frame, dst: mac } });
   const { state: _, ...untracked } = packet;
   return { ...untracked, host: anchor, isFromTunnel: true };
 }
@@ -151,7 +157,8 @@ function toMember(
     journey.drop('not-bound', packet.host, { kind: 'port', id: member.port.id });
     return [];
   }
-  const here = atAnchor(journey, packet, port, anchor);
+  const marker = (0x024d_0000_0000 + member.port.key) as Mac;
+  const here = atAnchor(journey, packet, port, anchor, marker);
   if (!here) return [];
   const to: Translation = { end: 'dst', address: member.address, port: listening.memberPort };
   const translated = translate(journey, here, `vip:${member.port.id}`, to);

@@ -36,7 +36,7 @@ export const PACKET_DROP_REASONS = {
   'router-down': 'the router or its port is administratively down',
   'not-ip': 'only IPv4 and IPv6 go through a router',
   'too-many-hops': 'it went through 16 routers',
-  'not-translated': 'only what is addressed to a floating, translated or virtual address comes in from outside',
+  'not-translated': 'nothing translates its destination, and without that it leads nowhere here',
   agent: "the host's agent takes it: what the router asked for",
   own: 'it is for the router itself, which does not serve that',
   ttl: 'its time to live has run out',
@@ -103,6 +103,15 @@ export interface AgentRequest {
   readonly isSilent: boolean;
 }
 
+/** A packet that is handed to its connection's anchor through a tunnel. */
+export interface Anchoring {
+  readonly from: string;
+  readonly to: string;
+  readonly routerPort: string;
+  /** As it travels: the destination MAC is the router port's, or marks the member of a VIP that was chosen. */
+  readonly frame: Frame;
+}
+
 /** Answered by the switch itself, back to the sender. */
 export interface Answer {
   readonly kind: 'arp' | 'nd';
@@ -129,7 +138,7 @@ export interface Outcome {
   /** Connections that it made or changed, whole: `Connections.with(outcome.commits)` is the state after it. */
   readonly commits: readonly Connection[];
   /** Tunnels that it went through to a connection's anchor, with the router port's key (docs/design/layer3.md, §7 and §8). */
-  readonly anchored: readonly { readonly from: string; readonly to: string; readonly routerPort: string }[];
+  readonly anchored: readonly Anchoring[];
   /** The frame teaches that its source lives behind the port. */
   readonly learns?: { readonly vlan: number; readonly mac: string };
   /** The frame moves the port's traffic to the ingress host. */

@@ -1,6 +1,13 @@
 import type { ModelView } from '../model/view.ts';
 import { nameOf } from './names.ts';
-import { DROP_REASONS, type Drop, type Outcome } from './outcome.ts';
+import {
+  type AgentRequest,
+  DROP_REASONS,
+  type Drop,
+  type ObjectRef,
+  type Outcome,
+  type RequestService,
+} from './outcome.ts';
 
 /** An outcome told to a person: the verdict and what decided it first, then the way. */
 export interface Story {
@@ -17,8 +24,10 @@ export function tellStory(model: ModelView, outcome: Outcome): Story {
   for (const step of outcome.steps) {
     if (step.host !== host) lines.push(`on host ${nameOf(model, { kind: 'host', id: step.host })}`);
     host = step.host;
-    lines.push(`  ${step.about.kind} ${nameOf(model, step.about)}: ${step.text}`);
+    lines.push(`  ${kindText(step.about)} ${nameOf(model, step.about)}: ${step.text}`);
   }
+  for (const request of outcome.requests)
+    lines.push(`  the agent of ${nameOf(model, { kind: 'host', id: request.host })} ${requestText(request)}`);
   for (const drop of outcome.drops) lines.push(`  ${describeDrop(model, drop)}`);
   if (outcome.learns) lines.push(`  teaches the switch that ${outcome.learns.mac} is behind the port`);
   if (outcome.activates) lines.push("  announces the workload: the port's traffic moves to this host");
@@ -51,14 +60,35 @@ function verdictOf(model: ModelView, outcome: Outcome): string {
 export function describeDrop(model: ModelView, drop: Drop): string {
   const by = nameOf(model, drop.by);
   const what =
-    drop.reason === 'rule'
+    drop.by.kind === 'rule'
       ? `rule ${ruleName(model, drop.by.id)}`
-      : `${drop.by.kind} ${by}: ${DROP_REASONS[drop.reason]}`;
+      : `${kindText(drop.by)} ${by}: ${DROP_REASONS[drop.reason]}`;
   const to =
     drop.to === undefined || drop.by.id === drop.to
       ? ''
       : `, on its way to ${nameOf(model, { kind: 'port', id: drop.to })}`;
   return `dropped (${drop.reason}) by ${what}${to}, on host ${nameOf(model, { kind: 'host', id: drop.host })}`;
+}
+
+/** `routerPort` as people say it. */
+function kindText({ kind }: ObjectRef): string {
+  return kind.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+}
+
+const REQUEST_TEXTS: Readonly<Record<RequestService, string>> = {
+  unreachable: 'tells the sender that the network is unreachable',
+  ttl: 'tells the sender that the time to live ran out',
+  'too-big': 'tells the sender what fits',
+  'port-unreachable': 'tells the sender that the port is unreachable',
+  reset: 'resets the connection',
+  reject: 'tells the sender that it is refused',
+  resolve: 'asks the neighbourhood',
+  neighbour: 'notes where the neighbour is',
+};
+
+function requestText({ service, address, isSilent }: AgentRequest): string {
+  if (isSilent) return 'says nothing: an error, a later fragment, or from or to a group is not answered';
+  return address === undefined ? REQUEST_TEXTS[service] : `${REQUEST_TEXTS[service]} who has ${address}`;
 }
 
 function ruleName(model: ModelView, id: string): string {
