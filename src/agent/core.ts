@@ -257,6 +257,7 @@ export class AgentCore implements Ground {
       ...this.#afterChange(touched),
       ...this.#maybeReadBack(),
       ...this.#natNeeds.scopeChanged(changes, nowMs),
+      ...this.#probes.scopeChanged(changes, nowMs),
     );
     if (neighbours.release) effects.push(...this.installation.whenInstalled(neighbours.release));
     if (revision === undefined) return effects;
@@ -341,7 +342,8 @@ export class AgentCore implements Ground {
       ...this.compile(changes),
       ...left,
       ...this.#afterChange(put),
-      ...this.#natNeeds.ahead([...this.interfaces.bound().keys()], nowMs),
+      ...this.#natNeeds.ahead(put, nowMs),
+      ...this.#probes.portsChanged([...put, ...gone], nowMs),
     ];
   }
 
