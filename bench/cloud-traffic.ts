@@ -67,7 +67,8 @@ function cloudPairs(): ReadonlyMap<Path, Pair> {
     ['routed', between('p1-1-0', 'p1-0-0')],
     ['filtered', between('p0-0-2', 'p0-0-0')],
     ['filtered and routed', between('p0-1-0', 'p0-0-0')],
-    ['balanced', { ...between('p0-1-0', 'p0-0-0'), toAddress: VIP }],
+    // From a client of its own: ports that it used to the member itself would meet their old connections there.
+    ['balanced', { ...between('p0-1-1', 'p0-0-0'), toAddress: VIP }],
   ]);
 }
 
