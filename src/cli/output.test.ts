@@ -43,8 +43,41 @@ test('a tree shows switches and ports below their tenant', () => {
   const tenant = { kind: 'tenant', name: 'red' } as ShownObject;
   const sw = { kind: 'switch', name: 'net', subnets: [{ cidr: '10.0.0.0/24' }] } as unknown as ShownObject;
   assert.equal(
-    formatTree([{ tenant, switches: [{ switch: sw, ports: [port] }] }]),
+    formatTree([{ tenant, switches: [{ switch: sw, ports: [port], balancers: [] }], routers: [] }]),
     ['red', '└─ net  10.0.0.0/24', '   └─ web  02:00:00:00:00:11  10.0.0.11 fd00::11  north  up'].join('\n'),
+  );
+});
+
+test('the tree tells of a router where it leads, what it translates and whom it serves', () => {
+  const of = (kind: string, fields: object) => ({ kind, tenant: 'red', ...fields }) as unknown as ShownObject;
+  const router = of('router', {
+    name: 'edge',
+    routes: [{ to: '0.0.0.0/0', via: '192.0.2.1' }],
+    snat: [{ from: '10.0.0.0/8', to: '192.0.2.2' }],
+  });
+  const ports = [
+    of('routerPort', { name: 'in', addresses: ['10.0.0.1/24'], switch: 'net' }),
+    of('routerPort', { name: 'out', addresses: ['192.0.2.2/24'], switch: 'isp/public', outside: true }),
+  ];
+  const status = { state: 'installed', host: 'north' };
+  const floating = [of('floatingAddress', { name: 'f', address: '192.0.2.9', port: 'web', status })];
+  const listeners = [{ protocol: 'tcp', port: 80 }];
+  const balancers = [
+    of('loadBalancer', { name: 'vip', address: '192.0.2.8', listeners, adminUp: true, status: { healthy: '1/2' } }),
+  ];
+  const tenant = { kind: 'tenant', name: 'red' } as ShownObject;
+  assert.deepEqual(
+    formatTree([{ tenant, switches: [], routers: [{ router, ports, floating, balancers }] }]).split('\n'),
+    [
+      'red',
+      '└─ router edge',
+      '   ├─ in   10.0.0.1/24   switch net',
+      '   ├─ out  192.0.2.2/24  switch isp/public  outside',
+      '   ├─ route 0.0.0.0/0 via 192.0.2.1',
+      '   ├─ snat 10.0.0.0/8 → 192.0.2.2',
+      '   ├─ floating 192.0.2.9 → web  north  up',
+      '   └─ balancer vip  192.0.2.8 tcp/80  1/2 serve',
+    ],
   );
 });
 

@@ -12,18 +12,23 @@ import { encodePacket, type Layer4, type Packet } from '../packet/packet.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
 import { UsageError } from './exit-codes.ts';
 
-/** What kind of packet `weft trace` sends: `icmp`, `tcp/443`, `udp/53`, `arp`, `nd` or `dhcp`. */
+/** What kind of packet `weft trace` sends: `icmp`, `tcp/443`, `udp/53`, `sctp/5000`, `arp`, `nd` or `dhcp`. */
 export type TracedProtocol =
   | { readonly kind: 'icmp' | 'arp' | 'nd' | 'dhcp' }
-  | { readonly kind: 'tcp' | 'udp'; readonly port: number };
+  | { readonly kind: 'tcp' | 'udp' | 'sctp'; readonly port: number };
 
 /** Error `invalid` with what can be written. */
 export function parseTracedProtocol(text: string): TracedProtocol {
-  const match = /^(tcp|udp)\/(\d{1,5})$/.exec(text);
-  if (match && Number(match[2]) <= 65535) return { kind: match[1] as 'tcp' | 'udp', port: Number(match[2]) };
+  const match = /^(tcp|udp|sctp)\/(\d{1,5})$/.exec(text);
+  if (match && Number(match[2]) <= 65535) return { kind: match[1] as 'tcp' | 'udp' | 'sctp', port: Number(match[2]) };
   if (text === 'icmp' || text === 'ping' || text === 'icmpv6') return { kind: 'icmp' };
   if (text === 'arp' || text === 'nd' || text === 'dhcp') return { kind: text };
-  throw new UsageError(`${text}: tcp/443, udp/53, icmp, arp, nd or dhcp is wanted`);
+  throw new UsageError(`${text}: tcp/443, udp/53, sctp/5000, icmp, arp, nd or dhcp is wanted`);
+}
+
+/** As `parseTracedProtocol` reads it. */
+export function formatTracedProtocol(protocol: TracedProtocol): string {
+  return 'port' in protocol ? `${protocol.kind}/${protocol.port}` : protocol.kind;
 }
 
 export interface TraceEnd {

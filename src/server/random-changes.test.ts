@@ -166,7 +166,7 @@ const anObject = fc.oneof(
       .record({
         tenant,
         name: small('l', 3),
-        address: small('10.0.0.', 14),
+        address: small('192.0.2.', 14),
         device: fc.oneof(fc.record({ router: small('r', 3) }), fc.record({ switch: small('s', 3) })),
         members: fc.uniqueArray(small('p', 3), { minLength: 1, maxLength: 3 }),
       })

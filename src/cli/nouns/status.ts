@@ -106,7 +106,7 @@ export function formatStatus(answer: StatusAnswer, events: readonly WeftEvent[],
     `server    revision ${server.revision}, up ${ageText(server.uptimeMs)}, ${Math.round(server.memoryBytes / 1e6)} MB`,
   );
   lines.push(
-    `network   ${['tenant', 'switch', 'port', 'chain', 'rule'].map((kind) => countText(objects[kind] ?? 0, kind)).join(', ')}`,
+    `network   ${['tenant', 'switch', 'port', 'router', 'chain', 'rule'].map((kind) => countText(objects[kind] ?? 0, kind)).join(', ')}`,
   );
   const states = Object.entries(ports).map(([state, count]) => `${count} ${PORT_STATES[state] ?? state}`);
   lines.push(`ports     ${states.join(', ') || 'none'}`);

@@ -2,12 +2,13 @@ import type { Command } from 'commander';
 import { type Ip, type Mac, parseIp, parseMac } from '../../base/addresses.ts';
 import { formatHex, parseHex } from '../../base/bytes.ts';
 import type { TraceAnswer, TracedHost } from '../../server/trace.ts';
+import type { ConversationAnswer } from '../../server/trace-conversation.ts';
 import { EXIT, UsageError } from '../exit-codes.ts';
 import { entryOf } from '../kinds.ts';
 import { bold, dim, green, print, printJson, red, say } from '../output.ts';
 import { fetchObject, listObjects } from '../requests.ts';
 import { hostAgentPath, type Session, type ShownObject, splitName, titleOf, withSession } from '../session.ts';
-import { buildFrame, parseTracedProtocol, type TracedProtocol, type TraceEnd } from '../trace-frame.ts';
+import { buildFrame, formatTracedProtocol, parseTracedProtocol, type TracedProtocol, type TraceEnd } from '../trace-frame.ts';
 
 interface TraceOptions {
   readonly frame?: string;
@@ -22,21 +23,21 @@ interface TraceOptions {
 export function register(program: Command): void {
   program
     .command('trace')
-    .description('what would happen to a packet, and why: the verdict first, then its way')
-    .argument('<from>', 'the port whose workload sends it')
-    .argument('[to]', "a port, an IP address or a MAC; not needed for 'dhcp' and --frame")
-    .argument('[protocol]', 'tcp/PORT, udp/PORT, icmp, arp, nd or dhcp', 'icmp')
-    .option('--frame <hex>', 'a whole Ethernet frame instead')
+    .description('does a conversation work, and what decides: a sentence first, then the way out and the way back')
+    .argument('<from>', 'the port whose workload begins it')
+    .argument('[to]', "a port, floating address or load balancer by name, an IP address, or a MAC; not needed for 'dhcp' and --frame")
+    .argument('[protocol]', 'tcp/PORT, udp/PORT, sctp/PORT, icmp; for one frame alone: arp, nd or dhcp', 'icmp')
+    .option('--frame <hex>', 'a whole Ethernet frame instead, alone')
     .option('--host <name>', 'where it enters, where more than one host has the interface')
     .option('--src <address>', 'from another IP address than its own')
-    .option('--src-mac <mac>', 'from another MAC than its own')
-    .option('--vlan <id>', 'with an 802.1Q tag')
+    .option('--src-mac <mac>', 'from another MAC than its own: one frame alone')
+    .option('--vlan <id>', 'with an 802.1Q tag: one frame alone')
     .option('--ovs', 'ask every host on the way what its Open vSwitch really does with it')
     .option('-t, --tenant <name>', 'tenant of ports named without one')
     .option('-o, --output <format>', 'text or json', 'text')
     .addHelpText(
       'after',
-      '\nExit 7 when the packet is dropped.\n\nExamples:\n  weft trace web-1 db-1 tcp/5432\n  weft trace acme/web-1 10.0.0.7 udp/53 --ovs\n  weft trace web-1 dhcp\n',
+      '\nExit 7 when the packet or its answer is dropped.\n\nExamples:\n  weft trace web-1 db-1 tcp/5432\n  weft trace acme/web-1 10.0.0.7 udp/53 --ovs\n  weft trace client shop tcp/80\n  weft trace web-1 dhcp\n',
     )
     .action((from: string, to: string | undefined, protocol: string, options: TraceOptions, command: Command) =>
       withSession(command, (session) => trace({ from, to, protocol, options, session })),
@@ -61,14 +62,49 @@ interface PortEnd extends TraceEnd {
 async function trace(given: TraceCommand): Promise<void> {
   const { options, session } = given;
   const port = await fetchObject(session, entryOf('port'), given.from);
+  const host = options.host === undefined ? undefined : (await fetchObject(session, entryOf('host'), options.host)).id;
+  const entry = { port: port.id, ...(host === undefined ? {} : { host }) };
+  const protocol = isConversation(given) ? parseTracedProtocol(given.protocol) : undefined;
+  if (protocol) return traceConversation(given, entry, formatTracedProtocol(protocol));
+  return traceOneFrame(given, port, entry);
+}
+
+interface TraceEntry {
+  readonly port: string;
+  readonly host?: string;
+}
+
+/** Everything but what only a single frame can be. */
+function isConversation({ to, protocol, options }: TraceCommand): boolean {
+  if (to === undefined || to === 'dhcp' || parseMac(to.toLowerCase()) !== undefined) return false;
+  if (['arp', 'nd', 'dhcp'].includes(protocol)) return false;
+  return options.frame === undefined && options.srcMac === undefined && options.vlan === undefined;
+}
+
+async function traceConversation({ to, options, session }: TraceCommand, entry: TraceEntry, protocol: string): Promise<void> {
+  const source = options.src === undefined ? {} : { source: options.src };
+  const answer = await session.client.post<ConversationAnswer>('/v1/trace', { ...entry, to: to!, protocol, ...source });
+  const { out } = answer;
+  const real = options.ovs && out ? await askHosts(session, out.hosts, entry.port, out.frame) : undefined;
+  process.exitCode = answer.isGood ? EXIT.ok : EXIT.degraded;
+  if (options.output === 'json') return printJson({ ...answer, ...(real === undefined ? {} : { ovs: real }) });
+  print(bold(answer.isGood ? green(answer.verdict) : red(answer.verdict)));
+  for (const [way, passage] of [['the way out', out], ['the way back', answer.back]] as const)
+    if (passage) print(`\n${bold(way)}\n${passage.lines.join('\n')}`);
+  showReal(real, out !== undefined && !options.ovs);
+}
+
+/** What the switches said; or, where they were not asked, how to. */
+function showReal(real: Awaited<ReturnType<typeof askHosts>> | undefined, mayAsk: boolean): void {
+  for (const { host: name, text } of real ?? []) print(`\n${bold(`Open vSwitch on ${name}`)}\n${text.trimEnd()}`);
+  if (mayAsk) say("\n'--ovs' asks the hosts what their switches really do with it");
+}
+
+async function traceOneFrame(given: TraceCommand, port: ShownObject, entry: TraceEntry): Promise<void> {
+  const { options, session } = given;
   const { frame, note } =
     options.frame === undefined ? await frameOf(given, port) : { frame: parseFrame(options.frame), note: undefined };
-  const host = options.host === undefined ? undefined : (await fetchObject(session, entryOf('host'), options.host)).id;
-  const answer = await session.client.post<TraceAnswer>('/v1/trace', {
-    port: port.id,
-    frame: formatHex(frame),
-    ...(host === undefined ? {} : { host }),
-  });
+  const answer = await session.client.post<TraceAnswer>('/v1/trace', { ...entry, frame: formatHex(frame) });
   const real = options.ovs ? await askHosts(session, answer.hosts, port.id, formatHex(frame)) : undefined;
   process.exitCode = answer.isGood ? EXIT.ok : EXIT.degraded;
   if (options.output === 'json')
@@ -77,8 +113,7 @@ async function trace(given: TraceCommand): Promise<void> {
   if (note !== undefined) print(dim(`(${note})`));
   print('');
   print(answer.lines.join('\n'));
-  for (const { host: name, text } of real ?? []) print(`\n${bold(`Open vSwitch on ${name}`)}\n${text.trimEnd()}`);
-  if (!options.ovs) say("\n'--ovs' asks the hosts what their switches really do with it");
+  showReal(real, !options.ovs);
 }
 
 function parseFrame(hex: string): Uint8Array {
@@ -182,8 +217,8 @@ function askHosts(
   frame: string,
 ): Promise<{ readonly host: string; readonly text: string }[]> {
   return Promise.all(
-    hosts.map(async ({ id, name, tunnel }) => {
-      const body = tunnel === undefined ? { port, frame } : { tunnel, frame };
+    hosts.map(async ({ id, name, tunnel, frame: there = frame }) => {
+      const body = tunnel === undefined ? { port, frame } : { tunnel, frame: there };
       try {
         const { text } = await session.client.post<{ text: string }>(hostAgentPath(id, '/trace'), body);
         return { host: name, text };
