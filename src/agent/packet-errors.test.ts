@@ -129,3 +129,14 @@ test('one sender gets some errors a second, and takes nobody else their share', 
   assert.equal(count(2, 0), 100);
   assert.equal(count(1, 1000), 50);
 });
+
+test('what came in from outside is quoted as it was sent: with the floating address, and right checksums', () => {
+  const floating = { kind: 'floatingAddress', id: 'f', address: '203.0.113.9', router: 'r', port: P };
+  const outside = { kind: 'routerPort', id: 'r3', key: 203, router: 'r', switch: 's3', outside: true, mac: '02:00:00:00:02:03', addresses: ['203.0.113.1/24'] }; // biome-ignore format: a row
+  const inside = { ...scope.port(P)!, addresses: ['10.0.1.2'] };
+  scope.apply([floating, outside, inside].map((record) => ({ op: 'put', record: record as unknown as ScopeRecord })));
+  const effects = ask('ttl', frame4(0xcb00_7164, A), { switchKey: 200, outPortKey: 203, routerPortKey: 203 });
+  assert.equal(told(effects), '203.0.113.1 > 203.0.113.100 icmp 11/0 0');
+  assert.ok(effects[0]?.kind === 'inject');
+  assert.deepEqual(effects[0].frame.subarray(42), frame4(0xcb00_7164, 0xcb00_7109).subarray(14));
+});

@@ -7,7 +7,9 @@ import type { Ground } from './ground.ts';
 import { type IcmpComplaint, icmpErrorFrame } from './packet-in/icmp-error.ts';
 import { mtuOfSwitch } from './packet-in/link.ts';
 import { type Offender, offenderOf } from './packet-in/offender.ts';
+import { inTermsOf } from './packet-in/public-terms.ts';
 import { tcpResetFrame } from './packet-in/tcp-reset.ts';
+import { publicDestination } from './public-destination.ts';
 import { RateLimit } from './rate-limit.ts';
 import { addressOf, isDirectedBroadcast, portsOf, portTowards } from './router-addresses.ts';
 
@@ -73,7 +75,8 @@ export class PacketErrors {
     const { scope } = this.#ground;
     if (isDirectedBroadcast(scope, router.id, offender.dst)) return [];
     const source = complaint.about === 'no-port' ? offender.dst : this.#sourceOf(router, packet, offender);
-    return source ? [fromRouter(router, icmpErrorFrame(offender, complaint, source, ROUTERS_HOPS))] : [];
+    const quoted = this.#asSent(router, packet, offender);
+    return source ? [fromRouter(router, icmpErrorFrame(quoted, complaint, source, ROUTERS_HOPS))] : [];
   }
 
   /**
@@ -94,6 +97,14 @@ export class PacketErrors {
       if (address) return address;
     }
     return undefined;
+  }
+
+  /** What came from outside is quoted in public terms: a translated destination is none that its sender knows. */
+  #asSent(router: Router, packet: PacketIn, offender: Offender): Offender {
+    const { scope } = this.#ground;
+    if (!scope.byKey('routerPort', packet.outPortKey)?.outside) return offender;
+    const found = publicDestination(scope, router.id, offender);
+    return found ? inTermsOf(offender, found.address, found.port) : offender;
   }
 
   /** The router's port on the switch of the port that it came from. */

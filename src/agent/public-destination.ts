@@ -1,0 +1,45 @@
+import { formatIp, type Ip, parseIp } from '../base/addresses.ts';
+import { IP_PROTO } from '../packet/ip-protocol.ts';
+import type { Offender } from './packet-in/offender.ts';
+import type { Scope } from './scope.ts';
+
+const LISTENER_PROTOCOLS: Readonly<Record<number, string>> = {
+  [IP_PROTO.tcp]: 'tcp',
+  [IP_PROTO.udp]: 'udp',
+  [IP_PROTO.sctp]: 'sctp',
+};
+
+/**
+ * What a packet that came in from outside was for before the router translated it: a floating address, or a virtual one with its
+ * port. Undefined where neither leads to its destination.
+ */
+export function publicDestination(
+  scope: Scope,
+  router: string,
+  { dst, protocol, payload }: Offender,
+): { readonly address: Ip; readonly port?: number } | undefined {
+  const inside = formatIp(dst);
+  for (const floating of scope.all('floatingAddress')) {
+    if (floating.router !== router) continue;
+    const address = parseIp(floating.address)!;
+    const fixed = floating.fixed ?? firstAddress(scope, floating.port, address.version);
+    if (fixed === inside) return { address };
+  }
+  const name = LISTENER_PROTOCOLS[protocol];
+  const inner = payload.length < 4 ? undefined : (payload[2]! << 8) | payload[3]!;
+  for (const balancer of scope.all('loadBalancer')) {
+    if (balancer.router !== router) continue;
+    const address = parseIp(balancer.address)!;
+    const listener = balancer.listeners.find(
+      ({ protocol: wanted, port, memberPort }) => wanted === name && (memberPort ?? port) === inner,
+    );
+    if (!listener) continue;
+    if (balancer.members.some(({ port }) => firstAddress(scope, port, address.version) === inside))
+      return { address, port: listener.port };
+  }
+  return undefined;
+}
+
+function firstAddress(scope: Scope, port: string, version: 4 | 6): string | undefined {
+  return scope.port(port)?.addresses.find((text) => parseIp(text)?.version === version);
+}
