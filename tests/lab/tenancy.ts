@@ -22,7 +22,7 @@ export function networks(routerFields: object = {}): Record<string, unknown>[] {
       tenant: 'provider',
       name: 'public',
       shared: true,
-      subnets: [{ cidr: '203.0.113.0/24' }, { cidr: '2001:db8:f::/64' }],
+      subnets: [{ cidr: '203.0.113.0/24' }, { cidr: '2001:db8:f::/64', ipv6Mode: 'stateful' }],
     },
     acme('switch', 'a', { subnets: [{ cidr: '10.0.1.0/24' }, { cidr: 'fd00:1::/64', ipv6Mode: 'stateful' }] }),
     acme('switch', 'b', { subnets: [{ cidr: '10.0.2.0/24' }, { cidr: 'fd00:2::/64', ipv6Mode: 'stateful' }] }),
