@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { WeftError } from '../base/errors.ts';
 import { silentLog } from '../base/log.ts';
+import { KIND_NAMES } from '../model/kind.ts';
+import { KINDS } from '../model/kinds.ts';
 import type { LogicalPort, LogicalSwitch } from '../model/objects.ts';
 import { type Client, createClient } from './client.ts';
 import { problemsOf } from './problem.ts';
@@ -218,7 +220,10 @@ test('the API describes itself', async () => {
   );
   assert.equal(document.openapi, '3.1.0');
   assert.ok('/v1/tunnel-zones/{ref}' in document.paths);
-  assert.ok('Port' in document.components.schemas);
+  for (const kind of KIND_NAMES) {
+    assert.ok(`/v1/${KINDS[kind].plural}/{ref}` in document.paths, kind);
+    assert.ok(`${kind[0]!.toUpperCase()}${kind.slice(1)}` in document.components.schemas, kind);
+  }
 });
 
 test('sync waits for hosts that are concerned and alive', async () => {

@@ -231,3 +231,62 @@ test('a command starts within 600 ms of its first keystroke on a machine that do
   }
   assert.ok(Math.min(...times) < 600, `${times.map(Math.round).join(' ')} ms`);
 });
+
+test('three tiers behind a router: applied, shown as a tree, and written back as they were read', async () => {
+  const files = ['examples/hosts.yaml', 'examples/three-tier.yaml'].flatMap((name) => ['-f', resolve(name)]);
+  const applied = await weft(['apply', ...files]);
+  assert.equal(applied.code, 0, applied.err);
+  assert.match(applied.out, /^routerPort shop\/edge\/out\s+created$/m);
+  assert.match((await weft(['apply', ...files])).err, /^\d+ unchanged$/m);
+  const tree = (await weft(['show', '-t', 'shop'])).out;
+  assert.match(tree, /└─ router edge\n/);
+  assert.match(tree, /out .*203\.0\.113\.10\/24 .* switch provider\/public {2}outside\n/);
+  assert.match(tree, /floating 203\.0\.113\.11 → web-1 {2}unbound\n/);
+  assert.match(tree, /balancer shop {2}203\.0\.113\.80 tcp\/80 tcp\/443 {2}2\/2 serve\n/);
+  const kinds = 'routers,router-ports,floating-addresses,load-balancers,security-groups,address-sets,rules,ports';
+  const yaml = await weft(['get', kinds, '-t', 'shop', '-o', 'yaml']);
+  const again = await weft(['apply', '-f', '-', '--dry-run'], { input: yaml.out });
+  assert.equal(again.code, 0, again.err);
+  assert.doesNotMatch(again.err, /created|changed,/);
+  const described = await weft(['describe', 'router-port', 'shop/edge/out']);
+  assert.match(described.out, /^routerPort shop\/edge\/out\n/);
+  assert.match((await weft(['describe', 'port', 'shop/web-1'])).out, /loadBalancer shop\/shop/);
+});
+
+test('every kind can be created by flags, and a group may name itself', async () => {
+  const create = async (...args: readonly string[]): Promise<void> => {
+    const { code, err } = await weft(['create', ...args]);
+    assert.equal(code, 0, `${args.join(' ')}: ${err}`);
+  };
+  await create('router', 'shop/spare', '--snat', '{from: 10.0.0.0/8, to: 198.51.100.9}');
+  await create('router-port', 'shop/link', '--router', 'spare', '--addresses', '10.8.0.1/30');
+  await create('router-port', 'shop/link', '--router', 'edge', '--peer', 'spare/link', '--addresses', '10.8.0.2/30');
+  await create('address-set', 'shop/some', '--addresses', '10.0.0.0/8,192.0.2.1');
+  await create('security-group', 'shop/self', '--ingress', '{group: self, protocol: tcp, ports: 22}');
+  await create('floating', 'shop/web-2', '--address', '203.0.113.12', '--router', 'edge', '--port', 'web-2');
+  const listener = '{protocol: udp, port: 53}';
+  await create(
+    'lb',
+    'shop/dns',
+    '--address',
+    '10.0.3.53',
+    '--router',
+    'edge',
+    '--listeners',
+    listener,
+    '--members',
+    'db-1',
+  );
+  const taken = await weft([
+    'create',
+    'floating',
+    'shop/x',
+    '--address',
+    '203.0.113.80',
+    '--router',
+    'edge',
+    '--port',
+    'db-1',
+  ]);
+  assert.match(taken.err, /loadBalancer shop\/shop has 203\.0\.113\.80 too/);
+});
