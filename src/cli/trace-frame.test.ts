@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { type Mac, parseIp, parseMac } from '../base/addresses.ts';
 import { decodePacket } from '../packet/packet.ts';
 import { UsageError } from './exit-codes.ts';
-import { buildFrame, parseTracedProtocol } from './trace-frame.ts';
+import { buildFrame, formatTracedProtocol, parseTracedProtocol } from './trace-frame.ts';
 
 const end = (mac: string, ip: string) => ({ mac: parseMac(mac) as Mac, ip: parseIp(ip)! });
 const [a4, b4] = [end('02:00:00:00:00:01', '10.0.0.1'), end('02:00:00:00:00:02', '10.0.0.2')];
@@ -13,7 +13,9 @@ test('protocols are written as tcp/443, udp/53, icmp, arp, nd and dhcp', () => {
   assert.deepEqual(parseTracedProtocol('tcp/443'), { kind: 'tcp', port: 443 });
   assert.deepEqual(parseTracedProtocol('udp/53'), { kind: 'udp', port: 53 });
   for (const kind of ['icmp', 'arp', 'nd', 'dhcp']) assert.deepEqual(parseTracedProtocol(kind), { kind });
-  for (const wrong of ['tcp', 'tcp/', 'tcp/65536', 'sctp/1', '443', ''])
+  for (const text of ['tcp/443', 'sctp/5000', 'icmp'])
+    assert.equal(formatTracedProtocol(parseTracedProtocol(text)), text);
+  for (const wrong of ['tcp', 'tcp/', 'tcp/65536', 'gre/1', '443', ''])
     assert.throws(() => parseTracedProtocol(wrong), UsageError, wrong);
 });
 
@@ -37,6 +39,7 @@ test('frames are what a workload would send, with right checksums', () => {
 test('ends that do not fit the protocol are refused', () => {
   assert.throws(() => buildFrame({ kind: 'icmp' }, a4, b6), UsageError);
   assert.throws(() => buildFrame({ kind: 'arp' }, a6, b6), UsageError);
+  assert.throws(() => buildFrame({ kind: 'sctp', port: 5000 }, a4, b4), UsageError);
   assert.throws(() => buildFrame({ kind: 'nd' }, a4, b4), UsageError);
   assert.throws(() => buildFrame({ kind: 'tcp', port: 1 }, a4, undefined), UsageError);
 });

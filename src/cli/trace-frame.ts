@@ -118,6 +118,7 @@ function layer4(
       number: IP_PROTO.udp,
       l4: { kind: 'udp', srcPort: CLIENT_PORT, dstPort: protocol.port, noChecksum: false },
     };
+  if (protocol.kind === 'sctp') throw new UsageError('sctp: name a port or an address, without --src-mac and --vlan');
   return version === 4
     ? { number: IP_PROTO.icmp, l4: { kind: 'icmp', type: ICMP_TYPE.echoRequest, code: 0, rest: 0x0001_0001 } }
     : { number: IP_PROTO.icmpv6, l4: { kind: 'icmpv6', type: ICMPV6_TYPE.echoRequest, code: 0, rest: 0x0001_0001 } };

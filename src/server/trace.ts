@@ -1,10 +1,14 @@
+import { formatIp, formatMac } from '../base/addresses.ts';
 import { formatHex, parseHex } from '../base/bytes.ts';
 import { DecodeError, WeftError } from '../base/errors.ts';
 import type { Encap, Host } from '../model/objects.ts';
 import type { ModelView } from '../model/view.ts';
+import type { Frame } from '../simulate/frame.ts';
 import type { Outcome } from '../simulate/outcome.ts';
 import { simulateFrame } from '../simulate/simulate.ts';
 import { tellStory } from '../simulate/story.ts';
+import { formatTuple, tupleOf } from '../simulate/tuple.ts';
+import { writeFrame } from '../simulate/write-frame.ts';
 
 /** `POST /v1/trace`: what would happen to a frame that the workload of a port sends. */
 export interface TraceRequest {
@@ -23,7 +27,7 @@ export interface TraceAnswer {
   readonly lines: readonly string[];
   /** Hosts that it meets, the one where it enters first: enough to ask each of them for its own `ofproto/trace`. */
   readonly hosts: readonly TracedHost[];
-  readonly outcome: Outcome;
+  readonly outcome: ShownOutcome;
 }
 
 export interface TracedHost {
@@ -31,22 +35,67 @@ export interface TracedHost {
   readonly name: string;
   /** How it comes in there: absent where it enters from the workload. */
   readonly tunnel?: { readonly encap: Encap; readonly key: number; readonly src: string; readonly dst: string };
+  /** As it comes in there, where that differs from what was sent. */
+  readonly frame?: string;
+}
+
+/** An outcome as JSON can carry it. */
+export type ShownOutcome = Omit<Outcome, 'deliveries' | 'commits' | 'anchored'> & {
+  readonly deliveries: readonly (Omit<Outcome['deliveries'][number], 'frame'> & { readonly packet: ShownPacket })[];
+  /** Connections that the packet made or changed. */
+  readonly connections: readonly { readonly zone: string; readonly original: string; readonly reply: string }[];
+};
+
+export interface ShownPacket {
+  readonly srcMac: string;
+  readonly dstMac: string;
+  readonly src?: string;
+  readonly dst?: string;
+  readonly ttl?: number;
+  /** `tcp 10.0.0.5:49152 → 10.0.1.5:80`. */
+  readonly text?: string;
 }
 
 /** Errors: `invalid` for what is no frame, `not-found` for a port that does not exist or that no host has. */
 export function traceFrame(model: ModelView, request: TraceRequest): TraceAnswer {
   const bytes = frameBytes(request.frame);
+  const entry = entryHost(model, request);
+  const outcome = simulateFrame(model, { port: request.port, host: entry, bytes });
+  const { verdict, isGood, lines } = tellStory(model, outcome);
+  const hosts = hostsOf(model, { outcome, entry, bytes, port: request.port });
+  return { verdict, isGood, lines, hosts, outcome: shownOutcome(outcome) };
+}
+
+/** Error `not-found` for a port that does not exist or that no host has. */
+export function entryHost(model: ModelView, request: Pick<TraceRequest, 'port' | 'host'>): string {
   const port = model.get('port', request.port);
   if (!port) throw new WeftError('not-found', `there is no port ${request.port}`);
   const entry = request.host ?? model.bindingOf(port.id)?.active;
-  if (entry === undefined)
-    throw new WeftError(
-      'not-found',
-      `no host has the interface of port ${port.name}: plug one in with external_ids:iface-id=${port.id}`,
-    );
-  const outcome = simulateFrame(model, { port: port.id, host: entry, bytes });
-  const { verdict, isGood, lines } = tellStory(model, outcome);
-  return { verdict, isGood, lines, outcome, hosts: hostsOf(model, outcome, entry, bytes, port.switch) };
+  if (entry !== undefined) return entry;
+  throw new WeftError(
+    'not-found',
+    `no host has the interface of port ${port.name}: plug one in with external_ids:iface-id=${port.id}`,
+  );
+}
+
+export function shownOutcome({ deliveries, commits, anchored: _, ...rest }: Outcome): ShownOutcome {
+  return {
+    ...rest,
+    deliveries: deliveries.map(({ frame, ...delivery }) => ({ ...delivery, packet: shownPacket(frame) })),
+    connections: commits.map(({ zone, original, reply }) => ({
+      ...{ zone, original: formatTuple(original), reply: formatTuple(reply) },
+    })),
+  };
+}
+
+function shownPacket(frame: Frame): ShownPacket {
+  const tuple = tupleOf(frame);
+  const { ip } = frame;
+  return {
+    ...{ srcMac: formatMac(frame.src), dstMac: formatMac(frame.dst) },
+    ...(ip ? { src: formatIp(ip.src), dst: formatIp(ip.dst), ttl: ip.ttl } : {}),
+    ...(tuple ? { text: formatTuple(tuple) } : {}),
+  };
 }
 
 function frameBytes(text: string): Uint8Array {
@@ -61,21 +110,34 @@ function frameBytes(text: string): Uint8Array {
   }
 }
 
-/** To a group address the switch's key travels, to a known one the port's (docs/design/layer2.md, Between hosts). */
-function hostsOf(model: ModelView, outcome: Outcome, entry: string, frame: Uint8Array, switchId: string): TracedHost[] {
-  const from = model.get('host', entry);
-  const hosts: TracedHost[] = [{ id: entry, name: from?.name ?? entry }];
-  const isGroup = (frame[0]! & 1) === 1;
-  const there = [
-    ...outcome.deliveries.map(({ host, port }) => ({ host, port })),
-    ...outcome.drops.flatMap(({ host, to }) => (to === undefined ? [] : [{ host, port: to }])),
-  ];
-  for (const { host: id, port } of there) {
-    const host = model.get('host', id);
-    if (!host || hosts.some((known) => known.id === id)) continue;
-    const key = isGroup ? model.get('switch', switchId)?.key : model.get('port', port)?.key;
-    hosts.push({ id, name: host.name, ...tunnelBetween(model, from, host, key) });
-  }
+interface Traced {
+  readonly outcome: Outcome;
+  /** The host where it entered, by this port, as these bytes. */
+  readonly entry: string;
+  readonly port: string;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * To a group address the switch's key travels, to a known one the port's (docs/design/layer2.md, Between hosts), to an anchor the router
+ * port's (docs/design/layer3.md, §7).
+ */
+export function hostsOf(model: ModelView, { outcome, entry, port: sender, bytes }: Traced): TracedHost[] {
+  const hosts: TracedHost[] = [{ id: entry, name: model.get('host', entry)?.name ?? entry }];
+  const add = (from: string, to: string, key: number | undefined, frame: Frame | undefined): void => {
+    const host = model.get('host', to);
+    if (!host || hosts.some((known) => known.id === to)) return;
+    const there = frame && formatHex(writeFrame(bytes, frame, frame.tag ?? 0));
+    const changed = there === undefined || there === formatHex(bytes) ? {} : { frame: there };
+    hosts.push({ id: to, name: host.name, ...tunnelBetween(model, model.get('host', from), host, key), ...changed });
+  };
+  for (const { from, to, routerPort, frame } of outcome.anchored)
+    add(from, to, model.get('routerPort', routerPort)?.key, frame);
+  const isGroup = (bytes[0]! & 1) === 1;
+  const switchKey = model.get('switch', model.get('port', sender)?.switch ?? '')?.key;
+  const keyOf = (port: string): number | undefined => (isGroup ? switchKey : model.get('port', port)?.key);
+  for (const { host, port, frame } of outcome.deliveries) add(entry, host, keyOf(port), frame);
+  for (const { host, to } of outcome.drops) if (to !== undefined) add(entry, host, keyOf(to), undefined);
   return hosts;
 }
 

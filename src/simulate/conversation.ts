@@ -153,7 +153,7 @@ function send(
   if (!nextHop) return { text: `${port.name} has no gateway on the way to ${formatIp(tuple.dst)}` };
   const tag = tagOf(sw, port, tuple.src);
   const entry = { port: port.id, host };
-  const question = { ...questionFor(port, mac, tuple.src, nextHop), ...tag };
+  const question = { ...questionFor(port, mac, ownAddress(port, nextHop.version) ?? tuple.src, nextHop), ...tag };
   const asked = walkFrame(model, { ...entry, frame: question }, connections);
   const found = asked.answer ? parseMac(asked.answer.mac)! : listening(model, sw, asked, nextHop);
   if (found === undefined) {

@@ -8,7 +8,13 @@ import { entryOf } from '../kinds.ts';
 import { bold, dim, green, print, printJson, red, say } from '../output.ts';
 import { fetchObject, listObjects } from '../requests.ts';
 import { hostAgentPath, type Session, type ShownObject, splitName, titleOf, withSession } from '../session.ts';
-import { buildFrame, formatTracedProtocol, parseTracedProtocol, type TracedProtocol, type TraceEnd } from '../trace-frame.ts';
+import {
+  buildFrame,
+  formatTracedProtocol,
+  parseTracedProtocol,
+  type TracedProtocol,
+  type TraceEnd,
+} from '../trace-frame.ts';
 
 interface TraceOptions {
   readonly frame?: string;
@@ -25,7 +31,10 @@ export function register(program: Command): void {
     .command('trace')
     .description('does a conversation work, and what decides: a sentence first, then the way out and the way back')
     .argument('<from>', 'the port whose workload begins it')
-    .argument('[to]', "a port, floating address or load balancer by name, an IP address, or a MAC; not needed for 'dhcp' and --frame")
+    .argument(
+      '[to]',
+      "a port, floating address or load balancer by name, an IP address, or a MAC; not needed for 'dhcp' and --frame",
+    )
     .argument('[protocol]', 'tcp/PORT, udp/PORT, sctp/PORT, icmp; for one frame alone: arp, nd or dhcp', 'icmp')
     .option('--frame <hex>', 'a whole Ethernet frame instead, alone')
     .option('--host <name>', 'where it enters, where more than one host has the interface')
@@ -81,7 +90,11 @@ function isConversation({ to, protocol, options }: TraceCommand): boolean {
   return options.frame === undefined && options.srcMac === undefined && options.vlan === undefined;
 }
 
-async function traceConversation({ to, options, session }: TraceCommand, entry: TraceEntry, protocol: string): Promise<void> {
+async function traceConversation(
+  { to, options, session }: TraceCommand,
+  entry: TraceEntry,
+  protocol: string,
+): Promise<void> {
   const source = options.src === undefined ? {} : { source: options.src };
   const answer = await session.client.post<ConversationAnswer>('/v1/trace', { ...entry, to: to!, protocol, ...source });
   const { out } = answer;
@@ -89,7 +102,10 @@ async function traceConversation({ to, options, session }: TraceCommand, entry: 
   process.exitCode = answer.isGood ? EXIT.ok : EXIT.degraded;
   if (options.output === 'json') return printJson({ ...answer, ...(real === undefined ? {} : { ovs: real }) });
   print(bold(answer.isGood ? green(answer.verdict) : red(answer.verdict)));
-  for (const [way, passage] of [['the way out', out], ['the way back', answer.back]] as const)
+  for (const [way, passage] of [
+    ['the way out', out],
+    ['the way back', answer.back],
+  ] as const)
     if (passage) print(`\n${bold(way)}\n${passage.lines.join('\n')}`);
   showReal(real, out !== undefined && !options.ovs);
 }

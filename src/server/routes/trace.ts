@@ -4,27 +4,46 @@ import { problemsOfZod } from '../../model/parse.ts';
 import { problemsError } from '../../model/problem.ts';
 import type { ServerContext } from '../context.ts';
 import { requireObject } from '../mutations.ts';
-import { type TraceRequest, traceFrame } from '../trace.ts';
+import { traceFrame } from '../trace.ts';
+import { traceConversation } from '../trace-conversation.ts';
 
-export const traceRequestSchema = z.strictObject({
-  /** Name with tenant (`acme/web-1`), or id. */
-  port: z.string().min(1),
-  host: z.string().min(1).optional(),
-  frame: z.string().regex(/^([0-9a-fA-F]{2})+$/, 'a frame is an even number of hexadecimal digits'),
-});
+export const traceRequestSchema = z
+  .strictObject({
+    port: z.string().min(1).describe('name with tenant (acme/web-1), or id'),
+    host: z.string().min(1).optional().describe('where it enters; absent: where the port is active'),
+    frame: z
+      .string()
+      .regex(/^([0-9a-fA-F]{2})+$/, 'a frame is an even number of hexadecimal digits')
+      .optional()
+      .describe('one whole frame'),
+    to: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('or a conversation: an IP address, or the name of a port, floating address or load balancer'),
+    protocol: z.string().optional().describe('of the conversation: tcp/443, udp/53, sctp/5000 or icmp'),
+    source: z.string().optional().describe("of the conversation: from another address than the port's own"),
+  })
+  .superRefine((request, context) => {
+    if ((request.frame === undefined) === (request.to === undefined))
+      context.addIssue({ code: 'custom', path: ['to'], message: 'one of frame and to is wanted' });
+    if (request.frame !== undefined && (request.protocol ?? request.source) !== undefined)
+      context.addIssue({ code: 'custom', path: ['frame'], message: 'a frame says its protocol and source itself' });
+  });
 
-/** `POST /v1/trace`: one frame through the model as it is now. Changes nothing. */
+/** `POST /v1/trace`: one frame, or the first packet of a conversation and its answer, through the model as it is now. Changes nothing. */
 export function addTraceRoute(app: FastifyInstance, { state }: ServerContext): void {
   app.post('/v1/trace', async (request) => {
     const parsed = traceRequestSchema.safeParse(request.body);
     if (!parsed.success)
       throw problemsError(problemsOfZod(parsed.error, 'trace request', Object.keys(traceRequestSchema.shape)));
-    const { port, host, frame } = parsed.data;
-    const wanted: TraceRequest = {
+    const { port, host, frame, to, protocol = 'icmp', source } = parsed.data;
+    const entry = {
       port: requireObject(state.index, 'port', port).id,
-      frame,
       ...(host === undefined ? {} : { host: requireObject(state.index, 'host', host).id }),
     };
-    return traceFrame(state.index, wanted);
+    if (frame !== undefined) return traceFrame(state.index, { ...entry, frame });
+    const ends = { to: to!, protocol, ...(source === undefined ? {} : { source }) };
+    return traceConversation(state.index, { ...entry, ...ends });
   });
 }

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { ModelIndex } from '../model/view.ts';
+import { simulateConnection, type Wanted } from './conversation.ts';
+import { tellConversation } from './conversation-story.ts';
+import { encodeFrame } from './encode-frame.ts';
+import { readFrame } from './frame.ts';
+import { change, ip, threeTier } from './three-tier.fixture.ts';
+
+/** `tcp/80`, `icmp`. */
+function tell(model: ModelIndex, from: string, to: string, what: string, more: Partial<Wanted> = {}): string {
+  const [protocol, port] = what.split('/') as [Wanted['protocol'], string | undefined];
+  const wanted = { from, to: ip(to), protocol, ...(port === undefined ? {} : { port: Number(port) }), ...more };
+  return tellConversation(model, wanted, simulateConnection(model, wanted)).verdict;
+}
+
+describe('what is allowed is told with what allows it', () => {
+  const model = threeTier();
+  const group = (rule: string, name: string): string => `rule ${rule} of group ${name}`;
+
+  test('tier to tier', () => {
+    assert.equal(
+      tell(model, 'app-1', '10.0.3.11', 'tcp/5432'),
+      `app-1 reaches db-1 on tcp/5432 and is answered: allowed by ${group('egress[0]', 'app')} and ${group('ingress[0]', 'db')}`,
+    );
+    assert.match(
+      tell(model, 'web-1', '2001:db8:2::12', 'tcp/8000'),
+      /^web-1 reaches app-2 on tcp\/8000 and is answered/,
+    );
+  });
+
+  test('by virtual and floating addresses, from inside and outside', () => {
+    assert.match(
+      tell(model, 'web-1', '10.0.2.100', 'tcp/8000'),
+      /^web-1 reaches app-[12] on tcp\/8000 and is answered: 10\.0\.2\.100 leads to 10\.0\.2\.1[12] port 8000; allowed by/,
+    );
+    assert.match(
+      tell(model, 'client', '203.0.113.80', 'tcp/80'),
+      /^client reaches web-[12] on tcp\/80 and is answered: 203\.0\.113\.80 leads to 10\.0\.1\.1[12] port 8080; allowed by/,
+    );
+    assert.match(
+      tell(model, 'client', '203.0.113.20', 'icmp'),
+      /^client reaches web-1 by ping and is answered: 203\.0\.113\.20 leads to 10\.0\.1\.11; allowed by rule ingress\[2\] of group web/,
+    );
+  });
+
+  test('out to the world, as what it is seen', () => {
+    assert.match(
+      tell(model, 'web-2', '203.0.113.200', 'udp/53'),
+      /^web-2 reaches client on udp\/53 and is answered: it is seen as 203\.0\.113\.10 port 2048; allowed by/,
+    );
+    assert.match(
+      tell(model, 'web-2', '198.18.0.1', 'tcp/443'),
+      /^web-2 does not reach 198\.18\.0\.1 on tcp\/443: it is handed to isp, which has another address/,
+    );
+  });
+
+  test('by the network itself', () => {
+    assert.equal(tell(model, 'db-1', '10.0.1.1', 'icmp'), 'db-1 reaches 10.0.1.1 by ping: router edge answers');
+    assert.equal(
+      tell(model, 'web-1', '10.0.2.100', 'icmp'),
+      'web-1 reaches 10.0.2.100 by ping: load balancer api answers',
+    );
+  });
+});
+
+describe('what is not, with what stops it', () => {
+  test('on the way out', () => {
+    const model = threeTier();
+    assert.equal(
+      tell(model, 'web-1', '10.0.3.11', 'tcp/5432'),
+      'web-1 does not reach 10.0.3.11 on tcp/5432: dropped (group) by port db-1: no rule of the security groups allows the connection, on host h2',
+    );
+    assert.match(
+      tell(model, 'web-1', '10.0.1.1', 'tcp/22'),
+      /dropped \(own\) by router edge.*; the sender is told so$/,
+    );
+    assert.match(tell(model, 'web-1', '10.0.2.77', 'tcp/22'), /dropped \(no-neighbour\) by router port edge\/app/);
+    assert.match(tell(model, 'client', '203.0.113.2', 'tcp/22'), /dropped \(own\)/);
+  });
+
+  test('on the way back', () => {
+    const model = threeTier();
+    const { subnets } = model.get('switch', 'db')!;
+    change(model, 'switch', 'db', { subnets: subnets.map(({ gateway: _, ...subnet }) => subnet) });
+    assert.equal(
+      tell(model, 'app-1', '10.0.3.11', 'tcp/5432'),
+      'app-1 reaches db-1 on tcp/5432, but gets no answer: db-1 has no gateway on the way to 10.0.2.11',
+    );
+    change(model, 'switch', 'db', { subnets });
+    change(model, 'router', 'edge', {
+      policies: [{ position: 1, match: { src: '10.0.3.0/24' }, action: 'drop' }],
+    });
+    assert.match(
+      tell(model, 'app-1', '10.0.3.11', 'tcp/5432'),
+      /^app-1 reaches db-1 on tcp\/5432, but the answer is lost: dropped \(route-policy\) by router edge/,
+    );
+  });
+
+  test('before it is sent', () => {
+    const model = threeTier();
+    assert.match(
+      tell(model, 'web-1', '10.0.1.77', 'icmp'),
+      /nobody on switch web has 10\.0\.1\.77, which web-1 asks for$/,
+    );
+    assert.match(tell(model, 'db-1', '2001:db8:2::11', 'icmp'), /db-1 has no IPv6 address/);
+    assert.match(
+      tell(model, 'web-1', '10.0.2.11', 'icmp', { source: ip('10.0.1.99') }),
+      /dropped \(spoofed-ip\) by port web-1/,
+    );
+    change(model, 'port', 'web-1', { adminUp: false });
+    assert.match(tell(model, 'web-1', '10.0.2.11', 'icmp'), /dropped \(port-down\) by port web-1/);
+  });
+});
+
+test('the packets of a conversation can be written', () => {
+  const model = threeTier();
+  for (const [to, protocol] of [
+    ['10.0.3.11', 'tcp'],
+    ['10.0.2.11', 'icmp'],
+    ['10.0.2.11', 'sctp'],
+    ['2001:db8:2::11', 'udp'],
+  ] as const) {
+    const { frame } = simulateConnection(model, { from: 'web-1', to: ip(to), protocol, port: 80 }).out!;
+    const { ip: part, ...rest } = readFrame(encodeFrame(frame));
+    const { length: _, ...wanted } = frame.ip!;
+    assert.deepEqual(
+      { ...rest, ip: { ...part, length: undefined } },
+      { ...frame, ip: { ...wanted, length: undefined } },
+    );
+  }
+});
