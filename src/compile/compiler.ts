@@ -26,7 +26,7 @@ import { localPortSink, localPortsUnit } from './local-ports.ts';
 import { localProfileSink, localProfilesUnit } from './local-profiles.ts';
 import { LOCAL_SWITCH_KINDS, LOCAL_SWITCH_UNITS, localSwitchSink } from './local-switches.ts';
 import { problemSink } from './problem-sink.ts';
-import { floatingInUnit, leasesInUnit, vipInUnit } from './units/anchor.ts';
+import { floatingInUnit, leasesInUnit } from './units/anchor.ts';
 import { agentAnswersUnit, ownProbesUnit } from './units/answer.ts';
 import { memberUnit, slotsUnit } from './units/balancer.ts';
 import { baseUnit } from './units/base.ts';
@@ -50,6 +50,7 @@ import { trackUnit } from './units/track.ts';
 import { translationUnit } from './units/translation.ts';
 import { tunnelSourcesUnit, tunnelToPortUnit, tunnelToSwitchUnit } from './units/tunnel.ts';
 import { vipUnit } from './units/vip.ts';
+import { vipInUnit } from './units/vip-in.ts';
 import { vlanUnit } from './units/vlan.ts';
 import { wideAddressesUnit, wideUnit } from './units/wide.ts';
 

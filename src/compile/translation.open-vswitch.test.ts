@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { LoadBalancer, LogicalPort } from '../model/objects.ts';
 import { formatFlow } from '../openflow/text/flow.ts';
+import type { Layer3 } from '../packet/packet.ts';
 import { echo, frame, ip, networkOf, tcp, udp } from '../pipeline/frames.fixture.ts';
 import type { Network } from '../pipeline/network.fixture.ts';
 import { OpenVswitchFixture } from '../pipeline/open-vswitch.fixture.ts';
@@ -260,6 +261,7 @@ describe('address translation', { skip }, () => {
   let ovs: OpenVswitchFixture;
   before(async () => {
     ovs = await OpenVswitchFixture.start(PORTS);
+    ovs.setFragments('nx-match');
   });
   after(() => ovs.stop());
 
@@ -294,4 +296,67 @@ describe('address translation', { skip }, () => {
         assert.equal(await real(from, bytes), then, `step ${i} of Open vSwitch`);
       }
     });
+
+  /** Open vSwitch takes no first fragments of less than 1,200 bytes, unless told to. */
+  const SLICE = 1400;
+  const fragments = (
+    from: LogicalPort,
+    src: string,
+    dst: string,
+    ports: readonly [number, number],
+    id: number,
+  ): Uint8Array[] => {
+    const gateway = from === x ? uplink.mac : from === c ? toOther.mac : toInside.mac;
+    const whole = frame(from.mac, gateway, { ...ip(src, dst, udp(...ports)), payload: new Uint8Array(2000) });
+    const { l3 } = ip(src, dst, udp(...ports)) as { l3: Extract<Layer3, { kind: 'ipv4' }> };
+    const part = (header: object, payload: Uint8Array): Uint8Array =>
+      frame(from.mac, gateway, { l3: { ...l3, id, ...header }, payload });
+    return [
+      part({ moreFragments: true }, whole.slice(34, 34 + SLICE)),
+      part({ fragmentOffset: SLICE }, whole.slice(34 + SLICE)),
+    ];
+  };
+  const allOf = async (from: LogicalPort, frames: readonly Uint8Array[]): Promise<string[]> => {
+    const got: string[] = [];
+    for (const bytes of frames) {
+      const one = await real(from, bytes);
+      if (one !== '') got.push(...one.split('; '));
+    }
+    return got;
+  };
+
+  test('fragments are translated as a whole, in either order, by floating addresses, blocks of ports and VIPs', async () => {
+    const balancer = vip('10.9.9.9', [b], { listeners: [{ protocol: 'udp', port: 53, memberPort: 5353 }] });
+    const outer = {
+      ...vip('203.0.113.80', [c], { listeners: [{ protocol: 'udp', port: 53 }] }),
+      id: example.idOf('lb', 2),
+      key: 0x510,
+    };
+    const net = networkOf([host], [...world, snat, ...leases, floatings[1]!, balancer, outer], sites);
+    install(net);
+    await ovs.control('revalidator/purge');
+    await ovs.control('dpctl/flush-conntrack');
+    const ways: readonly [
+      from: LogicalPort,
+      src: string,
+      dst: string,
+      ports: readonly [number, number],
+      then: string,
+    ][] = [
+      [a, '10.0.1.11', '10.9.9.9', [5000, 53], 'p2: 10.0.1.11 > 10.0.1.12'],
+      [b, '10.0.1.12', '10.0.1.11', [5353, 5000], 'p1: 10.9.9.9 > 10.0.1.11'],
+      [x, '198.51.100.1', '203.0.113.80', [5000, 53], 'p3: 198.51.100.1 > 10.0.2.13'],
+      [c, '10.0.2.13', '198.51.100.1', [53, 5000], 'p9: 203.0.113.80 > 198.51.100.1'],
+      [a, '10.0.1.11', '198.51.100.1', [5000, 53], 'p9: 203.0.113.1 > 198.51.100.1'],
+      [x, '198.51.100.1', '203.0.113.1', [53, 10240], 'p1: 198.51.100.1 > 10.0.1.11'],
+      [x, '198.51.100.2', '203.0.113.11', [5000, 53], 'p2: 198.51.100.2 > 10.0.1.12'],
+    ];
+    let id = 100;
+    for (const isReversed of [false, true])
+      for (const [from, src, dst, ports, then] of ways) {
+        const frames = fragments(from, src, dst, ports, id++);
+        const about = `${src} > ${dst}${isReversed ? ', last fragment first' : ''}`;
+        assert.deepEqual(await allOf(from, isReversed ? frames.reverse() : frames), [then, then], about);
+      }
+  });
 });

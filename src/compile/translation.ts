@@ -10,7 +10,7 @@ import { TABLES, type TableName } from './tables.ts';
 
 /**
  * What each zone of an owner (a port, a router) is for; owners' zones are multiples of four. In the last one nothing is ever
- * remembered: it puts fragments together, so that ports can be asked for, without mixing those of two owners.
+ * remembered: it puts fragments together before ports are asked for, without mixing those of two owners.
  */
 export const ZONE_KIND = { own: 0, vip: 1, selfCall: 2, fragments: 3 } as const;
 
@@ -34,12 +34,14 @@ export const untouched: Match = {
   ct_state: { value: tracked, mask: tracked | TRANSLATED.source | TRANSLATED.destination },
 };
 
-/** Fragments, first and later, that were not put together yet; those that were. */
+/**
+ * Fragments that were not put together yet. Conntrack lets them go on when all are there: of the kernel as the whole packet that they were, of
+ * the userspace datapath one by one again, first to last, and then those after the first have no ports, not even in `ct_tp_dst`. What the
+ * last of them meets is done to all.
+ */
 export const loose: Match = { ip_frag: { value: 1, mask: 1 }, ct_state: { value: 0, mask: tracked } };
-export const gathered: Match = {
-  ip_frag: { value: 1, mask: 1 },
-  ct_state: { value: tracked, mask: tracked | CT_STATE.invalid },
-};
+/** Fragments after the first, with no more than addresses and a protocol (over IPv6 not even that). */
+export const later: Match = { ip_frag: 3 };
 
 /** `natZone` becomes a zone of the sender's (receiver's) port; other registers that are loaded go along. */
 export function zoneOf(of: 'inZone' | 'outZone', kind: keyof typeof ZONE_KIND, more: Registers = {}): Action[] {

@@ -1,18 +1,17 @@
 import { type Ip, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
-import type { Action } from '../../openflow/flow.ts';
-import { type BalancerFacts, balancerFacts, memberAddress } from '../balancers.ts';
+import type { Action, Match } from '../../openflow/flow.ts';
+import { memberAddress } from '../balancers.ts';
 import { prefixCover } from '../bits.ts';
 import { selfHost, wayTo } from '../facts.ts';
-import { load, match, move, PROTO, REGISTERS } from '../fields.ts';
+import { match, move, PROTO, REGISTERS } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, leasesIndex, portsOfRouterIndex, type Reader } from '../inputs.ts';
 import { hasOutside, ownAddresses } from '../routers.ts';
 import { TABLES } from '../tables.ts';
-import { anchorOf, gathered, KNOWN, loose, natTo, track, translate, ZONE_KIND } from '../translation.ts';
-import { MARKED } from './balancer.ts';
+import { anchorOf, KNOWN, later, natTo, track, translate } from '../translation.ts';
 import { addressedTo } from './router-base.ts';
-import { chooseSlot, echoRequest, forListener } from './vip.ts';
+import { echoRequest } from './vip.ts';
 
 /**
  * What comes in at an outside port goes to the host that keeps its connection (docs/design/layer3.md, §6.2, §7): every host finds it by
@@ -24,35 +23,17 @@ import { chooseSlot, echoRequest, forListener } from './vip.ts';
  *                       │                   └─ct─▶ anchored
  *                       └─▶ inChain                       the router's own addresses
  */
-const ANCHOR = {
-  loose: 500,
-  marked: 450,
-  listener: 400,
-  address: 300,
-  own: 280,
-  fromTunnel: 270,
-  copies: 260,
-} as const;
-export const ANCHORED = { translated: 200, own: 150, unknown: 100 } as const;
+/** In `anchor`. Odd ones beside `later` and `rest` are for what came from a tunnel. */
+export const ANCHOR = { marked: 450, listener: 400, address: 300, later: 290, own: 280, rest: 260 } as const;
+export const ANCHORED = { translated: 200, later: 170, own: 150, unknown: 100 } as const;
 
 /** Into the tunnel to the anchor: the key says which outside port the packet came in by. */
-function through(way: Action): Action[] {
+export function through(way: Action): Action[] {
   return [move(REGISTERS.routerPort, { field: 'tun_id', from: 0, bits: 32 }), way];
 }
 
-function outsideKey(reader: Reader, router: string): number | undefined {
+export function outsideKey(reader: Reader, router: string): number | undefined {
   return reader.derive(hasOutside, router) ? reader.pick('router', router, 'key') : undefined;
-}
-
-/** Fragments are put together before ports are asked for. */
-function gather(reader: Reader, routerId: string, router: number, ip: Ip): Contribution {
-  const zone = reader.pick('natZone', routerId, 'zone');
-  return flow(
-    'anchor',
-    ANCHOR.loose,
-    match({ router }, { ...addressedTo(ip), ...loose }),
-    zone === undefined ? { drop: 'not-translated' } : { do: [track('anchor', zone + ZONE_KIND.fragments)] },
-  );
 }
 
 export const floatingInUnit = define.unit({
@@ -98,7 +79,6 @@ export const leasesInUnit = define.unit({
     return [...byAddress].flatMap(([address, leases]) => {
       const ip = parseIp(address)!;
       return [
-        gather(reader, routerId, router, ip),
         ...leases.flatMap((lease) => blocks(reader, lease, routerId, router, ip)),
         ...withoutPorts(reader, leases, routerId, router, ip),
         ...unknown(reader, routerId, router, ip),
@@ -129,27 +109,21 @@ function blocks(reader: Reader, lease: string, routerId: string, router: number,
     .pick('natLease', lease, 'blocks')!
     .flatMap(({ first, size }) =>
       prefixCover(first, first + size - 1, 16).flatMap((ports) =>
-        PORTS.flatMap(({ proto, field }) => [
+        PORTS.map(({ proto, field }) =>
           flow(
             'anchor',
             ANCHOR.address,
             match({ router }, { ...addressedTo(ip), ip_proto: proto, [field]: ports }),
             target,
           ),
-          flow(
-            'anchor',
-            ANCHOR.address,
-            match({ router }, { ...addressedTo(ip), ...gathered, ct_nw_proto: proto, ct_tp_dst: ports }),
-            target,
-          ),
-        ]),
+        ),
       ),
     );
 }
 
 /**
- * ICMP errors and replies have no ports, nor have other protocols: they go to every host that may know the connection, and those that do not
- * drop them. A host that got its copy from another makes none.
+ * ICMP errors and replies have no ports, nor have other protocols and later fragments: they go to every host that may know the connection,
+ * and those that do not drop them (a fragment waits there in vain for the first one). A host that got its copy from another makes none.
  */
 function withoutPorts(
   reader: Reader,
@@ -172,24 +146,38 @@ function withoutPorts(
     // Nobody inside asked for a request: it can be for the router itself only. So can what is for a port that no host has.
     flow('anchor', ANCHOR.own, match({ router }, { ...to, ...echoRequest(ip.version) }), own),
     ...PORTS.map(({ proto }) => flow('anchor', ANCHOR.own, match({ router }, { ...to, ip_proto: proto }), own)),
-    flow('anchor', ANCHOR.fromTunnel, match({ router, fromTunnel: 1 }, to), here ?? { drop: 'tunnel-loop' }),
+    ...toAll(router, { ...to, ...later }, ANCHOR.later, copies, here),
+    ...toAll(router, to, ANCHOR.rest, copies, here),
+  ];
+}
+
+/** A copy to each host elsewhere, and to what does it here; of what came from a tunnel no copies are made. */
+export function toAll(
+  router: number,
+  to: Match,
+  priority: number,
+  copies: readonly Action[],
+  here: FlowTarget | undefined,
+): Contribution[] {
+  const all: FlowTarget = here === undefined ? { do: copies } : { ...here, do: [...copies, ...(here.do ?? [])] };
+  return [
     flow(
       'anchor',
-      ANCHOR.copies,
+      priority,
       match({ router }, to),
-      here === undefined ? { do: copies } : { ...here, do: [...copies, ...(here.do ?? [])] },
+      copies.length === 0 && here === undefined ? { drop: 'not-bound' } : all,
     ),
+    flow('anchor', priority + 1, match({ router, fromTunnel: 1 }, to), here ?? { drop: 'tunnel-loop' }),
   ];
 }
 
 /** What the zone does not know: a port that nobody uses is the router's own, if the address is. */
 function unknown(reader: Reader, routerId: string, router: number, ip: Ip): Contribution[] {
   const to = addressedTo(ip);
+  const own = ownOr(reader, routerId, ip);
   return [
     flow('anchored', ANCHORED.unknown, match({ router }, to), { drop: 'not-translated' }),
-    ...PORTS.map(({ proto }) =>
-      flow('anchored', ANCHORED.own, match({ router }, { ...to, ip_proto: proto }), ownOr(reader, routerId, ip)),
-    ),
+    ...PORTS.map(({ proto }) => flow('anchored', ANCHORED.own, match({ router }, { ...to, ip_proto: proto }), own)),
   ];
 }
 
@@ -199,39 +187,4 @@ function ownOr(reader: Reader, router: string, ip: Ip): FlowTarget {
     .ids(portsOfRouterIndex, router)
     .some((port) => reader.derive(ownAddresses, port).some(({ value }) => value === ip.value));
   return isOwn ? { goto: 'inChain' } : { drop: 'not-translated' };
-}
-
-/** Virtual addresses as clients outside reach them. */
-export const vipInUnit = define.unit({
-  name: 'vipIn',
-  over: 'loadBalancer',
-  run(reader, id) {
-    const balancer = reader.derive(balancerFacts, id);
-    const router = balancer?.router === undefined ? undefined : outsideKey(reader, balancer.router);
-    if (balancer === undefined || router === undefined) return [];
-    const listeners = balancer.listeners.flatMap((listener) =>
-      [false, true].flatMap((fragment): Contribution[] => {
-        const fields = forListener(balancer, listener, fragment);
-        const chosen = { memberVip: 1, memberPort: listener.memberPort };
-        return [
-          // Another host has chosen the member: the marker says which.
-          flow('anchor', ANCHOR.marked, match({ router, fromTunnel: 1 }, { ...fields, eth_dst: MARKED }), {
-            do: load(chosen),
-            goto: 'member',
-          }),
-          flow('anchor', ANCHOR.listener, match({ router }, fields), {
-            do: [...load({ ...chosen, balancer: balancer.key }), chooseSlot(balancer, listener, fragment)],
-            goto: 'slot',
-          }),
-        ];
-      }),
-    );
-    return [gather(reader, balancer.router!, router, balancer.vip), ...listeners, echo(balancer, router)];
-  },
-});
-
-/** A VIP answers an echo request as an address of the router does. */
-function echo({ vip }: BalancerFacts, router: number): Contribution {
-  const asks = match({ router }, { ...addressedTo(vip), ...echoRequest(vip.version) });
-  return flow('anchor', ANCHOR.own, asks, { do: load({ forRouter: 1 }), goto: 'inChain' });
 }

@@ -72,7 +72,7 @@ function nobody(reader: Reader, balancer: BalancerFacts): Contribution[] {
 }
 
 /** The inner destination of a packet for a member whose host is another: 02:4d and the key of its port. */
-function markerOf(key: number): number {
+export function markerOf(key: number): number {
   return 0x024d * 0x1_0000_0000 + key;
 }
 
@@ -160,6 +160,14 @@ function fromOutside(
   }
   const zone = reader.pick('interface', port, 'zone');
   return [
+    flow(
+      'member',
+      MEMBER.here,
+      match({ ...to, memberPort: KNOWN_ONLY }, ipOf(address)),
+      zone === undefined
+        ? { drop: 'not-translated' }
+        : { do: [{ kind: 'ctClear' }, track('anchored', zone + ZONE_KIND.vip, KNOWN)] },
+    ),
     ...memberPorts.map((memberPort) =>
       flow(
         'member',
@@ -187,6 +195,9 @@ function fromOutside(
 function ipOf(address: Ip): typeof IPV4 {
   return address.version === 4 ? IPV4 : IPV6;
 }
+
+/** As `memberPort`: there is none, only known connections go on. */
+export const KNOWN_ONLY = 0;
 
 /** Any marker. */
 export const MARKED = { value: markerOf(0), mask: 0xffff_0000_0000 } as const;

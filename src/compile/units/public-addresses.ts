@@ -1,12 +1,17 @@
 import { cidrContains, type Ip, parseCidr, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import { balancerFacts } from '../balancers.ts';
+import { match } from '../fields.ts';
+import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { macOf } from '../owned.ts';
 import { type OutsidePort, portsFacing, portsHolding } from '../translation.ts';
 import { RESOLVE, resolves } from './resolve.ts';
 
 /** Who answers for addresses that no port has: the router port in whose network they are (docs/design/layer3.md, §6.8). */
+
+/** In `next`. */
+const OWN_VIP = 200;
 
 /** A VIP of a switch has a MAC of its own: 0a:57:4c and the balancer's key. */
 const VIP_MAC = 0x0a57_4c00_0000;
@@ -46,7 +51,11 @@ export const vipAddressesUnit = define.unit({
     const holding = inside.filter((port) => holds(reader, port.switch, vip));
     return [
       ...answersFor(reader, outside, vip),
-      ...holding.flatMap(({ switch: id, mac }) => resolves(reader, id!, vip, macOf(mac), RESOLVE.owned)),
+      ...holding.flatMap(({ switch: id, mac, key: routerPort }) => [
+        ...resolves(reader, id!, vip, macOf(mac), RESOLVE.owned),
+        // What nobody has translated by now would leave and come in again for ever.
+        flow('next', OWN_VIP, match({ routerPort }, { xxreg2: BigInt(vip.value) }), { drop: 'not-translated' }),
+      ]),
     ];
   },
 });

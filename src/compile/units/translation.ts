@@ -5,7 +5,16 @@ import { INVALID, IPV4, IPV6, load, match, move, moveMacToScratch, moveScratchTo
 import { flow } from '../flow-sink.ts';
 import { define } from '../inputs.ts';
 import { TABLES } from '../tables.ts';
-import { destinationTranslated, KNOWN, marked, sourceTranslated, track, untouched, zoneOf } from '../translation.ts';
+import {
+  destinationTranslated,
+  KNOWN,
+  later,
+  marked,
+  sourceTranslated,
+  track,
+  untouched,
+  zoneOf,
+} from '../translation.ts';
 import { ANCHORED } from './anchor.ts';
 import { nextHopFrom4, nextHopFrom6 } from './router-base.ts';
 import { SNATTED } from './snat.ts';
@@ -74,6 +83,7 @@ function repliesOf(ip: Match): Contribution[] {
 function anchorBase(): Contribution[] {
   return [
     flow('anchored', ANCHORED.translated, destinationTranslated, { goto: 'inChain' }),
+    ...[IPV4, IPV6].map((ip) => flow('anchored', ANCHORED.later, { ...ip, ...later }, { drop: 'not-translated' })),
     // To a floating address or a VIP: what can begin no connection.
     flow('anchored', 0, {}, { drop: 'invalid' }),
   ];

@@ -6,7 +6,7 @@ import { localSwitch, toAgent } from '../facts.ts';
 import { load, match, move, moveMacToScratch, moveScratchToMac, PROTO, REGISTERS, set } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
-import { destinationUnknown, gathered, KNOWN, loose, track, zoneOf } from '../translation.ts';
+import { destinationUnknown, KNOWN, later, loose, track, zoneOf } from '../translation.ts';
 import { addressedTo, nextHopFrom4, nextHopFrom6 } from './router-base.ts';
 
 /**
@@ -20,24 +20,26 @@ export const VIP = {
   untouched: 910,
   translated: 900,
   loose: 400,
+  later: 320,
   echo: 350,
   listener: 300,
   icmp: 200,
 } as const;
 
-/** Bits of a packet that choose its slot: of the source port all but the lowest (many clients count in twos), or of the source address. */
-export function chooseSlot(balancer: BalancerFacts, listener: Listener, fragment: boolean): Action {
+/**
+ * Bits of a packet that choose its slot: of the source port all but the lowest (many clients count in twos), or of the source address, which is
+ * all that later fragments have.
+ */
+export function chooseSlot(balancer: BalancerFacts, listener: Listener | undefined): Action {
   const bits = balancer.slotBits;
   const slot = { ...REGISTERS.slot, bits };
-  if (balancer.sticky === 'source')
+  if (balancer.sticky === 'source' || listener === undefined)
     return move({ field: balancer.vip.version === 4 ? 'ip_src' : 'ipv6_src', from: 0, bits }, slot);
-  return move({ field: fragment ? 'ct_tp_src' : TRANSPORT[listener.protocol].src, from: 1, bits }, slot);
+  return move({ field: TRANSPORT[listener.protocol].src, from: 1, bits }, slot);
 }
 
-/** What is for a listener; of fragments, what conntrack says of the whole. */
-export function forListener({ vip }: BalancerFacts, { protocol, port }: Listener, fragment: boolean): Match {
+export function forListener({ vip }: BalancerFacts, { protocol, port }: Listener): Match {
   const { proto, dst } = TRANSPORT[protocol];
-  if (fragment) return { ...addressedTo(vip), ...gathered, ct_nw_proto: proto, ct_tp_dst: port };
   return { ...addressedTo(vip), ip_proto: proto, [dst]: port };
 }
 
@@ -64,13 +66,12 @@ function fromSwitch(balancer: BalancerFacts, key: number): Contribution[] {
   const at = { switch: key, inTracked: 1 };
   const { version } = balancer.vip;
   const isIcmp = { ip_proto: version === 4 ? PROTO.icmp : PROTO.icmpv6 };
-  const choose = (listener: Listener, fragment: boolean): FlowTarget => ({
-    do: [
-      ...zoneOf('inZone', 'vip', { viaVip: 1, balancer: balancer.key, memberPort: listener.memberPort }),
-      chooseSlot(balancer, listener, fragment),
-    ],
+  const choose = (memberPort: number, listener?: Listener): FlowTarget => ({
+    do: [...zoneOf('inZone', 'vip', { viaVip: 1, balancer: balancer.key, memberPort }), chooseSlot(balancer, listener)],
     goto: 'slot',
   });
+  const ask = { do: [...zoneOf('inZone', 'vip', { viaVip: 1 }), track('vip', undefined, KNOWN)] };
+  const only = onlyMemberPort(balancer);
   return [
     flow('vip', VIP.loose, match(at, { ...addressedTo(balancer.vip), ...loose }), {
       do: [...zoneOf('inZone', 'fragments'), track('vip')],
@@ -79,16 +80,23 @@ function fromSwitch(balancer: BalancerFacts, key: number): Contribution[] {
       do: echoReply(version),
       drop: 'answered',
     }),
-    ...balancer.listeners.flatMap((listener) =>
-      [false, true].map((fragment) =>
-        flow('vip', VIP.listener, match(at, forListener(balancer, listener, fragment)), choose(listener, fragment)),
-      ),
+    ...balancer.listeners.map((listener) =>
+      flow('vip', VIP.listener, match(at, forListener(balancer, listener)), choose(listener.memberPort, listener)),
+    ),
+    flow(
+      'vip',
+      VIP.later,
+      match(at, { ...addressedTo(balancer.vip), ...later }),
+      only === undefined ? ask : choose(only),
     ),
     // Errors about connections; whatever else it may be is left as it was.
-    flow('vip', VIP.icmp, match(at, { ...addressedTo(balancer.vip), ...isIcmp }), {
-      do: [...zoneOf('inZone', 'vip', { viaVip: 1 }), track('vip', undefined, KNOWN)],
-    }),
+    flow('vip', VIP.icmp, match(at, { ...addressedTo(balancer.vip), ...isIcmp }), ask),
   ];
+}
+
+/** Where members serve what later fragments are of, if that is beyond doubt: with several listeners only known connections have such. */
+export function onlyMemberPort({ listeners }: BalancerFacts): number | undefined {
+  return listeners.length === 1 ? listeners[0]!.memberPort : undefined;
 }
 
 /** The request becomes its reply and goes back where it came from (RFC 792, RFC 4443 §4.2). */

@@ -1,0 +1,89 @@
+import type { Contribution } from '../../incremental/definitions.ts';
+import type { Action } from '../../openflow/flow.ts';
+import { type BalancerFacts, balancerFacts, memberAddress } from '../balancers.ts';
+import { wayTo } from '../facts.ts';
+import { load, match, PROTO } from '../fields.ts';
+import { flow } from '../flow-sink.ts';
+import { define, type Reader } from '../inputs.ts';
+import { TABLES } from '../tables.ts';
+import { anchorOf, later } from '../translation.ts';
+import { ANCHOR, outsideKey, through, toAll } from './anchor.ts';
+import { KNOWN_ONLY, MARKED, markerOf } from './balancer.ts';
+import { addressedTo } from './router-base.ts';
+import { chooseSlot, echoRequest, forListener, onlyMemberPort } from './vip.ts';
+
+/** Virtual addresses as clients outside reach them (docs/design/layer3.md, §8): the member's host keeps their connections. */
+export const vipInUnit = define.unit({
+  name: 'vipIn',
+  over: 'loadBalancer',
+  run(reader, id) {
+    const balancer = reader.derive(balancerFacts, id);
+    const router = balancer?.router === undefined ? undefined : outsideKey(reader, balancer.router);
+    if (balancer === undefined || router === undefined) return [];
+    const listeners = balancer.listeners.flatMap((listener): Contribution[] => {
+      const fields = forListener(balancer, listener);
+      const chosen = { memberVip: 1, memberPort: listener.memberPort };
+      return [
+        // Another host has chosen the member: the marker says which.
+        flow('anchor', ANCHOR.marked, match({ router, fromTunnel: 1 }, { ...fields, eth_dst: MARKED }), {
+          do: load(chosen),
+          goto: 'member',
+        }),
+        flow('anchor', ANCHOR.listener, match({ router }, fields), {
+          do: [...load({ ...chosen, balancer: balancer.key }), chooseSlot(balancer, listener)],
+          goto: 'slot',
+        }),
+      ];
+    });
+    return [...listeners, echo(balancer, router), ...withoutPorts(reader, id, balancer, router)];
+  },
+});
+
+/** A VIP answers an echo request as an address of the router does. */
+function echo({ vip }: BalancerFacts, router: number): Contribution {
+  const asks = match({ router }, { ...addressedTo(vip), ...echoRequest(vip.version) });
+  return flow('anchor', ANCHOR.own, asks, { do: load({ forRouter: 1 }), goto: 'inChain' });
+}
+
+/** Errors and later fragments have no ports to choose a member by: every member's zone is asked, on its host. */
+function withoutPorts(reader: Reader, id: string, balancer: BalancerFacts, router: number): Contribution[] {
+  const { vip } = balancer;
+  const elsewhere = new Map<string, Action>();
+  const here: number[] = [];
+  for (const { port } of reader.pick('loadBalancer', id, 'members')!) {
+    const key = reader.pick('port', port, 'key');
+    const host = anchorOf(reader, port);
+    if (key === undefined || host === undefined || memberAddress(reader, port, vip.version) === undefined) continue;
+    const way = reader.derive(wayTo, host);
+    if (way === 'here') here.push(key);
+    else if (way !== undefined && !elsewhere.has(host)) {
+      const actions: Action[] = [
+        { kind: 'setField', field: 'eth_dst', value: markerOf(key) },
+        ...through(way),
+        { kind: 'resubmit', table: TABLES.tunnelOut.number },
+      ];
+      elsewhere.set(host, { kind: 'clone', actions });
+    }
+  }
+  const asked = (memberPort: number): { do: readonly Action[] } | undefined =>
+    here.length === 0
+      ? undefined
+      : {
+          do: here.map((member) => ({
+            kind: 'clone',
+            actions: [...load({ memberVip: 1, member, memberPort }), { kind: 'resubmit', table: TABLES.member.number }],
+          })),
+        };
+  const copies = [...elsewhere.values()];
+  const isIcmp = { ip_proto: vip.version === 4 ? PROTO.icmp : PROTO.icmpv6 };
+  return [
+    ...toAll(
+      router,
+      { ...addressedTo(vip), ...later },
+      ANCHOR.later,
+      copies,
+      asked(onlyMemberPort(balancer) ?? KNOWN_ONLY),
+    ),
+    ...toAll(router, { ...addressedTo(vip), ...isIcmp }, ANCHOR.rest, copies, asked(KNOWN_ONLY)),
+  ];
+}
