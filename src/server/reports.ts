@@ -85,6 +85,9 @@ export function parseReports(body: unknown): readonly Report[] {
   return parsed.data.reports as readonly Report[];
 }
 
+/** The same thing is told no more often. */
+const NEWS_MS = 60_000;
+
 type Refused = ReportsAnswer['refused'][number];
 type BindingReport = Extract<Report, { type: 'claims' | 'claim' | 'unclaim' | 'activate' | 'natNeed' }>;
 
@@ -95,6 +98,8 @@ export class Reports {
   readonly #streams: AgentStreams;
   readonly #events: EventRing;
   readonly #now: () => number;
+  /** What people were told of lately, with when: agents ask again and again for what is not to be had. */
+  readonly #toldMs = new Map<string, number>();
 
   constructor(state: DesiredState, runtime: Runtime, streams: AgentStreams, events: EventRing, now: () => number) {
     this.#state = state;
@@ -191,7 +196,7 @@ export class Reports {
         else if (report.type === 'natNeed') {
           const outcome = growLease(draft, hostId, report, this.#streams.reaches(hostId, report.router));
           if (outcome !== 'granted') refused.push({ index, code: outcome, message: LEASE_REFUSALS[outcome] });
-          if (outcome === 'no-ports')
+          if (outcome === 'no-ports' && this.#isNews(`${hostId} ${report.router} ${report.address}`))
             notify({
               level: 'warning',
               kind: 'router',
@@ -279,6 +284,14 @@ export class Reports {
         this.#events.add({ ...report, host: hostId });
         return true;
     }
+  }
+
+  #isNews(about: string): boolean {
+    const now = this.#now();
+    for (const [each, atMs] of this.#toldMs) if (now - atMs >= NEWS_MS) this.#toldMs.delete(each);
+    if (this.#toldMs.has(about)) return false;
+    this.#toldMs.set(about, now);
+    return true;
   }
 
   #tell(notices: readonly Notice[]): void {

@@ -12,21 +12,23 @@ import { written } from './rule.ts';
 /** Routes, policies and translations of a router are unambiguous and lead somewhere. */
 export const checkRouters: Rule = (index, changes, report) => {
   const lost = networksLost(changes);
+  const checked = new Set<string>();
   for (const { after } of written(changes, 'router')) {
-    lost.delete(after.id);
+    checked.add(after.id);
     checkRoutes(index, after, report);
     checkPolicies(index, after, report);
     checkTranslations(index, after, report);
   }
   for (const [id, ports] of lost) {
     const router = index.get('router', id);
-    if (router) checkLost(index, router, ports, report);
+    if (router && !checked.has(id)) checkLost(index, router, ports, report);
   }
   // What a router answers for can come to lie on another switch with its ports.
-  for (const id of routersOfPorts(changes)) {
-    const router = index.get('router', id);
-    if (router && !changes.some((change) => change.kind === 'router' && change.id === id))
-      checkTranslations(index, router, report);
+  for (const { after } of written(changes, 'routerPort')) {
+    const router = index.get('router', after.router);
+    if (!router || checked.has(router.id)) continue;
+    checked.add(router.id);
+    checkTranslations(index, router, report);
   }
 };
 
@@ -131,10 +133,6 @@ function checkLost(index: ModelIndex, router: Router, former: readonly RouterPor
   };
   for (const [at, { via }] of router.routes.entries()) if (via !== undefined) check(`routes[${at}].via`, via);
   for (const [at, { via }] of router.policies.entries()) if (via !== undefined) check(`policies[${at}].via`, via);
-}
-
-function routersOfPorts(changes: readonly DraftChange[]): Set<string> {
-  return new Set([...written(changes, 'routerPort')].map(({ after }) => after.router));
 }
 
 function versionOf(text: string): number {
