@@ -165,7 +165,7 @@ describe('a router', { skip: needsRoot }, () => {
 
   test('without its port a network is out of reach, and back with it', async () => {
     assert.ok(await pings(dc.lab, 'a1', '10.0.2.11'));
-    await dc.weft.client.request('DELETE', '/v1/routerPorts/r%2Fb?tenant=acme');
+    await dc.weft.client.request('DELETE', '/v1/router-ports/r%2Fb?tenant=acme');
     await dc.weft.client.get('/v1/sync');
     assert.equal(await pings(dc.lab, 'a1', '10.0.2.11'), false);
     await put(acme('routerPort', 'b', { router: 'r', switch: 'b', addresses: ['10.0.2.1/24', 'fd00:2::1/64'] }));
