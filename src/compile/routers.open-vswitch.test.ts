@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import fc from 'fast-check';
+import { buildFrame, frameSketch } from '../model/generate-frames.ts';
+import { routedSketch } from '../model/generate-routed-frames.ts';
 import type { LogicalPort } from '../model/objects.ts';
+import { modelOf } from '../model/view.ts';
+import { OFPP } from '../openflow/flow.ts';
 import { formatFlow } from '../openflow/text/flow.ts';
 import { decodePacket } from '../packet/packet.ts';
 import { echo, frame, ip, tcp, udp } from '../pipeline/frames.fixture.ts';
@@ -8,12 +13,21 @@ import { OpenVswitchFixture } from '../pipeline/open-vswitch.fixture.ts';
 import { createPipeline } from '../pipeline/pipeline.ts';
 import { createCompiler } from './compiler.ts';
 import * as example from './testing/example.ts';
+import { hostsOf, inputsOf, untrackedModel } from './testing/inputs-of.ts';
 
 // Routed packets in real Open vSwitch, and in the executor beside it.
 
+const SEED = Number(process.env.WEFT_SEED ?? 1);
+const MODELS = process.env.WEFT_CAMPAIGN ? 300 : 8;
+const FRAMES_PER_PORT = 10;
+/** The switch's dummy ports send no more. */
+const LONGEST = 1514;
+const routedFrame = fc.record({ frame: frameSketch, body: routedSketch });
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
 const skip = OpenVswitchFixture.missing() ?? false;
 /** The last one stands for the tunnel. */
-const PORTS = 6;
+const PORTS = 12;
 
 const h1 = example.host(1);
 const h2 = example.host(2);
@@ -125,7 +139,7 @@ describe('routed packets', { skip }, () => {
   });
   after(() => ovs.stop());
 
-  const pipeline = createPipeline({ flows: compiled().flows(), ports: [1, 2, 3, 4, 5, 6] });
+  const pipeline = createPipeline({ flows: compiled().flows(), ports: Array.from({ length: PORTS }, (_, i) => i + 1) });
   for (const [name, frames] of Object.entries(FRAMES))
     test(`${name}: Open vSwitch and the executor do the same`, async () => {
       for (const [from, bytes] of frames) {
@@ -160,5 +174,42 @@ describe('routed packets', { skip }, () => {
     const few = await count();
     await talk(1030, 1130);
     assert.deepEqual([await count(), few > 0], [few, true]);
+  });
+
+  test('of random models: Open vSwitch and the executor do the same', async () => {
+    const ports = Array.from({ length: PORTS }, (_, i) => i + 1);
+    for (const [n, model] of fc.sample(untrackedModel, { seed: SEED, numRuns: MODELS }).entries()) {
+      const view = modelOf(model.records);
+      const host = hostsOf(model)[0]!.id;
+      const compiler = createCompiler();
+      // Without meters, which the switch would have to have.
+      const tunnelPorts = { geneve: PORTS, vxlan: PORTS, gre: PORTS };
+      compiler.update(
+        inputsOf(model, host).map((record) => ({
+          op: 'put',
+          record: record.kind === 'self' ? { kind: 'self', id: 'self', host, tunnelPorts } : record,
+        })),
+      );
+      ovs.setFlows([...compiler.flows()].map(formatFlow));
+      await ovs.control('revalidator/purge');
+      const random = createPipeline({ flows: compiler.flows(), ports });
+      const here = model.interfaces.filter((entry) => entry.host === host).slice(0, PORTS - 1);
+      for (const [i, { port }] of here.entries())
+        for (const { frame: sketch, body } of fc.sample(routedFrame, { seed: SEED + n, numRuns: FRAMES_PER_PORT })) {
+          const bytes = buildFrame({ ...sketch, body }, view, port);
+          if (bytes.length > LONGEST) continue;
+          const expected = random.run({ inPort: i + 1, bytes }).outputs.map(({ port: at, bytes: out }) => {
+            return `${at === OFPP.inPort ? i + 1 : at} ${hex(out)}`;
+          });
+          const theirs = [...(await ovs.receive(i + 1, bytes))].flatMap(([at, all]) =>
+            all.map((out) => `${at} ${out}`),
+          );
+          assert.deepEqual(
+            theirs.sort(),
+            expected.sort(),
+            `model ${n} of seed ${SEED}, interface ${i + 1}, ${hex(bytes)}`,
+          );
+        }
+    }
   });
 });

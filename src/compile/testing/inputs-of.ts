@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { modelSketch } from '../../model/generate.ts';
+import { type ModelSketch, modelSketch } from '../../model/generate.ts';
 import { buildModel, type GeneratedModel } from '../../model/generate-build.ts';
 import { routedModelSketch } from '../../model/generate-routed.ts';
 import type { Host, LogicalPort } from '../../model/objects.ts';
@@ -8,11 +8,42 @@ import type { InputRecord } from '../inputs.ts';
 /** OpenFlow port of the tunnel on every host of a random model. */
 export const TUNNEL_OFPORT = 99;
 
+/** Random models of switches alone. */
+export const switchedModel: fc.Arbitrary<GeneratedModel> = modelSketch
+  .map(buildModel)
+  .filter((model) => hostsOf(model).length > 0);
+
 /** Random models in which there is something to compile: a host at least. Half of them have what layers 3 and 4 add. */
 export const randomModel: fc.Arbitrary<GeneratedModel> = fc
   .oneof(modelSketch, routedModelSketch)
   .map(buildModel)
   .filter((model) => hostsOf(model).length > 0);
+
+/** Random models with routers that ask nothing of conntrack: no groups, no translation, no balancers, no rules by state. */
+export const untrackedModel: fc.Arbitrary<GeneratedModel> = routedModelSketch
+  .map((sketch) => buildModel(withoutTracking(sketch)))
+  .filter((model) => hostsOf(model).length > 0);
+
+function withoutTracking(sketch: ModelSketch): ModelSketch {
+  const { network, chains, switches } = sketch;
+  const without = <T extends { readonly state?: unknown }>({ state: _, ...match }: T): Omit<T, 'state'> => match;
+  return {
+    ...sketch,
+    chains: chains.map(({ policy, rules }) => ({
+      policy,
+      rules: rules.map(({ ends: _, ...rule }) => ({ ...rule, match: without(rule.match) })),
+    })),
+    switches: switches.map((each) => ({ ...each, ports: each.ports.map((port) => ({ ...port, groups: [] })) })),
+    ...(network === undefined
+      ? {}
+      : {
+          network: {
+            ...{ groups: [], sets: [], floating: [], balancers: [] },
+            routers: network.routers.map((router) => ({ ...router, snat: [] })),
+          },
+        }),
+  };
+}
 
 export function hostsOf(model: GeneratedModel): Host[] {
   return model.records.filter((record): record is Host => record.kind === 'host');
