@@ -6,14 +6,18 @@
  *                  │        ├▶ 1 vlan ─▶ 3 source ─▲    (port security)                       │
  *                  │        └─────────────────────────────────────▶ 8 learn (without) ────────┤
  *                  │                                                                          ▼
- *                  │                              11 chainStart ⇄ 12 chain ◀─resubmit─ 10 fromPort ─▶ 14 fromVerdict
- *                  │                                                ▲                                      │
- *                  │           ┌── 20 answer ◀────────────────────────────────────────────────────────────┘
+ *                  │                        ┌──(tracked: units/track.ts)── 10 track ◀── 9 vip ◀┘
+ *                  │                        ▼                             │
+ *                  │            11 tracked, 12 fromGroup ─────────────▶ 14 fromPort ─▶ 17 fromVerdict ─▶ 18 commit, 19 unVip
+ *                  │                 └▶ 13 group ◀─┐    25 set ◀─ 16 chain ⇄ 15 chainStart ◀┘                     │
+ *                  │                               │                                  ▲                           │
+ *                  │           ┌── 20 answer ◀─────┼──────────────────────────────────┼───────────────────────────┘
  *                  │           │      └─▶ 21 respond ─▶ 22 advertise ─▶ back to the workload
- *                  │           ▼                                    │
- *                  │        23 tag ─▶ 24 lookup ─┬─▶ 26 flood ─▶ 27 floodLocal ──────────┐
- *                  ▼                     ▲       ├─▶ 30 tunnelOut ─▶ other hosts         │
- *   tunnel ───▶ 2 tunnel ────────────────┴───────┴─────────────▶ 40 toPort ─▶ 44 toVerdict ─▶ 48 deliver ─▶ workload
+ *                  │           ▼                   │                                  │
+ *                  │        23 tag ─▶ 24 lookup ─┬─▶ 26 flood ─▶ 27 floodLocal ─┐     │      31 to 50 routers: units/router-base.ts
+ *                  ▼                     ▲       ├─▶ 30 tunnelOut ─▶ others     │     │
+ *   tunnel ───▶ 2 tunnel ────────────────┴───────┴─────────────────────▶ 60 toPort ─▶ 61 toTracked, 62 toGroup, 63 toChain
+ *                                                                           └────▶ 64 toVerdict ─▶ 65 toCommit, 66 fromVip ─▶ 68 deliver
  */
 import type { Unit } from '../incremental/definitions.ts';
 import { type Change, type DotFilter, Engine } from '../incremental/engine.ts';

@@ -21,6 +21,18 @@ const [main, sub] = [example.chain(1), example.chain(2, 'drop')];
 
 type PortOptions = Parameters<typeof example.port>[2];
 
+const friends = example.addressSet(1, ['10.0.0.4', '10.0.1.0/24', '2001:db8::4']);
+const web = example.securityGroup(1);
+const db = example.securityGroup(2, {
+  ingress: [
+    { protocol: 'tcp', ports: '5432-5433', group: web.id },
+    { protocol: 'icmp', icmpType: 8 },
+    { addressSet: friends.id },
+    { ipVersion: 4, cidr: '192.0.2.0/24' },
+  ],
+  egress: [{ protocol: 'udp', ports: '53', cidr: '10.0.0.53' }, { group: web.id }],
+});
+
 /** A port here, on interface 1. */
 function here(onSwitch: typeof net, options: PortOptions, ...claims: (typeof h1)[]): InputRecord[] {
   const port = example.port(1, onSwitch, options);
@@ -30,6 +42,11 @@ function here(onSwitch: typeof net, options: PortOptions, ...claims: (typeof h1)
     example.binding(port, ...(claims.length > 0 ? claims : [h1])),
     example.boundInterface(port, 1),
   ];
+}
+
+/** With a conntrack zone. */
+function zoned(record: InputRecord): InputRecord {
+  return record.kind === 'interface' ? { ...record, zone: 4 } : record;
 }
 
 function there(onSwitch: typeof net, number: number, options: PortOptions = {}): InputRecord[] {
@@ -153,6 +170,57 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
         ...{ kind: 'neighbour', id: `${net.id}/10.0.0.9`, revision: 1, switch: net.id, address: '10.0.0.9' },
         ...{ mac: '02:aa:00:00:00:09', port: example.idOf('port', 1), host: h1.id },
       },
+    ],
+  ],
+  tracked: [['track'], []],
+  groups: [
+    ['classify', 'holders', 'tunnelToPort', 'hairpin', 'groupRules', 'groupMember', 'setMember'],
+    [
+      web,
+      db,
+      friends,
+      ...here(net, { ...own, groups: [db.id] }).map(zoned),
+      ...there(net, 2, { addresses: ['10.0.0.2'], groups: [web.id] }),
+    ],
+  ],
+  'rules-by-state': [
+    ['rule', 'fromChain'],
+    [
+      ...here(net, { ...own, fromChain: main.id }).map(zoned),
+      main,
+      example.rule(1, main, 10, 'accept', { state: ['established', 'related'] }),
+      example.rule(2, main, 20, 'drop', { state: ['invalid'] }),
+      example.rule(3, main, 30, 'reject', { protocol: 'tcp', state: ['new'] }),
+    ],
+  ],
+  'rules-by-set': [
+    ['rule', 'chain', 'groupMember', 'setMember'],
+    [
+      friends,
+      web,
+      ...here(net, { ...own, groups: [web.id] }).map(zoned),
+      main,
+      example.rule(1, main, 10, 'accept', { srcSet: friends.id }),
+      example.rule(2, main, 20, 'drop', { protocol: 'tcp', dstPorts: '80', srcSet: friends.id, dstGroup: web.id }),
+      example.rule(3, main, 30, 'drop', { srcSet: friends.id, not: ['srcSet'] }),
+    ],
+  ],
+  'rules-inverted': [
+    ['rule', 'chain'],
+    [
+      main,
+      example.rule(1, main, 10, 'accept', { protocol: 'tcp', dstPorts: '80-81', not: ['dstPorts'] }),
+      example.rule(2, main, 11, 'drop', { src: '10.0.0.0/8', vlan: 7, not: ['src', 'vlan'] }),
+      example.rule(3, main, 12, 'accept', { state: ['new'], not: ['state'] }),
+    ],
+  ],
+  'rules-by-header': [
+    ['rule'],
+    [
+      main,
+      example.rule(1, main, 10, 'drop', { protocol: 'tcp', etherType: 'ipv4', tcpFlags: '+syn-ack' }),
+      example.rule(2, main, 20, 'drop', { fragment: 'later' }),
+      example.rule(3, main, 30, 'drop', { dscp: 46 }),
     ],
   ],
   base: [['base'], []],

@@ -46,10 +46,10 @@ src/compile/compiler.ts. Every flow has a cookie that leads to the units and obj
 frame that ends does so at a flow with a reason or at a table miss that has one.
 
 Flows that only drop keep drops wide, so that a spray of random addresses leaves few megaflows behind: above the flows that ask for an address as a
-whole stand some that each look at one bit which all owned addresses share (\`otherBits\` in src/compile/bits.ts). Eight such bits of the
-Ethernet source and destination let 1 of 256 random MACs through to a drop of its own, six of each ARP and ND field 1 of 64; IP sources are narrowed by
-Open vSwitch's prefix tries. Together with samples to the agent, which shuts a spraying port off, that bounds what a spray costs. These flows
-do not count towards the 12 per port. Between flows that allow, nothing narrows a megaflow: of a TCP packet only the port it came from, both MACs and the IP source are looked at.
+whole stand some that each look at one bit which all owned addresses share (\`otherBits\` in src/compile/bits.ts). Eight bits that all guarded ports here
+have in common let 1 of 256 random Ethernet sources, ARP and ND link-layer addresses through to a drop of its own; four bits per switch 1 of 16
+ARP senders and destinations, four per port with IPv6 1 of 16 ND targets; IP sources are narrowed by Open vSwitch's prefix tries. Together with samples to the
+agent, which shuts a spraying port off, that bounds what a spray costs; where ports have MACs with nothing in common, that alone does. Between flows that allow, nothing narrows a megaflow: of a TCP packet only the port it came from, both MACs and the IP source are looked at.
 `;
 
 function registers(): string {
@@ -102,11 +102,22 @@ const NOTES: Readonly<Partial<Record<TableName, string>>> = {
   ndTarget: 'Matches inPort and nd_target; solicitations just pass.',
   learn:
     'Matches inPort, vlan and eth_src for what this host has taught, switch and eth_src for what ports hold statically; the rest goes to the agent, and on.',
-  fromPort: 'Matches inPort; sets chain and policyDrop, runs the chain, goes on to the verdict.',
+  track:
+    'The same for all ports: zone and profile are in registers. Neighbour discovery, multicast listeners and DHCP are not asked; IP of a tracked port that has no zone yet is dropped.',
+  tracked:
+    'Copies what conntrack says (new, established, related, reply) into the registers, where it outlives `commit` and routers.',
+  fromGroup:
+    'Sets judge (1: egress rules for what the sender began, 0: ingress rules for its replies) and the verdict "drop", and runs `group`. Ports without groups pass.',
+  group:
+    'Matches profile, judge and the original direction that conntrack keeps; what fits takes the verdict back. Remote groups and address sets are conjunctions: one flow per member, however many rules name it; the id is twice the key, plus 1 for destinations.',
+  fromPort:
+    'Matches inPort; sets chain and policyDrop, runs the chain, goes on to the verdict. What no group took is dropped here.',
   chainStart: 'Matches chain; loads each segment in turn. After a verdict or a return the rest matches nothing.',
   chain:
-    'Matches chain, segment, no verdict yet, and what the rule says. Priority is 61,000 less the position. A jump runs `chainStart` for the other chain.',
-  fromVerdict: 'Matches verdict and policyDrop. Which rule dropped says the cookie of the flow in `chain`.',
+    'Matches chain, segment, no verdict yet, and what the rule says. Priority is 61,000 less the position. A jump runs `chainStart` for the other chain. A rule that asks for a set runs `set`, then a step of its own (segment + 8192 each). What an inverted field fits stands above the rest of the rule, which has a segment to itself.',
+  fromVerdict:
+    'Matches verdict and policyDrop. Which rule dropped says the cookie of the flow in `chain`. Rejected packets go to the agent, but for those to group addresses and later fragments.',
+  commit: 'The same for all ports. The mark tells in the zone that the connection came through a virtual address.',
   answer:
     'ARP and neighbour solicitations: the address that is asked for is looked up in `resolve`, as that of a next hop is. DHCP and router solicitations match switch (and vlan, where the switch has VLANs).',
   respond:
@@ -115,10 +126,11 @@ const NOTES: Readonly<Partial<Record<TableName, string>>> = {
   tag: 'From here on a frame of a VLAN has its tag, as it has between hosts.',
   lookup:
     "Matches switch, vlan (where it matters) and eth_dst. A port here: outPort and outOfport. Elsewhere: tun_id (the port's key) and tun_dst. A router's port: router and routerPort; there the frame has no VLAN any more.",
+  set: 'Matches chain, which for the moment holds the conjunction that is asked for, and the address of the packet: members as in `group`.',
   flood:
     "Matches switch and unknown. One copy per remote host with the switch's key, never of what came from a tunnel.",
   floodLocal:
-    'Matches switch, vlan and unknown. Ports that nothing more is asked about are output to at once, others go to `toPort`. More than 1,000 copies are cut into chunks.',
+    'Matches switch, vlan and unknown. Ports that nothing more is asked about are output to at once, others go to `toPort`. More than 500 copies are cut into chunks.',
   tunnelOut: 'One flow: when the tunnel port changes, nothing else does.',
   routerIn:
     'Matches routerPort where the port is down or faces the outside. Counts the router, keeps by which port it was entered, and forgets the interface, so that what is routed back there arrives.',
@@ -140,7 +152,11 @@ const NOTES: Readonly<Partial<Record<TableName, string>>> = {
   arrive:
     'The same for all: runs `lookup` of the next switch, or tells the agent that the next hop is not known; the packet waits there.',
   toPort:
-    'Matches outPort. Ports without a chain have no flow here but the one that keeps their own frames from coming back.',
+    'Matches outPort. Ports without a chain and without conntrack have no flow here. The rest is as `track`; chains of ports that are not tracked are run here.',
+  toTracked: 'As `tracked`.',
+  toGroup: 'As `fromGroup`, the other way round: ingress rules for what others began.',
+  toChain: 'As `fromPort`.',
   toVerdict: 'As `fromVerdict`.',
+  toCommit: 'As `commit`.',
   deliver: 'Matches outPort and vlan for access and native VLANs only; all others leave by the register.',
 };
