@@ -9,6 +9,7 @@ import { groupsAllow } from './groups.ts';
 import type { Journey } from './journey.ts';
 import { addressesOf } from './ownership.ts';
 import type { Packet } from './packet.ts';
+import { isProbeAnswer } from './probes.ts';
 import { holderOf, vlanOfAddress } from './resolve.ts';
 import { isTrackable, isTracked } from './tracking.ts';
 import { sameIp } from './tuple.ts';
@@ -23,6 +24,11 @@ export function leavePort(journey: Journey, packet: Packet, ingress: Ingress): P
   const at = { kind: 'port', id: port.id } as const;
   const passesChain = (given: Packet): boolean =>
     port.fromChain === undefined || passes(journey, given, port.fromChain, { at, vlan });
+  if (isProbeAnswer(journey.model, port, ingress.switch, packet.frame)) {
+    journey.drop('agent', packet.host, at);
+    journey.ask('health', packet, at);
+    return undefined;
+  }
   if (!isTracked(journey.model, port) || !isTrackable(packet.frame)) return passesChain(packet) ? packet : undefined;
   const addressed = toVip(journey, packet, ingress);
   if (!addressed) return undefined;
@@ -77,11 +83,11 @@ function translateToMember(
 ): Packet | 'untouched' | 'refused' {
   const { frame } = packet;
   const listening = listenerFor(balancer, frame);
-  if (!listening) return 'untouched';
+  if (!listening && !frame.icmp) return 'untouched';
   const zone = `vip:${port.id}` as const;
   const { state, connection, frame: known } = journey.tracker.look(zone, frame);
   if (connection) return { ...packet, frame: known };
-  if (state.isInvalid) return 'untouched';
+  if (state.isInvalid || !listening) return 'untouched';
   const member = chooseMember(journey.model, balancer, frame);
   if (!member) return 'refused';
   const translation = { end: 'dst', address: member.address, port: listening.memberPort } as const;

@@ -37,6 +37,8 @@ export function comeIn(
   }
   if (router.snat.some(({ to }) => to === text)) return toTranslated(journey, packet, router, port, text);
   if (balancer && listenerFor(balancer, packet.frame)) return toMember(journey, packet, balancer, port, undefined);
+  if (balancer && isEchoRequest(packet.frame)) return [packet];
+  if (balancer && packet.frame.icmp) return toKnownMembers(journey, packet, balancer, port);
   if (routerPortOwns(port, dst)) return [packet];
   journey.drop('not-translated', packet.host, { kind: 'router', id: router.id });
   return [];
@@ -168,6 +170,28 @@ function toMember(
   }
   journey.step(here.host, about, `sends it to ${member.port.name} (${formatIp(translated.frame.ip!.dst)})`);
   return [{ ...translated, vipMember: member.port.id }];
+}
+
+/** An ICMP error has no port to choose a member by: each member's zone is asked, on its host. */
+function toKnownMembers(journey: Journey, packet: Packet, balancer: LoadBalancer, port: RouterPort): readonly Packet[] {
+  const { model } = journey;
+  const about = { kind: 'loadBalancer', id: balancer.id } as const;
+  const members = balancer.members.flatMap(({ port: id }) => {
+    const anchor = memberAt(model, balancer, id) && model.bindingOf(id)?.active;
+    return anchor === undefined ? [] : [{ id, anchor }];
+  });
+  if (members.length === 0) journey.drop('not-bound', packet.host, about);
+  return members.flatMap(({ id, anchor }) => {
+    const here = atAnchor(journey, packet, port, anchor);
+    if (!here) return [];
+    const { state, frame, connection } = journey.tracker.look(`vip:${id}`, here.frame);
+    if (!connection) {
+      journey.drop('invalid', here.host, about);
+      return [];
+    }
+    journey.step(here.host, about, `the destination becomes ${formatIp(frame.ip!.dst)}`);
+    return [{ ...here, frame, state, vipMember: id }];
+  });
 }
 
 function memberAt(model: ModelView, balancer: LoadBalancer, id: string): Member | undefined {

@@ -4,6 +4,7 @@ import { ARP_OP } from '../packet/arp.ts';
 import { ICMPV6_TYPE } from '../packet/icmpv6.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 import { routerOwns } from './addresses.ts';
+import { withVip } from './balancers.ts';
 import { passes } from './chains.ts';
 import { echoReply, isEchoRequest } from './echo.ts';
 import type { Journey } from './journey.ts';
@@ -57,7 +58,8 @@ function cross(journey: Journey, packet: Packet, router: Router, by: RouterPort)
   const ip = frame.ip!;
   if (by.inChain !== undefined && !passes(journey, packet, by.inChain, { at, vlan: 0 })) return;
   const about = { kind: 'router', id: router.id } as const;
-  if (routerOwns(journey.model, router.id, ip.dst) && !answersOverSnat(packet, router, by)) {
+  const isVipAsked = by.outside && isEchoRequest(frame) && withVip(journey.model.loadBalancersOf(router.id), ip.dst);
+  if (isVipAsked || (routerOwns(journey.model, router.id, ip.dst) && !answersOverSnat(packet, router, by))) {
     if (isEchoRequest(frame)) {
       journey.step(host, about, `answers the ping to ${formatIp(ip.dst)}`);
       const { state: _, ...fresh } = packet;

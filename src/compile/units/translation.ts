@@ -1,7 +1,19 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import { once } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
-import { INVALID, IPV4, IPV6, load, match, move, moveMacToScratch, moveScratchToMac, VALID } from '../fields.ts';
+import {
+  CT_FLAGS,
+  INVALID,
+  IPV4,
+  IPV6,
+  load,
+  match,
+  move,
+  moveMacToScratch,
+  moveScratchToMac,
+  TRACKED_FLAGS,
+  VALID,
+} from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define } from '../inputs.ts';
 import { TABLES } from '../tables.ts';
@@ -80,9 +92,12 @@ function repliesOf(ip: Match): Contribution[] {
   ];
 }
 
+const remember = move(CT_FLAGS, TRACKED_FLAGS);
+
 function anchorBase(): Contribution[] {
   return [
-    flow('anchored', ANCHORED.translated, destinationTranslated, { goto: 'inChain' }),
+    // What this zone said of the connection is what chains ask from here on.
+    flow('anchored', ANCHORED.translated, destinationTranslated, { do: [remember], goto: 'inChain' }),
     ...[IPV4, IPV6].map((ip) => flow('anchored', ANCHORED.later, { ...ip, ...later }, { drop: 'not-translated' })),
     // To a floating address or a VIP: what can begin no connection.
     flow('anchored', 0, {}, { drop: 'invalid' }),
@@ -91,7 +106,7 @@ function anchorBase(): Contribution[] {
 
 function snatBase(): Contribution[] {
   return [
-    flow('snatted', SNATTED.translated, sourceTranslated, { goto: 'next' }),
+    flow('snatted', SNATTED.translated, sourceTranslated, { do: [remember], goto: 'next' }),
     flow('snatted', SNATTED.reply, match({ isReply: 1 }), { goto: 'next' }),
     flow('snatted', SNATTED.reply, match({ own: 1 }), { goto: 'next' }),
     flow('snatted', SNATTED.invalid, INVALID, { drop: 'invalid' }),
