@@ -193,3 +193,29 @@ describe('a VIP from outside', () => {
     assert.deepEqual(gist(send(model, 'client', packet(model, 'client', 'edge/outside', toShop))), ['drop not-bound']);
   });
 });
+
+describe('probes of health', () => {
+  const health = { type: 'tcp', intervalMs: 1000, timeoutMs: 500, rise: 1, fall: 1, path: '/' } as const;
+  const answer = { src: '10.0.2.11', ports: [8000, 61_500], flags: SYN_ACK } as const;
+
+  test('are answered to the host, past every filter', () => {
+    const model = open(group('closed', [], []));
+    change(model, 'loadBalancer', 'api', { health });
+    change(model, 'port', 'app-1', { groups: ['closed'] });
+    const frame = packet(model, 'app-1', 'edge/app', { ...answer, dst: '10.0.2.1' });
+    assert.deepEqual(gist(send(model, 'app-1', frame)), ['drop agent', 'ask health']);
+    const other = packet(model, 'app-1', 'edge/app', { ...answer, dst: '10.0.2.1', ports: [8000, 61_000] });
+    assert.deepEqual(gist(send(model, 'app-1', other)), ['drop invalid']);
+  });
+
+  test('come from an address of the switch where no router has one', () => {
+    const model = open();
+    change(model, 'loadBalancer', 'api', { health });
+    change(model, 'routerPort', 'edge/app', { addresses: [] });
+    const frame = packet(model, 'app-1', '0a:57:46:00:00:01', { ...answer, dst: '169.254.87.70' });
+    assert.deepEqual(gist(send(model, 'app-1', frame)), ['drop agent', 'ask health']);
+    const arp = { op: 1, senderIp: 0x0a00_020b, targetIp: 0xa9fe_5746, senderMac: frame.src };
+    const question = { src: frame.src, dst: 0xffff_ffff_ffff, etherType: 0x0806, arp };
+    assert.match(send(model, 'app-1', question).answer!.mac, /^0a:57:46/);
+  });
+});

@@ -4,7 +4,8 @@ import type { Journey } from './journey.ts';
 import { nameOf } from './names.ts';
 import { addressesOf, macsOf } from './ownership.ts';
 import type { Leg, Packet } from './packet.ts';
-import { holderOf, isRouterPortIn } from './resolve.ts';
+import { serviceMacFor } from './probes.ts';
+import { type Holder, holderOf, isRouterPortIn } from './resolve.ts';
 import { placesOf } from './to-port.ts';
 import { sameIp } from './tuple.ts';
 import { isInVlan } from './vlans.ts';
@@ -21,7 +22,8 @@ export function answered(journey: Journey, { frame, host }: Packet, ingress: Ing
   const about = { kind: 'switch', id: ingress.switch.id } as const;
   const asked = askedAddress(frame);
   if (asked && !probesItsOwn(ingress.port, asked.ip)) {
-    const holder = holderOf(journey.model, ingress.switch, asked.ip, ingress.vlan);
+    const holder =
+      holderOf(journey.model, ingress.switch, asked.ip, ingress.vlan) ?? proberAt(journey, ingress, asked.ip);
     if (holder) {
       const [mac, address] = [formatMac(holder.mac), formatIp(asked.ip)];
       journey.answer = { kind: asked.kind, by: holder.by, mac, address };
@@ -43,6 +45,12 @@ export function answered(journey: Journey, { frame, host }: Packet, ingress: Ing
     journey.agent = 'ra';
   if (journey.agent) journey.step(host, about, `the agent answers (${journey.agent})`);
   return journey.agent !== undefined;
+}
+
+/** Whence the switch itself asks members for their health. */
+function proberAt({ model }: Journey, { port, switch: sw }: Ingress, ip: Ip): Holder | undefined {
+  const mac = serviceMacFor(model, port, sw, ip);
+  return mac === undefined ? undefined : { mac, by: { kind: 'switch', id: sw.id } };
 }
 
 function askedAddress(frame: Packet['frame']): { readonly kind: 'arp' | 'nd'; readonly ip: Ip } | undefined {

@@ -61,7 +61,7 @@ export class Journey {
     this.#requests.push({
       ...{ service, host, at },
       ...(address === undefined ? {} : { address }),
-      isSilent: service !== 'resolve' && service !== 'neighbour' && mustNotBeAnswered(frame),
+      isSilent: !ANSWERLESS.has(service) && mustNotBeAnswered(frame),
     });
   }
 
@@ -93,6 +93,9 @@ export class Journey {
     };
   }
 }
+
+/** Nobody waits for an answer to these. */
+const ANSWERLESS: ReadonlySet<RequestService> = new Set(['resolve', 'neighbour', 'health']);
 
 /** ICMP errors and resets are sent about none of these (RFC 1122 §3.2.2, RFC 4443 §2.4). */
 function mustNotBeAnswered(frame: Packet['frame']): boolean {

@@ -37,7 +37,7 @@ export const PACKET_DROP_REASONS = {
   'not-ip': 'only IPv4 and IPv6 go through a router',
   'too-many-hops': 'it went through 16 routers',
   'not-translated': 'nothing translates its destination, and without that it leads nowhere here',
-  agent: "the host's agent takes it: what the router asked for",
+  agent: "the host's agent takes it: it answers what the agent asked",
   own: 'it is for the router itself, which does not serve that',
   ttl: 'its time to live has run out',
   'route-policy': 'a policy route drops it',
@@ -90,7 +90,9 @@ export type RequestService =
   | 'reject'
   | 'resolve'
   /** An ARP reply or neighbour advertisement for a router: what its agent asked for. */
-  | 'neighbour';
+  | 'neighbour'
+  /** A member's answer to a probe of its health. */
+  | 'health';
 
 export interface AgentRequest {
   readonly service: RequestService;

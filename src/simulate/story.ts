@@ -84,6 +84,7 @@ const REQUEST_TEXTS: Readonly<Record<RequestService, string>> = {
   reject: 'tells the sender that it is refused',
   resolve: 'asks the neighbourhood',
   neighbour: 'notes where the neighbour is',
+  health: 'notes that the member is well',
 };
 
 function requestText({ service, address, isSilent }: AgentRequest): string {
