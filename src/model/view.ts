@@ -224,6 +224,9 @@ export class ModelIndex implements ModelView {
   portsOfGroup(groupId: string): Iterable<LogicalPort> {
     return this.#heldAs('portOfGroup', groupId);
   }
+  portCountOfGroup(groupId: string): number {
+    return this.#held.count('portOfGroup', groupId);
+  }
   leasesOfRouter(routerId: string): Iterable<NatLease> {
     return this.#heldAs('natLease', routerId);
   }

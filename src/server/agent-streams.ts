@@ -141,9 +141,9 @@ export class AgentStreams {
     this.#wakeWaiters();
   }
 
-  /** Is one of the ports that the host has behind the router? */
-  reaches(hostId: string, routerId: string): boolean {
-    return this.#scopes.reaches(hostId, routerId);
+  /** Routers that the ports of a host, connected or not, are behind. */
+  routersBehind(hostId: string): ReadonlySet<string> {
+    return this.#scopes.routersBehind(hostId);
   }
 
   isConnected(hostId: string): boolean {

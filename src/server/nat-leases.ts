@@ -71,9 +71,14 @@ export function dropOrphanedLeases(draft: Draft): void {
 /** Leases of hosts that have no port behind the router any more: their ids. */
 export function idleLeases(
   index: ModelIndex,
-  reaches: (hostId: string, routerId: string) => boolean,
+  routersBehind: (hostId: string) => ReadonlySet<string>,
 ): readonly string[] {
-  return [...index.all('natLease')].flatMap(({ id, host, router }) => (reaches(host, router) ? [] : [id]));
+  const ofHost = new Map<string, ReadonlySet<string>>();
+  return [...index.all('natLease')].flatMap(({ id, host, router }) => {
+    const routers = ofHost.get(host) ?? routersBehind(host);
+    ofHost.set(host, routers);
+    return routers.has(router) ? [] : [id];
+  });
 }
 
 export function endLeases(draft: Draft, ids: readonly string[]): void {

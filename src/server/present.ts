@@ -90,7 +90,7 @@ export class Presenter {
       case 'loadBalancer':
         return this.loadBalancerStatus(object);
       case 'securityGroup':
-        return { ports: [...this.#index.portsOfGroup(object.id)].length };
+        return { ports: this.#index.portCountOfGroup(object.id) };
       case 'tenant':
       case 'tunnelZone':
       case 'chain':

@@ -347,7 +347,7 @@ class World {
       if (!router || address === undefined) return;
       const port = choose(index.all('port'), change.pick)?.id ?? '';
       await this.state.write((draft) => claimPort(draft, host.id, { port, interface: 'tap' }, 0, () => {}));
-      const isBehind = this.scopes.reaches(host.id, router.id);
+      const isBehind = this.scopes.routersBehind(host.id).has(router.id);
       await this.state.write((draft) => growLease(draft, host.id, { router: router.id, address }, isBehind));
       return;
     }
@@ -361,7 +361,7 @@ class World {
     }
     if (change.type === 'end') {
       this.publish(this.runtime.forgetAll(host.id));
-      const idle = idleLeases(index, (hostId, routerId) => this.scopes.reaches(hostId, routerId));
+      const idle = idleLeases(index, (hostId) => this.scopes.routersBehind(hostId));
       await this.state.write((draft) => endLeases(draft, idle));
       return;
     }

@@ -194,7 +194,7 @@ export class Reports {
           }
         } else if (report.type === 'unclaim') unclaimPort(draft, hostId, report.port);
         else if (report.type === 'natNeed') {
-          const outcome = growLease(draft, hostId, report, this.#streams.reaches(hostId, report.router));
+          const outcome = growLease(draft, hostId, report, this.#streams.routersBehind(hostId).has(report.router));
           if (outcome !== 'granted') refused.push({ index, code: outcome, message: LEASE_REFUSALS[outcome] });
           if (outcome === 'no-ports' && this.#isNews(`${hostId} ${report.router} ${report.address}`))
             notify({

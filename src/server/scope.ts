@@ -60,17 +60,15 @@ export class ScopeIndex {
     this.#scopes.delete(hostId);
   }
 
-  /** Does a claimed port of the host reach the router in full (not only what others see of it)? */
-  reaches(hostId: string, routerId: string): boolean {
-    const router = this.#graph.find('router', routerId);
-    if (!router) return false;
+  /** Routers that the host's claimed ports reach in full (not only what others see of them). */
+  routersBehind(hostId: string): ReadonlySet<string> {
     const reached = new Set<ScopeNode<HostScope>>();
     for (const { switch: id } of this.#index.bindingsOnHost(hostId)) {
       const device = this.#graph.find('switch', id);
       if (device) reached.add(device);
     }
     for (const device of reached) for (const next of device.links.keys()) reached.add(next);
-    return reached.has(router);
+    return new Set([...reached].flatMap(({ type, id }) => (type === 'router' ? [id] : [])));
   }
 
   /** Takes a transaction in that the index holds already. Returns what it means to each host concerned. */

@@ -169,7 +169,7 @@ function startTimers({ state, runtime, streams, events, clock, log }: ServerCont
       state.releaseKeys(applied).catch(failed('releasing tunnel keys'));
     }, RELEASE_MS),
     setInterval(() => {
-      const idle = idleLeases(state.index, (host, router) => streams.reaches(host, router));
+      const idle = idleLeases(state.index, (host) => streams.routersBehind(host));
       if (idle.length > 0) state.write((draft) => endLeases(draft, idle)).catch(failed('ending leases of ports'));
     }, RELEASE_MS),
     setInterval(() => void state.compact().catch(failed('compaction')), COMPACT_MS),
