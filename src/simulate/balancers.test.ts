@@ -36,7 +36,7 @@ describe('a VIP from inside', () => {
     const { port, frame } = out.deliveries[0]!;
     const member = port === 'app-1' ? '10.0.2.11' : '10.0.2.12';
     assert.deepEqual(gist(out), [`${port}: 10.0.1.11:40000 → ${member}:8000 ttl 63`]);
-    assert.equal(out.commits.find(({ zone }) => zone === 'port:web-1')!.mark, 1);
+    assert.equal(out.commits.find(({ zone }) => zone.startsWith('port:web-1@'))!.mark, 1);
     const fields = { src: member, dst: '10.0.1.11', ports: [8000, 40_000], flags: SYN_ACK } as const;
     const back = send(model, port, packet(model, port, 'edge/app', fields), new Connections(out.commits));
     assert.deepEqual(gist(back), ['web-1: 10.0.2.100:8000 → 10.0.1.11:40000 ttl 63']);
@@ -168,7 +168,7 @@ describe('a VIP from outside', () => {
       const { port: member, host } = out.deliveries[0]!;
       const address = member === 'web-1' ? '10.0.1.11' : '10.0.1.12';
       assert.deepEqual(gist(out), [`${member}: ${src}:40000 → ${address}:8080 ttl 63`]);
-      const made = out.commits.find(({ zone }) => zone === `port:${member}`)!;
+      const made = out.commits.find(({ zone }) => zone === `port:${member}@${host}`)!;
       assert.deepEqual([made.mark, host], [2, model.bindingOf(member)!.active]);
       const fields = { src: address, dst: src, ports: [8080, 40_000], flags: SYN_ACK } as const;
       const back = send(model, member, packet(model, member, 'edge/web', fields), new Connections(out.commits));

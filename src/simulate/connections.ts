@@ -5,9 +5,9 @@ import { keyOfTuple, type Tuple } from './tuple.ts';
  *
  * Zones are words here (a switch has numbers for them):
  *
- *     port:<port id>              the filter of a tracked port
- *     vip:<port id>               translation of virtual addresses, at the client or, from outside, at the member
- *     self:<port id>              the second translation where a member calls its own VIP
+ *     port:<port id>@<host>       the filter of a tracked port, where its interface is (of one that moves: on both hosts)
+ *     vip:<port id>@<host>        translation of virtual addresses, at the client or, from outside, at the member
+ *     self:<port id>@<host>       the second translation where a member calls its own VIP
  *     router:<router id>@<host>   floating addresses and SNAT of a router on one host
  */
 export type Zone = `port:${string}` | `vip:${string}` | `self:${string}` | `router:${string}`;

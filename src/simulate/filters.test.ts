@@ -37,8 +37,8 @@ describe('security groups', () => {
     assert.deepEqual(
       outcome.commits.map(({ zone, answered }) => [zone, answered]),
       [
-        ['port:db-1', true],
-        ['port:app-1', true],
+        ['port:db-1@h2', true],
+        ['port:app-1@h1', true],
       ],
     );
   });

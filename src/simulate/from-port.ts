@@ -32,7 +32,7 @@ export function leavePort(journey: Journey, packet: Packet, ingress: Ingress): P
   if (!isTracked(journey.model, port) || !isTrackable(packet.frame)) return passesChain(packet) ? packet : undefined;
   const addressed = toVip(journey, packet, ingress);
   if (!addressed) return undefined;
-  const zone = `port:${port.id}` as const;
+  const zone = `port:${port.id}@${packet.host}` as const;
   const { state } = journey.tracker.look(zone, addressed.frame);
   if (state.isInvalid) {
     journey.drop('invalid', packet.host, at);
@@ -84,7 +84,7 @@ function translateToMember(
   const { frame } = packet;
   const listening = listenerFor(balancer, frame);
   if (!listening && !frame.icmp) return 'untouched';
-  const zone = `vip:${port.id}` as const;
+  const zone = `vip:${port.id}@${packet.host}` as const;
   const { state, connection, frame: known } = journey.tracker.look(zone, frame);
   if (connection) return { ...packet, frame: known };
   if (state.isInvalid || !listening) return 'untouched';
@@ -103,7 +103,7 @@ function toSelf(
   vip: Ip,
   balancer: LoadBalancer,
 ): Packet | undefined {
-  const zone = `self:${port.id}` as const;
+  const zone = `self:${port.id}@${packet.host}` as const;
   const { connection, frame: known } = journey.tracker.look(zone, packet.frame);
   const frame = connection ? known : journey.tracker.commit(zone, packet.frame, 0, { end: 'src', address: vip })?.frame;
   const about = { kind: 'loadBalancer', id: balancer.id } as const;
@@ -118,14 +118,14 @@ function toSelf(
 /** Replies of a member: to a client outside, from the VIP again; to itself, back to where they are turned round. */
 function turnedBack(journey: Journey, packet: Packet, { port }: Ingress): Packet {
   const about = { kind: 'port', id: port.id } as const;
-  const toItself = journey.tracker.look(`self:${port.id}`, packet.frame);
+  const toItself = journey.tracker.look(`self:${port.id}@${packet.host}`, packet.frame);
   if (toItself.connection && toItself.state.isReply) {
     const mac = parseMac(port.mac)!;
     journey.step(packet.host, about, `answers itself by a virtual address: back to ${formatMac(mac)}`);
     return { ...packet, isToSelf: true, frame: { ...packet.frame, dst: mac } };
   }
   if ((packet.state!.mark & MARK.vipFromOutside) === 0) return packet;
-  const { frame, connection } = journey.tracker.look(`vip:${port.id}`, packet.frame);
+  const { frame, connection } = journey.tracker.look(`vip:${port.id}@${packet.host}`, packet.frame);
   if (connection) journey.step(packet.host, about, `its source becomes the virtual address again`);
   return { ...packet, frame };
 }

@@ -32,7 +32,7 @@ describe('a floating address', () => {
     const call = send(model, 'client', packet(model, 'client', 'edge/outside', fromClient));
     assert.deepEqual(gist(call), ['web-1: 203.0.113.200:40000 → 10.0.1.11:80 ttl 63']);
     assert.deepEqual(tunnelsOf(call), ['h3 → h1: edge/outside']);
-    assert.deepEqual(zonesOf(call), ['port:client', 'port:web-1', 'router:edge@h1']);
+    assert.deepEqual(zonesOf(call), ['port:client@h3', 'port:web-1@h1', 'router:edge@h1']);
     const fields = { src: '10.0.1.11', dst: '203.0.113.200', ports: [80, 40_000], flags: SYN_ACK } as const;
     const answer = send(model, 'web-1', packet(model, 'web-1', 'edge/web', fields), new Connections(call.commits));
     assert.deepEqual(gist(answer), ['client: 203.0.113.20:80 → 203.0.113.200:40000 ttl 63']);

@@ -163,7 +163,7 @@ function toMember(
   const here = atAnchor(journey, packet, port, anchor, marker);
   if (!here) return [];
   const to: Translation = { end: 'dst', address: member.address, port: listening.memberPort };
-  const translated = translate(journey, here, `vip:${member.port.id}`, to);
+  const translated = translate(journey, here, `vip:${member.port.id}@${here.host}`, to);
   if (!translated) {
     journey.drop('invalid', here.host, about);
     return [];
@@ -184,7 +184,7 @@ function toKnownMembers(journey: Journey, packet: Packet, balancer: LoadBalancer
   return members.flatMap(({ id, anchor }) => {
     const here = atAnchor(journey, packet, port, anchor);
     if (!here) return [];
-    const { state, frame, connection } = journey.tracker.look(`vip:${id}`, here.frame);
+    const { state, frame, connection } = journey.tracker.look(`vip:${id}@${here.host}`, here.frame);
     if (!connection) {
       journey.drop('invalid', here.host, about);
       return [];

@@ -123,7 +123,7 @@ function leave(
   const ip = packet.frame.ip!;
   const sent: Packet = { ...packet, frame: { ...packet.frame, ip: { ...ip, ttl: isRouters ? ip.ttl : ip.ttl - 1 } } };
   const sw = port.switch === undefined ? undefined : model.get('switch', port.switch);
-  if (sw?.mtu !== undefined && ip.length > sw.mtu && ip.dontFragment) {
+  if (sw?.mtu !== undefined && ip.length > sw.mtu) {
     journey.step(host, at, `${ip.length} bytes do not fit the MTU of ${sw.mtu}`);
     journey.drop('too-big', host, { kind: 'switch', id: sw.id });
     return journey.ask('too-big', packet, { kind: 'routerPort', id: by.id });

@@ -62,7 +62,7 @@ function enter(
     const { state: _, ...untracked } = packet;
     return passesChain(untracked) ? packet.frame : undefined;
   }
-  const zone = `port:${port.id}` as const;
+  const zone = `port:${port.id}@${packet.host}` as const;
   const { state } = journey.tracker.look(zone, packet.frame);
   if (state.isInvalid) {
     journey.drop('invalid', packet.host, hook.at, port.id);
@@ -73,8 +73,8 @@ function enter(
   if (state.isNew && !state.isReply)
     journey.tracker.commit(zone, packet.frame, packet.vipMember === port.id ? MARK.vipFromOutside : 0);
   if (!state.isReply || (state.mark & MARK.viaVip) === 0) return packet.frame;
-  const backToSelf = journey.tracker.look(`self:${port.id}`, packet.frame).frame;
-  const { frame, connection } = journey.tracker.look(`vip:${port.id}`, backToSelf);
+  const backToSelf = journey.tracker.look(`self:${port.id}@${packet.host}`, packet.frame).frame;
+  const { frame, connection } = journey.tracker.look(`vip:${port.id}@${packet.host}`, backToSelf);
   if (connection) journey.step(packet.host, hook.at, 'the source becomes the virtual address again');
   return frame;
 }
