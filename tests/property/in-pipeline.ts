@@ -9,7 +9,7 @@ import type { PacketState } from '../../src/pipeline/packet-state.ts';
 import { createPipeline } from '../../src/pipeline/pipeline.ts';
 import type { Step } from '../../src/pipeline/result.ts';
 import { answerFromBytes } from './answers.ts';
-import { classOf, hex, isSample, type Observation, originOf } from './observation.ts';
+import { classOf, hex, isAnswer, isSample, type Observation, originOf, WITH_ORIGIN } from './observation.ts';
 import { type Entry, type Scenario, type ScenarioHost, TUNNEL_PORTS } from './scenario.ts';
 
 /** The compiled flows of all hosts in the executable pipeline, joined by tunnels. `mutate` may spoil a host's flows. */
@@ -43,7 +43,8 @@ export function observe(journey: Journey, { hosts }: Scenario, entry: Entry): Ob
   const answers: string[] = [];
   for (const { host, port, bytes } of journey.deliveries) {
     // OFPP_IN_PORT is resolved to the port's number.
-    if (host === entry.host && port === entry.ofport) answers.push(answerFromBytes(entry.bytes, bytes));
+    if (host === entry.host && port === entry.ofport && isAnswer(entry.bytes, bytes))
+      answers.push(answerFromBytes(entry.bytes, bytes));
     else delivered.push(`${host} ${hostOf(host).ports.get(port) ?? `port ${port}`} ${hex(bytes)}`);
   }
   const packetIns: string[] = [];
@@ -59,14 +60,15 @@ export function observe(journey: Journey, { hosts }: Scenario, entry: Entry): Ob
       );
     else if (wanted && !isSample(wanted)) {
       packetIns.push(`${host} ${wanted}`);
-      origins.push(
-        originOf(
-          wanted,
-          register(state, REGISTERS.inPort),
-          register(state, REGISTERS.switch),
-          register(state, REGISTERS.vlan),
-        ),
-      );
+      if (WITH_ORIGIN.has(wanted))
+        origins.push(
+          originOf(
+            wanted,
+            register(state, REGISTERS.inPort),
+            register(state, REGISTERS.switch),
+            register(state, REGISTERS.vlan),
+          ),
+        );
     }
   }
   const reasons = new Set<Reason>();

@@ -1,6 +1,7 @@
 import { PACKET_IN, type PacketInClass, type Reason } from '../../src/compile/tables.ts';
 import { extractFlowKey } from '../../src/packet/flow-key.ts';
-import type { Outcome } from '../../src/simulate/outcome.ts';
+import type { Outcome, RequestService } from '../../src/simulate/outcome.ts';
+import { writeFrame } from '../../src/simulate/write-frame.ts';
 import type { Entry, Scenario } from './scenario.ts';
 
 /** What was seen to happen to one frame, however it was found out; lists are sorted. */
@@ -27,12 +28,13 @@ export function expected({ model }: Scenario, entry: Entry, outcome: Outcome): O
   if (outcome.activates) packetIns.push('announce');
   if (outcome.learns) packetIns.push('learn');
   if (outcome.agent) packetIns.push(outcome.agent === 'ra' ? 'routerSolicit' : outcome.agent);
+  const requests = outcome.requests.map(({ host, service }) => `${host} ${REQUESTS[service]}`);
   return {
     delivered: outcome.deliveries
-      .map(({ port, host, tag }) => `${host} ${port} ${hex(retag(entry.bytes, tag))}`)
+      .map(({ port, host, tag, frame }) => `${host} ${port} ${hex(writeFrame(entry.bytes, frame, tag))}`)
       .sort(),
     answers: outcome.answer ? [`${outcome.answer.kind} ${outcome.answer.address} ${outcome.answer.mac}`] : [],
-    packetIns: packetIns.map((each) => `${entry.host} ${each}`).sort(),
+    packetIns: [...packetIns.map((each) => `${entry.host} ${each}`), ...requests].sort(),
     origins: packetIns.map((each) => originOf(each, ...keys, outcome.learns?.vlan ?? 0)).sort(),
     logs: [...outcome.logs].sort(),
   };
@@ -72,17 +74,32 @@ export function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('hex');
 }
 
-/** The frame with this VLAN as its outer tag (0: none), all else as it was. */
-export function retag(bytes: Uint8Array, vlan: number): Uint8Array {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const tag = extractFlowKey(bytes).vlans[0];
-  if (tag) {
-    if ((view.getUint16(14) & 0xfff) === vlan) return bytes;
-    return Uint8Array.of(...bytes.subarray(0, 12), ...bytes.subarray(16));
-  }
-  if (vlan === 0) return bytes;
-  return Uint8Array.of(...bytes.subarray(0, 12), 0x81, 0, vlan >> 8, vlan & 0xff, ...bytes.subarray(12));
+/** Is a frame that came back to the sender an answer of its host to ARP or neighbour discovery, and not its own that went round? */
+export function isAnswer(question: Uint8Array, bytes: Uint8Array): boolean {
+  const [asked, said] = [extractFlowKey(question), extractFlowKey(bytes)];
+  if (asked.ethType === 0x0806) return asked.arpOp === 1 && said.arpOp === 2;
+  return asked.ethType === 0x86dd && asked.ipProto === 58 && asked.tpSrc === 135 && said.tpSrc === 136;
 }
+
+const REQUESTS: Readonly<Record<RequestService, PacketInClass>> = {
+  unreachable: 'unreachable',
+  ttl: 'ttl',
+  'too-big': 'tooBig',
+  'port-unreachable': 'portUnreachable',
+  reset: 'reset',
+  reject: 'reject',
+  resolve: 'resolve',
+  neighbour: 'neighbour',
+};
+
+/** What `origins` tells of: the others come from within routers. */
+export const WITH_ORIGIN: ReadonlySet<PacketInClass> = new Set<PacketInClass>([
+  'announce',
+  'learn',
+  'dhcp',
+  'dhcp6',
+  'routerSolicit',
+]);
 
 const CLASSES = new Map(Object.entries(PACKET_IN).map(([name, code]) => [code as number, name as PacketInClass]));
 

@@ -31,6 +31,10 @@ export function scenarioSketch(frames: {
 /** OpenFlow ports of tunnels, the same on every host. */
 export const TUNNEL_PORTS = { geneve: 1, vxlan: 2, gre: 3 } as const satisfies Record<Encap, number>;
 export const FIRST_OFPORT = 10;
+/** Each host has zones of its own: the bridges of one real switch share its connection tracking. */
+const ZONES_PER_HOST = 64;
+const FIRST_NAT_ZONE = 40;
+const ZONE_STEP = 4;
 const METERS = { packetIn: 1, sample: 2 } as const;
 
 export interface ScenarioHost {
@@ -76,7 +80,7 @@ export function buildScenario(sketch: ScenarioSketch): Scenario {
     const scope = [...scopes.attach(host.id).records()].filter(
       (record) => !(record.kind === 'binding' && plugged.some(({ port, early }) => early && port === record.id)),
     );
-    return buildHost(host, model.get('tunnelZone', host.zone)!.encap, scope, plugged, n === 0);
+    return buildHost(host, model.get('tunnelZone', host.zone)!.encap, scope, plugged, n);
   });
   const entries = sketch.frames.flatMap(({ at: index, frame }): Entry[] => {
     if (interfaces.length === 0) return [];
@@ -98,14 +102,23 @@ function buildHost(
   encap: Encap,
   scope: readonly ScopeRecord[],
   plugged: readonly PluggedInterface[],
-  isFirst: boolean,
+  n: number,
 ): ScenarioHost {
   const ports = new Map(plugged.map(({ port }, i) => [FIRST_OFPORT + i, port]));
   const inputs: InputRecord[] = [
     ...scope,
     // Samples of what is dropped may change nothing else: the first host makes none.
-    { kind: 'self', id: 'self', host: host.id, tunnelPorts: TUNNEL_PORTS, ...(isFirst ? {} : { meters: METERS }) },
-    ...[...ports].map(([ofport, id]): InputRecord => ({ kind: 'interface', id, ofport, name: `if${ofport}` })),
+    { kind: 'self', id: 'self', host: host.id, tunnelPorts: TUNNEL_PORTS, ...(n === 0 ? {} : { meters: METERS }) },
+    ...[...ports].map(([ofport, id], i): InputRecord => {
+      const zone = ZONE_STEP * (ZONES_PER_HOST * n + i + 1);
+      return { kind: 'interface', id, ofport, name: `if${ofport}`, zone };
+    }),
+    ...scope
+      .filter(({ kind }) => kind === 'router')
+      .map(({ id }, i): InputRecord => {
+        const zone = ZONE_STEP * (ZONES_PER_HOST * n + FIRST_NAT_ZONE + i);
+        return { kind: 'natZone', id, zone };
+      }),
   ];
   const compiler = createCompiler();
   const { problems } = compiler.update(inputs.map((record): CompilerChange => ({ op: 'put', record })));

@@ -1,0 +1,145 @@
+import fc from 'fast-check';
+import type { ModelSketch } from '../../src/model/generate.ts';
+import { buildFrame, type FrameSketch, frameSketch } from '../../src/model/generate-frames.ts';
+import { errorAbout, furtherOf, replyTo } from '../../src/model/generate-replies.ts';
+import { routedModelSketch } from '../../src/model/generate-routed.ts';
+import { routedSketch } from '../../src/model/generate-routed-frames.ts';
+import { at } from '../../src/model/generated.ts';
+import type { ScopeRecord } from '../../src/model/objects.ts';
+import type { ModelIndex } from '../../src/model/view.ts';
+import { Connections } from '../../src/simulate/connections.ts';
+import type { Outcome } from '../../src/simulate/outcome.ts';
+import { simulateFrame } from '../../src/simulate/simulate.ts';
+import { writeFrame } from '../../src/simulate/write-frame.ts';
+import { buildScenario, type Entry, type Scenario } from './scenario.ts';
+
+/**
+ * Conversations: frames, answers to what was delivered, further frames, errors about them, and changes of the model in between. What connection
+ * tracking keeps from one frame to the next is so compared too.
+ */
+export interface ConversationSketch {
+  readonly model: ModelSketch;
+  readonly steps: readonly StepSketch[];
+}
+
+export type StepSketch =
+  | { readonly kind: 'send'; readonly at: number; readonly frame: FrameSketch }
+  /** To, about, or as one of the messages before: 0 is the last. */
+  | { readonly kind: 'reply' | 'error' | 'again'; readonly to: number }
+  | { readonly kind: 'change'; readonly pick: number };
+
+const plainFrame: FrameSketch = {
+  ...{ src: 0, dst: 0, tags: [], carried: 0, mutation: { kind: 'none' } },
+  body: { kind: 'rarp' },
+};
+const send: fc.Arbitrary<StepSketch> = fc.record({
+  kind: fc.constant('send'),
+  at: fc.nat({ max: 23 }),
+  frame: fc.oneof(
+    { weight: 9, arbitrary: routedSketch.map((body): FrameSketch => ({ ...plainFrame, body })) },
+    { weight: 1, arbitrary: frameSketch.map((frame): FrameSketch => ({ ...frame, mutation: { kind: 'none' } })) },
+  ),
+});
+const step: fc.Arbitrary<StepSketch> = fc.oneof(
+  { weight: 5, arbitrary: send },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant('reply'), to: fc.constantFrom(0, 0, 0, 1, 2) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('error'), to: fc.constantFrom(0, 0, 1, 2) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('again'), to: fc.nat({ max: 3 }) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('change'), pick: fc.nat({ max: 23 }) }) },
+);
+
+export function conversationSketch(steps: {
+  readonly least: number;
+  readonly most: number;
+}): fc.Arbitrary<ConversationSketch> {
+  return fc.record({
+    model: routedModelSketch,
+    steps: fc.array(step, { minLength: steps.least, maxLength: steps.most }),
+  });
+}
+
+/** A frame of a conversation, and what `simulate` says of it. */
+export interface Message {
+  readonly entry: Entry;
+  readonly outcome: Outcome;
+  /** What the first receiver gets. */
+  readonly delivered: { readonly port: string; readonly host: string; readonly bytes: Uint8Array } | undefined;
+}
+
+/** One conversation, step by step, in the words of `simulate`. */
+export class Conversation {
+  readonly scenario: Scenario;
+  readonly #messages: Message[] = [];
+  #connections = new Connections();
+
+  constructor(sketch: ConversationSketch) {
+    this.scenario = buildScenario({ model: sketch.model, frames: [] });
+  }
+
+  /** Does a step. The message, if it is one; the records that changed, if it is a change. Undefined where there is nothing to do it with. */
+  do(sketch: StepSketch): Message | readonly ScopeRecord[] | undefined {
+    if (sketch.kind === 'change') return this.#change(sketch.pick);
+    const entry = this.#entryOf(sketch);
+    if (!entry) return undefined;
+    const outcome = simulateFrame(this.scenario.model, entry, this.#connections);
+    this.#connections = this.#connections.with(outcome.commits);
+    const [first] = outcome.deliveries.filter(({ port, host }) => port !== entry.port || host !== entry.host);
+    const delivered = first && { ...first, bytes: writeFrame(entry.bytes, first.frame, first.tag) };
+    const message: Message = { entry, outcome, delivered };
+    this.#messages.unshift(message);
+    return message;
+  }
+
+  #entryOf(sketch: Exclude<StepSketch, { kind: 'change' }>): Entry | undefined {
+    if (sketch.kind === 'send') {
+      const places = this.scenario.hosts.flatMap(({ id, ports }) =>
+        [...ports].map(([ofport, port]) => ({ host: id, ofport, port })),
+      );
+      if (places.length === 0) return undefined;
+      const place = at(places, sketch.at);
+      return entryAt(place, buildFrame(sketch.frame, this.scenario.model, place.port));
+    }
+    if (this.#messages.length === 0) return undefined;
+    const { entry, delivered } = at(this.#messages, sketch.to);
+    if (sketch.kind === 'again') return { ...entry, bytes: furtherOf(entry.bytes) };
+    if (!delivered) return undefined;
+    const bytes = sketch.kind === 'reply' ? replyTo(delivered.bytes) : errorAbout(delivered.bytes);
+    const ports = this.scenario.hosts.find(({ id }) => id === delivered.host)!.ports;
+    const ofport = [...ports].find(([, port]) => port === delivered.port)?.[0];
+    return bytes && ofport !== undefined ? entryAt({ ...delivered, ofport }, bytes) : undefined;
+  }
+
+  #change(pick: number): readonly ScopeRecord[] | undefined {
+    const possible = changesOf(this.scenario.model);
+    if (possible.length === 0) return undefined;
+    const record = at(possible, pick);
+    this.scenario.model.put(record);
+    for (const { compiler, inputs } of this.scenario.hosts)
+      if (inputs.some(({ kind, id }) => kind === record.kind && id === record.id))
+        compiler.update([{ op: 'put', record }]);
+    return [record];
+  }
+}
+
+function entryAt({ port, host, ofport }: Pick<Entry, 'port' | 'host' | 'ofport'>, bytes: Uint8Array): Entry {
+  return { port, host, ofport, bytes, early: false, sketch: plainFrame };
+}
+
+/** Changes that say something to what goes on: each takes back or turns what a record says. */
+function changesOf(model: ModelIndex): ScopeRecord[] {
+  const changed: ScopeRecord[] = [];
+  for (const group of model.all('securityGroup')) {
+    changed.push({ ...group, ingress: group.ingress.length > 0 ? [] : [{}] });
+    changed.push({ ...group, egress: group.egress.length > 0 ? [] : [{}] });
+  }
+  for (const chain of model.all('chain'))
+    changed.push({ ...chain, policy: chain.policy === 'drop' ? 'accept' : 'drop' });
+  for (const rule of model.all('rule'))
+    if (rule.action === 'accept' || rule.action === 'drop')
+      changed.push({ ...rule, action: rule.action === 'drop' ? 'accept' : 'drop' });
+  for (const balancer of model.all('loadBalancer'))
+    changed.push({ ...balancer, members: balancer.members.map((member) => ({ ...member, drain: !member.drain })) });
+  for (const health of model.all('memberHealth')) changed.push({ ...health, up: !health.up });
+  for (const router of model.all('router')) changed.push({ ...router, routes: router.routes.slice(1) });
+  return changed;
+}
