@@ -360,3 +360,11 @@ test('allocation: what a router has or answers for is given to no workload, and 
   assert.deepEqual(model.apply([port({ name: 'e', switch: 'small' })]), []);
   assert.equal(model.port('e').addresses[0], '10.5.0.1');
 });
+
+test('rules of routing: a whole routed network goes in one write', () => {
+  const model = new TrialModel();
+  model.apply(BASE);
+  model.apply(ROUTED.slice(BASE.length), { applySet: 'routed' });
+  assert.deepEqual(model.apply([], { applySet: 'routed', prune: true }), []);
+  assert.equal(model.index.count('router') + model.index.count('routerPort') + model.index.count('securityGroup'), 0);
+});

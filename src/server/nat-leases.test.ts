@@ -44,11 +44,13 @@ async function withNetwork(
     readonly report: (host: string, ...reports: readonly Report[]) => Promise<ReportsAnswer>;
     /** The next transaction that h1's agent is told. */
     readonly told: () => Promise<readonly WatchMessage[]>;
+    /** The server, on the same store; ends the agent's stream. Returns a client of the new one. */
+    readonly restart: () => Promise<Client>;
   }) => Promise<void>,
 ): Promise<void> {
   const path = join(directory, String(++count));
-  const server = await startServer({ stateDir: path, listen: [`unix:${path}.sock`], log: silentLog });
-  const client = createClient({ url: server.urls[0]! });
+  let server = await startServer({ stateDir: path, listen: [`unix:${path}.sock`], log: silentLog });
+  let client = createClient({ url: server.urls[0]! });
   try {
     await client.post('/v1/apply', { objects: NETWORK });
     const id = async (of: string): Promise<string> => (await client.get<{ id: string }>(`/v1/${of}`)).id;
@@ -67,7 +69,15 @@ async function withNetwork(
       }
     };
     await told();
-    await work({ client, id, report, told });
+    const restart = async (): Promise<Client> => {
+      await stream.return();
+      await server.close();
+      client.close();
+      server = await startServer({ stateDir: path, listen: [`unix:${path}.sock`], log: silentLog });
+      client = createClient({ url: server.urls[0]! });
+      return client;
+    };
+    await work({ client, id, report, told, restart });
     await stream.return();
   } finally {
     client.close();
@@ -174,5 +184,26 @@ test('health of members and neighbours go to agents, belong to the reporter, and
       await report('h1', { type: 'memberHealth', loadBalancer: loadBalancer!, port: device, up: true })
     ).refused;
     assert.ok(refused);
+  });
+});
+
+test('over a restart of the server leases hold, and health that nobody reported again yet is left with agents', async () => {
+  await withNetwork(async ({ id, report, told, restart }) => {
+    const [router, loadBalancer, port] = await Promise.all(['routers/r', 'load-balancers/vip', 'ports/b'].map(id));
+    await report('h1', { type: 'natNeed', router: router!, address: '203.0.113.9' });
+    const lease = recordIn(await told());
+    await report('h2', { type: 'memberHealth', loadBalancer: loadBalancer!, port: port!, up: false });
+    const health = recordIn(await told());
+    const client = await restart();
+    const status = (
+      await client.get<{ status: { leases: readonly { host: string; ports: number }[] } }>('/v1/routers/r')
+    ).status;
+    assert.deepEqual(status.leases, [{ address: '203.0.113.9', host: 'h1', ports: 512 }]);
+    const have = { natLease: { [lease.id]: lease.revision }, memberHealth: { [health.id]: health.revision } };
+    const resumed = client.stream<WatchMessage>('POST', '/v1/hosts/h1/watch', { body: { have } });
+    for await (const message of resumed) {
+      assert.ok(!(message.type === 'delete' && message.kind === 'memberHealth'), 'health was taken away at once');
+      if (message.type === 'commit') break;
+    }
   });
 });
