@@ -18,6 +18,7 @@ import { PacketErrors } from './packet-errors.ts';
 import { unsolicitedAdvert } from './packet-in/router-advert.ts';
 import { PacketIns } from './packet-ins.ts';
 import { Probes } from './probes/probes.ts';
+import { RuleLog } from './rule-log.ts';
 import { Scope } from './scope.ts';
 import { SprayGuard } from './spray-guard.ts';
 import type { KeptZone } from './zones.ts';
@@ -98,7 +99,7 @@ export class AgentCore implements Ground {
       neighbours: this.#neighbours,
       natNeeds: this.#natNeeds,
       probes: this.#probes,
-      explain: (cookie) => compiler.explain(cookie),
+      ruleLog: new RuleLog(this, (cookie) => compiler.explain(cookie)),
     });
     this.#agentVersion = options.agentVersion;
     this.#startedMs = options.nowMs;

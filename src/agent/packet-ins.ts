@@ -1,4 +1,3 @@
-import type { Compiler } from '../compile/compiler.ts';
 import { PACKET_IN } from '../compile/tables.ts';
 import type { LogicalPort } from '../model/objects.ts';
 import type { Effect, PacketIn } from './events.ts';
@@ -9,8 +8,9 @@ import type { NatNeeds } from './nat-needs.ts';
 import type { Neighbours } from './neighbours.ts';
 import type { PacketErrors } from './packet-errors.ts';
 import { answerPacketIn } from './packet-in/answer.ts';
-import { destinationMac, sourceMac } from './packet-in/frame-macs.ts';
+import { sourceMac } from './packet-in/frame-macs.ts';
 import type { Probes } from './probes/probes.ts';
+import type { RuleLog } from './rule-log.ts';
 import type { SprayGuard } from './spray-guard.ts';
 
 /** Who does what packet-ins want. */
@@ -22,7 +22,7 @@ export interface PacketInParts {
   readonly neighbours: Neighbours;
   readonly natNeeds: NatNeeds;
   readonly probes: Probes;
-  readonly explain: Compiler['explain'];
+  readonly ruleLog: RuleLog;
 }
 
 /** Hands each packet-in to whom it is for, within the budget of the port that caused it. */
@@ -37,7 +37,7 @@ export class PacketIns {
 
   handle(packet: PacketIn, nowMs: number): Effect[] {
     const { scope, interfaces, host } = this.#ground;
-    const { guard, moves, errors, neighbours, natNeeds, probes } = this.#parts;
+    const { guard, moves, errors, neighbours, natNeeds, probes, ruleLog } = this.#parts;
     const port = this.#sender(packet);
     // Not in the budget of the port: what does not go on, or is the answer to a question of ours, is no spray. They have limits of their own.
     if (errors.isFor(packet)) return errors.handle(packet, nowMs);
@@ -45,6 +45,7 @@ export class PacketIns {
     if (packet.class === PACKET_IN.noPorts) return natNeeds.handle(packet, nowMs);
     if (packet.class === PACKET_IN.neighbour) return port ? neighbours.heard(packet, port, nowMs) : [];
     if (packet.class === PACKET_IN.probe) return port ? probes.answered(packet, port, nowMs) : [];
+    if (packet.class === PACKET_IN.log) return ruleLog.handle(packet, nowMs);
     const ofport = port && interfaces.get(port.id)?.ofport;
     if (!port || !ofport) return [];
     const stopped = guard.stops(packet, port, nowMs);
@@ -56,8 +57,6 @@ export class PacketIns {
         return this.#learn(packet, port.id, sw.id, nowMs);
       case PACKET_IN.announce:
         return moves.announced(port.id);
-      case PACKET_IN.log:
-        return this.#logged(packet, port.id, nowMs);
       default: {
         const frame = answerPacketIn(packet, { port, switch: sw, scope, host });
         return frame ? [{ kind: 'packetOut', frame, toOfport: ofport }] : [];
@@ -79,13 +78,5 @@ export class PacketIns {
     const record = this.#parts.learning.learn(switchId, port, host, packet.vlan, sourceMac(packet.frame), nowMs);
     if (!record) return [];
     return [...this.#ground.report([{ type: 'learned', ...reported(record) }]), ...this.#ground.overlay(record)];
-  }
-
-  #logged(packet: PacketIn, port: string, nowMs: number): Effect[] {
-    const rule = this.#parts.explain(packet.cookie).objects.find((object) => object.kind === 'rule');
-    const name = rule ? (this.#ground.scope.get('rule', rule.id)?.name ?? rule.id) : 'a rule';
-    const text = `rule ${name} logged a frame of ${packet.frame.length} bytes from ${sourceMac(packet.frame)} to ${destinationMac(packet.frame)}`;
-    const about = rule ? { kind: 'rule', id: rule.id } : { kind: 'port', id: port };
-    return this.#ground.report([{ type: 'event', atMs: nowMs, level: 'info', about, text }]);
   }
 }

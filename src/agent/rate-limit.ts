@@ -12,14 +12,14 @@ export class RateLimit {
     this.#all = { rate: all, account: { tokens: all.burst, atMs: 0 } };
   }
 
-  /** May this sender cause one more now? */
-  take(sender: string, nowMs: number): boolean {
+  /** May this sender cause one more now? `rate`: where it is another than that of all others. */
+  take(sender: string, nowMs: number, rate = this.#perSender): boolean {
     let account = this.#accounts.get(sender);
     if (account) this.#accounts.delete(sender);
-    else account = { tokens: this.#perSender.burst, atMs: nowMs };
+    else account = { tokens: rate.burst, atMs: nowMs };
     this.#accounts.set(sender, account); // last again
     if (this.#accounts.size > REMEMBERED) this.#accounts.delete(this.#accounts.keys().next().value!);
-    refill(account, this.#perSender, nowMs);
+    refill(account, rate, nowMs);
     refill(this.#all.account, this.#all.rate, nowMs);
     if (account.tokens < 1 || this.#all.account.tokens < 1) return false;
     account.tokens--;

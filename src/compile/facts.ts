@@ -91,9 +91,9 @@ const WHOLE = 0xffff;
 const REASON_ACTION = 1;
 
 /** Through which meter: `packetIn` where nothing else is said. */
-const METER_OF: Partial<Record<PacketInClass, 'notice' | 'error'>> = {
+const METER_OF: Partial<Record<PacketInClass, 'notice' | 'error' | 'log'>> = {
   learn: 'notice',
-  log: 'notice',
+  log: 'log',
   neighbour: 'notice',
   probe: 'notice',
   dns: 'notice',

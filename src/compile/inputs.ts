@@ -38,9 +38,9 @@ export interface Self {
   /** OpenFlow ports of the flow-based tunnel ports, by encapsulation. */
   readonly tunnelPorts: Readonly<Partial<Record<Encap, number>>>;
   /**
-   * Meters that packet-ins pass: `packetIn` for what wants an answer, `notice` for new addresses and logged frames, `sample`
+   * Meters that packet-ins pass: `packetIn` for what wants an answer, `notice` for new addresses, `log` for what rules log, `sample`
    * for what only tells of a spray, `error` for what does not go on (any workload may cause that at any rate, without doing wrong).
-   * They are apart so that none takes the answers' share. Without `notice` and `error` their frames pass `packetIn`; without
+   * They are apart so that none takes the answers' share. Without `notice`, `error` and `log` their frames pass `packetIn`; without
    * `sample` there are no samples.
    */
   readonly meters?: {
@@ -48,6 +48,7 @@ export interface Self {
     readonly notice?: number;
     readonly sample?: number;
     readonly error?: number;
+    readonly log?: number;
   };
 }
 
