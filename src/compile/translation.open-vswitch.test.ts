@@ -297,6 +297,35 @@ describe('address translation', { skip }, () => {
       }
     });
 
+  test('known connections keep their member when others take its place, and when nobody is left', async () => {
+    await ovs.control('dpctl/flush-conntrack');
+    const drained = (of: LogicalPort): LoadBalancer['members'][number] => ({
+      port: of.id,
+      weight: 1,
+      drain: true,
+      adminUp: true,
+    });
+    const [toB, toC] = [vip('10.9.9.9', [b]), vip('10.9.9.9', [c])];
+    const states = [
+      { balancer: toB, opened: 'p2: 10.0.1.11:5001 > 10.0.1.12:80' },
+      { balancer: { ...toC, members: [...toC.members, drained(b)] }, opened: 'p3: 10.0.1.11:5002 > 10.0.2.13:80' },
+      { balancer: { ...toB, members: [drained(b), drained(c)] }, opened: '' },
+    ];
+    const net = networkOf([host], [...world, plain, toB], sites);
+    install(net);
+    const known = step(a, '10.0.1.11', '10.9.9.9', tcp(5000, 80, ACK), 'p2: 10.0.1.11:5000 > 10.0.1.12:80');
+    await real(a, step(a, '10.0.1.11', '10.9.9.9', tcp(5000, 80), '').bytes);
+    await real(b, step(b, '10.0.1.12', '10.0.1.11', tcp(80, 5000, SYN_ACK), '').bytes);
+    for (const [i, { balancer, opened }] of states.entries()) {
+      const then = networkOf([host], [...world, plain, { ...balancer, onEmpty: 'drop' }], sites);
+      install(then);
+      await ovs.control('revalidator/purge');
+      assert.equal(await real(a, known.bytes), known.then, `known, state ${i}`);
+      const fresh = step(a, '10.0.1.11', '10.9.9.9', tcp(5001 + i, 80), opened);
+      assert.equal(await real(a, fresh.bytes), opened, `new, state ${i}`);
+    }
+  });
+
   /** Open vSwitch takes no first fragments of less than 1,200 bytes, unless told to. */
   const SLICE = 1400;
   const fragments = (

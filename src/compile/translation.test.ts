@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { LoadBalancer, LogicalPort } from '../model/objects.ts';
-import { frame, ip, networkOf, tcp, udp } from '../pipeline/frames.fixture.ts';
+import { decodePacket } from '../packet/packet.ts';
+import { arp, BROADCAST, echo, frame, ip, mac, networkOf, tcp, udp } from '../pipeline/frames.fixture.ts';
 import type { Network } from '../pipeline/network.fixture.ts';
 import type { InputRecord } from './inputs.ts';
+import { PACKET_IN, type PacketInClass } from './tables.ts';
 import * as example from './testing/example.ts';
 import {
   a,
@@ -45,6 +47,15 @@ function send(net: Network, from: LogicalPort, src: string, dst: string, l4: Seg
 const vip = (members: LogicalPort[], options: Partial<LoadBalancer> = {}): LoadBalancer =>
   example.loadBalancer(1, '10.9.9.9', members, { router: plain.id, ...options });
 
+/** What the agent of a host is asked, by class. */
+const asks = (kind: PacketInClass): string => `agent ${PACKET_IN[kind]}`;
+
+const snat = middle({ snat: [{ from: '10.0.0.0/8', to: '203.0.113.1' }] });
+const leases = [
+  example.natLease(snat, '203.0.113.1', h1, [10240, 64]),
+  example.natLease(snat, '203.0.113.1', h2, [20480, 64]),
+];
+
 describe('a VIP, from inside', () => {
   test('leads to a member, whose answers come back as of the VIP', () => {
     const near = networkWith(vip([b]));
@@ -56,6 +67,168 @@ describe('a VIP, from inside', () => {
     assert.equal(send(far, a, '10.0.1.11', '10.9.9.9', tcp(5000, 80)), 'p3: 10.0.1.11:5000 > 10.0.2.13:80');
     assert.equal(send(far, c, '10.0.2.13', '10.0.1.11', tcp(80, 5000, SYN_ACK)), 'p1: 10.9.9.9:80 > 10.0.1.11:5000');
   });
+
+  test('shares clients out by slots, each as often as the members weigh', () => {
+    const heavy = vip([b, c]);
+    const net = networkWith({ ...heavy, members: heavy.members.map((one, i) => ({ ...one, weight: 1 + 2 * i })) });
+    const counts = { p2: 0, p3: 0 };
+    for (let port = 4096; port < 4096 + 64; port++)
+      counts[send(net, a, '10.0.1.11', '10.9.9.9', tcp(port, 80)).slice(0, 2) as 'p2']++;
+    assert.deepEqual(counts, { p2: 16, p3: 48 });
+  });
+
+  test('without members refuses, as it is told to', () => {
+    const health: InputRecord = {
+      kind: 'memberHealth',
+      id: `${example.idOf('lb', 1)}/${b.id}`,
+      revision: 1,
+      loadBalancer: example.idOf('lb', 1),
+      port: b.id,
+      host: h1.id,
+      up: false,
+    };
+    const rejects = networkWith(vip([b]), health);
+    assert.equal(send(rejects, a, '10.0.1.11', '10.9.9.9', tcp(5000, 80)), `${asks('reject')}; rejected`);
+    const drops = networkWith(vip([b], { onEmpty: 'drop' }), health);
+    assert.equal(send(drops, a, '10.0.1.11', '10.9.9.9', tcp(5000, 80)), 'no-member');
+  });
+
+  test('leaves alone what no listener is for', () => {
+    const net = networkWith(vip([b]));
+    assert.match(send(net, a, '10.0.1.11', '10.9.9.9', tcp(5000, 81)), /^p9: 10.0.1.11:5000 > 10.9.9.9:81$/);
+  });
+
+  test('answers ARP for a VIP of the switch, and for one in a network of the router', () => {
+    const ofSwitch = networkWith(plain, example.loadBalancer(1, '10.0.1.99', [b], { switch: a.switch }));
+    const ofRouter = networkWith(vip([b], { address: '10.0.1.99' }));
+    for (const [net, hardware] of [
+      [ofSwitch, '0a:57:4c:00:05:01'],
+      [ofRouter, toInside.mac],
+    ] as const) {
+      const { answered } = net.send(h1.id, 1, frame(a.mac, BROADCAST, arp(1, a.mac, '10.0.1.11', '10.0.1.99')));
+      const { l3 } = decodePacket(answered[0]!);
+      assert.equal(l3?.kind === 'arp' && l3.sha, mac(hardware));
+    }
+  });
+});
+
+describe('a VIP, from outside', () => {
+  test('leads to a member on its host by one tunnel packet with the marker of the member', () => {
+    const net = networkWith(vip([b], { address: '203.0.113.80' }));
+    const bytes = frame(x.mac, uplink.mac, ip('198.51.100.1', '203.0.113.80', tcp(5000, 80)));
+    const journey = net.send(h2.id, 4, bytes);
+    assert.equal(story(journey), 'p2: 198.51.100.1:5000 > 10.0.1.12:80');
+    const [{ result }] = journey.results as [(typeof journey.results)[0]];
+    assert.equal(result.outputs.length, 1);
+    assert.equal(result.outputs[0]!.tunnel.id, BigInt(uplink.key));
+    assert.equal(decodePacket(result.outputs[0]!.bytes).ethernet.dst, 0x024d_0000_0000 + b.key);
+    const reply = send(net, b, '10.0.1.12', '198.51.100.1', tcp(80, 5000, SYN_ACK));
+    assert.equal(reply, 'p9: 203.0.113.80:80 > 198.51.100.1:5000');
+  });
+
+  test('answers pings, and passes ICMP errors to the member whose connection they are about', () => {
+    const net = networkWith(vip([b, c], { address: '203.0.113.80' }));
+    assert.equal(send(net, x, '198.51.100.1', '203.0.113.80', echo(4)), 'back: 203.0.113.80 > 198.51.100.1');
+    const opened = send(net, x, '198.51.100.1', '203.0.113.80', tcp(5000, 80));
+    const [member] = opened.split(':') as ['p2' | 'p3'];
+    const address = member === 'p2' ? '10.0.1.12' : '10.0.2.13';
+    const about = frame(a.mac, b.mac, ip('203.0.113.80', '198.51.100.1', tcp(80, 5000, ACK))).slice(14);
+    const error = {
+      ...ip('198.51.100.7', '203.0.113.80', { kind: 'icmp', type: 3, code: 4, rest: 1400 }),
+      payload: about,
+    };
+    const told = story(net.send(h2.id, 4, frame(x.mac, uplink.mac, error)));
+    assert.match(told, new RegExp(`^${member}: 198.51.100.7 > ${address}; invalid$`));
+  });
+});
+
+describe('source translation', () => {
+  test('asks for a block of ports where the host has none, and drops the packet', () => {
+    const net = networkWith(snat, leases[1]!);
+    assert.equal(send(net, a, '10.0.1.11', '198.51.100.1', tcp(5000, 443)), `${asks('noPorts')}; no-ports`);
+  });
+
+  test('lets nothing out while the router has no zone', () => {
+    const net = networkOf([h1, h2], [...world.filter(({ kind }) => kind !== 'natZone'), snat, ...leases], sites);
+    assert.equal(send(net, a, '10.0.1.11', '198.51.100.1', tcp(5000, 443)), 'no-ports');
+    assert.equal(send(net, x, '198.51.100.1', '203.0.113.1', tcp(443, 10240)), 'not-translated');
+  });
+
+  test('sends ICMP from outside to every host with ports, and one of them knows it', () => {
+    const net = networkWith(snat, ...leases);
+    assert.equal(send(net, a, '10.0.1.11', '198.51.100.1', echo(4)), 'p9: 203.0.113.1 > 198.51.100.1');
+    const back = send(net, x, '198.51.100.1', '203.0.113.1', echo(4, true));
+    assert.equal(back, 'p1: 198.51.100.1 > 10.0.1.11; not-translated');
+  });
+
+  test('leaves what comes to a port of nobody to the router, whose address it is', () => {
+    const net = networkWith(snat, ...leases);
+    assert.equal(send(net, x, '198.51.100.1', '203.0.113.1', tcp(443, 22)), `${asks('reset')}; own`);
+    assert.equal(send(net, x, '198.51.100.1', '203.0.113.1', echo(4)), 'back: 203.0.113.1 > 198.51.100.1');
+    assert.equal(send(net, x, '198.51.100.1', '203.0.113.2', tcp(443, 22)), 'not-translated');
+  });
+});
+
+test('what came from a tunnel goes into none, and a key with another destination nowhere', () => {
+  const net = networkWith(example.floatingAddress(1, '203.0.113.10', plain, a));
+  const tunnel = { id: BigInt(uplink.key), src: 0xc000_0201, dst: 0xc000_0202 };
+  const to = (dst: string): Uint8Array => frame(x.mac, dst, ip('198.51.100.1', '203.0.113.10', tcp(4000, 22)));
+  assert.equal(story(net.arrive(h2.id, tunnel, to(uplink.mac))), 'tunnel-loop');
+  assert.equal(story(net.arrive(h2.id, tunnel, to(a.mac))), 'tunnel-key');
+});
+
+test('an outside port that leads to another router translates too', () => {
+  const far = example.router(2);
+  const down = example.routerPort(11, far, { addresses: ['192.0.2.1/24'] });
+  const up = example.routerPort(12, plain, { peer: down.id, outside: true, addresses: ['192.0.2.2/24'] });
+  const toX = example.routerPort(13, far, { switch: x.switch, addresses: ['203.0.113.1/24'] });
+  const near = middle({
+    routes: [example.route('0.0.0.0/0', { via: '192.0.2.1' })],
+    snat: [{ from: '10.0.0.0/8', to: '192.0.2.2' }],
+  });
+  const beyond = { ...far, routes: [example.route('198.51.100.0/24', { via: '203.0.113.254' })] };
+  const net = networkOf(
+    [h1, h2],
+    [
+      ...world.filter(({ id }) => id !== uplink.id),
+      ...[near, beyond, down, up, toX],
+      example.natLease(near, '192.0.2.2', h1, [10240, 64]),
+    ],
+    sites,
+  );
+  assert.equal(send(net, a, '10.0.1.11', '198.51.100.1', tcp(5000, 443)), 'p9: 192.0.2.2:10240 > 198.51.100.1:443');
+  const back = frame(x.mac, toX.mac, ip('198.51.100.1', '192.0.2.2', tcp(443, 10240, SYN_ACK)));
+  assert.equal(story(net.send(h2.id, 4, back)), 'p1: 198.51.100.1:443 > 10.0.1.11:5000');
+});
+
+test('a balancer of two members costs a host less than 40 flows', () => {
+  const tenants = Array.from({ length: 20 }, (_, n) => {
+    const router = example.router(100 + n);
+    const net = example.logicalSwitch(100 + n, { subnets: [example.subnet('10.0.0.0/24')] });
+    const members = [1, 2].map((i) => example.port(1000 + 2 * n + i, net, { addresses: [`10.0.0.${i}`] }));
+    const ports = [
+      example.routerPort(100 + 2 * n, router, { switch: net.id, addresses: ['10.0.0.254/24'] }),
+      example.routerPort(101 + 2 * n, router, { switch: x.switch, outside: true, addresses: ['203.0.113.1/24'] }),
+    ];
+    return {
+      records: [router, net, ...ports],
+      members,
+      balancer: example.loadBalancer(100 + n, `203.0.113.${50 + n}`, members, { router: router.id }),
+    };
+  });
+  const own = tenants.flatMap(({ members }) =>
+    members.map((port, i): (typeof sites)[0] => ({
+      port,
+      on: [i === 0 ? h1 : h2],
+      ofport: 100 + (port.key & 0xff),
+      zone: 4 * (port.key & 0xff),
+    })),
+  );
+  const common = [...world, plain, ...tenants.flatMap(({ records }) => records)];
+  const count = (records: InputRecord[]): number =>
+    networkOf([h1, h2], [...common, ...records], [...sites, ...own]).compilerOf(h1.id).flowCount;
+  const added = count(tenants.map(({ balancer }) => balancer)) - count([]);
+  assert.ok(added / tenants.length < 40, `${added / tenants.length} flows each`);
 });
 
 test('a floating address leads to its port from outside, and the port goes out by it', () => {
@@ -69,12 +242,7 @@ test('a floating address leads to its port from outside, and the port goes out b
 });
 
 test('source translation goes out with a port of the block of its host, and answers come back by it', () => {
-  const router = middle({ snat: [{ from: '10.0.0.0/8', to: '203.0.113.1' }] });
-  const leases = [
-    example.natLease(router, '203.0.113.1', h1, [10240, 64]),
-    example.natLease(router, '203.0.113.1', h2, [20480, 64]),
-  ];
-  const net = networkWith(router, ...leases);
+  const net = networkWith(snat, ...leases);
   const goes = send(net, a, '10.0.1.11', '198.51.100.1', tcp(5000, 443));
   assert.equal(goes, 'p9: 203.0.113.1:10240 > 198.51.100.1:443');
   const back = send(net, x, '198.51.100.1', '203.0.113.1', tcp(443, 10240, SYN_ACK));
