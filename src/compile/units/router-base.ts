@@ -19,7 +19,18 @@ import { flow } from '../flow-sink.ts';
 import type { Reader } from '../inputs.ts';
 import { TABLES } from '../tables.ts';
 
-/** Flows that all routers share (docs/design/layer3.md, §6): what they ask is in registers, whichever router it is. */
+/**
+ * Flows that all routers share (docs/design/layer3.md, §6): what they ask is in registers, whichever router it is.
+ *
+ *   lookup, tunnel ─▶ routerIn ─┬──────────────────────▶ inChain ─▶ inVerdict ─▶ own ─▶ ttl ─▶ policy ─▶ route ─▶ ecmp
+ *                        ▲      └(outside)─▶ anchor ─▲                            └(answers)─▲    │       │       │
+ *                        │                                                                        ▼       ▼       ▼
+ *                        └─resubmit(peer)─ leave ◀──────────────────────────── outVerdict ◀── outChain ◀──┴───────┘
+ *                                            │
+ *                                            ├(outside)─▶ snat ─▶ snatted ─▼
+ *                                            └──────────────────────────▶ next ─▶ arrive ─resubmit─▶ lookup (of the next switch)
+ *                                                                          └resubmit─▶ resolve
+ */
 
 export const ROUTER_IN = { down: 300, usedUp: 200, outside: 150, up: 100 } as const;
 export const ANCHOR = { own: 100 } as const;
