@@ -213,7 +213,7 @@ function questionFor(port: LogicalPort, mac: number, src: Ip, wanted: Ip): Frame
     etherType: ETHER_TYPE.ipv6,
     ip: {
       ...{ version: 6, src: own, dst: { version: 6, value: group }, protocol: IP_PROTO.icmpv6 },
-      ...{ ttl: 255, dscp: 0, fragment: 'no', dontFragment: true, length: 72 },
+      ...{ ttl: 255, dscp: 0, fragment: 'no', length: 72 },
     },
     icmp: { type: 135, code: 0, id: 0 },
     nd: { target, sourceMac: mac, targetMac: 0 },
@@ -230,7 +230,6 @@ function packetOf(tuple: Tuple, tcpFlags: number): Omit<Frame, 'src' | 'dst'> {
     ttl: 64,
     dscp: 0,
     fragment: 'no',
-    dontFragment: true,
     length: SMALL,
   } as const;
   const etherType = version === 4 ? ETHER_TYPE.ipv4 : ETHER_TYPE.ipv6;

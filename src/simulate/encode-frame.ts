@@ -27,12 +27,12 @@ function networkOf({ src: mac, arp, ip }: Frame): Layer3 {
       ...{ kind: 'arp', op: arp.op, sha: mac as Mac, tha: 0 as Mac },
       ...{ spa: arp.senderIp as Ipv4, tpa: arp.targetIp as Ipv4 },
     };
-  const { version, src, dst, protocol, ttl, dontFragment } = ip!;
+  const { version, src, dst, protocol, ttl } = ip!;
   const value = <T extends Ipv4 | Ipv6>({ value: number }: Ip): T => number as T;
   if (version === 4)
     return {
       kind: 'ipv4',
-      ...ipv4Header({ src: value<Ipv4>(src), dst: value<Ipv4>(dst), protocol, ttl, dontFragment }),
+      ...ipv4Header({ src: value<Ipv4>(src), dst: value<Ipv4>(dst), protocol, ttl }),
     };
   const header = { src: value<Ipv6>(src), dst: value<Ipv6>(dst), nextHeader: protocol, hopLimit: ttl };
   return { kind: 'ipv6', ...ipv6Header(header) };

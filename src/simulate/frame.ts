@@ -45,8 +45,6 @@ export interface IpPart {
   /** The upper six bits of the traffic class. */
   readonly dscp: number;
   readonly fragment: 'no' | 'first' | 'later';
-  /** May not be fragmented on the way: always so over IPv6. */
-  readonly dontFragment: boolean;
   /** Bytes from the IP header on, as it says. */
   readonly length: number;
 }
@@ -70,7 +68,7 @@ export function readFrame(bytes: Uint8Array): Frame {
 }
 
 function ipOf(bytes: Uint8Array, key: FlowKey): IpPart | undefined {
-  const { length, dontFragment } = locateIp(bytes, key);
+  const { length } = locateIp(bytes, key);
   const common = {
     protocol: key.ipProto,
     ttl: key.ipTtl,
@@ -83,7 +81,6 @@ function ipOf(bytes: Uint8Array, key: FlowKey): IpPart | undefined {
       version: 4,
       src: { version: 4, value: key.ipSrc },
       dst: { version: 4, value: key.ipDst },
-      dontFragment,
       ...common,
     };
   if (key.ethType === ETHER_TYPE.ipv6)
@@ -91,7 +88,6 @@ function ipOf(bytes: Uint8Array, key: FlowKey): IpPart | undefined {
       version: 6,
       src: { version: 6, value: key.ipv6Src },
       dst: { version: 6, value: key.ipv6Dst },
-      dontFragment: true,
       ...common,
     };
   return undefined;

@@ -10,7 +10,6 @@ export interface IpPlace {
   readonly upper?: number;
   /** Bytes from the IP header on, as it says; 0 where the header is not whole. */
   readonly length: number;
-  readonly dontFragment: boolean;
 }
 
 /** `key`: of these bytes. Never throws; for what is not IP the lengths are 0. */
@@ -24,7 +23,6 @@ export function locateIp(bytes: Uint8Array, key: FlowKey): IpPlace {
     return {
       network,
       length: view.getUint16(network + 2),
-      dontFragment: (view.getUint16(network + 6) & 0x4000) !== 0,
       ...(upper < bytes.length ? { upper } : {}),
     };
   }
@@ -33,11 +31,10 @@ export function locateIp(bytes: Uint8Array, key: FlowKey): IpPlace {
     return {
       network,
       length: 40 + view.getUint16(network + 4),
-      dontFragment: true,
       ...(upper === undefined ? {} : { upper }),
     };
   }
-  return { network, length: 0, dontFragment: false };
+  return { network, length: 0 };
 }
 
 function behindExtensions(view: DataView, network: number): number | undefined {

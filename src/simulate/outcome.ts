@@ -43,7 +43,7 @@ export const PACKET_DROP_REASONS = {
   'route-policy': 'a policy route drops it',
   blackhole: 'the route is a black hole',
   'no-route': 'no route leads there',
-  'too-big': 'it is larger than the MTU of the next network and must not be fragmented',
+  'too-big': 'it is larger than the MTU of the next network, and routers do not cut packets',
   'no-ports': 'this host has no free port of the translated address',
   'no-neighbour': 'nobody has the address of the next hop',
   'tunnel-loop': 'it came through a tunnel and would have to go into another',

@@ -179,7 +179,6 @@ export interface PacketFields {
   readonly ttl?: number;
   readonly length?: number;
   readonly quoted?: Frame['quoted'];
-  readonly dontFragment?: boolean;
 }
 
 /** A packet from a port to the router port (or whatever has that id) whose MAC is its next hop; TCP SYN to port 80 unless said otherwise. */
@@ -195,7 +194,7 @@ export function packet(model: ModelIndex, from: string, via: string, fields: Pac
     ip: {
       ...{ version: src.version, src, dst, ttl: fields.ttl ?? 64, dscp: 0, fragment: 'no' },
       protocol: { tcp: 6, udp: 17, icmp: src.version === 4 ? 1 : 58 }[kind],
-      ...{ dontFragment: fields.dontFragment ?? true, length: fields.length ?? 60 },
+      length: fields.length ?? 60,
     },
     ...(kind === 'icmp'
       ? { icmp: fields.icmp ?? { type: src.version === 4 ? 8 : 128, code: 0, id: 7 } }
