@@ -90,6 +90,7 @@ const REQUESTS: Readonly<Record<RequestService, PacketInClass>> = {
   reject: 'reject',
   resolve: 'resolve',
   neighbour: 'neighbour',
+  health: 'probe',
 };
 
 /** What `origins` tells of: the others come from within routers. */
