@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import type { InputRecord } from './inputs.ts';
 import * as example from './testing/example.ts';
 import { compiledFlows, goldenLines } from './testing/golden.ts';
+import * as world from './testing/outside-world.ts';
 import { pipelineDocument } from './testing/pipeline-document.ts';
 
 // The product's output, for review: run with WEFT_GOLDEN=write to accept what has changed.
@@ -97,6 +98,37 @@ const routed: InputRecord[] = [net, far, core, edge, main, sub, ...corePorts, ed
 const awareNet = example.logicalSwitch(5, {
   vlanAware: true,
   subnets: [example.subnet('10.5.0.0/24', { vlan: 5 }), example.subnet('10.6.0.0/24', { vlan: 6 })],
+});
+
+/** a here, c on the other host. */
+const translated: InputRecord[] = [
+  ...world.world,
+  world.plain,
+  ...[world.a, world.b, world.c, world.x],
+  ...[example.binding(world.a, h1), example.binding(world.b, h1), example.binding(world.c, h2)],
+  ...[example.boundInterface(world.a, 1), example.boundInterface(world.b, 2)].map((one, i) => ({
+    ...one,
+    zone: 4 + 4 * i,
+  })),
+];
+const floating = [world.a, world.c, world.x].map((to, i) =>
+  example.floatingAddress(1 + i, `203.0.113.${10 + i}`, world.plain, to),
+);
+const snat = world.middle({ snat: [{ from: '10.0.1.0/24', to: '203.0.113.1' }] });
+const leases = [
+  example.natLease(snat, '203.0.113.1', h1, [10240, 64], [4096, 32]),
+  example.natLease(snat, '203.0.113.1', h2, [20480, 64]),
+];
+const listeners = [
+  { protocol: 'tcp', port: 80, memberPort: 8080 },
+  { protocol: 'udp', port: 53 },
+] as const;
+const inner = example.loadBalancer(1, '10.0.1.99', [world.b, world.c], {
+  ...{ router: world.plain.id, slots: 16 },
+  listeners: [...listeners],
+});
+const outer = example.loadBalancer(1, '203.0.113.80', [world.b, world.c], {
+  ...{ router: world.plain.id, slots: 16, sticky: 'source', onEmpty: 'drop' },
 });
 
 /** Golden file → the records, and the unit families whose flows are shown. */
@@ -223,6 +255,24 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
       example.rule(3, main, 30, 'drop', { dscp: 46 }),
     ],
   ],
+  translation: [['translation'], []],
+  'floating-addresses': [
+    ['floatingIn', 'floatingOut', 'floatingAddresses'],
+    [...translated, ...floating],
+  ],
+  'source-translation': [
+    ['leasesIn', 'snat', 'snatReplies', 'answersToSnat', 'snatAddresses'],
+    [...translated.filter(({ kind }) => kind !== 'router'), snat, ...leases],
+  ],
+  'vip-inside': [
+    ['vip', 'slots', 'member', 'vipAddresses'],
+    [...translated, inner],
+  ],
+  'vip-outside': [
+    ['vipIn', 'slots', 'member', 'vipAddresses'],
+    [...translated, outer],
+  ],
+  'vip-without-members': [['slots'], [...translated, { ...inner, members: [] }]],
   base: [['base'], []],
 };
 

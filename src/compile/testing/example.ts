@@ -281,19 +281,32 @@ export function natLease(
   };
 }
 
-/** `twoHosts`, and a router to a second switch that has one port, on the second host. */
+/**
+ * `twoHosts`, and a router from there to a second switch, its outside, which has one port on the second host. There the first port has an
+ * address of its own, the other two serve behind a virtual one, and all else leaves by a third.
+ */
 export function routedHosts(): InputRecord[] {
+  const [h1, h2] = [host(1), host(2)];
   const net = logicalSwitch(1);
+  const [p1, p2, p3] = [port(1, net), port(2, net), port(3, net)];
   const far = logicalSwitch(2, { subnets: [subnet('10.0.2.0/24'), subnet('2001:db8:2::/64')], mtu: 1400 });
-  const core = router(1, { routes: [route('0.0.0.0/0', { via: '10.0.2.4' })] });
+  const core = router(1, {
+    routes: [route('0.0.0.0/0', { via: '10.0.2.4' })],
+    snat: [{ from: '10.0.0.0/24', to: '10.0.2.51' }],
+  });
   const p4 = port(4, far, { addresses: ['10.0.2.4', '2001:db8:2::4'] });
   return [
-    ...twoHosts(),
+    ...twoHosts().map((record, i) => (record.kind === 'interface' ? { ...record, zone: 4 * i } : record)),
     far,
     core,
     routerPort(1, core, { switch: net.id, addresses: ['10.0.0.254/24', '2001:db8::fe/64'] }),
-    routerPort(2, core, { switch: far.id, addresses: ['10.0.2.254/24', '2001:db8:2::fe/64'] }),
+    routerPort(2, core, { switch: far.id, addresses: ['10.0.2.254/24', '2001:db8:2::fe/64'], outside: true }),
     p4,
-    binding(p4, host(2)),
+    binding(p4, h2),
+    natZone(core, 400),
+    natLease(core, '10.0.2.51', h1, [10240, 64]),
+    natLease(core, '10.0.2.51', h2, [20480, 64]),
+    floatingAddress(1, '10.0.2.50', core, p1),
+    loadBalancer(1, '10.0.2.80', [p2, p3], { router: core.id, slots: 16 }),
   ];
 }

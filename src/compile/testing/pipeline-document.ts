@@ -83,7 +83,9 @@ const EXAMPLE = `## Tables
 
 The flows are those of host 1 of the example: a dual-stack switch (key 0x101) with the ports p1 (key 0x1001) and p2 (0x1002) here on
 interfaces 1 and 2, and p3 (0x1003) on host 2, 192.0.2.2. Port 100 is the Geneve tunnel. A router (0x301) leads by its port 0x2001 from there to a
-second switch (0x102), on which it is port 0x2002; p4 (0x1004) is there, on host 2.
+second switch (0x102), on which it is port 0x2002; p4 (0x1004) is there, on host 2. That port faces the outside: p1 is 10.0.2.50 there, p2 and p3 serve
+behind the VIP 10.0.2.80 (balancer 0x501), all else leaves as 10.0.2.51, by ports 10240 to 10303 on host 1 and 20480 to 20543 on host 2. Zones are those of
+p1 and p2, and 400, the router's.
 `;
 
 /** What there is to know beyond the job. */
@@ -158,5 +160,16 @@ const NOTES: Readonly<Partial<Record<TableName, string>>> = {
   toChain: 'As `fromPort`.',
   toVerdict: 'As `fromVerdict`.',
   toCommit: 'As `commit`.',
+  vip: 'Matches switch, destination and listener; sets balancer, memberPort, viaVip, the zone and the slot. Fragments are put together first. Translated packets come here once more: for the MAC of a member on this switch, and where a member called itself for its source.',
+  unVip: "By the mark of the sender's zone. A member that answers itself gets the frame back as from a router.",
+  anchor:
+    'Matches router and destination: every host dispatches alike, to the tunnel with the key of the outside port, or to the zone that keeps the connection here. Later fragments and ICMP without a connection of their own go to every host that may know one.',
+  anchored: "What was translated goes on; of an SNAT address what is the router's own does too.",
+  slot: 'Matches balancer and slot, as few prefixes as there are; the member with the most has the flow for the rest. Sets member.',
+  member:
+    'Matches member and memberPort. viaVip: a client inside, in whose zone it is translated. memberVip: one outside, in the zone of the member if that is here, else through the tunnel with its marker as the inner destination.',
+  snat: 'Matches routerPort and source, the longest network first. Replies are turned back if the zone knows them.',
+  snatted: 'A source that should have been translated and was not tries the next block of ports, and then is dropped.',
+  fromVip: "By the mark of the receiver's zone.",
   deliver: 'Matches outPort and vlan for access and native VLANs only; all others leave by the register.',
 };
