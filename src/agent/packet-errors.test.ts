@@ -85,7 +85,7 @@ test('errors of a router come from the port by which the packet came in, and go 
   assert.equal(told(effects), '10.0.1.1 > 10.0.1.2 icmp 11/0 0');
   assert.ok(effects[0]?.kind === 'inject');
   assert.equal(effects[0].at, 'policy');
-  assert.deepEqual(effects[0].registers, { router: 200, own: 1, routed: 1 });
+  assert.deepEqual(effects[0].registers, { router: 200, routerPort: 201, own: 1, routed: 1 });
   assert.equal(told(ask('unreachable', frame4(A, FAR), inRouter)), '10.0.1.1 > 10.0.1.2 icmp 3/0 0');
   assert.equal(
     told(ask('unreachable', frame6(A6, 1n << 125n), inRouter)),
@@ -96,7 +96,20 @@ test('errors of a router come from the port by which the packet came in, and go 
 
 test('what is too big is told the size that fits beyond, from the side of the sender', () => {
   const leaving = { ...inRouter, routerPortKey: 202 };
-  assert.equal(told(ask('tooBig', frame4(A, 0x0a00_0209), leaving)), '10.0.1.1 > 10.0.1.2 icmp 3/4 1400');
+  const frame = frame4(A, 0x0a00_0209);
+  frame[20]! |= 0x40;
+  assert.equal(told(ask('tooBig', frame, leaving)), '10.0.1.1 > 10.0.1.2 icmp 3/4 1400');
+});
+
+test('what may be cut goes on to where it was to leave', () => {
+  const frame = frame4(A, 0x0a00_0209);
+  const nextHop = 0x0a00_0209n;
+  assert.deepEqual(ask('tooBig', frame, { ...inRouter, routerPortKey: 202, nextHop }), [
+    {
+      ...{ kind: 'inject', frame, at: 'leave', nextHop: { version: 4, value: 0x0a00_0209 } },
+      registers: { inPort: 1, router: 200, enteredBy: 201, routerPort: 202, routed: 1 },
+    },
+  ]);
 });
 
 test('a rule of a router rejects in the name of the router', () => {

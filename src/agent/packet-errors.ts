@@ -1,4 +1,4 @@
-import type { Ip } from '../base/addresses.ts';
+import type { Ip, Ipv4 } from '../base/addresses.ts';
 import { PACKET_IN } from '../compile/tables.ts';
 import type { Router, RouterPort } from '../model/objects.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
@@ -17,8 +17,8 @@ import { addressOf, isDirectedBroadcast, portsOf, portTowards } from './router-a
 const PER_SENDER = { perSecond: 50, burst: 100 } as const;
 const ALTOGETHER = { perSecond: 1000, burst: 1000 } as const;
 
-/** One more than what is to be seen: the router's own packets lose one where they leave it. */
-const ROUTERS_HOPS = 64 + 1;
+/** What a router makes begins behind its decrement. */
+const ROUTERS_HOPS = 64;
 
 const COMPLAINTS: ReadonlyMap<number, IcmpComplaint['about']> = new Map([
   [PACKET_IN.unreachable, 'no-route'],
@@ -43,6 +43,7 @@ export class PacketErrors {
   }
 
   handle(packet: PacketIn, nowMs: number): Effect[] {
+    if (packet.class === PACKET_IN.tooBig && mayBeCut(packet.frame)) return [passOn(packet)];
     const offender = offenderOf(packet.frame);
     if (!offender || !this.#limit.take(senderOf(packet), nowMs)) return [];
     const { scope } = this.#ground;
@@ -63,7 +64,7 @@ export class PacketErrors {
       const frame = isDirectedBroadcast(this.#ground.scope, router.id, offender.dst)
         ? undefined
         : tcpResetFrame(offender, ROUTERS_HOPS);
-      return frame ? [fromRouter(router, frame)] : [];
+      return frame ? [fromRouter(router, packet, frame)] : [];
     }
     const about = COMPLAINTS.get(packet.class)!;
     if (about !== 'too-big') return this.#fromRouter(router, packet, offender, { about });
@@ -76,7 +77,7 @@ export class PacketErrors {
     if (isDirectedBroadcast(scope, router.id, offender.dst)) return [];
     const source = complaint.about === 'no-port' ? offender.dst : this.#sourceOf(router, packet, offender);
     const quoted = this.#asSent(router, packet, offender);
-    return source ? [fromRouter(router, icmpErrorFrame(quoted, complaint, source, ROUTERS_HOPS))] : [];
+    return source ? [fromRouter(router, packet, icmpErrorFrame(quoted, complaint, source, ROUTERS_HOPS))] : [];
   }
 
   /**
@@ -139,9 +140,25 @@ export class PacketErrors {
   }
 }
 
-/** Goes to the router's routes as what it made itself. */
-function fromRouter(router: Router, frame: Uint8Array): Effect {
-  return { kind: 'inject', frame, at: 'policy', registers: { router: router.key, own: 1, routed: 1 } };
+/** Goes to the router's routes as what it made itself; to a link-local address by the port by which the packet came in. */
+function fromRouter(router: Router, packet: PacketIn, frame: Uint8Array): Effect {
+  const registers = { router: router.key, routerPort: packet.outPortKey, own: 1, routed: 1 };
+  return { kind: 'inject', frame, at: 'policy', registers };
+}
+
+/** IPv4 without DF (RFC 791 §3.1), which flows cannot ask: such packets go on as they are. Routers have no tagged frames. */
+function mayBeCut(frame: Uint8Array): boolean {
+  return frame.length > 20 && frame[12] === 0x08 && frame[13] === 0x00 && (frame[20]! & 0x40) === 0;
+}
+
+/** On from where its size was asked. */
+function passOn({ frame, portKey, switchKey, outPortKey, routerPortKey, fromTunnel, nextHop }: PacketIn): Effect {
+  const registers = {
+    ...{ inPort: portKey, router: switchKey, enteredBy: outPortKey, routerPort: routerPortKey, routed: 1 },
+    ...(fromTunnel ? { fromTunnel: 1 } : {}),
+  };
+  const hop: Ip = { version: 4, value: Number(nextHop) as Ipv4 };
+  return { kind: 'inject', frame, at: 'leave', registers, nextHop: hop };
 }
 
 function senderOf(packet: PacketIn): string {
