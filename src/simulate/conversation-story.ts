@@ -28,7 +28,8 @@ export function tellConversation(model: ModelView, wanted: Wanted, conversation:
 function sentenceOf(model: ModelView, wanted: Wanted, conversation: Conversation): string {
   const { verdict, out, back, reached } = conversation;
   const from = nameOf(model, { kind: 'port', id: wanted.from });
-  const to = reached === undefined ? formatIp(wanted.to) : nameOf(model, { kind: 'port', id: reached });
+  const towards = reached ?? out?.outcome.drops.find(({ to: port }) => port !== undefined)?.to;
+  const to = towards === undefined ? formatIp(wanted.to) : nameOf(model, { kind: 'port', id: towards });
   const on = wanted.protocol === 'icmp' ? 'by ping' : `on ${wanted.protocol}/${wanted.port ?? 0}`;
   switch (verdict.kind) {
     case 'answered': {

@@ -21,7 +21,7 @@ describe('what is allowed is told with what allows it', () => {
   test('tier to tier', () => {
     assert.equal(
       tell(model, 'app-1', '10.0.3.11', 'tcp/5432'),
-      `app-1 reaches db-1 on tcp/5432 and is answered: allowed by ${group('egress[0]', 'app')} and ${group('ingress[0]', 'db')}`,
+      `app-1 reaches db-1 on tcp/5432 and is answered: allowed by ${group('egress[0] (anything to anywhere)', 'app')} and ${group('ingress[0] (tcp/5432 from group app)', 'db')}`,
     );
     assert.match(
       tell(model, 'web-1', '2001:db8:2::12', 'tcp/8000'),
@@ -40,7 +40,7 @@ describe('what is allowed is told with what allows it', () => {
     );
     assert.match(
       tell(model, 'client', '203.0.113.20', 'icmp'),
-      /^client reaches web-1 by ping and is answered: 203\.0\.113\.20 leads to 10\.0\.1\.11; allowed by rule ingress\[2\] of group web/,
+      /^client reaches web-1 by ping and is answered: 203\.0\.113\.20 leads to 10\.0\.1\.11; allowed by rule ingress\[2\] \(icmp from anywhere\) of group web/,
     );
   });
 
@@ -69,7 +69,7 @@ describe('what is not, with what stops it', () => {
     const model = threeTier();
     assert.equal(
       tell(model, 'web-1', '10.0.3.11', 'tcp/5432'),
-      'web-1 does not reach 10.0.3.11 on tcp/5432: dropped (group) by port db-1: no rule of the security groups allows the connection, on host h2',
+      'web-1 does not reach db-1 on tcp/5432: dropped (group) by port db-1: no rule of the security groups allows the connection, on host h2',
     );
     assert.match(
       tell(model, 'web-1', '10.0.1.1', 'tcp/22'),

@@ -3,9 +3,10 @@ import { parseAddressOrCidr } from '../model/kinds/common.ts';
 import type { GroupRule, LogicalPort } from '../model/objects.ts';
 import type { ModelView } from '../model/view.ts';
 import type { Journey } from './journey.ts';
+import { nameOf } from './names.ts';
 import type { Packet } from './packet.ts';
 import { isInGroup, isInRange, isInSet, protocolFits } from './rule-match.ts';
-import type { Tuple } from './tuple.ts';
+import { formatTuple, type Tuple } from './tuple.ts';
 
 /**
  * The security groups of a port on a packet that it sends or receives. Not the packet is judged but its connection, as it began: by `egress`, with the
@@ -21,14 +22,33 @@ export function groupsAllow(journey: Journey, packet: Packet, port: LogicalPort,
     const group = model.get('securityGroup', id);
     const at = group?.[direction].findIndex((rule) => ruleFits(model, rule, original, other)) ?? -1;
     if (!group || at < 0) continue;
-    const name = group[direction][at]!.name ?? `${direction}[${at}]`;
+    const rule = group[direction][at]!;
+    const name = `${rule.name ?? `${direction}[${at}]`} (${describe(model, rule, direction)})`;
     const what = isReply ? 'allows the connection that it answers' : 'allows it';
     journey.step(packet.host, { kind: 'securityGroup', id }, `rule ${name} ${what}`);
     return true;
   }
+  const names = port.groups.map((id) => nameOf(model, { kind: 'securityGroup', id })).join(', ');
+  const about = { kind: 'port', id: port.id } as const;
+  journey.step(packet.host, about, `no ${direction} rule of ${names} allows ${formatTuple(original)}`);
   const to = way === 'receives' ? port.id : undefined;
-  journey.drop('group', packet.host, { kind: 'port', id: port.id }, to);
+  journey.drop('group', packet.host, about, to);
   return false;
+}
+
+/** `tcp/5432 from group app`. */
+function describe(model: ModelView, rule: GroupRule, direction: 'ingress' | 'egress'): string {
+  const version = rule.ipVersion === undefined ? '' : `IPv${rule.ipVersion} `;
+  const icmp = [rule.icmpType, rule.icmpCode].filter((part) => part !== undefined).join('/');
+  const details = rule.ports ?? icmp;
+  const what = `${rule.protocol ?? 'anything'}${details === '' ? '' : `/${details}`}`;
+  const other =
+    rule.group !== undefined
+      ? `group ${nameOf(model, { kind: 'securityGroup', id: rule.group })}`
+      : rule.addressSet !== undefined
+        ? `set ${nameOf(model, { kind: 'addressSet', id: rule.addressSet })}`
+        : (rule.cidr ?? 'anywhere');
+  return `${version}${what} ${direction === 'ingress' ? 'from' : 'to'} ${other}`;
 }
 
 function ruleFits(model: ModelView, rule: GroupRule, original: Tuple, other: Ip): boolean {

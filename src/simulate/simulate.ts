@@ -13,6 +13,7 @@ import type { Packet } from './packet.ts';
 import { enterRouter } from './router.ts';
 import { arrive } from './to-port.ts';
 import { Tracker } from './tracker.ts';
+import { formatTuple, tupleOf } from './tuple.ts';
 import { ingressVlan, isInVlan } from './vlans.ts';
 
 /** A frame that a workload sends: by its port, on the host where the port's interface is. */
@@ -61,8 +62,9 @@ function enterSwitch(
   { host, frame }: Entry & { readonly frame: Frame },
 ): void {
   const about = { kind: 'port', id: port.id } as const;
-  const type = `0x${frame.etherType.toString(16).padStart(4, '0')}`;
-  journey.step(host, about, `enters at ${port.name}: ${formatMac(frame.src)} → ${formatMac(frame.dst)}, type ${type}`);
+  const tuple = tupleOf(frame);
+  const what = tuple ? formatTuple(tuple) : `type 0x${frame.etherType.toString(16).padStart(4, '0')}`;
+  journey.step(host, about, `enters at ${port.name}: ${formatMac(frame.src)} → ${formatMac(frame.dst)}, ${what}`);
   if (!port.adminUp) return journey.drop('port-down', host, about);
   if (!sw.adminUp) return journey.drop('switch-down', host, { kind: 'switch', id: sw.id });
   const binding = journey.model.bindingOf(port.id);
