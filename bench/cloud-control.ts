@@ -55,6 +55,7 @@ export interface ControlPlan {
 
 /** After one small change. */
 const SMALL_QUIET_MS = 500;
+const SMALL_TIMEOUT_MS = 30_000;
 const FIRST_TCP_PORT = 2_000;
 /** Memory is looked at when a process has had time to give back what a burst of work took. */
 const SETTLE_MS = 6_000;
@@ -203,7 +204,7 @@ class ControlRun {
       const from = performance.now();
       await change(round);
       const lastMs = await this.#context.until(`flow after ${metric}`, () => quietSince(watches), {
-        timeoutMs: this.#plan.timeoutMs,
+        timeoutMs: SMALL_TIMEOUT_MS,
       });
       if (round >= warmUps) times.push(lastMs - from);
       this.#tell(`${metric}: ${(lastMs - from).toFixed(1)} ms`);
