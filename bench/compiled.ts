@@ -17,9 +17,15 @@ export function inputsOf(size: NetworkSize): InputRecord[] {
   return inputs;
 }
 
-/** A compiler that has the first host's part of a network, and how long that took from nothing. */
-export function compileNetwork(size: NetworkSize): { readonly compiler: Compiler; readonly elapsedMs: number } {
-  const inputs = inputsOf(size);
+/**
+ * A compiler that has the first host's part of a network, and how long that took from nothing. `adapt` may make other records of those of
+ * the plan.
+ */
+export function compileNetwork(
+  size: NetworkSize,
+  adapt: (record: InputRecord) => InputRecord = (record) => record,
+): { readonly compiler: Compiler; readonly elapsedMs: number } {
+  const inputs = inputsOf(size).map(adapt);
   const from = performance.now();
   const compiler = createCompiler();
   const { problems } = compiler.update(inputs.map((record) => ({ op: 'put', record })));
