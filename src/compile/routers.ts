@@ -18,7 +18,7 @@ import { macOf } from './owned.ts';
 /** Where a router port leads, with the keys that packets carry there. */
 export type RouterLink =
   | { readonly to: 'switch'; readonly switch: string; readonly key: number; readonly adminUp: boolean }
-  | { readonly to: 'router'; readonly router: number; readonly port: number };
+  | { readonly to: 'router'; readonly router: number; readonly port: number; readonly mac: string };
 
 /** Undefined for a port that joins nothing, or something that is not in our scope: no route leads there. */
 export const linkOf = define.cell<RouterLink | undefined>({
@@ -33,7 +33,8 @@ export const linkOf = define.cell<RouterLink | undefined>({
     const port = peer === undefined ? undefined : reader.pick('routerPort', peer, 'key');
     const owner = port === undefined ? undefined : reader.pick('routerPort', peer!, 'router');
     const router = owner === undefined ? undefined : reader.pick('router', owner, 'key');
-    return router === undefined ? undefined : { to: 'router', router, port: port! };
+    if (router === undefined) return undefined;
+    return { to: 'router', router, port: port!, mac: reader.pick('routerPort', peer!, 'mac')! };
   },
 });
 

@@ -3,9 +3,9 @@ import { finishSum } from '../packet/checksum.ts';
 import { ETHER_TYPE } from '../packet/ethernet.ts';
 import { extractFlowKey } from '../packet/flow-key.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
-import type { Frame } from './frame.ts';
+import { type Frame, readFrame } from './frame.ts';
 import { locateIp } from './locate.ts';
-import { isIcmp, type Tuple } from './tuple.ts';
+import { isIcmp, keyOfTuple, type Tuple } from './tuple.ts';
 
 /**
  * The bytes of a frame as it became on its way: `sent` with the fields of `frame` that a way changes (MACs, outer tag, TTL, addresses, ports, ICMP type, what
@@ -36,10 +36,16 @@ export function writeFrame(sent: Uint8Array, frame: Frame, tag: number): Uint8Ar
     if (transport !== undefined && frame.icmp) bytes.byte(transport, frame.icmp.type, sum);
     // UDP sends a sum of zero as all ones (RFC 768).
     if (sum !== undefined && frame.ip.protocol === IP_PROTO.udp && bytes.at(sum) === 0) bytes.word(sum, 0xffff);
-    if (transport !== undefined && frame.quoted && sum !== undefined)
+    // What is quoted may be cut short or senseless: it is left alone unless it changed.
+    if (transport !== undefined && frame.quoted && sum !== undefined && isOtherQuote(sent, frame.quoted))
       writeQuoted(bytes, transport + 8, frame.quoted, sum);
   }
   return retagged(bytes.bytes, tag);
+}
+
+function isOtherQuote(sent: Uint8Array, quoted: Tuple): boolean {
+  const before = readFrame(sent).quoted;
+  return before === undefined || keyOfTuple(before) !== keyOfTuple(quoted);
 }
 
 /** Where the checksum of a transport header stands; undefined where there is none, or none was sent (UDP over IPv4). */

@@ -14,6 +14,8 @@ export interface Observation {
   readonly packetIns: readonly string[];
   /** What the agent reads from the registers with each: class, keys of port and switch, VLAN of what it learns. Absent where they cannot be seen. */
   readonly origins?: readonly string[];
+  /** Of `simulate`: packet-ins that there may be, as the agent answers nothing to them. */
+  readonly silent?: readonly string[];
   /** Ids of the rules that logged. */
   readonly logs: readonly string[];
   /** Where the frame, or a copy, ended: reasons of the flows. Absent where they cannot be seen. */
@@ -28,7 +30,10 @@ export function expected({ model }: Scenario, entry: Entry, outcome: Outcome): O
   if (outcome.activates) packetIns.push('announce');
   if (outcome.learns) packetIns.push('learn');
   if (outcome.agent) packetIns.push(outcome.agent === 'ra' ? 'routerSolicit' : outcome.agent);
-  const requests = outcome.requests.map(({ host, service }) => `${host} ${REQUESTS[service]}`);
+  const requests = outcome.requests
+    .filter(({ isSilent }) => !isSilent)
+    .map(({ host, service }) => `${host} ${REQUESTS[service]}`);
+  const silent = outcome.requests.filter(({ isSilent }) => isSilent).map((r) => `${r.host} ${REQUESTS[r.service]}`);
   return {
     delivered: outcome.deliveries
       .map(({ port, host, tag, frame }) => `${host} ${port} ${hex(writeFrame(entry.bytes, frame, tag))}`)
@@ -36,6 +41,7 @@ export function expected({ model }: Scenario, entry: Entry, outcome: Outcome): O
     answers: outcome.answer ? [`${outcome.answer.kind} ${outcome.answer.address} ${outcome.answer.mac}`] : [],
     packetIns: [...packetIns.map((each) => `${entry.host} ${each}`), ...requests].sort(),
     origins: packetIns.map((each) => originOf(each, ...keys, outcome.learns?.vlan ?? 0)).sort(),
+    silent,
     logs: [...outcome.logs].sort(),
   };
 }
@@ -44,8 +50,10 @@ export function expected({ model }: Scenario, entry: Entry, outcome: Outcome): O
  * One line per difference; none where all is the same. Reasons are compared where the frame had a single way: the reason
  * that `simulate` gives has to be among those of the flows where it ended.
  */
-export function differences(wanted: Observation, seen: Observation, outcome: Outcome): string[] {
+export function differences(wanted: Observation, given: Observation, outcome: Outcome): string[] {
   const lines: string[] = [];
+  const { silent = [] } = wanted;
+  const seen = { ...given, packetIns: given.packetIns.filter((each) => !silent.includes(each)) };
   for (const what of ['delivered', 'answers', 'packetIns', 'logs'] as const)
     if (wanted[what].join() !== seen[what].join())
       lines.push(`${what}: simulate says [${wanted[what].join(', ')}], seen [${seen[what].join(', ')}]`);
@@ -109,7 +117,7 @@ export function classOf(userdata: Uint8Array): PacketInClass | undefined {
   return CLASSES.get(userdata[0] ?? 0);
 }
 
-/** Of dropped frames, for the agent's count of sprays. */
+/** Tells the agent of what happens, and asks for no answer: sprays, and blocks of ports that run out. */
 export function isSample(wanted: PacketInClass | undefined): boolean {
-  return wanted === 'guard' || wanted === 'stray';
+  return wanted === 'guard' || wanted === 'stray' || wanted === 'noPorts';
 }

@@ -47,8 +47,9 @@ export const leaveUnit = define.unit({
     const link = reader.derive(linkOf, id);
     if (link === undefined) return [];
     const by = match({ routerPort: reader.pick('routerPort', id, 'key')! });
+    const mac = set('eth_src', macOf(reader.pick('routerPort', id, 'mac')!));
     if (link.to === 'router') {
-      const over = load({ router: link.router, routerPort: link.port });
+      const over = [mac, set('eth_dst', macOf(link.mac)), ...load({ router: link.router, routerPort: link.port })];
       // Sources are translated before the other router sees them.
       if (reader.pick('routerPort', id, 'outside'))
         return [flow('leave', 100, by, { goto: 'snat' }), flow('next', 100, by, { do: [...over, intoRouter] })];
@@ -56,7 +57,6 @@ export const leaveUnit = define.unit({
     }
     if (!link.adminUp) return [flow('leave', 100, by, { drop: 'switch-down' })];
     const next: TableName = reader.pick('routerPort', id, 'outside') ? 'snat' : 'next';
-    const mac = set('eth_src', macOf(reader.pick('routerPort', id, 'mac')!));
     return vlansBeyond(reader, id, link.switch).map(({ hops, vlan, above }) =>
       flow(
         'leave',
