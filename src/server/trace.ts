@@ -3,6 +3,7 @@ import { formatHex, parseHex } from '../base/bytes.ts';
 import { DecodeError, WeftError } from '../base/errors.ts';
 import type { Encap, Host } from '../model/objects.ts';
 import type { ModelView } from '../model/view.ts';
+import { type Assumption, Connections } from '../simulate/connections.ts';
 import type { Frame } from '../simulate/frame.ts';
 import type { Outcome } from '../simulate/outcome.ts';
 import { simulateFrame } from '../simulate/simulate.ts';
@@ -18,6 +19,8 @@ export interface TraceRequest {
   readonly host?: string;
   /** Hexadecimal, without checksum sequence. */
   readonly frame: string;
+  /** What it is taken for, as nothing is known of connections: one that begins, also in its middle, or one that answers. */
+  readonly assume?: Assumption;
 }
 
 export interface TraceAnswer {
@@ -60,7 +63,8 @@ export interface ShownPacket {
 export function traceFrame(model: ModelView, request: TraceRequest): TraceAnswer {
   const bytes = frameBytes(request.frame);
   const entry = entryHost(model, request);
-  const outcome = simulateFrame(model, { port: request.port, host: entry, bytes });
+  const connections = new Connections([], request.assume);
+  const outcome = simulateFrame(model, { port: request.port, host: entry, bytes }, connections);
   const { verdict, isGood, lines } = tellStory(model, outcome);
   const hosts = hostsOf(model, { outcome, entry, bytes, port: request.port });
   return { verdict, isGood, lines, hosts, outcome: shownOutcome(outcome) };

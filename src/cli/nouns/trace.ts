@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { type Ip, type Mac, parseIp, parseMac } from '../../base/addresses.ts';
 import { formatHex, parseHex } from '../../base/bytes.ts';
 import type { TraceAnswer, TracedHost } from '../../server/trace.ts';
@@ -22,6 +22,7 @@ interface TraceOptions {
   readonly src?: string;
   readonly srcMac?: string;
   readonly vlan?: string;
+  readonly assume?: 'new' | 'reply';
   readonly ovs?: boolean;
   readonly output: string;
 }
@@ -41,6 +42,12 @@ export function register(program: Command): void {
     .option('--src <address>', 'from another IP address than its own')
     .option('--src-mac <mac>', 'from another MAC than its own: one frame alone')
     .option('--vlan <id>', 'with an 802.1Q tag: one frame alone')
+    .addOption(
+      new Option('--assume <state>', 'one frame alone: it begins a connection, or answers one').choices([
+        'new',
+        'reply',
+      ]),
+    )
     .option('--ovs', 'ask every host on the way what its Open vSwitch really does with it')
     .option('-t, --tenant <name>', 'tenant of ports named without one')
     .option('-o, --output <format>', 'text or json', 'text')
@@ -87,7 +94,7 @@ interface TraceEntry {
 function isConversation({ to, protocol, options }: TraceCommand): boolean {
   if (to === undefined || to === 'dhcp' || parseMac(to.toLowerCase()) !== undefined) return false;
   if (['arp', 'nd', 'dhcp'].includes(protocol)) return false;
-  return options.frame === undefined && options.srcMac === undefined && options.vlan === undefined;
+  return [options.frame, options.srcMac, options.vlan, options.assume].every((option) => option === undefined);
 }
 
 async function traceConversation(
@@ -120,7 +127,10 @@ async function traceOneFrame(given: TraceCommand, port: ShownObject, entry: Trac
   const { options, session } = given;
   const { frame, note } =
     options.frame === undefined ? await frameOf(given, port) : { frame: parseFrame(options.frame), note: undefined };
-  const answer = await session.client.post<TraceAnswer>('/v1/trace', { ...entry, frame: formatHex(frame) });
+  const answer = await session.client.post<TraceAnswer>('/v1/trace', {
+    ...{ ...entry, frame: formatHex(frame) },
+    ...(options.assume === undefined ? {} : { assume: options.assume }),
+  });
   const real = options.ovs ? await askHosts(session, answer.hosts, port.id, formatHex(frame)) : undefined;
   process.exitCode = answer.isGood ? EXIT.ok : EXIT.degraded;
   if (options.output === 'json')
@@ -199,7 +209,7 @@ async function destinationEnd(text: string, from: ShownObject, session: Session)
     const isNeighbour = to.tenant === from.tenant && to.switch === from.switch;
     return isNeighbour
       ? endOf(to)
-      : { ...endOf(to), elsewhere: `${titleOf(to)} is on another switch: nothing joins the two` };
+      : { ...endOf(to), elsewhere: `${titleOf(to)} is on another switch: a single frame asks no router` };
   }
   const peers = await listObjects({ ...session, tenant: String(from.tenant) }, entryOf('port'));
   const onSwitch = peers.filter((peer) => peer.switch === from.switch);

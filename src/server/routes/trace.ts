@@ -16,6 +16,10 @@ export const traceRequestSchema = z
       .regex(/^([0-9a-fA-F]{2})+$/, 'a frame is an even number of hexadecimal digits')
       .optional()
       .describe('one whole frame'),
+    assume: z
+      .enum(['new', 'reply'])
+      .optional()
+      .describe('of a frame: begins a connection, also in its middle, or answers one'),
     to: z
       .string()
       .min(1)
@@ -29,6 +33,12 @@ export const traceRequestSchema = z
       context.addIssue({ code: 'custom', path: ['to'], message: 'one of frame and to is wanted' });
     if (request.frame !== undefined && (request.protocol ?? request.source) !== undefined)
       context.addIssue({ code: 'custom', path: ['frame'], message: 'a frame says its protocol and source itself' });
+    if (request.frame === undefined && request.assume !== undefined)
+      context.addIssue({
+        code: 'custom',
+        path: ['assume'],
+        message: 'a conversation begins anew; only of a frame can that be assumed',
+      });
   });
 
 /** `POST /v1/trace`: one frame, or the first packet of a conversation and its answer, through the model as it is now. Changes nothing. */
@@ -37,12 +47,13 @@ export function addTraceRoute(app: FastifyInstance, { state }: ServerContext): v
     const parsed = traceRequestSchema.safeParse(request.body);
     if (!parsed.success)
       throw problemsError(problemsOfZod(parsed.error, 'trace request', Object.keys(traceRequestSchema.shape)));
-    const { port, host, frame, to, protocol = 'icmp', source } = parsed.data;
+    const { port, host, frame, to, protocol = 'icmp', source, assume } = parsed.data;
     const entry = {
       port: requireObject(state.index, 'port', port).id,
       ...(host === undefined ? {} : { host: requireObject(state.index, 'host', host).id }),
     };
-    if (frame !== undefined) return traceFrame(state.index, { ...entry, frame });
+    if (frame !== undefined)
+      return traceFrame(state.index, { ...entry, frame, ...(assume === undefined ? {} : { assume }) });
     const ends = { to: to!, protocol, ...(source === undefined ? {} : { source }) };
     return traceConversation(state.index, { ...entry, ...ends });
   });
