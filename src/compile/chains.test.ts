@@ -19,6 +19,7 @@ import {
   to,
 } from './testing/rule-cases.ts';
 import { HOSTS, siteNetwork } from './testing/sites.ts';
+import { MAX_JUMP_DEPTH } from './units/chain.ts';
 
 // Everything that a rule of a chain may ask, executed: which of these frames fit it.
 
@@ -75,4 +76,18 @@ test('a rule that names a set that is not there drops everything from there on',
   const gone = example.addressSet(3, []);
   const network = chainNetwork([example.rule(1, chain, 10, 'accept', { srcSet: gone.id })]);
   assert.deepEqual(send(network, 'syn').reasons.slice(-1), ['rule']);
+});
+
+test('jumps by set, nested as deep as they may be, are followed, and deeper ones drop', () => {
+  const nested = (length: number): Journey => {
+    const chains = Array.from({ length: length + 1 }, (_, i) => example.chain(i + 1));
+    const jumps = chains
+      .slice(1)
+      .map((next, i) => example.rule(i + 1, chains[i]!, 1, 'jump', { srcSet: friends.id }, next));
+    const last = example.rule(90, chains.at(-1)!, 1, 'accept', { protocol: 'tcp' });
+    return send(chainNetwork([...jumps, last], chains.slice(1)), 'syn');
+  };
+  const deepest = nested(MAX_JUMP_DEPTH / 2);
+  assert.deepEqual([deepest.delivered.length, deepest.results[0]!.result.error], [1, undefined]);
+  assert.equal(nested(MAX_JUMP_DEPTH / 2 + 2).reasons.at(-1), 'rule');
 });

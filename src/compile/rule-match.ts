@@ -69,8 +69,9 @@ export function hasExceptions(rule: RuleMatch): boolean {
   return (rule.not ?? []).some((field) => !isSet(field) && rule[field as Field] !== undefined);
 }
 
-export function asksSets(rule: RuleMatch): boolean {
-  return (rule.srcSet ?? rule.dstSet ?? rule.srcGroup ?? rule.dstGroup) !== undefined;
+/** How many sets and groups a rule asks for. */
+export function setsAsked(rule: RuleMatch): number {
+  return [rule.srcSet, rule.dstSet, rule.srcGroup, rule.dstGroup].filter((set) => set !== undefined).length;
 }
 
 function isSet(field: string): boolean {

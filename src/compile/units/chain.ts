@@ -7,12 +7,12 @@ import { flow } from '../flow-sink.ts';
 import { define, type Reader, rulesIndex } from '../inputs.ts';
 import { reportProblem } from '../problem-sink.ts';
 import {
-  asksSets,
   hasExceptions,
   planOf,
   type RuleFields,
   type RulePlan,
   type SetCondition,
+  setsAsked,
   unknownIn,
 } from '../rule-match.ts';
 import { asked, conjunctionOf, IN_SET } from '../sets.ts';
@@ -50,7 +50,7 @@ const splits = define.cell<readonly number[]>({
       const action = reader.pick('rule', id, 'action');
       const rule = reader.pick('rule', id, 'match')!;
       const isAlone = hasExceptions(rule);
-      if (!isAlone && !asksSets(rule) && action !== 'jump' && action !== 'log') continue;
+      if (!isAlone && setsAsked(rule) === 0 && action !== 'jump' && action !== 'log') continue;
       const position = reader.pick('rule', id, 'position')!;
       if (isAlone) positions.push(position - 0.5);
       positions.push(position);
@@ -59,16 +59,18 @@ const splits = define.cell<readonly number[]>({
   },
 });
 
-/** Chains that a chain jumps to, each once. */
-const jumpTargets = define.cell<readonly string[]>({
+/** Chains that a chain jumps to, each once, and how deep that takes: a rule that asks for sets goes back to `chain` for each first. */
+const jumpTargets = define.cell<ReadonlyMap<string, number>>({
   name: 'jumpTargets',
   run: (reader, chain) => {
-    const targets = new Set<string>();
+    const targets = new Map<string, number>();
     for (const id of reader.ids(rulesIndex, chain)) {
       const target = reader.pick('rule', id, 'action') === 'jump' ? reader.pick('rule', id, 'jumpTo') : undefined;
-      if (target !== undefined) targets.add(target);
+      if (target === undefined) continue;
+      const depth = 1 + setsAsked(reader.pick('rule', id, 'match')!);
+      targets.set(target, Math.max(depth, targets.get(target) ?? 0));
     }
-    return [...targets].sort();
+    return targets;
   },
 });
 
@@ -76,14 +78,16 @@ const jumpTargets = define.cell<readonly string[]>({
 const isBounded = define.cell<boolean>({
   name: 'jumpsAreBounded',
   run: (reader, chain) => {
-    let level = new Set([chain]);
-    for (let depth = 0; depth <= MAX_JUMP_DEPTH; depth++) {
-      const next = new Set<string>();
-      for (const from of level) for (const to of reader.derive(jumpTargets, from)) next.add(to);
-      if (next.size === 0) return true;
-      level = next;
+    const levels: Set<string>[] = [new Set([chain])];
+    for (let depth = 0; depth < levels.length; depth++) {
+      if (depth > MAX_JUMP_DEPTH) return false;
+      for (const from of levels[depth] ?? [])
+        for (const [to, more] of reader.derive(jumpTargets, from)) {
+          levels[depth + more] ??= new Set();
+          levels[depth + more]!.add(to);
+        }
     }
-    return false;
+    return true;
   },
 });
 
