@@ -1,6 +1,6 @@
 import type { Random } from '../base/random.ts';
 import type { Compiler, CompilerChange } from '../compile/compiler.ts';
-import type { Binding, Encap, LearnedAddress, ScopeRecord } from '../model/objects.ts';
+import type { Binding, Encap, LearnedAddress, RouterPort, ScopeRecord } from '../model/objects.ts';
 import type { HostHealth, PortState, Report } from '../server/protocol.ts';
 import { ConntrackZones } from './conntrack.ts';
 import { sumCounters } from './counters.ts';
@@ -259,6 +259,7 @@ export class AgentCore implements Ground {
       ...this.#maybeReadBack(),
       ...this.#natNeeds.scopeChanged(changes, nowMs),
       ...this.#probes.scopeChanged(changes, nowMs),
+      ...this.#advertiseOn(changes),
     );
     if (neighbours.release) effects.push(...this.installation.whenInstalled(neighbours.release));
     if (revision === undefined) return effects;
@@ -477,6 +478,18 @@ export class AgentCore implements Ground {
       effects.push(...this.#advertise(this.interfaces.bound().keys()));
     }
     return [...effects, ...this.#reportHealth()];
+  }
+
+  /** A switch has another router, or it another address: its workloads hear of it at once. */
+  #advertiseOn(changes: readonly ScopeChange[]): Effect[] {
+    const switches = new Set<string>();
+    for (const { op, record } of changes) {
+      const onSwitch = op === 'put' && record.kind === 'routerPort' ? (record as RouterPort).switch : undefined;
+      if (onSwitch !== undefined) switches.add(onSwitch);
+    }
+    if (switches.size === 0) return [];
+    const ports = [...this.interfaces.bound().keys()].filter((id) => switches.has(this.scope.port(id)?.switch ?? ''));
+    return this.installation.whenInstalled(() => this.#advertise(ports));
   }
 
   #advertise(ports: Iterable<string>): Effect[] {

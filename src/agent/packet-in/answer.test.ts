@@ -247,6 +247,49 @@ test('router solicitation is answered with prefix, flags, DNS and no default rou
   assert.equal(prefix.flags & 0x40, 0);
 });
 
+const routerPort = (more: object = {}): ScopeRecord =>
+  ({
+    ...{
+      kind: 'routerPort',
+      id: 'rp',
+      name: 'rp',
+      revision: 1,
+      key: 90,
+      router: 'r',
+      switch: 's',
+      adminUp: true,
+      outside: false,
+    },
+    ...{ mac: '02:00:00:00:02:01', addresses: ['10.0.0.254/24', '2001:db8::fe/64'], ...more },
+  }) as unknown as ScopeRecord;
+const bare = { switch: { subnets: sw.subnets.map(({ gateway: _, ...subnet }) => subnet) } };
+
+test('where a subnet names no gateway, the router port of the switch is told as one: DHCP, classless routes and advertisements', () => {
+  const link = linkWith(bare);
+  (link.scope as Scope).apply([{ op: 'put', record: routerPort() }]);
+  const { message } = readDhcp(ask(link, 'dhcp', dhcpRequest(DHCP_MESSAGE.discover)));
+  assert.deepEqual(dhcpOption(message, 'routers')?.map(formatIpv4), ['10.0.0.254']);
+  assert.equal(formatIpv4(dhcpOption(message, 'serverId')!), '10.0.0.254');
+  const standard = dhcpOption(message, 'staticRoutes')?.find(({ prefixLength }) => prefixLength === 0);
+  assert.equal(standard && formatIpv4(standard.gateway), '10.0.0.254');
+  const reader = readerOf(ask(link, 'routerSolicit', new Uint8Array(60))!);
+  assert.equal(decodeEthernet(reader).ethernet.src, parseMac('02:00:00:00:02:01'));
+  const { header, body } = decodeIpv6(reader);
+  assert.equal(formatIpv6(header.src), 'fe80::ff:fe00:201');
+  const advert = decodeNd(body) as Extract<NdMessage, { kind: 'routerAdvert' }>;
+  assert.equal(advert.lifetimeS, 1800);
+  assert.deepEqual(advert.options[0], { kind: 'sourceLinkLayer', mac: parseMac('02:00:00:00:02:01') });
+});
+
+test('a router port that faces outside, or is down, is no gateway', () => {
+  for (const more of [{ outside: true }, { adminUp: false }]) {
+    const link = linkWith(bare);
+    (link.scope as Scope).apply([{ op: 'put', record: routerPort(more) }]);
+    const { message } = readDhcp(ask(link, 'dhcp', dhcpRequest(DHCP_MESSAGE.discover)));
+    assert.equal(dhcpOption(message, 'routers'), undefined);
+  }
+});
+
 test('bytes that are no DHCP are not answered and do no harm', () => {
   const random = seededRandom(1);
   const link = linkWith();

@@ -19,7 +19,7 @@ import {
 } from '../../packet/dhcp.ts';
 import type { DhcpOption, DhcpRoute } from '../../packet/dhcp-option.ts';
 import { UDP_PORT } from '../../packet/udp.ts';
-import { type Link, mtuOf, type OwnSubnet, serviceAddress, serviceMac, subnetsOf } from './link.ts';
+import { gateway4, type Link, mtuOf, type OwnSubnet, serviceAddress, serviceMac, subnetsOf } from './link.ts';
 import { tagAt, udp4Frame } from './reply.ts';
 
 const BROADCAST = 0xffff_ffff as Ipv4;
@@ -36,7 +36,7 @@ export function answerDhcp(link: Link, payload: Uint8Array, vlan: number): Uint8
     return undefined;
   const own = subnetsOf(link, 4, vlan).find((candidate) => candidate.address !== undefined);
   if (!own) return undefined;
-  const server = serviceAddress(own.subnet);
+  const server = serviceAddress(link, own.subnet);
   const type = replyType(request, own.address!.value as Ipv4, server);
   if (type === undefined) return undefined;
   const reply = makeReply(link, request, own, server, type);
@@ -109,7 +109,7 @@ function settings(link: Link, { subnet, cidr }: OwnSubnet): DhcpOption[] {
   const options: DhcpOption[] = [{ kind: 'subnetMask', value: mask }];
   const network = networkOf(cidr).ip.value as Ipv4;
   if (cidr.prefix < 31) options.push({ kind: 'broadcastAddress', value: ((network | ~mask) >>> 0) as Ipv4 });
-  const gateway = subnet.gateway === undefined ? undefined : parseIpv4(subnet.gateway);
+  const gateway = gateway4(link, subnet);
   if (gateway !== undefined) options.push({ kind: 'routers', value: [gateway] });
   const { dns, ntp, domain } = subnet.dhcp;
   if (ipv4Of(dns).length > 0) options.push({ kind: 'dnsServers', value: ipv4Of(dns) });

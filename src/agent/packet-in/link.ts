@@ -9,9 +9,11 @@ import {
   parseCidr,
   parseIp,
   parseIpv4,
+  parseMac,
 } from '../../base/addresses.ts';
 import { SERVICE_MAC } from '../../compile/probe.ts';
-import type { Encap, LogicalPort, LogicalSwitch, Subnet } from '../../model/objects.ts';
+import type { Encap, LogicalPort, LogicalSwitch, RouterPort, Subnet } from '../../model/objects.ts';
+import { networksOf } from '../router-addresses.ts';
 import type { Scope } from '../scope.ts';
 
 /** What a port's link looks like to its workload: who answers there, its subnets, and how large packets may be. */
@@ -33,8 +35,31 @@ export function serviceLinkLocal(sw: LogicalSwitch): Ipv6 {
 }
 
 /** Who DHCPv4 answers come from: the gateway, or a link-local address where the subnet has none. */
-export function serviceAddress(subnet: Subnet): Ipv4 {
-  return (subnet.gateway && parseIpv4(subnet.gateway)) || parseIpv4('169.254.0.1')!;
+export function serviceAddress(link: Link, subnet: Subnet): Ipv4 {
+  return gateway4(link, subnet) ?? parseIpv4('169.254.0.1')!;
+}
+
+/** The default gateway of an IPv4 subnet: the one that it names, else the router port of the switch in this network. */
+export function gateway4(link: Link, subnet: Subnet): Ipv4 | undefined {
+  if (subnet.gateway !== undefined) return parseIpv4(subnet.gateway);
+  const ip = routerIn(link, subnet)?.ip;
+  return ip?.version === 4 ? ip.value : undefined;
+}
+
+/** The first router port (by id) of the switch with an address in the subnet. One that faces outside is no way out for those here. */
+function routerIn(
+  { switch: sw, scope }: Link,
+  subnet: Subnet,
+): { readonly port: RouterPort; readonly ip: Ip } | undefined {
+  const cidr = parseCidr(subnet.cidr)!;
+  let found: { port: RouterPort; ip: Ip } | undefined;
+  for (const port of scope.all('routerPort')) {
+    if (port.switch !== sw.id || port.outside || !port.adminUp || (found && found.port.id < port.id)) continue;
+    if (scope.get('router', port.router)?.adminUp === false) continue;
+    const ip = networksOf(port).find((own) => cidrContains(cidr, own.ip))?.ip;
+    if (ip) found = { port, ip };
+  }
+  return found;
 }
 
 export interface OwnSubnet {
@@ -71,13 +96,34 @@ export function mtuOfSwitch(sw: LogicalSwitch, scope: Scope, hostId: string | un
   return host.underlayMtu - OVERHEAD[zone.encap] - (host.tunnelAddress.includes(':') ? 20 : 0) - (sw.vlanAware ? 4 : 0);
 }
 
-/** Whether a gateway that the subnet names can be told to IPv6 workloads, and by which link-local address. */
-export function gatewayLinkLocal({ switch: sw, scope }: Link, subnet: Subnet): Ipv6 | undefined {
-  const gateway = subnet.gateway === undefined ? undefined : parseIp(subnet.gateway);
+/** A default router as advertisements tell it. */
+export interface AdvertisedRouter {
+  readonly ip: Ipv6;
+  /** Known where it is a router port; others are asked for theirs. */
+  readonly mac?: Mac;
+}
+
+/**
+ * The default router of an IPv6 subnet, by its link-local address: that of the gateway which the subnet names (a link-local address
+ * itself, a workload, or a router port), else the router port of the switch in this network.
+ */
+export function gateway6(link: Link, subnet: Subnet): AdvertisedRouter | undefined {
+  const { switch: sw, scope } = link;
+  if (subnet.gateway === undefined) {
+    const router = routerIn(link, subnet);
+    return router?.ip.version === 6 ? advertised(router.port) : undefined;
+  }
+  const gateway = parseIp(subnet.gateway);
   if (gateway?.version !== 6) return undefined;
-  if (gateway.value >> 118n === 0x3fan) return gateway.value; // fe80::/10
+  if (gateway.value >> 118n === 0x3fan) return { ip: gateway.value }; // fe80::/10
+  for (const port of scope.all('routerPort'))
+    if (port.switch === sw.id && networksOf(port).some(({ ip }) => ip.value === gateway.value)) return advertised(port);
   for (const port of scope.all('port'))
-    if (port.switch === sw.id && port.addresses.includes(subnet.gateway!))
-      return linkLocalOf(Number.parseInt(port.mac.replaceAll(':', ''), 16));
+    if (port.switch === sw.id && port.addresses.includes(subnet.gateway))
+      return { ip: linkLocalOf(parseMac(port.mac)!) };
   return undefined;
+}
+
+function advertised({ mac }: RouterPort): AdvertisedRouter {
+  return { ip: linkLocalOf(parseMac(mac)!), mac: parseMac(mac)! };
 }

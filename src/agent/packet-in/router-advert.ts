@@ -2,7 +2,7 @@ import { type Ipv6, type Mac, networkOf, parseIpv6, parseMac } from '../../base/
 import { RA_FLAG } from '../../packet/nd.ts';
 import { INFINITE_LIFETIME_S, type NdOption, PREFIX_FLAG } from '../../packet/nd-option.ts';
 import type { Scope } from '../scope.ts';
-import { gatewayLinkLocal, type Link, mtuOf, type OwnSubnet, serviceLinkLocal, serviceMac, subnetsOf } from './link.ts';
+import { gateway6, type Link, mtuOf, type OwnSubnet, serviceLinkLocal, serviceMac, subnetsOf } from './link.ts';
 import { ndFrame, tagAt } from './reply.ts';
 
 const ALL_NODES = 0xff02_0000_0000_0000_0000_0000_0000_0001n as Ipv6;
@@ -11,26 +11,26 @@ const ROUTER_LIFETIME_S = 1800;
 
 /**
  * A router advertisement (RFC 4861 §6.2.3, RFC 8106) for the port's link: prefixes, DNS, MTU. It makes a default router
- * only where a subnet's gateway is a workload or a link-local address: then it comes from that address.
+ * where a subnet has a gateway (a router port, a workload or a link-local address): then it comes from that one's link-local address.
  * Undefined where the link has no IPv6 subnet with DHCP on.
  */
 export function routerAdvert(link: Link, vlan: number): Uint8Array | undefined {
   const subnets = subnetsOf(link, 6, vlan);
   if (subnets.length === 0) return undefined;
-  const router = subnets.map(({ subnet }) => gatewayLinkLocal(link, subnet)).find((ip) => ip !== undefined);
+  const router = subnets.map(({ subnet }) => gateway6(link, subnet)).find((gateway) => gateway !== undefined);
   const isManaged = subnets.some(({ subnet }) => subnet.ipv6Mode === 'stateful');
   const hasOther = subnets.some(({ subnet }) => subnet.dhcp.dns.length + subnet.dhcp.ntp.length > 0);
-  const mac = serviceMac(link.switch);
+  const mac = router?.mac ?? serviceMac(link.switch);
   const options: NdOption[] = [
-    // Who resolves the gateway asks for it: its MAC is not ours to tell.
-    ...(router === undefined ? [{ kind: 'sourceLinkLayer', mac } as const] : []),
+    // Who resolves a gateway that is no router port asks for it: its MAC is not ours to tell.
+    ...(router === undefined || router.mac !== undefined ? [{ kind: 'sourceLinkLayer', mac } as const] : []),
     { kind: 'mtu', mtu: mtuOf(link) },
     ...subnets.map(prefixOption),
     ...namesOf(subnets),
   ];
   return ndFrame(
     { src: mac, dst: parseMac(link.port.mac) as Mac, tag: tagAt(link, vlan) },
-    router ?? serviceLinkLocal(link.switch),
+    router?.ip ?? serviceLinkLocal(link.switch),
     ALL_NODES,
     {
       kind: 'routerAdvert',
