@@ -16,6 +16,7 @@ import type { ModelView } from '../model/view.ts';
 import { ETHER_TYPE } from '../packet/ethernet.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
+import { firstAddress } from './addresses.ts';
 import { Connections } from './connections.ts';
 import { type Frame, WITH_PORTS } from './frame.ts';
 import type { Delivery, Outcome } from './outcome.ts';
@@ -82,7 +83,7 @@ export function simulateConnection(
   const host = wanted.host ?? model.bindingOf(wanted.from)?.active;
   if (!caller || host === undefined)
     return { verdict: { kind: 'silence', way: 'out', text: `${caller?.name ?? wanted.from} is on no host` } };
-  const source = wanted.source ?? ownAddress(caller, wanted.to.version);
+  const source = wanted.source ?? firstAddress(caller, wanted.to.version);
   if (!source) {
     const text = `${caller.name} has no IPv${wanted.to.version} address to call ${formatIp(wanted.to)} from`;
     return { verdict: { kind: 'silence', way: 'out', text } };
@@ -153,7 +154,7 @@ function send(
   if (!nextHop) return { text: `${port.name} has no gateway on the way to ${formatIp(tuple.dst)}` };
   const tag = tagOf(sw, port, tuple.src);
   const entry = { port: port.id, host };
-  const question = { ...questionFor(port, mac, ownAddress(port, nextHop.version) ?? tuple.src, nextHop), ...tag };
+  const question = { ...questionFor(port, mac, firstAddress(port, nextHop.version) ?? tuple.src, nextHop), ...tag };
   const asked = walkFrame(model, { ...entry, frame: question }, connections);
   const found = asked.answer ? parseMac(asked.answer.mac)! : listening(model, sw, asked, nextHop);
   if (found === undefined) {
@@ -169,7 +170,7 @@ function send(
 /** The other end where it is a neighbour, else the gateway of the subnet that the packet is sent from. */
 function nextHopOf(sw: LogicalSwitch, port: LogicalPort, { src, dst }: Tuple): Ip | undefined {
   if (sw.subnets.length === 0) return dst;
-  const home = subnetOf(sw, src) ?? subnetOf(sw, ownAddress(port, src.version) ?? src);
+  const home = subnetOf(sw, src) ?? subnetOf(sw, firstAddress(port, src.version) ?? src);
   if (home && cidrContains(parseCidr(home.cidr)!, dst)) return dst;
   return home?.gateway === undefined ? undefined : parseIp(home.gateway);
 }
@@ -189,10 +190,6 @@ function listening(model: ModelView, sw: LogicalSwitch, { deliveries }: Outcome,
       return parseMac(port.mac);
   }
   return resolve(model, sw, ip)?.mac;
-}
-
-function ownAddress(port: LogicalPort, version: 4 | 6): Ip | undefined {
-  return port.addresses.map((text) => parseIp(text)!).find((ip) => ip.version === version);
 }
 
 /** ARP request or neighbour solicitation. */

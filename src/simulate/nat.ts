@@ -2,7 +2,7 @@ import { cidrContains, formatIp, type Ip, type Mac, parseCidr, parseIp, parseMac
 import type { FloatingAddress, LoadBalancer, NatLease, Router, RouterPort } from '../model/objects.ts';
 import type { ModelView } from '../model/view.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
-import { fixedOf, routerOwns, routerPortOwns } from './addresses.ts';
+import { firstAddress, fixedOf, routerOwns, routerPortOwns } from './addresses.ts';
 import { chooseMember, listenerFor, type Member, withVip } from './balancers.ts';
 import type { Zone } from './connections.ts';
 import { isEchoRequest } from './echo.ts';
@@ -197,8 +197,8 @@ function toKnownMembers(journey: Journey, packet: Packet, balancer: LoadBalancer
 function memberAt(model: ModelView, balancer: LoadBalancer, id: string): Member | undefined {
   const port = balancer.members.some((member) => member.port === id) ? model.get('port', id) : undefined;
   const { version } = parseIp(balancer.address)!;
-  const address = port?.addresses.map((text) => parseIp(text)!).find((ip) => ip.version === version);
-  return port && address ? { port, address } : undefined;
+  const address = port && firstAddress(port, version);
+  return address ? { port, address } : undefined;
 }
 
 /** A known connection keeps its translation, a new one gets the given. Undefined for what can begin none, and where no port is free. */
