@@ -15,6 +15,7 @@ import type { RecordChange } from './desired-state.ts';
  *   │                                    └─▶ hosts with leases
  *   ├─▶ hosts with a claim of its ports; balancers on it; tenant
  *   └─▶ where it is shared: facades of the routers that have an outside port on it, and the in-chains of those ports
+ * ports of a switch that are local ─▶ where it is shared: all hosts, for whose routers lead into it is not followed
  * security group (of a local port) ─▶ members of groups and address sets that its rules name
  * ```
  *
@@ -23,6 +24,8 @@ import type { RecordChange } from './desired-state.ts';
 export type NodeType =
   | 'tunnelZone'
   | 'host'
+  | 'hosts'
+  | 'locals'
   | 'tenant'
   | 'addressSet'
   | 'group'
@@ -238,6 +241,9 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
     if (record) yield record;
   };
   switch (type) {
+    case 'hosts':
+    case 'locals':
+      return;
     case 'tunnelZone':
     case 'host':
     case 'tenant':
@@ -280,9 +286,15 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
 function edgesOf(record: ScopeRecord): readonly Edge[] {
   switch (record.kind) {
     case 'host':
-      return [{ from: ['host', record.id], to: ['tunnelZone', record.zone] }];
+      return [
+        { from: ['host', record.id], to: ['tunnelZone', record.zone] },
+        { from: ['hosts', ''], to: ['host', record.id] },
+      ];
     case 'switch':
-      return [{ from: ['switch', record.id], to: ['tenant', record.tenant] }];
+      return [
+        { from: ['switch', record.id], to: ['tenant', record.tenant] },
+        ...(record.shared ? [{ from: ['locals', record.id], to: ['hosts', ''] } as const] : []),
+      ];
     case 'binding':
       return record.claims.map(({ host }) => ({ from: ['switch', record.switch], to: ['host', host] }));
     case 'rule': {

@@ -17,6 +17,8 @@ class Oracle {
     const local = [...model.all('port')].filter(
       (port) => port.host === hostId || model.bindingOf(port.id)?.claims.some(({ host }) => host === hostId),
     );
+    if (local.some((port) => model.get('switch', port.switch)?.shared))
+      for (const { id } of model.hosts()) this.#host(id);
     this.#host(hostId);
     for (const port of local) this.#localPort(port);
     this.#devices(new Set(local.map((port) => port.switch)));

@@ -245,6 +245,7 @@ export class HostScope {
   #nodesOfPort(port: LogicalPort): readonly Node[] {
     const chains = [port.fromChain, port.toChain].filter((chain) => chain !== undefined);
     return [
+      this.#graph.node('locals', port.switch),
       ...chains.map((chain) => this.#graph.node('chain', chain)),
       ...(port.groups ?? []).map((group) => this.#graph.node('group', group)),
     ];
