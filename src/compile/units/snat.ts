@@ -57,14 +57,11 @@ export const floatingOutUnit = define.unit({
     const zone = reader.pick('natZone', floating.router, 'zone');
     return reader.derive(portsFacing, floating.router).outside.flatMap(({ key }) => {
       const by = { routerPort: key };
+      const source = fromAddress(fixed);
+      if (zone === undefined) return [flow('snat', SNAT.floating, match(by, source), { drop: 'no-ports' })];
       return [
-        flow(
-          'snat',
-          SNAT.floating,
-          match(by, fromAddress(fixed)),
-          zone === undefined ? { drop: 'no-ports' } : { do: translate('snatted', zone, natTo('src', ip)) },
-        ),
-        flow('snatted', SNAT.floating, match(by, { ...fromAddress(fixed), ...sourceUntouched }), { drop: 'no-ports' }),
+        flow('snat', SNAT.floating, match(by, source), { do: translate('snatted', zone, natTo('src', ip)) }),
+        flow('snatted', SNAT.floating, match(by, { ...source, ...sourceUntouched }), { drop: 'no-ports' }),
       ];
     });
   },
@@ -101,16 +98,16 @@ function rule(reader: Reader, routerId: string, routerPort: number, network: str
   const noPorts = { do: [toAgent(reader, 'noPorts')], drop: 'no-ports' } as const;
   if (blocks.length === 0) return [flow('snat', priority, match(by, source), noPorts)];
   if (zone === undefined) return [flow('snat', priority, match(by, source), { drop: 'no-ports' })];
+  const blockFrom = (i: number): FlowTarget => {
+    const { first, size } = blocks[i]!;
+    return { do: [...load({ slot: i }), ...translate('snatted', zone, natTo('src', to, first, first + size - 1))] };
+  };
   return [
     // Without ports: ICMP, whose answers all hosts with ports are asked for, and other protocols.
     flow('snat', priority, match(by, source), { do: translate('snatted', zone, natTo('src', to)) }),
     flow('snatted', priority, match(by, { ...source, ...sourceUntouched }), { drop: 'no-ports' }),
     ...[PROTO.tcp, PROTO.udp].flatMap((ip_proto) => {
       const fields: Match = { ...source, ip_proto };
-      const blockFrom = (i: number): FlowTarget => {
-        const { first, size } = blocks[i]!;
-        return { do: [...load({ slot: i }), ...translate('snatted', zone, natTo('src', to, first, first + size - 1))] };
-      };
       return [
         flow('snat', priority + 1, match(by, fields), blockFrom(0)),
         // All ports of a block in use: the next one, and after the last the agent may ask for another.
