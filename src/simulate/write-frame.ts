@@ -14,13 +14,15 @@ import { isIcmp, keyOfTuple, type Tuple } from './tuple.ts';
  * `tag`: VLAN id of the outer tag, 0 for none.
  */
 export function writeFrame(sent: Uint8Array, frame: Frame, tag: number): Uint8Array {
+  // Too short for an Ethernet header: nothing is known of it.
+  if (sent.length < 14) return sent;
   const bytes = new Editable(sent.slice());
   bytes.mac(0, frame.dst);
   bytes.mac(6, frame.src);
   const key = extractFlowKey(sent);
   const { network, upper } = locateIp(sent, key);
-  if (frame.ip) {
-    const isIpv4 = key.ethType === ETHER_TYPE.ipv4;
+  const isIpv4 = key.ethType === ETHER_TYPE.ipv4;
+  if (frame.ip && sent.length >= network + (isIpv4 ? 20 : 40)) {
     const transport = frame.ip.fragment === 'later' ? undefined : upper;
     const sum = transport === undefined ? undefined : checksumOf(bytes, frame.ip.protocol, transport);
     const headerSum = isIpv4 ? network + 10 : undefined;
