@@ -1,3 +1,4 @@
+import { isMulticastMac } from '../base/addresses.ts';
 import type { ModelView } from '../model/view.ts';
 import { isGroupIp } from './addresses.ts';
 import { isIcmpError } from './frame.ts';
@@ -100,6 +101,7 @@ const ANSWERLESS: ReadonlySet<RequestService> = new Set(['resolve', 'neighbour',
 /** ICMP errors and resets are sent about none of these (RFC 1122 §3.2.2, RFC 4443 §2.4). */
 function mustNotBeAnswered(frame: Packet['frame']): boolean {
   const { ip } = frame;
+  if (isMulticastMac(frame.dst)) return true;
   if (!ip || ip.fragment === 'later' || isIcmpError(frame)) return true;
   return isGroupIp(ip.dst) || isGroupIp(ip.src) || ip.src.value === 0 || ip.src.value === 0n;
 }
