@@ -91,3 +91,13 @@ test('an echo is answered, an error about a connection passes, and one about not
   const back = icmp([client, web2], 3, 4, 0, { payload: quote(tcp([web2, client], 80, 1000, SYN_ACK)) });
   assert.equal(outcome(network, client, back), 'p3');
 });
+
+test('a tracked port that has no zone yet lets no IP pass, and everything else', () => {
+  const pending = { ...web2, id: example.idOf('port', 9), name: 'p9', key: 0x1009, mac: '02:00:00:00:00:09' };
+  const records = [pending, example.binding(pending, HOSTS[0]), example.boundInterface(pending, 9)];
+  const network = start(records);
+  assert.equal(outcome(network, client, tcp([client, pending], 1000, 80)), 'invalid');
+  assert.deepEqual(network.send(HOSTS[0].id, 9, tcp([pending, client], 1000, 80)).reasons, ['invalid']);
+  const arp = `${'02:00:00:00:00:01'.replaceAll(':', '')}02000000000908060001080006040002020000000009${'0a000003'}${'020000000001'}${'0a000001'}`;
+  assert.equal(network.send(HOSTS[0].id, 9, Uint8Array.from(Buffer.from(arp, 'hex'))).delivered[0]?.port, 'p1');
+});
