@@ -26,10 +26,19 @@ export class ConntrackZones {
     for (const port of gone) this.zones.release(port);
     // Kept zones first: nobody else may get them.
     const fresh: string[] = [];
-    for (const [port, { zone }] of put)
-      if (this.zones.of(port) === undefined && !(zone?.port === port && this.zones.adopt(port, zone.zone)))
-        fresh.push(port);
-    return flush(fresh.map((port) => this.zones.give(port)));
+    const kept: number[] = [];
+    for (const [port, { zone }] of put) {
+      if (this.zones.of(port) !== undefined) continue;
+      if (zone?.port === port && this.zones.adopt(port, zone.zone)) kept.push(zone.zone);
+      else fresh.push(port);
+    }
+    const given = fresh.map((port) => this.zones.give(port)).filter((zone) => zone !== undefined);
+    return [...flush(given), ...limit([...kept, ...given])];
+  }
+
+  /** The datapath is a new one, and knows no limits. */
+  limits(): Effect[] {
+    return limit([...this.zones.entries()].map(([, zone]) => zone));
   }
 
   /** The scope changed (all of it, without `changes`): which routers translate now? */
@@ -58,7 +67,7 @@ export class ConntrackZones {
       flows.push({ op: 'put', record: { kind: 'natZone', id: router, zone } });
     }
     const keep: Effect[] = put.size + gone.length === 0 ? [] : [{ kind: 'keepNatZones', put, gone }];
-    return { flows, effects: [...flush(put.values()), ...keep] };
+    return { flows, effects: [...flush(put.values()), ...limit(put.values()), ...keep] };
   }
 }
 
@@ -72,8 +81,14 @@ function translating(scope: Scope): Set<string> {
   return routers;
 }
 
-function flush(given: Iterable<number | undefined>): Effect[] {
+function flush(given: Iterable<number>): Effect[] {
   const zones: number[] = [];
-  for (const zone of given) if (zone !== undefined) for (let i = 0; i < ZONES_PER_OWNER; i++) zones.push(zone + i);
+  for (const zone of given) for (let i = 0; i < ZONES_PER_OWNER; i++) zones.push(zone + i);
   return zones.length === 0 ? [] : [{ kind: 'flushZones', zones }];
+}
+
+/** Connections are kept in the owner's zone and in the one behind it (VIPs); the others hold few. */
+function limit(given: Iterable<number>): Effect[] {
+  const zones = [...given].flatMap((zone) => [zone, zone + 1]);
+  return zones.length === 0 ? [] : [{ kind: 'limitZones', zones }];
 }

@@ -3,6 +3,7 @@ import type { Compiler, CompilerChange } from '../compile/compiler.ts';
 import type { Binding, Encap, LearnedAddress, RouterPort, ScopeRecord } from '../model/objects.ts';
 import type { HostHealth, PortState, Report } from '../server/protocol.ts';
 import { ConntrackZones } from './conntrack.ts';
+import { ConntrackUse } from './conntrack-use.ts';
 import { sumCounters } from './counters.ts';
 import type { AgentEvent, Effect, ScopeChange } from './events.ts';
 import type { Ground } from './ground.ts';
@@ -46,6 +47,7 @@ export class AgentCore implements Ground {
   readonly installation = new Installation();
   readonly learning = new Learning();
   readonly conntrack = new ConntrackZones();
+  readonly #conntrackUse = new ConntrackUse();
   readonly #guard = new SprayGuard(this);
   readonly #moves = new Moves(this);
   readonly #errors = new PacketErrors(this);
@@ -155,7 +157,7 @@ export class AgentCore implements Ground {
       case 'switchConnected':
         this.#switchConnected = true;
         this.#openvswitchVersion = event.version;
-        return this.#maybeReadBack();
+        return [...this.conntrack.limits(), ...this.#maybeReadBack()];
       case 'switchLost':
         this.#switchConnected = false;
         this.#readBackAsked = false;
@@ -209,6 +211,9 @@ export class AgentCore implements Ground {
         return this.#counters(event, nowMs);
       case 'tick':
         return this.#tick(nowMs);
+      case 'conntrack':
+        this.#conntrackUse.told(event);
+        return [];
       case 'wake':
         return this.#probes.tick(nowMs);
     }
@@ -469,6 +474,7 @@ export class AgentCore implements Ground {
       this.#lastCountersMs = nowMs;
       effects.push({ kind: 'readCounters' });
     }
+    effects.push(...this.#conntrackUse.tick(nowMs));
     if (nowMs - this.#lastPulseMs >= PULSE_INTERVAL_MS) {
       this.#lastPulseMs = nowMs;
       effects.push({ kind: 'pulse', addresses: this.scope.neighbours(this.host) });
@@ -571,7 +577,8 @@ export class AgentCore implements Ground {
       interfaces: this.interfaces,
       portStates: this.portStates,
       refused: this.installation.refused.values(),
-      problems: this.problems.values(),
+      problems: [...this.problems.values(), ...this.#conntrackUse.problems(this.scope, this.conntrack.zones)],
+      conntrack: this.#conntrackUse.use,
       isSwitchConnected: this.#switchConnected,
       isOvsdbConnected: this.#ovsdbConnected,
     });

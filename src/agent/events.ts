@@ -51,6 +51,12 @@ export interface PacketIn extends PacketRegisters {
   readonly frame: Uint8Array;
 }
 
+export interface ZoneUse {
+  readonly zone: number;
+  readonly limit: number;
+  readonly connections: number;
+}
+
 export type AgentEvent =
   /** What the disk kept from the last run. */
   | { readonly kind: 'restored'; readonly records: readonly ScopeRecord[]; readonly host?: string }
@@ -87,6 +93,13 @@ export type AgentEvent =
         readonly bytes: number;
       }[];
     }
+  /** Connections that the datapath tracks now and at most, and of each zone that has a limit; answers `readConntrack`. */
+  | {
+      readonly kind: 'conntrack';
+      readonly connections: number;
+      readonly most: number;
+      readonly zones: readonly ZoneUse[];
+    }
   /** Comes once a second. */
   | { readonly kind: 'tick' }
   /** The time that a `wake` asked for has come. */
@@ -106,6 +119,9 @@ export type Effect =
   | { readonly kind: 'keepNatZones'; readonly put: ReadonlyMap<string, number>; readonly gone: readonly string[] }
   /** Forgets the connections of these conntrack zones, before any flow that is installed after it. */
   | { readonly kind: 'flushZones'; readonly zones: readonly number[] }
+  /** No more connections in each of these than one may have. */
+  | { readonly kind: 'limitZones'; readonly zones: readonly number[] }
+  | { readonly kind: 'readConntrack' }
   | { readonly kind: 'ensureTunnel'; readonly encap: Encap }
   | { readonly kind: 'report'; readonly reports: readonly Report[] }
   | { readonly kind: 'packetOut'; readonly frame: Uint8Array; readonly toOfport: number }

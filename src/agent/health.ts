@@ -15,6 +15,7 @@ export interface HealthFacts {
   readonly portStates: ReadonlyMap<string, PortState>;
   readonly refused: Iterable<{ readonly flow: Flow; readonly error: string }>;
   readonly problems: Iterable<string>;
+  readonly conntrack: HostHealth['conntrack'];
   readonly isSwitchConnected: boolean;
   readonly isOvsdbConnected: boolean;
 }
@@ -29,6 +30,7 @@ export function describeHealth(facts: HealthFacts): HostHealth {
     datapathType: facts.datapathType,
     flows: facts.flows,
     localPorts: facts.interfaces.bound().size,
+    ...(facts.conntrack === undefined ? {} : { conntrack: facts.conntrack }),
     problems: more <= 0 ? problems : [...problems.slice(0, MOST_PROBLEMS), `and ${more} problems more`],
   };
 }

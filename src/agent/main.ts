@@ -10,6 +10,7 @@ import { createCompiler } from '../compile/compiler.ts';
 import { createClient } from '../server/client.ts';
 import type { WatchMessage } from '../server/protocol.ts';
 import { BridgeLink } from './bridge-link.ts';
+import { ConntrackLink } from './conntrack-link.ts';
 import { answerControl, type ControlOptions, startControl } from './control.ts';
 import { AgentCore } from './core.ts';
 import type { AgentEvent, Effect } from './events.ts';
@@ -75,6 +76,11 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     signal,
   });
   const bridgeLink = new BridgeLink({ ...options, emit, clock: systemClock, log: log.child({ part: 'ovsdb' }) });
+  const vswitchdControl = (): string => findControlSocket(options.ovsRunDir);
+  const conntrackLink = new ConntrackLink({
+    ...{ datapathType: options.datapathType, control: vswitchdControl, emit, clock: systemClock },
+    ...{ log: log.child({ part: 'conntrack' }), signal },
+  });
   const client = createClient({
     url: options.server,
     ...(options.token === undefined ? {} : { token: options.token }),
@@ -85,7 +91,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     compiler,
     link: switchLink,
     bridge: options.bridge,
-    vswitchdControl: () => findControlSocket(options.ovsRunDir),
+    vswitchdControl,
   };
   const serverLink = new ServerLink({
     client,
@@ -120,6 +126,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'ensureTunnel':
       case 'keepNatZones':
         bridgeLink.perform(effect);
+        break;
+      case 'limitZones':
+      case 'readConntrack':
+        conntrackLink.perform(effect);
         break;
       case 'report':
         serverLink.report(effect.reports);

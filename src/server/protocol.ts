@@ -128,6 +128,8 @@ export interface HostHealth {
   readonly datapathType: string;
   readonly flows: number;
   readonly localPorts: number;
+  /** Connections that the host tracks now, and at most. */
+  readonly conntrack?: { readonly connections: number; readonly most: number } | undefined;
   readonly problems: readonly string[];
 }
 

@@ -60,6 +60,7 @@ const reportSchema = z.discriminatedUnion('type', [
       datapathType: z.string(),
       flows: count,
       localPorts: count,
+      conntrack: z.object({ connections: count, most: count }).optional(),
       problems: z.array(z.string()).max(1000),
     }),
   }),

@@ -144,9 +144,10 @@ function hostTable(hosts: StatusAnswer['hosts'], nowMs: number): string {
       host.lag === undefined ? '-' : host.lag === 0 ? 'none' : yellow(`${host.lag} revisions`),
       String(host.health?.localPorts ?? '-'),
       String(host.health?.flows ?? '-'),
+      host.health?.conntrack ? `${host.health.conntrack.connections} of ${host.health.conntrack.most}` : '-',
       host.health ? `${host.health.openvswitchVersion} ${host.health.datapathType}` : '-',
     ]);
-  const table = formatTable(['HOST', 'STATE', 'LAG', 'PORTS', 'FLOWS', 'OPEN VSWITCH'], rows);
+  const table = formatTable(['HOST', 'STATE', 'LAG', 'PORTS', 'FLOWS', 'CONNECTIONS', 'OPEN VSWITCH'], rows);
   return hosts.length > MOST_HOSTS ? `${table}\n${dim(`… and ${hosts.length - MOST_HOSTS} more hosts`)}` : table;
 }
 

@@ -1,0 +1,120 @@
+import { readFile } from 'node:fs/promises';
+import type { Clock } from '../base/clock.ts';
+import { WeftError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import { type UnixctlCommand, unixctl } from '../ovsdb/unixctl.ts';
+import type { AgentEvent, Effect, ZoneUse } from './events.ts';
+
+export interface ConntrackLinkOptions {
+  /** `system` for the kernel's datapath, `netdev` for the userspace one. */
+  readonly datapathType: string;
+  /** Control socket of ovs-vswitchd, looked up anew each time. */
+  readonly control: () => string;
+  readonly emit: (event: AgentEvent) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+/** One zone gets so small a part of what the host's connection tracking holds: who floods it fills its own. */
+const SHARE_OF_ZONE = 8;
+/** Zones that come within this time are limited together. */
+const GATHER_MS = 100;
+const RETRY_MS = 5_000;
+/** Arguments of one command. */
+const ZONES_PER_COMMAND = 500;
+const PROC = '/proc/sys/net/netfilter/nf_conntrack_';
+
+/** Connection tracking of the datapath: limits of zones, and how much of it is used (ovs-vswitchd's `dpctl` commands). */
+export class ConntrackLink {
+  readonly #options: ConntrackLinkOptions;
+  readonly #unlimited = new Set<number>();
+  #isLimiting = false;
+  #isReading = false;
+
+  constructor(options: ConntrackLinkOptions) {
+    this.#options = options;
+  }
+
+  perform(effect: Extract<Effect, { kind: 'limitZones' | 'readConntrack' }>): void {
+    if (effect.kind === 'readConntrack') return void this.#read();
+    for (const zone of effect.zones) this.#unlimited.add(zone);
+    void this.#limit();
+  }
+
+  get #datapath(): string {
+    const { datapathType } = this.#options;
+    return `${datapathType}@ovs-${datapathType}`;
+  }
+
+  #run(commands: readonly UnixctlCommand[]): Promise<string[]> {
+    return unixctl(this.#options.control(), commands);
+  }
+
+  async #limit(): Promise<void> {
+    if (this.#isLimiting) return;
+    this.#isLimiting = true;
+    const { signal, clock, log } = this.#options;
+    let wasWarned = false;
+    while (this.#unlimited.size > 0 && !signal.aborted) {
+      await clock.sleep(GATHER_MS, signal).catch(() => {});
+      const zones = [...this.#unlimited].slice(0, ZONES_PER_COMMAND);
+      try {
+        const limit = Math.max(1, Math.floor((await this.#most()) / SHARE_OF_ZONE));
+        await this.#run([
+          ['dpctl/ct-set-limits', this.#datapath, ...zones.map((zone) => `zone=${zone},limit=${limit}`)],
+        ]);
+        for (const zone of zones) this.#unlimited.delete(zone);
+      } catch (error) {
+        if (!(error instanceof WeftError)) throw error;
+        if (!wasWarned && !signal.aborted) log.warn('conntrack zones are not limited; trying again', { error });
+        wasWarned = true;
+        await clock.sleep(RETRY_MS, signal).catch(() => {});
+      }
+    }
+    this.#isLimiting = false;
+  }
+
+  /** How many connections the datapath holds at most. The kernel's limit is the machine's, and not told by Open vSwitch. */
+  async #most(): Promise<number> {
+    if (this.#options.datapathType !== 'netdev') return numberIn(`${PROC}max`);
+    const [text] = await this.#run([['dpctl/ct-get-maxconns', this.#datapath]]);
+    return Number(text);
+  }
+
+  async #read(): Promise<void> {
+    if (this.#isReading) return;
+    this.#isReading = true;
+    try {
+      const isUserspace = this.#options.datapathType === 'netdev';
+      const [limits, count] = await this.#run([
+        ['dpctl/ct-get-limits', this.#datapath],
+        ...(isUserspace ? [['dpctl/ct-get-nconns', this.#datapath] as const] : []),
+      ]);
+      const connections = isUserspace ? Number(count) : await numberIn(`${PROC}count`);
+      this.#options.emit({ kind: 'conntrack', connections, most: await this.#most(), zones: readLimits(limits ?? '') });
+    } catch (error) {
+      if (!(error instanceof WeftError)) throw error;
+      this.#options.log.debug('connection tracking was not read', { error });
+    } finally {
+      this.#isReading = false;
+    }
+  }
+}
+
+/** `zone=4,limit=20,count=1`, a line each. */
+export function readLimits(text: string): ZoneUse[] {
+  return [...text.matchAll(/^zone=(\d+),limit=(\d+),count=(\d+)$/gm)].map(([, zone, limit, count]) => ({
+    zone: Number(zone),
+    limit: Number(limit),
+    connections: Number(count),
+  }));
+}
+
+async function numberIn(path: string): Promise<number> {
+  try {
+    return Number((await readFile(path, 'utf8')).trim());
+  } catch (cause) {
+    throw new WeftError('not-found', `${path}: this kernel tracks no connections`, { cause });
+  }
+}
