@@ -17,7 +17,7 @@ import type { Action, FieldRange, FieldValue, Masked, Match } from '../openflow/
  *   reg7   profile   which security groups the port has that are asked; within a router
  *          routerPort  as enteredBy, then of the port by which it leaves
  *   reg8..11 (xxreg2) nextHop: the address that is looked for; IPv4 in its lowest 32 bits (reg11)
- *   reg12  | outZone                    | inZone                        |kind|
+ *   reg12  | outZone                    | inZone                             |
  *   reg13  scratchIp, or balancer: key of the load balancer
  *   reg14  scratchMacLow, or member: key of the member's port
  *   reg15  | hops: one bit per router crossed     | scratchMacHigh (16 bits)             |
@@ -83,11 +83,8 @@ export const REGISTERS = {
   ecmpMixing: { field: 'reg6', from: 28, bits: 1 },
   profile: { field: 'reg7', from: 0, bits: 32 },
   inZone: { field: 'reg12', from: 0, bits: 16 },
-  /** The last bits of inZone: 0 the port's own zone, 1 its VIPs', 2 for a member that calls its own VIP. */
-  inZoneKind: { field: 'reg12', from: 0, bits: 2 },
   outZone: { field: 'reg12', from: 16, bits: 16 },
-  outZoneKind: { field: 'reg12', from: 16, bits: 2 },
-  /** While no chain is run: the zone in which an address is being translated; its last bits as those of inZone. */
+  /** While no chain is run: the zone in which an address is being translated; its last bits are a `ZONE_KIND`. */
   natZone: { field: 'reg5', from: 0, bits: 16 },
   natZoneKind: { field: 'reg5', from: 0, bits: 2 },
   /** While no chain is run: the port that the members of the balancer serve at. */
