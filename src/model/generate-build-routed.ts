@@ -261,7 +261,7 @@ class NetworkBuilder {
     const router = at(routers, index);
     const ofVersion = ({ addresses }: LogicalPort): string[] =>
       addresses.filter((a) => a.includes(':') === (version === 6));
-    const inside = new Set(this.#portsOf(router).flatMap((port) => port.switch ?? []));
+    const inside = this.#insideOf(router);
     const ports = this.#ports.filter(
       (p) => p.tenant === this.#tenantOf(router) && inside.has(p.switch) && ofVersion(p).length > 0,
     );
@@ -286,9 +286,12 @@ class NetworkBuilder {
   #buildBalancer(n: number, sketch: BalancerSketch): void {
     const place = sketch.on.kind === 'router' ? this.#onRouter(n, sketch) : this.#onSwitch(n, sketch);
     if (!place) return;
-    const { tenant, address, ...on } = place;
+    const { tenant, address, inside, ...on } = place;
     const ports = this.#ports.filter(
-      (p) => p.tenant === tenant && p.addresses.some((a) => a.includes(':') === (sketch.version === 6)),
+      (p) =>
+        p.tenant === tenant &&
+        (inside?.has(p.switch) ?? true) &&
+        p.addresses.some((a) => a.includes(':') === (sketch.version === 6)),
     );
     if (ports.length === 0) return;
     const members = new Map(sketch.members.map((member) => [at(ports, member.port).id, member]));
@@ -325,6 +328,11 @@ class NetworkBuilder {
     }
   }
 
+  /** Switches that the router joins, but for those outside. */
+  #insideOf(router: number): ReadonlySet<string> {
+    return new Set(this.#portsOf(router).flatMap((port) => (port.outside ? [] : (port.switch ?? []))));
+  }
+
   #onRouter(n: number, { version, on, where }: BalancerSketch) {
     const router = at([...this.#network.routers.keys()], on.at);
     const inside = this.#portsOf(router).flatMap(({ outside, switch: sw, addresses }) =>
@@ -337,7 +345,8 @@ class NetworkBuilder {
     const nowhere = version === 4 ? `10.250.0.${n + 1}` : `2001:db8:250::${n + 1}`;
     const isFree = where === 'nowhere' || network === undefined;
     const address = isFree ? nowhere : formatIp(plus(network, FIRST_VIP + n));
-    return { tenant: this.#tenantOf(router), address, router: generatedId('router', router) };
+    const id = generatedId('router', router);
+    return { tenant: this.#tenantOf(router), address, inside: this.#insideOf(router), router: id };
   }
 
   #onSwitch(n: number, { version, on }: BalancerSketch) {
@@ -347,7 +356,7 @@ class NetworkBuilder {
     });
     if (fit.length === 0) return undefined;
     const { sw, network } = at(fit, on.at);
-    return { tenant: sw.tenant, address: formatIp(plus(network, FIRST_VIP + n)), switch: sw.id };
+    return { tenant: sw.tenant, address: formatIp(plus(network, FIRST_VIP + n)), inside: undefined, switch: sw.id };
   }
 }
 

@@ -58,17 +58,23 @@ function checksumOf(bytes: Editable, protocol: number, transport: number): numbe
   return isLeftOut ? undefined : transport + offset;
 }
 
-/** Addresses and ports of the packet within an ICMP error, whose checksum covers them. */
+/** Addresses and ports of the packet within an ICMP error, with its own checksums as far as they are quoted; the error's covers all of it. */
 function writeQuoted(bytes: Editable, at: number, quoted: Tuple, sum: number): void {
+  const before = new Editable(bytes.bytes.slice(at));
   const isIpv4 = quoted.version === 4;
   const transport = at + (isIpv4 ? (bytes.bytes[at]! & 15) * 4 : 40);
-  // Addresses of version 4 change their header's checksum too, which leaves the sum over both as it was.
-  const covers = isIpv4 ? at + 10 : sum;
-  bytes.address(at + (isIpv4 ? 12 : 8), quoted.src, covers);
-  bytes.address(at + (isIpv4 ? 16 : 24), quoted.dst, covers);
-  if (isIcmp(quoted.protocol) || quoted.srcPort === 0) return;
-  bytes.word(transport, quoted.srcPort, sum);
-  bytes.word(transport + 2, quoted.dstPort, sum);
+  const header = isIpv4 ? at + 10 : undefined;
+  const own = checksumOf(bytes, quoted.protocol, transport);
+  const pseudo = quoted.protocol === IP_PROTO.icmp ? undefined : own;
+  bytes.address(at + (isIpv4 ? 12 : 8), quoted.src, header, pseudo);
+  bytes.address(at + (isIpv4 ? 16 : 24), quoted.dst, header, pseudo);
+  if (!isIcmp(quoted.protocol) && quoted.srcPort !== 0) {
+    bytes.word(transport, quoted.srcPort, own);
+    bytes.word(transport + 2, quoted.dstPort, own);
+  }
+  if (own !== undefined && quoted.protocol === IP_PROTO.udp && bytes.at(own) === 0) bytes.word(own, 0xffff);
+  for (let offset = 0; offset + 2 <= before.length; offset += 2)
+    bytes.changed(sum, before.at(offset), bytes.at(at + offset));
 }
 
 function retagged(bytes: Uint8Array, tag: number): Uint8Array {
@@ -117,10 +123,12 @@ class Editable {
     const old = this.at(offset);
     if (old === value) return;
     this.#view.setUint16(offset, value);
-    for (const sum of sums) {
-      if (sum === undefined) continue;
-      this.#view.setUint16(sum, finishSum((~this.at(sum) & 0xffff) + (~old & 0xffff) + value));
-    }
+    for (const sum of sums) if (sum !== undefined) this.changed(sum, old, value);
+  }
+
+  /** A word that the checksum covers has become another. */
+  changed(sum: number, old: number, value: number): void {
+    if (old !== value) this.#view.setUint16(sum, finishSum((~this.at(sum) & 0xffff) + (~old & 0xffff) + value));
   }
 
   address(offset: number, ip: Ip, ...sums: readonly (number | undefined)[]): void {
