@@ -47,7 +47,7 @@ test('every folder imports only from folders before it', () => {
     assert.ok(LAYERS.includes(own), `${own} is not in the list of layers`);
     for (const target of importsOf(file)) {
       const other = target.split(sep)[0]!;
-      const isTest = file.endsWith('.test.ts');
+      const isTest = /\.(test|fixture)\.ts$/.test(file);
       if (LAYERS.indexOf(other) > LAYERS.indexOf(own) && !isTest) wrong.push(`${file} imports ${target}`);
       if (STRANGERS.some(([a, b]) => (own === a && other === b) || (own === b && other === a)) && !isTest)
         wrong.push(`${file} must not know ${target}`);

@@ -5,7 +5,7 @@ import { OpenVswitchFixture } from '../pipeline/open-vswitch.fixture.ts';
 import { createCompiler } from './compiler.ts';
 import * as example from './testing/example.ts';
 import { CASES, FRAMES, friends, from, group, member, type Name, net, strangers, to } from './testing/rule-cases.ts';
-import { siteInputs } from './testing/sites.ts';
+import { siteInputs } from './testing/sites.fixture.ts';
 
 // Everything that a rule may ask, in Open vSwitch. Fragments are left out where conntrack, which waits for all of them, is asked.
 

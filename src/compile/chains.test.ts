@@ -18,7 +18,7 @@ import {
   strangers,
   to,
 } from './testing/rule-cases.ts';
-import { HOSTS, siteNetwork } from './testing/sites.ts';
+import { HOSTS, siteNetwork } from './testing/sites.fixture.ts';
 import { MAX_JUMP_DEPTH } from './units/chain.ts';
 
 // Everything that a rule of a chain may ask, executed: which of these frames fit it.

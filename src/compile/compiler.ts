@@ -36,6 +36,7 @@ import { memberUnit, slotsUnit } from './units/balancer.ts';
 import { baseUnit } from './units/base.ts';
 import { chainUnit, ruleUnit } from './units/chain.ts';
 import { classifyUnit } from './units/classify.ts';
+import { dnsUnit } from './units/dns.ts';
 import { floodLocalUnit, floodRemoteUnit } from './units/flood.ts';
 import { groupMemberUnit, groupRulesUnit, setMemberUnit } from './units/group.ts';
 import { guardUnit } from './units/guard.ts';
@@ -76,6 +77,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   ruleUnit,
   ownProbesUnit,
   agentAnswersUnit,
+  dnsUnit,
   holdersUnit,
   learnedUnit,
   unknownUnit,

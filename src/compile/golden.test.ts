@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import type { InputRecord } from './inputs.ts';
 import * as example from './testing/example.ts';
 import { compiledFlows, goldenLines } from './testing/golden.ts';
-import * as world from './testing/outside-world.ts';
+import * as world from './testing/outside-world.fixture.ts';
 import { pipelineDocument } from './testing/pipeline-document.ts';
 
 // The product's output, for review: run with WEFT_GOLDEN=write to accept what has changed.

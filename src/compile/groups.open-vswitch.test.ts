@@ -8,7 +8,7 @@ import { type Compiler, createCompiler } from './compiler.ts';
 import type { InputRecord } from './inputs.ts';
 import * as example from './testing/example.ts';
 import { ACK, bare, icmp, quote, SYN_ACK, tcp, udp } from './testing/frames.ts';
-import { type Site, siteInputs } from './testing/sites.ts';
+import { type Site, siteInputs } from './testing/sites.fixture.ts';
 
 // Security groups with Open vSwitch's own connection tracking, and the executor's beside it.
 

@@ -5,7 +5,7 @@ import type { Journey } from '../pipeline/network.fixture.ts';
 import type { InputRecord } from './inputs.ts';
 import * as example from './testing/example.ts';
 import { ACK, icmp, quote, SYN_ACK, tcp, udp } from './testing/frames.ts';
-import { HOSTS, type Site, siteNetwork } from './testing/sites.ts';
+import { HOSTS, type Site, siteNetwork } from './testing/sites.fixture.ts';
 
 // Security groups, executed: who may begin what, what replies and errors may do, and what cuts them.
 

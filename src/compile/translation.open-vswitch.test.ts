@@ -22,7 +22,7 @@ import {
   uplink,
   world,
   x,
-} from './testing/outside-world.ts';
+} from './testing/outside-world.fixture.ts';
 
 // Address translation by Open vSwitch's own connection tracking on one host, and by the executor's beside it.
 

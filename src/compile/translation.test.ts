@@ -20,7 +20,7 @@ import {
   uplink,
   world,
   x,
-} from './testing/outside-world.ts';
+} from './testing/outside-world.fixture.ts';
 
 // Floating addresses, source translation and load balancers when the compiled flows are executed, on two hosts.
 
