@@ -9,7 +9,9 @@ import type { Neighbours } from './neighbours.ts';
 import type { PacketErrors } from './packet-errors.ts';
 import { answerPacketIn } from './packet-in/answer.ts';
 import { sourceMac } from './packet-in/frame-macs.ts';
+import { answerName } from './packet-in/names.ts';
 import type { Probes } from './probes/probes.ts';
+import { RateLimit } from './rate-limit.ts';
 import type { RuleLog } from './rule-log.ts';
 import type { SprayGuard } from './spray-guard.ts';
 
@@ -25,10 +27,15 @@ export interface PacketInParts {
   readonly ruleLog: RuleLog;
 }
 
+/** Questions for names that are answered; more are left to the workload to repeat. */
+const NAMES_PER_PORT = { perSecond: 100, burst: 200 } as const;
+const NAMES = { perSecond: 1000, burst: 1000 } as const;
+
 /** Hands each packet-in to whom it is for, within the budget of the port that caused it. */
 export class PacketIns {
   readonly #ground: Ground;
   readonly #parts: PacketInParts;
+  readonly #names = new RateLimit(NAMES_PER_PORT, NAMES);
 
   constructor(ground: Ground, parts: PacketInParts) {
     this.#ground = ground;
@@ -47,10 +54,17 @@ export class PacketIns {
     if (packet.class === PACKET_IN.probe) return port ? probes.answered(packet, port, nowMs) : [];
     if (packet.class === PACKET_IN.log) return ruleLog.handle(packet, nowMs);
     const ofport = port && interfaces.get(port.id)?.ofport;
+    const sw = port && scope.switchOf(port);
     if (!port || !ofport) return [];
+    if (packet.class === PACKET_IN.dns) {
+      const frame =
+        sw && this.#names.take(port.id, nowMs)
+          ? answerName(packet.frame, { port, switch: sw, scope, host }, packet.vlan)
+          : undefined;
+      return frame ? [{ kind: 'packetOut', frame, toOfport: ofport }] : [];
+    }
     const stopped = guard.stops(packet, port, nowMs);
     if (stopped) return stopped;
-    const sw = scope.switchOf(port);
     if (!sw) return [];
     switch (packet.class) {
       case PACKET_IN.learn:

@@ -49,3 +49,29 @@ export function sameAddressing(a: LogicalSwitch, b: LogicalSwitch): boolean {
 export function isLinkLocal6(ip: Ip): boolean {
   return ip.version === 6 && ip.value >> 118n === 0x3fan;
 }
+
+/** A router port as far as subnets care. */
+export interface GatewayCandidate {
+  readonly id: string;
+  readonly addresses: readonly string[];
+  readonly outside: boolean;
+  readonly adminUp: boolean;
+}
+
+/**
+ * The router of a subnet, of those on its switch: the first (by id) with an address in it. One that faces outside is no way out for those
+ * here.
+ */
+export function routerOf<P extends GatewayCandidate>(
+  subnet: Subnet,
+  ports: Iterable<P>,
+): { readonly port: P; readonly ip: Ip } | undefined {
+  const cidr = parseCidr(subnet.cidr)!;
+  let found: { port: P; ip: Ip } | undefined;
+  for (const port of ports) {
+    if (port.outside || !port.adminUp || (found && found.port.id < port.id)) continue;
+    const ip = port.addresses.map((text) => parseCidr(text)!.ip).find((own) => cidrContains(cidr, own));
+    if (ip) found = { port, ip };
+  }
+  return found;
+}

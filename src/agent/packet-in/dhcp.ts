@@ -19,7 +19,16 @@ import {
 } from '../../packet/dhcp.ts';
 import type { DhcpOption, DhcpRoute } from '../../packet/dhcp-option.ts';
 import { UDP_PORT } from '../../packet/udp.ts';
-import { gateway4, type Link, mtuOf, type OwnSubnet, serviceAddress, serviceMac, subnetsOf } from './link.ts';
+import {
+  dnsServersOf,
+  gateway4,
+  type Link,
+  mtuOf,
+  type OwnSubnet,
+  serviceAddress,
+  serviceMac,
+  subnetsOf,
+} from './link.ts';
 import { tagAt, udp4Frame } from './reply.ts';
 
 const BROADCAST = 0xffff_ffff as Ipv4;
@@ -111,7 +120,8 @@ function settings(link: Link, { subnet, cidr }: OwnSubnet): DhcpOption[] {
   if (cidr.prefix < 31) options.push({ kind: 'broadcastAddress', value: ((network | ~mask) >>> 0) as Ipv4 });
   const gateway = gateway4(link, subnet);
   if (gateway !== undefined) options.push({ kind: 'routers', value: [gateway] });
-  const { dns, ntp, domain } = subnet.dhcp;
+  const { ntp, domain } = subnet.dhcp;
+  const dns = dnsServersOf(link, subnet);
   if (ipv4Of(dns).length > 0) options.push({ kind: 'dnsServers', value: ipv4Of(dns) });
   if (domain !== undefined) options.push({ kind: 'domainName', value: domain });
   if (ipv4Of(ntp).length > 0) options.push({ kind: 'ntpServers', value: ipv4Of(ntp) });

@@ -11,7 +11,7 @@ import {
 } from '../../packet/dhcpv6.ts';
 import type { Dhcpv6Option } from '../../packet/dhcpv6-option.ts';
 import { UDP_PORT } from '../../packet/udp.ts';
-import { type Link, type OwnSubnet, serviceLinkLocal, serviceMac, subnetsOf } from './link.ts';
+import { dnsServersOf, type Link, type OwnSubnet, serviceLinkLocal, serviceMac, subnetsOf } from './link.ts';
 import { tagAt, udp6Frame } from './reply.ts';
 
 /**
@@ -37,7 +37,7 @@ export function answerDhcp6(
     ...(clientId ? [clientId] : []),
     { kind: 'serverId', duid: serverId },
     ...answer.options,
-    ...settings(subnets),
+    ...settings(link, subnets),
   ];
   const reply: Dhcpv6ClientMessage = {
     kind: 'message',
@@ -156,9 +156,9 @@ function asked(request: Dhcpv6ClientMessage): bigint[] {
   );
 }
 
-function settings(subnets: readonly OwnSubnet[]): Dhcpv6Option[] {
+function settings(link: Link, subnets: readonly OwnSubnet[]): Dhcpv6Option[] {
   const options: Dhcpv6Option[] = [];
-  const dns = unique(subnets.flatMap(({ subnet }) => subnet.dhcp.dns));
+  const dns = unique(subnets.flatMap(({ subnet }) => dnsServersOf(link, subnet)));
   const ntp = unique(subnets.flatMap(({ subnet }) => subnet.dhcp.ntp));
   const domains = [
     ...new Set(subnets.flatMap(({ subnet }) => (subnet.dhcp.domain === undefined ? [] : [subnet.dhcp.domain]))),

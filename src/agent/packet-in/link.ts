@@ -1,6 +1,7 @@
 import {
   type Cidr,
   cidrContains,
+  formatIp,
   type Ip,
   type Ipv4,
   type Ipv6,
@@ -13,6 +14,7 @@ import {
 } from '../../base/addresses.ts';
 import { SERVICE_MAC } from '../../compile/probe.ts';
 import type { Encap, LogicalPort, LogicalSwitch, RouterPort, Subnet } from '../../model/objects.ts';
+import { routerOf } from '../../model/subnets.ts';
 import { networksOf } from '../router-addresses.ts';
 import type { Scope } from '../scope.ts';
 
@@ -46,20 +48,21 @@ export function gateway4(link: Link, subnet: Subnet): Ipv4 | undefined {
   return ip?.version === 4 ? ip.value : undefined;
 }
 
-/** The first router port (by id) of the switch with an address in the subnet. One that faces outside is no way out for those here. */
-function routerIn(
-  { switch: sw, scope }: Link,
-  subnet: Subnet,
-): { readonly port: RouterPort; readonly ip: Ip } | undefined {
-  const cidr = parseCidr(subnet.cidr)!;
-  let found: { port: RouterPort; ip: Ip } | undefined;
-  for (const port of scope.all('routerPort')) {
-    if (port.switch !== sw.id || port.outside || !port.adminUp || (found && found.port.id < port.id)) continue;
-    if (scope.get('router', port.router)?.adminUp === false) continue;
-    const ip = networksOf(port).find((own) => cidrContains(cidr, own.ip))?.ip;
-    if (ip) found = { port, ip };
-  }
-  return found;
+function routerIn({ switch: sw, scope }: Link, subnet: Subnet): ReturnType<typeof routerOf<RouterPort>> {
+  const ports = [...scope.all('routerPort')].filter(
+    ({ switch: onSwitch, router }) => onSwitch === sw.id && scope.get('router', router)?.adminUp !== false,
+  );
+  return routerOf(subnet, ports);
+}
+
+/** DNS servers that workloads of the subnet are told: the gateway first, where it answers names of workloads. */
+export function dnsServersOf(link: Link, subnet: Subnet): string[] {
+  const gateway = subnet.gateway ?? (link.switch.dns ? formatted(routerIn(link, subnet)?.ip) : undefined);
+  return link.switch.dns && gateway !== undefined ? [gateway, ...subnet.dhcp.dns] : [...subnet.dhcp.dns];
+}
+
+function formatted(ip: Ip | undefined): string | undefined {
+  return ip && formatIp(ip);
 }
 
 export interface OwnSubnet {

@@ -2,7 +2,16 @@ import { type Ipv6, type Mac, networkOf, parseIpv6, parseMac } from '../../base/
 import { RA_FLAG } from '../../packet/nd.ts';
 import { INFINITE_LIFETIME_S, type NdOption, PREFIX_FLAG } from '../../packet/nd-option.ts';
 import type { Scope } from '../scope.ts';
-import { gateway6, type Link, mtuOf, type OwnSubnet, serviceLinkLocal, serviceMac, subnetsOf } from './link.ts';
+import {
+  dnsServersOf,
+  gateway6,
+  type Link,
+  mtuOf,
+  type OwnSubnet,
+  serviceLinkLocal,
+  serviceMac,
+  subnetsOf,
+} from './link.ts';
 import { ndFrame, tagAt } from './reply.ts';
 
 const ALL_NODES = 0xff02_0000_0000_0000_0000_0000_0000_0001n as Ipv6;
@@ -19,14 +28,14 @@ export function routerAdvert(link: Link, vlan: number): Uint8Array | undefined {
   if (subnets.length === 0) return undefined;
   const router = subnets.map(({ subnet }) => gateway6(link, subnet)).find((gateway) => gateway !== undefined);
   const isManaged = subnets.some(({ subnet }) => subnet.ipv6Mode === 'stateful');
-  const hasOther = subnets.some(({ subnet }) => subnet.dhcp.dns.length + subnet.dhcp.ntp.length > 0);
+  const hasOther = subnets.some(({ subnet }) => dnsServersOf(link, subnet).length + subnet.dhcp.ntp.length > 0);
   const mac = router?.mac ?? serviceMac(link.switch);
   const options: NdOption[] = [
     // Who resolves a gateway that is no router port asks for it: its MAC is not ours to tell.
     ...(router === undefined || router.mac !== undefined ? [{ kind: 'sourceLinkLayer', mac } as const] : []),
     { kind: 'mtu', mtu: mtuOf(link) },
     ...subnets.map(prefixOption),
-    ...namesOf(subnets),
+    ...namesOf(link, subnets),
   ];
   return ndFrame(
     { src: mac, dst: parseMac(link.port.mac) as Mac, tag: tagAt(link, vlan) },
@@ -65,8 +74,8 @@ function prefixOption({ subnet, cidr }: OwnSubnet): NdOption {
   };
 }
 
-function namesOf(subnets: readonly OwnSubnet[]): NdOption[] {
-  const servers = [...new Set(subnets.flatMap(({ subnet }) => subnet.dhcp.dns))]
+function namesOf(link: Link, subnets: readonly OwnSubnet[]): NdOption[] {
+  const servers = [...new Set(subnets.flatMap(({ subnet }) => dnsServersOf(link, subnet)))]
     .map((text) => parseIpv6(text))
     .filter((ip) => ip !== undefined);
   const domains = [

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { KindDefinition } from '../kind.ts';
-import { cidrSchema, ipSchema, ipv4Schema, keySchema, vlanIdSchema } from './common.ts';
+import { cidrSchema, dscpSchema, ipSchema, ipv4Schema, keySchema, vlanIdSchema } from './common.ts';
 
 const dnsNameSchema = z
   .string()
@@ -43,6 +43,9 @@ export const switchSchema = z.strictObject({
   adminUp: z.boolean().default(true).describe('false: nothing passes'),
   /** Other tenants' routers may have a port here: the only way from one tenant to another. */
   shared: z.boolean().default(false).describe("true: other tenants' routers may join it"),
+  /** Workloads ask their gateway for names of others: `db-1`, `db-1.back.acme.weft`. */
+  dns: z.boolean().optional().describe('true: hosts answer names of workloads'),
+  dscp: dscpSchema.optional().describe('DSCP of the IP packets that workloads send; a port may have its own'),
   key: keySchema.optional().describe('tunnel key; allocated'),
 });
 
