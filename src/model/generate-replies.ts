@@ -1,6 +1,7 @@
 import { checksum } from '../packet/checksum.ts';
 import { decodePacket, encodePacket, type Layer4, type Packet } from '../packet/packet.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
+import { withSctpChecksum } from './generate-routed-frames.ts';
 
 /** What workloads say after a first frame: random conversations are made of these. All take and give whole frames. */
 
@@ -45,12 +46,12 @@ function answerTo(l4: Layer4): Layer4 | undefined {
   }
 }
 
-/** Ports turned round; the chunk and its checksum as they were (nobody on the way looks at them). */
+/** Ports turned round; the chunk as it was. */
 function sctpReply(payload: Uint8Array): Uint8Array {
   const turned = payload.slice();
   turned.set(payload.subarray(2, 4), 0);
   turned.set(payload.subarray(0, 2), 2);
-  return turned;
+  return withSctpChecksum(turned);
 }
 
 /** The next frame of the same sender: of TCP one with data and no SYN; all others say the same again. */

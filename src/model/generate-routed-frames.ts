@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { cidrContains, type Ip, linkLocalOf, type Mac, parseCidr, parseIp, parseMac } from '../base/addresses.ts';
 import { ByteWriter } from '../base/bytes.ts';
+import { crc32c } from '../packet/crc32c.ts';
 import { echoRest } from '../packet/icmp.ts';
 import { ipv4Header } from '../packet/ipv4.ts';
 import { ipv6Header } from '../packet/ipv6.ts';
@@ -238,8 +239,17 @@ function transportOf(
   }
 }
 
-/** An INIT chunk (RFC 9260 §3.3.2); nobody on the way looks at the checksum. */
+/** An INIT chunk (RFC 9260 §3.3.2). */
 function sctpInit(srcPort: number, dstPort: number): Uint8Array {
   const header = new ByteWriter().u16(srcPort).u16(dstPort).u32(0).u32(0);
-  return header.u8(1).u8(0).u16(20).u32(0x1234).u32(0x1_0000).u16(1).u16(1).u32(1).finish();
+  const chunk = header.u8(1).u8(0).u16(20).u32(0x1234).u32(0x1_0000).u16(1).u16(1).u32(1);
+  return withSctpChecksum(chunk.finish().slice());
+}
+
+/** An SCTP packet with its checksum; without, conntrack has no use for it. */
+export function withSctpChecksum(packet: Uint8Array): Uint8Array {
+  const view = new DataView(packet.buffer, packet.byteOffset, packet.length);
+  view.setUint32(8, 0);
+  view.setUint32(8, crc32c(packet), true);
+  return packet;
 }

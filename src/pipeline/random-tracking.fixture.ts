@@ -48,17 +48,17 @@ export class TrackingTables {
     const next = stage === STAGES ? SHOW : stage + 1;
     const flows = STATES.map((state, n) => {
       const match = state === '' ? '' : `,ct_state=${state}+trk`;
-      return `table=${stage},priority=${10 + STATES.length - n},${ip}${match} actions=${this.#actions(version, next, state === '+inv')}`;
+      return `table=${stage},priority=${10 + STATES.length - n},${ip}${match} actions=${this.#actions(version, next, state === '+inv' || state === '+rel')}`;
     });
     return [...flows, `table=${stage},priority=1 actions=resubmit(,${SHOW})`];
   }
 
-  #actions(version: 4 | 6, next: number, isInvalid: boolean): string {
+  #actions(version: 4 | 6, next: number, isToLook: boolean): string {
     const zone = `zone=${this.#pick(ZONES)}`;
     const nat = this.#chance(50) ? ',nat' : '';
     const mark = this.#chance(40) ? `,exec(set_field:${this.#pick(['1', '2/2', '4/0xc'])}->ct_mark)` : '';
-    // Open vSwitch takes no flow that commits what is invalid.
-    const kind = isInvalid ? this.#pick([0, 8, 9]) : this.#random.below(10);
+    // Open vSwitch takes no flow that commits what is invalid; of errors there is nothing to commit.
+    const kind = isToLook ? this.#pick([0, 8, 9]) : this.#random.below(10);
     if (kind <= 3) return `ct(${zone}${nat},table=${next})`;
     if (kind <= 5) return `ct(commit,${zone},nat(${this.#nat(version)}),table=${next}${mark})`;
     if (kind === 6) return `ct(commit,${zone}${mark}),resubmit(,${next})`;
@@ -168,7 +168,7 @@ export class Traffic {
   }
 
   #upper(version: 4 | 6, srcPort: number): { protocol: number; l4: Layer4 } {
-    const { syn, ack, rst, fin } = TCP_FLAG;
+    const { syn, ack, fin } = TCP_FLAG;
     const kind = this.#random.below(4);
     const dstPort = this.#pick([80, 443]);
     if (kind === 0) return { protocol: 17, l4: { kind: 'udp', srcPort, dstPort, noChecksum: false } };
@@ -178,7 +178,7 @@ export class Traffic {
         ? { protocol: 1, l4: { kind: 'icmp', type: 8, code: 0, rest } }
         : { protocol: 58, l4: { kind: 'icmpv6', type: 128, code: 0, rest } };
     }
-    const flags = this.#pick([syn, syn, syn, ack, syn | ack, rst, fin | ack]);
+    const flags = this.#pick([syn, syn, syn, ack, syn | ack, fin | ack]);
     const tcp = {
       sequence: 1,
       acknowledgement: flags & ack ? 1 : 0,

@@ -1,5 +1,6 @@
 import type { FieldName } from '../openflow/fields.ts';
 import { addWords, checksum } from '../packet/checksum.ts';
+import { crc32c } from '../packet/crc32c.ts';
 import { placeOf } from './layout.ts';
 
 /**
@@ -255,15 +256,6 @@ function rewriteSctp(bytes: Uint8Array, l4: number, offset: number, port: number
   const after = crc32c(packet);
   const difference = before ^ after;
   for (let i = 0; i < 4; i++) packet[8 + i] = given[i]! ^ ((difference >>> (8 * i)) & 0xff);
-}
-
-function crc32c(bytes: Uint8Array): number {
-  let crc = 0xffff_ffff;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f6_3b78 : crc >>> 1;
-  }
-  return ~crc >>> 0;
 }
 
 function get16(bytes: Uint8Array, at: number): number {
