@@ -1,5 +1,6 @@
-import { formatIp, formatMac, type Ip, isMulticastMac, parseMac } from '../base/addresses.ts';
-import type { LogicalPort, LogicalSwitch } from '../model/objects.ts';
+import { formatIp, formatMac, type Ip, isMulticastMac, parseIp, parseMac } from '../base/addresses.ts';
+import type { LogicalPort, LogicalSwitch, Subnet } from '../model/objects.ts';
+import { routerOf } from '../model/subnets.ts';
 import type { Journey } from './journey.ts';
 import { nameOf } from './names.ts';
 import { addressesOf, macsOf } from './ownership.ts';
@@ -43,8 +44,24 @@ export function answered(journey: Journey, { frame, host }: Packet, ingress: Ing
     journey.agent = 'dhcp6';
   else if (has6 && frame.ip?.version === 6 && frame.ip.protocol === 58 && frame.icmp?.type === 133)
     journey.agent = 'ra';
+  else if (
+    isUdp &&
+    frame.ports?.dst === 53 &&
+    ingress.switch.dns &&
+    gatewaysOf(journey, ingress.switch, inVlan).some((ip) => sameIp(ip, frame.ip!.dst))
+  )
+    journey.agent = 'dns';
   if (journey.agent) journey.step(host, about, `the agent answers (${journey.agent})`);
   return journey.agent !== undefined;
+}
+
+/** Whom workloads ask for names: the gateways of their networks. */
+function gatewaysOf({ model }: Journey, { id }: LogicalSwitch, subnets: readonly Subnet[]): Ip[] {
+  const routerPorts = [...model.routerPortsOfSwitch(id)];
+  return subnets.flatMap((subnet) => {
+    const ip = subnet.gateway === undefined ? routerOf(subnet, routerPorts)?.ip : parseIp(subnet.gateway);
+    return ip === undefined ? [] : [ip];
+  });
 }
 
 /** Whence the switch itself asks members for their health. */

@@ -78,7 +78,7 @@ export interface Delivery {
 }
 
 /** The agent of the ingress host answers. */
-export type AgentService = 'dhcp' | 'dhcp6' | 'ra';
+export type AgentService = 'dhcp' | 'dhcp6' | 'ra' | 'dns';
 
 /** What a host's agent is asked for about a packet that goes no further by itself (docs/design/layer3.md, §6). */
 export type RequestService =

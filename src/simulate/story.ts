@@ -44,7 +44,7 @@ function verdictOf(model: ModelView, outcome: Outcome): string {
     return `answered by the host: ${address} is at ${mac} (${kind === 'arp' ? 'ARP' : 'neighbour discovery'})`;
   }
   if (outcome.agent)
-    return `answered by the host's agent (${{ dhcp: 'DHCP', dhcp6: 'DHCPv6', ra: 'router advertisement' }[outcome.agent]})`;
+    return `answered by the host's agent (${{ dhcp: 'DHCP', dhcp6: 'DHCPv6', ra: 'router advertisement', dns: 'names of workloads' }[outcome.agent]})`;
   const delivered = outcome.deliveries.map(
     (d) => `${nameOf(model, { kind: 'port', id: d.port })} on host ${nameOf(model, { kind: 'host', id: d.host })}`,
   );
