@@ -174,6 +174,14 @@ describe('a router', { skip: needsRoot }, () => {
     await eventually('the network', 5000, () => pings(dc.lab, 'a1', '10.0.2.11'));
   });
 
+  test('an interface that was down works again when it is up', async () => {
+    await dc.lab.execOk('b2', ['ip', 'link', 'set', 'eth0', 'down']);
+    assert.equal(await pings(dc.lab, 'a1', '10.0.2.12'), false);
+    await dc.lab.execOk('b2', ['ip', 'link', 'set', 'eth0', 'up']);
+    await dc.lab.execOk('b2', ['ip', 'route', 'replace', 'default', 'via', '10.0.2.1']);
+    await eventually('the interface', 5000, () => pings(dc.lab, 'a1', '10.0.2.12'));
+  });
+
   test('that is administratively down passes nothing', async () => {
     await put(router({ adminUp: false }));
     assert.equal(await pings(dc.lab, 'a1', '10.0.2.12'), false);
