@@ -279,6 +279,7 @@ class NetworkBuilder {
       address: formatIp(plus(this.#outside(router, version)!.network, FIRST_FLOATING + n)),
       router: generatedId('router', router),
       port: port.id,
+      adminUp: true,
       ...(fixed === undefined ? {} : { fixed: at(ofVersion(port), fixed) }),
     });
   }

@@ -50,6 +50,7 @@ export const KIND_NAMES = [
   'routerPort',
   'floatingAddress',
   'loadBalancer',
+  'mirror',
 ] as const;
 export type KindName = (typeof KIND_NAMES)[number];
 

@@ -2,6 +2,7 @@ import type { KindDefinition, KindName } from './kind.ts';
 import { chainKind, ruleKind } from './kinds/chain.ts';
 import { hostKind } from './kinds/host.ts';
 import { loadBalancerKind } from './kinds/load-balancer.ts';
+import { mirrorKind } from './kinds/mirror.ts';
 import { portKind } from './kinds/port.ts';
 import { floatingAddressKind, routerKind, routerPortKind } from './kinds/router.ts';
 import { addressSetKind, securityGroupKind } from './kinds/security-group.ts';
@@ -24,4 +25,5 @@ export const KINDS = {
   routerPort: routerPortKind,
   floatingAddress: floatingAddressKind,
   loadBalancer: loadBalancerKind,
+  mirror: mirrorKind,
 } as const satisfies Record<KindName, KindDefinition>;

@@ -30,6 +30,7 @@ export type GroupRule = SecurityGroup['ingress'][number];
 export type AddressSet = Stored<'addressSet', 'key'> & { readonly tenant: string };
 export type FloatingAddress = Stored<'floatingAddress'> & { readonly tenant: string };
 export type LoadBalancer = Stored<'loadBalancer', 'key' | 'slots'> & { readonly tenant: string };
+export type Mirror = Stored<'mirror', 'key'> & { readonly tenant: string };
 export type Subnet = z.output<typeof subnetSchema>;
 export type RuleMatch = z.output<typeof ruleMatchSchema>;
 export type Encap = TunnelZone['encap'];
@@ -48,6 +49,7 @@ export interface ObjectOfKind {
   routerPort: RouterPort;
   floatingAddress: FloatingAddress;
   loadBalancer: LoadBalancer;
+  mirror: Mirror;
 }
 export type AnyObject = ObjectOfKind[keyof ObjectOfKind];
 

@@ -48,6 +48,8 @@ export const PROBLEM_CODES = {
   'route-circle': 'static routes send packets from router to router and back',
   unreachable: 'the port is not behind the router',
   'member-address': 'the port has no such address',
+  collector: 'copies of a mirror would go into a host of our own tunnels',
+  limits: 'more limits than a port can have',
   slots: 'a load balancer has fewer slots than members',
   'apply-set': 'the object belongs to another apply set',
 } as const;

@@ -3,6 +3,7 @@ import type { Problem } from './problem.ts';
 import { checkChains } from './rules/chains.ts';
 import { checkHosts } from './rules/hosts.ts';
 import { checkIdentity } from './rules/identity.ts';
+import { checkMirrors } from './rules/mirrors.ts';
 import { checkPorts } from './rules/ports.ts';
 import { checkReferences } from './rules/references.ts';
 import { checkRouteCircles } from './rules/route-circles.ts';
@@ -16,7 +17,7 @@ import type { ModelIndex } from './view.ts';
 /** The rules that a whole model must keep. Each looks only at what a change can have broken. */
 const RULES: readonly Rule[] = [
   ...[checkIdentity, checkReferences, checkSwitches, checkPorts, checkChains, checkHosts],
-  ...[checkRouters, checkRouterPorts, checkRouteCircles, checkTranslated],
+  ...[checkRouters, checkRouterPorts, checkRouteCircles, checkTranslated, checkMirrors],
 ];
 
 /**

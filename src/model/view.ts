@@ -13,6 +13,7 @@ import type {
   LogicalPort,
   LogicalSwitch,
   MemberHealth,
+  Mirror,
   NatLease,
   Neighbour,
   ObjectOfKind,
@@ -48,6 +49,8 @@ export interface ModelView {
   floatingAddressesOfRouter(routerId: string): Iterable<FloatingAddress>;
   loadBalancersOf(deviceId: string): Iterable<LoadBalancer>;
   portsOfGroup(groupId: string): Iterable<LogicalPort>;
+  /** Mirrors that name the port or switch, as a source or as where the copies go. */
+  mirrorsOf(portOrSwitchId: string): Iterable<Mirror>;
   leasesOfRouter(routerId: string): Iterable<NatLease>;
   healthOf(loadBalancerId: string): Iterable<MemberHealth>;
   hosts(): Iterable<Host>;
@@ -62,9 +65,10 @@ export type KeyedObject =
   | RouterPort
   | SecurityGroup
   | AddressSet
-  | LoadBalancer;
+  | LoadBalancer
+  | Mirror;
 const KEYED: ReadonlySet<string> = new Set<string>([
-  ...['switch', 'port', 'chain', 'router', 'routerPort', 'securityGroup', 'addressSet', 'loadBalancer'],
+  ...['switch', 'port', 'chain', 'router', 'routerPort', 'securityGroup', 'addressSet', 'loadBalancer', 'mirror'],
 ]);
 
 export function isKeyed(record: ScopeRecord): record is KeyedObject {
@@ -118,6 +122,9 @@ function* heldBy(record: ScopeRecord): Iterable<readonly [Relation, string]> {
     case 'loadBalancer':
       yield ['loadBalancer', (record.router ?? record.switch)!];
       return;
+    case 'mirror':
+      for (const id of mirrorPlaces(record)) yield ['mirror', id];
+      return;
     case 'natLease':
       yield ['natLease', record.router];
       return;
@@ -129,6 +136,15 @@ function* heldBy(record: ScopeRecord): Iterable<readonly [Relation, string]> {
       return;
   }
 }
+/** Ports and the switch that a mirror names, each once. */
+export function mirrorPlaces({ ports, switch: onSwitch, to }: Mirror): ReadonlySet<string> {
+  return new Set([
+    ...ports,
+    ...(onSwitch === undefined ? [] : [onSwitch]),
+    ...(to.port === undefined ? [] : [to.port]),
+  ]);
+}
+
 type Relation =
   | 'portOfGroup'
   | 'portOfRouter'
@@ -136,6 +152,7 @@ type Relation =
   | 'peer'
   | 'floatingAddress'
   | 'loadBalancer'
+  | 'mirror'
   | 'natLease'
   | 'memberHealth'
   | 'neighbour';
@@ -226,6 +243,9 @@ export class ModelIndex implements ModelView {
   }
   portCountOfGroup(groupId: string): number {
     return this.#held.count('portOfGroup', groupId);
+  }
+  mirrorsOf(portOrSwitchId: string): Iterable<Mirror> {
+    return this.#heldAs('mirror', portOrSwitchId);
   }
   leasesOfRouter(routerId: string): Iterable<NatLease> {
     return this.#heldAs('natLease', routerId);

@@ -96,6 +96,7 @@ export class Presenter {
       case 'chain':
       case 'addressSet':
       case 'routerPort':
+      case 'mirror':
         return undefined;
     }
   }

@@ -1,5 +1,5 @@
 import type { RouterPort, ScopeKind, ScopeRecord } from '../model/objects.ts';
-import type { ModelIndex } from '../model/view.ts';
+import { type ModelIndex, mirrorPlaces } from '../model/view.ts';
 import type { RecordChange } from './desired-state.ts';
 
 /**
@@ -16,6 +16,7 @@ import type { RecordChange } from './desired-state.ts';
  *   ├─▶ hosts with a claim of its ports; balancers on it; tenant
  *   └─▶ where it is shared: facades of the routers that have an outside port on it, and the in-chains of those ports
  * ports of a switch that are local ─▶ where it is shared: all hosts, for whose routers lead into it is not followed
+ * mirrors (of a local port, of the switch of one) ─▶ port with its binding (where the copies go) ─▶ host
  * security group (of a local port) ─▶ members of groups and address sets that its rules name
  * ```
  *
@@ -33,6 +34,7 @@ export type NodeType =
   | 'chain'
   | 'port'
   | 'balancer'
+  | 'mirrors'
   | 'facade'
   | 'router'
   | 'switch';
@@ -78,7 +80,7 @@ export class ScopeGraph<H> {
     this.#index = index;
     this.#listener = listener;
     const kinds = ['host', 'switch', 'binding', 'rule', 'securityGroup', 'router', 'floatingAddress'] as const;
-    for (const kind of [...kinds, 'loadBalancer', 'natLease'] as const)
+    for (const kind of [...kinds, 'loadBalancer', 'natLease', 'mirror'] as const)
       for (const record of index.all(kind)) for (const edge of edgesOf(record)) this.#add(edge);
     for (const port of index.all('routerPort')) this.#takeRouterPort(port.id);
   }
@@ -229,6 +231,8 @@ function placesOf(record: ScopeRecord): readonly Place[] {
       return [['facade', record.router]];
     case 'loadBalancer':
       return [['balancer', record.id]];
+    case 'mirror':
+      return [...mirrorPlaces(record)].map((id): Place => ['mirrors', id]);
     case 'memberHealth':
       return [['balancer', record.loadBalancer]];
   }
@@ -263,6 +267,8 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
     case 'balancer':
       yield* one('loadBalancer');
       return yield* index.healthOf(id);
+    case 'mirrors':
+      return yield* index.mirrorsOf(id);
     case 'facade':
       yield* one('router');
       yield* index.floatingAddressesOfRouter(id);
@@ -326,6 +332,11 @@ function edgesOf(record: ScopeRecord): readonly Edge[] {
       const device: Place = record.router === undefined ? ['switch', record.switch!] : ['facade', record.router];
       const to: Place = ['balancer', record.id];
       return [{ from: device, to }, ...record.members.map(({ port }): Edge => ({ from: to, to: ['port', port] }))];
+    }
+    case 'mirror': {
+      const { port } = record.to;
+      if (port === undefined) return [];
+      return [...mirrorPlaces(record)].map((id): Edge => ({ from: ['mirrors', id], to: ['port', port] }));
     }
     case 'natLease':
       return [{ from: ['facade', record.router], to: ['host', record.host] }];

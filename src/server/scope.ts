@@ -1,5 +1,5 @@
 import type { LogicalPort, ScopeKind, ScopeRecord } from '../model/objects.ts';
-import type { ModelIndex } from '../model/view.ts';
+import { type ModelIndex, mirrorPlaces } from '../model/view.ts';
 import type { RecordChange } from './desired-state.ts';
 import { Reach } from './reach.ts';
 import { contentsOf, type NodeType, ScopeGraph, type ScopeNode } from './scope-graph.ts';
@@ -93,6 +93,17 @@ export class ScopeIndex {
     return steps;
   }
 
+  /** Local ports hold what mirrors them only while something does. */
+  #syncMirrored(portOrSwitch: string): void {
+    const ports = this.#index.get('switch', portOrSwitch)
+      ? [...this.#index.portsOfSwitch(portOrSwitch)].map(({ id }) => id)
+      : [portOrSwitch];
+    for (const id of ports) {
+      const port = this.#index.get('port', id);
+      this.#syncLocalPort({ kind: 'port', id, ...(port ? { after: port } : {}) });
+    }
+  }
+
   #syncLocalPort({ kind, id, before, after }: RecordChange): void {
     const hosts = new Set<string | undefined>();
     for (const record of [before, after]) {
@@ -100,6 +111,8 @@ export class ScopeIndex {
       if (record?.kind === 'binding') for (const claim of record.claims) hosts.add(claim.host);
     }
     if (kind === 'port') for (const claim of this.#index.bindingOf(id)?.claims ?? []) hosts.add(claim.host);
+    for (const record of [before, after])
+      if (record?.kind === 'mirror') for (const place of mirrorPlaces(record)) this.#syncMirrored(place);
     for (const host of hosts) {
       const scope = host === undefined ? undefined : this.#scopes.get(host);
       if (!scope) continue;
@@ -107,6 +120,12 @@ export class ScopeIndex {
       this.#concerned.add(scope);
     }
   }
+}
+
+/** Nothing comes after the first. */
+function isEmpty(records: Iterable<unknown>): boolean {
+  for (const _ of records) return false;
+  return true;
 }
 
 /** What a host's agent has to be told of one record. */
@@ -248,6 +267,10 @@ export class HostScope {
       this.#graph.node('locals', port.switch),
       ...chains.map((chain) => this.#graph.node('chain', chain)),
       ...(port.groups ?? []).map((group) => this.#graph.node('group', group)),
+      // Most ports and switches have none: a node for each would cost more than all else that is kept of it.
+      ...[port.id, port.switch].flatMap((id) =>
+        isEmpty(this.#index.mirrorsOf(id)) ? [] : [this.#graph.node('mirrors', id)],
+      ),
     ];
   }
 
@@ -299,5 +322,5 @@ export class HostScope {
 /** What others refer to comes first. */
 const RECORD_ORDER: readonly NodeType[] = [
   ...(['tunnelZone', 'host', 'tenant', 'addressSet', 'group', 'members', 'chain'] as const),
-  ...(['switch', 'facade', 'router', 'port', 'balancer'] as const),
+  ...(['switch', 'facade', 'router', 'port', 'balancer', 'mirrors'] as const),
 ];

@@ -58,7 +58,7 @@ export function threeTier(...more: readonly ScopeRecord[]): ModelIndex {
     ...workload('client', 'h3', { switch: 'internet', addresses: ['203.0.113.200'], tenant: 'operator' }),
     ...workload('isp', 'h3', { switch: 'internet', addresses: ['203.0.113.1'], tenant: 'operator' }),
     {
-      ...{ kind: 'floatingAddress', id: 'public-web', name: 'public-web', tenant: 'acme', revision: 1 },
+      ...{ kind: 'floatingAddress', id: 'public-web', name: 'public-web', tenant: 'acme', revision: 1, adminUp: true },
       ...{ address: '203.0.113.20', router: 'edge', port: 'web-1' },
     },
     balancer('shop', '203.0.113.80', { port: 80, memberPort: 8080 }, ['web-1', 'web-2']),

@@ -102,6 +102,7 @@ export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: Kind
     { kind: 'routerPort', field: 'tenant' },
     { kind: 'floatingAddress', field: 'tenant' },
     { kind: 'loadBalancer', field: 'tenant' },
+    { kind: 'mirror', field: 'tenant' },
   ],
   tunnelZone: [{ kind: 'host', field: 'zone' }],
   host: [{ kind: 'port', field: 'host' }],
@@ -109,6 +110,7 @@ export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: Kind
     { kind: 'port', field: 'switch' },
     { kind: 'routerPort', field: 'switch' },
     { kind: 'loadBalancer', field: 'switch' },
+    { kind: 'mirror', field: 'switch' },
   ],
   addressSet: [
     { kind: 'rule', field: 'match.srcSet' },
@@ -131,6 +133,7 @@ export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: Kind
   routerPort: [{ kind: 'routerPort', field: 'peer' }],
   floatingAddress: [],
   loadBalancer: [],
+  mirror: [],
   chain: [
     { kind: 'rule', field: 'chain' },
     { kind: 'rule', field: 'jumpTo' },
@@ -143,6 +146,8 @@ export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: Kind
   port: [
     { kind: 'floatingAddress', field: 'port' },
     { kind: 'loadBalancer', field: 'members[].port' },
+    { kind: 'mirror', field: 'ports[]' },
+    { kind: 'mirror', field: 'to.port' },
   ],
 };
 

@@ -257,6 +257,7 @@ export function floatingAddress(number: number, address: string, of: Router, to:
     address,
     router: of.id,
     port: to.id,
+    adminUp: true,
   };
 }
 

@@ -106,6 +106,10 @@ export function parseAddressOrCidr(text: string): Cidr {
   return { ip, prefix: ip.version === 4 ? 32 : 128 };
 }
 
+/** Kilobits a second, in thousands of bits. */
+export const kbpsSchema = z.number().int().min(8).max(400_000_000);
+/** The upper six bits of the traffic class (RFC 2474). */
+export const dscpSchema = z.number().int().min(0).max(63);
 export const vlanIdSchema = z.number().int().min(1).max(4094);
 /** 24-bit tunnel key; 0 is never used. */
 export const keySchema = z.number().int().min(1).max(0xff_ffff);

@@ -1,6 +1,15 @@
 import { z } from 'zod';
 import type { KindDefinition } from '../kind.ts';
-import { addressOrCidrSchema, ipSchema, keySchema, refSchema, unicastMacSchema, vlanIdSchema } from './common.ts';
+import {
+  addressOrCidrSchema,
+  dscpSchema,
+  ipSchema,
+  kbpsSchema,
+  keySchema,
+  refSchema,
+  unicastMacSchema,
+  vlanIdSchema,
+} from './common.ts';
 
 /** On a VLAN-aware switch: `access` frames have no tag at the workload; `trunk` frames keep theirs. */
 export const portVlanSchema = z.union([
@@ -10,6 +19,20 @@ export const portVlanSchema = z.union([
     native: vlanIdSchema.optional(),
   }),
 ]);
+
+/** Kilobits (1,000 bits) and packets a second; what is above is dropped (docs/design/layer3.md, §11). */
+export const limitsSchema = z
+  .strictObject({
+    sendKbps: kbpsSchema.optional(),
+    receiveKbps: kbpsSchema.optional(),
+    sendPps: z.number().int().min(1).max(10_000_000).optional(),
+    receivePps: z.number().int().min(1).max(10_000_000).optional(),
+    burstKb: z.number().int().min(1).max(10_000_000).optional().describe('kilobits above the rate at once'),
+  })
+  .superRefine((limits, context) => {
+    if (limits.burstKb !== undefined && limits.sendKbps === undefined && limits.receiveKbps === undefined)
+      context.addIssue({ code: 'custom', path: ['burstKb'], message: 'a burst is one of sendKbps or receiveKbps' });
+  });
 
 export const portSchema = z.strictObject({
   switch: refSchema.describe('the switch that it belongs to; stays'),
@@ -33,6 +56,8 @@ export const portSchema = z.strictObject({
   toChain: refSchema.optional().describe('filter for what the workload receives'),
   /** Stateful filters: with any group, what no rule of its groups allows is refused. */
   groups: z.array(refSchema).max(16).default([]).describe('security groups: stateful, refused by default'),
+  limits: limitsSchema.optional().describe('most that the workload may send and receive'),
+  dscp: dscpSchema.optional().describe("DSCP of the IP packets that it sends; absent: its switch's"),
   key: keySchema.optional().describe('tunnel key; allocated'),
 });
 

@@ -6,6 +6,7 @@ import {
   addressOrCidrSchema,
   cidrSchema,
   ipSchema,
+  kbpsSchema,
   keySchema,
   portRangeSchema,
   refSchema,
@@ -143,6 +144,8 @@ export const floatingAddressSchema = z.strictObject({
   router: refSchema.describe('the router that translates it'),
   port: refSchema.describe('whose workload it leads to'),
   fixed: ipSchema.optional().describe("which of the port's addresses; absent: its first of the same IP version"),
+  limit: z.strictObject({ kbps: kbpsSchema }).optional().describe('most that passes by it each way'),
+  adminUp: z.boolean().default(true).describe('false: as though it were not there'),
 });
 
 export const floatingAddressKind = {
