@@ -260,3 +260,60 @@ test('the zone of a port is flushed before its flows are installed, and kept wit
   again.scope(zone, host('h1'), sw, port(1));
   assert.deepEqual(zones(again), ['install', 'mark 8']);
 });
+
+const router = (): ScopeRecord =>
+  ({ ...common, kind: 'router', id: 'r', name: 'r', tenant: 't', key: 200, routes: [], policies: [], snat: [], adminUp: true }) as ScopeRecord; // biome-ignore format: a row
+const routerPort = (): ScopeRecord =>
+  ({
+    ...{ ...common, kind: 'routerPort', id: 'rp', name: 'rp', tenant: 't', router: 'r', switch: 's', key: 201 },
+    ...{ mac: '02:00:00:00:02:01', addresses: ['10.0.0.1/24'], outside: false, adminUp: true },
+  }) as unknown as ScopeRecord;
+const addressed = (n: number): LogicalPort => ({ ...port(n), addresses: [`10.0.0.1${n}`], groups: [] }) as LogicalPort;
+
+test('a packet whose next hop is unknown goes on when the server has told it, behind the flows', () => {
+  const rig = started(addressed(1), router(), routerPort());
+  rig.emit({ kind: 'interfaces', put: [tap(ID(1))], gone: [] });
+  rig.take();
+  const frame = new Uint8Array(60);
+  const packet = { ...NO_REGISTERS, class: PACKET_IN.resolve, cookie: 0n, inPort: 7, portKey: 1, frame };
+  rig.emit({ kind: 'packetIn', packet: { ...packet, switchKey: 100, routerPortKey: 201, nextHop: 0x0a00_0063n } });
+  const injected = (): string[] => rig.take().flatMap((effect) => (effect.kind === 'inject' ? [effect.at] : []));
+  assert.deepEqual(injected(), ['flood']);
+  rig.holding = true;
+  const at = { kind: 'neighbour', id: 's/10.0.0.99', revision: 1, switch: 's', address: '10.0.0.99' } as const;
+  rig.scope({ ...at, mac: '02:00:00:00:00:99', port: 'far', host: 'h2' });
+  assert.deepEqual(injected(), []);
+  rig.release();
+  assert.deepEqual(injected(), ['next']);
+});
+
+test('a member here is probed when its time comes, until its interface is gone', () => {
+  const health = { type: 'tcp', intervalMs: 1000, timeoutMs: 300, rise: 1, fall: 1, path: '/' };
+  const balancer = {
+    ...{
+      ...common,
+      kind: 'loadBalancer',
+      id: 'lb',
+      name: 'lb',
+      tenant: 't',
+      key: 300,
+      address: '10.0.9.9',
+      router: 'r',
+    },
+    ...{ slots: 16, sticky: 'none', onEmpty: 'reject', adminUp: true, health },
+    listeners: [{ protocol: 'tcp', port: 80 }],
+    members: [{ port: ID(1), weight: 1, drain: false, adminUp: true }],
+  } as unknown as ScopeRecord;
+  const rig = started(addressed(1), router(), routerPort(), balancer);
+  rig.emit({ kind: 'interfaces', put: [tap(ID(1))], gone: [] });
+  const wake = rig.take().find((effect) => effect.kind === 'wake');
+  assert.ok(wake && wake.inMs <= 100);
+  const probes = (): number => rig.take().filter((effect) => effect.kind === 'packetOut').length;
+  const wakeAt = (nowMs: number): void => void rig.effects.push(...rig.core.step({ kind: 'wake' }, nowMs));
+  wakeAt(1000 + wake.inMs);
+  assert.equal(probes(), 1);
+  rig.emit({ kind: 'interfaces', put: [], gone: ['u1'] });
+  rig.take();
+  wakeAt(9000);
+  assert.equal(probes(), 0);
+});
