@@ -25,7 +25,12 @@ const RETRY_MS = 5_000;
 const ZONES_PER_COMMAND = 500;
 const PROC = '/proc/sys/net/netfilter/nf_conntrack_';
 
-/** Connection tracking of the datapath: limits of zones, and how much of it is used (ovs-vswitchd's `dpctl` commands). */
+/**
+ * Sequence numbers are the workloads' own business: a host that takes a port again within TIME_WAIT is answered with a number from the former
+ * connection and resets it (RFC 5961 §4), which conntrack would call invalid. With the kernel's datapath it is the machine's
+ * `nf_conntrack_tcp_be_liberal`, which is not ours to set (LIMITS.md).
+ *
+ * Connection tracking of the datapath: limits of zones, and how much of it is used (ovs-vswitchd's `dpctl` commands). */
 export class ConntrackLink {
   readonly #options: ConntrackLinkOptions;
   readonly #unlimited = new Set<number>();
@@ -63,6 +68,9 @@ export class ConntrackLink {
         const limit = Math.max(1, Math.floor((await this.#most()) / SHARE_OF_ZONE));
         await this.#run([
           ['dpctl/ct-set-limits', this.#datapath, ...zones.map((zone) => `zone=${zone},limit=${limit}`)],
+          ...(this.#options.datapathType === 'netdev'
+            ? [['dpctl/ct-disable-tcp-seq-chk', this.#datapath] as const]
+            : []),
         ]);
         for (const zone of zones) this.#unlimited.delete(zone);
       } catch (error) {
