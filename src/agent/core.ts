@@ -5,13 +5,13 @@ import type { HostHealth, PortState, Report } from '../server/protocol.ts';
 import { ConntrackZones } from './conntrack.ts';
 import { ConntrackUse } from './conntrack-use.ts';
 import { sumCounters } from './counters.ts';
-import type { AgentEvent, Effect, ScopeChange } from './events.ts';
+import type { AgentEvent, Effect, InstalledMeter, ScopeChange } from './events.ts';
 import type { Ground } from './ground.ts';
 import { describeHealth } from './health.ts';
 import { Installation } from './installation.ts';
 import { Interfaces } from './interfaces.ts';
 import { Learning, reported } from './learning.ts';
-import { PACKET_IN_METER } from './meters.ts';
+import { differingMeters, PACKET_IN_METER } from './meters.ts';
 import { Moves } from './moves.ts';
 import { NatNeeds } from './nat-needs.ts';
 import { Neighbours, reported as reportedNeighbour } from './neighbours.ts';
@@ -170,12 +170,16 @@ export class AgentCore implements Ground {
             fields: { reason: event.reason },
           },
         ];
-      case 'readBack':
+      case 'readBack': {
         this.#readBackAsked = false;
+        const meters = this.#readBackMeters(event.meters);
         return [
+          ...meters.put,
           ...this.installation.readBack(event.flows, this.#compiler.flows()),
+          ...this.#takeMeters(meters.gone),
           ...this.#afterChange([...this.interfaces.bound().keys()]),
         ];
+      }
       case 'installed':
         return this.installation.installed(event.id);
       case 'refused':
@@ -424,10 +428,29 @@ export class AgentCore implements Ground {
   // ── flows ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   compile(changes: readonly CompilerChange[]): Effect[] {
-    const { add, remove, problems } = this.#compiler.update(changes);
+    const { add, remove, meters, goneMeters, problems } = this.#compiler.update(changes);
     for (const key of this.problems.keys()) if (key.startsWith('compile/')) this.problems.delete(key);
     for (const problem of problems) this.problems.set(`compile/${problem.unit}`, problem.message);
-    return this.installation.change(add, remove);
+    return [
+      ...(meters.length === 0 ? [] : [{ kind: 'setMeters', put: meters, gone: [] } as const]),
+      ...this.installation.change(add, remove),
+      ...this.#takeMeters(goneMeters),
+    ];
+  }
+
+  /** A meter that is deleted takes its flows with it: so it goes behind them, and not if it was given anew meanwhile. */
+  #takeMeters(meters: readonly number[]): Effect[] {
+    if (meters.length === 0) return [];
+    return this.installation.whenInstalled(() => {
+      const gone = meters.filter((meter) => !this.#compiler.meters().has(meter));
+      return gone.length === 0 ? [] : [{ kind: 'setMeters', put: [], gone }];
+    });
+  }
+
+  /** The switch's own meters against those that flows name. */
+  #readBackMeters(installed: readonly InstalledMeter[] = []): { readonly put: Effect[]; readonly gone: number[] } {
+    const { put, gone } = differingMeters(this.#compiler.meters(), installed);
+    return { put: put.length === 0 ? [] : [{ kind: 'setMeters', put, gone: [] }], gone };
   }
 
   #maybeReadBack(): Effect[] {

@@ -1,5 +1,6 @@
 import type { Ip } from '../base/addresses.ts';
 import type { Registers } from '../compile/fields.ts';
+import type { Meter } from '../compile/meters.ts';
 import type { TableName } from '../compile/tables.ts';
 import type { Encap, ScopeRecord } from '../model/objects.ts';
 import type { Flow } from '../openflow/flow.ts';
@@ -57,6 +58,13 @@ export interface ZoneUse {
   readonly connections: number;
 }
 
+/** A meter as the switch has it. */
+export interface InstalledMeter {
+  readonly meter: number;
+  readonly flags: number;
+  readonly bands: readonly { readonly type: number; readonly rate: number; readonly burst: number }[];
+}
+
 export type AgentEvent =
   /** What the disk kept from the last run. */
   | { readonly kind: 'restored'; readonly records: readonly ScopeRecord[]; readonly host?: string }
@@ -73,7 +81,7 @@ export type AgentEvent =
     }
   | { readonly kind: 'switchConnected'; readonly version: string }
   | { readonly kind: 'switchLost'; readonly reason: string }
-  | { readonly kind: 'readBack'; readonly flows: readonly InstalledFlow[] }
+  | { readonly kind: 'readBack'; readonly flows: readonly InstalledFlow[]; readonly meters?: readonly InstalledMeter[] }
   | { readonly kind: 'installed'; readonly id: number }
   /** The switch refused a bundle; `index` is the place of the flow in `add` then `remove`, where it named one. */
   | { readonly kind: 'refused'; readonly id: number; readonly error: string; readonly index?: number }
@@ -109,6 +117,8 @@ export type Effect =
   | { readonly kind: 'readBack' }
   /** One atomic bundle. */
   | { readonly kind: 'install'; readonly id: number; readonly add: readonly Flow[]; readonly remove: readonly Flow[] }
+  /** Before the flows that name them: meters made or changed. Behind the flows that named them: meters taken away. */
+  | { readonly kind: 'setMeters'; readonly put: readonly Meter[]; readonly gone: readonly number[] }
   /** With the conntrack zone of its port, to be kept. */
   | {
       readonly kind: 'markInstalled';

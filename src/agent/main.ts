@@ -120,6 +120,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'packetOut':
       case 'inject':
       case 'flushZones':
+      case 'setMeters':
         switchLink.perform(effect);
         break;
       case 'markInstalled':

@@ -1,3 +1,7 @@
+import { FIRST_LIMIT_METER, type Meter } from '../compile/meters.ts';
+import { BAND_TYPE, METER_FLAG, type MeterMod } from '../openflow/messages/meter.ts';
+import type { InstalledMeter } from './events.ts';
+
 /**
  * What may reach the agent in packets a second: a first fence for the whole host, before the budget of each port. What
  * does not want an answer has meters of its own, so that a spray of it does not take the share of what does.
@@ -11,3 +15,41 @@ export const PACKET_IN_METERS = [
   { meter: PACKET_IN_METER.error, packetsPerSecond: 2000, burst: 2000 },
   { meter: PACKET_IN_METER.log, packetsPerSecond: 2000, burst: 2000 },
 ] as const;
+
+/** A limit of the model as the switch wants it told. */
+export function meterConfig({ meter, unit, rate, burst }: Meter): Pick<MeterMod, 'flags' | 'meter' | 'bands'> {
+  return {
+    flags: METER_FLAG[unit] | METER_FLAG.burst | METER_FLAG.stats,
+    meter,
+    bands: [{ type: BAND_TYPE.drop, rate, burst }],
+  };
+}
+
+/** What to set and what to take away, so that the switch has the wanted limits. Those that are right stay as full as they are. */
+export function differingMeters(
+  wanted: ReadonlyMap<number, Meter>,
+  installed: readonly InstalledMeter[],
+): { readonly put: Meter[]; readonly gone: number[] } {
+  const have = new Map(installed.map((entry) => [entry.meter, entry]));
+  const put = [...wanted.values()].filter((meter) => {
+    const entry = have.get(meter.meter);
+    return entry === undefined || !isSame(entry, meterConfig(meter));
+  });
+  // Open vSwitch's own, for controllers and the slow path, stand above the last.
+  const gone = [...have.keys()].filter((id) => id >= FIRST_LIMIT_METER && id <= LAST_METER && !wanted.has(id));
+  return { put, gone };
+}
+
+/** OFPM_MAX (OpenFlow 1.5.1 §7.3.4.5). */
+const LAST_METER = 0xffff_0000;
+
+function isSame(a: InstalledMeter, b: ReturnType<typeof meterConfig>): boolean {
+  const [band, wanted] = [a.bands[0], b.bands[0]!];
+  return (
+    a.flags === b.flags &&
+    a.bands.length === 1 &&
+    band?.type === wanted.type &&
+    band.rate === wanted.rate &&
+    band.burst === wanted.burst
+  );
+}

@@ -144,7 +144,7 @@ test('one sender gets some errors a second, and takes nobody else their share', 
 });
 
 test('what came in from outside is quoted as it was sent: with the floating address, and right checksums', () => {
-  const floating = { kind: 'floatingAddress', id: 'f', address: '203.0.113.9', router: 'r', port: P };
+  const floating = { kind: 'floatingAddress', id: 'f', address: '203.0.113.9', router: 'r', port: P, adminUp: true };
   const outside = { kind: 'routerPort', id: 'r3', key: 203, router: 'r', switch: 's3', outside: true, mac: '02:00:00:00:02:03', addresses: ['203.0.113.1/24'] }; // biome-ignore format: a row
   const inside = { ...scope.port(P)!, addresses: ['10.0.1.2'] };
   scope.apply([floating, outside, inside].map((record) => ({ op: 'put', record: record as unknown as ScopeRecord })));

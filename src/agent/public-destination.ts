@@ -20,7 +20,7 @@ export function publicDestination(
 ): { readonly address: Ip; readonly port?: number } | undefined {
   const inside = formatIp(dst);
   for (const floating of scope.all('floatingAddress')) {
-    if (floating.router !== router) continue;
+    if (floating.router !== router || !floating.adminUp) continue;
     const address = parseIp(floating.address)!;
     const fixed = floating.fixed ?? firstAddress(scope, floating.port, address.version);
     if (fixed === inside) return { address };

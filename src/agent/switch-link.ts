@@ -17,6 +17,7 @@ import type { PacketIn as OpenFlowPacketIn } from '../openflow/messages/packet-i
 import { OF15 } from '../openflow/version.ts';
 import type { AgentEvent, Effect, InstalledFlow, PacketIn } from './events.ts';
 import { flowBody, flowKey } from './flow-key.ts';
+import { meterConfig } from './meters.ts';
 import type { PacketRegisters } from './registers.ts';
 
 /** What a meter of the switch lets through to the agent. */
@@ -38,7 +39,7 @@ export interface SwitchLinkOptions {
   readonly signal: AbortSignal;
 }
 
-type SwitchEffect = 'install' | 'readBack' | 'readCounters' | 'packetOut' | 'inject' | 'flushZones';
+type SwitchEffect = 'install' | 'readBack' | 'readCounters' | 'packetOut' | 'inject' | 'flushZones' | 'setMeters';
 
 const RETRY_MS = 250;
 
@@ -140,6 +141,9 @@ export class SwitchLink {
           frame: effect.frame,
         });
         break;
+      case 'setMeters':
+        setMeters(connection, effect);
+        break;
       case 'flushZones':
         for (const zone of effect.zones) connection.send({ kind: 'ctFlushZone', zone });
         break;
@@ -194,7 +198,11 @@ export class SwitchLink {
 
   async #readBack(connection: OpenFlowConnection): Promise<void> {
     try {
-      this.#options.emit({ kind: 'readBack', flows: await this.readFlows() });
+      const [flows, { meters }] = await Promise.all([
+        this.readFlows(),
+        connection.multipart({ kind: 'meterConfig' }, this.#options.signal),
+      ]);
+      this.#options.emit({ kind: 'readBack', flows, meters });
     } catch (error) {
       // Without knowing what is there nothing may be changed: start over.
       if (!connection.closed) connection.close(error instanceof WeftError ? error : undefined);
@@ -235,6 +243,18 @@ export class SwitchLink {
       frame: message.frame,
     };
   }
+}
+
+/** Messages are taken in order: those about meters before the bundle that comes behind them. */
+function setMeters(connection: OpenFlowConnection, { put, gone }: Extract<Effect, { kind: 'setMeters' }>): void {
+  for (const meter of put) {
+    const mod = { kind: 'meterMod', ...meterConfig(meter) } as const;
+    // One of both fails: a meter that is there cannot be added, one that is not cannot be modified.
+    connection.send({ ...mod, command: METER_COMMAND.add });
+    connection.send({ ...mod, command: METER_COMMAND.modify });
+  }
+  for (const meter of gone)
+    connection.send({ kind: 'meterMod', command: METER_COMMAND.delete, flags: 0, meter, bands: [] });
 }
 
 function injection({ at, registers, nextHop }: Extract<Effect, { kind: 'inject' }>): Action[] {

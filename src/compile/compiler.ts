@@ -29,6 +29,7 @@ import type { InputKind, InputOfKind, InputRecord } from './inputs.ts';
 import { localPortSink, localPortsUnit } from './local-ports.ts';
 import { localProfileSink, localProfilesUnit } from './local-profiles.ts';
 import { LOCAL_SWITCH_KINDS, LOCAL_SWITCH_UNITS, localSwitchSink } from './local-switches.ts';
+import { type Meter, meterSink } from './meters.ts';
 import { problemSink } from './problem-sink.ts';
 import { floatingInUnit, leasesInUnit } from './units/anchor.ts';
 import { agentAnswersUnit, ownProbesUnit } from './units/answer.ts';
@@ -37,12 +38,14 @@ import { baseUnit } from './units/base.ts';
 import { chainUnit, ruleUnit } from './units/chain.ts';
 import { classifyUnit } from './units/classify.ts';
 import { dnsUnit } from './units/dns.ts';
+import { entryUnit, markUnit } from './units/entry.ts';
 import { floodLocalUnit, floodRemoteUnit } from './units/flood.ts';
 import { groupMemberUnit, groupRulesUnit, setMemberUnit } from './units/group.ts';
 import { guardUnit } from './units/guard.ts';
 import { learnedSourceUnit, learnPortUnit } from './units/learn.ts';
 import { leaveUnit, outChainUnit } from './units/leave.ts';
 import { hairpinUnit, holdersUnit, learnedUnit, unknownUnit } from './units/lookup.ts';
+import { mirrorUnit } from './units/mirror.ts';
 import { neighbourAnswersUnit, neighbourMovesUnit } from './units/neighbour.ts';
 import { probeUnit } from './units/probe.ts';
 import { floatingAddressesUnit, snatAddressesUnit, vipAddressesUnit } from './units/public-addresses.ts';
@@ -72,6 +75,9 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   guardUnit,
   learnPortUnit,
   learnedSourceUnit,
+  markUnit,
+  entryUnit,
+  mirrorUnit,
   fromChainUnit,
   chainUnit,
   ruleUnit,
@@ -140,6 +146,10 @@ export interface CompileResult {
   readonly add: readonly Flow[];
   /** Gone: to be deleted strictly. */
   readonly remove: readonly Flow[];
+  /** New or changed: before the flows of `add`, some of which name them. */
+  readonly meters: readonly Meter[];
+  /** No flow names them any more once those of `remove` are gone. */
+  readonly goneMeters: readonly number[];
   /** All problems that there are now. */
   readonly problems: readonly CompileProblem[];
 }
@@ -151,6 +161,8 @@ export interface Compiler {
   flows(): Iterable<Flow>;
   /** All flows with the units behind them. */
   compiled(): Iterable<CompiledFlow>;
+  /** All meters that flows name, but for those of packet-ins, by their ids. */
+  meters(): ReadonlyMap<number, Meter>;
   readonly flowCount: number;
   /** Where a flow with this cookie comes from; empty lists for a cookie that is none of ours. */
   explain(cookie: bigint): Explanation;
@@ -163,6 +175,7 @@ export function createCompiler(): Compiler {
   // Its outputs are inputs of the other.
   const localSwitches = new Engine<InputOfKind>(HERE_UNITS);
   const cookies = new Cookies();
+  const meters = new Map<number, Meter>();
   let flowCount = 0;
   let hasProblems = false;
 
@@ -190,6 +203,11 @@ export function createCompiler(): Compiler {
       for (const { after } of changed) add.push(after);
       for (const after of add) cookies.add(after);
       flowCount += added.length - removed.length;
+      const limits = diff.of(meterSink);
+      const put = [...limits.added, ...limits.changed].map(({ after }) => after);
+      for (const meter of put) meters.set(meter.meter, meter);
+      const goneMeters = limits.removed.map(({ before }) => before.meter);
+      for (const meter of goneMeters) meters.delete(meter);
       const reported = diff.of(problemSink);
       const news =
         diff.problems.length +
@@ -199,7 +217,7 @@ export function createCompiler(): Compiler {
         reported.removed.length;
       const now = hasProblems || news > 0 ? problems() : [];
       hasProblems = now.length > 0;
-      return { add, remove: removed.map(({ before }) => before), problems: now };
+      return { add, remove: removed.map(({ before }) => before), meters: put, goneMeters, problems: now };
     },
     *flows() {
       yield* this.compiled();
@@ -207,6 +225,7 @@ export function createCompiler(): Compiler {
     *compiled() {
       for (const [, compiled] of engine.outputs(flowSink)) yield compiled;
     },
+    meters: () => meters,
     get flowCount() {
       return flowCount;
     },
@@ -235,8 +254,12 @@ function* hereChanges(diff: Diff): Iterable<Change<InputOfKind>> {
 function* staged(changes: Iterable<CompilerChange>): Iterable<Change<InputOfKind>> {
   for (const change of changes) {
     const { kind, id } = 'record' in change ? change.record : change;
-    yield (
-      change.op === 'put' ? { op: 'put', kind, id, value: change.record } : { op: 'delete', kind, id }
-    ) as Change<InputOfKind>;
+    const isThere = change.op === 'put' && !isSwitchedOff(change.record as InputRecord);
+    yield (isThere ? { op: 'put', kind, id, value: change.record } : { op: 'delete', kind, id }) as Change<InputOfKind>;
   }
+}
+
+/** What is administratively down and is then as though it were not there. */
+function isSwitchedOff(record: InputRecord): boolean {
+  return (record.kind === 'floatingAddress' || record.kind === 'mirror') && record.adminUp === false;
 }

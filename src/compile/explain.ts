@@ -28,6 +28,8 @@ const ABOUT: Readonly<Record<string, string>> = {
   learnedLookup: 'learned',
   fromChain: 'port',
   toPort: 'port',
+  entry: 'port',
+  mirror: 'mirror',
   hairpin: 'port',
   ownProbes: 'port',
   tunnelToPort: 'port',

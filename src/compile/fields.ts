@@ -10,7 +10,8 @@ import type { Action, FieldRange, FieldValue, Masked, Match } from '../openflow/
  *   reg2   outPort   tunnel key of the local port that it goes to
  *          enteredBy within a router: key of its port by which the packet came in
  *   reg3   | chunk (of a long flood)    | outOfport: OpenFlow port of outPort        |
- *   reg4   |     |fr|bi|mv|ju|ow|vv|  |iv|ot|it|un|ad|tu|re|rl|es|ne| vlan     |
+ *          at the entry                                    |marks| dscp            |
+ *   reg4   |     |fr|bi|mv|ju|ow|vv|sh|iv|ot|it|un|ad|tu|re|rl|es|ne| vlan     |
  *   reg5   chain     key of the chain that is being run, or of the set that it asks for; between chains
  *          | memberPort                 | natZone                       |kind|
  *   reg6   |in|  | slot      |po|le|verd.| segment                                  |
@@ -18,7 +19,7 @@ import type { Action, FieldRange, FieldValue, Masked, Match } from '../openflow/
  *          routerPort  as enteredBy, then of the port by which it leaves
  *   reg8..11 (xxreg2) nextHop: the address that is looked for; IPv4 in its lowest 32 bits (reg11)
  *   reg12  | outZone                    | inZone                             |
- *   reg13  scratchIp, or balancer: key of the load balancer
+ *   reg13  scratchIp, or balancer: key of the load balancer; of a copy, mirror: key of the mirror
  *   reg14  scratchMacLow, or member: key of the member's port
  *   reg15  | hops: one bit per router crossed     | scratchMacHigh (16 bits)             |
  *
@@ -33,6 +34,9 @@ export const REGISTERS = {
   enteredBy: { field: 'reg2', from: 0, bits: 32 },
   outOfport: { field: 'reg3', from: 0, bits: 16 },
   chunk: { field: 'reg3', from: 16, bits: 16 },
+  /** At the entry: what the IP packets of the port are marked with, and whether they are. */
+  dscp: { field: 'reg3', from: 0, bits: 6 },
+  marks: { field: 'reg3', from: 6, bits: 1 },
   /** 0 where the frame has no VLAN. */
   vlan: { field: 'reg4', from: 0, bits: 12 },
   /**
@@ -53,6 +57,8 @@ export const REGISTERS = {
   outTracked: { field: 'reg4', from: 20, bits: 1 },
   /** Conntrack cannot make sense of it; such packets get no further than into a router's chain. */
   isInvalid: { field: 'reg4', from: 21, bits: 1 },
+  /** The limits and mirrors of the port that it came from are behind it. */
+  shaped: { field: 'reg4', from: 22, bits: 1 },
   /** Its destination was a VIP, translated in the sender's zone. */
   viaVip: { field: 'reg4', from: 23, bits: 1 },
   /** A router made it: no chain, no source translation. */
@@ -91,6 +97,7 @@ export const REGISTERS = {
   memberPort: { field: 'reg5', from: 16, bits: 16 },
   balancer: { field: 'reg13', from: 0, bits: 32 },
   member: { field: 'reg14', from: 0, bits: 32 },
+  mirror: { field: 'reg13', from: 0, bits: 32 },
   routerPort: { field: 'reg7', from: 0, bits: 32 },
   scratchIp: { field: 'reg13', from: 0, bits: 32 },
   scratchMacLow: { field: 'reg14', from: 0, bits: 32 },

@@ -160,6 +160,7 @@ export const TABLES = {
   toVerdict: { number: 64, job: 'what the chain decided', merge: 'equal' },
   toCommit: { number: 65, job: "remembers a new connection in the zone of the receiver's port", merge: 'equal' },
   fromVip: { number: 66, job: 'an answer of a member gets its virtual source back', merge: 'equal' },
+  mirror: { number: 67, job: 'where the copies of a mirror go, if it wants them', merge: 'equal' },
   deliver: { number: 68, job: 'takes the tag off where the port has none, and hands the frame over', merge: 'equal' },
 } as const satisfies Record<string, Table>;
 export type TableName = keyof typeof TABLES;

@@ -5,6 +5,7 @@ import { memberAddress } from '../balancers.ts';
 import { prefixCover } from '../bits.ts';
 import { selfHost, wayTo } from '../facts.ts';
 import { match, move, PROTO, REGISTERS } from '../fields.ts';
+import { limitOf } from '../floating-limits.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, leasesIndex, portsOfRouterIndex, type Reader } from '../inputs.ts';
 import { hasOutside, ownAddresses } from '../routers.ts';
@@ -50,13 +51,16 @@ export const floatingInUnit = define.unit({
     const zone = reader.pick('natZone', floating.router, 'zone');
     const host = anchorOf(reader, floating.port);
     const way = host === undefined ? undefined : reader.derive(wayTo, host);
+    const { meters, pass } = limitOf(reader, id, 'in');
     const target = ((): FlowTarget => {
       if (host === undefined) return { drop: 'not-bound' };
       if (way === undefined) return { drop: 'no-tunnel' };
       if (way !== 'here') return { do: through(way), goto: 'tunnelOut' };
-      return zone === undefined ? { drop: 'not-translated' } : { do: translate('anchored', zone, natTo('dst', fixed)) };
+      return zone === undefined
+        ? { drop: 'not-translated' }
+        : { do: [...pass, ...translate('anchored', zone, natTo('dst', fixed))] };
     })();
-    return [flow('anchor', ANCHOR.address, match({ router }, addressedTo(ip)), target)];
+    return [...meters, flow('anchor', ANCHOR.address, match({ router }, addressedTo(ip)), target)];
   },
 });
 

@@ -9,6 +9,7 @@ import { macOf, type Owned, ownedBy } from '../owned.ts';
 import { sendsHere } from '../placement.ts';
 import type { Reason, TableName } from '../tables.ts';
 import { senderRegisters } from '../tracking.ts';
+import { markOf } from './entry.ts';
 
 /**
  * A local port's way into the pipeline: tables `classify`, `vlan` (units/vlan.ts) and `source`. The usual port (its switch not
@@ -43,7 +44,12 @@ export const classifyUnit = define.unit({
     const down = downReason(reader, port, onSwitch);
     if (down !== undefined)
       return [flow('classify', down === 'shut-off' ? CLASSIFY.shut : CLASSIFY.down, from, { drop: down })];
-    const keys: Registers = { inPort: port.key, switch: onSwitch.key, ...senderRegisters(reader, id) };
+    const keys: Registers = {
+      inPort: port.key,
+      switch: onSwitch.key,
+      ...senderRegisters(reader, id),
+      ...markOf(reader, id),
+    };
     const sends = sendsHere(reader, id);
     if (!onSwitch.vlanAware && sends === 'active') return plain(port, from, keys);
     return [

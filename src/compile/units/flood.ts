@@ -8,6 +8,7 @@ import { placementOf } from '../placement.ts';
 import { TABLES } from '../tables.ts';
 import { portTracked, receiverRegisters } from '../tracking.ts';
 import { type VlanBlock, vlanBlocks, vlansOf } from '../vlans.ts';
+import { isHeldAtDelivery } from './to-port.ts';
 
 /**
  * Floods (step 6): one copy per remote host with the switch's key, then one per local port. A group address goes to every
@@ -93,7 +94,7 @@ function localCopies(reader: Reader, onSwitch: SwitchFacts, unknown: 0 | 1, port
 function copyTo(reader: Reader, onSwitch: SwitchFacts, id: string, ofport: number): Action[] {
   const port = reader.get('port', id)!;
   const isTracked = reader.derive(portTracked, id);
-  if (!onSwitch.vlanAware && port.adminUp && port.toChain === undefined && !isTracked)
+  if (!onSwitch.vlanAware && port.adminUp && port.toChain === undefined && !isTracked && !isHeldAtDelivery(reader, id))
     return [{ kind: 'output', port: ofport }];
   // Of the copy before, nothing may be left.
   const registers: Registers = isTracked ? receiverRegisters(reader, id) : { outTracked: 0 };

@@ -1,14 +1,17 @@
-import { cidrContains, networkOf, parseCidr } from '../../base/addresses.ts';
+import { cidrContains, networkOf, parseCidr, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { prefixMatch } from '../bits.ts';
 import { switchFacts } from '../facts.ts';
 import { IPV4, IPV6, load, match, REGISTERS, set } from '../fields.ts';
+import { limitOf } from '../floating-limits.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
-import { define, type Reader } from '../inputs.ts';
+import { define, floatingIndex, type Reader } from '../inputs.ts';
 import { macOf } from '../owned.ts';
 import { linkOf, vlanOf } from '../routers.ts';
 import { TABLES, type TableName } from '../tables.ts';
+import { fromAddress } from '../translation.ts';
+import { askForMac } from './router-base.ts';
 import { throughChain } from './to-port.ts';
 
 /** Out of a router (docs/design/layer3.md, §6.8): the out-chain of the port, the size, and what the port leads to. */
@@ -51,13 +54,20 @@ export const leaveUnit = define.unit({
     if (link.to === 'router') {
       const over = [mac, set('eth_dst', macOf(link.mac)), ...load({ router: link.router, routerPort: link.port })];
       // Sources are translated before the other router sees them.
-      if (reader.pick('routerPort', id, 'outside'))
-        return [flow('leave', 100, by, { goto: 'snat' }), flow('next', 100, by, { do: [...over, intoRouter] })];
+      if (reader.pick('routerPort', id, 'outside')) {
+        const onward: FlowTarget = { do: [...over, intoRouter] };
+        return [
+          flow('leave', 100, by, { goto: 'snat' }),
+          flow('next', NEXT.peer, by, onward),
+          ...limitedOut(reader, id, onward),
+        ];
+      }
       return [flow('leave', 100, by, { do: [...over, intoRouter] })];
     }
     if (!link.adminUp) return [flow('leave', 100, by, { drop: 'switch-down' })];
     const next: TableName = reader.pick('routerPort', id, 'outside') ? 'snat' : 'next';
-    return vlansBeyond(reader, id, link.switch).map(({ hops, vlan, above }) =>
+    const limited = next === 'snat' ? limitedOut(reader, id, { do: askForMac, goto: 'arrive' }) : [];
+    const beyond = vlansBeyond(reader, id, link.switch).map(({ hops, vlan, above }) =>
       flow(
         'leave',
         100 + above,
@@ -68,8 +78,24 @@ export const leaveUnit = define.unit({
         },
       ),
     );
+    return [...beyond, ...limited];
   },
 });
+
+const NEXT = { limited: 200, peer: 100 } as const;
+
+/** What has got a floating address as its source passes the meter of that (docs/design/layer3.md, §11), and goes on as all does. */
+function limitedOut(reader: Reader, id: string, onward: FlowTarget): Contribution[] {
+  const router = reader.pick('routerPort', id, 'router')!;
+  const routerPort = reader.pick('routerPort', id, 'key')!;
+  return reader.ids(floatingIndex, router).flatMap((floating) => {
+    const ip = parseIp(reader.pick('floatingAddress', floating, 'address')!);
+    const { meters, pass } = limitOf(reader, floating, 'out');
+    if (ip === undefined || pass.length === 0) return meters;
+    const target = { ...onward, do: [...pass, ...(onward.do ?? [])] };
+    return [...meters, flow('next', NEXT.limited, match({ routerPort }, fromAddress(ip)), target)];
+  });
+}
 
 const intoRouter: Action = { kind: 'resubmit', table: TABLES.routerIn.number };
 

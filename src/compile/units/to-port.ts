@@ -1,9 +1,12 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { LogicalPort } from '../../model/objects.ts';
+import type { Action } from '../../openflow/flow.ts';
 import { switchFacts } from '../facts.ts';
 import { load, match, REGISTERS, type Registers, TAGGED, VERDICT } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
+import { portLimit } from '../meters.ts';
+import { copies } from '../mirrors.ts';
 import { placementOf } from '../placement.ts';
 import type { TableName } from '../tables.ts';
 import { portTracked } from '../tracking.ts';
@@ -11,6 +14,7 @@ import { toChainStart } from './chain.ts';
 
 /** The two ends of a local port: the chain behind its entry (step 4), and what stands before its exit (step 7). */
 const TO_PORT = { down: 300, chain: 200 } as const;
+const DELIVER = { untagged: 100, held: 50 } as const;
 
 export const fromChainUnit = define.unit({
   name: 'fromChain',
@@ -39,15 +43,26 @@ export const toPortUnit = define.unit({
       else flows.push(flow('toPort', TO_PORT.chain, to, target));
     }
     const untagged = reader.derive(switchFacts, port.switch)?.vlanAware ? untaggedVlan(port) : undefined;
+    const { meters, pass } = portLimit(reader, id, 'receive');
+    const before = [...pass, ...copies(reader, id, 'to')];
+    // A meter drops all that comes behind it: other copies of a flood must not be.
+    const handOver = (...actions: readonly Action[]): Action[] =>
+      pass.length === 0 ? [...before, ...actions] : [{ kind: 'clone', actions: [...before, ...actions] }];
     if (untagged !== undefined) {
       const where = match({ outPort: port.key, vlan: untagged }, { vlan_vid: TAGGED });
-      flows.push(
-        flow('deliver', 100, where, { do: [{ kind: 'popVlan' }, { kind: 'outputReg', src: REGISTERS.outOfport }] }),
-      );
+      flows.push(flow('deliver', DELIVER.untagged, where, { do: handOver({ kind: 'popVlan' }, toWorkload) }));
     }
-    return flows;
+    if (before.length > 0) flows.push(flow('deliver', DELIVER.held, to, { do: handOver(toWorkload) }));
+    return [...flows, ...meters];
   },
 });
+
+const toWorkload: Action = { kind: 'outputReg', src: REGISTERS.outOfport };
+
+/** Is there more to a frame for the port than to output it? */
+export function isHeldAtDelivery(reader: Reader, id: string): boolean {
+  return portLimit(reader, id, 'receive').pass.length > 0 || copies(reader, id, 'to').length > 0;
+}
 
 /** Runs a chain, then asks what it decided. A chain that is not there drops: what it would have said is not known. */
 export function throughChain(reader: Reader, chainId: string, next: TableName): FlowTarget {
