@@ -34,13 +34,20 @@ function ask(reader: Reader, ...chains: readonly (string | undefined)[]): boolea
   return chains.some((chain) => chain !== undefined && reader.derive(asksState, chain));
 }
 
+/** Does the router translate addresses? */
+const routerTranslates = define.cell<boolean>({
+  name: 'routerTranslates',
+  run: (reader, router) =>
+    (reader.pick('router', router, 'snat')?.length ?? 0) > 0 ||
+    reader.ids(floatingIndex, router).length > 0 ||
+    reader.ids(balancersIndex, router).length > 0,
+});
+
 /** Is there something at the router itself that needs to know connections? */
 const routerAsks = define.cell<boolean>({
   name: 'routerAsksState',
   run: (reader, router) =>
-    (reader.pick('router', router, 'snat')?.length ?? 0) > 0 ||
-    reader.ids(floatingIndex, router).length > 0 ||
-    reader.ids(balancersIndex, router).length > 0 ||
+    reader.derive(routerTranslates, router) ||
     reader
       .ids(portsOfRouterIndex, router)
       .some((port) =>
@@ -91,7 +98,11 @@ export const switchTracked = define.cell<boolean>({
     reader.ids(balancersIndex, onSwitch).length > 0 ||
     reader.ids(routerPortsIndex, onSwitch).some((port) => {
       const router = reader.pick('routerPort', port, 'router');
-      return router !== undefined && reader.derive(routerTracked, router);
+      if (router === undefined) return false;
+      // Of a router that a shared switch faces no more is known there, and no more counts.
+      if (reader.pick('routerPort', port, 'outside') && reader.pick('switch', onSwitch, 'shared'))
+        return reader.derive(routerTranslates, router) || ask(reader, reader.pick('routerPort', port, 'inChain'));
+      return reader.derive(routerTracked, router);
     }),
 });
 

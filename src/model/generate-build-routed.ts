@@ -244,8 +244,10 @@ class NetworkBuilder {
 
   /** Blocks of different hosts do not meet: each host has 4,096 ports to take them from. */
   #lease(router: string, address: string, { leases }: SnatSketch): void {
+    const near = this.#hostsNear(router);
     for (const [h, { blocks, bits }] of leases.slice(0, this.#sketch.hosts.length).entries()) {
       const host = generatedId('host', h);
+      if (!near.has(host)) continue;
       const id = `${router}/${address}/${host}`;
       if (blocks === 0 || this.#records.some((record) => record.id === id)) continue;
       const size = 2 ** bits;
@@ -253,6 +255,16 @@ class NetworkBuilder {
       const lease: NatLease = { kind: 'natLease', id, revision: 1, router, address, host, blocks: all };
       this.#records.push(lease);
     }
+  }
+
+  /** Hosts with a port on one of the router's switches: only such ask for ports. */
+  #hostsNear(router: string): ReadonlySet<string> {
+    const switches = new Set(this.#routerPorts.flatMap((port) => (port.router === router ? (port.switch ?? []) : [])));
+    return new Set(
+      this.#records.flatMap((r) =>
+        r.kind === 'binding' && switches.has(r.switch) ? r.claims.map(({ host }) => host) : [],
+      ),
+    );
   }
 
   #buildFloating(n: number, { router: index, port: portIndex, version, fixed }: FloatingSketch): void {

@@ -235,7 +235,8 @@ function transportOf(
       return { protocol: 58, l4: { kind: 'icmpv6', type, code: 0, rest }, payload };
     }
     case 47:
-      return { protocol, payload: new ByteWriter().u16(0).u16(0x0800).raw(payload).finish() };
+      // Eight bytes behind the IP header at least: so much an ICMP error quotes.
+      return { protocol, payload: new ByteWriter().u16(0).u16(0x0800).u32(0).raw(payload).finish() };
   }
 }
 

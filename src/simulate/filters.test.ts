@@ -151,7 +151,7 @@ describe('a port is tracked', () => {
     assert.deepEqual([tracked('db-1'), tracked('web-1')], [true, false]);
     change(model, 'port', 'db-1', { toChain: undefined });
     change(model, 'routerPort', 'edge/app', { outChain: 'outer' });
-    assert.deepEqual([tracked('db-1'), tracked('web-1'), tracked('client')], [true, true, true]);
+    assert.deepEqual([tracked('db-1'), tracked('web-1'), tracked('client')], [true, true, false]);
   });
 });
 

@@ -1,5 +1,6 @@
 import type { LogicalPort, RouterPort } from '../model/objects.ts';
 import type { ModelView } from '../model/view.ts';
+import { floatingOf } from './addresses.ts';
 import type { Frame } from './frame.ts';
 
 /** Which ports' packets conntrack sees (docs/design/layer3.md, §2). */
@@ -33,8 +34,15 @@ function asksForState(model: ModelView, chains: readonly (string | undefined)[])
 
 function isSwitchTracked(model: ModelView, id: string): boolean {
   if (!isEmpty(model.loadBalancersOf(id))) return true;
-  for (const { router } of model.routerPortsOfSwitch(id)) if (isRouterTracked(model, router)) return true;
+  const isShared = model.get('switch', id)?.shared === true;
+  for (const port of model.routerPortsOfSwitch(id))
+    if (isShared && port.outside ? hasStateOutside(model, port) : isRouterTracked(model, port.router)) return true;
   return false;
+}
+
+/** By what is seen of a router from the shared switch that it faces. */
+function hasStateOutside(model: ModelView, port: RouterPort): boolean {
+  return translates(model, port.router) || asksForState(model, [port.inChain]);
 }
 
 /** By itself, or by a router that it is linked to. */
@@ -48,12 +56,14 @@ function isRouterTracked(model: ModelView, id: string): boolean {
 }
 
 function hasState(model: ModelView, id: string): boolean {
-  const router = model.get('router', id);
-  if (!router) return false;
-  if (router.snat.length > 0) return true;
-  if (!isEmpty(model.floatingAddressesOfRouter(id)) || !isEmpty(model.loadBalancersOf(id))) return true;
+  if (translates(model, id)) return true;
   for (const port of model.routerPortsOfRouter(id)) if (asksForState(model, [port.inChain, port.outChain])) return true;
   return false;
+}
+
+function translates(model: ModelView, router: string): boolean {
+  if ((model.get('router', router)?.snat.length ?? 0) > 0) return true;
+  return !isEmpty(floatingOf(model, router)) || !isEmpty(model.loadBalancersOf(router));
 }
 
 /** Routers behind a port: its peer's, and those on its switch unless that is shared. */

@@ -128,6 +128,8 @@ export class OpenVswitchFarm {
       'underlay',
       'type=dummy',
       'ofport_request=1',
+      // Room for the outer headers of frames as large as any workload sends.
+      'mtu_request=9000',
       `options:tx_pcap=${this.captureOf(UNDERLAY_PORT)}`,
     ];
     const settings = ['datapath_type=dummy', 'fail-mode=secure', `other-config:hwaddr=${UNDERLAY_MAC}`];

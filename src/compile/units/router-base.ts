@@ -137,7 +137,8 @@ function ownBase(reader: Reader): Contribution[] {
     move(NEXT_HOP, { field: 'ipv6_dst', ...WHOLE_IP6 }),
   ];
   const ttl = set('ip_ttl', ECHO_HOPS);
-  const isOwn = load({ own: 1, forRouter: 0 });
+  // No conntrack has seen the answer: rules that ask for a state do not fit it.
+  const isOwn = load({ own: 1, forRouter: 0, isNew: 0, isEstablished: 0, isRelated: 0, isReply: 0 });
   const echo4: Match = { ...IPV4, ip_proto: PROTO.icmp, ...NOT_LATER_FRAGMENT, icmp_type: 8 };
   const echo6: Match = { ...IPV6, ip_proto: PROTO.icmpv6, ...NOT_LATER_FRAGMENT, icmpv6_type: 128 };
   return [
