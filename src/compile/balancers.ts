@@ -1,4 +1,4 @@
-import { type Ip, parseIp } from '../base/addresses.ts';
+import { cidrContains, type Ip, parseCidr, parseIp } from '../base/addresses.ts';
 import type { LoadBalancer } from '../model/objects.ts';
 import { shares } from '../model/shares.ts';
 import type { FieldName } from '../openflow/fields.ts';
@@ -92,7 +92,10 @@ export function memberAddress(reader: Reader, port: string, version: 4 | 6): Ip 
   return undefined;
 }
 
-/** Switches whose workloads reach the VIP by themselves: that of the balancer, or those of its router's inner ports. */
+/**
+ * Switches whose workloads reach the VIP by themselves: that of the balancer, or those of its router's inner ports. On a switch that another
+ * tenant shares only a VIP of the switch's own networks: whatever else its workloads call is not ours to take.
+ */
 export function clientSwitches(reader: Reader, balancer: BalancerFacts): readonly string[] {
   if (balancer.router === undefined) return [balancer.switch!];
   const switches = new Set<string>();
@@ -100,7 +103,13 @@ export function clientSwitches(reader: Reader, balancer: BalancerFacts): readonl
     if (reader.pick('routerPort', port, 'adminUp') !== true || reader.pick('routerPort', port, 'outside') === true)
       continue;
     const onSwitch = reader.pick('routerPort', port, 'switch');
-    if (onSwitch !== undefined) switches.add(onSwitch);
+    if (onSwitch !== undefined && mayTake(reader, onSwitch, balancer)) switches.add(onSwitch);
   }
   return [...switches];
+}
+
+function mayTake(reader: Reader, onSwitch: string, { router, vip }: BalancerFacts): boolean {
+  const tenant = reader.pick('switch', onSwitch, 'tenant');
+  if (tenant === undefined || tenant === reader.pick('router', router!, 'tenant')) return true;
+  return (reader.pick('switch', onSwitch, 'subnets') ?? []).some(({ cidr }) => cidrContains(parseCidr(cidr)!, vip));
 }

@@ -1,5 +1,5 @@
 import { cidrContains, type Ip, parseCidr, parseIp } from '../base/addresses.ts';
-import type { LogicalPort, RouterPort } from './objects.ts';
+import type { LoadBalancer, LogicalPort, RouterPort } from './objects.ts';
 import type { AddressHolder, ModelIndex } from './view.ts';
 
 /**
@@ -17,6 +17,24 @@ export function* usesOfAddress(
   const ip = parseIp(address);
   if (!ip) return;
   for (const holder of candidates(index, switchId, address)) if (livesOn(index, holder, switchId, ip)) yield holder;
+}
+
+/**
+ * Load balancers to whose address packets from a switch are translated where they enter: those of the switch, and of the switch's tenant's
+ * routers that have an inside port there, wherever the address lies (docs/design/layer3.md, §3.1).
+ */
+export function* balancersWithAddress(index: ModelIndex, switchId: string, address: string): Iterable<LoadBalancer> {
+  const tenant = index.get('switch', switchId)?.tenant;
+  for (const holder of candidates(index, switchId, address)) {
+    if (holder.kind !== 'loadBalancer') continue;
+    if (holder.switch === switchId) yield holder;
+    if (holder.router === undefined || holder.tenant !== tenant) continue;
+    for (const port of index.routerPortsOfRouter(holder.router))
+      if (port.switch === switchId && !port.outside) {
+        yield holder;
+        break;
+      }
+  }
 }
 
 /** May a port get the address? */

@@ -183,7 +183,7 @@ function subnetsOf(device: SwitchSketch, n: number): Subnet[] {
     return {
       cidr,
       dhcp: { enabled: dhcp, dns: [], ntp: [], routes: [], leaseSeconds: 3600 },
-      ...(gateway ? { gateway: formatIp(plus(first, 1)) } : {}),
+      ...(gateway && !device.shared ? { gateway: formatIp(plus(first, 1)) } : {}),
       ...(vlan !== undefined && device.vlanAware ? { vlan } : {}),
       ...(pick === 1 ? { ipv6Mode: 'slaac' as const } : pick === 3 ? { ipv6Mode: 'stateful' as const } : {}),
     };

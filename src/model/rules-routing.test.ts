@@ -121,6 +121,21 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     'network-overlap routerPort acme/r/new addresses[0]',
   ],
   [
+    'the gateway of a network that another tenant shares',
+    [routerPort({ router: 'r2', switch: 'beta/public', addresses: ['203.0.113.1/24'] })],
+    'gateway-in-use routerPort acme/r2/new addresses[0]',
+  ],
+  [
+    'a virtual address that another router of a switch has, though it lies in none of its networks',
+    [
+      routerPort({ router: 'r2', switch: 'web', addresses: ['10.1.0.2/24'] }),
+      balancer({ address: '192.0.2.1' }),
+      balancer({ name: 'too', address: '192.0.2.1', router: 'r2' }),
+    ],
+    'duplicate-address loadBalancer acme/new address',
+    'duplicate-address loadBalancer acme/too address',
+  ],
+  [
     'a switch that is not shared',
     [routerPort({ router: 'r2', switch: 'beta/lan' })],
     'not-shared routerPort acme/r2/new switch',

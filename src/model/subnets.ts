@@ -53,6 +53,7 @@ export function isLinkLocal6(ip: Ip): boolean {
 /** A router port as far as subnets care. */
 export interface GatewayCandidate {
   readonly id: string;
+  readonly tenant: string;
   readonly addresses: readonly string[];
   readonly outside: boolean;
   readonly adminUp: boolean;
@@ -60,16 +61,17 @@ export interface GatewayCandidate {
 
 /**
  * The router of a subnet, of those on its switch: the first (by id) with an address in it. One that faces outside is no way out for those
- * here.
+ * here, and one of another tenant (the switch is shared) gets nobody's traffic by being there.
  */
 export function routerOf<P extends GatewayCandidate>(
   subnet: Subnet,
+  tenant: string | undefined,
   ports: Iterable<P>,
 ): { readonly port: P; readonly ip: Ip } | undefined {
   const cidr = parseCidr(subnet.cidr)!;
   let found: { port: P; ip: Ip } | undefined;
   for (const port of ports) {
-    if (port.outside || !port.adminUp || (found && found.port.id < port.id)) continue;
+    if (port.outside || !port.adminUp || port.tenant !== tenant || (found && found.port.id < port.id)) continue;
     const ip = port.addresses.map((text) => parseCidr(text)!.ip).find((own) => cidrContains(cidr, own));
     if (ip) found = { port, ip };
   }

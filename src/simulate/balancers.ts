@@ -1,4 +1,4 @@
-import { formatIp, type Ip, parseIp } from '../base/addresses.ts';
+import { cidrContains, formatIp, type Ip, parseCidr, parseIp } from '../base/addresses.ts';
 import { PROTOCOL_NAMES } from '../model/kinds/chain.ts';
 import type { LoadBalancer, LogicalPort, LogicalSwitch } from '../model/objects.ts';
 import { shares } from '../model/shares.ts';
@@ -17,11 +17,17 @@ export interface Member {
   readonly address: Ip;
 }
 
-/** Balancers whose VIPs workloads of a switch reach without leaving it. */
+/** Balancers whose VIPs workloads of a switch reach without leaving it; those of another tenant's router in the switch's own networks only. */
 export function* balancersInside(model: ModelView, sw: LogicalSwitch): Iterable<LoadBalancer> {
   yield* model.loadBalancersOf(sw.id);
   for (const port of model.routerPortsOfSwitch(sw.id))
-    if (port.adminUp && !port.outside) yield* model.loadBalancersOf(port.router);
+    if (port.adminUp && !port.outside)
+      for (const balancer of model.loadBalancersOf(port.router))
+        if (port.tenant === sw.tenant || isIn(sw, balancer.address)) yield balancer;
+}
+
+function isIn({ subnets }: LogicalSwitch, address: string): boolean {
+  return subnets.some(({ cidr }) => cidrContains(parseCidr(cidr)!, parseIp(address)!));
 }
 
 /** The balancer with this VIP among the given. */

@@ -5,9 +5,9 @@ import type { Journey } from './journey.ts';
 import { nameOf } from './names.ts';
 import { addressesOf, macsOf } from './ownership.ts';
 import type { Leg, Packet } from './packet.ts';
+import { placesOf } from './places.ts';
 import { serviceMacFor } from './probes.ts';
 import { type Holder, holderOf, isRouterPortIn } from './resolve.ts';
-import { placesOf } from './to-port.ts';
 import { sameIp } from './tuple.ts';
 import { isInVlan } from './vlans.ts';
 
@@ -56,10 +56,10 @@ export function answered(journey: Journey, { frame, host }: Packet, ingress: Ing
 }
 
 /** Whom workloads ask for names: the gateways of their networks. */
-function gatewaysOf({ model }: Journey, { id }: LogicalSwitch, subnets: readonly Subnet[]): Ip[] {
+function gatewaysOf({ model }: Journey, { id, tenant }: LogicalSwitch, subnets: readonly Subnet[]): Ip[] {
   const routerPorts = [...model.routerPortsOfSwitch(id)];
   return subnets.flatMap((subnet) => {
-    const ip = subnet.gateway === undefined ? routerOf(subnet, routerPorts)?.ip : parseIp(subnet.gateway);
+    const ip = subnet.gateway === undefined ? routerOf(subnet, tenant, routerPorts)?.ip : parseIp(subnet.gateway);
     return ip === undefined ? [] : [ip];
   });
 }

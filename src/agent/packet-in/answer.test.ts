@@ -253,6 +253,7 @@ const routerPort = (more: object = {}): ScopeRecord =>
       kind: 'routerPort',
       id: 'rp',
       name: 'rp',
+      tenant: sw.tenant,
       revision: 1,
       key: 90,
       router: 'r',
@@ -281,8 +282,8 @@ test('where a subnet names no gateway, the router port of the switch is told as 
   assert.deepEqual(advert.options[0], { kind: 'sourceLinkLayer', mac: parseMac('02:00:00:00:02:01') });
 });
 
-test('a router port that faces outside, or is down, is no gateway', () => {
-  for (const more of [{ outside: true }, { adminUp: false }]) {
+test('a router port that faces outside, is down, or belongs to another tenant is no gateway', () => {
+  for (const more of [{ outside: true }, { adminUp: false }, { tenant: 'another' }]) {
     const link = linkWith(bare);
     (link.scope as Scope).apply([{ op: 'put', record: routerPort(more) }]);
     const { message } = readDhcp(ask(link, 'dhcp', dhcpRequest(DHCP_MESSAGE.discover)));

@@ -52,7 +52,7 @@ function routerIn({ switch: sw, scope }: Link, subnet: Subnet): ReturnType<typeo
   const ports = [...scope.all('routerPort')].filter(
     ({ switch: onSwitch, router }) => onSwitch === sw.id && scope.get('router', router)?.adminUp !== false,
   );
-  return routerOf(subnet, ports);
+  return routerOf(subnet, sw.tenant, ports);
 }
 
 /** DNS servers that workloads of the subnet are told: the gateway first, where it answers names of workloads. */

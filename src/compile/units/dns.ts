@@ -17,11 +17,12 @@ export const dnsUnit = define.unit({
     if (reader.pick('switch', id, 'dns') !== true) return [];
     const onSwitch = reader.derive(localSwitch, id);
     if (onSwitch === undefined) return [];
+    const tenant = reader.pick('switch', id, 'tenant');
     const routerPorts = portsOf(reader, id);
     const flows = new Map<string, Contribution>();
     for (const subnet of reader.pick('switch', id, 'subnets') ?? []) {
       const gateway: Ip | undefined =
-        subnet.gateway === undefined ? routerOf(subnet, routerPorts)?.ip : parseIp(subnet.gateway);
+        subnet.gateway === undefined ? routerOf(subnet, tenant, routerPorts)?.ip : parseIp(subnet.gateway);
       if (gateway === undefined || !subnet.dhcp.enabled) continue;
       const where: Registers = onSwitch.vlanAware
         ? { switch: onSwitch.key, vlan: subnet.vlan ?? 0 }
@@ -37,9 +38,10 @@ export const dnsUnit = define.unit({
   },
 });
 
-function portsOf(reader: Reader, switchId: string): Parameters<typeof routerOf>[1] {
+function portsOf(reader: Reader, switchId: string): Parameters<typeof routerOf>[2] {
   return reader.ids(routerPortsIndex, switchId).map((id) => ({
     id,
+    tenant: reader.pick('routerPort', id, 'tenant')!,
     addresses: reader.pick('routerPort', id, 'addresses')!,
     outside: reader.pick('routerPort', id, 'outside')!,
     adminUp: reader.pick('routerPort', id, 'adminUp')!,

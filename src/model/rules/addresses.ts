@@ -1,7 +1,7 @@
 import { parseCidr, parseIp } from '../../base/addresses.ts';
-import { switchesOfAddress, usesOfAddress } from '../address-uses.ts';
+import { balancersWithAddress, switchesOfAddress, usesOfAddress } from '../address-uses.ts';
 import { describe } from '../describe.ts';
-import type { AnyObject, LogicalPort } from '../objects.ts';
+import type { AnyObject, LoadBalancer, LogicalPort } from '../objects.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
 import { isHostAddress, isReservedIn, subnetOf } from '../subnets.ts';
 import type { AddressHolder, ModelIndex } from '../view.ts';
@@ -35,11 +35,23 @@ export function checkHeldAddress(
     if (subnet.gateway === address && !isInterface)
       problem('gateway-in-use', `${address} is the gateway of ${subnet.cidr}`);
   }
+  if (holder.kind === 'loadBalancer')
+    for (const switchId of clientSwitches(index, holder))
+      for (const other of balancersWithAddress(index, switchId, address)) others.add(other);
   for (const other of others) {
     if (other === holder || isOwnInterface(holder, other)) continue;
     problem('duplicate-address', `${describe(index, other)} has ${address} too`);
     return;
   }
+}
+
+function clientSwitches(index: ModelIndex, balancer: LoadBalancer): readonly string[] {
+  if (balancer.router === undefined) return [balancer.switch!];
+  return [...index.routerPortsOfRouter(balancer.router)].flatMap((port) =>
+    port.switch === undefined || port.outside || index.get('switch', port.switch)?.tenant !== balancer.tenant
+      ? []
+      : [port.switch],
+  );
 }
 
 function deviceOf(holder: Exclude<AddressHolder, { kind: 'routerPort' }>): string {

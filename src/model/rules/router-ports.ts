@@ -98,6 +98,12 @@ function checkAddresses(index: ModelIndex, port: RouterPort, report: Report): vo
     }
     if (subnet && isReservedIn(parseCidr(subnet.cidr)!, cidr.ip))
       problem('address-reserved', `${address} is the network or broadcast address of ${subnet.cidr}`);
+    if (subnet?.gateway === address && device!.tenant !== port.tenant)
+      problem(
+        'gateway-in-use',
+        `${address} is the gateway of ${subnet.cidr}, a network of another tenant`,
+        'only routers of that tenant can be its gateway',
+      );
     for (const [other, network] of networks)
       if (cidrsOverlap(cidr, network)) {
         const message = `${formatCidr(networkOf(cidr))} overlaps ${formatCidr(networkOf(network))} at ${describe(index, other)}`;
