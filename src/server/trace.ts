@@ -43,8 +43,9 @@ export interface TracedHost {
 }
 
 /** An outcome as JSON can carry it. */
-export type ShownOutcome = Omit<Outcome, 'deliveries' | 'commits' | 'anchored'> & {
+export type ShownOutcome = Omit<Outcome, 'deliveries' | 'commits' | 'anchored' | 'copies'> & {
   readonly deliveries: readonly (Omit<Outcome['deliveries'][number], 'frame'> & { readonly packet: ShownPacket })[];
+  readonly copies: readonly (Omit<Outcome['copies'][number], 'frame'> & { readonly packet: ShownPacket })[];
   /** Connections that the packet made or changed. */
   readonly connections: readonly { readonly zone: string; readonly original: string; readonly reply: string }[];
 };
@@ -82,10 +83,11 @@ export function entryHost(model: ModelView, request: Pick<TraceRequest, 'port' |
   );
 }
 
-export function shownOutcome({ deliveries, commits, anchored: _, ...rest }: Outcome): ShownOutcome {
+export function shownOutcome({ deliveries, commits, copies, anchored: _, ...rest }: Outcome): ShownOutcome {
   return {
     ...rest,
     deliveries: deliveries.map(({ frame, ...delivery }) => ({ ...delivery, packet: shownPacket(frame) })),
+    copies: copies.map(({ frame, ...copy }) => ({ ...copy, packet: shownPacket(frame) })),
     connections: commits.map(({ zone, original, reply }) => ({
       ...{ zone, original: formatTuple(original), reply: formatTuple(reply) },
     })),

@@ -34,6 +34,11 @@ export function routerOwns(model: ModelView, router: string, ip: Ip): boolean {
   return false;
 }
 
+/** A router's floating addresses, without those that are administratively down. */
+export function floatingOf(model: ModelView, router: string): FloatingAddress[] {
+  return [...model.floatingAddressesOfRouter(router)].filter(({ adminUp }) => adminUp);
+}
+
 /** The workload's address that a floating address stands for; absent where the port has none of its version. */
 export function fixedOf(model: ModelView, floating: FloatingAddress): Ip | undefined {
   if (floating.fixed !== undefined) return parseIp(floating.fixed);

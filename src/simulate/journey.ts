@@ -7,6 +7,7 @@ import type {
   AgentService,
   Anchoring,
   Answer,
+  Copy,
   Delivery,
   Drop,
   DropReason,
@@ -27,6 +28,7 @@ export class Journey {
   readonly #drops: Drop[] = [];
   readonly #requests: AgentRequest[] = [];
   readonly #anchored: Anchoring[] = [];
+  readonly #copies: Copy[] = [];
   readonly #logs: string[] = [];
   readonly #steps: Step[] = [];
   answer: Answer | undefined;
@@ -70,6 +72,10 @@ export class Journey {
     this.#anchored.push(anchoring);
   }
 
+  copy(copy: Copy): void {
+    this.#copies.push(copy);
+  }
+
   deliver(delivery: Delivery): void {
     this.#deliveries.push(delivery);
   }
@@ -87,6 +93,7 @@ export class Journey {
       requests: this.#requests,
       commits: this.tracker.changed(),
       anchored: this.#anchored,
+      copies: this.#copies,
       ...(this.learns === undefined ? {} : { learns: this.learns }),
       activates: this.activates,
       logs: this.#logs,

@@ -2,14 +2,14 @@ import { cidrContains, formatIp, type Ip, type Mac, parseCidr, parseIp, parseMac
 import type { FloatingAddress, LoadBalancer, NatLease, Router, RouterPort } from '../model/objects.ts';
 import type { ModelView } from '../model/view.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
-import { firstAddress, fixedOf, routerOwns, routerPortOwns } from './addresses.ts';
+import { firstAddress, fixedOf, floatingOf, routerOwns, routerPortOwns } from './addresses.ts';
 import { chooseMember, listenerFor, type Member, withVip } from './balancers.ts';
 import type { Zone } from './connections.ts';
 import { isEchoRequest } from './echo.ts';
 import type { Journey } from './journey.ts';
 import { nameOf } from './names.ts';
 import type { Packet } from './packet.ts';
-import { areJoined } from './to-port.ts';
+import { areJoined } from './places.ts';
 import type { Translation } from './tracker.ts';
 import { sameIp } from './tuple.ts';
 
@@ -31,7 +31,7 @@ export function comeIn(
   const text = formatIp(dst);
   const balancer = withVip(model.loadBalancersOf(router.id), dst);
   if (balancer && member !== undefined) return toMember(journey, packet, balancer, port, member);
-  for (const floating of model.floatingAddressesOfRouter(router.id)) {
+  for (const floating of floatingOf(model, router.id)) {
     const fixed = floating.address === text ? fixedOf(model, floating) : undefined;
     if (fixed) return toFloating(journey, packet, port, floating, fixed);
   }
@@ -247,7 +247,7 @@ function sourceTranslation(
   { frame, host }: Packet,
 ): Translation | 'no-lease' | undefined {
   const { src, protocol } = frame.ip!;
-  for (const floating of model.floatingAddressesOfRouter(router.id)) {
+  for (const floating of floatingOf(model, router.id)) {
     const fixed = fixedOf(model, floating);
     if (fixed && sameIp(fixed, src)) return { end: 'src', address: parseIp(floating.address)! };
   }

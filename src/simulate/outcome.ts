@@ -114,6 +114,20 @@ export interface Anchoring {
   readonly frame: Frame;
 }
 
+/** A copy that a mirror made; it goes where it goes, whatever becomes of the frame. */
+export interface Copy {
+  readonly mirror: string;
+  /** The host where it is made, and the port that sent or gets the frame. */
+  readonly from: string;
+  readonly port: string;
+  readonly frame: Frame;
+  /** VLAN id of its outer tag; 0 for none. */
+  readonly tag: number;
+  /** One of both: where it is delivered, or the address of the underlay that it is sent to with this tunnel key. */
+  readonly to?: { readonly port: string; readonly host: string };
+  readonly collector?: { readonly address: string; readonly key: number };
+}
+
 /** Answered by the switch itself, back to the sender. */
 export interface Answer {
   readonly kind: 'arp' | 'nd';
@@ -141,6 +155,7 @@ export interface Outcome {
   readonly commits: readonly Connection[];
   /** Tunnels that it went through to a connection's anchor, with the router port's key (docs/design/layer3.md, §7 and §8). */
   readonly anchored: readonly Anchoring[];
+  readonly copies: readonly Copy[];
   /** The frame teaches that its source lives behind the port. */
   readonly learns?: { readonly vlan: number; readonly mac: string };
   /** The frame moves the port's traffic to the ingress host. */

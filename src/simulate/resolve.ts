@@ -2,7 +2,7 @@ import { cidrContains, formatIp, type Ip, parseCidr, parseIp, parseMac } from '.
 import type { LoadBalancer, LogicalSwitch, RouterPort } from '../model/objects.ts';
 import { subnetOf } from '../model/subnets.ts';
 import type { ModelView } from '../model/view.ts';
-import { isLinkLocal, networksOf, routerPortOwns } from './addresses.ts';
+import { floatingOf, isLinkLocal, networksOf, routerPortOwns } from './addresses.ts';
 import type { ObjectRef } from './outcome.ts';
 import { sameIp } from './tuple.ts';
 
@@ -53,7 +53,7 @@ function publicHolder(model: ModelView, sw: LogicalSwitch, ip: Ip): Holder | und
   for (const port of model.routerPortsOfSwitch(sw.id)) {
     if (!port.outside || !holds(port, ip)) continue;
     const mac = parseMac(port.mac)!;
-    for (const floating of model.floatingAddressesOfRouter(port.router))
+    for (const floating of floatingOf(model, port.router))
       if (floating.address === text) return { mac, by: { kind: 'floatingAddress', id: floating.id } };
     if (model.get('router', port.router)?.snat.some(({ to }) => to === text))
       return { mac, by: { kind: 'router', id: port.router } };

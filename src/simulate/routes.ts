@@ -21,7 +21,7 @@ export function wayOf(model: ModelView, router: Router, frame: Frame, by: Router
   // Only the router's own answers go to such an address (RFC 4291 §2.5.6).
   if (isLinkLocal(dst)) return { kind: 'out', port: by, nextHop: dst, why: 'a link-local address is next to it' };
   for (const policy of [...router.policies].sort((a, b) => a.position - b.position)) {
-    if (!policyFits(policy, frame)) continue;
+    if (!policyMatchFits(policy.match, frame)) continue;
     const what = `policy ${policy.position}`;
     if (policy.action === 'drop') return { kind: 'policy-drop', why: what };
     if (policy.action === 'allow') break;
@@ -32,7 +32,8 @@ export function wayOf(model: ModelView, router: Router, frame: Frame, by: Router
   return bestRoute(model, router, frame);
 }
 
-function policyFits({ match }: PolicyRoute, { ip, ports }: Frame): boolean {
+/** Of IP packets: does the match of a policy, or of a mirror, fit? */
+export function policyMatchFits(match: PolicyRoute['match'], { ip, ports }: Frame): boolean {
   if (match.src !== undefined && !cidrContains(parseAddressOrCidr(match.src), ip!.src)) return false;
   if (match.dst !== undefined && !cidrContains(parseAddressOrCidr(match.dst), ip!.dst)) return false;
   if (match.protocol !== undefined && !protocolFits(match.protocol, ip)) return false;

@@ -2,6 +2,7 @@ import { formatMac, isMulticastMac, parseMac } from '../base/addresses.ts';
 import type { LogicalPort, LogicalSwitch } from '../model/objects.ts';
 import type { ModelView } from '../model/view.ts';
 import { Connections } from './connections.ts';
+import { enter } from './copies.ts';
 import { answered, forward, type Ingress } from './forward.ts';
 import { type Frame, readFrame } from './frame.ts';
 import { leavePort } from './from-port.ts';
@@ -83,7 +84,7 @@ function enterSwitch(
     if (reason) return journey.drop(reason, host, about);
   } else learn(journey, frame, host, way);
   const packet: Packet = {
-    frame,
+    frame: enter(journey, frame, host, port, sw),
     host,
     from: { port: port.id, host },
     hops: 0,

@@ -1,25 +1,15 @@
-import type { LogicalPort } from '../model/objects.ts';
 import { passes } from './chains.ts';
 import { MARK } from './connections.ts';
+import { leave } from './copies.ts';
 import type { Frame } from './frame.ts';
 import { groupsAllow } from './groups.ts';
 import type { Journey } from './journey.ts';
 import type { Leg, Packet } from './packet.ts';
+import { areJoined, placesOf } from './places.ts';
 import { isTrackable, isTracked } from './tracking.ts';
 import { egressTag } from './vlans.ts';
 
 /** From the switch to a workload (docs/design/layer2.md step 7, docs/design/layer3.md §4). */
-
-/** Hosts that get frames for the port: where it is active and, during a declared migration, where it is about to be. */
-export function placesOf({ model }: Journey, target: LogicalPort): string[] {
-  const binding = model.bindingOf(target.id);
-  if (binding?.active === undefined) return [];
-  return binding.claims.map((claim) => claim.host).filter((h) => h === binding.active || h === target.host);
-}
-
-export function areJoined({ model }: Journey, host: string, other: string): boolean {
-  return host === other || model.get('host', host)?.zone === model.get('host', other)?.zone;
-}
 
 /** In each of its places but where the frame came from. */
 export function arrive(journey: Journey, leg: Leg & { readonly at: 'port' }): void {
@@ -44,6 +34,7 @@ export function arrive(journey: Journey, leg: Leg & { readonly at: 'port' }): vo
       journey.step(host, about, `through the tunnel to host ${journey.model.get('host', there)?.name ?? there}`);
     const frame = enter(journey, { ...packet, host: there }, leg);
     if (!frame) continue;
+    leave(journey, frame, there, port, leg.switch.vlanAware ? leg.vlan : 0);
     journey.step(there, about, `delivered to ${port.name}`);
     journey.deliver({ port: port.id, host: there, tag: egressTag(leg.switch, port, leg.vlan), frame });
   }

@@ -8,7 +8,7 @@ import { locateIp } from './locate.ts';
 import { isIcmp, keyOfTuple, type Tuple } from './tuple.ts';
 
 /**
- * The bytes of a frame as it became on its way: `sent` with the fields of `frame` that a way changes (MACs, outer tag, TTL, addresses, ports, ICMP type, what
+ * The bytes of a frame as it became on its way: `sent` with the fields of `frame` that a way changes (MACs, outer tag, TTL, DSCP, addresses, ports, ICMP type, what
  * an ICMP error quotes). Checksums are corrected by what changed (RFC 1624), so that a wrong one stays wrong; SCTP's, which is no sum, is left as it was.
  *
  * `tag`: VLAN id of the outer tag, 0 for none.
@@ -29,6 +29,7 @@ export function writeFrame(sent: Uint8Array, frame: Frame, tag: number): Uint8Ar
     // ICMP of version 4 has no pseudo header.
     const pseudoSum = frame.ip.protocol === IP_PROTO.icmp ? undefined : sum;
     bytes.byte(network + (isIpv4 ? 8 : 7), frame.ip.ttl, headerSum);
+    writeDscp(bytes, network, frame.ip.dscp, headerSum);
     bytes.address(network + (isIpv4 ? 12 : 8), frame.ip.src, headerSum, pseudoSum);
     bytes.address(network + (isIpv4 ? 16 : 24), frame.ip.dst, headerSum, pseudoSum);
     if (transport !== undefined && frame.ports) {
@@ -43,6 +44,13 @@ export function writeFrame(sent: Uint8Array, frame: Frame, tag: number): Uint8Ar
       writeQuoted(bytes, transport + 8, frame.quoted, sum);
   }
   return retagged(bytes.bytes, tag);
+}
+
+/** The upper six bits of the traffic class, which begins with the second byte of IPv4 and within the first of IPv6. */
+function writeDscp(bytes: Editable, network: number, dscp: number, headerSum: number | undefined): void {
+  const old = bytes.at(network);
+  const word = headerSum === undefined ? (old & 0xf03f) | (dscp << 6) : (old & 0xff03) | (dscp << 2);
+  bytes.word(network, word, headerSum);
 }
 
 function isOtherQuote(sent: Uint8Array, quoted: Tuple): boolean {
