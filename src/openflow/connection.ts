@@ -287,11 +287,23 @@ export class OpenFlowConnection {
     const batch = { first, messages, refused };
     this.#batches.add(batch);
     try {
-      const steps = [this.#control(bundle, BUNDLE_CONTROL.openRequest, signal)];
-      steps[0]!.catch(() => {}); // it is waited for below
-      await this.#addAll(bundle, first, messages);
-      steps.push(this.#control(bundle, BUNDLE_CONTROL.closeRequest, signal));
-      steps.push(this.#control(bundle, BUNDLE_CONTROL.commitRequest, signal));
+      const steps: Promise<void>[] = [];
+      const control = (type: number): void => void steps.push(this.#control(bundle, type, signal));
+      const end = (): void => {
+        control(BUNDLE_CONTROL.closeRequest);
+        control(BUNDLE_CONTROL.commitRequest);
+      };
+      const remaining = this.#together(() => {
+        control(BUNDLE_CONTROL.openRequest);
+        steps[0]!.catch(() => {}); // it is waited for below
+        const left = this.#addAll(bundle, first, messages);
+        if (!left) end();
+        return left;
+      });
+      if (remaining) {
+        await remaining;
+        end();
+      }
       await Promise.all(steps);
     } catch (error) {
       // What cannot be encoded leaves a bundle half filled.
@@ -318,7 +330,7 @@ export class OpenFlowConnection {
     if (refused[0]) throw refusalError(refused[0]);
   }
 
-  #addAll(bundle: number, first: number, messages: readonly BundleMessage[]): Promise<void> {
+  #addAll(bundle: number, first: number, messages: readonly BundleMessage[]): Promise<void> | undefined {
     return this.#batch(messages, (writer, message, i) => {
       const xid = first + i;
       writeBundleAdd(writer, this.version, xid, bundle, BUNDLE_FLAGS, (inner) => {
@@ -328,21 +340,33 @@ export class OpenFlowConnection {
     });
   }
 
-  /** Few, large writes; waits for the stream between them when it asks to. */
-  async #batch<M>(
+  /** Few, large writes. Returns what is to be waited for before more is written: where the stream asks to wait in between. */
+  #batch<M>(
     messages: readonly M[],
     write: (writer: ByteWriter, message: M, index: number) => void,
-  ): Promise<void> {
-    const writer = new ByteWriter(BATCH_BYTES + 0x1_0000);
-    let count = 0;
-    for (let i = 0; i < messages.length; i++) {
+    from = 0,
+  ): Promise<void> | undefined {
+    const writer = new ByteWriter();
+    let written = from;
+    for (let i = from; i < messages.length; i++) {
       write(writer, messages[i]!, i);
-      count++;
       if (writer.length < BATCH_BYTES && i + 1 < messages.length) continue;
-      this.#write(writer.finish(), count);
+      this.#write(writer.finish(), i + 1 - written);
       writer.reset();
-      count = 0;
-      if (this.#stream.writableNeedDrain) await this.drained();
+      written = i + 1;
+      if (written < messages.length && this.#stream.writableNeedDrain)
+        return this.drained().then(() => this.#batch(messages, write, written));
+    }
+    return undefined;
+  }
+
+  /** What is written in here leaves in one piece: Open vSwitch wakes for it once, and takes it in one turn of its loop. */
+  #together<T>(write: () => T): T {
+    this.#stream.cork();
+    try {
+      return write();
+    } finally {
+      this.#stream.uncork();
     }
   }
 
