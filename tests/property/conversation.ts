@@ -66,6 +66,10 @@ export interface Message {
   readonly delivered: { readonly port: string; readonly host: string; readonly bytes: Uint8Array } | undefined;
 }
 
+export function isMessage(done: Message | readonly ScopeRecord[]): done is Message {
+  return 'outcome' in done;
+}
+
 /** One conversation, step by step, in the words of `simulate`. */
 export class Conversation {
   readonly scenario: Scenario;

@@ -30,6 +30,14 @@ export function pipelineNetwork(
   );
 }
 
+/** The flows as they are now, in place of those from before; connections stay. */
+export function applyFlows(network: HostNetwork, { hosts }: Scenario): void {
+  for (const { id, compiler } of hosts) {
+    const { pipeline } = network.host(id)!;
+    pipeline.apply(compiler.flows(), [...pipeline.flows()]);
+  }
+}
+
 /** Sends one frame through and says what was seen. */
 export function observePipeline(network: HostNetwork, scenario: Scenario, entry: Entry): Observation {
   const journey = network.send(entry.host, entry.ofport, entry.bytes);

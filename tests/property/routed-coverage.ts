@@ -1,0 +1,108 @@
+import type { Rule } from '../../src/model/objects.ts';
+import type { ModelView } from '../../src/model/view.ts';
+import { extractFlowKey } from '../../src/packet/flow-key.ts';
+import { DROP_REASONS, type DropReason, PACKET_DROP_REASONS, type RequestService } from '../../src/simulate/outcome.ts';
+import type { Message, StepSketch } from './conversation.ts';
+
+/** What a run of conversations has to have met, so that its silence means something. */
+const KINDS = [
+  'securityGroup',
+  'addressSet',
+  'router',
+  'routerPort',
+  'floatingAddress',
+  'loadBalancer',
+  'natLease',
+  'memberHealth',
+  'neighbour',
+] as const;
+const RULE_FIELDS: readonly (keyof Rule['match'])[] = [
+  ...(['srcSet', 'dstSet', 'srcGroup', 'dstGroup', 'tcpFlags', 'fragment', 'dscp', 'state', 'not'] as const),
+];
+const STATES = ['new', 'established', 'reply', 'related', 'invalid'] as const;
+/** By a clock, by tunnel packets that nobody sent, or by more routers than a model has. */
+const NOT_MET: readonly DropReason[] = ['tunnel-loop', 'too-many-hops', 'not-ip', 'no-ports'];
+const REQUESTS: readonly RequestService[] = [
+  'unreachable',
+  'ttl',
+  'too-big',
+  'port-unreachable',
+  'reset',
+  'reject',
+  'resolve',
+];
+const COMMITS = ['port', 'vip', 'self', 'router'] as const;
+
+const WANTED: readonly string[] = [
+  ...KINDS.map((kind) => `kind ${kind}`),
+  ...(Object.keys(PACKET_DROP_REASONS) as DropReason[]).filter((r) => !NOT_MET.includes(r)).map((r) => `drop ${r}`),
+  ...REQUESTS.map((service) => `asks ${service}`),
+  ...RULE_FIELDS.map((field) => `rule field ${field}`),
+  ...STATES.map((state) => `rule state ${state}`),
+  ...['accept', 'drop', 'reject', 'jump', 'return', 'log'].map((action) => `rule action ${action}`),
+  ...COMMITS.map((zone) => `commits in a zone of ${zone}`),
+  ...['src', 'dst', 'nothing'].map((nat) => `translates ${nat}`),
+  ...[1, 6, 17, 47, 58, 132].map((protocol) => `delivers protocol ${protocol}`),
+  ...['IPv4', 'IPv6'].map((version) => `delivers over a router ${version}`),
+  ...['send', 'reply', 'error', 'again'].map((kind) => `delivers after ${kind}`),
+  ...['answered', 'closed'].map((how) => `a connection is ${how}`),
+  ...['on the same host', 'on another host', 'through an anchor', 'back to the sender'].map(
+    (how) => `delivered ${how}`,
+  ),
+];
+
+export class RoutedCoverage {
+  readonly #counts = new Map<string, number>(WANTED.map((what) => [what, 0]));
+
+  #count(what: string): void {
+    const known = this.#counts.get(what);
+    if (known !== undefined) this.#counts.set(what, known + 1);
+  }
+
+  /** What never happened. */
+  missing(): string[] {
+    return [...this.#counts].filter(([, count]) => count === 0).map(([what]) => what);
+  }
+
+  table(): string {
+    return [...this.#counts].map(([what, count]) => `${String(count).padStart(8)}  ${what}`).join('\n');
+  }
+
+  noteModel(model: ModelView): void {
+    for (const kind of KINDS) if (model.count(kind) > 0) this.#count(`kind ${kind}`);
+  }
+
+  noteMessage(model: ModelView, { kind }: StepSketch, { entry, outcome, delivered }: Message): void {
+    for (const { reason } of outcome.drops) if (reason in DROP_REASONS) this.#count(`drop ${reason}`);
+    for (const { service } of outcome.requests) this.#count(`asks ${service}`);
+    for (const { zone, nat, answered, finished } of outcome.commits) {
+      this.#count(`commits in a zone of ${zone.slice(0, zone.indexOf(':'))}`);
+      this.#count(`translates ${nat ?? 'nothing'}`);
+      if (answered) this.#count('a connection is answered');
+      if (finished > 0) this.#count('a connection is closed');
+    }
+    this.#noteRules(model, outcome.steps);
+    if (outcome.anchored.length > 0 && delivered) this.#count('delivered through an anchor');
+    for (const { host, port, frame } of outcome.deliveries) {
+      const isBack = host === entry.host && port === entry.port;
+      this.#count(
+        `delivered ${isBack ? 'back to the sender' : host === entry.host ? 'on the same host' : 'on another host'}`,
+      );
+      if (!frame.ip) continue;
+      this.#count(`delivers after ${kind}`);
+      this.#count(`delivers protocol ${frame.ip.protocol}`);
+      if (frame.ip.ttl < extractFlowKey(entry.bytes).ipTtl)
+        this.#count(`delivers over a router IPv${frame.ip.version}`);
+    }
+  }
+
+  #noteRules(model: ModelView, steps: Message['outcome']['steps']): void {
+    for (const { about } of steps) {
+      const rule = about.kind === 'rule' ? model.get('rule', about.id) : undefined;
+      if (!rule) continue;
+      this.#count(`rule action ${rule.action}`);
+      for (const field of RULE_FIELDS) if (rule.match[field] !== undefined) this.#count(`rule field ${field}`);
+      for (const state of rule.match.state ?? []) this.#count(`rule state ${state}`);
+    }
+  }
+}
