@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -119,6 +120,8 @@ export class ServerLink {
     const { emit, log, signal } = this.#options;
     this.#isSending = true;
     try {
+      // What this turn of the event loop has to say besides goes along: a request costs more than what is in it.
+      await nextTurn();
       for (let isDue = evenNothing; (isDue || this.#queue.length > 0) && !signal.aborted; isDue = false) {
         const reports = this.#queue;
         this.#queue = [];

@@ -1,6 +1,7 @@
 import { describe } from '../model/describe.ts';
 import type { Draft } from '../model/draft.ts';
 import type { Binding, Claim, LogicalPort } from '../model/objects.ts';
+import type { ModelIndex } from '../model/view.ts';
 import type { ReportedClaim } from './protocol.ts';
 
 /**
@@ -34,7 +35,7 @@ export function claimPort(
   const binding = index.bindingOf(port.id);
   const claims = binding?.claims ?? [];
   const known = claims.find((claim) => claim.host === hostId);
-  if (known && known.interface === reported.interface && known.vm === reported.vm) return 'held';
+  if (isSame(known, reported)) return 'held';
   const claim: Claim = {
     host: hostId,
     interface: reported.interface,
@@ -51,6 +52,19 @@ export function claimPort(
     notify({ level: 'warning', kind: 'port', id: port.id, text });
   }
   return 'held';
+}
+
+/** Is the claim in the port's binding already, as it is reported? */
+export function holdsClaim(index: ModelIndex, hostId: string, reported: ReportedClaim): boolean {
+  const claims = index.bindingOf(reported.port)?.claims ?? [];
+  return isSame(
+    claims.find((claim) => claim.host === hostId),
+    reported,
+  );
+}
+
+function isSame(claim: Claim | undefined, reported: ReportedClaim): boolean {
+  return claim !== undefined && claim.interface === reported.interface && claim.vm === reported.vm;
 }
 
 /** The host no longer has the interface. */

@@ -5,7 +5,7 @@ import { idSchema, ipSchema, macSchema } from '../model/kinds/common.ts';
 import { problemsOfZod } from '../model/parse.ts';
 import { problemsError } from '../model/problem.ts';
 import type { AgentStreams } from './agent-streams.ts';
-import { activatePort, claimPort, type Notice, replaceClaims, unclaimPort } from './bindings.ts';
+import { activatePort, claimPort, holdsClaim, type Notice, replaceClaims, unclaimPort } from './bindings.ts';
 import type { DesiredState, RecordChange } from './desired-state.ts';
 import type { EventRing } from './events.ts';
 import { dropOrphanedLeases, exhausted, growLease, LEASE_REFUSALS } from './nat-leases.ts';
@@ -153,7 +153,8 @@ export class Reports {
 
   /** A port was created: interfaces that waited for it are its claims now, those that came since the write too. */
   async portCreated(portId: string): Promise<void> {
-    const waiting = this.#runtime.takeAwaited(portId);
+    const { index } = this.#state;
+    const waiting = this.#runtime.takeAwaited(portId).filter(({ host, claim }) => !holdsClaim(index, host, claim));
     if (waiting.length === 0) return;
     const notices: Notice[] = [];
     await this.#state.write((draft) => {
