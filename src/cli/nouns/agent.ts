@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { hostname } from 'node:os';
 import type { Command } from 'commander';
 import { createLog, LOG_LEVELS, type LogLevel } from '../../base/log.ts';
@@ -73,6 +74,8 @@ async function run(options: RunOptions): Promise<void> {
     version: VERSION,
     log: createLog(options.logLevel),
     signal: stop.signal,
+    // Not only at the end, which a machine that loses power never sees: what starts from sources is slow, and 30 MB larger.
+    onReady: flushCompileCache,
   });
   process.exit(EXIT.ok); // sockets that are still closing must not hold it up
 }
