@@ -5,6 +5,7 @@ import {
   FAR_NETWORKS,
   type FloatingSketch,
   type GroupRuleSketch,
+  type MirrorSketch,
   type PolicySketch,
   type RouterPortSketch,
   type RouterSketch,
@@ -73,6 +74,22 @@ class NetworkBuilder {
     this.#records.push(...this.#routerPorts);
     for (const [n, each] of floating.entries()) this.#buildFloating(n, each);
     for (const [n, each] of balancers.entries()) this.#buildBalancer(n, each);
+    for (const [n, each] of (this.#network.mirrors ?? []).entries()) this.#buildMirror(n, each);
+  }
+
+  #buildMirror(n: number, { ports, wholeSwitch, direction, match, to }: MirrorSketch): void {
+    if (this.#ports.length === 0) return;
+    const target = at(this.#ports, to);
+    const { tenant } = target;
+    const sources = ports.map((index) => at(this.#ports, index)).filter((p) => p.tenant === tenant && p !== target);
+    const [first] = sources;
+    if (first === undefined) return;
+    this.#records.push({
+      ...{ kind: 'mirror', id: generatedId('mirror', n), name: `mirror-${n}`, tenant, revision: 1, key: 9000 + n },
+      ...{ direction, match, adminUp: true, to: { port: target.id } },
+      ports: [...new Set(sources.map(({ id }) => id))],
+      ...(wholeSwitch ? { switch: first.switch } : {}),
+    });
   }
 
   #tenantOf(n: number): string {
@@ -83,7 +100,7 @@ class NetworkBuilder {
     const free = this.#switches.filter((sw) => sw.tenant === this.#tenantOf(n) || sw.shared);
     const taken = new Set<string>();
     for (const port of ports) {
-      if (port.to.kind !== 'switch') continue;
+      if (port.to.kind !== 'switch' || free.length === 0) continue;
       const sw = at(free, port.to.at);
       const addresses = this.#addressesOn(sw, port);
       if (taken.has(sw.id) || addresses.length === 0) continue;

@@ -5,6 +5,7 @@ import { type Compiler, createCompiler } from '../../src/compile/compiler.ts';
 import type { InputRecord } from '../../src/compile/inputs.ts';
 import { type ModelSketch, modelSketch } from '../../src/model/generate.ts';
 import { buildModel } from '../../src/model/generate-build.ts';
+import { routedModelSketch } from '../../src/model/generate-routed.ts';
 import { generatedId } from '../../src/model/generated.ts';
 import type { ScopeRecord } from '../../src/model/objects.ts';
 import { ModelIndex } from '../../src/model/view.ts';
@@ -20,10 +21,17 @@ import { TUNNEL_PORTS } from './scenario.ts';
 const RUNS = process.env.WEFT_CAMPAIGN === undefined ? 60 : 3000;
 const SEED = Number(process.env.WEFT_SEED ?? 1);
 const HOST = generatedId('host', 0);
+const NAT_ZONES = [0, 1, 2, 3].map(
+  (n): InputRecord => ({ kind: 'natZone', id: generatedId('router', n), zone: 400 + 4 * n }),
+);
 
-/** A model as it changes: each next one is another, or the one before with some switches, ports, chains or hosts of another. */
+/** A model as it changes: each next one is another, or the one before with some switches, ports, chains, routers or hosts of another. */
 const history = fc.array(
-  fc.record({ model: modelSketch, keep: fc.nat({ max: 7 }), chunk: fc.integer({ min: 1, max: 20 }) }),
+  fc.record({
+    model: fc.oneof(modelSketch, routedModelSketch),
+    keep: fc.nat({ max: 15 }),
+    chunk: fc.integer({ min: 1, max: 20 }),
+  }),
   {
     minLength: 2,
     maxLength: 4,
@@ -33,9 +41,11 @@ const history = fc.array(
 function mixed(before: ModelSketch | undefined, next: ModelSketch, keep: number): ModelSketch {
   if (!before) return next;
   return {
+    ...next,
     encaps: keep & 1 ? before.encaps : next.encaps,
     hosts: keep & 1 ? before.hosts : next.hosts,
     chains: keep & 2 ? before.chains : next.chains,
+    ...(keep & 8 && before.network ? { network: before.network } : {}),
     switches: keep & 4 ? [...before.switches.slice(0, 1), ...next.switches.slice(1)] : next.switches,
   };
 }
@@ -74,7 +84,10 @@ function* transactions(
   }
 }
 
-const DELETED_FIRST = ['learned', 'binding', 'port', 'rule', 'chain', 'switch', 'host', 'tunnelZone', 'tenant'];
+const DELETED_FIRST = [
+  ...['memberHealth', 'natLease', 'neighbour', 'learned', 'loadBalancer', 'floatingAddress', 'routerPort', 'router'],
+  ...['binding', 'port', 'rule', 'chain', 'securityGroup', 'addressSet', 'switch', 'host', 'tunnelZone', 'tenant'],
+];
 
 function flowsOf(compiler: Compiler): string[] {
   return [...compiler.flows()].map(formatFlow).sort();
@@ -92,7 +105,7 @@ test('scopes and flows after any history are as fresh ones', () => {
     const scopes = new ScopeIndex(index);
     const scope = scopes.attach(HOST);
     const self: InputRecord = { kind: 'self', id: 'self', host: HOST, tunnelPorts: TUNNEL_PORTS };
-    const compiler = compileAll([self, ...scope.records()]);
+    const compiler = compileAll([self, ...NAT_ZONES, ...scope.records()]);
     const held = new Map<string, InputRecord>([...scope.records()].map((record) => [keyOf(record), record]));
     const stored = new Map<string, ScopeRecord>();
     let plugged: InputRecord[] = [];
@@ -102,7 +115,15 @@ test('scopes and flows after any history are as fresh ones', () => {
       const { records, interfaces } = buildModel(sketch);
       const now = interfaces
         .filter(({ host, early }) => host === HOST && !early)
-        .map(({ port }, i): InputRecord => ({ kind: 'interface', id: port, ofport: 10 + i, name: `if${i}` }));
+        .map(
+          ({ port }, i): InputRecord => ({
+            kind: 'interface',
+            id: port,
+            ofport: 10 + i,
+            name: `if${i}`,
+            zone: 4 + 4 * i,
+          }),
+        );
       compiler.update([
         ...plugged.map((record) => ({ op: 'delete', record }) as const),
         ...now.map((record) => ({ op: 'put', record }) as const),
@@ -123,7 +144,7 @@ test('scopes and flows after any history are as fresh ones', () => {
       const fresh = [...new ScopeIndex(index).attach(HOST).records()];
       assert.deepEqual([...held.keys()].sort(), fresh.map(keyOf).sort(), 'the scope');
       for (const record of fresh) assert.deepEqual(held.get(keyOf(record)), record);
-      assert.deepEqual(flowsOf(compiler), flowsOf(compileAll([self, ...fresh, ...plugged])), 'the flows');
+      assert.deepEqual(flowsOf(compiler), flowsOf(compileAll([self, ...NAT_ZONES, ...fresh, ...plugged])), 'the flows');
     }
   });
   fc.assert(property, { numRuns: RUNS, seed: SEED, interruptAfterTimeLimit: 300_000 });
