@@ -1,0 +1,251 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { startCapture } from '../../src/lab/capture.ts';
+import { AGENT_PROCESS, waitForPorts } from '../../src/lab/weft.ts';
+import { type Datacentre, eventually, pings, startDatacentre } from './datacentre.ts';
+import { needsRoot } from './lab-name.ts';
+import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
+
+/**
+ * Mirrors, rate limits, DSCP marks and administrative state; MidoNet's scenarios 78 to 81 and 85 to 90. The tap `b3` gets copies; it is
+ * on another host than half of what is copied.
+ */
+describe('mirrors, limits and marks', { skip: needsRoot }, () => {
+  let dc: Datacentre;
+  const COLLECTOR_KEY = 0x77;
+
+  before(async () => {
+    dc = await startDatacentre({
+      prefix: 'ml',
+      hosts: ['east', 'west'],
+      objects: [
+        ...networks({ snat: [{ from: '10.0.0.0/16', to: '203.0.113.2' }] }),
+        ...['a1', 'a2', 'b1', 'b3'].map((name) => member(name)),
+        acme('floatingAddress', 'f', { address: '203.0.113.11', router: 'r', port: 'a1' }),
+        outsider('o1', 1),
+      ],
+      workloads: [
+        workload('a1', 'east'),
+        workload('a2', 'west'),
+        workload('b1', 'west'),
+        workload('b3', 'west'),
+        outsideWorkload('o1', 1, 'west'),
+      ],
+    });
+    for (const [from, to] of [
+      ['a1', '10.0.1.12'],
+      ['a1', '10.0.2.11'],
+      ['o1', '203.0.113.11'],
+    ] as const)
+      await eventually(`${from} reaches ${to}`, 8000, () => pings(dc.lab, from, to));
+  });
+  after(() => dc?.down());
+
+  /** What is written is on every host before anything else is looked at. */
+  async function apply(...objects: Record<string, unknown>[]): Promise<void> {
+    await dc.weft.client.post('/v1/apply', { objects });
+    await dc.weft.client.get('/v1/sync', { query: { timeoutMs: 8000 } });
+  }
+
+  async function mirror(name: string, more: object): Promise<void> {
+    await apply(acme('mirror', name, more));
+  }
+
+  async function removeMirrors(...names: readonly string[]): Promise<void> {
+    for (const name of names)
+      await dc.weft.client.request('DELETE', `/v1/mirrors/${name}`, { query: { tenant: 'acme' } });
+    await dc.weft.client.get('/v1/sync', { query: { timeoutMs: 8000 } });
+  }
+
+  /** Frames that `place` gets of this kind while `doing` runs. */
+  async function heard(place: string, filter: string, doing: () => Promise<unknown>, device = 'eth0') {
+    const capture = await startCapture(dc.lab, place, device, { filter });
+    await doing();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    return capture.stop();
+  }
+
+  const ping =
+    (from: string, to: string, count = 3) =>
+    () =>
+      dc.lab.exec(from, ['ping', '-c', `${count}`, '-i', '0.1', '-W', '2', to]);
+
+  for (const [from, to, way] of [
+    ['a1', '10.0.1.12', 'within the switch'],
+    ['a1', '10.0.2.11', 'through the router'],
+  ] as const)
+    test(`a mirrored port is copied both ways, from another host, ${way}`, async () => {
+      await mirror('m', { ports: ['a1'], to: { port: 'b3' } });
+      const both = await heard('b3', `icmp and host 10.0.1.11 and host ${to}`, ping(from, to));
+      assert.equal(both.captured, 6, 'three requests and three replies');
+      await mirror('m', { ports: ['a1'], to: { port: 'b3' }, direction: 'from' });
+      const sent = await heard('b3', `icmp and host 10.0.1.11 and host ${to}`, ping(from, to));
+      assert.deepEqual(sent.captured, 3);
+      await mirror('m', { ports: ['a1'], to: { port: 'b3' }, direction: 'to' });
+      const got = await heard('b3', `icmp[icmptype]=0 and dst 10.0.1.11`, ping(from, to));
+      assert.deepEqual(got.captured, 3);
+      await removeMirrors('m');
+      assert.equal((await heard('b3', 'icmp', ping(from, to))).captured, 0);
+    });
+
+  test('a mirror of a switch copies all its ports, what fits its match alone, and nothing while it is down', async () => {
+    const fields = { switch: 'a', to: { port: 'b3' }, match: { protocol: 'icmp', dst: '10.0.1.12' } };
+    await mirror('m', fields);
+    // Sent by a1, and got by a2.
+    assert.equal((await heard('b3', 'icmp', ping('a1', '10.0.1.12'))).captured, 6);
+    assert.equal((await heard('b3', 'icmp', ping('a1', '10.0.2.11'))).captured, 0);
+    await mirror('m', { ...fields, adminUp: false });
+    assert.equal((await heard('b3', 'icmp', ping('a1', '10.0.1.12'))).captured, 0);
+    await removeMirrors('m');
+  });
+
+  test('the port that gets the copies is on the switch that is copied: it is not copied itself, and copies are not copied', async () => {
+    await mirror('m', { switch: 'b', to: { port: 'b3' } });
+    await mirror('n', { ports: ['b1'], to: { port: 'a2' } });
+    const [atB3, atA2] = await Promise.all([
+      heard('b3', 'icmp and host 10.0.1.11', ping('a1', '10.0.2.11')),
+      heard('a2', 'icmp and host 10.0.1.11', () => Promise.resolve()),
+    ]);
+    assert.equal(atB3.captured, 6);
+    assert.ok(atA2.captured <= 6);
+    assert.equal((await heard('a2', 'icmp and host 10.0.1.11', ping('a1', '10.0.2.11'))).captured, 6);
+    await removeMirrors('m', 'n');
+  });
+
+  test('a collector in the underlay gets the copies with its key; no host of ours can be one', async () => {
+    const server = dc.lab.spec.server.split('/')[0]!;
+    await mirror('m', { ports: ['a1'], direction: 'from', to: { collector: { address: server, key: COLLECTOR_KEY } } });
+    const { captured } = await heard('server', `udp port 6081 and dst ${server}`, ping('a1', '10.0.1.12'));
+    assert.ok(captured >= 3, `${captured} tunnel packets`);
+    const { items } = await dc.weft.client.get<{ items: { tunnelAddress: string }[] }>('/v1/hosts');
+    const to = { collector: { address: items[0]!.tunnelAddress, key: 1 } };
+    await assert.rejects(mirror('bad', { ports: ['a1'], to }), /tunnel address of host/);
+    await removeMirrors('m');
+  });
+
+  /** Megabits a second that a TCP client gets over in three seconds. */
+  async function rate(from: string, to: string, at: string, ...more: string[]): Promise<number> {
+    const server = dc.lab.spawn(at, ['iperf3', '-s', '-1', '--forceflush']);
+    let said = '';
+    server.stdout?.on('data', (text) => {
+      said += String(text);
+    });
+    await eventually('iperf3 listens', 5000, async () => said.includes('listening'));
+    const words = ['iperf3', '-c', to, '-t', '3', '-J', ...more];
+    const { stdout } = await dc.lab.exec(from, words);
+    server.kill('SIGKILL');
+    return JSON.parse(stdout).end.sum_received.bits_per_second / 1e6;
+  }
+
+  test('what a port sends and receives is limited each way, and a change takes effect while it runs', async () => {
+    assert.ok((await rate('a1', '10.0.1.12', 'a2')) > 10);
+    await apply(member('a1', { limits: { sendKbps: 2000 } }));
+    const sent = await rate('a1', '10.0.1.12', 'a2');
+    assert.ok(sent > 0.3 && sent < 2.6, `sends ${sent} Mbit/s`);
+    assert.ok((await rate('a2', '10.0.1.11', 'a1')) > 10, 'the other way is free');
+    await apply(member('a1', { limits: { receiveKbps: 4000, burstKb: 800 } }));
+    const received = await rate('a2', '10.0.1.11', 'a1');
+    assert.ok(received > 0.6 && received < 5.2, `receives ${received} Mbit/s`);
+    assert.ok((await rate('a1', '10.0.1.12', 'a2')) > 10, 'it sends what it likes again');
+    await apply(member('a1', { limits: { receiveKbps: 2000 } }));
+    const less = await rate('a2', '10.0.1.11', 'a1');
+    assert.ok(less < 2.6, `receives ${less} Mbit/s`);
+    await apply(member('a1', {}));
+  });
+
+  test('packets a second are limited', async () => {
+    await apply(member('a1', { limits: { sendPps: 5 } }));
+    const sent = await heard('a2', 'icmp[icmptype]=8', ping('a1', '10.0.1.12', 60));
+    // Twenty at once, and five in each of six seconds.
+    assert.ok(sent.captured >= 20 && sent.captured <= 59, `${sent.captured} of 60`);
+    await apply(member('a1', {}));
+  });
+
+  test('a limit of a floating address holds each way, and none without it', async () => {
+    const floating = { address: '203.0.113.11', router: 'r', port: 'a1' };
+    await apply(acme('floatingAddress', 'f', { ...floating, limit: { kbps: 2000 } }));
+    for (const more of [[], ['-R']]) {
+      const limited = await rate('o1', '203.0.113.11', 'a1', ...more);
+      assert.ok(limited > 0.3 && limited < 2.6, `${limited} Mbit/s ${more}`);
+    }
+    assert.ok((await rate('a1', '10.0.1.12', 'a2')) > 10, 'inside it is free');
+    await apply(acme('floatingAddress', 'f', floating));
+    assert.ok((await rate('o1', '203.0.113.11', 'a1')) > 10);
+  });
+
+  test('DSCP of a port, of its switch, and that of the port before that of the switch', async () => {
+    const marked = async (): Promise<number> =>
+      (await heard('a2', 'icmp[icmptype]=8 and ip[1]=0xb8', ping('a1', '10.0.1.12'))).captured;
+    const a = networks().find(({ kind, name }) => kind === 'switch' && name === 'a')!;
+    assert.equal(await marked(), 0);
+    await apply(member('a1', { dscp: 46 }));
+    assert.equal(await marked(), 3);
+    await apply(member('a1'), { ...a, dscp: 46 });
+    assert.equal(await marked(), 3);
+    await apply(member('a1', { dscp: 8 }));
+    assert.equal(await marked(), 0);
+    assert.equal((await heard('a2', 'icmp[icmptype]=8 and ip[1]=0x20', ping('a1', '10.0.1.12'))).captured, 3);
+    await apply(member('a1'), a);
+    assert.equal(await marked(), 0);
+  });
+
+  test('meters stand as they are while agents come and go, and go with their limits', async () => {
+    await apply(member('a1', { limits: { sendKbps: 2345, sendPps: 3456 } }));
+    const east = dc.lab.switchOf('east');
+    const meters = (): Promise<string> => east.ofctl('-O', 'OpenFlow15', 'dump-meters', 'br-int');
+    const before = await meters();
+    assert.match(before, /rate=2345 burst_size=600/);
+    assert.match(before, /rate=3456 burst_size=692/);
+    const agent = dc.lab.findProcess('east', AGENT_PROCESS)!;
+    await agent.kill();
+    await agent.start();
+    await waitForPorts(dc.weft.client, [dc.ports.get('a1')!.id]);
+    await dc.weft.client.get('/v1/sync', { query: { timeoutMs: 8000 } });
+    assert.equal(await meters(), before);
+    await apply(member('a1'));
+    await eventually('the meters are gone', 4000, async () => !/rate=(2345|3456)/.test(await meters()));
+  });
+});
+
+describe('administrative state', { skip: needsRoot }, () => {
+  let dc: Datacentre;
+  before(async () => {
+    dc = await startDatacentre({
+      prefix: 'ad',
+      hosts: ['east', 'west'],
+      objects: [
+        ...networks(),
+        ...['a1', 'b1'].map((name) => member(name)),
+        acme('floatingAddress', 'f', { address: '203.0.113.11', router: 'r', port: 'a1' }),
+        outsider('o1', 1),
+      ],
+      workloads: [workload('a1', 'east'), workload('b1', 'west'), outsideWorkload('o1', 1, 'west')],
+    });
+  });
+  after(() => dc?.down());
+
+  const port = (name: string, more: object): Record<string, unknown> =>
+    acme('routerPort', name, { router: 'r', ...more });
+  const CASES: readonly [what: string, object: Record<string, unknown>, from: string, to: string][] = [
+    ['a router', acme('router', 'r'), 'a1', '10.0.2.11'],
+    ['a router port', port('b', { switch: 'b', addresses: ['10.0.2.1/24', 'fd00:2::1/64'] }), 'a1', '10.0.2.11'],
+    ['a switch', networks().find(({ kind, name }) => kind === 'switch' && name === 'b')!, 'a1', '10.0.2.11'],
+    ['a port', member('b1'), 'a1', '10.0.2.11'],
+    [
+      'a floating address',
+      acme('floatingAddress', 'f', { address: '203.0.113.11', router: 'r', port: 'a1' }),
+      'o1',
+      '203.0.113.11',
+    ],
+  ];
+  for (const [what, object, from, to] of CASES)
+    test(`${what}: down nothing passes, up it passes again`, async () => {
+      const set = (adminUp: boolean): Promise<unknown> =>
+        dc.weft.client.post('/v1/apply', { objects: [{ ...object, adminUp }] });
+      await eventually('it passes', 8000, () => pings(dc.lab, from, to));
+      await set(false);
+      await eventually('it passes no more', 4000, async () => !(await pings(dc.lab, from, to)));
+      await set(true);
+      await eventually('it passes again', 8000, () => pings(dc.lab, from, to));
+    });
+});
