@@ -6,6 +6,7 @@ import { flowInstall } from './flow-install.ts';
 import { flowsPerHost } from './flows-per-host.ts';
 import { OVN_CONTROL } from './ovn-control.ts';
 import { ovnDatapath } from './ovn-datapath.ts';
+import { ovnPaths } from './ovn-paths.ts';
 import { packetIn } from './packet-in.ts';
 import { plug } from './plug.ts';
 import { portAdd } from './port-add.ts';
@@ -26,4 +27,5 @@ export const CATALOGUE: readonly Bench[] = [
   codecs,
   ...OVN_CONTROL,
   ovnDatapath,
+  ovnPaths,
 ];
