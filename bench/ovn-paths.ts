@@ -2,8 +2,8 @@ import { appendFileSync } from 'node:fs';
 import { type Bench, type BenchContext, compared, type Figure } from './bench.ts';
 import { PATHS, startTraffic, type TrafficSide, trafficWorkloads } from './cloud-traffic.ts';
 import { HOST_NAMES } from './network.ts';
-import { startStatic } from './ovn-datapath.ts';
 import { startOvn } from './ovn.ts';
+import { startStatic } from './ovn-datapath.ts';
 import { countPath, megaflowsOf, type PathCounts } from './path-counts.ts';
 import { STATIC_WORKLOADS } from './static-pair.ts';
 import { startWeftCloud } from './weft-cloud.ts';
@@ -36,7 +36,9 @@ async function run(context: BenchContext): Promise<Figure[]> {
   const weft = await startTraffic(context, weftCloud);
   const statics = await startStatic(context, weftCloud.lab);
   const sides = [weft, statics];
-  const ovn = process.env.WEFT_PATHS_ALONE ? undefined : await startTraffic(context, await startOvn(context, trafficWorkloads()));
+  const ovn = process.env.WEFT_PATHS_ALONE
+    ? undefined
+    : await startTraffic(context, await startOvn(context, trafficWorkloads()));
   if (ovn) sides.push(ovn);
   const figures: Figure[] = [];
   for (const path of PATHS) {
@@ -53,7 +55,10 @@ async function run(context: BenchContext): Promise<Figure[]> {
     for (const peer of sides.slice(1))
       for (const [count, name, unit] of COUNTS)
         figures.push(
-          compared(`${name}, ${path}`, counts.get(weft)![count], unit, { name: peer.name, value: counts.get(peer)![count] }),
+          compared(`${name}, ${path}`, counts.get(weft)![count], unit, {
+            name: peer.name,
+            value: counts.get(peer)![count],
+          }),
         );
   }
   return figures;

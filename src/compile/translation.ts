@@ -73,6 +73,14 @@ export function translate(table: TableName, zone: number | undefined, nat: Nat, 
   ];
 }
 
+/**
+ * Translates without a pass of its own: what follows in the same flow meets the packet as it is then, but no flow may match what the
+ * translation changed before another pass.
+ */
+export function translateInPlace(nat: Nat, commit = false): Action {
+  return { kind: 'ct', zone: REGISTERS.natZone, nat, ...(commit ? { commit } : {}) };
+}
+
 export function natTo(kind: 'src' | 'dst', ip: Ip, portMin?: number, portMax?: number): Nat {
   return {
     kind,

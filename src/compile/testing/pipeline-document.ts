@@ -107,7 +107,7 @@ const NOTES: Readonly<Partial<Record<TableName, string>>> = {
   track:
     'The same for all ports: zone and profile are in registers. Neighbour discovery, multicast listeners and DHCP are not asked; IP of a tracked port that has no zone yet is dropped.',
   tracked:
-    'Copies what conntrack says (new, established, related, reply) into the registers, where it outlives `commit` and routers.',
+    'Copies what conntrack says (new, established, related, reply) into the registers, where it outlives `commit` and routers. What `member` has just translated gets the MAC of a member on this switch; a member that called itself is found here.',
   fromGroup:
     'Sets judge (1: egress rules for what the sender began, 0: ingress rules for its replies) and the verdict "drop", and runs `group`. Ports without groups pass.',
   group:
@@ -160,16 +160,17 @@ const NOTES: Readonly<Partial<Record<TableName, string>>> = {
   toChain: 'As `fromPort`.',
   toVerdict: 'As `fromVerdict`.',
   toCommit: 'As `commit`.',
-  vip: 'Matches switch, destination and listener; sets balancer, memberPort, viaVip, the zone and the slot. Fragments are put together first. Translated packets come here once more: for the MAC of a member on this switch, and where a member called itself for its source.',
+  vip: 'Matches switch, destination and listener; sets balancer, memberPort, viaVip, the zone and the slot. Fragments are put together first. Translated packets that had no listener (errors, later fragments) come here once more: for the MAC of a member on this switch, and where a member called itself for its source.',
   unVip: "By the mark of the sender's zone. A member that answers itself gets the frame back as from a router.",
   anchor:
     'Matches router and destination: every host dispatches alike, to the tunnel with the key of the outside port, or to the zone that keeps the connection here. Later fragments and ICMP without a connection of their own go to every host that may know one.',
   anchored: "What was translated goes on; of an SNAT address what is the router's own does too.",
   slot: 'Matches balancer and slot, as few prefixes as there are; the member with the most has the flow for the rest. Sets member.',
   member:
-    'Matches member and memberPort. viaVip: a client inside, in whose zone it is translated. memberVip: one outside, in the zone of the member if that is here, else through the tunnel with its marker as the inner destination.',
+    'Matches member and memberPort. viaVip: a client inside, in whose zone it is translated, and in the same pass tracked as `track` does: one recirculation for both. How the member was chosen is forgotten before, so that megaflows from there on are the same for all slots. memberVip: one outside, in the zone of the member if that is here, else through the tunnel with its marker as the inner destination.',
   snat: 'Matches routerPort and source, the longest network first. Replies are turned back if the zone knows them.',
   snatted: 'A source that should have been translated and was not tries the next block of ports, and then is dropped.',
-  fromVip: "By the mark of the receiver's zone.",
+  fromVip:
+    "By the mark of the receiver's zone. Translated in passing, without a recirculation: nothing asks about the packet behind it, but where a mirror copies what the port gets.",
   deliver: 'Matches outPort and vlan for access and native VLANs only; all others leave by the register.',
 };

@@ -1,6 +1,6 @@
 import type { Ip } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
-import type { Masked } from '../../openflow/flow.ts';
+import type { Action, Masked, Nat } from '../../openflow/flow.ts';
 import { type BalancerFacts, balancerFacts, clientSwitches, memberAddress, slotsOf } from '../balancers.ts';
 import { setCover } from '../bits.ts';
 import { localSwitch, wayTo } from '../facts.ts';
@@ -8,6 +8,7 @@ import { CT_MARK, IPV4, IPV6, load, match, move, REGISTERS, set } from '../field
 import { flow } from '../flow-sink.ts';
 import { define, membershipIndex, type Reader } from '../inputs.ts';
 import { macOf } from '../owned.ts';
+import { TABLES } from '../tables.ts';
 import {
   anchorOf,
   destinationTranslated,
@@ -16,16 +17,18 @@ import {
   portsFacing,
   track,
   translate,
+  translateInPlace,
   ZONE_KIND,
   zoneOf,
 } from '../translation.ts';
 import { addressedTo } from './router-base.ts';
+import { TRACKED } from './track.ts';
 import { TUNNEL } from './tunnel.ts';
 import { backToSender, refuse, refuseUnknown, VIP } from './vip.ts';
 
 /** Which member has a slot, and how its packets get there (docs/design/layer3.md, §8): the same flows for clients inside and outside. */
 const SLOT = { some: 200, rest: 100 } as const;
-const MEMBER = { here: 200, elsewhere: 100 } as const;
+export const MEMBER = { closed: 300, here: 200, elsewhere: 100 } as const;
 
 /**
  * Slots that differ in their last bits only and lead to one member are one flow; the member with the most such flows has one for all the
@@ -104,30 +107,47 @@ function fromInside(
   memberPorts: readonly number[],
 ): Contribution[] {
   if (!clientSwitches(reader, balancer).some((id) => reader.derive(localSwitch, id) !== undefined)) return [];
-  return memberPorts.map((memberPort) =>
-    flow('member', MEMBER.here, match({ viaVip: 1, memberVip: 0, member, memberPort }, ipOf(address)), {
-      do: translate('vip', undefined, natTo('dst', address, memberPort)),
-    }),
-  );
+  return memberPorts.map((memberPort) => {
+    const chosen = match({ viaVip: 1, memberVip: 0, member, memberPort }, ipOf(address));
+    const nat = natTo('dst', address, memberPort);
+    // Whatever goes to such a port may be what conntrack is not asked about (`track`).
+    const isExempt = memberPort === (address.version === 4 ? 67 : 547);
+    return flow('member', MEMBER.here, chosen, {
+      do: isExempt ? translate('vip', undefined, nat) : translateAndTrack(nat),
+    });
+  });
+}
+
+/**
+ * The member's address, and then what the zone of the client's port knows of the connection to the member, in one pass. How the member was
+ * found is forgotten before: megaflows behind it are the same for all slots.
+ */
+function translateAndTrack(nat: Nat): Action[] {
+  return [
+    { kind: 'ctClear' },
+    translateInPlace(nat, true),
+    ...load({ slot: 0, natZone: 0, memberPort: 0, member: 0 }),
+    { kind: 'ct', zone: REGISTERS.inZone, table: TABLES.tracked.number },
+  ];
 }
 
 /** A member that calls itself would see its own address as the source, and answer past us. */
 function selfCall(reader: Reader, balancer: BalancerFacts, port: string, member: number, address: Ip): Contribution[] {
   if (reader.pick('interface', port, 'ofport') === undefined) return [];
   if (!clientSwitches(reader, balancer).includes(reader.pick('port', port, 'switch')!)) return [];
-  const toItself = match(
-    { viaVip: 1, inPort: member, balancer: balancer.key },
-    { ...addressedTo(address), ...destinationTranslated },
-  );
+  const who = { viaVip: 1, inPort: member, balancer: balancer.key };
+  const target = {
+    do: [
+      set('eth_dst', macOf(reader.pick('port', port, 'mac')!)),
+      ...zoneOf('inZone', 'selfCall'),
+      ...backToSender,
+      ...translate('vip', undefined, natTo('src', balancer.vip), CT_MARK.viaVip),
+    ],
+  };
   return [
-    flow('vip', VIP.selfCall, toItself, {
-      do: [
-        set('eth_dst', macOf(reader.pick('port', port, 'mac')!)),
-        ...zoneOf('inZone', 'selfCall'),
-        ...backToSender,
-        ...translate('vip', undefined, natTo('src', balancer.vip), CT_MARK.viaVip),
-      ],
-    }),
+    flow('vip', VIP.selfCall, match(who, { ...addressedTo(address), ...destinationTranslated }), target),
+    // `routed`: it has been here before.
+    flow('tracked', TRACKED.selfCall, match({ ...who, routed: 0 }, addressedTo(address)), target),
   ];
 }
 
@@ -175,7 +195,12 @@ function fromOutside(
         match({ ...to, memberPort }, ipOf(address)),
         zone === undefined
           ? { drop: 'not-translated' }
-          : { do: translate('anchored', zone + ZONE_KIND.vip, natTo('dst', address, memberPort)) },
+          : {
+              do: [
+                ...load({ slot: 0 }),
+                ...translate('anchored', zone + ZONE_KIND.vip, natTo('dst', address, memberPort)),
+              ],
+            },
       ),
     ),
     ...outside.map(({ key }) =>

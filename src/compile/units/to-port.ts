@@ -2,7 +2,7 @@ import type { Contribution } from '../../incremental/definitions.ts';
 import type { LogicalPort } from '../../model/objects.ts';
 import type { Action } from '../../openflow/flow.ts';
 import { switchFacts } from '../facts.ts';
-import { load, match, REGISTERS, type Registers, TAGGED, VERDICT } from '../fields.ts';
+import { IPV4, IPV6, load, match, REGISTERS, type Registers, TAGGED, VALID, VERDICT } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { portLimit } from '../meters.ts';
@@ -10,11 +10,14 @@ import { copies } from '../mirrors.ts';
 import { placementOf } from '../placement.ts';
 import type { TableName } from '../tables.ts';
 import { portTracked } from '../tracking.ts';
+import { KNOWN, marked, track, zoneOf } from '../translation.ts';
 import { toChainStart } from './chain.ts';
 
 /** The two ends of a local port: the chain behind its entry (step 4), and what stands before its exit (step 7). */
 const TO_PORT = { down: 300, chain: 200 } as const;
 const DELIVER = { untagged: 100, held: 50 } as const;
+/** Of answers to a VIP (units/translation.ts). */
+export const FROM_VIP = { selfCall: 200, copied: 150, vip: 100 } as const;
 
 export const fromChainUnit = define.unit({
   name: 'fromChain',
@@ -53,11 +56,25 @@ export const toPortUnit = define.unit({
       flows.push(flow('deliver', DELIVER.untagged, where, { do: handOver({ kind: 'popVlan' }, toWorkload) }));
     }
     if (before.length > 0) flows.push(flow('deliver', DELIVER.held, to, { do: handOver(toWorkload) }));
+    if (copies(reader, id, 'to').length > 0 && reader.derive(portTracked, id)) flows.push(...beforeCopies(port.key));
     return [...flows, ...meters];
   },
 });
 
 const toWorkload: Action = { kind: 'outputReg', src: REGISTERS.outOfport };
+
+/** Mirrors may choose by addresses: answers of a VIP have theirs in a pass of their own. */
+function beforeCopies(outPort: number): Contribution[] {
+  const turnedBack = { do: [...zoneOf('outZone', 'vip'), track('deliver', undefined, KNOWN)] };
+  return [IPV4, IPV6].map((ip) =>
+    flow(
+      'fromVip',
+      FROM_VIP.copied,
+      match({ outPort, outTracked: 1, isReply: 1 }, { ...ip, ...VALID, ...marked('viaVip') }),
+      turnedBack,
+    ),
+  );
+}
 
 /** Is there more to a frame for the port than to output it? */
 export function isHeldAtDelivery(reader: Reader, id: string): boolean {

@@ -36,6 +36,8 @@ import { VERDICTS } from './verdict.ts';
  * Groups are asked with the verdict "drop", which the rule that fits takes back.
  */
 const TRACK = { exception: 150, closed: 140, ask: 130, tracked: 1 } as const;
+/** In `tracked`; all but `invalid` is of packets to virtual addresses. */
+export const TRACKED = { selfCall: 400, invalid: 300, untouched: 200, translated: 150 } as const;
 const GROUP = { none: 200, reply: 100 } as const;
 const CHAIN = { refused: 1000, tracked: 1 } as const;
 const COMMIT = { marked: 200, plain: 150, tracked: 100 } as const;
@@ -111,7 +113,7 @@ function asks({ ask, asked, group, chain, untracked, zone, tracked }: Side): Con
     ]),
     flow(ask, TRACK.tracked, match(who), { goto: chain }),
     flow(ask, 0, {}, { goto: untracked }),
-    flow(asked, 100, INVALID, { drop: 'invalid' }),
+    flow(asked, TRACKED.invalid, INVALID, { drop: 'invalid' }),
     flow(asked, 0, {}, { do: [move(CT_FLAGS, TRACKED_FLAGS)], goto: group }),
   ];
 }

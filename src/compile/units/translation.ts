@@ -24,12 +24,16 @@ import {
   marked,
   sourceTranslated,
   track,
+  translateInPlace,
   untouched,
   zoneOf,
 } from '../translation.ts';
 import { ANCHORED } from './anchor.ts';
+import { MEMBER } from './balancer.ts';
 import { nextHopFrom4, nextHopFrom6 } from './router-base.ts';
 import { SNATTED } from './snat.ts';
+import { FROM_VIP } from './to-port.ts';
+import { TRACKED } from './track.ts';
 import { backToSender, VIP } from './vip.ts';
 
 /** What address translation does alike for all balancers, routers and ports: who it is for is in registers. */
@@ -46,15 +50,17 @@ function vipBase(): Contribution[] {
     { kind: 'resubmit', table: TABLES.resolve.number },
     ...moveScratchToMac('eth_dst'),
   ];
+  const towards4 = [...nextHopFrom4('ip_dst'), ...toMember];
+  const towards6 = [...nextHopFrom6('ipv6_dst'), ...toMember];
   return [
-    flow('vip', VIP.translated, match({ viaVip: 1 }, IPV4), {
-      do: [...nextHopFrom4('ip_dst'), ...toMember],
-      goto: 'track',
-    }),
-    flow('vip', VIP.translated, match({ viaVip: 1 }, IPV6), {
-      do: [...nextHopFrom6('ipv6_dst'), ...toMember],
-      goto: 'track',
-    }),
+    flow('vip', VIP.translated, match({ viaVip: 1 }, IPV4), { do: towards4, goto: 'track' }),
+    flow('vip', VIP.translated, match({ viaVip: 1 }, IPV6), { do: towards6, goto: 'track' }),
+    // What a flow of `member` has translated and asked the zone of the client's port about in one pass.
+    flow('tracked', TRACKED.translated, match({ viaVip: 1 }, IPV4), { do: [...towards4, remember], goto: 'fromGroup' }),
+    flow('tracked', TRACKED.translated, match({ viaVip: 1 }, IPV6), { do: [...towards6, remember], goto: 'fromGroup' }),
+    ...[IPV4, IPV6].map((ip) =>
+      flow('member', MEMBER.closed, match({ viaVip: 1, memberVip: 0, inZone: 0 }, ip), { drop: 'invalid' }),
+    ),
     ...[IPV4, IPV6].map((ip) =>
       flow('vip', VIP.untouched, match({ viaVip: 1 }, { ...ip, ...untouched }), {
         do: load({ viaVip: 0 }),
@@ -66,7 +72,6 @@ function vipBase(): Contribution[] {
 }
 
 const UN_VIP = { outside: 200, selfCall: 100 } as const;
-const FROM_VIP = { selfCall: 200, vip: 100 } as const;
 
 /** What answers to a VIP gets its source back. */
 function repliesOf(ip: Match): Contribution[] {
@@ -86,8 +91,10 @@ function repliesOf(ip: Match): Contribution[] {
     flow('fromVip', FROM_VIP.selfCall, match({ viaVip: 1, outTracked: 1, isReply: 1 }, isReply('viaVip')), {
       do: [...zoneOf('outZone', 'selfCall', { viaVip: 0 }), track('fromVip', undefined, KNOWN)],
     }),
+    // Nothing is asked of it any more, but where copies are chosen by what they are (units/to-port.ts).
     flow('fromVip', FROM_VIP.vip, match({ outTracked: 1, isReply: 1 }, isReply('viaVip')), {
-      do: [...zoneOf('outZone', 'vip'), track('deliver', undefined, KNOWN)],
+      do: [...zoneOf('outZone', 'vip'), translateInPlace(KNOWN)],
+      goto: 'deliver',
     }),
   ];
 }

@@ -3,11 +3,23 @@ import type { Action, Match } from '../../openflow/flow.ts';
 import { OFPP } from '../../openflow/flow.ts';
 import { type BalancerFacts, balancerFacts, clientSwitches, type Listener, TRANSPORT } from '../balancers.ts';
 import { localSwitch, toAgent } from '../facts.ts';
-import { load, match, move, moveMacToScratch, moveScratchToMac, PROTO, REGISTERS, set } from '../fields.ts';
+import {
+  CT_FLAGS,
+  load,
+  match,
+  move,
+  moveMacToScratch,
+  moveScratchToMac,
+  PROTO,
+  REGISTERS,
+  set,
+  TRACKED_FLAGS,
+} from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { destinationUnknown, KNOWN, later, loose, track, zoneOf } from '../translation.ts';
 import { addressedTo, nextHopFrom4, nextHopFrom6 } from './router-base.ts';
+import { TRACKED } from './track.ts';
 
 /**
  * Virtual addresses as clients on the inside reach them (docs/design/layer3.md, §3.1): translated in a zone of the client's port.
@@ -55,12 +67,20 @@ export const vipUnit = define.unit({
   run(reader, id) {
     const balancer = reader.derive(balancerFacts, id);
     if (balancer === undefined) return [];
-    return clientSwitches(reader, balancer).flatMap((switchId) => {
-      const key = reader.derive(localSwitch, switchId)?.key;
-      return key === undefined ? [] : fromSwitch(balancer, key);
-    });
+    const keys = clientSwitches(reader, balancer).flatMap((id) => reader.derive(localSwitch, id)?.key ?? []);
+    if (keys.length === 0) return [];
+    return [...keys.flatMap((key) => fromSwitch(balancer, key)), untranslated(balancer)];
   },
 });
+
+/** Behind `tracked`: conntrack made nothing of it in the zone of VIPs, so it is for the VIP still. */
+function untranslated({ key, vip }: BalancerFacts): Contribution {
+  const left = match({ viaVip: 1, balancer: key }, addressedTo(vip));
+  return flow('tracked', TRACKED.untouched, left, {
+    do: [...load({ viaVip: 0 }), move(CT_FLAGS, TRACKED_FLAGS)],
+    goto: 'fromGroup',
+  });
+}
 
 function fromSwitch(balancer: BalancerFacts, key: number): Contribution[] {
   const at = { switch: key, inTracked: 1 };
