@@ -49,6 +49,7 @@ import { mirrorUnit } from './units/mirror.ts';
 import { neighbourAnswersUnit, neighbourMovesUnit } from './units/neighbour.ts';
 import { probeUnit } from './units/probe.ts';
 import { floatingAddressesUnit, snatAddressesUnit, vipAddressesUnit } from './units/public-addresses.ts';
+import { floatingSourcesUnit, routerPortSourcesUnit, snatSourcesUnit, vipSourcesUnit } from './units/public-sources.ts';
 import { neighboursUnit, portAddressesUnit, routerAddressesUnit } from './units/resolve.ts';
 import { policiesUnit, routesUnit } from './units/route.ts';
 import { ownUnit, routerInUnit, routerMacUnit, tunnelToRouterUnit } from './units/router-in.ts';
@@ -122,6 +123,10 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   floatingAddressesUnit,
   snatAddressesUnit,
   vipAddressesUnit,
+  routerPortSourcesUnit,
+  snatSourcesUnit,
+  floatingSourcesUnit,
+  vipSourcesUnit,
 ];
 
 /** A record put or deleted; a delete needs its kind and id only, in either form. */

@@ -29,7 +29,8 @@ export function leavePort(journey: Journey, packet: Packet, ingress: Ingress): P
     journey.ask('health', packet, at);
     return undefined;
   }
-  if (!isTracked(journey.model, port) || !isTrackable(packet.frame)) return passesChain(packet) ? packet : undefined;
+  if (!isTracked(journey.model, port) || !isTrackable(packet.frame, 'sends'))
+    return passesChain(packet) ? packet : undefined;
   const addressed = toVip(journey, packet, ingress);
   if (!addressed) return undefined;
   const zone = `port:${port.id}@${packet.host}` as const;

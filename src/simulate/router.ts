@@ -1,9 +1,10 @@
-import { formatIp, formatMac, parseMac } from '../base/addresses.ts';
-import type { Router, RouterPort } from '../model/objects.ts';
+import { cidrContains, formatIp, formatMac, type Ip, parseCidr, parseMac } from '../base/addresses.ts';
+import type { LogicalSwitch, Router, RouterPort } from '../model/objects.ts';
+import type { ModelView } from '../model/view.ts';
 import { ARP_OP } from '../packet/arp.ts';
 import { ICMPV6_TYPE } from '../packet/icmpv6.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
-import { routerOwns } from './addresses.ts';
+import { routerOwns, routerPortOwns } from './addresses.ts';
 import { withVip } from './balancers.ts';
 import { passes } from './chains.ts';
 import { echoReply, isEchoRequest } from './echo.ts';
@@ -139,16 +140,38 @@ function leave(
   if (!sw) return journey.drop('no-neighbour', host, at);
   if (!sw.adminUp) return journey.drop('switch-down', host, { kind: 'switch', id: sw.id });
   const holder = resolve(model, sw, nextHop);
+  // A VIP that nobody translated on the way here would come in again for ever.
+  if (holder?.by.kind === 'loadBalancer' && holder.mac === src && !port.outside)
+    return journey.drop('not-translated', host, holder.by);
+  if (!maySay(model, router, port, sw, outgoing.frame.ip!.src)) return journey.drop('spoofed-ip', host, at);
   if (!holder) {
     journey.step(host, at, `asks who has ${formatIp(nextHop)} on ${sw.name}; the packet waits`);
     journey.drop('no-neighbour', host, at);
     return journey.ask('resolve', outgoing, at, formatIp(nextHop));
   }
-  // A VIP that nobody translated on the way here would come in again for ever.
-  if (holder.by.kind === 'loadBalancer' && holder.mac === src && !port.outside)
-    return journey.drop('not-translated', host, holder.by);
   const name = nameOf(model, holder.by);
   journey.step(host, { kind: 'switch', id: sw.id }, `${formatIp(nextHop)} is ${name} at ${formatMac(holder.mac)}`);
   const frame = { ...outgoing.frame, src, dst: holder.mac };
   journey.goOn({ at: 'switch', packet: { ...outgoing, frame }, switch: sw, vlan: vlanOfAddress(sw, nextHop) });
+}
+
+/**
+ * Into a network that another tenant shares go sources that the router has: its own, floating, SNAT and virtual addresses. An inside port
+ * routes others too, but none of that network.
+ */
+function maySay(model: ModelView, router: Router, port: RouterPort, sw: LogicalSwitch, source: Ip): boolean {
+  if (sw.tenant === port.tenant) return true;
+  if (!port.outside && !sw.subnets.some(({ cidr }) => cidrContains(parseCidr(cidr)!, source))) return true;
+  const text = formatIp(source);
+  if (router.snat.some(({ to }) => to === text)) return true;
+  for (const { address } of model.floatingAddressesOfRouter(router.id)) if (address === text) return true;
+  for (const { address } of model.loadBalancersOf(router.id)) if (address === text) return true;
+  for (const own of model.routerPortsOfRouter(router.id))
+    if (
+      routerPortOwns(own, source) &&
+      own.switch !== undefined &&
+      model.get('switch', own.switch)?.tenant !== own.tenant
+    )
+      return true;
+  return false;
 }

@@ -49,7 +49,7 @@ function enter(
   const hook = { at: { kind: 'port', id: port.id } as const, vlan, to: port.id };
   const passesChain = (given: Packet): boolean =>
     port.toChain === undefined || passes(journey, given, port.toChain, hook);
-  if (!isTracked(journey.model, port) || !isTrackable(packet.frame)) {
+  if (!isTracked(journey.model, port) || !isTrackable(packet.frame, 'receives')) {
     const { state: _, ...untracked } = packet;
     return passesChain(untracked) ? packet.frame : undefined;
   }

@@ -10,11 +10,11 @@ export function isTracked(model: ModelView, port: LogicalPort): boolean {
   );
 }
 
-/** All IP but neighbour discovery, multicast listeners and DHCP. */
-export function isTrackable({ ip, ports, icmp }: Frame): boolean {
+/** All IP but neighbour discovery, multicast listeners, and DHCP that the port sends: what others send is filtered as any. */
+export function isTrackable({ ip, ports, icmp }: Frame, way: 'sends' | 'receives'): boolean {
   if (!ip) return false;
   if (ip.version === 6 && icmp) return !((icmp.type >= 130 && icmp.type <= 137) || icmp.type === 143);
-  if (ip.protocol !== 17) return true;
+  if (ip.protocol !== 17 || way === 'receives') return true;
   return ip.version === 4 ? !(ports?.src === 68 && ports.dst === 67) : !(ports?.src === 546 && ports.dst === 547);
 }
 

@@ -94,11 +94,11 @@ export const trackUnit = define.unit({
   run: () => [SENDER, RECEIVER].flatMap((side) => [...asks(side), ...judges(side), ...commits(side)]),
 });
 
-/** Never asked of conntrack: neighbour discovery, multicast listeners (ICMPv6 130 to 137 and 143) and DHCP of the workload. */
-const EXCEPTIONS: readonly Match[] = [
+/** Never asked of conntrack: neighbour discovery, multicast listeners (ICMPv6 130 to 137 and 143), and of the sender its DHCP. */
+const LINK: readonly Match[] = [130, 131, 132, 133, 134, 135, 136, 137, 143].map(icmp6);
+const DHCP: readonly Match[] = [
   { ...UDP4, udp_src: 68, udp_dst: 67 },
   { ...UDP6, udp_src: 546, udp_dst: 547 },
-  ...[130, 131, 132, 133, 134, 135, 136, 137, 143].map(icmp6),
 ];
 
 function asks({ ask, asked, group, chain, untracked, zone, tracked }: Side): Contribution[] {
@@ -106,7 +106,9 @@ function asks({ ask, asked, group, chain, untracked, zone, tracked }: Side): Con
   const who: Registers = { [tracked]: 1 };
   const track: Action = { kind: 'ct', zone: range, table: TABLES[asked].number };
   return [
-    ...EXCEPTIONS.map((what) => flow(ask, TRACK.exception, match(who, what), { goto: chain })),
+    ...[...(ask === 'track' ? DHCP : []), ...LINK].map((what) =>
+      flow(ask, TRACK.exception, match(who, what), { goto: chain }),
+    ),
     ...[IPV4, IPV6].flatMap((ip) => [
       flow(ask, TRACK.closed, match({ ...who, [zone]: 0 }, ip), { drop: 'invalid' }),
       flow(ask, TRACK.ask, match(who, ip), { do: [track] }),
