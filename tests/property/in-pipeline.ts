@@ -31,10 +31,14 @@ export function pipelineNetwork(
 }
 
 /** The flows as they are now, in place of those from before; connections stay. */
-export function applyFlows(network: HostNetwork, { hosts }: Scenario): void {
-  for (const { id, compiler } of hosts) {
-    const { pipeline } = network.host(id)!;
-    pipeline.apply(compiler.flows(), [...pipeline.flows()]);
+export function applyFlows(
+  network: HostNetwork,
+  { hosts }: Scenario,
+  mutate: (flows: readonly Flow[], host: ScenarioHost) => readonly Flow[] = (flows) => flows,
+): void {
+  for (const host of hosts) {
+    const { pipeline } = network.host(host.id)!;
+    pipeline.apply(mutate([...host.compiler.flows()], host), [...pipeline.flows()]);
   }
 }
 

@@ -1,14 +1,24 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import fc from 'fast-check';
-import { type Reason, TABLES, type TableName } from '../../src/compile/tables.ts';
-import type { Action, Flow, Match } from '../../src/openflow/flow.ts';
-import type { Outcome } from '../../src/simulate/outcome.ts';
+import { TABLES, type TableName } from '../../src/compile/tables.ts';
+import type { Flow } from '../../src/openflow/flow.ts';
 import { simulateFrame } from '../../src/simulate/simulate.ts';
+import {
+  asks,
+  changed,
+  type FlowFault,
+  forget,
+  inTable,
+  mapActions,
+  type OutcomeFault,
+  without,
+  withoutAction,
+} from './faults.ts';
 import { observePipeline, pipelineNetwork } from './in-pipeline.ts';
 import { differences, expected } from './observation.ts';
 import { regressions } from './regressions.ts';
-import { buildScenario, type Scenario, type ScenarioHost, scenarioSketch } from './scenario.ts';
+import { buildScenario, type Scenario, scenarioSketch } from './scenario.ts';
 
 /**
  * Is the comparison any good? Deliberate faults, in the compiled flows or in what `simulate` says: each has to be noticed within the
@@ -16,40 +26,6 @@ import { buildScenario, type Scenario, type ScenarioHost, scenarioSketch } from 
  */
 const MODELS = 250;
 const SEED = Number(process.env.WEFT_SEED ?? 1);
-
-type FlowFault = (flows: readonly Flow[], host: ScenarioHost) => readonly Flow[];
-type OutcomeFault = (outcome: Outcome) => Outcome;
-
-const inTable = (flow: Flow, table: TableName): boolean => flow.table === TABLES[table].number;
-const asks = (flow: Flow, ...fields: string[]): boolean => fields.every((field) => field in flow.match);
-
-/** Takes flows away. */
-function without(fits: (flow: Flow, reason: Reason | undefined) => boolean): FlowFault {
-  return (flows, { compiler }) => flows.filter((flow) => !fits(flow, compiler.explain(flow.cookie).reason));
-}
-
-function changed(fits: (flow: Flow) => boolean, change: (flow: Flow) => Flow): FlowFault {
-  return (flows) => flows.map((flow) => (fits(flow) ? change(flow) : flow));
-}
-
-function forget(field: keyof Match): (flow: Flow) => Flow {
-  return (flow) => {
-    const { [field]: _, ...match } = flow.match;
-    return { ...flow, match };
-  };
-}
-
-/** The actions of a flow, those within clones too. */
-function mapActions(actions: readonly Action[], map: (action: Action) => readonly Action[]): Action[] {
-  return actions.flatMap((action) =>
-    action.kind === 'clone' ? [{ ...action, actions: mapActions(action.actions, map) }] : map(action),
-  );
-}
-
-const withoutAction = (fits: (action: Action) => boolean) => (flow: Flow) => ({
-  ...flow,
-  actions: mapActions(flow.actions, (action) => (fits(action) ? [] : [action])),
-});
 
 /** The priorities of two kinds of flows change places. */
 function swapped(table: TableName, one: number, other: number): FlowFault {

@@ -35,7 +35,7 @@ export function expected({ model }: Scenario, entry: Entry, outcome: Outcome): O
     .map(({ host, service }) => `${host} ${REQUESTS[service]}`);
   const silent = outcome.requests.filter(({ isSilent }) => isSilent).map((r) => `${r.host} ${REQUESTS[r.service]}`);
   return {
-    delivered: outcome.deliveries
+    delivered: [...outcome.deliveries, ...copiesIn(outcome)]
       .map(({ port, host, tag, frame }) => `${host} ${port} ${frameText(writeFrame(entry.bytes, frame, tag))}`)
       .sort(),
     answers: outcome.answer ? [`${outcome.answer.kind} ${outcome.answer.address} ${outcome.answer.mac}`] : [],
@@ -44,6 +44,11 @@ export function expected({ model }: Scenario, entry: Entry, outcome: Outcome): O
     silent,
     logs: [...outcome.logs].sort(),
   };
+}
+
+/** Copies that mirrors hand to ports. */
+function copiesIn({ copies }: Outcome): Pick<Outcome['deliveries'][number], 'port' | 'host' | 'tag' | 'frame'>[] {
+  return copies.flatMap(({ to, tag, frame }) => (to === undefined ? [] : [{ ...to, tag, frame }]));
 }
 
 /**

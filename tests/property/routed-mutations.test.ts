@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict';
+import { before, describe, test } from 'node:test';
+import fc from 'fast-check';
+import type { Action } from '../../src/openflow/flow.ts';
+import { Conversation, type ConversationSketch, conversationSketch, isMessage } from './conversation.ts';
+import {
+  asks,
+  changed,
+  type FlowFault,
+  hasAction,
+  inTable,
+  type OutcomeFault,
+  without,
+  withoutAction,
+} from './faults.ts';
+import { applyFlows, observePipeline, pipelineNetwork } from './in-pipeline.ts';
+import { differences, expected } from './observation.ts';
+import { conversationRegressions } from './regressions.ts';
+
+/** Is the comparison of conversations any good? As mutations.test.ts, for what layers 3 and 4 add. */
+const CONVERSATIONS = 700;
+const SEED = Number(process.env.WEFT_SEED ?? 1);
+
+const isCt = (action: Action): action is Extract<Action, { kind: 'ct' }> => action.kind === 'ct';
+const commits = (action: Action): boolean => isCt(action) && action.commit === true;
+const translates = (end: 'src' | 'dst') => (action: Action) => isCt(action) && action.nat?.kind === end;
+const sets =
+  (field: string) =>
+  (action: Action): boolean =>
+    action.kind === 'setField' && action.field === field;
+
+const FLOW_FAULTS: Readonly<Record<string, FlowFault>> = {
+  'groups refuse nothing': without((_, reason) => reason === 'group'),
+  'what a group refuses is judged by one side only': without(
+    (flow, reason) => inTable(flow, 'toChain') && reason === 'group',
+  ),
+  'answers are judged as what began': without((flow) => inTable(flow, 'fromGroup', 'toGroup') && flow.priority === 100),
+  'invalid packets pass': without((flow, reason) => inTable(flow, 'tracked', 'toTracked') && reason === 'invalid'),
+  'senders forget connections': changed((flow) => inTable(flow, 'commit'), withoutAction(commits)),
+  'receivers forget connections': changed((flow) => inTable(flow, 'toCommit'), withoutAction(commits)),
+  'connections through a VIP are not marked': changed(
+    (flow) => inTable(flow, 'commit', 'toCommit'),
+    (flow) => ({ ...flow, actions: flow.actions.map((a) => (isCt(a) ? { ...a, exec: [] } : a)) }),
+  ),
+  'routers that are down work': without((_, reason) => reason === 'router-down'),
+  'the hop limit stays': changed(
+    (flow) => inTable(flow, 'ttl'),
+    withoutAction(({ kind }) => kind === 'decTtl'),
+  ),
+  'a last hop is none': without((_, reason) => reason === 'ttl'),
+  'the shortest prefix wins': changed(
+    (flow) => inTable(flow, 'route') && flow.priority > 0,
+    (flow) => ({ ...flow, priority: 20_000 - flow.priority }),
+  ),
+  'policies are not asked': without((flow) => inTable(flow, 'policy') && flow.priority > 0),
+  'blackholes are none': without((_, reason) => reason === 'blackhole'),
+  'ECMP has one way': without((flow) => inTable(flow, 'ecmp')),
+  'in-chains are not asked': without((flow) => inTable(flow, 'inChain') && flow.priority > 0),
+  'out-chains are not asked': changed(
+    (flow) => inTable(flow, 'outChain') && flow.priority === 100,
+    withoutAction(({ kind }) => kind === 'resubmit'),
+  ),
+  'routers do not answer pings': without((flow) => inTable(flow, 'own') && asks(flow, 'icmp_type')),
+  'routers route what is for them': without((flow) => inTable(flow, 'own') && flow.priority === 100),
+  'the MTU is not asked': changed(
+    (flow) => inTable(flow, 'outChain'),
+    withoutAction(({ kind }) => kind === 'checkPktLarger'),
+  ),
+  'routers keep the source MAC': changed((flow) => inTable(flow, 'leave'), withoutAction(sets('eth_src'))),
+  'next hops are not known': without((flow) => inTable(flow, 'resolve') && flow.priority === 300),
+  'nobody asks for next hops': changed(
+    (flow) => inTable(flow, 'arrive'),
+    withoutAction(({ kind }) => kind === 'controller'),
+  ),
+  'sources are not translated': without((flow) => inTable(flow, 'snat') && hasAction(flow, translates('src'))),
+  'floating addresses are not translated': without(
+    (flow) => inTable(flow, 'anchor') && hasAction(flow, translates('dst')),
+  ),
+  'anchors are not reached': without((flow) => inTable(flow, 'anchor') && hasAction(flow, sets('tun_dst'))),
+  'everything comes in from outside': without((_, reason) => reason === 'not-translated'),
+  'a router port has no key': without((flow) => inTable(flow, 'tunnel') && flow.priority === 300),
+  'VIPs are not translated': without((flow) => inTable(flow, 'vip') && flow.priority > 0),
+  'slots go to the wrong member': (flows) => {
+    const slots = flows.filter((flow) => inTable(flow, 'slot'));
+    return flows.map((flow) => {
+      const at = slots.indexOf(flow);
+      return at < 0 ? flow : { ...flow, actions: slots[(at + 1) % slots.length]!.actions };
+    });
+  },
+  'answers of members keep their source': without((flow) => inTable(flow, 'unVip', 'fromVip') && hasAction(flow, isCt)),
+  'nobody is told of a reject': changed(
+    (flow) => inTable(flow, 'fromVerdict', 'toVerdict', 'inVerdict', 'outVerdict'),
+    withoutAction(({ kind }) => kind === 'controller'),
+  ),
+  'rules do not ask the state': changed(
+    (flow) => inTable(flow, 'chain') && asks(flow, 'reg4'),
+    ({ match: { reg4: _, ...match }, ...flow }) => ({ ...flow, match }),
+  ),
+  'rules do not ask TCP flags': changed(
+    (flow) => inTable(flow, 'chain') && asks(flow, 'tcp_flags'),
+    ({ match: { tcp_flags: _, ...match }, ...flow }) => ({ ...flow, match }),
+  ),
+};
+
+const OUTCOME_FAULTS: Readonly<Record<string, OutcomeFault>> = {
+  'a hop is forgotten': (outcome) => ({
+    ...outcome,
+    deliveries: outcome.deliveries.map((d) => ({
+      ...d,
+      frame: d.frame.ip ? { ...d.frame, ip: { ...d.frame.ip, ttl: d.frame.ip.ttl + 1 } } : d.frame,
+    })),
+  }),
+  'a request to the agent is forgotten': (outcome) => ({ ...outcome, requests: [] }),
+  'translation of ports is forgotten': (outcome) => ({
+    ...outcome,
+    deliveries: outcome.deliveries.map((d) =>
+      d.frame.ports ? { ...d, frame: { ...d.frame, ports: { src: 1, dst: d.frame.ports.dst } } } : d,
+    ),
+  }),
+  'no route is called a blackhole': (outcome) => ({
+    ...outcome,
+    drops: outcome.drops.map((drop) => (drop.reason === 'no-route' ? { ...drop, reason: 'blackhole' } : drop)),
+  }),
+};
+
+/** Runs a conversation; is there a step after which the two differ? `isChanged` tells whether the fault had anything to spoil. */
+function isNoticed(
+  sketch: ConversationSketch,
+  { flows: fault, outcome: bend = (o) => o }: { flows?: FlowFault; outcome?: OutcomeFault },
+): boolean {
+  const conversation = new Conversation(sketch);
+  const { scenario } = conversation;
+  let isChanged = fault === undefined;
+  const spoil: FlowFault = (flows, host) => {
+    const spoiled = fault ? fault(flows, host) : flows;
+    isChanged ||= spoiled.length !== flows.length || spoiled.some((flow, i) => flow !== flows[i]);
+    return spoiled;
+  };
+  const network = pipelineNetwork(scenario, spoil);
+  for (const step of sketch.steps) {
+    const done = conversation.do(step);
+    if (!done) continue;
+    if (!isMessage(done)) {
+      applyFlows(network, scenario, spoil);
+      continue;
+    }
+    if (!isChanged) continue;
+    const outcome = bend(done.outcome);
+    try {
+      const seen = observePipeline(network, scenario, done.entry);
+      if (differences(expected(scenario, done.entry, outcome), seen, outcome).length > 0) return true;
+    } catch {
+      return true; // lost in the underlay, or no frame any more
+    }
+  }
+  return false;
+}
+
+/** Noticed, and it is the fault's doing. */
+function isBlamed(sketch: ConversationSketch, fault: Parameters<typeof isNoticed>[1]): boolean {
+  return isNoticed(sketch, fault) && !isNoticed(sketch, {});
+}
+
+describe('a fault in a conversation is noticed', () => {
+  let sketches: readonly ConversationSketch[];
+  before(() => {
+    const random = fc.sample(conversationSketch({ least: 5, most: 12 }), { numRuns: CONVERSATIONS, seed: SEED });
+    sketches = [...conversationRegressions.map(([, sketch]) => sketch), ...random];
+  });
+
+  for (const [name, fault] of Object.entries(FLOW_FAULTS))
+    test(`in the flows: ${name}`, () => assert.ok(sketches.some((sketch) => isBlamed(sketch, { flows: fault }))));
+
+  for (const [name, fault] of Object.entries(OUTCOME_FAULTS))
+    test(`in the simulation: ${name}`, () =>
+      assert.ok(sketches.some((sketch) => isBlamed(sketch, { outcome: fault }))));
+});
