@@ -221,7 +221,8 @@ export class Conntrack {
   #related(packet: PacketState, request: TrackRequest): FirstFragment | undefined {
     const { key } = packet;
     const proto = key[IP_PROTO]!;
-    if (!ICMP_ERRORS[proto]?.includes(key[TP_SRC]!)) return undefined;
+    const isForeign = proto === (key[ETH_TYPE] === 0x86dd ? PROTO.icmp : PROTO.icmpv6);
+    if (isForeign || !ICMP_ERRORS[proto]?.includes(key[TP_SRC]!)) return undefined;
     const inner = innerTuple(packet);
     // The error goes against the packet that it quotes, and is known by what that packet's answers look like.
     const found = inner && this.#find(packet, request.zone, turned(inner));
@@ -329,14 +330,16 @@ function tupleOf(packet: PacketState): Tuple {
   const { key } = packet;
   const v6 = key[ETH_TYPE] === 0x86dd;
   const proto = key[IP_PROTO]!;
+  // Of ICMP over the other version of IP flows see type and code, the tracker does not.
+  const isForeign = proto === (v6 ? PROTO.icmp : PROTO.icmpv6);
   return {
     v6,
     proto,
     src: readField(key, placeOf(v6 ? 'ipv6_src' : 'ip_src')),
     dst: readField(key, placeOf(v6 ? 'ipv6_dst' : 'ip_dst')),
-    srcPort: key[TP_SRC]!,
-    dstPort: key[TP_DST]!,
-    id: isIcmp(proto) && !(key[IP_FRAG]! & LATER_FRAGMENT) ? icmpId(packet.bytes, key) : 0,
+    srcPort: isForeign ? 0 : key[TP_SRC]!,
+    dstPort: isForeign ? 0 : key[TP_DST]!,
+    id: isIcmp(proto) && !isForeign && !(key[IP_FRAG]! & LATER_FRAGMENT) ? icmpId(packet.bytes, key) : 0,
   };
 }
 
