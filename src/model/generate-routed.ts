@@ -15,7 +15,7 @@ import {
   seldom,
   small,
 } from './generate.ts';
-import type { GroupRule, RuleMatch } from './objects.ts';
+import type { GroupRule, Mirror, RuleMatch } from './objects.ts';
 
 /**
  * Random models of layers 3 and 4: routers, groups, sets, translation and balancers over a few switches. As in generate.ts all parts
@@ -29,6 +29,16 @@ export interface NetworkSketch {
   readonly routers: readonly RouterSketch[];
   readonly floating: readonly FloatingSketch[];
   readonly balancers: readonly BalancerSketch[];
+  readonly mirrors?: readonly MirrorSketch[];
+}
+
+/** Of the ports of the tenant of the first. */
+export interface MirrorSketch {
+  readonly ports: readonly number[];
+  readonly wholeSwitch: boolean;
+  readonly direction: Mirror['direction'];
+  readonly match: Mirror['match'];
+  readonly to: number;
 }
 
 export interface GroupSketch {
@@ -338,6 +348,17 @@ const networkSketch: fc.Arbitrary<NetworkSketch> = fc.record({
     2,
   ),
   balancers: sparse(balancerSketch, 2, 2),
+  mirrors: sparse(
+    fc.record({
+      ports: fc.uniqueArray(small, { minLength: 1, maxLength: 3 }),
+      wholeSwitch: fc.boolean(),
+      direction: fc.constantFrom('both', 'from', 'to'),
+      match: fc.constantFrom({}, {}, { protocol: 'tcp' }, { dst: '10.0.0.0/9' }, { protocol: 'udp', dstPorts: '53' }),
+      to: small,
+    }),
+    2,
+    2,
+  ),
 });
 
 const routedPort: fc.Arbitrary<PortSketch> = fc
@@ -346,13 +367,14 @@ const routedPort: fc.Arbitrary<PortSketch> = fc
     fc.record({
       chains: fc.nat({ max: 3 }),
       plain: fc.nat({ max: 7 }),
+      dscp: perhaps(fc.constantFrom(0, 46, 10), 6),
       groups: fc.oneof(
         { weight: 3, arbitrary: fc.constant([]) },
         { weight: 2, arbitrary: fc.uniqueArray(fc.nat({ max: 2 }), { minLength: 1, maxLength: 2 }) },
       ),
     }),
   )
-  .map(([port, { chains, plain, groups }]): PortSketch => {
+  .map(([port, { chains, plain, groups, dscp }]): PortSketch => {
     const { fromChain, toChain, ...rest } = port;
     return {
       ...rest,
@@ -363,6 +385,7 @@ const routedPort: fc.Arbitrary<PortSketch> = fc
       ...(chains === 1 ? { fromChain } : {}),
       ...(chains === 2 ? { toChain } : {}),
       groups,
+      dscp,
     };
   });
 

@@ -74,6 +74,7 @@ export interface PortSketch {
   readonly mac: number;
   /** Of the tenant's security groups. */
   readonly groups?: readonly number[];
+  readonly dscp?: number | undefined;
 }
 
 export interface PairSketch {

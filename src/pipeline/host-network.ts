@@ -150,7 +150,8 @@ export class HostNetwork {
     journey: Mutable<Journey>,
   ): void {
     const { dst } = output.tunnel;
-    const src = output.tunnel.src || (from.addresses.find((one) => typeof one === typeof dst) ?? 0);
+    // A tunnel port without `local_ip=flow` sends from its host, also what came in by it from elsewhere.
+    const src = from.addresses.find((one) => typeof one === typeof dst) ?? output.tunnel.src;
     const tunnel: Tunnel = { id: output.tunnel.id & KEY_MASK, src, dst };
     const lose = (reason: LossReason): void => void journey.losses.push({ host: from.name, reason, tunnel });
     const to = this.#byAddress.get(addressKey(dst));

@@ -52,6 +52,11 @@ export function rewriteHeader(bytes: Uint8Array, key: Uint32Array, name: FieldNa
   }
 }
 
+/** Where it reads no protocol Open vSwitch takes the header for cut short, and leaves it alone (`commit_set_nw_action`). */
+function hasHeader(key: Uint32Array): boolean {
+  return key[IP_PROTO] !== 0;
+}
+
 function rewriteIpv4(bytes: Uint8Array, key: Uint32Array, name: FieldName, l3: number): void {
   const { word } = placeOf(name);
   const value = key[word]!;
@@ -60,7 +65,7 @@ function rewriteIpv4(bytes: Uint8Array, key: Uint32Array, name: FieldName, l3: n
     case 'nw_tos':
     case 'ip_dscp':
     case 'ip_ecn':
-      checked16(bytes, l3, (bytes[l3]! << 8) | (value & 0xff), header);
+      if (hasHeader(key)) checked16(bytes, l3, (bytes[l3]! << 8) | (value & 0xff), header);
       return;
     case 'ip_ttl':
       checked16(bytes, l3 + 8, (value << 8) | bytes[l3 + 9]!, header);
@@ -89,7 +94,7 @@ function rewriteIpv6(bytes: Uint8Array, key: Uint32Array, name: FieldName, l3: n
     case 'nw_tos':
     case 'ip_dscp':
     case 'ip_ecn':
-      put16(bytes, l3, (get16(bytes, l3) & 0xf00f) | ((value & 0xff) << 4));
+      if (hasHeader(key)) put16(bytes, l3, (get16(bytes, l3) & 0xf00f) | ((value & 0xff) << 4));
       return;
     case 'ipv6_label':
       put32(bytes, l3, (get32(bytes, l3) & 0xfff0_0000) | (value & 0xf_ffff));

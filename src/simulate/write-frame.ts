@@ -29,7 +29,8 @@ export function writeFrame(sent: Uint8Array, frame: Frame, tag: number): Uint8Ar
     // ICMP of version 4 has no pseudo header.
     const pseudoSum = frame.ip.protocol === IP_PROTO.icmp ? undefined : sum;
     bytes.byte(network + (isIpv4 ? 8 : 7), frame.ip.ttl, headerSum);
-    writeDscp(bytes, network, frame.ip.dscp, headerSum);
+    // A packet without a protocol is taken for one that is cut short.
+    if (frame.ip.protocol !== 0) writeDscp(bytes, network, frame.ip.dscp, headerSum);
     bytes.address(network + (isIpv4 ? 12 : 8), frame.ip.src, headerSum, pseudoSum);
     bytes.address(network + (isIpv4 ? 16 : 24), frame.ip.dst, headerSum, pseudoSum);
     if (transport !== undefined && frame.ports) {

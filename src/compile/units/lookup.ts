@@ -12,6 +12,7 @@ import { portTracked, receiverRegisters } from '../tracking.ts';
 import { type VlanBlock, vlanBlocks, vlansOf } from '../vlans.ts';
 import { LOOKUP } from './base.ts';
 import { LEARN } from './learn.ts';
+import { isHeldAtDelivery } from './to-port.ts';
 
 /** Where a MAC is (step 6): statically held, learned, or unknown. */
 
@@ -110,7 +111,7 @@ function toPorts(reader: Reader, ports: readonly string[]): FlowTarget {
 
 /**
  * A local port's own frames do not come back to it: Open vSwitch never outputs to the port that a packet came in by. Only
- * where the port has a chain or is tracked is that too late: what does not arrive must not be counted, logged or known. Routed frames do come back.
+ * where the port has a chain, is tracked, limited or mirrored is that too late: what does not arrive must not be counted, logged, known or copied. Routed frames do come back.
  */
 export const hairpinUnit = define.unit({
   name: 'hairpin',
@@ -118,7 +119,8 @@ export const hairpinUnit = define.unit({
   run(reader, id): readonly Contribution[] {
     const key = reader.pick('port', id, 'key');
     if (key === undefined || placementOf(reader, id).ofport === undefined) return [];
-    if (reader.pick('port', id, 'toChain') === undefined && !reader.derive(portTracked, id)) return [];
+    const isAsked = reader.pick('port', id, 'toChain') !== undefined || reader.derive(portTracked, id);
+    if (!isAsked && !isHeldAtDelivery(reader, id)) return [];
     const both: Match = match({ inPort: key, outPort: key, routed: 0 });
     return [flow('toPort', 1000, both, { drop: 'hairpin' })];
   },
