@@ -21,7 +21,6 @@ export function arrive(journey: Journey, leg: Leg & { readonly at: 'port' }): vo
   if (places.length === 0) return journey.drop('not-bound', host, about, port.id);
   for (const there of places) {
     if (port.id === from?.port && there === from.host && !packet.isToSelf) continue;
-    if (packet.isToSelf && there !== host) continue;
     if (!areJoined(journey, host, there)) {
       journey.drop('no-tunnel', host, about, port.id);
       continue;
