@@ -7,9 +7,9 @@ import { DecodeError, WeftError } from '../base/errors.ts';
 import type { Compiler } from '../compile/compiler.ts';
 import type { Encap } from '../model/objects.ts';
 import { formatFlow } from '../openflow/text/flow.ts';
-import { unixctl } from '../ovsdb/unixctl.ts';
 import type { AgentCore } from './core.ts';
 import { flowBody, flowKey } from './flow-key.ts';
+import { realTrace } from './real-trace.ts';
 import type { SwitchLink } from './switch-link.ts';
 
 /**
@@ -206,8 +206,7 @@ async function trace(
     if (!entry?.ofport) throw new WeftError('not-found', `no interface of port ${request.port} on this host`);
     flow = `in_port=${entry.ofport}`;
   }
-  const [text] = await unixctl(vswitchdControl(), [['ofproto/trace', bridge, flow, frame]]);
-  return json({ text });
+  return json({ text: await realTrace(vswitchdControl(), bridge, flow, frame) });
 }
 
 /** A pcap stream of what passes the port's interface. */
