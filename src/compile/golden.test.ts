@@ -12,7 +12,7 @@ import { pipelineDocument } from './testing/pipeline-document.ts';
 
 const h1 = example.host(1);
 const h2 = example.host(2, '2001:db8:ffff::2');
-const base = [example.zone(), h1, h2, example.self(h1, { meters: { packetIn: 1, sample: 2 } })];
+const base = [example.zone(), h1, h2, example.self(h1, { meters: { packetIn: 1, sample: 2, handOff: 6 } })];
 const net = example.logicalSwitch(1, {
   subnets: [example.subnet('10.0.0.0/24'), example.subnet('2001:db8::/64', { ipv6Mode: 'slaac' })],
 });
@@ -138,6 +138,29 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
     here(net, own),
   ],
   'port-pairs': [['classify', 'guard', 'tunnelToPort', 'holders'], here(net, { ...own, ...pairs })],
+  'limits-and-marks': [
+    ['classify', 'mark', 'entry', 'toPort', 'hairpin'],
+    here(net, { ...own, dscp: 46, limits: { sendKbps: 2000, sendPps: 500, receiveKbps: 8000, burstKb: 1000 } }).map(
+      zoned,
+    ),
+  ],
+  mirrors: [
+    ['entry', 'mirror', 'toPort', 'hairpin'],
+    [
+      ...here(aware, { ...own, vlan: { access: 5 } }).map(zoned),
+      ...there(aware, 2),
+      example.mirror(1, [example.port(1, aware)], { port: example.idOf('port', 2) }),
+      example.mirror(2, [example.port(2, aware)], { port: example.idOf('port', 1) }),
+      example.mirror(
+        3,
+        [],
+        { collector: { address: '192.0.2.9', key: 77 } },
+        {
+          ...{ switch: aware.id, direction: 'from', match: { protocol: 'tcp', dstPorts: '80-81' } },
+        },
+      ),
+    ],
+  ],
   'port-bare-network': [['classify', 'guard'], here(bare, {})],
   'port-without-security': [
     [
@@ -269,7 +292,7 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
     [...translated, inner],
   ],
   'vip-outside': [
-    ['vipIn', 'slots', 'member', 'vipAddresses'],
+    ['vipIn', 'handOff', 'slots', 'member', 'vipAddresses'],
     [...translated, outer],
   ],
   'vip-without-members': [['slots'], [...translated, { ...inner, members: [] }]],

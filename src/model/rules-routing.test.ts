@@ -46,6 +46,7 @@ const routerPort = of('routerPort');
 const router = (fields: object) => of('router')({ name: 'r', ...fields });
 const floating = (fields: object) =>
   of('floatingAddress')({ address: '203.0.113.51', router: 'r', port: 'w2', ...fields });
+const mirror = of('mirror');
 const balancer = (fields: object) =>
   of('loadBalancer')({
     ...{ address: '203.0.113.61', router: 'r', listeners: [{ protocol: 'tcp', port: 80 }], members: [{ port: 'w1' }] },
@@ -56,6 +57,24 @@ const toOutside = { routes: [{ to: '0.0.0.0/0', via: '203.0.113.1' }] };
 /** What is applied, and every problem that comes of it as `code object path`. */
 const CASES: readonly (readonly [what: string, objects: readonly object[], ...problems: readonly string[]])[] = [
   ['an open end', [routerPort({ router: 'r2' })]],
+  ['a mirror to a port', [mirror({ ports: ['w1'], to: { port: 'w2' } })]],
+  ['a mirror to itself', [mirror({ ports: ['w2'], to: { port: 'w2' } })], 'ambiguous mirror acme/new ports[0]'],
+  [
+    'a mirror into a host of ours',
+    [
+      { kind: 'tunnelZone', name: 'z' },
+      { kind: 'host', name: 'h', zone: 'z', tunnelAddress: '192.0.2.1' },
+      mirror({ ports: ['w1'], to: { collector: { address: '192.0.2.1', key: 7 } } }),
+    ],
+    'collector host h tunnelAddress',
+    'collector mirror acme/new to.collector.address',
+  ],
+  [
+    'more limits than a port has meters',
+    [1, 2, 3, 4, 5].map((n) => floating({ name: `l${n}`, address: `203.0.113.7${n}`, limit: { kbps: 1000 } })),
+    ...[1, 2, 3, 4, 5].map((n) => `ambiguous floatingAddress acme/l${n} port`),
+    ...[1, 2, 3, 4, 5].map((n) => `limits floatingAddress acme/l${n} limit`),
+  ],
   ['a peer', [routerPort({ router: 'r', peer: 'r2/open', addresses: ['10.8.0.2/30'] })]],
   [
     'a peer that comes later in the request',

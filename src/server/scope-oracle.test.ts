@@ -37,6 +37,7 @@ class Oracle {
     if (host) this.#add(this.#model.get('tunnelZone', host.zone));
   }
   #localPort(port: LogicalPort): void {
+    this.#mirrors(port);
     for (const chain of [port.fromChain, port.toChain]) this.#chain(chain);
     for (const id of port.groups) {
       const group = this.#model.get('securityGroup', id)!;
@@ -45,6 +46,14 @@ class Oracle {
         this.#members(rule.group);
         if (rule.addressSet !== undefined) this.#add(this.#model.get('addressSet', rule.addressSet));
       }
+    }
+  }
+  #mirrors(port: LogicalPort): void {
+    for (const mirror of this.#model.all('mirror')) {
+      const { ports, switch: onSwitch, to } = mirror;
+      if (![...ports, onSwitch, to.port].some((place) => place === port.id || place === port.switch)) continue;
+      this.#add(mirror);
+      if (to.port !== undefined) this.#portWithBinding(to.port);
     }
   }
   #members(group: string | undefined): void {

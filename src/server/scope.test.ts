@@ -231,3 +231,30 @@ test('scope: a new port in a large routed network costs each host concerned one 
   await cloud.claim('h2', 'new');
   assert.equal(cloud.steps, 4);
 });
+
+test('scope: a mirror is where what it copies is and where its copies go, and leaves both with it', async () => {
+  const cloud = await Cloud.of(
+    ...BASE,
+    { kind: 'switch', tenant: 'acme', name: 'taps' },
+    {
+      ...{ kind: 'port', tenant: 'acme', name: 'tap', switch: 'taps', addresses: [] },
+    },
+  );
+  await cloud.claim('h1', 'acme-web');
+  await cloud.claim('h2', 'tap');
+  await cloud.claim('h3', 'beta-web');
+  const mirror = { kind: 'mirror', tenant: 'acme', name: 'm', ports: ['acme-web'], to: { port: 'tap' } };
+  await cloud.apply(mirror);
+  const seen = (host: string): string[] => cloud.has(host, 'mirror', 'host').concat(cloud.has(host, 'port'));
+  assert.ok(
+    ['mirror acme/m', 'host h2', 'port acme/tap'].every((each) => seen('h1').includes(each)),
+    `${seen('h1')}`,
+  );
+  assert.ok(seen('h2').includes('mirror acme/m'));
+  assert.ok(!seen('h3').includes('mirror acme/m'));
+  const { ports: _, ...rest } = mirror;
+  await cloud.apply({ ...rest, ports: [], switch: 'db' });
+  assert.ok(!seen('h1').includes('mirror acme/m') && !seen('h1').includes('host h2'));
+  await cloud.apply({ ...rest, ports: [], switch: 'web' });
+  assert.ok(seen('h1').includes('mirror acme/m'));
+});

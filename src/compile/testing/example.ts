@@ -7,6 +7,7 @@ import type {
   LoadBalancer,
   LogicalPort,
   LogicalSwitch,
+  Mirror,
   NatLease,
   Route,
   Router,
@@ -258,6 +259,27 @@ export function floatingAddress(number: number, address: string, of: Router, to:
     router: of.id,
     port: to.id,
     adminUp: true,
+  };
+}
+
+/** Copies of what `ports` send and receive. */
+export function mirror(
+  number: number,
+  ports: readonly LogicalPort[],
+  to: Mirror['to'],
+  more: Partial<Mirror> = {},
+): Mirror {
+  return {
+    kind: 'mirror',
+    ...envelope('mirror', number.toString(16), `m${number}`),
+    tenant: TENANT,
+    ports: ports.map(({ id }) => id),
+    direction: 'both',
+    match: {},
+    to,
+    adminUp: true,
+    key: 0x700 + number,
+    ...more,
   };
 }
 
