@@ -16,8 +16,6 @@ export interface ConntrackLinkOptions {
   readonly signal: AbortSignal;
 }
 
-/** One zone gets so small a part of what the host's connection tracking holds: who floods it fills its own. */
-const SHARE_OF_ZONE = 8;
 /** Zones that come within this time are limited together. */
 const GATHER_MS = 100;
 const RETRY_MS = 5_000;
@@ -33,7 +31,8 @@ const PROC = '/proc/sys/net/netfilter/nf_conntrack_';
  * Connection tracking of the datapath: limits of zones, and how much of it is used (ovs-vswitchd's `dpctl` commands). */
 export class ConntrackLink {
   readonly #options: ConntrackLinkOptions;
-  readonly #unlimited = new Set<number>();
+  /** Zone → which part of all connections it may hold. */
+  readonly #unlimited = new Map<number, number>();
   #isLimiting = false;
   #isReading = false;
 
@@ -43,7 +42,7 @@ export class ConntrackLink {
 
   perform(effect: Extract<Effect, { kind: 'limitZones' | 'readConntrack' }>): void {
     if (effect.kind === 'readConntrack') return void this.#read();
-    for (const zone of effect.zones) this.#unlimited.add(zone);
+    for (const zone of effect.zones) this.#unlimited.set(zone, effect.part);
     void this.#limit();
   }
 
@@ -65,14 +64,15 @@ export class ConntrackLink {
       await clock.sleep(GATHER_MS, signal).catch(() => {});
       const zones = [...this.#unlimited].slice(0, ZONES_PER_COMMAND);
       try {
-        const limit = Math.max(1, Math.floor((await this.#most()) / SHARE_OF_ZONE));
+        const most = await this.#most();
+        const limit = (part: number): number => Math.max(1, Math.floor(most / part));
         await this.#run([
-          ['dpctl/ct-set-limits', this.#datapath, ...zones.map((zone) => `zone=${zone},limit=${limit}`)],
+          ['dpctl/ct-set-limits', this.#datapath, ...zones.map(([zone, part]) => `zone=${zone},limit=${limit(part)}`)],
           ...(this.#options.datapathType === 'netdev'
             ? [['dpctl/ct-disable-tcp-seq-chk', this.#datapath] as const]
             : []),
         ]);
-        for (const zone of zones) this.#unlimited.delete(zone);
+        for (const [zone, part] of zones) if (this.#unlimited.get(zone) === part) this.#unlimited.delete(zone);
       } catch (error) {
         if (!(error instanceof WeftError)) throw error;
         if (!wasWarned && !signal.aborted) log.warn('conntrack zones are not limited; trying again', { error });

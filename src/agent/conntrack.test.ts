@@ -12,16 +12,16 @@ const tap = (port: string, zone?: KeptZone): readonly [string, LocalInterface] =
 ];
 const flushed = [
   { kind: 'flushZones', zones: [4, 5, 6, 7] },
-  { kind: 'limitZones', zones: [4, 5] },
+  { kind: 'limitZones', zones: [4, 5], part: 8 },
 ];
 
 test('a port that is plugged in gets a zone that is flushed first; one whose zone was kept has it unflushed', () => {
   const tracking = new ConntrackZones();
   assert.deepEqual(tracking.rebound([tap('a'), tap('b', { port: 'b', zone: 8 })], []), [
     { kind: 'flushZones', zones: [12, 13, 14, 15] },
-    { kind: 'limitZones', zones: [8, 9, 12, 13] },
+    { kind: 'limitZones', zones: [8, 9, 12, 13], part: 8 },
   ]);
-  assert.deepEqual(tracking.limits(), [{ kind: 'limitZones', zones: [8, 9, 12, 13] }]);
+  assert.deepEqual(tracking.limits(), [{ kind: 'limitZones', zones: [8, 9, 12, 13], part: 8 }]);
   assert.equal(tracking.zones.of('a'), 12);
   assert.equal(tracking.zones.of('b'), 8);
   assert.deepEqual(tracking.rebound([tap('a'), tap('b')], []), []);
@@ -58,7 +58,7 @@ test('routers that translate have zones, kept by the bridge; others have none', 
   );
   assert.deepEqual(effects, [
     { kind: 'flushZones', zones: [12, 13, 14, 15] },
-    { kind: 'limitZones', zones: [12, 13] },
+    { kind: 'limitZones', zones: [12, 13], part: 2 },
     { kind: 'keepNatZones', put: new Map([['r1', 12]]), gone: ['gone'] },
   ]);
   assert.deepEqual(tracking.scopeChanged(scope, []), { flows: [], effects: [] });

@@ -3,6 +3,12 @@ import type { Effect, LocalInterface, ScopeChange } from './events.ts';
 import type { Scope } from './scope.ts';
 import { ZONES_PER_OWNER, Zones } from './zones.ts';
 
+/**
+ * One zone gets so small a part of what the host's connection tracking holds: who floods it fills its own. A router's holds connections of
+ * many ports, and should outlast any one of them.
+ */
+const PART = { port: 8, router: 2 } as const;
+
 /** Kinds whose records decide which routers translate. */
 const ABOUT_NAT: ReadonlySet<string> = new Set(['router', 'floatingAddress', 'loadBalancer']);
 
@@ -33,12 +39,14 @@ export class ConntrackZones {
       else fresh.push(port);
     }
     const given = fresh.map((port) => this.zones.give(port)).filter((zone) => zone !== undefined);
-    return [...flush(given), ...limit([...kept, ...given])];
+    return [...flush(given), ...limit([...kept, ...given], PART.port)];
   }
 
   /** The datapath is a new one, and knows no limits. */
   limits(): Effect[] {
-    return limit([...this.zones.entries()].map(([, zone]) => zone));
+    const of = (isRouter: boolean): number[] =>
+      [...this.zones.entries()].flatMap(([owner, zone]) => (this.#routers.has(owner) === isRouter ? [zone] : []));
+    return [...limit(of(false), PART.port), ...limit(of(true), PART.router)];
   }
 
   /** The scope changed (all of it, without `changes`): which routers translate now? */
@@ -67,7 +75,7 @@ export class ConntrackZones {
       flows.push({ op: 'put', record: { kind: 'natZone', id: router, zone } });
     }
     const keep: Effect[] = put.size + gone.length === 0 ? [] : [{ kind: 'keepNatZones', put, gone }];
-    return { flows, effects: [...flush(put.values()), ...limit(put.values()), ...keep] };
+    return { flows, effects: [...flush(put.values()), ...limit(put.values(), PART.router), ...keep] };
   }
 }
 
@@ -88,7 +96,7 @@ function flush(given: Iterable<number>): Effect[] {
 }
 
 /** Connections are kept in the owner's zone and in the one behind it (VIPs); the others hold few. */
-function limit(given: Iterable<number>): Effect[] {
+function limit(given: Iterable<number>, part: number): Effect[] {
   const zones = [...given].flatMap((zone) => [zone, zone + 1]);
-  return zones.length === 0 ? [] : [{ kind: 'limitZones', zones }];
+  return zones.length === 0 ? [] : [{ kind: 'limitZones', zones, part }];
 }

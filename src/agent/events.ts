@@ -130,7 +130,8 @@ export type Effect =
   /** Forgets the connections of these conntrack zones, before any flow that is installed after it. */
   | { readonly kind: 'flushZones'; readonly zones: readonly number[] }
   /** No more connections in each of these than one may have. */
-  | { readonly kind: 'limitZones'; readonly zones: readonly number[] }
+  /** `part` 8: an eighth of the host's connections each. */
+  | { readonly kind: 'limitZones'; readonly zones: readonly number[]; readonly part: number }
   | { readonly kind: 'readConntrack' }
   | { readonly kind: 'ensureTunnel'; readonly encap: Encap }
   | { readonly kind: 'report'; readonly reports: readonly Report[] }
