@@ -25,7 +25,7 @@ packages=(
   openvswitch-switch openvswitch-common # the switch
   iproute2 ethtool procps               # namespaces and links of the lab
   tcpdump tcpreplay                     # captures; injection of arbitrary frames
-  iputils-ping iperf3 busybox udhcpc    # what the workloads run
+  iputils-ping iperf3 busybox udhcpc wide-dhcpv6-client # what the workloads run
 )
 
 say() { printf 'setup: %s\n' "$*" >&2; }
