@@ -7,7 +7,7 @@ import { connectOvsdb, type OvsdbClient } from '../ovsdb/client.ts';
 import type { Monitor } from '../ovsdb/monitor.ts';
 import { Bridge, FlowTable, Interface, OPEN_VSWITCH_DB, OpenVswitch, Port } from '../ovsdb/open-vswitch-tables.ts';
 import { insert, mutate, type Operation, update } from '../ovsdb/operations.ts';
-import { type WatchedRow, watch } from '../ovsdb/replica.ts';
+import { type RowChange, type WatchedRow, watch } from '../ovsdb/replica.ts';
 import { named, type Uuid } from '../ovsdb/values.ts';
 import type { AgentEvent, Effect, LocalInterface } from './events.ts';
 import { formatKeptZone, type KeptZone, parseKeptZone, parseZone } from './zones.ts';
@@ -30,6 +30,8 @@ const WATCHED = [
 ] as const;
 type Watches = (typeof WATCHED)[number];
 type InterfaceRow = WatchedRow<(typeof WATCHED)[2]>;
+type Change = RowChange<Watches>;
+type InterfaceChange = Extract<Change, { readonly table: 'Interface'; readonly kind: 'modify' }>;
 
 const ENCAP_MARK = 'weft-encap';
 const INSTALLED_MARK = 'weft-installed';
@@ -65,7 +67,9 @@ export class BridgeLink {
     client.onConnected((connected) => this.#options.emit({ kind: 'ovsdbConnection', connected }));
     for (let isReady = false; !isReady && !signal.aborted; ) {
       try {
-        this.#monitor = await client.monitor(OPEN_VSWITCH_DB, WATCHED, () => this.#changed(), { signal });
+        this.#monitor = await client.monitor(OPEN_VSWITCH_DB, WATCHED, ({ changes }) => this.#changed(changes), {
+          signal,
+        });
         await this.#ensureBridge();
         isReady = true;
       } catch (error) {
@@ -107,10 +111,15 @@ export class BridgeLink {
     }
   }
 
-  /** Tells the core what is different now from what it was told; how that came about does not matter. */
-  #changed(): void {
+  /** Tells the core what is different now from what it was told. `changes`: where nothing else can be. */
+  #changed(changes?: readonly Change[]): void {
     if (!this.#monitor) return;
     const put: LocalInterface[] = [];
+    if (changes?.every((change): change is InterfaceChange => this.#isOfTold(change))) {
+      for (const { row } of changes) this.#tell(row, put);
+      if (put.length > 0) this.#options.emit({ kind: 'interfaces', put, gone: [] });
+      return;
+    }
     const gone = new Set<string>(this.#told.keys());
     const tunnels: Partial<Record<Encap, number>> = {};
     for (const row of this.#interfaces()) {
@@ -120,11 +129,7 @@ export class BridgeLink {
         if (row.ofport !== undefined && row.ofport > 0) tunnels[encap] = row.ofport;
         continue;
       }
-      const before = this.#told.get(row._uuid);
-      if (before && isTold(before, row)) continue;
-      const entry = localInterface(row);
-      this.#told.set(row._uuid, entry);
-      put.push(entry);
+      this.#tell(row, put);
     }
     for (const uuid of gone) this.#told.delete(uuid as Uuid);
     if (put.length + gone.size > 0) this.#options.emit({ kind: 'interfaces', put, gone: [...gone] });
@@ -132,6 +137,24 @@ export class BridgeLink {
     if (tunnelText === this.#toldTunnels) return;
     this.#toldTunnels = tunnelText;
     this.#options.emit({ kind: 'tunnels', ofports: tunnels });
+  }
+
+  /** No interface came, went, or became one of another kind: the change is of those that the core knows. */
+  #isOfTold(change: Change): change is InterfaceChange {
+    return (
+      change.kind === 'modify' &&
+      change.table === 'Interface' &&
+      this.#told.has(change.uuid) &&
+      !change.row.external_ids.has(ENCAP_MARK)
+    );
+  }
+
+  #tell(row: InterfaceRow, put: LocalInterface[]): void {
+    const before = this.#told.get(row._uuid);
+    if (before && isTold(before, row)) return;
+    const entry = localInterface(row);
+    this.#told.set(row._uuid, entry);
+    put.push(entry);
   }
 
   perform(effect: Extract<Effect, { kind: 'markInstalled' | 'ensureTunnel' | 'keepNatZones' }>): void {

@@ -134,9 +134,7 @@ export class AgentCore implements Ground {
           nowMs,
         );
       case 'interfaces':
-        for (const entry of event.put) this.interfaces.put(entry);
-        for (const uuid of event.gone) this.interfaces.delete(uuid);
-        return this.#ovsdb ? this.#rebind(nowMs) : [];
+        return this.#interfacesChanged(event, nowMs);
       case 'ovsdbConnection':
         this.#ovsdbConnected = event.connected;
         return [];
@@ -302,6 +300,13 @@ export class AgentCore implements Ground {
   }
 
   // ── interfaces ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #interfacesChanged({ put, gone }: AgentEvent & { kind: 'interfaces' }, nowMs: number): Effect[] {
+    let areBindingsOther = gone.length > 0;
+    for (const entry of put) if (this.interfaces.put(entry)) areBindingsOther = true;
+    for (const uuid of gone) this.interfaces.delete(uuid);
+    return this.#ovsdb && areBindingsOther ? this.#rebind(nowMs) : [];
+  }
 
   #rebind(nowMs: number): Effect[] {
     const before = new Map(this.interfaces.bound());

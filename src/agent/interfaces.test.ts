@@ -54,3 +54,17 @@ test('a name pattern binds by the digits of the id, and only where there is no i
   assert.deepEqual(interfaces.rebind((prefix) => (ID.startsWith(prefix) ? ID : undefined)).put, [ID]);
   assert.equal(interfaces.get(ID)?.uuid, 'a');
 });
+
+test('what says nothing of bindings leaves them, and is what is bound from then on', () => {
+  const interfaces = new Interfaces();
+  assert.equal(interfaces.put(make('a', 7, { ifaceId: ID })), true);
+  interfaces.rebind(none);
+  assert.equal(interfaces.mark('a', true), true);
+  assert.equal(interfaces.mark('a', true), false);
+  assert.equal(interfaces.get(ID)?.markedInstalled, true);
+  assert.equal(interfaces.put(make('a', 7, { ifaceId: ID, vm: 'web' })), false);
+  assert.equal(interfaces.get(ID)?.vm, 'web');
+  assert.equal(interfaces.put(make('a', 8, { ifaceId: ID })), true);
+  assert.equal(interfaces.get(ID)?.ofport, 7);
+  assert.deepEqual(interfaces.rebind(none).put, [ID]);
+});

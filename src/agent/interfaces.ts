@@ -12,6 +12,8 @@ export class Interfaces {
   readonly #byUuid = new Map<string, LocalInterface>();
   /** Port id → the interface that is the port. */
   readonly #bound = new Map<string, LocalInterface>();
+  /** The same the other way: uuid → port id. */
+  readonly #portOfUuid = new Map<string, string>();
   #pattern: RegExp | undefined;
   /** Name → `iface-id`, of interfaces whose `iface-id` cannot be a port's. */
   readonly malformed = new Map<string, string>();
@@ -31,12 +33,24 @@ export class Interfaces {
     return this.#pattern?.source !== before;
   }
 
-  put(entry: LocalInterface): void {
-    this.#byUuid.set(entry.uuid, entry);
+  /** False where nothing is different that bindings follow from: then `rebind` would find them as they are. */
+  put(entry: LocalInterface): boolean {
+    const before = this.#byUuid.get(entry.uuid);
+    const isSame = before?.name === entry.name && before.ofport === entry.ofport && before.ifaceId === entry.ifaceId;
+    if (isSame) this.#replace(entry);
+    else this.#byUuid.set(entry.uuid, entry);
+    return !isSame;
   }
 
   delete(uuid: string): void {
     this.#byUuid.delete(uuid);
+  }
+
+  /** With one that is bound as the former was. */
+  #replace(entry: LocalInterface): void {
+    this.#byUuid.set(entry.uuid, entry);
+    const port = this.#portOfUuid.get(entry.uuid);
+    if (port !== undefined) this.#bound.set(port, entry);
   }
 
   /**
@@ -48,9 +62,7 @@ export class Interfaces {
     if (!entry) return false;
     const isKept = zone === undefined || (entry.zone?.port === zone.port && entry.zone.zone === zone.zone);
     if (entry.markedInstalled === installed && isKept) return false;
-    const marked = { ...entry, markedInstalled: installed, ...(zone === undefined ? {} : { zone }) };
-    this.#byUuid.set(uuid, marked);
-    for (const [port, bound] of this.#bound) if (bound === entry) this.#bound.set(port, marked);
+    this.#replace({ ...entry, markedInstalled: installed, ...(zone === undefined ? {} : { zone }) });
     return true;
   }
 
@@ -105,7 +117,11 @@ export class Interfaces {
     }
     for (const port of this.#bound.keys()) if (!wanted.has(port)) gone.push(port);
     this.#bound.clear();
-    for (const [port, entry] of wanted) this.#bound.set(port, entry);
+    this.#portOfUuid.clear();
+    for (const [port, entry] of wanted) {
+      this.#bound.set(port, entry);
+      this.#portOfUuid.set(entry.uuid, port);
+    }
     return { put, gone, doubles };
   }
 
