@@ -321,6 +321,7 @@ class NetworkBuilder {
       (p) =>
         p.tenant === tenant &&
         (inside?.has(p.switch) ?? true) &&
+        !this.#isMoving(p) &&
         p.addresses.some((a) => a.includes(':') === (sketch.version === 6)),
     );
     if (ports.length === 0) return;
@@ -361,6 +362,11 @@ class NetworkBuilder {
   /** Switches that the router joins, but for those outside. */
   #insideOf(router: number): ReadonlySet<string> {
     return new Set(this.#portsOf(router).flatMap((port) => (port.outside ? [] : (port.switch ?? []))));
+  }
+
+  /** Of a member that moves both halves would answer, where it calls its own VIP. */
+  #isMoving(port: LogicalPort): boolean {
+    return this.#records.some((r) => r.kind === 'binding' && r.id === port.id && r.claims.length > 1);
   }
 
   #onRouter(n: number, { version, on, where }: BalancerSketch) {

@@ -150,7 +150,9 @@ export class Conntrack {
       found = undefined;
     }
     if (found) return { tracked: this.#known(packet, request, found, flags), found };
-    return opens(tuple, flags) ? this.#open(packet, request, tuple) : { tracked: INVALID, found: undefined };
+    return opens(tuple, packet.key[TP_SRC]!, flags)
+      ? this.#open(packet, request, tuple)
+      : { tracked: INVALID, found: undefined };
   }
 
   /** A packet that this zone has translated already is known by what its answers look like. */
@@ -320,8 +322,8 @@ function senselessFlags(flags: number): boolean {
 }
 
 /** Whether a packet of no known connection may begin one; in the middle of a TCP connection it may. */
-function opens(tuple: Tuple, flags: number): boolean {
-  if (isIcmp(tuple.proto)) return ICMP_PAIRS[tuple.proto]![tuple.srcPort] !== undefined;
+function opens(tuple: Tuple, icmpType: number, flags: number): boolean {
+  if (isIcmp(tuple.proto)) return ICMP_PAIRS[tuple.proto]![icmpType] !== undefined;
   const synAck = TCP_FLAG.syn | TCP_FLAG.ack;
   return tuple.proto !== PROTO.tcp || (flags & synAck) !== synAck;
 }
@@ -330,7 +332,7 @@ function tupleOf(packet: PacketState): Tuple {
   const { key } = packet;
   const v6 = key[ETH_TYPE] === 0x86dd;
   const proto = key[IP_PROTO]!;
-  // Of ICMP over the other version of IP flows see type and code, the tracker does not.
+  // Of ICMP over the other version of IP the type counts for what may begin a connection, and is no part of it.
   const isForeign = proto === (v6 ? PROTO.icmp : PROTO.icmpv6);
   return {
     v6,

@@ -32,12 +32,20 @@ const plainFrame: FrameSketch = {
   ...{ src: 0, dst: 0, tags: [], carried: 0, mutation: { kind: 'none' } },
   body: { kind: 'rarp' },
 };
+/** ICMP belongs to one version of IP: over the other Open vSwitch's tracker half knows it, and nobody sends it. */
+function isSane({ body }: FrameSketch): boolean {
+  return body.kind !== 'ip' || body.upper.protocol !== (body.version === 4 ? 58 : 1);
+}
+
 const send: fc.Arbitrary<StepSketch> = fc.record({
   kind: fc.constant('send'),
   at: fc.nat({ max: 23 }),
   frame: fc.oneof(
     { weight: 9, arbitrary: routedSketch.map((body): FrameSketch => ({ ...plainFrame, body })) },
-    { weight: 1, arbitrary: frameSketch.map((frame): FrameSketch => ({ ...frame, mutation: { kind: 'none' } })) },
+    {
+      weight: 1,
+      arbitrary: frameSketch.map((frame): FrameSketch => ({ ...frame, mutation: { kind: 'none' } })).filter(isSane),
+    },
   ),
 });
 const step: fc.Arbitrary<StepSketch> = fc.oneof(
