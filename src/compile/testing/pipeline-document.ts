@@ -172,5 +172,8 @@ const NOTES: Readonly<Partial<Record<TableName, string>>> = {
   snatted: 'A source that should have been translated and was not tries the next block of ports, and then is dropped.',
   fromVip:
     "By the mark of the receiver's zone. Translated in passing, without a recirculation: nothing asks about the packet behind it, but where a mirror copies what the port gets.",
-  deliver: 'Matches outPort and vlan for access and native VLANs only; all others leave by the register.',
+  mirror:
+    'Comes by clones from vip (what a port sends) and deliver (what it gets). Matches mirror and what that asks for; outputs to the port, or into the tunnel with the key of the mirror or of its collector, and forgets by which port the frame came.',
+  deliver:
+    'Matches outPort and vlan for access and native VLANs only; all others leave by the register. Ports that are limited or mirrored have a flow of their own, where a meter stands in a clone: it would drop other copies of a flood too.',
 };
