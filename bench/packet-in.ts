@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { PACKET_IN_METERS } from '../src/agent/meters.ts';
+import { HOST_METERS } from '../src/agent/meters.ts';
 import { BROADCAST_MAC, type Ipv4, type Mac, parseMac } from '../src/base/addresses.ts';
 import { scriptIn } from '../src/lab/namespaces.ts';
 import { INTEGRATION_BRIDGE } from '../src/lab/open-vswitch.ts';
@@ -47,7 +47,7 @@ async function run(context: BenchContext): Promise<Figure[]> {
   return [
     plain('DHCP offers per second, every discover answered', Math.max(0, ...whole.map((r) => r.perSecond)), '/s'),
     plain('DHCP offers per second, at most', Math.max(...rates.map((r) => r.perSecond)), '/s'),
-    plain("what the switch's meter lets through outside this bench", PACKET_IN_METERS[0].packetsPerSecond, '/s'),
+    plain("what the switch's meter lets through outside this bench", HOST_METERS[0].packetsPerSecond, '/s'),
     plain('discover to offer in a workload, median', median(latencies), 'ms'),
     plain('the same, of 100 the 99th', quantile(latencies, 0.99), 'ms'),
   ];
@@ -119,7 +119,7 @@ function liftMeter(connection: OpenFlowConnection): void {
     kind: 'meterMod',
     command: METER_COMMAND.modify,
     flags: METER_FLAG.packets | METER_FLAG.burst,
-    meter: PACKET_IN_METERS[0].meter,
+    meter: HOST_METERS[0].meter,
     bands: [{ type: BAND_TYPE.drop, rate: 1_000_000, burst: 1_000_000 }],
   });
 }

@@ -11,7 +11,7 @@ import { describeHealth } from './health.ts';
 import { Installation } from './installation.ts';
 import { Interfaces } from './interfaces.ts';
 import { Learning, reported } from './learning.ts';
-import { differingMeters, PACKET_IN_METER } from './meters.ts';
+import { differingMeters, HOST_METER } from './meters.ts';
 import { Moves } from './moves.ts';
 import { NatNeeds } from './nat-needs.ts';
 import { Neighbours, reported as reportedNeighbour } from './neighbours.ts';
@@ -282,7 +282,7 @@ export class AgentCore implements Ground {
     if (this.host === undefined) return { op: 'delete', kind: 'self', id: 'self' };
     return {
       op: 'put',
-      record: { kind: 'self', id: 'self', host: this.host, tunnelPorts: this.#tunnels, meters: PACKET_IN_METER },
+      record: { kind: 'self', id: 'self', host: this.host, tunnelPorts: this.#tunnels, meters: HOST_METER },
     };
   }
 

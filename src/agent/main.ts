@@ -15,7 +15,7 @@ import { answerControl, type ControlOptions, startControl } from './control.ts';
 import { AgentCore } from './core.ts';
 import type { AgentEvent, Effect } from './events.ts';
 import { LocalState } from './local-state.ts';
-import { PACKET_IN_METERS } from './meters.ts';
+import { HOST_METERS } from './meters.ts';
 import { notifySystemd } from './readiness.ts';
 import { readRegisters } from './registers.ts';
 import { ServerLink } from './server-link.ts';
@@ -68,7 +68,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   };
   const switchLink = new SwitchLink({
     address: `unix:${join(options.ovsRunDir, `${options.bridge}.mgmt`)}`,
-    meters: PACKET_IN_METERS,
+    meters: HOST_METERS,
     readRegisters,
     emit,
     clock: systemClock,

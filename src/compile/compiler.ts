@@ -42,6 +42,7 @@ import { entryUnit, markUnit } from './units/entry.ts';
 import { floodLocalUnit, floodRemoteUnit } from './units/flood.ts';
 import { groupMemberUnit, groupRulesUnit, setMemberUnit } from './units/group.ts';
 import { guardUnit } from './units/guard.ts';
+import { handOffUnit } from './units/hand-off.ts';
 import { learnedSourceUnit, learnPortUnit } from './units/learn.ts';
 import { leaveUnit, outChainUnit } from './units/leave.ts';
 import { hairpinUnit, holdersUnit, learnedUnit, unknownUnit } from './units/lookup.ts';
@@ -116,6 +117,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   floatingInUnit,
   leasesInUnit,
   vipInUnit,
+  handOffUnit,
   floatingOutUnit,
   snatUnit,
   snatRepliesUnit,

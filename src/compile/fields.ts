@@ -11,7 +11,7 @@ import type { Action, FieldRange, FieldValue, Masked, Match } from '../openflow/
  *          enteredBy within a router: key of its port by which the packet came in
  *   reg3   | chunk (of a long flood)    | outOfport: OpenFlow port of outPort        |
  *          at the entry                                    |marks| dscp            |
- *   reg4   |     |fr|bi|mv|ju|ow|vv|sh|iv|ot|it|un|ad|tu|re|rl|es|ne| vlan     |
+ *   reg4   |  |hand |fr|bi|mv|ju|ow|vv|sh|iv|ot|it|un|ad|tu|re|rl|es|ne| vlan     |
  *   reg5   chain     key of the chain that is being run, or of the set that it asks for; between chains
  *          | memberPort                 | natZone                       |kind|
  *   reg6   |in|  | slot      |po|le|verd.| segment                                  |
@@ -71,6 +71,8 @@ export const REGISTERS = {
   tooBig: { field: 'reg4', from: 27, bits: 1 },
   /** It is for an address of the router itself. */
   forRouter: { field: 'reg4', from: 28, bits: 1 },
+  /** A TCP packet to a VIP from outside, in mid-connection: a `HAND_OFF`. */
+  handOff: { field: 'reg4', from: 29, bits: 2 },
   chain: { field: 'reg5', from: 0, bits: 32 },
   /** Which part of the chain: a chain is cut behind every jump and log. */
   segment: { field: 'reg6', from: 0, bits: 16 },
@@ -115,6 +117,9 @@ export type Registers = { readonly [R in RegisterName]?: number };
 export type RegisterMatch = { readonly [R in RegisterName]?: number | Masked };
 
 export const VERDICT = { none: 0, accept: 1, drop: 2, reject: 3 } as const;
+
+/** Members that do not know the packet's connection may hand it to the others; or one of the others has got it so, and may not. */
+export const HAND_OFF = { may: 1, was: 2 } as const;
 
 /** `ct_state`: its lowest bits, in the order of the registers isNew, isEstablished, isRelated, isReply. */
 export const CT_FLAGS = { field: 'ct_state', from: 0, bits: 4 } as const satisfies FieldRange;

@@ -39,9 +39,10 @@ export interface Self {
   readonly tunnelPorts: Readonly<Partial<Record<Encap, number>>>;
   /**
    * Meters that packet-ins pass: `packetIn` for what wants an answer, `notice` for new addresses, `log` for what rules log, `sample`
-   * for what only tells of a spray, `error` for what does not go on (any workload may cause that at any rate, without doing wrong).
-   * They are apart so that none takes the answers' share. Without `notice`, `error` and `log` their frames pass `packetIn`; without
-   * `sample` there are no samples.
+   * for what only tells of a spray, `error` for what does not go on (any workload may cause that at any rate, without doing wrong), `wanted` for what lacks a next hop or a port.
+   * They are apart so that none takes the answers' share. Without `notice`, `error`, `wanted` and `log` their frames pass `packetIn`; without
+   * `sample` there are no samples. And one that packets of connections to balancers pass whose member has to be looked for; without
+   * `handOff` it is not.
    */
   readonly meters?: {
     readonly packetIn?: number;
@@ -49,6 +50,8 @@ export interface Self {
     readonly sample?: number;
     readonly error?: number;
     readonly log?: number;
+    readonly handOff?: number;
+    readonly wanted?: number;
   };
 }
 

@@ -36,6 +36,7 @@ export const REASONS = {
   group: 'no rule of the security groups allows the connection',
   rejected: 'a rule rejects it, and says so to the sender',
   'no-member': 'no member of the load balancer serves',
+  'unknown-connection': 'in mid-connection to a virtual address, and no member here knows it',
   'router-down': 'the router or its port is administratively down',
   'not-ip': 'a router takes IP only',
   'too-many-hops': 'more than 16 routers on its way',

@@ -267,7 +267,11 @@ describe('address translation', { skip }, () => {
 
   /** The switch has no meters. */
   const install = (net: Network): void =>
-    ovs.setFlows([...net.compilerOf(host.id).flows()].map((flow) => formatFlow(flow).replaceAll(/,meter_id=\d+/g, '')));
+    ovs.setFlows(
+      [...net.compilerOf(host.id).flows()].map((flow) =>
+        formatFlow(flow).replaceAll(/,meter_id=\d+|(?<=actions=)meter:\d+,/g, ''),
+      ),
+    );
 
   const real = async (from: LogicalPort, bytes: Uint8Array): Promise<string> => {
     const { ofport } = sites.find(({ port }) => port === from)!;

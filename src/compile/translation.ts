@@ -30,6 +30,10 @@ export const destinationTranslated: Match = {
 export const destinationUnknown: Match = {
   ct_state: { value: tracked, mask: tracked | CT_STATE.invalid | TRANSLATED.destination },
 };
+/** As `destinationUnknown`, or not to be made sense of: packets in mid-connection can be either. */
+export const destinationUntouched: Match = {
+  ct_state: { value: tracked, mask: tracked | TRANSLATED.destination },
+};
 export const untouched: Match = {
   ct_state: { value: tracked, mask: tracked | TRANSLATED.source | TRANSLATED.destination },
 };

@@ -35,7 +35,7 @@ export function networkOf(hosts: readonly Host[], records: readonly InputRecord[
     const host = hosts.find((each) => each.id === id)!;
     return [
       ...common,
-      example.self(host, { tunnelPorts: { geneve: TUNNEL_OFPORT }, meters: { packetIn: 1, sample: 2 } }),
+      example.self(host, { tunnelPorts: { geneve: TUNNEL_OFPORT }, meters: { packetIn: 1, sample: 2, handOff: 6 } }),
       ...sites
         .filter(({ on }) => on.includes(host))
         .map(({ port, ofport, zone }) => ({

@@ -50,6 +50,14 @@ export class Network {
     }
   }
 
+  /** All hosts hear of a change; what they track stays. */
+  change(...records: readonly InputRecord[]): void {
+    for (const { compiler, pipeline } of this.#hosts.values()) {
+      const { add, remove } = compiler.update(records.map((record) => ({ op: 'put', record })));
+      pipeline.apply(add, remove);
+    }
+  }
+
   compilerOf(host: string): Compiler {
     return this.#hosts.get(host)!.compiler;
   }
@@ -76,7 +84,8 @@ export class Network {
       journey.packetIns.push(...result.packetIns.map((packetIn) => ({ ...packetIn, host: host.id })));
       journey.reasons.push(...reasonsOf(compiler, result));
       for (const output of result.outputs) {
-        if (output.port === OFPP.inPort || output.port === next.input.inPort) journey.answered.push(output.bytes);
+        const isBack = output.port === OFPP.inPort || output.port === next.input.inPort;
+        if (isBack && output.port !== TUNNEL_OFPORT) journey.answered.push(output.bytes);
         else if (output.port === TUNNEL_OFPORT) {
           const arrival = this.#tunnelled(host, output);
           if (arrival !== undefined) pending.push(arrival);

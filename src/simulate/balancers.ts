@@ -71,3 +71,11 @@ function servingMembers(model: ModelView, balancer: LoadBalancer): Map<string, M
   }
   return serving;
 }
+
+/** A member of the balancer, whether it serves or not; absent where it has no address of the VIP's version. */
+export function memberAt(model: ModelView, balancer: LoadBalancer, id: string): Member | undefined {
+  const port = balancer.members.some((member) => member.port === id) ? model.get('port', id) : undefined;
+  const { version } = parseIp(balancer.address)!;
+  const address = port && firstAddress(port, version);
+  return address ? { port, address } : undefined;
+}

@@ -2,10 +2,11 @@ import { cidrContains, formatIp, type Ip, type Mac, parseCidr, parseIp, parseMac
 import type { FloatingAddress, LoadBalancer, NatLease, Router, RouterPort } from '../model/objects.ts';
 import type { ModelView } from '../model/view.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
-import { firstAddress, fixedOf, floatingOf, routerOwns, routerPortOwns } from './addresses.ts';
-import { chooseMember, listenerFor, type Member, withVip } from './balancers.ts';
+import { fixedOf, floatingOf, routerOwns, routerPortOwns } from './addresses.ts';
+import { chooseMember, listenerFor, memberAt, withVip } from './balancers.ts';
 import type { Zone } from './connections.ts';
 import { isEchoRequest } from './echo.ts';
+import { askMember, handOn, isInMidConnection, othersThan } from './hand-off.ts';
 import type { Journey } from './journey.ts';
 import { nameOf } from './names.ts';
 import type { Packet } from './packet.ts';
@@ -149,6 +150,10 @@ function toMember(
   const about = { kind: 'loadBalancer', id: balancer.id } as const;
   const member = chosen === undefined ? chooseMember(model, balancer, packet.frame) : memberAt(model, balancer, chosen);
   const listening = listenerFor(balancer, packet.frame);
+  if (!member && isInMidConnection(packet.frame)) {
+    const others = othersThan(model, balancer, undefined);
+    if (others.length > 0) return handOn(journey, packet, balancer, port, others);
+  }
   if (!member || !listening) {
     journey.drop(balancer.onEmpty === 'reject' ? 'rejected' : 'no-member', packet.host, about);
     if (balancer.onEmpty === 'reject') journey.ask('reject', packet, about);
@@ -162,6 +167,11 @@ function toMember(
   const marker = (0x024d_0000_0000 + member.port.key) as Mac;
   const here = atAnchor(journey, packet, port, anchor, marker);
   if (!here) return [];
+  if (isInMidConnection(here.frame)) {
+    const others = othersThan(model, balancer, member.port.id);
+    if (others.length > 0)
+      return askMember(journey, here, balancer, member.port.id) ?? handOn(journey, here, balancer, port, others);
+  }
   const to: Translation = { end: 'dst', address: member.address, port: listening.memberPort };
   const translated = translate(journey, here, `vip:${member.port.id}@${here.host}`, to);
   if (!translated) {
@@ -192,13 +202,6 @@ function toKnownMembers(journey: Journey, packet: Packet, balancer: LoadBalancer
     journey.step(here.host, about, `the destination becomes ${formatIp(frame.ip!.dst)}`);
     return [{ ...here, frame, state, vipMember: id }];
   });
-}
-
-function memberAt(model: ModelView, balancer: LoadBalancer, id: string): Member | undefined {
-  const port = balancer.members.some((member) => member.port === id) ? model.get('port', id) : undefined;
-  const { version } = parseIp(balancer.address)!;
-  const address = port && firstAddress(port, version);
-  return address ? { port, address } : undefined;
 }
 
 /** A known connection keeps its translation, a new one gets the given. Undefined for what can begin none, and where no port is free. */

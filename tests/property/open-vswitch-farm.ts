@@ -166,12 +166,15 @@ export class OpenVswitchFarm {
     }
   }
 
-  /** Replaces all flows of a bridge in one bundle. */
+  /** Replaces all flows of a bridge in one bundle; but for their meters, which the bridges have none of. */
   async setFlows(bridge: number, flows: Iterable<Flow>): Promise<void> {
     const clear = { table: ALL_TABLES, priority: 0, match: {}, actions: [], cookie: 0n } as const;
     await this.#connections[bridge]!.transaction([
       { kind: 'flowMod', command: FLOW_COMMAND.delete, ...clear },
-      ...[...flows].map((flow) => ({ kind: 'flowMod', command: FLOW_COMMAND.add, ...flow }) as const),
+      ...[...flows].map((flow) => {
+        const actions = flow.actions.filter(({ kind }) => kind !== 'meter');
+        return { kind: 'flowMod', command: FLOW_COMMAND.add, ...flow, actions } as const;
+      }),
     ]);
   }
 

@@ -35,7 +35,7 @@ export const FIRST_OFPORT = 10;
 const ZONES_PER_HOST = 64;
 const FIRST_NAT_ZONE = 40;
 const ZONE_STEP = 4;
-const METERS = { packetIn: 1, sample: 2 } as const;
+const METERS = { packetIn: 1, sample: 2, handOff: 6 } as const;
 
 export interface ScenarioHost {
   readonly id: string;
@@ -108,7 +108,13 @@ function buildHost(
   const inputs: InputRecord[] = [
     ...scope,
     // Samples of what is dropped may change nothing else: the first host makes none.
-    { kind: 'self', id: 'self', host: host.id, tunnelPorts: TUNNEL_PORTS, ...(n === 0 ? {} : { meters: METERS }) },
+    {
+      kind: 'self',
+      id: 'self',
+      host: host.id,
+      tunnelPorts: TUNNEL_PORTS,
+      meters: n === 0 ? { handOff: METERS.handOff } : METERS,
+    },
     ...[...ports].map(([ofport, id], i): InputRecord => {
       const zone = ZONE_STEP * (ZONES_PER_HOST * n + i + 1);
       return { kind: 'interface', id, ofport, name: `if${ofport}`, zone };

@@ -62,7 +62,7 @@ export function inputsOf(model: GeneratedModel, host: string): InputRecord[] {
       id: 'self',
       host,
       tunnelPorts: { geneve: TUNNEL_OFPORT, vxlan: TUNNEL_OFPORT, gre: TUNNEL_OFPORT },
-      meters: { packetIn: 1, sample: 2 },
+      meters: { packetIn: 1, sample: 2, handOff: 6 },
     },
     ...model.interfaces
       .filter((entry) => entry.host === host)

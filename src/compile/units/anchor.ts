@@ -25,8 +25,17 @@ import { echoRequest } from './vip.ts';
  *                       └─▶ inChain                       the router's own addresses
  */
 /** In `anchor`. Odd ones beside `later` and `rest` are for what came from a tunnel. */
-export const ANCHOR = { marked: 450, listener: 400, address: 300, later: 290, own: 280, rest: 260 } as const;
-export const ANCHORED = { translated: 200, later: 170, own: 150, unknown: 100 } as const;
+export const ANCHOR = {
+  handedOn: 470,
+  strayed: 460,
+  marked: 450,
+  listener: 400,
+  address: 300,
+  later: 290,
+  own: 280,
+  rest: 260,
+} as const;
+export const ANCHORED = { translated: 200, handOff: 190, later: 170, own: 150, unknown: 100 } as const;
 
 /** Into the tunnel to the anchor: the key says which outside port the packet came in by. */
 export function through(way: Action): Action[] {

@@ -21,6 +21,7 @@ import {
   ZONE_KIND,
   zoneOf,
 } from '../translation.ts';
+import { handOnFromMember, handOnFromSlot } from './hand-off.ts';
 import { addressedTo } from './router-base.ts';
 import { TRACKED } from './track.ts';
 import { TUNNEL } from './tunnel.ts';
@@ -42,7 +43,7 @@ export const slotsUnit = define.unit({
     if (balancer === undefined) return [];
     const of = { balancer: balancer.key };
     const slots = reader.derive(slotsOf, id);
-    if (slots.length === 0) return nobody(reader, balancer);
+    if (slots.length === 0) return [...nobody(reader, balancer), ...handOnFromSlot(reader, id, balancer)];
     const byMember = new Map<number, number[]>();
     for (const [slot, member] of slots.entries()) {
       const own = byMember.get(member);
@@ -94,7 +95,7 @@ export const memberUnit = define.unit({
     return [
       ...fromInside(reader, balancer, member, address, memberPorts),
       ...selfCall(reader, balancer, port, member, address),
-      ...fromOutside(reader, balancer, port, member, address, memberPorts),
+      ...fromOutside(reader, { ...balancer, id }, port, member, address, memberPorts),
     ];
   },
 });
@@ -154,7 +155,7 @@ function selfCall(reader: Reader, balancer: BalancerFacts, port: string, member:
 /** Clients outside: the member's host keeps their connections, in the member's own zone. */
 function fromOutside(
   reader: Reader,
-  balancer: BalancerFacts,
+  balancer: BalancerFacts & { readonly id: string },
   port: string,
   member: number,
   address: Ip,
@@ -180,6 +181,7 @@ function fromOutside(
   }
   const zone = reader.pick('interface', port, 'zone');
   return [
+    ...(zone === undefined ? [] : handOnFromMember(reader, balancer.id, balancer, member, zone)),
     flow(
       'member',
       MEMBER.here,

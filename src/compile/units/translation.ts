@@ -30,6 +30,7 @@ import {
 } from '../translation.ts';
 import { ANCHORED } from './anchor.ts';
 import { MEMBER } from './balancer.ts';
+import { handOffBase } from './hand-off.ts';
 import { nextHopFrom4, nextHopFrom6 } from './router-base.ts';
 import { SNATTED } from './snat.ts';
 import { FROM_VIP } from './to-port.ts';
@@ -40,7 +41,7 @@ import { backToSender, VIP } from './vip.ts';
 export const translationUnit = define.unit({
   name: 'translation',
   over: once,
-  run: () => [...vipBase(), ...anchorBase(), ...snatBase()],
+  run: () => [...vipBase(), ...anchorBase(), ...handOffBase(), ...snatBase()],
 });
 
 function vipBase(): Contribution[] {

@@ -26,7 +26,7 @@ export const vipInUnit = define.unit({
       return [
         // Another host has chosen the member: the marker says which.
         flow('anchor', ANCHOR.marked, match({ router, fromTunnel: 1 }, { ...fields, eth_dst: MARKED }), {
-          do: load(chosen),
+          do: load({ ...chosen, balancer: balancer.key }),
           goto: 'member',
         }),
         flow('anchor', ANCHOR.listener, match({ router }, fields), {
