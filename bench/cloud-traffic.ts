@@ -3,7 +3,7 @@ import type { WorkloadInput } from '../src/lab/spec.ts';
 import type { BenchContext } from './bench.ts';
 import type { Cloud } from './cloud.ts';
 import { HOST_NAMES } from './network.ts';
-import { processorSeconds } from './process-usage.ts';
+import { threadSeconds } from './process-usage.ts';
 import { planTenantPorts, routerMac, subnetOf, type TenantPort, type TenantsSize, VIP } from './tenants.ts';
 import {
   forgetMegaflows,
@@ -118,7 +118,7 @@ export const CONNECTION_COST: TrafficMetric = {
   ...{ name: 'processor time of both switches per TCP connection', unit: 'µs', isMoreBetter: false, paths: PATHS },
   measure: async (_, { lab }, pair) => {
     const spent = (): number =>
-      lab.hosts.reduce((sum, { name }) => sum + processorSeconds(lab.switchOf(name).vswitchd!), 0);
+      lab.hosts.reduce((sum, { name }) => sum + threadSeconds(lab.switchOf(name).vswitchd!), 0);
     const before = spent();
     const { whole } = await openConnections(lab, pair, { count: 2_000 });
     return ((spent() - before) * 1e6) / whole;

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import type { ManagedProcess } from '../src/lab/managed-process.ts';
 
 /** Resident memory of a process now and at its largest, in millions of bytes. */
@@ -18,3 +18,10 @@ export function processorSeconds(process: ManagedProcess): number {
 
 /** Of the counters in /proc (USER_HZ): 100 on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100;
+
+/** As `processorSeconds`, to the nanosecond (schedstat of Linux), of the threads that the process has now: for one that keeps its threads. */
+export function threadSeconds(process: ManagedProcess): number {
+  const tasks = `/proc/${process.pid}/task`;
+  const spent = (task: string): number => Number(readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ')[0]);
+  return readdirSync(tasks).reduce((sum, task) => sum + spent(task), 0) / 1e9;
+}
