@@ -9,7 +9,7 @@ import type { BenchContext } from './bench.ts';
 import { type Cloud, type CloudProcess, cloudLab } from './cloud.ts';
 import { HOST_NAMES } from './network.ts';
 import type { TenantPort, TenantsSize } from './tenants.ts';
-import { createObjects, groupObject, groupPath, portObject } from './weft-network.ts';
+import { type ApiObject, createObjects, groupObject, groupPath, portObject } from './weft-network.ts';
 
 /** All objects of the bench, so that one request takes them away. */
 const APPLY_SET = 'bench';
@@ -18,7 +18,10 @@ const [CT_INVALID, CT_TRACKED] = [0x10, 0x20];
 const WRITE_TIMEOUT_MS = 120_000;
 
 /** Starts a lab with an empty Weft in it, workloads plugged already: the server in its place, reached over TLS, an agent on each host. */
-export async function startWeftCloud(context: BenchContext, workloads: readonly WorkloadInput[] = []): Promise<Cloud> {
+export async function startWeftCloud(
+  context: BenchContext,
+  workloads: readonly WorkloadInput[] = [],
+): Promise<WeftCloud> {
   context.progress('starting Weft on two hosts');
   const lab = await cloudLab(context, workloads);
   const weft = new WeftCloud(lab, await startWeftInLab(lab));
@@ -26,7 +29,7 @@ export async function startWeftCloud(context: BenchContext, workloads: readonly 
   return weft;
 }
 
-class WeftCloud implements Cloud {
+export class WeftCloud implements Cloud {
   readonly name = 'Weft';
   readonly lab: Lab;
   readonly hosts = HOST_NAMES;
@@ -44,7 +47,12 @@ class WeftCloud implements Cloud {
 
   async addPort(port: TenantPort): Promise<void> {
     // By `apply`, not by POST: so it belongs to the set that is deleted in the end.
-    await this.#apply({ objects: [portObject(port)], applySet: APPLY_SET });
+    await this.add([portObject(port)]);
+  }
+
+  /** Objects beside those of the plan. */
+  async add(objects: readonly ApiObject[]): Promise<void> {
+    await this.#apply({ objects, applySet: APPLY_SET });
   }
 
   async changeRule(tenant: number, tcpPort: number): Promise<void> {

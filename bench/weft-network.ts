@@ -16,13 +16,13 @@ import {
 
 /** A plan of tenants as objects of Weft's API. */
 
-type ApiObject = Readonly<Record<string, unknown>>;
+export type ApiObject = Readonly<Record<string, unknown>>;
 
 const PROVIDER = 'provider';
-const OUTSIDE_SWITCH = 'outside';
+export const OUTSIDE_SWITCH = 'outside';
 /** The name of every tenant's one group. */
 const GROUP = 'members';
-const ROUTER = 'edge';
+export const ROUTER = 'edge';
 
 /** All that a cloud has, for `POST /v1/apply`. */
 export function createObjects(size: TenantsSize): ApiObject[] {
@@ -101,7 +101,7 @@ export function groupPath(tenant: number): string {
   return `/v1/${KINDS.securityGroup.plural}/${encodeURIComponent(`${tenantName(tenant)}/${GROUP}`)}`;
 }
 
-function tenantName(tenant: number): string {
+export function tenantName(tenant: number): string {
   return `t-${tenant}`;
 }
 
