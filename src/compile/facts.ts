@@ -91,7 +91,7 @@ const WHOLE = 0xffff;
 const REASON_ACTION = 1;
 
 /** Through which meter: `packetIn` where nothing else is said. */
-const METER_OF: Partial<Record<PacketInClass, 'notice' | 'error' | 'log'>> = {
+const METER_OF: Partial<Record<PacketInClass, 'notice' | 'error' | 'wanted' | 'log'>> = {
   learn: 'notice',
   log: 'log',
   neighbour: 'notice',
@@ -103,8 +103,8 @@ const METER_OF: Partial<Record<PacketInClass, 'notice' | 'error' | 'log'>> = {
   tooBig: 'error',
   portUnreachable: 'error',
   reset: 'error',
-  resolve: 'error',
-  noPorts: 'error',
+  resolve: 'wanted',
+  noPorts: 'wanted',
 };
 
 /** To the agent, through the meter for frames that it has to see. */
