@@ -5,13 +5,13 @@ import type { HostHealth, PortState, Report } from '../server/protocol.ts';
 import { ConntrackZones } from './conntrack.ts';
 import { ConntrackUse } from './conntrack-use.ts';
 import { sumCounters } from './counters.ts';
-import type { AgentEvent, Effect, InstalledMeter, ScopeChange } from './events.ts';
+import type { AgentEvent, Effect, ScopeChange } from './events.ts';
 import type { Ground } from './ground.ts';
 import { describeHealth } from './health.ts';
 import { Installation } from './installation.ts';
 import { Interfaces } from './interfaces.ts';
 import { Learning, reported } from './learning.ts';
-import { differingMeters, HOST_METER } from './meters.ts';
+import { differingMeters, HOST_METER, takeMeters } from './meters.ts';
 import { Moves } from './moves.ts';
 import { NatNeeds } from './nat-needs.ts';
 import { Neighbours, reported as reportedNeighbour } from './neighbours.ts';
@@ -170,11 +170,11 @@ export class AgentCore implements Ground {
         ];
       case 'readBack': {
         this.#readBackAsked = false;
-        const meters = this.#readBackMeters(event.meters);
+        const { put, gone } = differingMeters(this.#compiler.meters(), event.meters ?? []);
         return [
-          ...meters.put,
+          ...(put.length === 0 ? [] : [{ kind: 'setMeters', put, gone: [] } as const]),
           ...this.installation.readBack(event.flows, this.#compiler.flows()),
-          ...this.#takeMeters(meters.gone),
+          ...takeMeters(this.installation, this.#compiler, gone),
           ...this.#afterChange([...this.interfaces.bound().keys()]),
         ];
       }
@@ -439,23 +439,8 @@ export class AgentCore implements Ground {
     return [
       ...(meters.length === 0 ? [] : [{ kind: 'setMeters', put: meters, gone: [] } as const]),
       ...this.installation.change(add, remove),
-      ...this.#takeMeters(goneMeters),
+      ...takeMeters(this.installation, this.#compiler, goneMeters),
     ];
-  }
-
-  /** A meter that is deleted takes its flows with it: so it goes behind them, and not if it was given anew meanwhile. */
-  #takeMeters(meters: readonly number[]): Effect[] {
-    if (meters.length === 0) return [];
-    return this.installation.whenInstalled(() => {
-      const gone = meters.filter((meter) => !this.#compiler.meters().has(meter));
-      return gone.length === 0 ? [] : [{ kind: 'setMeters', put: [], gone }];
-    });
-  }
-
-  /** The switch's own meters against those that flows name. */
-  #readBackMeters(installed: readonly InstalledMeter[] = []): { readonly put: Effect[]; readonly gone: number[] } {
-    const { put, gone } = differingMeters(this.#compiler.meters(), installed);
-    return { put: put.length === 0 ? [] : [{ kind: 'setMeters', put, gone: [] }], gone };
   }
 
   #maybeReadBack(): Effect[] {

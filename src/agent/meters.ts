@@ -1,6 +1,8 @@
+import type { Compiler } from '../compile/compiler.ts';
 import { FIRST_LIMIT_METER, type Meter } from '../compile/meters.ts';
 import { BAND_TYPE, METER_FLAG, type MeterMod } from '../openflow/messages/meter.ts';
-import type { InstalledMeter } from './events.ts';
+import type { Effect, InstalledMeter } from './events.ts';
+import type { Installation } from './installation.ts';
 
 /**
  * What may reach the agent in packets a second: a first fence for the whole host, before the budget of each port. What
@@ -27,6 +29,19 @@ export function meterConfig({ meter, unit, rate, burst }: Meter): Pick<MeterMod,
     meter,
     bands: [{ type: BAND_TYPE.drop, rate, burst }],
   };
+}
+
+/** A meter that is deleted takes its flows with it: so it goes behind them, and not if it was given anew meanwhile. */
+export function takeMeters(
+  installation: Installation,
+  compiler: Pick<Compiler, 'meters'>,
+  meters: readonly number[],
+): Effect[] {
+  if (meters.length === 0) return [];
+  return installation.whenInstalled(() => {
+    const gone = meters.filter((meter) => !compiler.meters().has(meter));
+    return gone.length === 0 ? [] : [{ kind: 'setMeters', put: [], gone }];
+  });
 }
 
 /** What to set and what to take away, so that the switch has the wanted limits. Those that are right stay as full as they are. */
