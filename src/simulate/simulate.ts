@@ -105,6 +105,7 @@ function learn(journey: Journey, { src }: Frame, host: string, { port, switch: s
   for (const other of journey.model.portsOfSwitch(sw.id)) {
     if (isInVlan(sw, other, vlan) && macsOf(other).includes(parseMac(mac)!)) return;
   }
+  for (const held of journey.model.routerPortsOfSwitch(sw.id)) if (held.mac === mac) return;
   for (const known of journey.model.learnedOf(sw.id))
     if (known.mac === mac && known.vlan === vlan && known.port === port.id && known.host === host) return;
   journey.learns = { vlan, mac };

@@ -38,7 +38,7 @@ export const routerMacUnit = define.unit({
         flows.push(flow('lookup', LOOKUP.router, match({ ...where, vlan }, { ...to, ...tags }), target));
       }
     // Nobody else has this MAC, whatever a port without port security says.
-    if (onSwitch.learns) flows.push(flow('learn', LEARN.held, match(where, { eth_src: mac }), { goto: 'fromPort' }));
+    if (onSwitch.learns) flows.push(flow('learn', LEARN.held, match(where, { eth_src: mac }), { goto: 'vip' }));
     return flows;
   },
 });
