@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { parseIp } from '../base/addresses.ts';
 import { formatHex, parseHex } from '../base/bytes.ts';
 import { DecodeError, WeftError } from '../base/errors.ts';
+import { createServer } from '../base/http.ts';
 import type { Compiler } from '../compile/compiler.ts';
 import type { Encap } from '../model/objects.ts';
 import { formatFlow } from '../openflow/text/flow.ts';

@@ -1,7 +1,8 @@
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import type { IncomingMessage, RequestOptions } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { Readable } from 'node:stream';
 import { ERROR_CODES, type ErrorCode, WeftError } from '../base/errors.ts';
+import { Agent as HttpAgent, request as httpRequest } from '../base/http.ts';
 import { parseServerUrl, type ServerUrl } from './url.ts';
 
 /**
@@ -126,7 +127,7 @@ export function createClient(settings: ClientSettings): Client {
 interface Context {
   readonly settings: ClientSettings;
   readonly url: ServerUrl;
-  readonly agent: HttpAgent | HttpsAgent;
+  readonly agent: InstanceType<typeof HttpAgent> | HttpsAgent;
 }
 
 async function* streamLines<T>(

@@ -1,8 +1,9 @@
 import { chmodSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { createServer as createHttpServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import type { IncomingMessage, RequestListener, Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { connect } from 'node:net';
 import { WeftError } from '../base/errors.ts';
+import { createServer as createHttpServer } from '../base/http.ts';
 import { type AuthScope, authenticate, Tokens, TRUSTED } from './auth.ts';
 import { formatServerUrl, isLoopback, parseServerUrl, type ServerUrl } from './url.ts';
 
