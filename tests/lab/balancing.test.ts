@@ -136,6 +136,46 @@ describe('a load balancer', { skip: needsRoot }, () => {
     await put(balancer());
   });
 
+  test('connections from outside outlive every change but the loss of their member', async () => {
+    const web = (...members: object[]): Record<string, unknown> =>
+      acme('loadBalancer', 'web', {
+        address: '203.0.113.80',
+        router: 'r',
+        listeners: [{ protocol: 'tcp', port: 80, memberPort: 8080 }],
+        members,
+      });
+    const held: HeldConnection[] = [];
+    for (let n = 0; n < 6; n++) held.push(await hold(dc.lab, n % 2 ? 'o1' : 'o2', '203.0.113.80', 80));
+    assert.deepEqual([...new Set(held.map(({ by }) => by))].sort(), ['b1', 'b2']);
+    const goOn = async (when: string, ended: readonly string[] = []): Promise<void> => {
+      const before = held.map((each) => each.echoes());
+      await new Promise((resolve) => setTimeout(resolve, 800));
+      for (const [n, each] of held.entries()) {
+        const does = each.isOpen() && each.echoes() > before[n]!;
+        assert.equal(does, !ended.includes(each.by), `connection ${n} to ${each.by}, ${when}`);
+      }
+    };
+    const [b1, b2, b3] = [{ port: 'b1' }, { port: 'b2' }, { port: 'b3' }];
+    const changes = {
+      'b1 drained': web({ ...b1, drain: true }, b2),
+      'b3 added': web({ ...b1, drain: true }, b2, b3),
+      'b2 administratively down': web({ ...b1, drain: true }, { ...b2, adminUp: false }, b3),
+      'nobody serves': web({ ...b1, drain: true }, { ...b2, adminUp: false }, { ...b3, drain: true }),
+      'all back': web(b1, b2, b3),
+    };
+    try {
+      for (const [when, changed] of Object.entries(changes)) {
+        await put(changed);
+        await goOn(when);
+      }
+      await put(web(b2, b3));
+      await goOn('b1 removed', ['b1']);
+    } finally {
+      for (const each of held) each.stop();
+      await put(web(b1, b2));
+    }
+  });
+
   test('takes a member out that does not answer its probes, and back when it does', async () => {
     const health = { type: 'tcp', intervalMs: 300, timeoutMs: 200, rise: 2, fall: 2 };
     await put(balancer({ health }));
