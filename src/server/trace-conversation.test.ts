@@ -20,6 +20,15 @@ test('destinations are ports, floating addresses and load balancers by name, and
   assert.match(first('operator/client'), /delivered to client/);
 });
 
+test('a port by name is not reached where its address is somebody else’s', () => {
+  const twins = threeTier();
+  const real = twins.get('port', 'db-1')!;
+  twins.put({ ...real, id: 'twin', name: 'twin', switch: 'web', key: 4_000 });
+  const { verdict, isGood } = traceConversation(twins, { port: 'app-1', to: 'twin', protocol: 'tcp/5432' });
+  assert.match(verdict, /app-1 does not reach .*twin: from there, 10\.0\.3\.11 is .*db-1$/);
+  assert.equal(isGood, false);
+});
+
 test('IPv4 goes first, IPv6 where one end has nothing else', () => {
   assert.match(trace('web-1', 'app-1', 'tcp/8000').out!.frame.slice(24, 28), /0800/);
   assert.match(trace('web-1', '2001:db8:2::11', 'tcp/8000').out!.frame.slice(24, 28), /86dd/);

@@ -81,27 +81,32 @@ function endsOf(
   model: ModelIndex,
   from: LogicalPort,
   { to, source }: ConversationRequest,
-): Pick<Wanted, 'to' | 'source'> {
+): Pick<Wanted, 'to' | 'source' | 'meant'> {
   const sources = source === undefined ? addressesOf(from.addresses) : [ipOf(source)];
-  const targets = targetsOf(model, from, to);
+  const { addresses: targets, meant } = targetOf(model, from, to);
   for (const version of [4, 6] as const) {
     const own = sources.find((ip) => ip.version === version);
     const target = targets.find((ip) => ip.version === version);
-    if (own && target) return { to: target, source: own };
+    if (own && target) return { ...meant, to: target, source: own };
   }
   if (targets.length === 0) throw new WeftError('not-found', `${to} has no IP address`);
-  return { to: targets[0]! };
+  return { ...meant, to: targets[0]! };
 }
 
-function targetsOf(model: ModelIndex, from: LogicalPort, text: string): Ip[] {
+interface Target {
+  readonly addresses: readonly Ip[];
+  readonly meant?: Pick<Wanted, 'meant'>;
+}
+
+function targetOf(model: ModelIndex, from: LogicalPort, text: string): Target {
   const ip = parseIp(text);
-  if (ip) return [ip];
+  if (ip) return { addresses: [ip] };
   const tenant = text.includes('/') ? undefined : from.tenant;
   const port: Found<'port'> = findObject(model, 'port', text, tenant);
-  if (port.object) return addressesOf(port.object.addresses);
+  if (port.object) return { addresses: addressesOf(port.object.addresses), meant: { meant: port.object.id } };
   for (const kind of ['floatingAddress', 'loadBalancer'] as const) {
     const { object } = findObject(model, kind, text, tenant);
-    if (object) return [ipOf(object.address)];
+    if (object) return { addresses: [ipOf(object.address)] };
   }
   const hint = port.hint === undefined ? '' : `; ${port.hint}`;
   throw new WeftError('not-found', `${port.problem}, nor a floating address or a load balancer of that name${hint}`);

@@ -16,13 +16,30 @@ export interface ConversationStory {
 }
 
 export function tellConversation(model: ModelView, wanted: Wanted, conversation: Conversation): ConversationStory {
-  const { out, back, verdict } = conversation;
+  const { out, back, verdict, reached } = conversation;
+  const isAnother = wanted.meant !== undefined && reached !== undefined && reached !== wanted.meant;
   return {
-    verdict: sentenceOf(model, wanted, conversation),
-    isGood: verdict.kind === 'answered',
+    verdict: isAnother
+      ? mistaken(model, wanted, { meant: wanted.meant, reached })
+      : sentenceOf(model, wanted, conversation),
+    isGood: verdict.kind === 'answered' && !isAnother,
     ...(out ? { out: tellStory(model, out.outcome) } : {}),
     ...(back ? { back: tellStory(model, back.outcome) } : {}),
   };
+}
+
+/** The address that was asked for is somebody else's where it leads from here. */
+function mistaken(
+  model: ModelView,
+  wanted: Wanted,
+  ports: { readonly meant: string; readonly reached: string },
+): string {
+  const [from, meant, reached] = [wanted.from, ports.meant, ports.reached].map((id) => {
+    const tenant = model.get('port', id)?.tenant;
+    const name = nameOf(model, { kind: 'port', id });
+    return tenant === undefined ? name : `${nameOf(model, { kind: 'tenant', id: tenant })}/${name}`;
+  });
+  return `${from} does not reach ${meant}: from there, ${formatIp(wanted.to)} is ${reached}`;
 }
 
 function sentenceOf(model: ModelView, wanted: Wanted, conversation: Conversation): string {

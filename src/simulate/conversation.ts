@@ -32,6 +32,8 @@ export interface Wanted {
   /** Where the sender's interface is; absent: where its port is active. */
   readonly host?: string;
   readonly to: Ip;
+  /** The port that a person named, whose address `to` is: another one may have the same address in the sender's network. */
+  readonly meant?: string;
   readonly protocol: 'tcp' | 'udp' | 'sctp' | 'icmp';
   /** Of the other end; for all but icmp. */
   readonly port?: number;
