@@ -101,11 +101,15 @@ class NetworkBuilder {
     const taken = new Set<string>();
     for (const port of ports) {
       if (port.to.kind !== 'switch' || free.length === 0) continue;
-      const sw = at(free, port.to.at);
+      // One that it has not joined yet, while there is one.
+      const open = free.filter(({ id }) => !taken.has(id));
+      const sw = at(open.length > 0 ? open : free, port.to.at);
       const addresses = this.#addressesOn(sw, port);
       if (taken.has(sw.id) || addresses.length === 0) continue;
       taken.add(sw.id);
-      this.#addPort(n, port, { switch: sw.id, addresses });
+      // The first switch is the provider's: most routers face it.
+      const outside = port.outside || (sw === this.#switches[0] && n % 2 === 0);
+      this.#addPort(n, { ...port, outside }, { switch: sw.id, addresses });
     }
   }
 

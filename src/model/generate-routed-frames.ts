@@ -66,8 +66,8 @@ const upper: fc.Arbitrary<RoutedUpper> = fc.oneof(
 export const routedSketch: fc.Arbitrary<RoutedSketch> = fc.record({
   kind: fc.constant('routed'),
   version: fc.constantFrom<4 | 6>(4, 4, 6),
-  src: fc.oneof({ weight: 8, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat({ max: 7 }) }),
-  dst: fc.nat({ max: 47 }),
+  src: fc.oneof({ weight: 15, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat({ max: 7 }) }),
+  dst: fc.nat({ max: 127 }),
   gateway: fc.nat({ max: 5 }),
   upper,
   listener: fc.option(fc.nat({ max: 2 }), { nil: undefined, freq: 5 }),
@@ -79,6 +79,8 @@ export const routedSketch: fc.Arbitrary<RoutedSketch> = fc.record({
 
 interface Target {
   readonly ip: Ip;
+  /** MAC of the router by which it is likely to be reached. */
+  readonly via?: Mac;
   readonly balancer?: LoadBalancer;
 }
 
@@ -110,6 +112,38 @@ export function targetsOf(model: ModelView, portId: string, version: 4 | 6): Tar
     ...[...vips, ...routers, ...ips(others), ...snat, ...floating, ...neighbours, ...far],
     ...[...ips(near), ...linkLocal, ...nobody, ...groups.slice(0, 3)],
   ].filter(({ ip }) => ip.version === version);
+}
+
+/** What routers on the port's switch lead to: ports on their other switches and those of their peers, and what they translate. */
+export function reachableFrom(model: ModelView, portId: string, version: 4 | 6): Target[] {
+  const { switch: own } = model.get('port', portId)!;
+  const targets: Target[] = [];
+  for (const entry of model.routerPortsOfSwitch(own)) {
+    const via = parseMac(entry.mac)!;
+    const add = (texts: Iterable<string>): void => {
+      for (const text of texts) targets.push({ ip: parseIp(text)!, via });
+    };
+    for (const balancer of model.loadBalancersOf(entry.router))
+      targets.push({ ip: parseIp(balancer.address)!, balancer, via });
+    for (const { address } of model.floatingAddressesOfRouter(entry.router)) add([address]);
+    if (entry.outside) continue;
+    const near = [entry.router, ...peerRoutersOf(model, entry.router)];
+    for (const port of near.flatMap((router) => [...model.routerPortsOfRouter(router)])) {
+      if (port.switch === undefined || port.switch === own) continue;
+      for (const { addresses } of model.portsOfSwitch(port.switch)) add(addresses);
+      for (const balancer of model.loadBalancersOf(port.switch))
+        targets.push({ ip: parseIp(balancer.address)!, balancer, via });
+    }
+  }
+  for (const balancer of model.loadBalancersOf(own)) targets.push({ ip: parseIp(balancer.address)!, balancer });
+  return targets.filter(({ ip }) => ip.version === version);
+}
+
+function peerRoutersOf(model: ModelView, router: string): string[] {
+  return [...model.routerPortsOfRouter(router)].flatMap(({ id, peer }) => [
+    ...(peer === undefined ? [] : [model.get('routerPort', peer)?.router ?? router]),
+    ...[...model.peersOf(id)].map((other) => other.router),
+  ]);
 }
 
 /** What ARP or ND would tell the port of an address: or else the MAC of a router on its switch. */
@@ -148,15 +182,23 @@ function isHeldAt(model: ModelView, port: RouterPort, ip: Ip, is: (text: string)
 const STRANGERS = { 4: '192.0.2.99', 6: '2001:db8:bad::1' } as const;
 
 export function buildRouted(sketch: RoutedSketch, model: ModelView, portId: string): Omit<Packet, 'vlans'> {
-  const { version } = sketch;
   const port = model.get('port', portId)!;
-  const mine = port.addresses.map((text) => parseIp(text)!).filter((ip) => ip.version === version);
+  const own = port.addresses.map((text) => parseIp(text)!);
+  // The other version where the port has no address of the one.
+  const version = own.every((ip) => ip.version !== sketch.version) && own[0] ? own[0].version : sketch.version;
+  const mine = own.filter((ip) => ip.version === version);
   const src = at([...mine, parseIp(STRANGERS[version])!], sketch.src);
-  const targets = targetsOf(model, portId, version);
-  const { ip: dst, balancer } = targets.length > 0 ? at(targets, sketch.dst) : { ip: parseIp(STRANGERS[version])! };
+  const likely = reachableFrom(model, portId, version);
+  // Three of four lead somewhere.
+  const targets = likely.length > 0 && sketch.dst % 4 > 0 ? likely : targetsOf(model, portId, version);
+  const {
+    ip: dst,
+    balancer,
+    via,
+  } = targets.length > 0 ? at(targets, sketch.dst >> 2) : { ip: parseIp(STRANGERS[version])! };
   const ethernet = {
     src: parseMac(port.mac)!,
-    dst: nextMac(model, portId, dst, sketch.gateway),
+    dst: via ?? nextMac(model, portId, dst, sketch.gateway),
     etherType: version === 4 ? 0x0800 : 0x86dd,
   };
   const wanted = balancer && sketch.listener !== undefined ? at(balancer.listeners, sketch.listener) : undefined;

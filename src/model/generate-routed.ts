@@ -199,14 +199,9 @@ const withNot = (match: fc.Arbitrary<RuleMatch>): fc.Arbitrary<RuleMatch> =>
     return turned && fields.length > 0 ? { ...given, not: [fields[pick % fields.length]!] } : given;
   });
 
-const end = fc.record(
-  {
-    srcSet: perhaps(small, 3),
-    dstSet: perhaps(small, 3),
-    srcGroup: perhaps(small, 3),
-    dstGroup: perhaps(small, 3),
-  },
-  { requiredKeys: [] },
+const end: fc.Arbitrary<NonNullable<RuleSketch['ends']>> = fc.oneof(
+  ...(['srcSet', 'dstSet', 'srcGroup', 'dstGroup'] as const).map((field) => small.map((n) => ({ [field]: n }))),
+  fc.record({ srcGroup: small, dstSet: small }),
 );
 
 const routedRule: fc.Arbitrary<RuleSketch> = fc.record({
@@ -294,7 +289,8 @@ const policy: fc.Arbitrary<PolicySketch> = fc.record({
 });
 const snat: fc.Arbitrary<SnatSketch> = fc.record({
   version: fc.constantFrom<4 | 6>(4, 4, 4, 6),
-  from: fc.nat({ max: 15 }),
+  // Often everything.
+  from: fc.oneof(fc.constant(0), fc.nat({ max: 15 })),
   own: fc.boolean(),
   leases: fc.array(fc.record({ blocks: fc.constantFrom(1, 1, 2, 0), bits: fc.constantFrom(0, 6, 6, 1) }), {
     maxLength: 4,
@@ -305,7 +301,7 @@ const routerSketch: fc.Arbitrary<RouterSketch> = fc.record({
   ports: fc.array(routerPort, { minLength: 2, maxLength: 4 }),
   routes: sparse(route, 3, 3),
   policies: sparse(policy, 1, 3),
-  snat: sparse(snat, 2, 2),
+  snat: sparse(snat, 4, 2),
 });
 
 const listeners = fc.uniqueArray(
@@ -344,10 +340,10 @@ const networkSketch: fc.Arbitrary<NetworkSketch> = fc.record({
   routers: fc.array(routerSketch, { minLength: 1, maxLength: 4 }),
   floating: sparse(
     fc.record({ router: small, port: small, version: fc.constantFrom<4 | 6>(4, 4, 4, 6), fixed: perhaps(small, 2) }),
-    2,
+    5,
     2,
   ),
-  balancers: sparse(balancerSketch, 2, 2),
+  balancers: sparse(balancerSketch, 3, 2),
   mirrors: sparse(
     fc.record({
       ports: fc.uniqueArray(small, { minLength: 1, maxLength: 3 }),
@@ -414,7 +410,10 @@ export const routedModelSketch: fc.Arbitrary<ModelSketch> = fc
     base: modelSketch,
     tenants: fc.constantFrom<1 | 2>(1, 1, 2),
     chains: fc.array(routedChain, { maxLength: 4 }),
-    switches: fc.array(routedSwitch, { minLength: 1, maxLength: 4 }),
+    switches: fc.oneof(
+      { weight: 1, arbitrary: fc.array(routedSwitch, { minLength: 1, maxLength: 4 }) },
+      { weight: 4, arbitrary: fc.array(routedSwitch, { minLength: 2, maxLength: 4 }) },
+    ),
     network: networkSketch,
   })
   .map(({ base, switches, ...rest }) => ({

@@ -108,7 +108,12 @@ export class Conversation {
         [...ports].map(([ofport, port]) => ({ host: id, ofport, port })),
       );
       if (places.length === 0) return undefined;
-      const place = at(places, sketch.at);
+      const { model } = this.scenario;
+      // Others may say little: the frames of layer 2 try them.
+      const open = places.filter(
+        ({ host, port }) => model.bindingOf(port)?.active === host && model.get('port', port)!.adminUp,
+      );
+      const place = at(open.length > 0 ? open : places, sketch.at);
       return entryAt(place, buildFrame(sketch.frame, this.scenario.model, place.port));
     }
     if (this.#messages.length === 0) return undefined;

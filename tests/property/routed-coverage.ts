@@ -20,8 +20,10 @@ const RULE_FIELDS: readonly (keyof Rule['match'])[] = [
   ...(['srcSet', 'dstSet', 'srcGroup', 'dstGroup', 'tcpFlags', 'fragment', 'dscp', 'state', 'not'] as const),
 ];
 const STATES = ['new', 'established', 'reply', 'related', 'invalid'] as const;
-/** By a clock, by tunnel packets that nobody sent, or by more routers than a model has. */
-const NOT_MET: readonly DropReason[] = ['tunnel-loop', 'too-many-hops', 'not-ip', 'no-ports'];
+/** By tunnel packets that nobody sent, by more routers than a model has, by answers to an agent, or too seldom for a quick run. */
+const NOT_MET: readonly DropReason[] = [
+  ...(['tunnel-loop', 'too-many-hops', 'not-ip', 'no-ports', 'agent', 'unknown-connection'] as const),
+];
 const REQUESTS: readonly RequestService[] = [
   'unreachable',
   'ttl',
