@@ -13,6 +13,7 @@ import {
   type Pair,
   packetRate,
   pingOnce,
+  sprayFor,
   TRAFFIC_PORTS,
   tcpThroughput,
 } from './traffic.ts';
@@ -114,14 +115,24 @@ export const CONNECTION_RATE: TrafficMetric = {
   },
 };
 
+function switchSeconds(lab: Lab): number {
+  return lab.hosts.reduce((sum, { name }) => sum + threadSeconds(lab.switchOf(name).vswitchd!), 0);
+}
+
+/** What a rate is on a quiet machine, this also says on a busy one. */
+export const PACKET_COST: TrafficMetric = {
+  ...{ name: 'processor time of both switches per 64-byte packet', unit: 'µs', isMoreBetter: false },
+  paths: ENDS_AT_WORKLOAD,
+  measure: async (context, { lab }, pair) =>
+    (await sprayFor(context, lab, pair, 1_000, () => switchSeconds(lab))).countedPerPacket * 1e6,
+};
+
 export const CONNECTION_COST: TrafficMetric = {
   ...{ name: 'processor time of both switches per TCP connection', unit: 'µs', isMoreBetter: false, paths: PATHS },
   measure: async (_, { lab }, pair) => {
-    const spent = (): number =>
-      lab.hosts.reduce((sum, { name }) => sum + threadSeconds(lab.switchOf(name).vswitchd!), 0);
-    const before = spent();
+    const before = switchSeconds(lab);
     const { whole } = await openConnections(lab, pair, { count: 2_000 });
-    return ((spent() - before) * 1e6) / whole;
+    return ((switchSeconds(lab) - before) * 1e6) / whole;
   },
 };
 

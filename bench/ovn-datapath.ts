@@ -3,6 +3,7 @@ import {
   CONNECTION_COST,
   CONNECTION_RATE,
   FIRST_PACKET,
+  PACKET_COST,
   PACKET_RATE,
   type Path,
   startTraffic,
@@ -49,7 +50,7 @@ async function run(context: BenchContext): Promise<Figure[]> {
   const statics = await startStatic(context, weftCloud.lab);
   const ovn = await startTraffic(context, await startOvn(context, trafficWorkloads()));
   const figures: Figure[] = [];
-  for (const metric of [THROUGHPUT, PACKET_RATE, CONNECTION_RATE, CONNECTION_COST, FIRST_PACKET])
+  for (const metric of [THROUGHPUT, PACKET_RATE, PACKET_COST, CONNECTION_RATE, CONNECTION_COST, FIRST_PACKET])
     for (const path of metric.paths) {
       const values = await measureInTurns(context, metric, path, [weft, ovn, statics]);
       const [ours, peers, bare] = [weft, ovn, statics].map((side) => values.get(side)!);

@@ -47,13 +47,25 @@ export async function tcpThroughput(lab: Lab, pair: Pair, seconds: number): Prom
 
 /** Packets a second that arrive when small UDP packets are sent as fast as one process can. */
 export async function packetRate(context: BenchContext, lab: Lab, pair: Pair, ms: number): Promise<number> {
+  return (await sprayFor(context, lab, pair, ms, () => 0)).perSecond;
+}
+
+/** As `packetRate`, with how much a counter (such as processor time) went up per packet. */
+export async function sprayFor(
+  context: BenchContext,
+  lab: Lab,
+  pair: Pair,
+  ms: number,
+  counter: () => number,
+): Promise<{ readonly perSecond: number; readonly countedPerPacket: number }> {
   const spray = await sendFrames(lab, pair.from, [await udpFrame(lab, pair)], { pps: 1_000_000, loop: 'forever' });
   try {
     await context.sleep(300);
-    const [from, before] = [performance.now(), await packetsReceived(lab, pair.to)];
+    const [from, before, counted] = [performance.now(), await packetsReceived(lab, pair.to), counter()];
     await context.sleep(ms);
-    const after = await packetsReceived(lab, pair.to);
-    return ((after - before) / (performance.now() - from)) * 1000;
+    const packets = (await packetsReceived(lab, pair.to)) - before;
+    const countedPerPacket = (counter() - counted) / packets;
+    return { perSecond: (packets / (performance.now() - from)) * 1000, countedPerPacket };
   } finally {
     await spray.stop();
   }
