@@ -187,6 +187,30 @@ describe('a VIP from outside', () => {
     assert.deepEqual(to([40_000, 443]), ['drop not-translated']);
   });
 
+  test('keeps its TCP connections at their members, whatever becomes of the others', () => {
+    const model = open();
+    const { members } = model.get('loadBalancer', 'shop')!;
+    const to = (flags: number, known?: Connections): ReturnType<typeof send> =>
+      send(model, 'client', packet(model, 'client', 'edge/outside', { ...toShop, flags }), known);
+    const opened = to(TCP_FLAG.syn);
+    const member = opened.deliveries[0]!.port;
+    const known = new Connections(opened.commits);
+    for (const drained of [[member], members.map(({ port }) => port)]) {
+      change(model, 'loadBalancer', 'shop', {
+        members: members.map((each) => ({ ...each, drain: drained.includes(each.port) })),
+      });
+      for (const flags of [TCP_FLAG.ack, SYN_ACK, TCP_FLAG.rst])
+        assert.deepEqual(
+          to(flags, known).deliveries.map(({ port }) => port),
+          [member],
+          `${drained}, flags ${flags}`,
+        );
+      const unknown = to(TCP_FLAG.ack);
+      assert.deepEqual(unknown.deliveries, []);
+      assert.deepEqual(new Set(unknown.drops.map(({ reason }) => reason)), new Set(['unknown-connection']));
+    }
+  });
+
   test('leads to no member that is on no host', () => {
     const model = open();
     for (const id of ['web-1', 'web-2']) change(model, 'binding', id, { claims: [], active: undefined });
