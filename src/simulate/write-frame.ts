@@ -5,7 +5,7 @@ import { extractFlowKey } from '../packet/flow-key.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 import { type Frame, readFrame } from './frame.ts';
 import { locateIp } from './locate.ts';
-import { isIcmp, keyOfTuple, type Tuple } from './tuple.ts';
+import { isIcmp, keyOfTuple, sameIp, type Tuple } from './tuple.ts';
 
 /**
  * The bytes of a frame as it became on its way: `sent` with the fields of `frame` that a way changes (MACs, outer tag, TTL, DSCP, addresses, ports, ICMP type, what
@@ -16,35 +16,41 @@ import { isIcmp, keyOfTuple, type Tuple } from './tuple.ts';
 export function writeFrame(sent: Uint8Array, frame: Frame, tag: number): Uint8Array {
   // Too short for an Ethernet header: nothing is known of it.
   if (sent.length < 14) return sent;
+  // Headers that are cut short or contradict themselves read as zeros: only what changed is written.
+  const before = readFrame(sent);
   const bytes = new Editable(sent.slice());
   bytes.mac(0, frame.dst);
   bytes.mac(6, frame.src);
   const key = extractFlowKey(sent);
   const { network, upper } = locateIp(sent, key);
   const isIpv4 = key.ethType === ETHER_TYPE.ipv4;
-  if (frame.ip && sent.length >= network + (isIpv4 ? 20 : 40)) {
+  if (frame.ip && before.ip && sent.length >= network + (isIpv4 ? 20 : 40)) {
     const transport = frame.ip.fragment === 'later' ? undefined : upper;
     const sum = transport === undefined ? undefined : checksumOf(bytes, frame.ip.protocol, transport);
     const headerSum = isIpv4 ? network + 10 : undefined;
     // ICMP of version 4 has no pseudo header.
     const pseudoSum = frame.ip.protocol === IP_PROTO.icmp ? undefined : sum;
-    bytes.byte(network + (isIpv4 ? 8 : 7), frame.ip.ttl, headerSum);
+    if (frame.ip.ttl !== before.ip.ttl) bytes.byte(network + (isIpv4 ? 8 : 7), frame.ip.ttl, headerSum);
     // A packet without a protocol is taken for one that is cut short.
-    if (frame.ip.protocol !== 0) writeDscp(bytes, network, frame.ip.dscp, headerSum);
-    bytes.address(network + (isIpv4 ? 12 : 8), frame.ip.src, headerSum, pseudoSum);
-    bytes.address(network + (isIpv4 ? 16 : 24), frame.ip.dst, headerSum, pseudoSum);
+    if (frame.ip.protocol !== 0 && frame.ip.dscp !== before.ip.dscp)
+      writeDscp(bytes, network, frame.ip.dscp, headerSum);
+    if (!sameIp(frame.ip.src, before.ip.src))
+      bytes.address(network + (isIpv4 ? 12 : 8), frame.ip.src, headerSum, pseudoSum);
+    if (!sameIp(frame.ip.dst, before.ip.dst))
+      bytes.address(network + (isIpv4 ? 16 : 24), frame.ip.dst, headerSum, pseudoSum);
     if (transport !== undefined && frame.ports) {
-      bytes.word(transport, frame.ports.src, sum);
-      bytes.word(transport + 2, frame.ports.dst, sum);
+      if (frame.ports.src !== before.ports?.src) bytes.word(transport, frame.ports.src, sum);
+      if (frame.ports.dst !== before.ports?.dst) bytes.word(transport + 2, frame.ports.dst, sum);
     }
-    if (transport !== undefined && frame.icmp) bytes.byte(transport, frame.icmp.type, sum);
+    if (transport !== undefined && frame.icmp && frame.icmp.type !== before.icmp?.type)
+      bytes.byte(transport, frame.icmp.type, sum);
     // UDP sends a sum of zero as all ones (RFC 768).
     if (sum !== undefined && frame.ip.protocol === IP_PROTO.udp && bytes.at(sum) === 0) bytes.word(sum, 0xffff);
     // What is quoted may be cut short or senseless: it is left alone unless it changed.
     if (transport !== undefined && frame.quoted && sum !== undefined && isOtherQuote(sent, frame.quoted))
       writeQuoted(bytes, transport + 8, frame.quoted, sum);
   }
-  return retagged(bytes.bytes, tag);
+  return (before.tag ?? 0) === tag ? bytes.bytes : retagged(bytes.bytes, tag);
 }
 
 /** The upper six bits of the traffic class, which begins with the second byte of IPv4 and within the first of IPv6. */
