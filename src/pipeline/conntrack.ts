@@ -62,6 +62,12 @@ export interface TrackRequest {
 
 const PROTO = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
 const TCP_FLAG = { fin: 1, syn: 2, rst: 4, psh: 8, ack: 16, urg: 32 } as const;
+/** Protocols with ports, by the names of their fields. */
+const TRANSPORT: { readonly [proto: number]: string } = {
+  [PROTO.tcp]: 'tcp',
+  [PROTO.udp]: 'udp',
+  [PROTO.sctp]: 'sctp',
+};
 const TCP_FLAGS = placeOf('tcp_flags').word;
 const IP_PROTO = placeOf('ip_proto').word;
 const IP_FRAG = placeOf('ip_frag').word;
@@ -261,11 +267,11 @@ function isIcmp(proto: number): boolean {
 
 /**
  * Reply tuples to try. For a destination first its ports; then, as for a source without ports of its own, other source
- * ports of the class (below 512, below 1024, above) that the packet's is in. ICMP has no ports to choose.
+ * ports of the class (below 512, below 1024, above) that the packet's is in. Other protocols have no ports to choose.
  */
 function* candidates(original: Tuple, plain: Tuple, nat: Nat, address: FieldValue): Iterable<Tuple> {
   const base = nat.kind === 'src' ? { ...plain, dst: address } : { ...plain, src: address };
-  if (isIcmp(original.proto)) {
+  if (!TRANSPORT[original.proto]) {
     yield base;
     return;
   }
@@ -465,7 +471,7 @@ function turnedEnds(t: Tuple): Tuple {
 
 function setAddress(packet: PacketState, wanted: Tuple, side: 'src' | 'dst', ports: boolean): void {
   set(packet, `${wanted.v6 ? 'ipv6' : 'ip'}_${side}` as FieldName, wanted[side]);
-  const transport = { [PROTO.tcp]: 'tcp', [PROTO.udp]: 'udp', [PROTO.sctp]: 'sctp' }[wanted.proto];
+  const transport = TRANSPORT[wanted.proto];
   if (!ports || !transport || packet.key[IP_FRAG]! & LATER_FRAGMENT) return;
   // Whichever address is translated, either port may have been chosen anew.
   set(packet, `${transport}_src` as FieldName, wanted.srcPort);
