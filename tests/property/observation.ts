@@ -1,5 +1,6 @@
 import { PACKET_IN, type PacketInClass, type Reason } from '../../src/compile/tables.ts';
 import { extractFlowKey } from '../../src/packet/flow-key.ts';
+import { locateIp } from '../../src/simulate/locate.ts';
 import type { Outcome, RequestService } from '../../src/simulate/outcome.ts';
 import { writeFrame } from '../../src/simulate/write-frame.ts';
 import type { Entry, Scenario } from './scenario.ts';
@@ -87,9 +88,8 @@ export function originOf(wanted: PacketInClass, portKey: number, switchKey: numb
 export function frameText(bytes: Uint8Array): string {
   const key = extractFlowKey(bytes);
   if (key.ipProto !== 132 || key.ipFrag !== 0) return hex(bytes);
-  const l3 = 14 + 4 * key.vlans.length;
-  const l4 = l3 + (key.ethType === 0x86dd ? 40 : (bytes[l3]! & 15) * 4);
-  return hex(bytes.slice().fill(0, l4 + 8, l4 + 12));
+  const { upper } = locateIp(bytes, key);
+  return hex(upper === undefined ? bytes : bytes.slice().fill(0, upper + 8, upper + 12));
 }
 
 export function hex(bytes: Uint8Array): string {
