@@ -2,7 +2,7 @@ import { cidrContains, formatIp, type Ip, type Mac, parseCidr, parseIp, parseMac
 import type { FloatingAddress, LoadBalancer, NatLease, Router, RouterPort } from '../model/objects.ts';
 import type { ModelView } from '../model/view.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
-import { fixedOf, floatingOf, routerOwns, routerPortOwns } from './addresses.ts';
+import { fixedOf, floatingOf, routerPortOwns } from './addresses.ts';
 import { chooseMember, listenerFor, memberAt, withVip } from './balancers.ts';
 import type { Zone } from './connections.ts';
 import { isEchoRequest } from './echo.ts';
@@ -45,9 +45,9 @@ export function comeIn(
   return [];
 }
 
-/** Without a connection an SNAT address may be one of the router itself. */
-function asOwn(journey: Journey, packet: Packet, router: Router): readonly Packet[] {
-  if (routerOwns(journey.model, router.id, packet.frame.ip!.dst)) return [packet];
+/** Without a connection an SNAT address may be one of the port itself. */
+function asOwn(journey: Journey, packet: Packet, router: Router, port: RouterPort): readonly Packet[] {
+  if (routerPortOwns(port, packet.frame.ip!.dst)) return [packet];
   journey.drop('not-translated', packet.host, { kind: 'router', id: router.id });
   return [];
 }
@@ -115,26 +115,27 @@ function toTranslated(
   const hasPorts = ip!.protocol === IP_PROTO.tcp || ip!.protocol === IP_PROTO.udp;
   if (hasPorts) {
     const lease = ports && leases.find(({ blocks }) => blocks.some((b) => holds(b, ports.dst)));
-    if (!lease) return asOwn(journey, packet, router);
+    if (!lease) return asOwn(journey, packet, router, port);
     const here = atAnchor(journey, packet, port, lease.host);
-    return here ? turnedBack(journey, here, router) : [];
+    return here ? turnedBack(journey, here, router, port) : [];
   }
   // A ping from outside answers nobody.
-  if (isEchoRequest(packet.frame) || leases.length === 0) return asOwn(journey, packet, router);
+  if (isEchoRequest(packet.frame) || leases.length === 0) return asOwn(journey, packet, router, port);
   return leases.flatMap((lease) => {
     const here = atAnchor(journey, packet, port, lease.host);
-    return here ? turnedBack(journey, here, router, false) : [];
+    return here ? turnedBack(journey, here, router) : [];
   });
 }
 
-function turnedBack(journey: Journey, packet: Packet, router: Router, mayBeOwn = true): readonly Packet[] {
+/** `own`: the port whose address it may be, too. */
+function turnedBack(journey: Journey, packet: Packet, router: Router, own?: RouterPort): readonly Packet[] {
   const { state, frame, connection } = journey.tracker.look(zoneOf(router.id, packet.host), packet.frame);
   const about = { kind: 'router', id: router.id } as const;
   if (connection) {
     journey.step(packet.host, about, `the destination becomes ${formatIp(frame.ip!.dst)} again`);
     return [{ ...packet, frame, state }];
   }
-  if (mayBeOwn) return asOwn(journey, packet, router);
+  if (own) return asOwn(journey, packet, router, own);
   journey.drop('not-translated', packet.host, about);
   return [];
 }

@@ -7,6 +7,7 @@ import { routedSketch } from '../../src/model/generate-routed-frames.ts';
 import { at } from '../../src/model/generated.ts';
 import type { ScopeRecord } from '../../src/model/objects.ts';
 import type { ModelIndex } from '../../src/model/view.ts';
+import { extractFlowKey } from '../../src/packet/flow-key.ts';
 import { Connections } from '../../src/simulate/connections.ts';
 import type { Outcome } from '../../src/simulate/outcome.ts';
 import { simulateFrame } from '../../src/simulate/simulate.ts';
@@ -114,7 +115,8 @@ export class Conversation {
         ({ host, port }) => model.bindingOf(port)?.active === host && model.get('port', port)!.adminUp,
       );
       const place = at(open.length > 0 ? open : places, sketch.at);
-      return entryAt(place, buildFrame(sketch.frame, this.scenario.model, place.port));
+      const bytes = buildFrame(sketch.frame, this.scenario.model, place.port);
+      return hasPortZero(bytes) ? undefined : entryAt(place, bytes);
     }
     if (this.#messages.length === 0) return undefined;
     const { entry, delivered } = at(this.#messages, sketch.to);
@@ -136,6 +138,12 @@ export class Conversation {
         compiler.update([{ op: 'put', record }]);
     return [record];
   }
+}
+
+/** Nobody is at port 0: the userspace datapath's tracker calls it invalid, the kernel's does not. */
+function hasPortZero(bytes: Uint8Array): boolean {
+  const { ipProto, ipFrag, tpSrc, tpDst } = extractFlowKey(bytes);
+  return ipFrag < 2 && [6, 17, 132].includes(ipProto) && (tpSrc === 0 || tpDst === 0);
 }
 
 function entryAt({ port, host, ofport }: Pick<Entry, 'port' | 'host' | 'ofport'>, bytes: Uint8Array): Entry {

@@ -153,12 +153,13 @@ function withoutPorts(
     if (way === undefined || way === 'here') return [];
     return [{ kind: 'clone', actions: [...through(way), { kind: 'resubmit', table: TABLES.tunnelOut.number }] }];
   });
-  const own = ownOr(reader, routerId, ip);
   const to = addressedTo(ip);
+  const own = (what: Match): Contribution[] =>
+    ownOr(reader, 'anchor', ANCHOR.own, routerId, router, ip, { ...to, ...what });
   return [
     // Nobody inside asked for a request: it can be for the router itself only. So can what is for a port that no host has.
-    flow('anchor', ANCHOR.own, match({ router }, { ...to, ...echoRequest(ip.version) }), own),
-    ...PORTS.map(({ proto }) => flow('anchor', ANCHOR.own, match({ router }, { ...to, ip_proto: proto }), own)),
+    ...own(echoRequest(ip.version)),
+    ...PORTS.flatMap(({ proto }) => own({ ip_proto: proto })),
     ...toAll(router, { ...to, ...later }, ANCHOR.later, copies, here),
     ...toAll(router, to, ANCHOR.rest, copies, here),
   ];
@@ -187,17 +188,32 @@ export function toAll(
 /** What the zone does not know: a port that nobody uses is the router's own, if the address is. */
 function unknown(reader: Reader, routerId: string, router: number, ip: Ip): Contribution[] {
   const to = addressedTo(ip);
-  const own = ownOr(reader, routerId, ip);
   return [
     flow('anchored', ANCHORED.unknown, match({ router }, to), { drop: 'not-translated' }),
-    ...PORTS.map(({ proto }) => flow('anchored', ANCHORED.own, match({ router }, { ...to, ip_proto: proto }), own)),
+    ...PORTS.flatMap(({ proto }) =>
+      ownOr(reader, 'anchored', ANCHORED.own, routerId, router, ip, { ...to, ip_proto: proto }),
+    ),
   ];
 }
 
-/** On as an address of the router itself, if it is one. */
-function ownOr(reader: Reader, router: string, ip: Ip): FlowTarget {
-  const isOwn = reader
-    .ids(portsOfRouterIndex, router)
-    .some((port) => reader.derive(ownAddresses, port).some(({ value }) => value === ip.value));
-  return isOwn ? { goto: 'inChain' } : { drop: 'not-translated' };
+/** On as an address of the port by which it came in, if it is one; of other ports nothing is known where only this one is in scope. */
+function ownOr(
+  reader: Reader,
+  table: 'anchor' | 'anchored',
+  priority: number,
+  routerId: string,
+  router: number,
+  ip: Ip,
+  what: Match,
+): Contribution[] {
+  const owners = reader
+    .ids(portsOfRouterIndex, routerId)
+    .filter((port) => reader.derive(ownAddresses, port).some(({ value }) => value === ip.value));
+  return [
+    flow(table, priority, match({ router }, what), { drop: 'not-translated' }),
+    ...owners.map((port) => {
+      const routerPort = reader.pick('routerPort', port, 'key')!;
+      return flow(table, priority + 1, match({ router, routerPort }, what), { goto: 'inChain' });
+    }),
+  ];
 }
