@@ -129,6 +129,7 @@ function leave(
     journey.drop('too-big', host, { kind: 'switch', id: sw.id });
     return journey.ask('too-big', packet, { kind: 'routerPort', id: by.id });
   }
+  if (sw && !sw.adminUp) return journey.drop('switch-down', host, { kind: 'switch', id: sw.id });
   const outgoing = port.outside ? goOut(journey, sent, router) : sent;
   if (!outgoing) return;
   const src = parseMac(port.mac)!;
@@ -138,7 +139,6 @@ function leave(
     return journey.goOn({ at: 'router', packet: { ...outgoing, frame }, port: peer });
   }
   if (!sw) return journey.drop('no-neighbour', host, at);
-  if (!sw.adminUp) return journey.drop('switch-down', host, { kind: 'switch', id: sw.id });
   const holder = resolve(model, sw, nextHop);
   // A VIP that nobody translated on the way here would come in again for ever.
   if (holder?.by.kind === 'loadBalancer' && holder.mac === src && !port.outside)

@@ -25,9 +25,15 @@ export class LeasedPorts {
     const [host, port, hex] = line.split(' ');
     const bytes = Uint8Array.from(Buffer.from(hex!, 'hex'));
     const key = extractFlowKey(bytes);
-    if (!this.#leased.has(formatIp(source(key)))) return line;
     const end = bytes.length;
     const l4 = upperOf(bytes, key);
+    if (key.ethType === 0x86dd && key.ipProto === 58 && ERRORS[58]!.includes(key.tpSrc)) {
+      // Where Open vSwitch's userspace datapath (3.5, nat_packet_ipv6) translates an ICMPv6 error it takes it for a packet of the protocol that it
+      // quotes, and mends a checksum where TCP and UDP would have theirs.
+      bytes.fill(0, l4 + 2, l4 + 8);
+      bytes.fill(0, l4 + 16, l4 + 18);
+    }
+    if (!this.#leased.has(formatIp(source(key)))) return `${host} ${port} ${frameText(bytes)}`;
     if (ERRORS[key.ipProto]?.includes(key.tpSrc)) bytes.fill(0, l4 + 2, end);
     if (key.ipProto === 6) bytes.fill(0, l4 + 16, l4 + 18);
     if (key.ipProto === 17) bytes.fill(0, l4 + 6, l4 + 8);
