@@ -62,13 +62,19 @@ export function describeDrop(model: ModelView, drop: Drop): string {
   const what =
     drop.by.kind === 'rule'
       ? `rule ${ruleName(model, drop.by.id)}`
-      : `${kindText(drop.by)} ${by}: ${DROP_REASONS[drop.reason]}`;
+      : `${kindText(drop.by)} ${by}: ${(drop.by.kind === 'routerPort' && AT_ROUTERS[drop.reason]) || DROP_REASONS[drop.reason]}`;
   const to =
     drop.to === undefined || drop.by.id === drop.to
       ? ''
       : `, on its way to ${nameOf(model, { kind: 'port', id: drop.to })}`;
   return `dropped (${drop.reason}) by ${what}${to}, on host ${nameOf(model, { kind: 'host', id: drop.host })}`;
 }
+
+/** What a reason means where a router drops. */
+const AT_ROUTERS: Readonly<Partial<Record<Drop['reason'], string>>> = {
+  'spoofed-ip':
+    "into another tenant's switch go only sources that the router has there: translate it (snat, or a floating address)",
+};
 
 /** `routerPort` as people say it. */
 function kindText({ kind }: ObjectRef): string {

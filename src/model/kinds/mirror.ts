@@ -11,13 +11,21 @@ export const mirrorSchema = z
     direction: z.enum(['both', 'from', 'to']).default('both').describe('what workloads send (from), receive (to)'),
     match: policyMatchSchema.default({}).describe('only these packets; none given fits every frame'),
     to: z
-      .strictObject({
-        port: refSchema.optional().describe('a port of the tenant, on whatever host: copies pass none of its filters'),
-        collector: z
-          .strictObject({ address: ipSchema, key: keySchema })
-          .optional()
-          .describe('an address of the underlay, and the tunnel key that the copies carry'),
-      })
+      .strictObject(
+        {
+          port: refSchema
+            .optional()
+            .describe('a port of the tenant, on whatever host: copies pass none of its filters'),
+          collector: z
+            .strictObject({ address: ipSchema, key: keySchema })
+            .optional()
+            .describe('an address of the underlay, and the tunnel key that the copies carry'),
+        },
+        {
+          error: ({ input }) =>
+            input === undefined ? 'is missing: say where the copies go, to a port or a collector' : undefined,
+        },
+      )
       .superRefine((to, context) => {
         if ((to.port === undefined) === (to.collector === undefined))
           context.addIssue({ code: 'custom', path: ['port'], message: 'copies go to one of port and collector' });
