@@ -5,7 +5,7 @@ import { withSctpChecksum } from './generate-routed-frames.ts';
 
 /** What workloads say after a first frame: random conversations are made of these. All take and give whole frames. */
 
-const { syn: SYN, ack: ACK } = TCP_FLAG;
+const { syn: SYN, ack: ACK, fin: FIN } = TCP_FLAG;
 
 /** The frame that the receiver of a frame answers with: all ends turned round; undefined where there is nothing to answer to. */
 export function replyTo(bytes: Uint8Array): Uint8Array | undefined {
@@ -54,12 +54,13 @@ function sctpReply(payload: Uint8Array): Uint8Array {
   return withSctpChecksum(turned);
 }
 
-/** The next frame of the same sender: of TCP one with data and no SYN; all others say the same again. */
+/** The next frame of the same sender: of TCP one with data and no SYN, and behind that its end; all others say the same again. */
 export function furtherOf(bytes: Uint8Array): Uint8Array {
   const packet = decode(bytes);
   if (packet?.l4?.kind !== 'tcp') return bytes;
   const numbers = { sequence: packet.l4.sequence + 1, acknowledgement: packet.l4.acknowledgement || 5001 };
-  return encodePacket({ ...packet, l4: { ...packet.l4, ...numbers, flags: ACK } }).slice();
+  const flags = packet.l4.flags & SYN ? ACK : FIN | ACK;
+  return encodePacket({ ...packet, l4: { ...packet.l4, ...numbers, flags } }).slice();
 }
 
 /** An ICMP error of the receiver's about the frame: port unreachable, with what RFC 792 and 4443 quote. */

@@ -213,7 +213,7 @@ const routedRule: fc.Arbitrary<RuleSketch> = fc.record({
       { weight: 1, arbitrary: both(statefulMatch, linkMatch) },
     ),
   ),
-  ends: fc.oneof({ weight: 3, arbitrary: fc.constant({}) }, { weight: 1, arbitrary: end }),
+  ends: fc.oneof({ weight: 3, arbitrary: fc.constant({}) }, { weight: 2, arbitrary: end }),
   action: fc.constantFrom('accept', 'drop', 'jump', 'return', 'log', 'accept', 'reject', 'accept'),
   jump: small,
 });

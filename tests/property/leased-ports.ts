@@ -29,9 +29,14 @@ export class LeasedPorts {
     const l4 = upperOf(bytes, key);
     if (key.ethType === 0x86dd && key.ipProto === 58 && ERRORS[58]!.includes(key.tpSrc)) {
       // Where Open vSwitch's userspace datapath (3.5, nat_packet_ipv6) translates an ICMPv6 error it takes it for a packet of the protocol that it
-      // quotes, and mends a checksum where TCP and UDP would have theirs.
-      bytes.fill(0, l4 + 2, l4 + 8);
-      bytes.fill(0, l4 + 16, l4 + 18);
+      // quotes, and mends a checksum where TCP and UDP would have theirs; what it spoils there goes into the quoted checksum.
+      for (const [first, last] of [
+        [2, 8],
+        [16, 18],
+        [54, 56],
+        [64, 66],
+      ] as const)
+        bytes.fill(0, l4 + first, l4 + last);
     }
     if (!this.#leased.has(formatIp(source(key)))) return `${host} ${port} ${frameText(bytes)}`;
     if (ERRORS[key.ipProto]?.includes(key.tpSrc)) bytes.fill(0, l4 + 2, end);
