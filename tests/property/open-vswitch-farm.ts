@@ -134,10 +134,11 @@ export class OpenVswitchFarm {
     ];
     const settings = ['datapath_type=dummy', 'fail-mode=secure', `other-config:hwaddr=${UNDERLAY_MAC}`];
     vsctl('add-br', bridge, '--', 'set', 'bridge', bridge, ...settings, ...port);
-    await this.#findWays();
+    await this.findWays();
   }
 
-  async #findWays(): Promise<void> {
+  /** Tells Open vSwitch where the hosts are: it forgets whenever routes of this machine change. */
+  async findWays(): Promise<void> {
     const bridge = `br${UNDERLAY}`;
     const hosts = Array.from({ length: HOSTS }, (_, n) => hostAddress(n));
     await this.control(
@@ -161,7 +162,7 @@ export class OpenVswitchFarm {
     for (let tries = 0; ; tries++) {
       const [text] = await this.control(['ofproto/trace', `br${bridge}`, metadata, frame]);
       if (!text!.includes('native tunnel routing failed') || tries === 20) return text!;
-      await this.#findWays();
+      await this.findWays();
       await sleep(50);
     }
   }
