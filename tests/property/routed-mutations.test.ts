@@ -18,7 +18,7 @@ import { differences, expected } from './observation.ts';
 import { conversationRegressions } from './regressions.ts';
 
 /** Is the comparison of conversations any good? As mutations.test.ts, for what layers 3 and 4 add. */
-const CONVERSATIONS = 700;
+const CONVERSATIONS = 400;
 const SEED = Number(process.env.WEFT_SEED ?? 1);
 
 const isCt = (action: Action): action is Extract<Action, { kind: 'ct' }> => action.kind === 'ct';
