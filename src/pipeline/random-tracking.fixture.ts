@@ -14,6 +14,8 @@ import { TCP_FLAG } from '../packet/tcp.ts';
 const STAGES = 4;
 const SHOW = 9;
 const STATES = ['+inv', '+rel', '+est+rpl', '+est-rpl', '+new', ''] as const;
+/** Flows commit what they know to be new or established, as ours do; an ICMP error is asked about once. */
+const COMMITTED: readonly string[] = ['+est+rpl', '+est-rpl', '+new'];
 const ZONES = ['4', '5', 'NXM_NX_REG12[0..15]', 'NXM_NX_REG12[16..31]'] as const;
 const SERVICE = { 4: '10.9.0.1', 6: '2001:db8:9::1' } as const;
 
@@ -48,7 +50,7 @@ export class TrackingTables {
     const next = stage === STAGES ? SHOW : stage + 1;
     const flows = STATES.map((state, n) => {
       const match = state === '' ? '' : `,ct_state=${state}+trk`;
-      return `table=${stage},priority=${10 + STATES.length - n},${ip}${match} actions=${this.#actions(version, next, state === '+inv' || state === '+rel')}`;
+      return `table=${stage},priority=${10 + STATES.length - n},${ip}${match} actions=${state === '+rel' ? `resubmit(,${next})` : this.#actions(version, next, !COMMITTED.includes(state))}`;
     });
     return [...flows, `table=${stage},priority=1 actions=resubmit(,${SHOW})`];
   }
@@ -57,12 +59,12 @@ export class TrackingTables {
     const zone = `zone=${this.#pick(ZONES)}`;
     const nat = this.#chance(50) ? ',nat' : '';
     const mark = this.#chance(40) ? `,exec(set_field:${this.#pick(['1', '2/2', '4/0xc'])}->ct_mark)` : '';
-    // Open vSwitch takes no flow that commits what is invalid; of errors there is nothing to commit.
+    // Open vSwitch takes no flow that commits what is invalid.
     const kind = isToLook ? this.#pick([0, 8, 9]) : this.#random.below(10);
     if (kind <= 3) return `ct(${zone}${nat},table=${next})`;
     if (kind <= 5) return `ct(commit,${zone},nat(${this.#nat(version)}),table=${next}${mark})`;
     if (kind === 6) return `ct(commit,${zone}${mark}),resubmit(,${next})`;
-    if (kind === 7) return `ct(commit,${zone}${nat}${mark},table=${next})`;
+    if (kind === 7) return `ct(commit,${zone}${mark},table=${next})`;
     if (kind === 8) return `ct_clear,resubmit(,${next})`;
     return `resubmit(,${next})`;
   }
@@ -129,7 +131,7 @@ export class Traffic {
     const kind = this.#random.below(10);
     const last = this.#seen.length > 0 ? this.#pick(this.#seen) : undefined;
     if (last && kind <= 4) {
-      const answer = kind === 4 ? errorAbout(last.bytes) : replyTo(last.bytes);
+      const answer = kind === 4 && last.bytes[12] === 0x08 ? errorAbout(last.bytes) : replyTo(last.bytes);
       if (answer) return this.#perhapsCut({ inPort: last.inPort, bytes: answer });
     }
     if (last && kind === 5) return [{ inPort: 3 - last.inPort, bytes: furtherOf(last.bytes) }];
