@@ -98,8 +98,6 @@ interface FirstFragment {
   readonly found: Found | undefined;
 }
 
-type KnownPacket = FirstFragment & { readonly zone: number };
-
 const INVALID: Tracked = { state: CT_STATE.tracked | CT_STATE.invalid, mark: 0, label: 0n };
 /** How many packets of which the first fragment was seen are remembered. */
 const MOST_FRAGMENTED = 1000;
@@ -146,28 +144,6 @@ export class Conntrack {
   }
 
   #whole(packet: PacketState, request: TrackRequest): FirstFragment {
-    const known = packet.known as KnownPacket | undefined;
-    packet.known = undefined;
-    if (known && known.zone === request.zone && !request.force) return this.#again(packet, request, known);
-    const first = this.#anew(packet, request);
-    if (!request.nat && first.found) packet.known = { zone: request.zone, ...first };
-    return first;
-  }
-
-  /** The state stays, whatever was committed meanwhile. */
-  #again(packet: PacketState, request: TrackRequest, known: KnownPacket): FirstFragment {
-    const { zone, found, tracked } = known;
-    const { connection, isReply } = found!;
-    if (request.commit) setMarks(connection, request);
-    const isError = (tracked.state & CT_STATE.related) !== 0;
-    const flags = request.nat ? translate(packet, connection, isReply, isError) : 0;
-    const { mark, label } = connection;
-    const result = { tracked: { ...tracked, state: tracked.state | flags, mark, label }, found };
-    if (!request.nat) packet.known = { zone, ...result };
-    return result;
-  }
-
-  #anew(packet: PacketState, request: TrackRequest): FirstFragment {
     const flags = packet.key[TCP_FLAGS]!;
     const error = this.#related(packet, request);
     if (error) return error;

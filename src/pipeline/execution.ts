@@ -258,7 +258,6 @@ export class Execution {
       case 'ctClear':
         clearTracking(key);
         this.packet.translated = undefined;
-        this.packet.known = undefined;
         return;
       case 'decTtl':
         return this.#decTtl(action.controllers ?? [0]);

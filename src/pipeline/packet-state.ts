@@ -62,8 +62,6 @@ export class PacketState {
   bytes: Uint8Array;
   /** The zone in which connection tracking translated the packet, and the bits of `ct_state` that say how. */
   translated: { readonly zone: number; readonly flags: number } | undefined;
-  /** What the last tracking without translation found: in the same zone it stays so for this packet (Open vSwitch, process_one_fast). */
-  known: unknown;
   /** Whether `bytes` is ours to write to. */
   #owned = false;
   /** Tags of the key, outermost first; the first one is `vlan_tci`. */
@@ -128,7 +126,6 @@ export class PacketState {
     copy.key.set(this.key);
     copy.#tags = this.#tags;
     copy.translated = this.translated;
-    copy.known = this.known;
     this.#owned = false;
     return copy;
   }
