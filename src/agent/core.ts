@@ -1,7 +1,8 @@
 import type { Random } from '../base/random.ts';
 import type { Compiler, CompilerChange } from '../compile/compiler.ts';
-import type { Binding, Encap, LearnedAddress, RouterPort, ScopeRecord } from '../model/objects.ts';
+import type { Binding, Encap, LearnedAddress, ScopeRecord } from '../model/objects.ts';
 import type { HostHealth, PortState, Report } from '../server/protocol.ts';
+import { Advertising } from './advertising.ts';
 import { ConntrackZones } from './conntrack.ts';
 import { ConntrackUse } from './conntrack-use.ts';
 import { sumCounters } from './counters.ts';
@@ -16,7 +17,6 @@ import { Moves } from './moves.ts';
 import { NatNeeds } from './nat-needs.ts';
 import { Neighbours, reported as reportedNeighbour } from './neighbours.ts';
 import { PacketErrors } from './packet-errors.ts';
-import { unsolicitedAdvert } from './packet-in/router-advert.ts';
 import { PacketIns } from './packet-ins.ts';
 import { Probes } from './probes/probes.ts';
 import { RuleLog } from './rule-log.ts';
@@ -24,7 +24,6 @@ import { Scope } from './scope.ts';
 import { SprayGuard } from './spray-guard.ts';
 import type { KeptZone } from './zones.ts';
 
-const ADVERT_INTERVAL_MS = 200_000;
 const COUNTERS_INTERVAL_MS = 5_000;
 const PULSE_INTERVAL_MS = 20_000;
 const SERVER_GRACE_MS = 2_000;
@@ -54,6 +53,7 @@ export class AgentCore implements Ground {
   readonly #neighbours = new Neighbours(this, this.#errors);
   readonly #natNeeds = new NatNeeds(this);
   readonly #probes: Probes;
+  readonly #advertising: Advertising;
   readonly #packetIns: PacketIns;
   readonly #compiler: Compiler;
   readonly #agentVersion: string;
@@ -83,7 +83,6 @@ export class AgentCore implements Ground {
   #appliedReported = -1;
   #lastCountersMs = 0;
   #lastPulseMs = Number.NEGATIVE_INFINITY;
-  #lastAdvertMs: number;
   #lastHealth = '';
   readonly #startedMs: number;
 
@@ -105,7 +104,7 @@ export class AgentCore implements Ground {
     });
     this.#agentVersion = options.agentVersion;
     this.#startedMs = options.nowMs;
-    this.#lastAdvertMs = options.nowMs;
+    this.#advertising = new Advertising(this, this.installation, this.#guard, options.nowMs);
   }
 
   /** OpenFlow port of the bridge's tunnel of this encapsulation, once Open vSwitch has made it. */
@@ -266,7 +265,7 @@ export class AgentCore implements Ground {
       ...this.#maybeReadBack(),
       ...this.#natNeeds.scopeChanged(changes, nowMs),
       ...this.#probes.scopeChanged(changes, nowMs),
-      ...this.#advertiseOn(changes),
+      ...this.#advertising.scopeChanged(changes),
     );
     if (neighbours.release) effects.push(...this.installation.whenInstalled(neighbours.release));
     if (revision === undefined) return effects;
@@ -402,7 +401,7 @@ export class AgentCore implements Ground {
         return [
           ...done.flatMap((port) => this.#setMark(port, true)),
           ...this.reportStates(states),
-          ...this.#advertise(fresh),
+          ...this.#advertising.toPorts(fresh),
         ];
       }),
     ];
@@ -492,33 +491,7 @@ export class AgentCore implements Ground {
       this.#lastPulseMs = nowMs;
       effects.push({ kind: 'pulse', addresses: this.scope.neighbours(this.host) });
     }
-    if (nowMs - this.#lastAdvertMs >= ADVERT_INTERVAL_MS) {
-      this.#lastAdvertMs = nowMs;
-      effects.push(...this.#advertise(this.interfaces.bound().keys()));
-    }
-    return [...effects, ...this.#reportHealth()];
-  }
-
-  /** A switch has another router, or it another address: its workloads hear of it at once. */
-  #advertiseOn(changes: readonly ScopeChange[]): Effect[] {
-    const switches = new Set<string>();
-    for (const { op, record } of changes) {
-      const onSwitch = op === 'put' && record.kind === 'routerPort' ? (record as RouterPort).switch : undefined;
-      if (onSwitch !== undefined) switches.add(onSwitch);
-    }
-    if (switches.size === 0) return [];
-    const ports = [...this.interfaces.bound().keys()].filter((id) => switches.has(this.scope.port(id)?.switch ?? ''));
-    return this.installation.whenInstalled(() => this.#advertise(ports));
-  }
-
-  #advertise(ports: Iterable<string>): Effect[] {
-    const effects: Effect[] = [];
-    for (const id of ports) {
-      const ofport = this.interfaces.get(id)?.ofport;
-      const frame = this.#guard.isShutOff(id) ? undefined : unsolicitedAdvert(this.scope, id, this.host);
-      if (frame && ofport) effects.push({ kind: 'packetOut', frame, toOfport: ofport });
-    }
-    return effects;
+    return [...effects, ...this.#advertising.tick(nowMs), ...this.#reportHealth()];
   }
 
   #counters(event: AgentEvent & { kind: 'counters' }, nowMs: number): Effect[] {
