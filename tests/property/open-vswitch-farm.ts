@@ -50,6 +50,8 @@ export class OpenVswitchFarm {
   readonly #ports = new Map<number, { readonly bridge: number; readonly ofport: number }>();
 
   readonly #onPacketIn: FarmOptions['onPacketIn'];
+  #isStopping = false;
+  #crash: string | undefined;
 
   private constructor(version: string, dir: string, { onPacketIn }: FarmOptions) {
     this.version = version;
@@ -74,7 +76,11 @@ export class OpenVswitchFarm {
     const at = (name: string): string => join(this.#dir, name);
     const env = { ...process.env, OVS_RUNDIR: this.#dir, OVS_LOGDIR: this.#dir, OVS_DBDIR: this.#dir };
     const run = (name: string, ...args: string[]): void => {
-      this.#children.push(spawn(program(name), args, { env, stdio: 'ignore' }));
+      const child = spawn(program(name), args, { env, stdio: 'ignore' });
+      child.once('exit', (code, signal) => {
+        if (!this.#isStopping) this.#crash = `${name} ${this.version} ended by ${signal ?? `itself (${code})`}`;
+      });
+      this.#children.push(child);
     };
     execFileSync(program('ovsdb-tool'), ['create', at('conf.db'), schema]);
     run('ovsdb-server', at('conf.db'), `--remote=punix:${at('db.sock')}`, `--unixctl=${at('db.ctl')}`);
@@ -149,6 +155,11 @@ export class OpenVswitchFarm {
     );
   }
 
+  /** Says how Open vSwitch ended, where it did so by itself. */
+  get crash(): string | undefined {
+    return this.#crash;
+  }
+
   /** `ovs-appctl` commands. */
   control(...commands: UnixctlCommand[]): Promise<string[]> {
     return unixctl(join(this.#dir, 'switch.ctl'), commands);
@@ -205,11 +216,12 @@ export class OpenVswitchFarm {
   };
 
   async stop(): Promise<void> {
+    this.#isStopping = true;
     process.off('exit', this.#kill);
     for (const connection of this.#connections) connection.close();
     for (const child of this.#children.reverse()) {
       const ended = new Promise((resolve) => child.once('exit', resolve));
-      if (child.exitCode === null && child.kill('SIGTERM')) await ended;
+      if (child.exitCode === null && child.signalCode === null && child.kill('SIGTERM')) await ended;
     }
     rmSync(this.#dir, { recursive: true, force: true });
   }
