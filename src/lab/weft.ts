@@ -78,6 +78,11 @@ export interface WeftOptions {
   readonly tell?: (text: string) => void;
   /** Of server and agents; `info` when not given. */
   readonly logLevel?: string;
+  /**
+   * How agents reach the server: over TLS and the underlay, as in a datacentre (the default), or by its unix socket. Where the datapath is
+   * the userspace one the underlay is a bridge of it, so that every message passes Open vSwitch twice.
+   */
+  readonly agentsReachBy?: 'underlay' | 'socket';
 }
 
 /** Starts server and agents in a lab and returns when every agent is ready. Errors: those of `ManagedProcess.start`. */
@@ -92,7 +97,8 @@ export async function startWeftInLab(lab: Lab, options: WeftOptions = {}): Promi
   const client = createClient({ url: files.serverUrl });
   await createHosts(lab, client);
   tell(`starting the agents of ${lab.hosts.map((host) => host.name).join(', ')}`);
-  await Promise.all(lab.hosts.map((host) => startAgentProcess(lab, files, host.name, urlAt(address), logLevel)));
+  const serverUrl = options.agentsReachBy === 'socket' ? files.serverUrl : urlAt(address);
+  await Promise.all(lab.hosts.map((host) => startAgentProcess(lab, files, host.name, serverUrl, logLevel)));
   return { files, client, server, agent: (host) => agentOf(lab, host) };
 }
 
