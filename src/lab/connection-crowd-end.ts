@@ -42,7 +42,11 @@ const TROUBLES = 100;
 /** Numbers on their way on one connection: one that gets no answers sends no more. */
 const LARGEST_WINDOW = 8;
 const NUMBER_BYTES = 4;
-const TICK_MS = 20;
+const TICK_MS = 5;
+/** How fast all are asked for an answer: a burst of them overruns the queues of a switch, and then so do the repeats. */
+const ASKED_PER_SECOND = 5000;
+/** After a pause of this script no more than what belongs to so many ticks goes out at once. */
+const LARGEST_PAUSE_TICKS = 4;
 /** Latencies are counted by whole milliseconds up to this, so that a report costs the same however long it took. */
 const LONGEST_MS = 60_000;
 
@@ -142,18 +146,24 @@ function hold(settings: Settings): void {
     });
   };
 
-  // Each tick opens its share of the connections, and sends on its share of them.
-  let due = 0;
+  // Each tick opens its share of the connections, and sends on its share of them; each remainder is carried over.
+  const owed = { opens: 0, sends: 0, asks: 0 };
   let turn = 0;
+  let asked: Held[] = [];
+  let lastAskedAt = 0;
   let lastAt = performance.now();
   setInterval(() => {
     const now = performance.now();
-    const elapsed = Math.min(now - lastAt, 10 * TICK_MS);
+    const seconds = Math.min(now - lastAt, LARGEST_PAUSE_TICKS * TICK_MS) / 1000;
     lastAt = now;
-    due = Math.min(settings.connections - all.length, due + (elapsed * settings.perSecond) / 1000);
-    for (; due >= 1; due--) open();
-    const sends = Math.ceil((all.length * elapsed) / settings.intervalMs);
-    for (let i = 0; i < Math.min(sends, all.length); i++) all[turn++ % all.length]!.send(now);
+    for (owed.opens += seconds * settings.perSecond; owed.opens >= 1; owed.opens--)
+      if (all.length < settings.connections) open();
+    for (owed.sends += (seconds * all.length * 1000) / settings.intervalMs; owed.sends >= 1; owed.sends--)
+      all[turn++ % all.length]!.send(now);
+    for (owed.asks += seconds * ASKED_PER_SECOND; owed.asks >= 1; owed.asks--) {
+      if (asked.length > 0) lastAskedAt = now;
+      asked.pop()?.send(now);
+    }
   }, TICK_MS);
 
   const report = (): HeldReport => {
@@ -182,11 +192,14 @@ function hold(settings: Settings): void {
   onLine((line) => {
     const word = JSON.parse(line) as { readonly wait?: 'opened' | 'answered'; readonly timeoutMs?: number };
     const until = performance.now() + (word.timeoutMs ?? 0);
-    if (word.wait === 'answered') for (const held of all) held.send(performance.now());
+    if (word.wait === 'answered') asked = [...all];
     const isSettled = (): boolean => {
       if (word.wait === 'opened')
         return all.length === settings.connections && !all.some((held) => held.state === 'opening');
-      return word.wait !== 'answered' || !all.some((held) => held.state === 'established' && held.waiting.length > 0);
+      if (word.wait !== 'answered') return true;
+      // Numbers that were sent since are no part of the question.
+      const isUnanswered = (held: Held): boolean => (held.waiting[0] ?? Number.POSITIVE_INFINITY) <= lastAskedAt;
+      return asked.length === 0 && !all.some((held) => held.state === 'established' && isUnanswered(held));
     };
     const look = (): void => {
       if (isSettled() || performance.now() > until) say(report());

@@ -59,6 +59,7 @@ tenant: provider
 name: wire
 switch: up
 portSecurity: false
+addresses: [] # it is no workload: its neighbours are asked for
 ---
 kind: router
 tenant: provider
