@@ -299,15 +299,20 @@ export class Lab {
     await scriptIn(this.namespace(client), routeLines(this.spec, routers));
   }
 
-  /** Powers a host off: every process of it is killed, its links lose carrier. What it has on disk stays. */
+  /**
+   * Powers a host off: every process of it is killed, its links lose carrier. What it has on disk stays; namespaces that
+   * its agent made go, as they do when a machine loses power.
+   */
   async stopHost(name: string): Promise<void> {
     this.host(name);
+    const made = listNamespaces(`${this.namespace(name)}-bgp-`);
     const kill = async (): Promise<void> => {
       const own = this.processes().filter((p) => p.place === name && p.running);
       await Promise.all(own.map((p) => p.kill({ wanted: true })));
-      await killAll(processesIn(this.#namespacesOf(name)));
+      await killAll(processesIn([this.namespace(name), ...made]));
     };
     await Promise.all([kill(), ...this.#cablesOf(name).map(cut)]);
+    await ipBatch(made.map((namespace) => `netns del ${namespace}`));
     await this.#setWorkloadLinks(name, 'down');
   }
 
@@ -345,11 +350,6 @@ export class Lab {
   #cablesOf(host: string): Cable[] {
     const links = this.upstreamLinks.filter((link) => link.host === host);
     return [underlayCable(this.name, host), ...links.map((link) => this.upstream(link.router).cable(link.name))];
-  }
-
-  /** A host's namespace, and those that its agent made for what runs beside it. */
-  #namespacesOf(host: string): string[] {
-    return [this.namespace(host), ...listNamespaces(`${this.namespace(host)}-bgp-`)];
   }
 
   #known(place: string): string {

@@ -225,10 +225,17 @@ describe('upstream routers', { skip: needsRoot }, () => {
 
   test('a host that is killed whole takes its link along, and brings it back', async () => {
     const wire = lab.upstream('up-1').link('gw-1').interface;
+    // What an agent runs beside its host, in a namespace that it made itself.
+    const beside = `${lab.namespace('gw-1')}-bgp-1`;
+    const speaker = `ip netns add ${beside} && echo up && exec ip netns exec ${beside} sleep 1000`;
+    await lab.process('gw-1', 'speaker', ['sh', '-c', speaker], { sharesMounts: true, ready: { line: /^up$/ } });
+    assert.deepEqual(listNamespaces(beside), [beside]);
     await lab.stopHost('gw-1');
+    assert.deepEqual([lab.findProcess('gw-1', 'speaker')?.running, listNamespaces(beside)], [false, []]);
     assert.equal(await carrierOf('up-1', 'to-gw-1'), '0');
     assert.equal(await carrierOf('gw-1', wire), '0');
     await lab.startHost('gw-1');
+    assert.ok(listNamespaces(beside).length > 0, 'what ran before runs again');
     await learns('gw-1');
     await becomes(sites[0], true, 8000);
   });
