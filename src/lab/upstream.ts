@@ -194,24 +194,27 @@ function forwardingLines(router: RouterSpec): string[] {
     'echo 1 > /proc/sys/net/ipv6/fib_multipath_hash_policy',
     // A cable that is put back finds the interface with the addresses that it had.
     'echo 1 > /proc/sys/net/ipv6/conf/all/keep_addr_on_down',
+    'echo 0 > /proc/sys/net/ipv6/conf/all/accept_dad',
     'ip link set lo up',
     ...router.loopbacks.map((a) => `ip addr add ${a} dev lo`),
-    ...router.links.flatMap((link) => [
-      ...up(routerInterface(link)),
-      ...addressLines(link.addresses, routerInterface(link)),
-    ]),
+    ...router.links.flatMap((link) => [...facing(routerInterface(link), link.addresses)]),
   ];
 }
 
 /** Shell lines for a router's interface on the internet. */
 export function internetLines(router: RouterSpec): string[] {
-  return [...up(INTERNET_INTERFACE), ...addressLines(router.addresses, INTERNET_INTERFACE)];
+  return facing(INTERNET_INTERFACE, router.addresses);
 }
 
 function up(device: string): string[] {
   return [`ethtool -K ${device} tx off >/dev/null`, `ip link set ${device} up`];
 }
 
-function addressLines(addresses: readonly string[], device: string): string[] {
-  return addresses.map((a) => `ip addr add ${a} dev ${device}${a.includes(':') ? ' nodad' : ''}`);
+/** Shell lines for an interface of a router. Its link-local address counts at once: bgpd waits for it with every session of IPv6. */
+function facing(device: string, addresses: readonly string[]): string[] {
+  return [
+    `echo 0 > /proc/sys/net/ipv6/conf/${device}/accept_dad`,
+    ...up(device),
+    ...addresses.map((a) => `ip addr add ${a} dev ${device}${a.includes(':') ? ' nodad' : ''}`),
+  ];
 }
