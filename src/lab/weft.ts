@@ -175,6 +175,7 @@ function startAgentProcess(
   return lab.process(host, AGENT_PROCESS, argv, {
     ready: { line: /"message":"ready/ },
     readyTimeoutMs: READY_TIMEOUT_MS,
+    sharesMounts: true, // a gateway's agent runs FRR in a namespace of its own
   });
 }
 
@@ -186,10 +187,15 @@ export function findPort(client: Client, text: string): Promise<ShownPort> {
   return client.get<ShownPort>(`/v1/ports/${encodeURIComponent(text)}`, { query: { names: true } });
 }
 
-/** Plugs a workload in as a port, which may be named `tenant/name`; it takes over the port's MAC. */
-export async function plugIntoPort(lab: Lab, client: Client, workload: string, port: string): Promise<ShownPort> {
+/**
+ * Plugs in as a port, which may be named `tenant/name`, a workload, which takes over the port's MAC, or `ROUTER/LINK`, an
+ * upstream router's link.
+ */
+export async function plugIntoPort(lab: Lab, client: Client, what: string, port: string): Promise<ShownPort> {
   const found = await findPort(client, port);
-  await lab.plug(workload, found.id, { mac: found.mac });
+  const [router, link] = what.split('/');
+  if (link !== undefined) await lab.upstream(router!).plug(link, found.id);
+  else await lab.plug(what, found.id, { mac: found.mac });
   return found;
 }
 
