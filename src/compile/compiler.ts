@@ -57,6 +57,7 @@ import { neighboursUnit, portAddressesUnit, routerAddressesUnit } from './units/
 import { policiesUnit, routesUnit } from './units/route.ts';
 import { ownUnit, routerInUnit, routerMacUnit, tunnelToRouterUnit } from './units/router-in.ts';
 import { answersToSnatUnit, floatingOutUnit, snatRepliesUnit, snatUnit } from './units/snat.ts';
+import { speakerUnit } from './units/speaker.ts';
 import { fromChainUnit, toPortUnit } from './units/to-port.ts';
 import { trackUnit } from './units/track.ts';
 import { translationUnit } from './units/translation.ts';
@@ -73,6 +74,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   groupMemberUnit,
   setMemberUnit,
   classifyUnit,
+  speakerUnit,
   vlanUnit,
   wideUnit,
   wideAddressesUnit,
