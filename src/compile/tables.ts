@@ -75,7 +75,7 @@ export const TABLES = {
     number: 0,
     job: 'which port (or tunnel) it came from, and may that port send at all',
     merge: 'equal',
-    prefixes: ['tun_src'],
+    prefixes: ['tun_src', 'ip_dst', 'ipv6_dst'],
   },
   vlan: { number: 1, job: 'which VLAN a frame of a VLAN-aware switch is in', merge: 'equal' },
   tunnel: {

@@ -1,5 +1,4 @@
-import type { BgpPeer, Host, LearnedRoute, Router, RouterPort } from '../../model/objects.ts';
-import type { InputRecord } from '../inputs.ts';
+import type { BgpPeer, Host, LearnedRoute, Router, RouterPort, ScopeRecord } from '../../model/objects.ts';
 import * as example from './example.ts';
 
 /**
@@ -56,7 +55,7 @@ export function learned(of: Router, to: string, host: Host, ...hops: readonly st
 }
 
 /** All of it, without the router. */
-export const world: readonly InputRecord[] = [
+export const world: readonly ScopeRecord[] = [
   ...[inside, up, second, toInside, uplink, secondUplink, wire, a, b, secondWire],
   peer(1, uplink, '192.0.2.1'),
 ];
