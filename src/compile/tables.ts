@@ -42,6 +42,7 @@ export const REASONS = {
   'too-many-hops': 'more than 16 routers on its way',
   'not-translated': 'from outside, and to no address that is translated',
   own: 'the router itself has no use for it',
+  speaker: 'it is for the BGP speaker of the gateway',
   ttl: 'its time to live is over',
   'route-policy': 'a policy route drops it',
   blackhole: 'its route is a blackhole',
@@ -74,7 +75,7 @@ export const TABLES = {
     number: 0,
     job: 'which port (or tunnel) it came from, and may that port send at all',
     merge: 'equal',
-    prefixes: ['tun_src'],
+    prefixes: ['tun_src', 'ip_dst', 'ipv6_dst'],
   },
   vlan: { number: 1, job: 'which VLAN a frame of a VLAN-aware switch is in', merge: 'equal' },
   tunnel: {

@@ -14,6 +14,8 @@ export type Way =
   | { readonly kind: 'blackhole' | 'reject' | 'policy-drop'; readonly why: string };
 
 const ECMP_SLOTS = 16;
+/** Of learned routes: before static ones, unless these say otherwise. */
+const LEARNED_METRIC = 20;
 
 /** Undefined: no route. `by`: the port by which the packet came in. */
 export function wayOf(model: ModelView, router: Router, frame: Frame, by: RouterPort): Way | undefined {
@@ -62,7 +64,7 @@ function bestRoute(model: ModelView, router: Router, frame: Frame): Way | undefi
           connected: { port, text: formatCidr(networkOf(network)) },
         });
   }
-  for (const route of router.routes) {
+  for (const route of [...router.routes, ...learnedRoutes(model, router, dst)]) {
     const to = parseCidr(route.to)!;
     const from = route.from === undefined ? undefined : parseCidr(route.from)!;
     const isVoid = route.via !== undefined && !portTowards(model, router, parseIp(route.via)!);
@@ -85,10 +87,23 @@ function bestRoute(model: ModelView, router: Router, frame: Frame): Way | undefi
   );
 }
 
+/** Learned routes that hold the address, as static ones: a next hop that several hosts tell counts once, with its highest weight. */
+function* learnedRoutes(model: ModelView, router: Router, dst: Ip): Iterable<Route> {
+  for (let prefix = dst.version === 4 ? 32 : 128; prefix >= 0; prefix--) {
+    const to = formatCidr(networkOf({ ip: dst, prefix }));
+    const weights = new Map<string, number>();
+    for (const { via } of model.learnedRoutesTo(router.id, to))
+      for (const { address, weight } of via) weights.set(address, Math.max(weight, weights.get(address) ?? 0));
+    for (const [via, weight] of weights)
+      if (parseIp(via)?.version === dst.version) yield { to, via, weight, metric: LEARNED_METRIC };
+  }
+}
+
 /** Of equal routes one that ends here goes before next hops, which share the packets out. */
 function staticWay(model: ModelView, router: Router, frame: Frame, routes: readonly Route[]): Way {
   const { to, from } = routes[0]!;
-  const text = `route ${to}${from === undefined ? '' : ` from ${from}`}`;
+  const isLearned = routes.every((route) => !router.routes.includes(route));
+  const text = `${isLearned ? 'learned ' : ''}route ${to}${from === undefined ? '' : ` from ${from}`}`;
   for (const action of ['blackhole', 'reject'] as const)
     if (routes.some((route) => route.action === action)) return { kind: action, why: `${text}: ${action}` };
   const weights = new Map<string, number>();
