@@ -92,15 +92,3 @@ export class Vty {
     this.#waiting?.reject(error);
   }
 }
-
-/** Asks one thing. Errors: as `Vty`'s, and `refused` with what the daemon said. */
-export async function ask(path: string, line: string): Promise<string> {
-  const vty = await Vty.open(path);
-  try {
-    const answer = await vty.send(line);
-    if (!answer.ok) throw new WeftError('refused', `${line}: ${answer.output.trim()}`);
-    return answer.output;
-  } finally {
-    vty.close();
-  }
-}
