@@ -32,6 +32,7 @@ import { localProfileSink, localProfilesUnit } from './local-profiles.ts';
 import { LOCAL_SWITCH_KINDS, LOCAL_SWITCH_UNITS, localSwitchSink } from './local-switches.ts';
 import { type Meter, meterSink } from './meters.ts';
 import { problemSink } from './problem-sink.ts';
+import { admissionUnit } from './units/admission.ts';
 import { floatingInUnit, leasesInUnit } from './units/anchor.ts';
 import { agentAnswersUnit, ownProbesUnit } from './units/answer.ts';
 import { memberUnit, slotsUnit } from './units/balancer.ts';
@@ -124,6 +125,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   leasesInUnit,
   vipInUnit,
   handOffUnit,
+  admissionUnit,
   floatingOutUnit,
   snatUnit,
   snatRepliesUnit,

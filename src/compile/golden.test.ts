@@ -308,6 +308,10 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
     ['leasesIn', 'snat', 'snatReplies', 'answersToSnat', 'snatAddresses'],
     [...translated.filter(({ kind }) => kind !== 'router'), snat, ...leases],
   ],
+  'a-tight-zone': [
+    ['admission', 'floatingIn'],
+    [...translated, ...floating, example.natZone(core, 400, true)],
+  ],
   'vip-inside': [
     ['vip', 'slots', 'member', 'vipAddresses'],
     [...translated, inner],
