@@ -61,6 +61,12 @@ export interface ShutOff {
   readonly id: string;
 }
 
+/** A host that does not answer this one any more (docs/design/liveness.md). `id` is that host's id. */
+export interface HostLost {
+  readonly kind: 'hostLost';
+  readonly id: string;
+}
+
 /** A switch that frames from here can be in: one of its ports is here, or a router leads to it. `id` is the switch's id. */
 export interface LocalSwitch {
   readonly kind: 'localSwitch';
@@ -92,13 +98,14 @@ export interface InputOfKind extends ScopeRecordOfKind {
   interface: BoundInterface;
   self: Self;
   shutOff: ShutOff;
+  hostLost: HostLost;
   natZone: NatZone;
   localSwitch: LocalSwitch;
   localProfile: LocalProfile;
   localPort: LocalPort;
 }
 export type InputKind = Exclude<keyof InputOfKind, 'localSwitch' | 'localProfile' | 'localPort'>;
-export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | NatZone;
+export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | HostLost | NatZone;
 export type Reader = EngineReader<InputOfKind>;
 
 export const define = definer<InputOfKind>();

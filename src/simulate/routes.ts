@@ -15,8 +15,8 @@ export type Way =
 
 const ECMP_SLOTS = 16;
 
-/** Undefined: no route. `by`: the port by which the packet came in. */
-export function wayOf(model: ModelView, router: Router, frame: Frame, by: RouterPort): Way | undefined {
+/** Undefined: no route. `by`: the port by which the packet came in. `host`: where this is decided. */
+export function wayOf(model: ModelView, router: Router, frame: Frame, by: RouterPort, host: string): Way | undefined {
   const dst = frame.ip!.dst;
   // Only the router's own answers go to such an address (RFC 4291 §2.5.6).
   if (isLinkLocal(dst)) return { kind: 'out', port: by, nextHop: dst, why: 'a link-local address is next to it' };
@@ -29,7 +29,7 @@ export function wayOf(model: ModelView, router: Router, frame: Frame, by: Router
     const port = nextHop.version === dst.version ? portTowards(model, router, nextHop) : undefined;
     if (port) return { kind: 'out', port, nextHop, why: `${what} by ${policy.via}` };
   }
-  return bestRoute(model, router, frame);
+  return bestRoute(model, router, frame, host);
 }
 
 /** Of IP packets: does the match of a policy, or of a mirror, fit? */
@@ -51,7 +51,7 @@ interface Candidate {
   readonly route?: Route;
 }
 
-function bestRoute(model: ModelView, router: Router, frame: Frame): Way | undefined {
+function bestRoute(model: ModelView, router: Router, frame: Frame, host: string): Way | undefined {
   const { src, dst } = frame.ip!;
   const candidates: Candidate[] = [];
   for (const port of connectedPorts(model, router)) {
@@ -69,20 +69,42 @@ function bestRoute(model: ModelView, router: Router, frame: Frame): Way | undefi
     if (isVoid || !cidrContains(to, dst) || (from && !cidrContains(from, src))) continue;
     candidates.push({ to: to.prefix, from: from?.prefix ?? -1, metric: route.metric, route });
   }
-  candidates.sort((a, b) => b.to - a.to || b.from - a.from || a.metric - b.metric);
-  const best = candidates[0];
+  const { to: toLength, from: fromLength } = candidates.sort(byPreference)[0] ?? {};
+  // What leads to a lost host is void, unless all routes for these packets do.
+  const fitting = candidates.filter((c) => c.to === toLength && c.from === fromLength);
+  const living = fitting.filter(({ route }) => !route?.via || !isBehindLost(model, router, parseIp(route.via)!, host));
+  const best = living[0] ?? candidates[0];
   if (!best) return undefined;
   if (best.connected) {
     const { port, text } = best.connected;
     return { kind: 'out', port, nextHop: dst, why: `connected to ${text}` };
   }
-  const equals = candidates.filter((c) => c.to === best.to && c.from === best.from && c.metric === best.metric);
+  const equals = (living.length > 0 ? living : fitting).filter((c) => c.metric === best.metric);
   return staticWay(
     model,
     router,
     frame,
     equals.flatMap(({ route }) => route ?? []),
   );
+}
+
+function byPreference(a: Candidate, b: Candidate): number {
+  return b.to - a.to || b.from - a.from || a.metric - b.metric;
+}
+
+/** Does the host not answer this one behind whose port the next hop was heard, or the only one with an active port of its switch? */
+function isBehindLost(model: ModelView, router: Router, via: Ip, here: string): boolean {
+  const onSwitch = portTowards(model, router, via)?.switch;
+  if (onSwitch === undefined) return false;
+  const text = formatIp(via);
+  for (const { address, host } of model.neighboursOf(onSwitch)) if (address === text) return model.isLost(here, host);
+  const hosts = new Set<string>();
+  for (const { id } of model.portsOfSwitch(onSwitch)) {
+    const active = model.bindingOf(id)?.active;
+    if (active !== undefined) hosts.add(active);
+  }
+  const [only] = hosts;
+  return hosts.size === 1 && model.isLost(here, only!);
 }
 
 /** Of equal routes one that ends here goes before next hops, which share the packets out. */

@@ -27,7 +27,9 @@ export type StepSketch =
   | { readonly kind: 'send'; readonly at: number; readonly frame: FrameSketch }
   /** To, about, or as one of the messages before: 0 is the last. */
   | { readonly kind: 'reply' | 'error' | 'again'; readonly to: number }
-  | { readonly kind: 'change'; readonly pick: number };
+  | { readonly kind: 'change'; readonly pick: number }
+  /** One host gets no answer from another any more; or again, if it was so. */
+  | { readonly kind: 'lose'; readonly host: number; readonly other: number };
 
 const plainFrame: FrameSketch = {
   ...{ src: 0, dst: 0, tags: [], carried: 0, mutation: { kind: 'none' } },
@@ -55,6 +57,10 @@ const step: fc.Arbitrary<StepSketch> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('error'), to: fc.constantFrom(0, 0, 1, 2) }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('again'), to: fc.nat({ max: 3 }) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('change'), pick: fc.nat({ max: 23 }) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant('lose'), host: fc.nat({ max: 2 }), other: fc.nat({ max: 2 }) }),
+  },
 );
 
 export function conversationSketch(steps: {
@@ -92,6 +98,7 @@ export class Conversation {
   /** Does a step. The message, if it is one; the records that changed, if it is a change. Undefined where there is nothing to do it with. */
   do(sketch: StepSketch): Message | readonly ScopeRecord[] | undefined {
     if (sketch.kind === 'change') return this.#change(sketch.pick);
+    if (sketch.kind === 'lose') return this.#lose(sketch.host, sketch.other);
     const entry = this.#entryOf(sketch);
     if (!entry) return undefined;
     const outcome = simulateFrame(this.scenario.model, entry, this.#connections);
@@ -103,7 +110,7 @@ export class Conversation {
     return message;
   }
 
-  #entryOf(sketch: Exclude<StepSketch, { kind: 'change' }>): Entry | undefined {
+  #entryOf(sketch: Exclude<StepSketch, { kind: 'change' | 'lose' }>): Entry | undefined {
     if (sketch.kind === 'send') {
       const places = this.scenario.hosts.flatMap(({ id, ports }) =>
         [...ports].map(([ofport, port]) => ({ host: id, ofport, port })),
@@ -137,6 +144,18 @@ export class Conversation {
       if (inputs.some(({ kind, id }) => kind === record.kind && id === record.id))
         compiler.update([{ op: 'put', record }]);
     return [record];
+  }
+
+  #lose(hostNumber: number, otherNumber: number): readonly ScopeRecord[] | undefined {
+    const { model, hosts } = this.scenario;
+    if (hosts.length === 0) return undefined;
+    const [{ id: host, compiler }, { id: other }] = [at(hosts, hostNumber), at(hosts, otherNumber)];
+    if (host === other) return undefined;
+    const op = model.isLost(host, other) ? 'delete' : 'put';
+    const others = hosts.map(({ id }) => id).filter((id) => (id === other ? op === 'put' : model.isLost(host, id)));
+    model.setLost(host, others);
+    compiler.update([{ op, record: { kind: 'hostLost', id: other } }]);
+    return [];
   }
 }
 

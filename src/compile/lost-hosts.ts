@@ -1,0 +1,41 @@
+import { cidrContains, formatIp, parseIp } from '../base/addresses.ts';
+import type { Route } from '../model/objects.ts';
+import { activeHostsIndex, define, type Reader } from './inputs.ts';
+import type { ConnectedNetwork } from './routers.ts';
+
+/** Next hops behind hosts that do not answer this one (docs/design/liveness.md). */
+
+/** '' → hosts that are lost. */
+const lostHostsIndex = define.index('lostHosts', 'hostLost', () => ['']);
+
+/**
+ * Of routes for the same packets those that lead somewhere: not by a next hop behind a lost host, while there is any other. Where all are behind
+ * lost hosts it may be this host that is cut off, and nothing else would be better: they stay.
+ */
+export function withoutLost(
+  reader: Reader,
+  networks: readonly ConnectedNetwork[],
+  routes: readonly Route[],
+): readonly Route[] {
+  const lost = reader.ids(lostHostsIndex, '');
+  if (lost.length === 0) return routes;
+  const living = routes.filter(({ via }) => {
+    const behind = via === undefined ? undefined : hostBehind(reader, networks, via);
+    return behind === undefined || !lost.includes(behind);
+  });
+  return living.length === 0 ? routes : living;
+}
+
+/**
+ * The host whose port a next hop is behind: the one that heard it, or the only one that has an active port of its switch. Undefined where
+ * that is not known.
+ */
+function hostBehind(reader: Reader, networks: readonly ConnectedNetwork[], via: string): string | undefined {
+  const hop = parseIp(via);
+  const onSwitch = hop && networks.find(({ network }) => cidrContains(network, hop))?.switch;
+  if (onSwitch === undefined) return undefined;
+  const heard = reader.pick('neighbour', `${onSwitch}/${formatIp(hop!)}`, 'host');
+  if (heard !== undefined) return heard;
+  const hosts = reader.members(activeHostsIndex, onSwitch);
+  return hosts.length === 1 ? hosts[0] : undefined;
+}
