@@ -26,6 +26,7 @@ import type { Flow } from '../openflow/flow.ts';
 import { Cookies, type Explanation } from './explain.ts';
 import { type CompiledFlow, flowSink } from './flow-sink.ts';
 import type { InputKind, InputOfKind, InputRecord } from './inputs.ts';
+import { learnedDestinationSink, learnedDestinationsUnit } from './learned-routes.ts';
 import { localPortSink, localPortsUnit } from './local-ports.ts';
 import { localProfileSink, localProfilesUnit } from './local-profiles.ts';
 import { LOCAL_SWITCH_KINDS, LOCAL_SWITCH_UNITS, localSwitchSink } from './local-switches.ts';
@@ -44,6 +45,7 @@ import { groupMemberUnit, groupRulesUnit, setMemberUnit } from './units/group.ts
 import { guardUnit } from './units/guard.ts';
 import { handOffUnit } from './units/hand-off.ts';
 import { learnedSourceUnit, learnPortUnit } from './units/learn.ts';
+import { hopSetUnit, learnedRouteUnit } from './units/learned-route.ts';
 import { leaveUnit, outChainUnit } from './units/leave.ts';
 import { hairpinUnit, holdersUnit, learnedUnit, unknownUnit } from './units/lookup.ts';
 import { mirrorUnit } from './units/mirror.ts';
@@ -102,6 +104,8 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   ownUnit,
   policiesUnit,
   routesUnit,
+  learnedRouteUnit,
+  hopSetUnit,
   outChainUnit,
   leaveUnit,
   portAddressesUnit,
@@ -246,8 +250,9 @@ const HERE = {
   localSwitch: localSwitchSink,
   localProfile: localProfileSink,
   localPort: localPortSink,
+  learnedDestination: learnedDestinationSink,
 } as const;
-const HERE_UNITS = [...LOCAL_SWITCH_UNITS, localProfilesUnit, localPortsUnit] as const;
+const HERE_UNITS = [...LOCAL_SWITCH_UNITS, localProfilesUnit, localPortsUnit, learnedDestinationsUnit] as const;
 
 function* hereChanges(diff: Diff): Iterable<Change<InputOfKind>> {
   for (const kind of Object.keys(HERE) as (keyof typeof HERE)[]) {

@@ -10,18 +10,20 @@ const lostHostsIndex = define.index('lostHosts', 'hostLost', () => ['']);
 
 /**
  * Of routes for the same packets those that lead somewhere: not by a next hop behind a lost host, while there is any other. Where all are behind
- * lost hosts it may be this host that is cut off, and nothing else would be better: they stay.
+ * lost hosts it may be this host that is cut off, and nothing else would be better: they stay. `toldBy`: from whom a learned next hop is, should
+ * nobody know where it is.
  */
-export function withoutLost(
+export function withoutLost<R extends Pick<Route, 'via'> & { readonly toldBy?: readonly string[] }>(
   reader: Reader,
   networks: readonly ConnectedNetwork[],
-  routes: readonly Route[],
-): readonly Route[] {
+  routes: readonly R[],
+): readonly R[] {
   const lost = reader.ids(lostHostsIndex, '');
   if (lost.length === 0) return routes;
-  const living = routes.filter(({ via }) => {
+  const living = routes.filter(({ via, toldBy }) => {
     const behind = via === undefined ? undefined : hostBehind(reader, networks, via);
-    return behind === undefined || !lost.includes(behind);
+    const hosts = behind === undefined ? (toldBy ?? []) : [behind];
+    return hosts.length === 0 || hosts.some((host) => !lost.includes(host));
   });
   return living.length === 0 ? routes : living;
 }

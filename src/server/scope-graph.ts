@@ -15,6 +15,7 @@ import type { RecordChange } from './desired-state.ts';
  *   │                                    └─▶ hosts with leases
  *   ├─▶ hosts with a claim of its ports; balancers on it; tenant
  *   └─▶ where it is shared: facades of the routers that have an outside port on it, and the in-chains of those ports
+ * ports of a switch that are local ─▶ sessions of router ports on it (passwords are for gateways alone)
  * ports of a switch that are local ─▶ where it is shared: all hosts, for whose routers lead into it is not followed
  * mirrors (of a local port, of the switch of one) ─▶ port with its binding (where the copies go) ─▶ host
  * security group (of a local port) ─▶ members of groups and address sets that its rules name
@@ -35,6 +36,7 @@ export type NodeType =
   | 'port'
   | 'balancer'
   | 'mirrors'
+  | 'sessions'
   | 'facade'
   | 'router'
   | 'switch';
@@ -235,6 +237,10 @@ function placesOf(record: ScopeRecord): readonly Place[] {
       return [...mirrorPlaces(record)].map((id): Place => ['mirrors', id]);
     case 'memberHealth':
       return [['balancer', record.loadBalancer]];
+    case 'bgpPeer':
+      return [['sessions', record.routerPort]];
+    case 'learnedRoute':
+      return [['router', record.router]];
   }
 }
 
@@ -269,12 +275,15 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
       return yield* index.healthOf(id);
     case 'mirrors':
       return yield* index.mirrorsOf(id);
+    case 'sessions':
+      return yield* index.bgpPeersAt(id);
     case 'facade':
       yield* one('router');
       yield* index.floatingAddressesOfRouter(id);
       return yield* index.leasesOfRouter(id);
     case 'router':
-      return yield* index.routerPortsOfRouter(id);
+      yield* index.routerPortsOfRouter(id);
+      return yield* index.learnedRoutesOf(id);
     case 'switch':
       yield* one('switch');
       for (const port of index.portsOfSwitch(id)) {
@@ -357,6 +366,7 @@ function edgesOfRouterPort(index: ModelIndex, port: RouterPort): readonly Edge[]
   if (port.switch !== undefined) {
     const device: Place = ['switch', port.switch];
     edges.push({ from: router, to: device, link: true });
+    edges.push({ from: ['locals', port.switch], to: ['sessions', port.id] });
     if (port.outside && index.get('switch', port.switch)?.shared) {
       edges.push({ from: device, to: ['facade', port.router] });
       if (port.inChain !== undefined) edges.push({ from: device, to: ['chain', port.inChain] });

@@ -96,6 +96,7 @@ class Oracle {
         continue;
       }
       this.#facade(id);
+      for (const route of this.#model.all('learnedRoute')) if (route.router === id) this.#add(route);
       for (const port of all) {
         const peer = port.peer === undefined ? undefined : this.#model.get('routerPort', port.peer);
         if (peer?.router === id) reached.add(port.router);
@@ -158,6 +159,14 @@ test('the scope of every host of any routed network is what its contract says', 
     }),
     { numRuns: process.env.WEFT_CAMPAIGN ? 3000 : 150 },
   );
-  for (const kind of ['natLease', 'memberHealth', 'neighbour', 'loadBalancer', 'floatingAddress', 'addressSet'])
+  for (const kind of [
+    'natLease',
+    'memberHealth',
+    'neighbour',
+    'loadBalancer',
+    'floatingAddress',
+    'addressSet',
+    'learnedRoute',
+  ])
     assert.ok(seen.has(kind), `no ${kind} in any scope`);
 });

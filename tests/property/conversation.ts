@@ -27,9 +27,7 @@ export type StepSketch =
   | { readonly kind: 'send'; readonly at: number; readonly frame: FrameSketch }
   /** To, about, or as one of the messages before: 0 is the last. */
   | { readonly kind: 'reply' | 'error' | 'again'; readonly to: number }
-  | { readonly kind: 'change'; readonly pick: number }
-  /** One host gets no answer from another any more; or again, if it was so. */
-  | { readonly kind: 'lose'; readonly host: number; readonly other: number };
+  | { readonly kind: 'change'; readonly pick: number };
 
 const plainFrame: FrameSketch = {
   ...{ src: 0, dst: 0, tags: [], carried: 0, mutation: { kind: 'none' } },
@@ -57,10 +55,6 @@ const step: fc.Arbitrary<StepSketch> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('error'), to: fc.constantFrom(0, 0, 1, 2) }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('again'), to: fc.nat({ max: 3 }) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('change'), pick: fc.nat({ max: 23 }) }) },
-  {
-    weight: 1,
-    arbitrary: fc.record({ kind: fc.constant('lose'), host: fc.nat({ max: 2 }), other: fc.nat({ max: 2 }) }),
-  },
 );
 
 export function conversationSketch(steps: {
@@ -98,7 +92,6 @@ export class Conversation {
   /** Does a step. The message, if it is one; the records that changed, if it is a change. Undefined where there is nothing to do it with. */
   do(sketch: StepSketch): Message | readonly ScopeRecord[] | undefined {
     if (sketch.kind === 'change') return this.#change(sketch.pick);
-    if (sketch.kind === 'lose') return this.#lose(sketch.host, sketch.other);
     const entry = this.#entryOf(sketch);
     if (!entry) return undefined;
     const outcome = simulateFrame(this.scenario.model, entry, this.#connections);
@@ -110,7 +103,7 @@ export class Conversation {
     return message;
   }
 
-  #entryOf(sketch: Exclude<StepSketch, { kind: 'change' | 'lose' }>): Entry | undefined {
+  #entryOf(sketch: Exclude<StepSketch, { kind: 'change' }>): Entry | undefined {
     if (sketch.kind === 'send') {
       const places = this.scenario.hosts.flatMap(({ id, ports }) =>
         [...ports].map(([ofport, port]) => ({ host: id, ofport, port })),
@@ -145,18 +138,6 @@ export class Conversation {
         compiler.update([{ op: 'put', record }]);
     return [record];
   }
-
-  #lose(hostNumber: number, otherNumber: number): readonly ScopeRecord[] | undefined {
-    const { model, hosts } = this.scenario;
-    if (hosts.length === 0) return undefined;
-    const [{ id: host, compiler }, { id: other }] = [at(hosts, hostNumber), at(hosts, otherNumber)];
-    if (host === other) return undefined;
-    const op = model.isLost(host, other) ? 'delete' : 'put';
-    const others = hosts.map(({ id }) => id).filter((id) => (id === other ? op === 'put' : model.isLost(host, id)));
-    model.setLost(host, others);
-    compiler.update([{ op, record: { kind: 'hostLost', id: other } }]);
-    return [];
-  }
 }
 
 /** Nobody is at port 0: the userspace datapath's tracker calls it invalid, the kernel's does not. */
@@ -184,6 +165,7 @@ function changesOf(model: ModelIndex): ScopeRecord[] {
   for (const balancer of model.all('loadBalancer'))
     changed.push({ ...balancer, members: balancer.members.map((member) => ({ ...member, drain: !member.drain })) });
   for (const health of model.all('memberHealth')) changed.push({ ...health, up: !health.up });
+  for (const route of model.all('learnedRoute')) changed.push({ ...route, via: route.via.slice(0, -1) });
   for (const router of model.all('router')) changed.push({ ...router, routes: router.routes.slice(1) });
   return changed;
 }

@@ -85,7 +85,17 @@ function* transactions(
 }
 
 const DELETED_FIRST = [
-  ...['memberHealth', 'natLease', 'neighbour', 'learned', 'loadBalancer', 'floatingAddress', 'routerPort', 'router'],
+  ...[
+    'learnedRoute',
+    'memberHealth',
+    'natLease',
+    'neighbour',
+    'learned',
+    'loadBalancer',
+    'floatingAddress',
+    'routerPort',
+    'router',
+  ],
   ...['binding', 'port', 'rule', 'chain', 'securityGroup', 'addressSet', 'switch', 'host', 'tunnelZone', 'tenant'],
 ];
 

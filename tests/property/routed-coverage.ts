@@ -15,6 +15,7 @@ const KINDS = [
   'natLease',
   'memberHealth',
   'neighbour',
+  'learnedRoute',
 ] as const;
 const RULE_FIELDS: readonly (keyof Rule['match'])[] = [
   ...(['srcSet', 'dstSet', 'srcGroup', 'dstGroup', 'tcpFlags', 'fragment', 'dscp', 'state', 'not'] as const),
