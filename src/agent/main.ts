@@ -14,6 +14,7 @@ import { ConntrackLink } from './conntrack-link.ts';
 import { answerControl, type ControlOptions, startControl } from './control.ts';
 import { AgentCore } from './core.ts';
 import type { AgentEvent, Effect } from './events.ts';
+import { LivenessLink } from './liveness/liveness-link.ts';
 import { LocalState } from './local-state.ts';
 import { HOST_METERS } from './meters.ts';
 import { notifySystemd } from './readiness.ts';
@@ -80,6 +81,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const conntrackLink = new ConntrackLink({
     ...{ datapathType: options.datapathType, control: vswitchdControl, emit, clock: systemClock },
     ...{ log: log.child({ part: 'conntrack' }), signal },
+  });
+  const liveness = new LivenessLink({
+    emit,
+    clock: systemClock,
+    random: systemRandom,
+    log: log.child({ part: 'liveness' }),
   });
   const client = createClient({
     url: options.server,
@@ -150,6 +157,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'pulse':
         for (const address of effect.addresses) (address.includes(':') ? pulse6 : pulse).send('', 9, address, () => {});
         break;
+      case 'watchHosts':
+        liveness.perform(effect);
+        break;
       case 'wake':
         setTimeout(() => {
           if (!signal.aborted) emit({ kind: 'wake' });
@@ -206,6 +216,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     controlServer.closeAllConnections();
     rmSync(options.controlSocket, { force: true });
     client.close();
+    liveness.close();
     pulse.close();
     pulse6.close();
   }
