@@ -26,6 +26,7 @@ packages=(
   iproute2 ethtool procps               # namespaces and links of the lab
   tcpdump tcpreplay                     # captures; injection of arbitrary frames
   iputils-ping iperf3 busybox udhcpc wide-dhcpv6-client # what the workloads run
+  frr                                   # BGP
 )
 
 say() { printf 'setup: %s\n' "$*" >&2; }

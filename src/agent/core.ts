@@ -217,7 +217,7 @@ export class AgentCore implements Ground {
         return this.#tick(nowMs);
       case 'conntrack':
         this.#conntrackUse.told(event);
-        return [];
+        return this.#judgeRoom(event);
       case 'hosts':
         return [...this.#nextHopHosts.told(event), ...this.#maybeReadBack(), ...this.#reportHealth()];
       case 'wake':
@@ -296,6 +296,11 @@ export class AgentCore implements Ground {
     if (!this.#ovsdb || !this.#scopeReady) return this.compile(inputs);
     const { flows, effects } = this.conntrack.scopeChanged(this.scope, changes);
     return [...effects, ...this.compile([...inputs, ...flows])];
+  }
+
+  #judgeRoom(event: AgentEvent & { kind: 'conntrack' }): Effect[] {
+    const changes = this.conntrack.used(event, this.#ovsdb?.datapathType !== 'netdev');
+    return changes.length === 0 ? [] : this.compile(changes);
   }
 
   #ensureTunnel(): Effect[] {

@@ -9,6 +9,7 @@ const LAYERS = [
   'packet',
   'openflow',
   'ovsdb',
+  'frr',
   'model',
   'simulate',
   'store',

@@ -32,6 +32,7 @@ import { localProfileSink, localProfilesUnit } from './local-profiles.ts';
 import { LOCAL_SWITCH_KINDS, LOCAL_SWITCH_UNITS, localSwitchSink } from './local-switches.ts';
 import { type Meter, meterSink } from './meters.ts';
 import { problemSink } from './problem-sink.ts';
+import { admissionUnit } from './units/admission.ts';
 import { floatingInUnit, leasesInUnit } from './units/anchor.ts';
 import { agentAnswersUnit, ownProbesUnit } from './units/answer.ts';
 import { memberUnit, slotsUnit } from './units/balancer.ts';
@@ -57,6 +58,7 @@ import { neighboursUnit, portAddressesUnit, routerAddressesUnit } from './units/
 import { policiesUnit, routesUnit } from './units/route.ts';
 import { ownUnit, routerInUnit, routerMacUnit, tunnelToRouterUnit } from './units/router-in.ts';
 import { answersToSnatUnit, floatingOutUnit, snatRepliesUnit, snatUnit } from './units/snat.ts';
+import { speakerUnit } from './units/speaker.ts';
 import { fromChainUnit, toPortUnit } from './units/to-port.ts';
 import { trackUnit } from './units/track.ts';
 import { translationUnit } from './units/translation.ts';
@@ -73,6 +75,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   groupMemberUnit,
   setMemberUnit,
   classifyUnit,
+  speakerUnit,
   vlanUnit,
   wideUnit,
   wideAddressesUnit,
@@ -122,6 +125,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   leasesInUnit,
   vipInUnit,
   handOffUnit,
+  admissionUnit,
   floatingOutUnit,
   snatUnit,
   snatRepliesUnit,

@@ -54,6 +54,7 @@ const ABOUT: Readonly<Record<string, string>> = {
   leave: 'routerPort',
   routerAddresses: 'routerPort',
   policies: 'router',
+  speaker: 'routerPort',
   routes: 'router',
   learnedRoute: 'router',
   hopSet: 'router',

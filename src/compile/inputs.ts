@@ -27,6 +27,10 @@ export interface NatZone {
   readonly kind: 'natZone';
   readonly id: string;
   readonly zone: number;
+  /** It could be full before the agent looks again: only connections are let in for which the share of a port has room. */
+  readonly isTight?: boolean;
+  /** A packet for which a full zone has no room is dropped by the datapath itself (the kernel's is one): nobody need ask. */
+  readonly isStrict?: boolean;
 }
 
 /** This host. */

@@ -73,17 +73,26 @@ export const usableHops = define.cell<readonly LearnedHop[]>({
   },
 });
 
-/** A set without a next hop is as though its routes were not there. */
-export const isUsable = define.cell<boolean>({
-  name: 'isUsable',
-  run: (reader, name) => reader.derive(knownHops, name).length > 0,
-});
-
-/** Do packets have to be shared out, as long as all hosts live? */
-export function hasSeveralHops(name: string): boolean {
-  const [, ...hops] = name.split(',');
-  return new Set(hops.map((each) => each.split(' ')[1])).size > 1;
+/** What routes need of their set: its number, and whether packets have to be shared out as long as all hosts live. */
+export interface HopSetFacts {
+  readonly id: bigint;
+  readonly isShared: boolean;
+  /** A set without a next hop is as though its routes were not there. */
+  readonly isUsable: boolean;
 }
+
+export const hopSetFacts = define.cell<HopSetFacts>({
+  name: 'hopSetFacts',
+  run: (reader, name) => {
+    const [, ...hops] = name.split(',');
+    const addresses = new Set(hops.map((each) => each.split(' ')[1]));
+    return {
+      id: hopSetId(name),
+      isShared: addresses.size > 1,
+      isUsable: reader.derive(knownHops, name).length > 0,
+    };
+  },
+});
 
 /** The number of a set, where a next hop would stand: it begins with ff, as no next hop does (RFC 4291 §2.7). */
 export function hopSetId(name: string): bigint {

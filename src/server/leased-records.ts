@@ -47,11 +47,26 @@ export class LeasedRecords {
     return record?.host === hostId ? this.remove([record]) : [];
   }
 
+  /** Some of what the host has of a kind; none: an empty list. */
+  endSome(hostId: string, kind: LeasedKind, most: number): readonly RecordChange[] {
+    const records: LeasedRecord[] = [];
+    for (const id of this.#ofHost.get(hostId)?.get(kind) ?? []) {
+      if (records.length === most) break;
+      const record = this.#index.get(kind, id) as LeasedRecord | undefined;
+      if (record) records.push(record);
+    }
+    return this.remove(records);
+  }
+
   /** All that the host has of a kind (of all kinds, where none is given), but for those to keep. */
-  endAll(hostId: string, only?: LeasedKind, except: ReadonlySet<string> = new Set()): readonly RecordChange[] {
+  endAll(
+    hostId: string,
+    only?: LeasedKind | readonly LeasedKind[],
+    except: ReadonlySet<string> = new Set(),
+  ): readonly RecordChange[] {
     const records: LeasedRecord[] = [];
     for (const [kind, ids] of this.#ofHost.get(hostId) ?? [])
-      if (only === undefined || only === kind)
+      if (only === undefined || only === kind || only.includes(kind))
         for (const id of ids) {
           const record = except.has(id) ? undefined : (this.#index.get(kind, id) as LeasedRecord | undefined);
           if (record) records.push(record);

@@ -113,6 +113,9 @@ export function parseReports(body: unknown): readonly Report[] {
   return parsed.data.reports as readonly Report[];
 }
 
+/** Records that change by themselves are told agents in such chunks. */
+export const MOST_AT_ONCE = 2_000;
+
 /** The same thing is told no more often. */
 const NEWS_MS = 60_000;
 
@@ -162,6 +165,12 @@ export class Reports {
         default:
           if (!this.#takeRuntime(hostId, report, learned))
             refused.push({ index, code: 'no-port', message: 'no port, member or uplink of this id is there for it' });
+          // Other requests have their turn between chunks of thousands.
+          if (learned.length >= MOST_AT_ONCE) {
+            this.#streams.publish(this.#state.revision, learned.splice(0));
+            await new Promise((resolve) => setImmediate(resolve));
+            if (!this.#state.index.get('host', hostId)) throw new WeftError('not-found', `host ${hostId} was deleted`);
+          }
       }
     }
     // At once: an address that moved must not wait for the disk.

@@ -85,7 +85,7 @@ export class Runtime {
     return fresh;
   }
 
-  /** Hosts whose lease ended since the last call; their learned addresses are gone. */
+  /** Hosts whose lease ended since the last call; what they reported is gone, but for routes: of these there may be too many to go at once. */
   expire(): { readonly dead: readonly string[]; readonly changes: readonly RecordChange[] } {
     const now = this.#clock.now();
     const dead: string[] = [];
@@ -95,9 +95,18 @@ export class Runtime {
       host.isAlive = false;
       host.sessions = new Map();
       dead.push(id);
-      changes.push(...this.forgetAll(id));
+      changes.push(...this.#leased.endAll(id, ['learned', 'memberHealth', 'neighbour']));
     }
     return { dead, changes };
+  }
+
+  /** Some routes of dead hosts; as long as there are any, there is more to do. */
+  expireRoutes(most: number): readonly RecordChange[] {
+    for (const [id, host] of this.#hosts) {
+      const changes = host.isAlive ? [] : this.#leased.endSome(id, 'learnedRoute', most);
+      if (changes.length > 0) return changes;
+    }
+    return [];
   }
 
   /** The host was deleted. */

@@ -13,11 +13,12 @@ import type { RecordChange } from './desired-state.ts';
  *   │                                    ├─▶ port with its binding (of floating addresses) ─▶ host ─▶ tunnel zone
  *   │                                    ├─▶ balancer ─▶ ports of its members
  *   │                                    └─▶ hosts with leases
- *   ├─▶ hosts with a claim of its ports; balancers on it; tenant
+ *   ├─▶ claimants: hosts with a claim of its ports; balancers on it; tenant
  *   └─▶ where it is shared: facades of the routers that have an outside port on it, and the in-chains of those ports
  * ports of a switch that are local ─▶ sessions of router ports on it (passwords are for gateways alone)
  * ports of a switch that are local ─▶ where it is shared: all hosts, for whose routers lead into it is not followed
  * mirrors (of a local port, of the switch of one) ─▶ port with its binding (where the copies go) ─▶ host
+ * mirrors to a local port ─▶ ports with their bindings, claimants of the switch (where the copies come from) ─▶ host
  * security group (of a local port) ─▶ members of groups and address sets that its rules name
  * ```
  *
@@ -37,6 +38,7 @@ export type NodeType =
   | 'balancer'
   | 'mirrors'
   | 'sessions'
+  | 'claimants'
   | 'facade'
   | 'router'
   | 'switch';
@@ -253,6 +255,7 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
   switch (type) {
     case 'hosts':
     case 'locals':
+    case 'claimants':
       return;
     case 'tunnelZone':
     case 'host':
@@ -308,10 +311,11 @@ function edgesOf(record: ScopeRecord): readonly Edge[] {
     case 'switch':
       return [
         { from: ['switch', record.id], to: ['tenant', record.tenant] },
+        { from: ['switch', record.id], to: ['claimants', record.id] },
         ...(record.shared ? [{ from: ['locals', record.id], to: ['hosts', ''] } as const] : []),
       ];
     case 'binding':
-      return record.claims.map(({ host }) => ({ from: ['switch', record.switch], to: ['host', host] }));
+      return record.claims.map(({ host }) => ({ from: ['claimants', record.switch], to: ['host', host] }));
     case 'rule': {
       const { srcSet, dstSet, srcGroup, dstGroup } = record.match;
       const from: Place = ['chain', record.chain];
@@ -345,7 +349,13 @@ function edgesOf(record: ScopeRecord): readonly Edge[] {
     case 'mirror': {
       const { port } = record.to;
       if (port === undefined) return [];
-      return [...mirrorPlaces(record)].map((id): Edge => ({ from: ['mirrors', id], to: ['port', port] }));
+      const at: Place = ['mirrors', port];
+      return [
+        ...[...mirrorPlaces(record)].map((id): Edge => ({ from: ['mirrors', id], to: ['port', port] })),
+        // Whose copies come by the tunnel is to be known.
+        ...record.ports.map((id): Edge => ({ from: at, to: ['port', id] })),
+        ...(record.switch === undefined ? [] : [{ from: at, to: ['claimants', record.switch] } as const]),
+      ];
     }
     case 'natLease':
       return [{ from: ['facade', record.router], to: ['host', record.host] }];

@@ -54,6 +54,10 @@ class Oracle {
       if (![...ports, onSwitch, to.port].some((place) => place === port.id || place === port.switch)) continue;
       this.#add(mirror);
       if (to.port !== undefined) this.#portWithBinding(to.port);
+      if (to.port !== port.id) continue;
+      for (const source of ports) this.#portWithBinding(source);
+      for (const binding of this.#model.all('binding'))
+        if (binding.switch === onSwitch) for (const { host } of binding.claims) this.#host(host);
     }
   }
   #members(group: string | undefined): void {

@@ -4,7 +4,7 @@ import { setCover } from '../bits.ts';
 import { match, set } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { connectedToIndex, define, hopSetsIndex, type Reader, staticRoutesIndex } from '../inputs.ts';
-import { hasSeveralHops, hopSetId, isUsable, knownHops, usableHops } from '../learned-routes.ts';
+import { hopSetFacts, hopSetId, knownHops, usableHops } from '../learned-routes.ts';
 import { connectedNetworks } from '../routers.ts';
 import { ECMP_SLOTS, priorityOf, routeFlows, towards, wayOf } from './route.ts';
 import { ecmpSlotFrom } from './router-base.ts';
@@ -31,12 +31,12 @@ export const learnedRouteUnit = define.unit({
         .map(({ via, weight, toldBy }) => ({ to, via, weight, toldBy, metric: LEARNED_METRIC }));
       return routeFlows(reader, router, [...equals, ...learned], reader.derive(connectedNetworks, owner));
     }
-    if (!reader.derive(isUsable, hops)) return [];
+    const { id: number, isShared, isUsable } = reader.derive(hopSetFacts, hops);
+    if (!isUsable) return [];
     const cidr = parseCidr(to)!;
-    const slot = hasSeveralHops(hops) ? ecmpSlotFrom(cidr.ip.version) : [];
     return [
       flow('route', priorityOf(cidr, undefined), match({ router }, wayOf(cidr, undefined)), {
-        do: [set('xxreg2', hopSetId(hops)), ...slot],
+        do: [set('xxreg2', number), ...(isShared ? ecmpSlotFrom(cidr.ip.version) : [])],
         goto: 'ecmp',
       }),
     ];

@@ -1,0 +1,272 @@
+import {
+  type Cidr,
+  formatCidr,
+  formatIp,
+  type Ip,
+  networkOf,
+  parseCidr,
+  parseIp,
+  parseIpv4,
+} from '../base/addresses.ts';
+import { WeftError } from '../base/errors.ts';
+
+/** What a BGP speaker is to do: plain values, nothing of Weft's model. Addresses and prefixes are text. */
+export type SpeakerConfig = {
+  /** An IPv4 address that no other speaker of the network has. */
+  readonly routerId: string;
+  /** Changing it ends every session. */
+  readonly asn: number;
+  /** Where zebra finds the agent, at 127.0.0.1 in the speaker's namespace. */
+  readonly fpmPort: number;
+  /** Interfaces of the namespace, which exist already; `addresses` with their prefix length. */
+  readonly interfaces: readonly SpeakerInterface[];
+  readonly peers: readonly SpeakerPeer[];
+  /** Prefixes of either family that every peer of that family is told: these, and nothing else. */
+  readonly networks: readonly string[];
+  /** How peers that are more than a hop away are reached. */
+  readonly routes: readonly { readonly to: string; readonly via: string }[];
+};
+
+export type SpeakerInterface = { readonly name: string; readonly addresses: readonly string[] };
+
+export type SpeakerPeer = {
+  readonly address: string;
+  readonly asn: number;
+  /** The interface of a link-local address. */
+  readonly interface?: string;
+  /** TCP MD5 (RFC 2385): up to 80 printable characters, no space. Stands in bgpd's configuration only. */
+  readonly password?: string;
+  readonly bfd?: { readonly multiplier: number; readonly intervalMs: number };
+  /** Most hops to a peer that is not on a network of ours; not given: it must be. */
+  readonly multihop?: number;
+  readonly keepaliveS: number;
+  readonly holdS: number;
+  /** More than so many prefixes of a family end the session; it is tried again after five minutes. */
+  readonly maxPrefixes: number;
+  readonly families: readonly Family[];
+  /** False: the session is held down, `shutdown`. */
+  readonly adminUp: boolean;
+  /**
+   * Whether either side keeps the other's routes over a restart (RFC 4724). Not given: only without BFD, since FRR keeps
+   * them even where BFD says that the peer is gone (docs/design/bgp.md).
+   */
+  readonly gracefulRestart?: boolean;
+  /** Prefixes that are taken from this peer, each with its longer ones; not given: all. */
+  readonly accept?: readonly string[];
+  /** Communities (`65001:100`, `no-export` …) on all that this peer is told. */
+  readonly communities?: readonly string[];
+};
+
+/** An IPv6 peer with `ipv4` has IPv4 routes with IPv6 next hops (RFC 8950, which was RFC 5549). */
+export type Family = 'ipv4' | 'ipv6';
+export const FAMILIES = ['ipv4', 'ipv6'] as const;
+export const DEFAULT_BFD = { multiplier: 3, intervalMs: 100 } as const;
+
+export type DaemonName = 'zebra' | 'bgpd' | 'bfdd' | 'staticd';
+/** In the order in which they start. */
+export const DAEMONS = ['zebra', 'bfdd', 'staticd', 'bgpd'] as const satisfies readonly DaemonName[];
+
+/** How long a peer that may keep our routes keeps them, in seconds: time for bgpd to come up again and read a full table. */
+const RESTART_S = 30;
+const MOST_WAYS = 64;
+const RETRY_AFTER_MAX_PREFIXES_MIN = 5;
+
+/**
+ * The configuration file of every daemon. Lines are indented by depth and every section is closed, so that
+ * `config-difference.ts` can read them back. Error: `invalid` where a value would not stand for itself in FRR's language.
+ */
+export function formatConfig(config: SpeakerConfig): Record<DaemonName, string> {
+  check(config);
+  return {
+    zebra: text([`fpm address 127.0.0.1 port ${config.fpmPort}`]),
+    bgpd: text(bgpLines(config)),
+    bfdd: text(bfdLines(config)),
+    staticd: text(
+      config.routes.map(({ to, via }) => `${to.includes(':') ? 'ipv6' : 'ip'} route ${prefix(to)} ${ip(via)}`),
+    ),
+  };
+}
+
+function text(lines: readonly string[]): string {
+  return `${['frr defaults traditional', ...lines].join('\n')}\n`;
+}
+
+/**
+ * Nobody becomes a way between our peers: what is learned gets `no-advertise`, and only routes that begin here (an
+ * empty AS path) pass outwards. Neither list changes when networks do.
+ */
+function bgpLines(config: SpeakerConfig): string[] {
+  const policies = new Map<string, readonly string[]>();
+  const router = [
+    `router bgp ${config.asn}`,
+    ` bgp router-id ${config.routerId}`,
+    ' bgp log-neighbor-changes',
+    ' no bgp default ipv4-unicast',
+    ' no bgp network import-check',
+    ' bgp bestpath as-path multipath-relax',
+    ' bgp graceful-restart',
+    ' bgp graceful-restart preserve-fw-state',
+    ` bgp graceful-restart restart-time ${RESTART_S}`,
+  ];
+  for (const peer of config.peers)
+    router.push(...peerLines(peer).map((line) => ` neighbor ${ip(peer.address)} ${line}`));
+  for (const family of FAMILIES) router.push(...familyLines(config, family, policies));
+  return ['bgp as-path access-list weft-own seq 5 permit ^$', ...[...policies.values()].flat(), ...router, 'exit'];
+}
+
+function peerLines(peer: SpeakerPeer): string[] {
+  const lines = [`remote-as ${peer.asn}`];
+  if (peer.interface !== undefined) lines.push(`interface ${peer.interface}`);
+  if (peer.multihop !== undefined && peer.multihop > 1) lines.push(`ebgp-multihop ${peer.multihop}`);
+  if (peer.password !== undefined) lines.push(`password ${peer.password}`);
+  if (peer.bfd) lines.push('bfd', `bfd profile ${bfdProfile(peer.bfd)}`);
+  if (!(peer.gracefulRestart ?? !peer.bfd)) lines.push('graceful-restart-disable');
+  lines.push(`timers ${peer.keepaliveS} ${peer.holdS}`, 'timers connect 5');
+  if (isIpv6(peer.address) && peer.families.includes('ipv4')) lines.push('capability extended-nexthop');
+  if (!peer.adminUp) lines.push('shutdown');
+  return lines;
+}
+
+function familyLines(config: SpeakerConfig, family: Family, policies: Map<string, readonly string[]>): string[] {
+  const peers = config.peers.filter((peer) => peer.families.includes(family));
+  if (peers.length === 0) return [];
+  const networks = config.networks.map(prefix).filter((n) => isIpv6(n) === (family === 'ipv6'));
+  const lines = [` address-family ${family} unicast`, `  maximum-paths ${MOST_WAYS}`];
+  for (const network of [...new Set(networks)].sort()) lines.push(`  network ${network}`);
+  for (const peer of peers) {
+    const neighbor = `  neighbor ${ip(peer.address)}`;
+    lines.push(
+      `${neighbor} activate`,
+      `${neighbor} route-map ${inwards(peer.accept, family, policies)} in`,
+      `${neighbor} route-map ${outwards(peer.communities, policies)} out`,
+      `${neighbor} maximum-prefix ${peer.maxPrefixes} restart ${RETRY_AFTER_MAX_PREFIXES_MIN}`,
+    );
+  }
+  return [...lines, ' exit-address-family'];
+}
+
+/**
+ * A policy's name says what is in it: another content is another policy, which is made before its first user and removed after
+ * its last, so that no route ever passes a half-made one.
+ */
+function inwards(
+  accept: readonly string[] | undefined,
+  family: Family,
+  policies: Map<string, readonly string[]>,
+): string {
+  const mine = accept?.map(prefix).filter((p) => isIpv6(p) === (family === 'ipv6'));
+  const name = mine ? `weft-in-${family}-${nameOf(mine)}` : 'weft-in';
+  const word = family === 'ipv4' ? 'ip' : 'ipv6';
+  const list = mine?.map((p, i) => {
+    const longest = family === 'ipv4' ? 32 : 128;
+    return `${word} prefix-list ${name} seq ${5 * (i + 1)} permit ${p}${p.endsWith(`/${longest}`) ? '' : ` le ${longest}`}`;
+  });
+  // A list without entries permits everything in FRR.
+  if (list?.length === 0) list.push(`${word} prefix-list ${name} seq 5 deny any`);
+  policies.set(name, [
+    ...(list ?? []),
+    `route-map ${name} permit 10`,
+    ...(mine ? [` match ${word} address prefix-list ${name}`] : []),
+    ' set community no-advertise additive',
+    // The address of the peer and not its link-local one, where it tells both.
+    ' set ipv6 next-hop prefer-global',
+    'exit',
+  ]);
+  return name;
+}
+
+function outwards(communities: readonly string[] | undefined, policies: Map<string, readonly string[]>): string {
+  const tagged = communities !== undefined && communities.length > 0;
+  const name = tagged ? `weft-out-${nameOf(communities)}` : 'weft-out';
+  policies.set(name, [
+    `route-map ${name} permit 10`,
+    ' match as-path weft-own',
+    ...(tagged ? [` set community ${communities.join(' ')}`] : []),
+    'exit',
+  ]);
+  return name;
+}
+
+function bfdLines(config: SpeakerConfig): string[] {
+  const profiles = new Map(config.peers.flatMap(({ bfd }) => (bfd ? [[bfdProfile(bfd), bfd] as const] : [])));
+  if (profiles.size === 0) return [];
+  const lines = [...profiles].flatMap(([name, bfd]) => [
+    ` profile ${name}`,
+    `  detect-multiplier ${bfd.multiplier}`,
+    `  receive-interval ${bfd.intervalMs}`,
+    `  transmit-interval ${bfd.intervalMs}`,
+    ' exit',
+  ]);
+  return ['bfd', ...lines, 'exit'];
+}
+
+function bfdProfile(bfd: { readonly multiplier: number; readonly intervalMs: number }): string {
+  return `weft-${bfd.multiplier}x${bfd.intervalMs}`;
+}
+
+/** FNV-1a over the words, as 8 hex digits. */
+function nameOf(words: readonly string[]): string {
+  let hash = 0x811c_9dc5;
+  for (const char of words.join(' ')) hash = Math.imul(hash ^ char.charCodeAt(0), 0x0100_0193) >>> 0;
+  return hash.toString(16).padStart(8, '0');
+}
+
+/** Nothing that is written into a file of FRR's may be more than one word of it. */
+function check(config: SpeakerConfig): void {
+  const wrong: string[] = [];
+  const need = (right: boolean, what: string): void => {
+    if (!right) wrong.push(what);
+  };
+  const within = (n: number, least: number, most: number): boolean => Number.isInteger(n) && n >= least && n <= most;
+  need(parseIpv4(config.routerId) !== undefined, `router id ${config.routerId}`);
+  need(within(config.asn, 1, 0xffff_ffff), `AS ${config.asn}`);
+  need(within(config.fpmPort, 1, 65_535), `port ${config.fpmPort}`);
+  for (const { name, addresses } of config.interfaces) {
+    need(isName(name), `interface ${JSON.stringify(name)}`);
+    for (const address of addresses) need(parseCidr(address) !== undefined, `address ${address} of ${name}`);
+  }
+  for (const network of config.networks) need(parseCidr(network) !== undefined, `network ${network}`);
+  for (const { to, via } of config.routes)
+    need(parseCidr(to) !== undefined && parseIp(via) !== undefined, `route ${to} via ${via}`);
+  const addresses = new Set<string>();
+  for (const peer of config.peers) {
+    const name = `peer ${peer.address}`;
+    const address = parseIp(peer.address);
+    need(address !== undefined && !addresses.has(formatIp(address)), name);
+    if (address) addresses.add(formatIp(address));
+    need(within(peer.asn, 1, 0xffff_ffff), `AS ${peer.asn} of ${name}`);
+    need(peer.interface === undefined || isName(peer.interface), `interface of ${name}`);
+    // Never the password itself.
+    need(peer.password === undefined || /^[!-~]{1,80}$/.test(peer.password), `password of ${name}`);
+    need(within(peer.keepaliveS, 0, 65_535) && within(peer.holdS, 0, 65_535), `timers of ${name}`);
+    need(peer.multihop === undefined || within(peer.multihop, 1, 255), `multihop of ${name}`);
+    need(within(peer.maxPrefixes, 1, 0xffff_ffff), `maximum of prefixes of ${name}`);
+    need(
+      !peer.bfd || (within(peer.bfd.multiplier, 2, 255) && within(peer.bfd.intervalMs, 10, 60_000)),
+      `BFD of ${name}`,
+    );
+    for (const accepted of peer.accept ?? []) need(parseCidr(accepted) !== undefined, `${accepted} of ${name}`);
+    for (const community of peer.communities ?? [])
+      need(
+        /^(\d{1,5}:\d{1,5}|[a-z][a-z-]{0,40})$/.test(community),
+        `community ${JSON.stringify(community)} of ${name}`,
+      );
+  }
+  if (wrong.length > 0) throw new WeftError('invalid', `no BGP speaker can have: ${wrong.join('; ')}`);
+}
+
+function isName(name: string): boolean {
+  return /^[A-Za-z0-9][A-Za-z0-9_.@-]{0,14}$/.test(name);
+}
+
+function isIpv6(text: string): boolean {
+  return text.includes(':');
+}
+
+function ip(text: string): string {
+  return formatIp(parseIp(text) as Ip);
+}
+
+function prefix(text: string): string {
+  return formatCidr(networkOf(parseCidr(text) as Cidr));
+}

@@ -1,0 +1,193 @@
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { WeftError } from '../base/errors.ts';
+import { run } from './commands.ts';
+import type { DaemonName } from './config.ts';
+import { Vty } from './vty.ts';
+
+/** What a speaker does to FRR's daemons; tests put their own in its place. */
+export interface Daemons {
+  /** Its process, where it runs: also one that an earlier agent started. */
+  pidOf(daemon: DaemonName): number | undefined;
+  /** Starts it with the configuration that was written last; returns when it is ready. Error: `refused`, `timeout`. */
+  launch(daemon: DaemonName): Promise<void>;
+  /** Asks it to end, and ends it when it does not. */
+  end(daemon: DaemonName): Promise<void>;
+  writeConfig(daemon: DaemonName, text: string): void;
+  /** What the running daemon was told to be, by whichever agent. */
+  appliedConfig(daemon: DaemonName): string | undefined;
+  writeApplied(daemon: DaemonName, text: string): void;
+  /** A session in which lines are given one after the other. Error: `unreachable`. */
+  openVty(daemon: DaemonName): Promise<Pick<Vty, 'send' | 'close'>>;
+}
+
+export type DaemonsOptions = {
+  readonly namespace: string;
+  /** A folder of its own for each speaker, with a short name: paths of sockets end at 107 characters. */
+  readonly runDir: string;
+  /** Where FRR's daemons are. */
+  readonly binDir?: string;
+};
+
+/** FRR's user on every distribution. */
+const USER = 'frr';
+const END_WITHIN_MS = 5_000;
+const LOG_BYTES = 4 << 20;
+
+/**
+ * FRR's daemons in a network namespace. Each is its own session from the start (`-d`), so that it outlives the agent; it is found again by its pid
+ * file and by its command line, which names the run directory. Signals go to that pid only.
+ */
+export class NamespaceDaemons implements Daemons {
+  readonly #options: Required<DaemonsOptions>;
+
+  constructor(options: DaemonsOptions) {
+    this.#options = { binDir: '/usr/lib/frr', ...options };
+    const { runDir } = this.#options;
+    // The kernel cuts a longer one off without a word.
+    if (join(runDir, 'staticd.vty').length > 107) throw new WeftError('invalid', `${runDir} is too long for sockets`);
+  }
+
+  /** The folder, owned by FRR's user. Error: `not-found` without FRR. */
+  prepare(): void {
+    const { runDir, binDir } = this.#options;
+    if (!existsSync(join(binDir, 'bgpd')))
+      throw new WeftError('not-found', `no FRR in ${binDir}: install the package frr`);
+    const { uid, gid } = frrUser();
+    mkdirSync(dirname(runDir), { recursive: true, mode: 0o755 }); // FRR's user must get through
+    mkdirSync(runDir, { recursive: true, mode: 0o750 });
+    chmodSync(runDir, 0o750);
+    chownSync(runDir, uid, gid);
+  }
+
+  pidOf(daemon: DaemonName): number | undefined {
+    const pid = this.#processOf(daemon);
+    return pid !== undefined && this.#isInside(pid) ? pid : undefined;
+  }
+
+  /** A process of this run directory, in whichever namespace: one that has the name now may not be the one of then. */
+  #processOf(daemon: DaemonName): number | undefined {
+    try {
+      const pid = Number(readFileSync(this.#path(daemon, 'pid'), 'utf8'));
+      const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+      return words.includes(this.#path(daemon, 'pid')) && words[0]!.endsWith(`/${daemon}`) ? pid : undefined;
+    } catch {
+      return undefined; // no such file, or no such process
+    }
+  }
+
+  #isInside(pid: number): boolean {
+    try {
+      return readlinkSync(`/proc/${pid}/ns/net`) === `net:[${statSync(`/run/netns/${this.#options.namespace}`).ino}]`;
+    } catch {
+      return false; // no such namespace, or no such process any more
+    }
+  }
+
+  async launch(daemon: DaemonName): Promise<void> {
+    await this.end(daemon); // one that is left in a namespace of former times
+    const log = this.#path(daemon, 'log');
+    if ((statSync(log, { throwIfNoEntry: false })?.size ?? 0) > LOG_BYTES) renameSync(log, `${log}.1`);
+    await run(['ip', 'netns', 'exec', this.#options.namespace, ...this.#argv(daemon)]);
+    const until = Date.now() + END_WITHIN_MS;
+    // Its parent ends when it is ready, but for a moment.
+    while (this.pidOf(daemon) === undefined || !existsSync(this.#path(daemon, 'vty'))) {
+      if (Date.now() > until) throw new WeftError('timeout', `${daemon} did not come up: see ${log}`);
+      await pause(10);
+    }
+  }
+
+  async end(daemon: DaemonName): Promise<void> {
+    const pid = this.#processOf(daemon);
+    if (pid === undefined) return;
+    for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+      kill(pid, signal);
+      const until = Date.now() + END_WITHIN_MS;
+      while (this.#processOf(daemon) === pid && Date.now() < until) await pause(10);
+    }
+  }
+
+  /** Passwords are in it: for FRR's user alone, from its first byte on. */
+  writeConfig(daemon: DaemonName, text: string): void {
+    const { uid, gid } = frrUser();
+    const path = this.#path(daemon, 'conf');
+    writeFileSync(`${path}.new`, text, { mode: 0o600 });
+    chmodSync(`${path}.new`, 0o600);
+    chownSync(`${path}.new`, uid, gid);
+    renameSync(`${path}.new`, path);
+  }
+
+  appliedConfig(daemon: DaemonName): string | undefined {
+    try {
+      return readFileSync(this.#path(daemon, 'applied'), 'utf8');
+    } catch {
+      return undefined;
+    }
+  }
+
+  writeApplied(daemon: DaemonName, text: string): void {
+    const path = this.#path(daemon, 'applied');
+    writeFileSync(`${path}.new`, text, { mode: 0o600 });
+    renameSync(`${path}.new`, path);
+  }
+
+  openVty(daemon: DaemonName): Promise<Vty> {
+    return Vty.open(this.#path(daemon, 'vty'));
+  }
+
+  #path(daemon: DaemonName, suffix: string): string {
+    return join(this.#options.runDir, `${daemon}.${suffix}`);
+  }
+
+  #argv(daemon: DaemonName): string[] {
+    const { runDir, binDir } = this.#options;
+    const own: Record<DaemonName, readonly string[]> = {
+      // A large receive buffer: a full table's worth of the kernel's echoes comes at once.
+      zebra: ['-M', 'dplane_fpm_nl', '-s', '90000000'],
+      bgpd: [],
+      bfdd: ['--bfdctl', join(runDir, 'bfdd.sock')],
+      staticd: [],
+    };
+    return [
+      join(binDir, daemon),
+      ...['-d', '-P', '0', '-u', USER, '-g', USER],
+      ...['-f', this.#path(daemon, 'conf'), '-i', this.#path(daemon, 'pid')],
+      ...['-z', join(runDir, 'zserv.api'), '--vty_socket', runDir],
+      ...['--log', `file:${this.#path(daemon, 'log')}`, '--log-level', 'warnings'],
+      // It makes tables of as many entries as it may open files.
+      ...['--limit-fds', '1024'],
+      ...own[daemon],
+    ];
+  }
+}
+
+function frrUser(): { readonly uid: number; readonly gid: number } {
+  const line = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .find((l) => l.startsWith(`${USER}:`));
+  if (!line) throw new WeftError('not-found', `no user ${USER}: install the package frr`);
+  const fields = line.split(':');
+  return { uid: Number(fields[2]), gid: Number(fields[3]) };
+}
+
+function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // ended meanwhile
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

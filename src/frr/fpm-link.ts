@@ -1,0 +1,133 @@
+import type { Server, Socket } from 'node:net';
+import { DecodeError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import { FpmSplitter } from './fpm.ts';
+import { type RouteChange, RouteTable } from './route-table.ts';
+
+export type FpmLinkOptions = {
+  readonly log: Log;
+  /** What changed within `batchMs`. Never empty. */
+  readonly onChanges: (changes: readonly RouteChange[]) => void;
+  /** Zebra has told what it knows: the table holds nothing older than the connection. */
+  readonly onSynced?: () => void;
+  /** Zebra writes some dozen routes at a time: so long they are gathered. */
+  readonly batchMs?: number;
+  /** So long nothing must have come for zebra to be through: its messages have no mark for that. */
+  readonly quietMs?: number;
+  /** So long after a connection began routes of the one before are kept: a zebra that died has its routes from bgpd again after 10 s. */
+  readonly holdMs?: number;
+  /** So long without a connection all routes are gone. */
+  readonly abandonMs?: number;
+};
+
+/**
+ * The end of zebra's forwarding-plane-manager connection: bytes in, changes of the route table out, gathered for some
+ * milliseconds. Zebra connects again by itself, every 3 s, and then tells everything anew.
+ */
+export class FpmLink {
+  readonly table = new RouteTable();
+  readonly #options: FpmLinkOptions;
+  readonly #quietMs: number;
+  readonly #holdMs: number;
+  #server: Server | undefined;
+  #socket: Socket | undefined;
+  #flushTimer: NodeJS.Timeout | undefined;
+  #synced = false;
+  #sweepAt = 0;
+  #heardAt = 0;
+  #timer: NodeJS.Timeout | undefined;
+  /** Connections that were ended because their bytes made no sense. */
+  decodeErrors = 0;
+
+  constructor(options: FpmLinkOptions) {
+    this.#options = options;
+    this.#quietMs = options.quietMs ?? 1_000;
+    this.#holdMs = options.holdMs ?? 15_000;
+  }
+
+  get connected(): boolean {
+    return this.#socket !== undefined;
+  }
+  get synced(): boolean {
+    return this.#synced;
+  }
+
+  /** Takes over a server that listens already. */
+  attach(server: Server): void {
+    this.#server = server;
+    server.on('connection', (socket) => this.#begin(socket));
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    clearTimeout(this.#flushTimer);
+    this.#server?.close();
+    this.#socket?.destroy();
+    this.#socket = undefined;
+  }
+
+  #begin(socket: Socket): void {
+    // Zebra has one connection: the one before is dead, whether it was noticed or not.
+    this.#socket?.destroy();
+    this.#socket = socket;
+    this.#synced = false;
+    this.#sweepAt = performance.now() + (this.table.size > 0 ? this.#holdMs : 0);
+    this.table.begin();
+    const splitter = new FpmSplitter();
+    socket.on('data', (chunk: Buffer) => {
+      if (this.#socket !== socket) return;
+      this.#heardAt = performance.now();
+      try {
+        for (const message of splitter.push(chunk)) this.table.apply(message);
+      } catch (error) {
+        if (!(error instanceof DecodeError)) throw error;
+        this.decodeErrors++;
+        this.#options.log.warn('zebra sent what cannot be read', { error });
+        socket.destroy();
+      }
+      this.#flushSoon();
+    });
+    socket.on('error', () => {}); // closes
+    socket.on('close', () => this.#end(socket));
+    this.#heardAt = performance.now();
+    this.#sweepSoon();
+  }
+
+  #end(socket: Socket): void {
+    if (this.#socket !== socket) return;
+    this.#socket = undefined;
+    this.#synced = false;
+    this.#wait(this.#options.abandonMs ?? 60_000, () => {
+      this.table.begin();
+      this.table.sweep();
+      this.#flushSoon();
+    });
+  }
+
+  #sweepSoon(): void {
+    const dueAt = Math.max(this.#sweepAt, this.#heardAt + this.#quietMs);
+    this.#wait(Math.max(dueAt - performance.now(), 0), () => {
+      if (performance.now() < Math.max(this.#sweepAt, this.#heardAt + this.#quietMs)) return this.#sweepSoon();
+      this.table.sweep();
+      this.#flush();
+      this.#synced = true;
+      this.#options.onSynced?.();
+    });
+  }
+
+  #wait(ms: number, then: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(then, ms);
+  }
+
+  #flushSoon(): void {
+    this.#flushTimer ??= setTimeout(() => this.#flush(), this.#options.batchMs ?? 20);
+  }
+
+  #flush(): void {
+    clearTimeout(this.#flushTimer);
+    this.#flushTimer = undefined;
+    const changes = this.table.takeChanges();
+    if (changes.length > 0) this.#options.onChanges(changes);
+  }
+}

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { WeftError } from '../base/errors.ts';
+import { md5Failures, parseBfd, parsePeers } from './show.ts';
+
+// Cut from answers of FRR 8.4.4.
+
+test('a session that is up tells since when, and its prefixes of all families', () => {
+  const answer = JSON.stringify({
+    vrfId: 0,
+    '192.0.2.1': {
+      remoteAs: 65002,
+      bgpState: 'Established',
+      bgpTimerUpMsec: 5_000,
+      addressFamilyInfo: {
+        ipv4Unicast: { acceptedPrefixCounter: 2, sentPrefixCounter: 3 },
+        ipv6Unicast: { acceptedPrefixCounter: 1, sentPrefixCounter: 0 },
+      },
+      connectionsDropped: 1,
+      lastResetDueTo: 'No AFI/SAFI activated for peer',
+    },
+  });
+  assert.deepEqual(parsePeers(answer, 105_000), [
+    {
+      address: '192.0.2.1',
+      state: 'Established',
+      established: true,
+      upSince: 100_000,
+      received: 3,
+      sent: 3,
+      drops: 1,
+      problem: undefined,
+    },
+  ]);
+});
+
+test('a session that is not up says why', () => {
+  const problem = (peer: object): string | undefined =>
+    parsePeers(JSON.stringify({ '192.0.2.1': { bgpState: 'Idle', ...peer } }), 0)[0]!.problem;
+  const bad = { lastErrorCodeSubcode: '0202', lastNotificationReason: 'OPEN Message Error/Bad Peer AS' };
+  assert.match(problem({ ...bad, lastResetDueTo: 'BGP Notification send' })!, /^this side ended it: the AS number/);
+  assert.match(problem({ ...bad, lastResetDueTo: 'BGP Notification received' })!, /^the peer ended it: the AS number/);
+  const unknown = {
+    lastErrorCodeSubcode: '0305',
+    lastNotificationReason: 'UPDATE Message Error/Attribute Length Error',
+  };
+  assert.equal(
+    problem({ ...unknown, lastResetDueTo: 'BGP Notification send' }),
+    'this side ended it: UPDATE Message Error/Attribute Length Error',
+  );
+  assert.match(problem({ lastResetDueTo: 'Waiting for peer OPEN' })!, /does not answer.*another password/);
+  assert.equal(problem({ adminShutDown: true, lastResetDueTo: 'Admin. shutdown' }), 'held down by its configuration');
+  assert.equal(problem({ lastResetDueTo: 'BFD down received' }), 'BFD down received');
+});
+
+test('a BFD session tells how long it waits for a peer', () => {
+  const session = { peer: '192.0.2.1', status: 'up', diagnostic: 'ok', 'receive-interval': 100 };
+  const agreed = { 'remote-transmit-interval': 300, 'remote-detect-multiplier': 3 };
+  assert.deepEqual(parseBfd(JSON.stringify([{ ...session, ...agreed }])), [
+    { peer: '192.0.2.1', up: true, diagnostic: undefined, detectionMs: 900 },
+  ]);
+});
+
+test('what is no JSON is told as such', () => {
+  assert.throws(
+    () => parsePeers('% BGP instance not found', 0),
+    (e) => e instanceof WeftError && e.code === 'protocol',
+  );
+  assert.throws(
+    () => parseBfd('{}'),
+    (e) => e instanceof WeftError && e.code === 'protocol',
+  );
+  assert.deepEqual(parsePeers('{}', 0), []);
+});
+
+test('segments with a wrong signature are counted', () => {
+  const netstat =
+    'TcpExt: SyncookiesSent TCPMD5NotFound TCPMD5Unexpected TCPMD5Failure\nTcpExt: 0 1 2 5\nIpExt: A\nIpExt: 9\n';
+  assert.equal(md5Failures(netstat), 8);
+  assert.equal(md5Failures(''), 0);
+});

@@ -1,0 +1,140 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { type Clock, systemClock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import { type DaemonName, formatConfig, type SpeakerConfig } from './config.ts';
+import { NamespaceDaemons } from './daemons.ts';
+import { FpmLink, type FpmLinkOptions } from './fpm-link.ts';
+import { applyInterfaces, calmNamespace, listenInNamespace } from './namespace.ts';
+import type { RouteTable } from './route-table.ts';
+import { type BfdState, md5Failures, type PeerState, parseBfd, parsePeers, SHOW_BFD, SHOW_PEERS } from './show.ts';
+import { type ConfigProblem, type DaemonState, Supervisor } from './supervisor.ts';
+
+export type SpeakerOptions = Omit<FpmLinkOptions, 'log'> & {
+  /** A network namespace that exists, with the interfaces of the configuration. */
+  readonly namespace: string;
+  /** A folder of this speaker alone, below /run; another agent finds the running daemons in it. */
+  readonly runDir: string;
+  readonly log: Log;
+  readonly binDir?: string;
+  readonly clock?: Clock;
+};
+
+const LOOK_EVERY_MS = 250;
+
+/**
+ * A BGP speaker: FRR's daemons in a namespace, their configuration, and the routes that they learn.
+ *
+ *     SpeakerConfig ─▶ config ─▶ supervisor ─▶ daemons ── files, vty ──▶ zebra bgpd bfdd (staticd)
+ *     onChanges ◀─ route table ◀─ fpm link ◀── netlink over FPM, 127.0.0.1 in the namespace ──┘
+ *
+ * `close` leaves the daemons and their sessions as they are, for the next agent to find; `stop` ends them.
+ */
+export class Speaker {
+  readonly #options: SpeakerOptions;
+  readonly #daemons: NamespaceDaemons;
+  readonly #supervisor: Supervisor;
+  readonly #clock: Clock;
+  #link: FpmLink | undefined;
+  #port: number | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #md5Seen: number | undefined;
+  /** Index of every interface of the namespace, by name: what a `Via`'s `oif` means. */
+  interfaces: ReadonlyMap<string, number> = new Map();
+
+  constructor(options: SpeakerOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#daemons = new NamespaceDaemons(options);
+    this.#supervisor = new Supervisor(this.#daemons, this.#clock, options.log);
+  }
+
+  /** What has been learned, as far as `onChanges` was told. */
+  get routes(): RouteTable | undefined {
+    return this.#link?.table;
+  }
+  get connected(): boolean {
+    return this.#link?.connected ?? false;
+  }
+  get synced(): boolean {
+    return this.#link?.synced ?? false;
+  }
+
+  /**
+   * Starts what does not run yet and brings what runs to this configuration: at first and at every change. Returns what FRR
+   * refused. Errors: `invalid`, `not-found` (namespace, interface, FRR), `conflict` (another listens for routes).
+   */
+  async apply(config: SpeakerConfig): Promise<readonly ConfigProblem[]> {
+    const texts = formatConfig(config);
+    this.#daemons.prepare();
+    if (!this.#timer) await calmNamespace(this.#options.namespace);
+    this.interfaces = await applyInterfaces(this.#options.namespace, config.interfaces);
+    await this.#listen(config.fpmPort);
+    const wanted: DaemonName[] = ['zebra', 'bfdd', 'bgpd'];
+    // Not told to go where it is not needed any more: it is small, and empty then.
+    if (config.routes.length > 0 || this.#daemons.pidOf('staticd') !== undefined) wanted.push('staticd');
+    const problems = await this.#supervisor.configure(texts, wanted);
+    this.#timer ??= setInterval(() => void this.#supervisor.tick(), LOOK_EVERY_MS);
+    return problems;
+  }
+
+  async #listen(port: number): Promise<void> {
+    if (this.#link && this.#port === port) return;
+    this.#link?.close();
+    const link = new FpmLink(this.#options);
+    link.attach(await listenInNamespace(this.#options.namespace, port));
+    this.#link = link;
+    this.#port = port;
+  }
+
+  daemons(): DaemonState[] {
+    return this.#supervisor.states();
+  }
+
+  /** Errors: `unreachable` while bgpd is not up, `protocol`. */
+  async peers(): Promise<PeerState[]> {
+    const peers = parsePeers(await this.#ask('bgpd', SHOW_PEERS), this.#clock.now());
+    if (!this.#wrongSignatures()) return peers;
+    return peers.map((peer) =>
+      peer.problem?.startsWith('the peer does not answer')
+        ? { ...peer, problem: 'the peer does not answer, and segments with another password arrive' }
+        : peer,
+    );
+  }
+
+  /** Errors: `unreachable` while bfdd is not up, `protocol`. */
+  async bfd(): Promise<BfdState[]> {
+    return parseBfd(await this.#ask('bfdd', SHOW_BFD));
+  }
+
+  /** Ends the agent's part alone. */
+  close(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#link?.close();
+    this.#link = undefined;
+  }
+
+  /** Ends the sessions too. */
+  async stop(): Promise<void> {
+    this.close();
+    await this.#supervisor.end();
+  }
+
+  async #ask(daemon: DaemonName, line: string): Promise<string> {
+    const vty = await this.#daemons.openVty(daemon);
+    try {
+      return (await vty.send(line)).output;
+    } finally {
+      vty.close();
+    }
+  }
+
+  /** Whether the kernel has dropped any for their signature since this was asked last. */
+  #wrongSignatures(): boolean {
+    const path = `/proc/${this.#daemons.pidOf('bgpd')}/net/netstat`;
+    if (!existsSync(path)) return false;
+    const before = this.#md5Seen;
+    this.#md5Seen = md5Failures(readFileSync(path, 'utf8'));
+    return before !== undefined && this.#md5Seen > before;
+  }
+}

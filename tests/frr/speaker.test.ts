@@ -1,0 +1,295 @@
+import assert from 'node:assert/strict';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { after, before, describe, test } from 'node:test';
+import { formatCidr, formatIp, parseCidr } from '../../src/base/addresses.ts';
+import { silentLog } from '../../src/base/log.ts';
+import { DAEMONS, DEFAULT_BFD, type SpeakerConfig, type SpeakerPeer } from '../../src/frr/config.ts';
+import { NamespaceDaemons } from '../../src/frr/daemons.ts';
+import type { RouteChange } from '../../src/frr/route-table.ts';
+import type { PeerState } from '../../src/frr/show.ts';
+import { Speaker } from '../../src/frr/speaker.ts';
+import { RouteSource, Upstream, Wires } from './upstream.ts';
+
+/**
+ * A speaker with real FRR against real FRR. Wires of the speaker's namespace, each a network of its own, 10.0.N.1 upstream
+ * and 10.0.N.2 here:
+ *
+ *     w1  A, AS 65010: password and BFD, and 2001:db8:1::1 with RFC 8950
+ *     w2  B, AS 65020: the same prefixes as A
+ *     w3  B: with another password      w4  B: expects another AS      w5  B: more prefixes than allowed
+ *     w6  a source of 100,000 prefixes
+ */
+const missing =
+  process.getuid?.() !== 0 ? 'needs root' : existsSync('/usr/lib/frr/bgpd') ? false : 'needs FRR (package frr)';
+
+const PREFIXES = 100_000;
+const SHARED = ['198.51.100.0/24', '198.51.101.0/24'];
+const ONLY_B = '198.51.102.0/24';
+
+const A_CONFIG = `
+router bgp 65010
+ bgp router-id 10.0.1.1
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+ bgp graceful-restart
+ neighbor 10.0.1.2 remote-as 65001
+ neighbor 10.0.1.2 password secret
+ neighbor 10.0.1.2 bfd profile fast
+ neighbor 10.0.1.2 timers connect 1
+ neighbor 2001:db8:1::2 remote-as 65001
+ neighbor 2001:db8:1::2 timers connect 1
+ neighbor 2001:db8:1::2 capability extended-nexthop
+ address-family ipv4 unicast
+  network 198.51.100.0/24
+  network 198.51.101.0/24
+  neighbor 2001:db8:1::2 activate
+ exit-address-family
+ address-family ipv6 unicast
+  network 2001:db8:aaaa::/48
+  neighbor 2001:db8:1::2 activate
+ exit-address-family
+`;
+const A_BFD = `
+bfd
+ profile fast
+  receive-interval 100
+  transmit-interval 100
+ exit
+exit
+`;
+const B_CONFIG = `
+router bgp 65020
+ bgp router-id 10.0.2.1
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+${[2, 3, 4, 5].map((n) => ` neighbor 10.0.${n}.2 remote-as ${n === 4 ? 65_999 : 65_001}\n neighbor 10.0.${n}.2 timers connect 1`).join('\n')}
+ neighbor 10.0.3.2 password right
+ address-family ipv4 unicast
+  network 198.51.100.0/24
+  network 198.51.101.0/24
+  network ${ONLY_B}
+  ${[0, 1, 2, 3, 4, 5, 6, 7].map((i) => `network 198.18.${i}.0/24`).join('\n  ')}
+ exit-address-family
+`;
+
+const peer = (address: string, asn: number, more: Partial<SpeakerPeer> = {}): SpeakerPeer => ({
+  address,
+  asn,
+  keepaliveS: 3,
+  holdS: 9,
+  maxPrefixes: 200_000,
+  families: ['ipv4'],
+  adminUp: true,
+  ...more,
+});
+const a4 = peer('10.0.1.1', 65_010, { password: 'secret', bfd: DEFAULT_BFD });
+const a6 = peer('2001:db8:1::1', 65_010, { families: ['ipv4', 'ipv6'] });
+const b = peer('10.0.2.1', 65_020);
+const otherPassword = peer('10.0.3.1', 65_020, { password: 'wrong' });
+const otherAs = peer('10.0.4.1', 65_020);
+const tooMany = peer('10.0.5.1', 65_020, { maxPrefixes: 3 });
+const source = peer('10.0.6.1', 65_030);
+const config: SpeakerConfig = {
+  routerId: '10.0.1.2',
+  asn: 65_001,
+  fpmPort: 2620,
+  interfaces: [1, 2, 3, 4, 5, 6].map((n) => ({
+    name: `w${n}`,
+    addresses: [`10.0.${n}.2/24`, ...(n === 1 ? ['2001:db8:1::2/64'] : [])],
+  })),
+  peers: [a4, a6, otherPassword, otherAs, tooMany],
+  networks: ['203.0.113.0/24', '2001:db8:bbbb::/48'],
+  routes: [],
+};
+
+describe('a BGP speaker of FRR', { skip: missing, timeout: 60_000 }, () => {
+  const wires = new Wires();
+  const dir = mkdtempSync('/run/weft-frr-');
+  const told = new Map<string, string>();
+  let turns = 0;
+  let speaker: Speaker;
+  let upstreams: Upstream[] = [];
+  let routeSource: RouteSource;
+  let namespace: string;
+
+  function newSpeaker(): Speaker {
+    told.clear();
+    return new Speaker({ namespace, runDir: `${dir}/s`, log: silentLog, onChanges: note, holdMs: 1_000 });
+  }
+  function note(changes: readonly RouteChange[]): void {
+    turns++;
+    for (const { to, ways } of changes) {
+      if (!ways) told.delete(formatCidr(to));
+      else if (ways.kind === 'forward')
+        told.set(formatCidr(to), ways.vias.map((v) => `${formatIp(v.gateway!)}%${v.oif}`).join(' '));
+    }
+  }
+  const index = (name: string): number => speaker.interfaces.get(name)!;
+  async function state(of: SpeakerPeer): Promise<PeerState | undefined> {
+    return (await speaker.peers()).find((p) => p.address === of.address);
+  }
+
+  before(async () => {
+    chmodSync(dir, 0o755); // FRR's user must get through
+    namespace = await wires.namespace('s');
+    const [nsA, nsB, nsC] = [await wires.namespace('a'), await wires.namespace('b'), await wires.namespace('c')];
+    await wires.link(namespace, nsA, 'w1', ['10.0.1.1/24', '2001:db8:1::1/64']);
+    for (const n of [2, 3, 4, 5]) await wires.link(namespace, nsB, `w${n}`, [`10.0.${n}.1/24`]);
+    await wires.link(namespace, nsC, 'w6', ['10.0.6.1/24']);
+    upstreams = await Promise.all([
+      Upstream.start(nsA, `${dir}/a`, A_CONFIG, A_BFD),
+      Upstream.start(nsB, `${dir}/b`, B_CONFIG),
+    ]);
+    routeSource = new RouteSource(nsC, { to: '10.0.6.2', asn: 65_030, routerId: '10.0.6.1', prefixes: PREFIXES });
+    speaker = newSpeaker();
+    assert.deepEqual(await speaker.apply(config), []);
+  });
+
+  after(async () => {
+    routeSource?.stop();
+    await speaker?.stop();
+    for (const upstream of upstreams) await upstream.stop();
+    await wires.remove();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  test('comes up with password and BFD, and learns routes with next hops of both families', async () => {
+    await until('both sessions with A', async () => {
+      const [v4, v6] = [await state(a4), await state(a6)];
+      return v4?.established === true && v6?.established === true;
+    });
+    await until('BFD', async () =>
+      (await speaker.bfd()).some((s) => s.peer === '10.0.1.1' && s.up && s.detectionMs === 300),
+    );
+    const both = `10.0.1.1%${index('w1')} 2001:db8:1::1%${index('w1')}`;
+    await until('routes', () => told.get(SHARED[0]!) === both && told.get('2001:db8:aaaa::/48') !== undefined);
+    assert.deepEqual([...told].sort(), [
+      [SHARED[0], both],
+      [SHARED[1], both],
+      ['2001:db8:aaaa::/48', `2001:db8:1::1%${index('w1')}`],
+    ]);
+  });
+
+  test('its configuration is read by nobody else', () => {
+    assert.equal(statSync(`${dir}/s/bgpd.conf`).mode & 0o777, 0o600);
+    assert.equal(statSync(`${dir}/s/bgpd.applied`).mode & 0o777, 0o600);
+    assert.equal(readFileSync(`${dir}/s/zebra.conf`, 'utf8').includes('secret'), false);
+  });
+
+  test('advertises its networks and nothing else, also of what another peer told', async () => {
+    const [a, upstreamB] = upstreams as [Upstream, Upstream];
+    const before = (await state(a4))!;
+    await speaker.apply({ ...config, peers: [...config.peers, b], networks: [...config.networks, '203.0.114.9/32'] });
+    await until('the session with B', async () => (await state(b))?.established === true);
+    await until('the new network at A', async () => (await a.learnedFrom('10.0.1.2')).length === 2);
+    await until('networks at B', async () => (await upstreamB.learnedFrom('10.0.2.2')).length === 2);
+    const own = ['203.0.113.0/24', '203.0.114.9/32'];
+    assert.deepEqual(await a.learnedFrom('10.0.1.2'), own);
+    assert.deepEqual(await upstreamB.learnedFrom('10.0.2.2'), own);
+    assert.deepEqual(await a.learnedFrom('2001:db8:1::2', 'ipv6'), ['2001:db8:bbbb::/48']);
+    const now = (await state(a4))!;
+    assert.equal(now.drops, before.drops, 'the session that did not change stays up');
+    assert.ok(Math.abs(now.upSince! - before.upSince!) < 2_500);
+  });
+
+  test('two upstreams with the same prefixes share them', async () => {
+    const three = [`10.0.1.1%${index('w1')}`, `10.0.2.1%${index('w2')}`, `2001:db8:1::1%${index('w1')}`].join(' ');
+    await until('all ways', () => SHARED.every((p) => told.get(p) === three));
+    assert.equal(told.get(ONLY_B), `10.0.2.1%${index('w2')}`);
+  });
+
+  test('a peer that cannot come up says why', async () => {
+    await until('a reason for the password', async () => /password/.test((await state(otherPassword))?.problem ?? ''));
+    await until('a reason for the AS', async () => /the AS number/.test((await state(otherAs))?.problem ?? ''));
+    await until('a reason for too many', async () => /more prefixes/.test((await state(tooMany))?.problem ?? ''));
+    assert.equal((await state(b))!.established, true);
+  });
+
+  test('a peer that goes leaves the others alone', async () => {
+    const before = (await state(a4))!;
+    await speaker.apply({ ...config, peers: [a4, b], networks: ['203.0.113.0/24'] });
+    await until('routes without it', () => told.get(SHARED[0]!) === `10.0.1.1%${index('w1')} 10.0.2.1%${index('w2')}`);
+    await until('one network less', async () => (await upstreams[0]!.learnedFrom('10.0.1.2')).length === 1);
+    assert.deepEqual((await speaker.peers()).map((p) => p.address).sort(), ['10.0.1.1', '10.0.2.1']);
+    assert.equal((await state(a4))!.drops, before.drops);
+  });
+
+  test('outlives its agent: the next one finds the sessions up and is told the same routes', async () => {
+    const before = (await state(a4))!;
+    const routes = [...told].sort();
+    const pids = speaker.daemons().map((d) => d.running);
+    speaker.close();
+    speaker = newSpeaker();
+    assert.deepEqual(await speaker.apply({ ...config, peers: [a4, b], networks: ['203.0.113.0/24'] }), []);
+    await until('all routes again', () => speaker.synced && told.size === routes.length);
+    assert.deepEqual([...told].sort(), routes);
+    const now = (await state(a4))!;
+    assert.equal(now.drops, before.drops);
+    assert.ok(Math.abs(now.upSince! - before.upSince!) < 2_500);
+    assert.deepEqual(
+      speaker.daemons().map((d) => d.running),
+      pids,
+    );
+    assert.equal(
+      speaker.daemons().some((d) => d.restarts > 0),
+      false,
+    );
+  });
+
+  test(`${PREFIXES} prefixes come into use, and go`, async (t) => {
+    await speaker.apply({ ...config, peers: [a4, b, source], networks: ['203.0.113.0/24'] });
+    await until('the session', () => routeSource.said('established'));
+    const few = told.size;
+    turns = 0;
+    const begin = performance.now();
+    routeSource.announce();
+    await until('all of them', () => told.size === few + PREFIXES, 30_000);
+    const tookMs = performance.now() - begin;
+    assert.equal(told.get('1.1.0.0/24'), `10.0.6.1%${index('w6')}`);
+    const megabytes = ['zebra', 'bgpd', 'bfdd'].map((d) => `${d} ${residentMb(`${dir}/s/${d}.pid`)} MB`).join(', ');
+    t.diagnostic(`${PREFIXES} prefixes in use after ${Math.round(tookMs)} ms, in ${turns} turns; ${megabytes}`);
+    const end = performance.now();
+    routeSource.stop();
+    await until('none of them', () => told.size === few, 30_000);
+    t.diagnostic(`gone ${Math.round(performance.now() - end)} ms after their session`);
+    assert.notEqual(speaker.routes!.get(parseCidr(SHARED[0]!)!), undefined);
+  });
+
+  test('a bgpd that is killed comes back and learns again; BFD keeps nobody waiting', async () => {
+    const pid = Number(readFileSync(`${dir}/s/bgpd.pid`, 'utf8'));
+    const restarts = new Map(speaker.daemons().map((d) => [d.daemon, d.restarts]));
+    process.kill(pid, 'SIGKILL');
+    // A is told that routes of this session are not to be kept over a restart: it must be rid of them at once.
+    await until('A without our network', async () => (await upstreams[0]!.learnedFrom('10.0.1.2')).length === 0, 2_000);
+    await until('the sessions', async () => {
+      const peers = await speaker.peers().catch(() => []);
+      return peers.length > 1 && [a4, b].every((p) => peers.find((q) => q.address === p.address)?.established);
+    });
+    await until('routes', () => told.get(SHARED[0]!) === `10.0.1.1%${index('w1')} 10.0.2.1%${index('w2')}`);
+    const now = new Map(speaker.daemons().map((d) => [d.daemon, d.restarts]));
+    assert.equal(now.get('bgpd'), restarts.get('bgpd')! + 1);
+    assert.equal(now.get('zebra'), restarts.get('zebra'));
+  });
+
+  test('stop ends its daemons and no others', async () => {
+    const daemons = new NamespaceDaemons({ namespace, runDir: `${dir}/s` });
+    assert.notEqual(daemons.pidOf('zebra'), undefined);
+    await speaker.stop();
+    for (const daemon of DAEMONS) assert.equal(daemons.pidOf(daemon), undefined, daemon);
+    assert.notEqual(upstreams[0]!.daemons.pidOf('bgpd'), undefined);
+  });
+});
+
+/** Asks ten times a second. */
+async function until(what: string, done: () => boolean | Promise<boolean>, timeoutMs = 20_000): Promise<void> {
+  const end = performance.now() + timeoutMs;
+  while (!(await done())) {
+    if (performance.now() > end) assert.fail(`no ${what} within ${timeoutMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+function residentMb(pidFile: string): number {
+  const status = readFileSync(`/proc/${Number(readFileSync(pidFile, 'utf8'))}/status`, 'utf8');
+  return Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)![1]) / 1024);
+}
