@@ -1,8 +1,8 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { Aggregate } from '../src/agent/bgp/aggregate.ts';
 import { type Cidr, type Ip, type Ipv4, type Ipv6, networkOf } from '../src/base/addresses.ts';
 import { type Random, seededRandom } from '../src/base/random.ts';
+import { Aggregate } from '../src/compile/aggregate.ts';
 import { type Bench, type BenchContext, bounded, type Figure, median, plain } from './bench.ts';
 
 /** The table of learned routes alone: what an agent does before any flow is made. */

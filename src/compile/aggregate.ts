@@ -1,4 +1,4 @@
-import { type Cidr, formatCidr } from '../../base/addresses.ts';
+import { type Cidr, formatCidr } from '../base/addresses.ts';
 import { NO_NODE, PrefixTrie, ROOT } from './prefix-trie.ts';
 
 /**

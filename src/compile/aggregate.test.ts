@@ -10,7 +10,7 @@ import {
   type Ipv6,
   networkOf,
   parseCidr,
-} from '../../base/addresses.ts';
+} from '../base/addresses.ts';
 import { Aggregate } from './aggregate.ts';
 
 const RUNS = process.env.WEFT_CAMPAIGN ? 20_000 : 300;

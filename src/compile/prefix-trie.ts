@@ -1,4 +1,4 @@
-import type { Cidr, Ipv4, Ipv6 } from '../../base/addresses.ts';
+import type { Cidr, Ipv4, Ipv6 } from '../base/addresses.ts';
 
 /** No child, no parent: the root is never anybody's. */
 export const NO_NODE = 0;
