@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { type Ip, parseIp } from '../base/addresses.ts';
 import { contribute, defineSink } from '../incremental/definitions.ts';
-import type { LearnedHop } from '../model/objects.ts';
+import type { LearnedHop as ReportedHop } from '../model/objects.ts';
 import { define, type LearnedDestination } from './inputs.ts';
+import { withoutLost } from './lost-hosts.ts';
 import { connectedNetworks, portTowards } from './routers.ts';
 
 /**
@@ -10,7 +11,7 @@ import { connectedNetworks, portTowards } from './routers.ts';
  * beside the local switches, so that a route that comes or goes is one record more or less of the other engine.
  */
 export const learnedDestinationSink = defineSink<
-  { readonly router: string; readonly to: string; readonly host: string; readonly via: readonly LearnedHop[] },
+  { readonly router: string; readonly to: string; readonly host: string; readonly via: readonly ReportedHop[] },
   LearnedDestination
 >({
   name: 'learnedDestination',
@@ -34,30 +35,41 @@ export const learnedDestinationsUnit = define.unit({
   },
 });
 
-export interface UsableHop {
-  readonly address: string;
+export interface LearnedHop {
+  readonly via: string;
   readonly hop: Ip;
   /** Key of the router port that leads there. */
   readonly port: number;
   readonly weight: number;
+  /** Hosts that learned it. */
+  readonly toldBy: readonly string[];
 }
 
-/** Next hops of a set that lead somewhere and whose host lives, each once with its highest weight. */
-export const usableHops = define.cell<readonly UsableHop[]>({
-  name: 'usableHops',
+/** Next hops of a set that a network of the router holds, each once with its highest weight. */
+export const knownHops = define.cell<readonly LearnedHop[]>({
+  name: 'knownHops',
   run: (reader, name) => {
     const [router, ...hops] = name.split(',');
     const networks = reader.derive(connectedNetworks, router!);
-    const found = new Map<string, UsableHop>();
+    const found = new Map<string, LearnedHop>();
     for (const each of hops) {
-      const [host, address, weight] = each.split(' ') as [string, string, string];
-      const hop = parseIp(address)!;
+      const [host, via, weight] = each.split(' ') as [string, string, string];
+      const hop = parseIp(via)!;
       const port = portTowards(networks, hop);
-      if (port === undefined || reader.get('deadHost', host) !== undefined) continue;
-      const former = found.get(address)?.weight ?? 0;
-      found.set(address, { address, hop, port, weight: Math.max(Number(weight), former) });
+      if (port === undefined) continue;
+      const { weight: former = 0, toldBy = [] } = found.get(via) ?? {};
+      found.set(via, { via, hop, port, weight: Math.max(Number(weight), former), toldBy: [...toldBy, host] });
     }
     return [...found.values()];
+  },
+});
+
+/** Those of them to which packets go now. */
+export const usableHops = define.cell<readonly LearnedHop[]>({
+  name: 'usableHops',
+  run: (reader, name) => {
+    const router = name.slice(0, name.indexOf(','));
+    return withoutLost(reader, reader.derive(connectedNetworks, router), reader.derive(knownHops, name));
   },
 });
 
@@ -77,7 +89,7 @@ export const hopSetFacts = define.cell<HopSetFacts>({
     return {
       id: hopSetId(name),
       isShared: addresses.size > 1,
-      isUsable: reader.derive(usableHops, name).length > 0,
+      isUsable: reader.derive(knownHops, name).length > 0,
     };
   },
 });

@@ -4,7 +4,7 @@ import { setCover } from '../bits.ts';
 import { match, set } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { connectedToIndex, define, hopSetsIndex, type Reader, staticRoutesIndex } from '../inputs.ts';
-import { hopSetFacts, hopSetId, usableHops } from '../learned-routes.ts';
+import { hopSetFacts, hopSetId, knownHops, usableHops } from '../learned-routes.ts';
 import { connectedNetworks } from '../routers.ts';
 import { ECMP_SLOTS, priorityOf, routeFlows, towards, wayOf } from './route.ts';
 import { ecmpSlotFrom } from './router-base.ts';
@@ -27,8 +27,8 @@ export const learnedRouteUnit = define.unit({
     const equals = statics.filter((route) => route.to === to && route.from === undefined);
     if (equals.length > 0) {
       const learned = reader
-        .derive(usableHops, hops)
-        .map(({ address, weight }) => ({ to, via: address, weight, metric: LEARNED_METRIC }));
+        .derive(knownHops, hops)
+        .map(({ via, weight, toldBy }) => ({ to, via, weight, toldBy, metric: LEARNED_METRIC }));
       return routeFlows(reader, router, [...equals, ...learned], reader.derive(connectedNetworks, owner));
     }
     const { id: number, isShared, isUsable } = reader.derive(hopSetFacts, hops);
@@ -60,11 +60,11 @@ export const hopSetUnit = define.unit({
     if (hops.length === 1)
       return [flow('ecmp', HOP_SET, match({}, { xxreg2 }), { do: towards(first.hop, first.port), goto: 'outChain' })];
     const slots = shares(
-      hops.map(({ address, weight }) => ({ id: address, weight })),
+      hops.map(({ via, weight }) => ({ id: via, weight })),
       ECMP_SLOTS,
     );
-    return hops.flatMap(({ address, hop, port }) => {
-      const own = slots.flatMap((owner, slot) => (owner === address ? [slot] : []));
+    return hops.flatMap(({ via, hop, port }) => {
+      const own = slots.flatMap((owner, slot) => (owner === via ? [slot] : []));
       return setCover(own, 4).map((ecmpSlot) =>
         flow('ecmp', HOP_SET, match({ ecmpSlot }, { xxreg2 }), { do: towards(hop, port), goto: 'outChain' }),
       );
