@@ -290,8 +290,8 @@ export class BridgeLink {
     this.#making.delete(encap);
   }
 
-  /** Interface → router port: what the bridge has of speakers afterwards. Errors: OVSDB's. */
-  async setSpeakerPorts(wanted: ReadonlyMap<string, string>): Promise<void> {
+  /** Interface → router port: what the bridge has of speakers afterwards. Gives whether that is news. Errors: OVSDB's. */
+  async setSpeakerPorts(wanted: ReadonlyMap<string, string>): Promise<boolean> {
     if (!this.#monitor) throw new WeftError('unreachable', 'OVSDB has not told what there is');
     const { bridge } = this.#options;
     const there = new Map<string, string | undefined>();
@@ -317,6 +317,7 @@ export class BridgeLink {
             operations.push(mutate(Bridge, [['name', '==', bridge]], [['ports', 'delete', [uuid]]]));
     if (operations.length > 0)
       await this.#client!.transact(OPEN_VSWITCH_DB, operations, { signal: this.#options.signal });
+    return operations.length > 0;
   }
 
   /** False where OVSDB did not do it, or may not have. */

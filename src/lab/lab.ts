@@ -312,6 +312,14 @@ export class Lab {
       await killAll(processesIn([this.namespace(name), ...made]));
     };
     await Promise.all([kill(), ...this.#cablesOf(name).map(cut)]);
+    // A socket of a killed daemon keeps a namespace alive that has no name any more, but not its interfaces.
+    await Promise.all(
+      made.map((place) =>
+        scriptIn(place, [
+          'for link in /sys/class/net/bg*; do [ ! -e "$link" ] || ip link del "$(basename "$link")"; done',
+        ]),
+      ),
+    );
     await ipBatch(made.map((namespace) => `netns del ${namespace}`));
     await this.#setWorkloadLinks(name, 'down');
   }

@@ -18,7 +18,7 @@ export interface SpeakerLinkOptions {
   readonly datapathType: string;
   readonly emit: (event: AgentEvent) => void;
   /** The bridge has exactly these interfaces of speakers afterwards. Error: OVSDB's. */
-  readonly setSpeakerPorts: (interfaces: ReadonlyMap<string, string>) => Promise<void>;
+  readonly setSpeakerPorts: (interfaces: ReadonlyMap<string, string>) => Promise<boolean>;
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
@@ -32,6 +32,8 @@ const FPM_PORT = 2620;
 const MOST_WEIGHT = 100;
 const RETRY_MS = 2_000;
 const ASK_MS = 1_000;
+/** Until Open vSwitch has taken an interface off its bridge. */
+const LET_GO_MS = 500;
 
 interface Running {
   plan: SpeakerPlan;
@@ -97,14 +99,18 @@ export class SpeakerLink {
       }
     await this.#sweep(plans);
     const isUserspace = this.#options.datapathType === 'netdev';
+    const made = new Set<string>();
     for (const plan of plans) {
       const running = this.#running.get(plan.router) ?? this.#create(plan);
       for (const { id } of running.plan.ports)
         if (!plan.ports.some((port) => port.id === id)) await removeEnd(running.namespace, id);
       running.plan = plan;
-      await preparePlace(running.namespace, plan.ports, isUserspace);
+      for (const end of await preparePlace(running.namespace, plan.ports, isUserspace)) made.add(end);
     }
     const ports = plans.flatMap((plan) => plan.ports.map(({ id }) => [interfacesOf(id).outer, id] as const));
+    // The userspace datapath goes on reading from an interface that is gone, though another has its name: it must let go of that first.
+    if (made.size > 0 && (await this.#options.setSpeakerPorts(new Map(ports.filter(([name]) => !made.has(name))))))
+      await this.#options.clock.sleep(LET_GO_MS, this.#options.signal);
     await this.#options.setSpeakerPorts(new Map(ports));
     let failure: unknown;
     for (const plan of plans) {
