@@ -1,7 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import { WeftError } from '../base/errors.ts';
 import type { Lab } from './lab.ts';
-import { WORKLOAD_INTERFACE } from './workload.ts';
+import { scriptIn } from './namespaces.ts';
+import { WORKLOAD_INTERFACE, type Workload } from './workload.ts';
 
 /** What a real client (busybox udhcpc) was given, and configured. */
 export type Lease = {
@@ -55,7 +56,16 @@ export async function requestLease(lab: Lab, workload: string, options: LeaseOpt
     const match = /^lease (\w+)=(.*)$/.exec(line);
     if (match) raw[match[1]!] = match[2]!;
   }
-  return readLease(raw, elapsedMs);
+  const lease = readLease(raw, elapsedMs);
+  if (lease.mtu !== undefined) await widen(lab, workload, lease.mtu);
+  return lease;
+}
+
+/** The host's end takes as large a frame as the workload was told to send: a veth drops what is larger than its other end's MTU. */
+async function widen(lab: Lab, name: string, mtu: number): Promise<void> {
+  const workload: Workload = { ...lab.workload(name), mtu };
+  await scriptIn(lab.namespace(workload.host), [`ip link set ${workload.interface} mtu ${mtu}`]);
+  lab.state.write(`workloads/${name}.json`, workload);
 }
 
 /** The client in the foreground with the lab's script. */
