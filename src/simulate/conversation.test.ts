@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { ScopeRecord } from '../model/objects.ts';
 import type { ModelIndex } from '../model/view.ts';
 import { simulateConnection, type Wanted } from './conversation.ts';
 import { tellConversation } from './conversation-story.ts';
 import { encodeFrame } from './encode-frame.ts';
 import { readFrame } from './frame.ts';
-import { change, ip, threeTier } from './three-tier.fixture.ts';
+import { change, ip, logicalSwitch, router, routerPort, threeTier, workload } from './three-tier.fixture.ts';
 
 /** `tcp/80`, `icmp`. */
 function tell(model: ModelIndex, from: string, to: string, what: string, more: Partial<Wanted> = {}): string {
@@ -52,6 +53,38 @@ describe('what is allowed is told with what allows it', () => {
     assert.match(
       tell(model, 'web-2', '198.18.0.1', 'tcp/443'),
       /^web-2 does not reach 198\.18\.0\.1 on tcp\/443: it is handed to isp, which has another address/,
+    );
+  });
+
+  test('from the world by one uplink and back by another', () => {
+    const uplink = (n: number): ScopeRecord[] => [
+      logicalSwitch(`up-${n}`),
+      routerPort(`up-${n}`, { switch: `up-${n}`, addresses: [`192.0.2.${4 * n + 2}/30`] }, 'core'),
+      ...workload(`wire-${n}`, `h${n}`, { switch: `up-${n}`, portSecurity: false }),
+    ];
+    const model = threeTier(
+      router({ routes: [{ to: '0.0.0.0/0', via: '192.0.2.9', metric: 100, weight: 1 }] }, 'core'),
+      routerPort('in', { switch: 'internet', addresses: ['203.0.113.1/24'] }, 'core'),
+      ...uplink(1),
+      ...uplink(2),
+      {
+        ...({ kind: 'neighbour', id: 'up-2/192.0.2.9' } as const),
+        revision: 1,
+        switch: 'up-2',
+        address: '192.0.2.9',
+        port: 'wire-2',
+        mac: '02:00:00:00:00:09',
+        host: 'h2',
+      },
+    );
+    change(model, 'port', 'isp', { addresses: ['203.0.113.250'] });
+    assert.match(
+      tell(model, 'wire-1', '203.0.113.80', 'tcp/80', { source: ip('198.51.100.200') }),
+      /^wire-1 reaches web-[12] on tcp\/80 and is answered/,
+    );
+    assert.match(
+      tell(model, 'web-2', '198.51.100.200', 'tcp/443'),
+      /^web-2 reaches wire-2 on tcp\/443 and is answered/,
     );
   });
 

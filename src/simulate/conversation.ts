@@ -104,10 +104,17 @@ export function simulateConnection(
   const back = send(model, port, receiver.host, turned(tuple), TCP_FLAG.syn | TCP_FLAG.ack, known, receiver.frame.dst);
   const reached = port.id;
   if ('text' in back) return { verdict: { kind: 'silence', way: 'back', text: back.text }, out, reached };
-  const home = back.outcome.deliveries.find((delivery) => delivery.port === caller.id);
+  const home =
+    back.outcome.deliveries.find(({ port: id }) => id === caller.id) ?? byAnother(model, caller, back.outcome);
   if (!home) return { verdict: { kind: 'lost', way: 'back' }, out, back, reached };
   if (isAnswer(home.frame, first)) return { verdict: { kind: 'answered', by: 'workload' }, out, back, reached };
   return { verdict: { kind: 'estranged', from: tupleOf(home.frame)! }, out, back, reached };
+}
+
+/** Behind a wire is the world: an answer gets there by another wire too. */
+function byAnother(model: ModelView, caller: LogicalPort, outcome: Outcome): Delivery | undefined {
+  const isWire = !caller.portSecurity && caller.addresses.length === 0;
+  return isWire ? receiverOf(model, outcome) : undefined;
 }
 
 function isAnswer(frame: Frame, call: Tuple): boolean {
@@ -152,7 +159,7 @@ function send(
 ): Passage | { readonly text: string } {
   const sw = model.get('switch', port.switch);
   if (!sw) return { text: `the switch of ${port.name} is not there` };
-  const nextHop = nextHopOf(sw, port, tuple);
+  const nextHop = nextHopOf(model, sw, port, tuple);
   if (!nextHop) return { text: `${port.name} has no gateway on the way to ${formatIp(tuple.dst)}` };
   const tag = tagOf(sw, port, tuple.src);
   const entry = { port: port.id, host };
@@ -170,11 +177,19 @@ function send(
 }
 
 /** The other end where it is a neighbour, else the gateway of the subnet that the packet is sent from. */
-function nextHopOf(sw: LogicalSwitch, port: LogicalPort, { src, dst }: Tuple): Ip | undefined {
-  if (sw.subnets.length === 0) return dst;
+function nextHopOf(model: ModelView, sw: LogicalSwitch, port: LogicalPort, { src, dst }: Tuple): Ip | undefined {
+  if (sw.subnets.length === 0) return routerBeyond(model, sw, dst) ?? dst;
   const home = subnetOf(sw, src) ?? subnetOf(sw, firstAddress(port, src.version) ?? src);
   if (home && cidrContains(parseCidr(home.cidr)!, dst)) return dst;
   return home?.gateway === undefined ? undefined : parseIp(home.gateway);
+}
+
+/** On a switch without subnets (an uplink) the networks of its router ports are all that tells a neighbour. */
+function routerBeyond(model: ModelView, sw: LogicalSwitch, dst: Ip): Ip | undefined {
+  const networks = [...model.routerPortsOfSwitch(sw.id)]
+    .flatMap(({ addresses }) => addresses.map((text) => parseCidr(text)!))
+    .filter(({ ip }) => ip.version === dst.version);
+  return networks.some((network) => cidrContains(network, dst)) ? undefined : networks[0]?.ip;
 }
 
 /** On a VLAN-aware switch a trunk's workload tags what it sends, unless for the native VLAN. */
