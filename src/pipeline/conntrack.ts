@@ -98,11 +98,25 @@ export class Conntrack {
   /** Newest first: an older connection may have the tuple of a newer one. */
   readonly #byTuple = new Map<string, readonly Found[]>();
   readonly #firstFragments = new Map<string, FirstFragment>();
+  readonly #limits = new Map<number, number>();
 
   /** Every connection once. */
   *connections(): Iterable<Connection> {
     for (const list of this.#byTuple.values())
       for (const { connection, isReply } of list) if (!isReply) yield connection;
+  }
+
+  /** How many connections a zone may hold. Beyond that packets pass as new ones and none is made: the userspace datapath's way. */
+  limit(zone: number, most: number): void {
+    this.#limits.set(zone, most);
+  }
+
+  #isFull(zone: number): boolean {
+    const most = this.#limits.get(zone);
+    if (most === undefined) return false;
+    let count = 0;
+    for (const connection of this.connections()) if (connection.zone === zone) count++;
+    return count >= most;
   }
 
   /** Forgets the connections of a zone, or all. */
@@ -213,8 +227,9 @@ export class Conntrack {
     return this.#find(before!.zone, { ...original, id: ofIcmp ? id : 0 })?.connection;
   }
 
-  /** Undefined where every reply tuple that translation allows is taken. */
+  /** Undefined where the zone is full, or every reply tuple that translation allows is taken. */
   #open({ zone, nat }: TrackRequest, original: Tuple): Connection | undefined {
+    if (this.#isFull(zone)) return undefined;
     const reply = nat ? this.#freeReply(zone, original, nat) : turned(original);
     if (!reply) return undefined;
     const peers = original.proto === PROTO.tcp ? new TcpPeers() : undefined;
