@@ -66,6 +66,11 @@ export type DaemonName = 'zebra' | 'bgpd' | 'bfdd' | 'staticd';
 /** In the order in which they start. */
 export const DAEMONS = ['zebra', 'bfdd', 'staticd', 'bgpd'] as const satisfies readonly DaemonName[];
 
+/** Whether a peer's routes stay for a while when its session ends. */
+export function outlivesRestart(peer: SpeakerPeer): boolean {
+  return peer.gracefulRestart ?? !peer.bfd;
+}
+
 /** How long a peer that may keep our routes keeps them, in seconds: time for bgpd to come up again and read a full table. */
 const RESTART_S = 30;
 const MOST_WAYS = 64;
@@ -120,7 +125,7 @@ function peerLines(peer: SpeakerPeer): string[] {
   if (peer.multihop !== undefined && peer.multihop > 1) lines.push(`ebgp-multihop ${peer.multihop}`);
   if (peer.password !== undefined) lines.push(`password ${peer.password}`);
   if (peer.bfd) lines.push('bfd', `bfd profile ${bfdProfile(peer.bfd)}`);
-  if (!(peer.gracefulRestart ?? !peer.bfd)) lines.push('graceful-restart-disable');
+  if (!outlivesRestart(peer)) lines.push('graceful-restart-disable');
   lines.push(`timers ${peer.keepaliveS} ${peer.holdS}`, 'timers connect 5');
   if (isIpv6(peer.address) && peer.families.includes('ipv4')) lines.push('capability extended-nexthop');
   if (!peer.adminUp) lines.push('shutdown');
