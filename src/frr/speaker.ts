@@ -10,13 +10,13 @@ import { applyInterfaces, calmNamespace, listenInNamespace } from './namespace.t
 import type { RouteTable } from './route-table.ts';
 import { connectedPeers, SessionWatch } from './session-watch.ts';
 import { type BfdState, md5Failures, type PeerState, parseBfd, parsePeers, SHOW_BFD, SHOW_PEERS } from './show.ts';
-import { type ConfigProblem, type DaemonState, Supervisor } from './supervisor.ts';
+import { type ConfigProblem, type DaemonState, type DaemonTexts, Supervisor } from './supervisor.ts';
 
 export type SpeakerOptions = Omit<FpmLinkOptions, 'log'> & {
   /** A network namespace that exists, with the interfaces of the configuration. */
   readonly namespace: string;
-  /** A folder of this speaker alone, below /run; another agent finds the running daemons in it. */
-  readonly runDir: string;
+  /** FRR's pathspace of this speaker alone (`vtysh -N`); another agent finds the running daemons by it. */
+  readonly pathspace: string;
   readonly log: Log;
   readonly binDir?: string;
   readonly clock?: Clock;
@@ -77,13 +77,14 @@ export class Speaker {
    * refused. Errors: `invalid`, `not-found` (namespace, interface, FRR), `conflict` (another listens for routes).
    */
   async apply(config: SpeakerConfig): Promise<readonly ConfigProblem[]> {
-    const texts = formatConfig(config);
+    const texts = this.#textsOf(config);
     this.#daemons.prepare();
     if (!this.#timer) await calmNamespace(this.#options.namespace);
     this.interfaces = await applyInterfaces(this.#options.namespace, config.interfaces);
     await this.#listen(config.fpmPort);
     const wanted: DaemonName[] = ['zebra', 'bfdd', 'bgpd'];
-    // Not told to go where it is not needed any more: it is small, and empty then.
+    if (this.#daemons.has('mgmtd')) wanted.push('mgmtd');
+    // Not told to go where it is not needed any more: it is small, and has nothing to do then.
     if (config.routes.length > 0 || this.#daemons.pidOf('staticd') !== undefined) wanted.push('staticd');
     const problems = await this.#supervisor.configure(texts, wanted);
     this.#mortal = new Set(config.peers.filter((p) => !outlivesRestart(p)).map((p) => formatIp(parseIp(p.address)!)));
@@ -125,6 +126,12 @@ export class Speaker {
     return parsePeers(await this.#ask('bgpd', SHOW_PEERS), this.#clock.now());
   }
 
+  /** Since FRR 9 mgmtd tells staticd its routes. */
+  #textsOf(config: SpeakerConfig): DaemonTexts {
+    const texts = formatConfig(config);
+    return this.#daemons.has('mgmtd') ? { ...texts, staticd: '' } : texts;
+  }
+
   async #listen(port: number): Promise<void> {
     if (this.#link && this.#port === port) return;
     this.#link?.close();
@@ -162,10 +169,11 @@ export class Speaker {
     this.#link = undefined;
   }
 
-  /** Ends the sessions too. */
+  /** Ends the sessions too, and leaves nothing of them. */
   async stop(): Promise<void> {
     this.close();
     await this.#supervisor.end();
+    this.#daemons.forget();
   }
 
   async #ask(daemon: DaemonName, line: string): Promise<string> {

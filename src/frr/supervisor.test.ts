@@ -17,15 +17,17 @@ class PretendedDaemons implements Daemons {
   refuse: RegExp = /^$/;
   broken: DaemonName | undefined;
   deaf = false;
+  readsFiles = true;
   #pids = 100;
 
   pidOf(daemon: DaemonName): number | undefined {
     return this.running.get(daemon);
   }
-  async launch(daemon: DaemonName): Promise<void> {
+  async launch(daemon: DaemonName): Promise<boolean> {
     this.story.push(`launch ${daemon}`);
     if (this.broken === daemon) throw new WeftError('refused', `${daemon} failed to start`);
     this.running.set(daemon, this.#pids++);
+    return this.readsFiles;
   }
   async end(daemon: DaemonName): Promise<void> {
     if (this.running.delete(daemon)) this.story.push(`end ${daemon}`);
@@ -55,7 +57,7 @@ class PretendedDaemons implements Daemons {
   }
 }
 
-const texts = (bgpd: string): DaemonTexts => ({ zebra: 'z\n', bfdd: '', staticd: '', bgpd });
+const texts = (bgpd: string): DaemonTexts => ({ zebra: 'z\n', bfdd: '', staticd: '', mgmtd: '', bgpd });
 const ALL: readonly DaemonName[] = ['bgpd', 'zebra', 'bfdd'];
 
 function setUp(): { daemons: PretendedDaemons; clock: ManualClock; supervisor: Supervisor } {
@@ -158,6 +160,15 @@ test('a removal of what is gone already is no problem', async () => {
   await supervisor.configure(texts('a\nb\n'), ALL);
   daemons.refuse = /^no b/;
   assert.deepEqual(await supervisor.configure(texts('a\n'), ALL), []);
+});
+
+test('a daemon that reads no file is told everything', async () => {
+  const { daemons, supervisor } = setUp();
+  daemons.readsFiles = false;
+  await supervisor.configure(texts('a\n'), ALL);
+  daemons.told();
+  await supervisor.tick();
+  assert.ok(daemons.told().includes('bgpd: a'));
 });
 
 test('a daemon that cannot be told now is told later', async () => {

@@ -113,8 +113,8 @@ export class Supervisor {
     record.startedAtMs = now;
     try {
       this.#daemons.writeConfig(daemon, text);
-      await this.#daemons.launch(daemon);
-      this.#daemons.writeApplied(daemon, text);
+      const read = await this.#daemons.launch(daemon);
+      this.#daemons.writeApplied(daemon, read ? text : ''); // told at the next look
       record.problem = undefined;
     } catch (error) {
       if (!(error instanceof WeftError)) throw error;
