@@ -17,14 +17,17 @@ const APPLY_SET = 'bench';
 const [CT_INVALID, CT_TRACKED] = [0x10, 0x20];
 const WRITE_TIMEOUT_MS = 120_000;
 
-/** Starts a lab with an empty Weft in it, workloads plugged already: the server in its place, reached over TLS, an agent on each host. */
+/**
+ * Starts a lab with an empty Weft in it, workloads plugged already: the server in its place, an agent on each host. They meet on a unix socket, as OVN's
+ * controllers and databases do (ovn.ts): a network between them would be Open vSwitch's own here.
+ */
 export async function startWeftCloud(
   context: BenchContext,
   workloads: readonly WorkloadInput[] = [],
 ): Promise<WeftCloud> {
   context.progress('starting Weft on two hosts');
   const lab = await cloudLab(context, workloads);
-  const weft = new WeftCloud(lab, await startWeftInLab(lab));
+  const weft = new WeftCloud(lab, await startWeftInLab(lab, { agentsReachBy: 'socket' }));
   context.defer(() => weft.stop());
   return weft;
 }

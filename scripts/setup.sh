@@ -24,9 +24,9 @@ ovn_programs=(ovn-northd ovn-controller ovn-nbctl ovn-sbctl ovn-appctl)
 packages=(
   openvswitch-switch openvswitch-common # the switch
   iproute2 ethtool procps               # namespaces and links of the lab
-  frr                                   # BGP and BFD of gateways, in namespaces
   tcpdump tcpreplay                     # captures; injection of arbitrary frames
   iputils-ping iperf3 busybox udhcpc wide-dhcpv6-client # what the workloads run
+  frr                                   # BGP and BFD of gateways, in namespaces
 )
 
 say() { printf 'setup: %s\n' "$*" >&2; }

@@ -41,6 +41,31 @@ const scopeOf = (...records: unknown[]): Scope => {
 };
 const router = (id: string, snat: unknown[] = []): unknown => ({ kind: 'router', id, snat });
 
+test('the zone of a router is tight while a flood could fill it before it is looked at again', () => {
+  const tracking = new ConntrackZones();
+  tracking.scopeChanged(scopeOf(router('r1', [{}])));
+  tracking.rebound([tap('a')], []);
+  const told = (limit: number, count: number, connections = count, isStrict = false): unknown[] => {
+    const zones = [4, 8].map((zone) => ({ zone, limit, connections: count }));
+    return tracking
+      .used({ kind: 'conntrack', connections, most: 3_000_000, zones }, isStrict)
+      .map((change) => ('record' in change ? change.record : change));
+  };
+  const zone = { kind: 'natZone', id: 'r1', zone: 4 };
+  assert.deepEqual(told(0, 0), [], 'not limited yet');
+  assert.deepEqual(told(1_500_000, 400_000), []);
+  assert.deepEqual(told(1_500_000, 600_000), [{ ...zone, isTight: true, isStrict: false }]);
+  assert.deepEqual(told(1_500_000, 400_000), [], 'it stays so for a while');
+  assert.deepEqual(told(1_500_000, 200_000), [zone]);
+  assert.deepEqual(
+    told(1_500_000, 200_000, 2_500_000),
+    [{ ...zone, isTight: true, isStrict: false }],
+    'others leave no room',
+  );
+  told(1_500_000, 0);
+  assert.deepEqual(told(100_000, 0, 0, true), [{ ...zone, isTight: true, isStrict: true }], "the kernel's datapath");
+});
+
 test('routers that translate have zones, kept by the bridge; others have none', () => {
   const tracking = new ConntrackZones();
   tracking.adopt(new Map([['r2', 4], ['gone', 8]])); // biome-ignore format: a table

@@ -1,5 +1,6 @@
 import type { CompilerChange } from '../compile/compiler.ts';
-import type { Effect, LocalInterface, ScopeChange } from './events.ts';
+import type { NatZone } from '../compile/inputs.ts';
+import type { AgentEvent, Effect, LocalInterface, ScopeChange } from './events.ts';
 import type { Scope } from './scope.ts';
 import { ZONES_PER_OWNER, Zones } from './zones.ts';
 
@@ -8,6 +9,12 @@ import { ZONES_PER_OWNER, Zones } from './zones.ts';
  * many ports, and should outlast any one of them.
  */
 const PART = { port: 8, router: 2 } as const;
+
+/**
+ * A zone of a router is tight where there is room for fewer connections than a host may see begin between two readings (conntrack-use.ts),
+ * and stays so until there is some more. Ordinarily there is: then nobody pays for who could fill it (src/compile/units/admission.ts).
+ */
+const ROOM = { tight: 1_000_000, enough: 1_200_000 } as const;
 
 /** Kinds whose records decide which routers translate. */
 const ABOUT_NAT: ReadonlySet<string> = new Set(['router', 'floatingAddress', 'loadBalancer']);
@@ -21,6 +28,8 @@ export class ConntrackZones {
   readonly #routers = new Set<string>();
   /** Those of which the flows know. */
   readonly #told = new Set<string>();
+  readonly #tight = new Set<string>();
+  #isStrict = false;
 
   /** What the bridge kept of routers' zones. Comes before anything is given. */
   adopt(natZones: ReadonlyMap<string, number>): void {
@@ -59,6 +68,7 @@ export class ConntrackZones {
     for (const router of gone) {
       this.#routers.delete(router);
       this.#told.delete(router);
+      this.#tight.delete(router);
       this.zones.release(router);
       flows.push({ op: 'delete', kind: 'natZone', id: router });
     }
@@ -72,10 +82,33 @@ export class ConntrackZones {
       }
       if (this.#told.has(router)) continue;
       this.#told.add(router);
-      flows.push({ op: 'put', record: { kind: 'natZone', id: router, zone } });
+      flows.push({ op: 'put', record: this.#natZone(router, zone) });
     }
     const keep: Effect[] = put.size + gone.length === 0 ? [] : [{ kind: 'keepNatZones', put, gone }];
     return { flows, effects: [...flush(put.values()), ...limit(put.values(), PART.router), ...keep] };
+  }
+
+  /** How full the zones are. `isStrict`: the datapath drops what a full zone has no room for, as the kernel's does. */
+  used({ connections, most, zones }: Extract<AgentEvent, { kind: 'conntrack' }>, isStrict: boolean): CompilerChange[] {
+    this.#isStrict = isStrict;
+    const changes: CompilerChange[] = [];
+    for (const { zone, limit, connections: count } of zones) {
+      const router = this.zones.ownerOf(zone);
+      if (router === undefined || !this.#told.has(router) || this.zones.of(router) !== zone || limit === 0) continue;
+      const room = Math.min(limit - count, most - connections);
+      const wasTight = this.#tight.has(router);
+      const isTight = room < (wasTight ? ROOM.enough : ROOM.tight);
+      if (isTight === wasTight) continue;
+      if (isTight) this.#tight.add(router);
+      else this.#tight.delete(router);
+      changes.push({ op: 'put', record: this.#natZone(router, zone) });
+    }
+    return changes;
+  }
+
+  #natZone(router: string, zone: number): NatZone {
+    const isTight = this.#tight.has(router);
+    return { kind: 'natZone', id: router, zone, ...(isTight && { isTight, isStrict: this.#isStrict }) };
   }
 }
 

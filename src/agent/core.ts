@@ -3,6 +3,7 @@ import type { Compiler, CompilerChange } from '../compile/compiler.ts';
 import type { Binding, Encap, LearnedAddress, ScopeRecord } from '../model/objects.ts';
 import type { HostHealth, PortState, Report } from '../server/protocol.ts';
 import { Advertising } from './advertising.ts';
+import { Sessions } from './bgp/sessions.ts';
 import { ConntrackZones } from './conntrack.ts';
 import { ConntrackUse } from './conntrack-use.ts';
 import { sumCounters } from './counters.ts';
@@ -16,6 +17,7 @@ import { differingMeters, HOST_METER, takeMeters } from './meters.ts';
 import { Moves } from './moves.ts';
 import { NatNeeds } from './nat-needs.ts';
 import { Neighbours, reported as reportedNeighbour } from './neighbours.ts';
+import { NextHopHosts } from './next-hop-hosts.ts';
 import { PacketErrors } from './packet-errors.ts';
 import { PacketIns } from './packet-ins.ts';
 import { Probes } from './probes/probes.ts';
@@ -52,7 +54,9 @@ export class AgentCore implements Ground {
   readonly #errors = new PacketErrors(this);
   readonly #neighbours = new Neighbours(this, this.#errors);
   readonly #natNeeds = new NatNeeds(this);
+  readonly #nextHopHosts: NextHopHosts;
   readonly #probes: Probes;
+  readonly #sessions = new Sessions(this);
   readonly #advertising: Advertising;
   readonly #packetIns: PacketIns;
   readonly #compiler: Compiler;
@@ -104,6 +108,7 @@ export class AgentCore implements Ground {
     });
     this.#agentVersion = options.agentVersion;
     this.#startedMs = options.nowMs;
+    this.#nextHopHosts = new NextHopHosts(this, options.nowMs);
     this.#advertising = new Advertising(this, this.installation, this.#guard, options.nowMs);
   }
 
@@ -214,9 +219,21 @@ export class AgentCore implements Ground {
         return this.#tick(nowMs);
       case 'conntrack':
         this.#conntrackUse.told(event);
-        return [];
+        return this.#judgeRoom(event);
+      case 'hosts':
+        return [...this.#nextHopHosts.told(event), ...this.#maybeReadBack(), ...this.#reportHealth()];
       case 'wake':
-        return this.#probes.tick(nowMs);
+        return [...this.#probes.tick(nowMs), ...this.#sessions.wake(nowMs)];
+      case 'speakerPorts':
+        return this.#sessions.portsTold(event.ofports);
+      case 'learnedRoutes':
+        return this.#sessions.routesTold(event.router, event.routes, event.isAll);
+      case 'sessions':
+        return this.#sessions.sessionsTold(event.sessions);
+      case 'speakerProblems':
+        for (const key of this.problems.keys()) if (key.startsWith('speaker/')) this.problems.delete(key);
+        for (const [n, problem] of event.problems.entries()) this.problems.set(`speaker/${n}`, problem);
+        return [];
     }
   }
 
@@ -264,8 +281,10 @@ export class AgentCore implements Ground {
       ...this.#afterChange(touched),
       ...this.#maybeReadBack(),
       ...this.#natNeeds.scopeChanged(changes, nowMs),
+      ...this.#nextHopHosts.scopeChanged(changes, nowMs),
       ...this.#probes.scopeChanged(changes, nowMs),
       ...this.#advertising.scopeChanged(changes),
+      ...this.#sessions.scopeChanged(changes, nowMs),
     );
     if (neighbours.release) effects.push(...this.installation.whenInstalled(neighbours.release));
     if (revision === undefined) return effects;
@@ -290,6 +309,11 @@ export class AgentCore implements Ground {
     if (!this.#ovsdb || !this.#scopeReady) return this.compile(inputs);
     const { flows, effects } = this.conntrack.scopeChanged(this.scope, changes);
     return [...effects, ...this.compile([...inputs, ...flows])];
+  }
+
+  #judgeRoom(event: AgentEvent & { kind: 'conntrack' }): Effect[] {
+    const changes = this.conntrack.used(event, this.#ovsdb?.datapathType !== 'netdev');
+    return changes.length === 0 ? [] : this.compile(changes);
   }
 
   #ensureTunnel(): Effect[] {
@@ -448,6 +472,7 @@ export class AgentCore implements Ground {
       !this.#switchConnected ||
       !this.#scopeReady ||
       !this.#ovsdb ||
+      this.#nextHopHosts.isAwaited ||
       this.installation.synced ||
       this.#readBackAsked
     )
@@ -470,6 +495,7 @@ export class AgentCore implements Ground {
       this.#awaitsServer = false;
       effects.push(...this.#maybeReadBack());
     }
+    effects.push(...this.#nextHopHosts.tick(nowMs));
     effects.push(...this.#guard.tick(nowMs), ...this.#neighbours.tick(nowMs), ...this.#probes.tick(nowMs));
     // Ageing stops while the server is away: nobody could tell us that an address lives elsewhere now.
     for (const record of this.serverConnected ? this.learning.idle(nowMs) : []) {
@@ -523,6 +549,7 @@ export class AgentCore implements Ground {
         { type: 'neighbourAll', neighbours: this.#neighbours.all() },
         { type: 'memberHealthAll', members: this.#probes.all() },
         { type: 'ports', ports: Object.fromEntries(this.portStates) },
+        ...this.#sessions.all(),
       ]),
       ...this.#natNeeds.ahead([...this.interfaces.bound().keys()], nowMs),
       ...this.#reportHealth(),
@@ -565,6 +592,8 @@ export class AgentCore implements Ground {
       refused: this.installation.refused.values(),
       problems: [...this.problems.values(), ...this.#conntrackUse.problems(this.scope, this.conntrack.zones)],
       conntrack: this.#conntrackUse.use,
+      lost: this.#nextHopHosts.lost,
+      nameOf: (host) => this.scope.host(host)?.name ?? host,
       isSwitchConnected: this.#switchConnected,
       isOvsdbConnected: this.#ovsdbConnected,
     });

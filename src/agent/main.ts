@@ -9,11 +9,13 @@ import { systemRandom } from '../base/random.ts';
 import { createCompiler } from '../compile/compiler.ts';
 import { createClient } from '../server/client.ts';
 import type { WatchMessage } from '../server/protocol.ts';
+import { SpeakerLink } from './bgp/speaker-link.ts';
 import { BridgeLink } from './bridge-link.ts';
 import { ConntrackLink } from './conntrack-link.ts';
 import { answerControl, type ControlOptions, startControl } from './control.ts';
 import { AgentCore } from './core.ts';
 import type { AgentEvent, Effect } from './events.ts';
+import { LivenessLink } from './liveness/liveness-link.ts';
 import { LocalState } from './local-state.ts';
 import { HOST_METERS } from './meters.ts';
 import { notifySystemd } from './readiness.ts';
@@ -36,6 +38,8 @@ export interface AgentOptions {
   readonly datapathType: string;
   readonly stateDir: string;
   readonly controlSocket: string;
+  /** Names of the network namespaces of BGP speakers begin so. */
+  readonly namespacePrefix: string;
   readonly version: string;
   readonly log: Log;
   readonly signal: AbortSignal;
@@ -80,6 +84,17 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const conntrackLink = new ConntrackLink({
     ...{ datapathType: options.datapathType, control: vswitchdControl, emit, clock: systemClock },
     ...{ log: log.child({ part: 'conntrack' }), signal },
+  });
+  const speakerLink = new SpeakerLink({
+    ...{ namespacePrefix: options.namespacePrefix, datapathType: options.datapathType, emit, clock: systemClock },
+    ...{ log: log.child({ part: 'bgp' }), signal },
+    setSpeakerPorts: (interfaces) => bridgeLink.setSpeakerPorts(interfaces),
+  });
+  const liveness = new LivenessLink({
+    emit,
+    clock: systemClock,
+    random: systemRandom,
+    log: log.child({ part: 'liveness' }),
   });
   const client = createClient({
     url: options.server,
@@ -132,6 +147,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'readConntrack':
         conntrackLink.perform(effect);
         break;
+      case 'speak':
+        speakerLink.speak(effect.plans);
+        break;
       case 'report':
         serverLink.report(effect.reports);
         break;
@@ -149,6 +167,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         break;
       case 'pulse':
         for (const address of effect.addresses) (address.includes(':') ? pulse6 : pulse).send('', 9, address, () => {});
+        break;
+      case 'watchHosts':
+        liveness.perform(effect);
         break;
       case 'wake':
         setTimeout(() => {
@@ -198,7 +219,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   });
   const timer = setInterval(() => emit({ kind: 'tick' }), TICK_MS);
   try {
-    await Promise.all([bridgeLink.run(), switchLink.run(), serverLink.run()]);
+    await Promise.all([bridgeLink.run(), switchLink.run(), serverLink.run(), speakerLink.run()]);
   } finally {
     clearInterval(timer);
     memory.stop();
@@ -206,6 +227,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     controlServer.closeAllConnections();
     rmSync(options.controlSocket, { force: true });
     client.close();
+    liveness.close();
     pulse.close();
     pulse6.close();
   }

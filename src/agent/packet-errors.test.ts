@@ -153,3 +153,22 @@ test('what came in from outside is quoted as it was sent: with the floating addr
   assert.ok(effects[0]?.kind === 'inject');
   assert.deepEqual(effects[0].frame.subarray(42), frame4(0xcb00_7164, 0xcb00_7109).subarray(14));
 });
+
+test('a rule of a member rejects what came from outside in the name of the virtual address, by its router', () => {
+  const balancer = {
+    ...{ kind: 'loadBalancer', id: 'lb', key: 301, router: 'r', address: '203.0.113.80', members: [{ port: 'q' }] },
+    listeners: [{ protocol: 'udp', port: 53, memberPort: 2 }],
+  };
+  const q = { ...scope.port('q')!, addresses: ['10.0.2.9'] };
+  const first = { ...balancer, id: 'first', key: 300, address: '203.0.113.79' };
+  scope.apply([first, balancer, q].map((record) => ({ op: 'put', record: record as unknown as ScopeRecord })));
+  const arrived = { switchKey: 102, outPortKey: 2, memberVip: true, balancerKey: 301 };
+  const effects = ask('reject', frame4(0xcb00_7164, 0x0a00_0209), arrived);
+  assert.equal(told(effects), '203.0.113.80 > 203.0.113.100 icmp 3/13 0');
+  assert.ok(effects[0]?.kind === 'inject' && effects[0].at === 'policy');
+  assert.deepEqual(effects[0].registers, { router: 200, own: 1, routed: 1 });
+  const quoted = effects[0].frame.subarray(42);
+  assert.deepEqual([...quoted.subarray(16, 20), quoted[23]], [203, 0, 113, 80, 53], 'as it was sent');
+  const inside = ask('reject', frame4(0xcb00_7164, 0x0a00_0209), { ...arrived, memberVip: false });
+  assert.equal(told(inside), '10.0.2.9 > 203.0.113.100 icmp 3/13 0');
+});

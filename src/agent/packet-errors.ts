@@ -9,7 +9,7 @@ import { mtuOfSwitch } from './packet-in/link.ts';
 import { type Offender, offenderOf } from './packet-in/offender.ts';
 import { inTermsOf } from './packet-in/public-terms.ts';
 import { tcpResetFrame } from './packet-in/tcp-reset.ts';
-import { publicDestination } from './public-destination.ts';
+import { publicDestination, virtualDestination } from './public-destination.ts';
 import { RateLimit } from './rate-limit.ts';
 import { addressOf, isDirectedBroadcast, portsOf, portTowards } from './router-addresses.ts';
 
@@ -104,7 +104,9 @@ export class PacketErrors {
   #asSent(router: Router, packet: PacketIn, offender: Offender): Offender {
     const { scope } = this.#ground;
     if (!scope.byKey('routerPort', packet.outPortKey)?.outside) return offender;
-    const found = publicDestination(scope, router.id, offender);
+    const found = packet.memberVip
+      ? virtualDestination(scope, offender, packet)
+      : publicDestination(scope, router.id, offender);
     return found ? inTermsOf(offender, found.address, found.port) : offender;
   }
 
@@ -125,11 +127,16 @@ export class PacketErrors {
   /** A rule or group of a port rejects (or a balancer on its switch has no member): in the name of whom the packet was for. */
   #ofPort(packet: PacketIn, offender: Offender): Effect[] {
     const { scope, interfaces } = this.#ground;
+    const virtual = packet.memberVip ? virtualDestination(scope, offender, packet) : undefined;
+    const router = virtual && scope.get('router', virtual.router);
+    const asSent = router ? inTermsOf(offender, virtual.address, virtual.port) : offender;
     const frame =
       offender.protocol === IP_PROTO.tcp
-        ? tcpResetFrame(offender)
-        : icmpErrorFrame(offender, { about: 'prohibited' }, offender.dst);
+        ? tcpResetFrame(asSent)
+        : icmpErrorFrame(asSent, { about: 'prohibited' }, asSent.dst);
     if (!frame) return [];
+    // Its client outside knows no member: the router says it, who has that address.
+    if (router) return [{ kind: 'inject', frame, at: 'policy', registers: { router: router.key, own: 1, routed: 1 } }];
     const to = scope.portByKey(packet.outPortKey);
     const from = scope.portByKey(packet.portKey);
     const onSwitch = to && scope.switchOf(to);

@@ -25,17 +25,28 @@ export function publicDestination(
     const fixed = floating.fixed ?? firstAddress(scope, floating.port, address.version);
     if (fixed === inside) return { address };
   }
+  return virtualDestination(scope, { dst, protocol, payload }, { router });
+}
+
+/** The virtual address that leads to where the packet is, and its router: of one router or one balancer where that is known, else the first that fits. */
+export function virtualDestination(
+  scope: Scope,
+  { dst, protocol, payload }: Pick<Offender, 'dst' | 'protocol' | 'payload'>,
+  of: { readonly router?: string; readonly balancerKey?: number },
+): { readonly address: Ip; readonly port: number; readonly router: string } | undefined {
+  const inside = formatIp(dst);
   const name = LISTENER_PROTOCOLS[protocol];
   const inner = payload.length < 4 ? undefined : (payload[2]! << 8) | payload[3]!;
   for (const balancer of scope.all('loadBalancer')) {
-    if (balancer.router !== router) continue;
+    if (balancer.router === undefined || (of.router ?? balancer.router) !== balancer.router) continue;
+    if (of.balancerKey && balancer.key !== of.balancerKey) continue;
     const address = parseIp(balancer.address)!;
     const listener = balancer.listeners.find(
       ({ protocol: wanted, port, memberPort }) => wanted === name && (memberPort ?? port) === inner,
     );
     if (!listener) continue;
     if (balancer.members.some(({ port }) => firstAddress(scope, port, address.version) === inside))
-      return { address, port: listener.port };
+      return { address, port: listener.port, router: balancer.router };
   }
   return undefined;
 }

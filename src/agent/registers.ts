@@ -11,6 +11,10 @@ export interface PacketRegisters {
   readonly outPortKey: number;
   readonly vlan: number;
   readonly fromTunnel: boolean;
+  /** It was for a virtual address, and came from outside: here at its member it was translated. */
+  readonly memberVip: boolean;
+  /** Of which load balancer that was; 0 where another host's member was asked before. */
+  readonly balancerKey: number;
   /** The router port by which it came in or, behind the routes, by which it is to leave. */
   readonly routerPortKey: number;
   /** The address that is looked for: of version 4 in the lowest 32 bits. */
@@ -24,18 +28,23 @@ export const NO_REGISTERS: PacketRegisters = {
   outPortKey: 0,
   vlan: 0,
   fromTunnel: false,
+  memberVip: false,
+  balancerKey: 0,
   routerPortKey: 0,
   nextHop: 0n,
 };
 
 /** Registers of the packet-in. */
 export function readRegisters(match: Match): PacketRegisters {
+  const memberVip = read(match, REGISTERS.memberVip) === 1;
   return {
     portKey: read(match, REGISTERS.inPort),
     switchKey: read(match, REGISTERS.switch),
     outPortKey: read(match, REGISTERS.outPort),
     vlan: read(match, REGISTERS.vlan),
     fromTunnel: read(match, REGISTERS.fromTunnel) === 1,
+    memberVip,
+    balancerKey: memberVip ? read(match, REGISTERS.balancer) : 0,
     routerPortKey: read(match, REGISTERS.routerPort),
     nextHop: nextHopOf(match),
   };

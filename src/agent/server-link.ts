@@ -28,12 +28,16 @@ const FIRST_RETRY_MS = 200;
 const LONGEST_RETRY_MS = 5_000;
 /** Reports that wait for a slow server; more than this and the connection starts anew (which reports everything). */
 const MAX_QUEUE = 50_000;
+/** So long news waits on which nobody else's flows depend: what follows shortly goes along, and the switches of a change come first. */
+const LEISURE_MS = 10;
+const LEISURELY: ReadonlySet<Report['type']> = new Set(['applied', 'ports', 'health', 'counters']);
 
 /** The server's side of the agent: the watch stream down, reports up. */
 export class ServerLink {
   readonly #options: ServerLinkOptions;
   #queue: Report[] = [];
   #isSending = false;
+  #isResting = false;
   #connection: AbortController | undefined;
 
   constructor(options: ServerLinkOptions) {
@@ -113,7 +117,17 @@ export class ServerLink {
       this.#connection?.abort(new WeftError('busy', 'the server does not take our reports'));
       return;
     }
-    if (!this.#isSending) void this.#send();
+    if (this.#isSending) return;
+    if (!this.#queue.every(({ type }) => LEISURELY.has(type))) void this.#send();
+    else if (!this.#isResting) void this.#sendAtLeisure();
+  }
+
+  async #sendAtLeisure(): Promise<void> {
+    const { clock, signal } = this.#options;
+    this.#isResting = true;
+    await clock.sleep(LEISURE_MS, signal).catch(() => {});
+    this.#isResting = false;
+    if (!this.#isSending && this.#queue.length > 0) await this.#send();
   }
 
   async #send(evenNothing = false): Promise<void> {

@@ -218,6 +218,24 @@ export const CLI_KINDS: readonly CliKind[] = [
       wide('KEY', 'key'),
     ],
   },
+  {
+    kind: 'bgpPeer',
+    plural: 'bgp-peers',
+    short: ['bgp-peer', 'peer', 'peers'],
+    tenantOwned: true,
+    nameWithin: 'router',
+    columns: [
+      column('ROUTER', 'router'),
+      column('PORT', 'routerPort'),
+      column('ADDRESS', 'address'),
+      column('AS', 'asn'),
+      column('STATE', 'status.state'),
+      column('RECEIVED', 'status.received'),
+      column('SENT', 'status.sent'),
+      wide('BFD', 'bfd'),
+      wide('UP', 'adminUp'),
+    ],
+  },
 ];
 
 /** Every word that names a kind, as typed on the command line or written in a file. */

@@ -22,7 +22,8 @@ export async function labUp(file: string, options: { readonly withWeft: boolean 
   const tell = (text: string): void =>
     say(dim(`${((performance.now() - started) / 1000).toFixed(1).padStart(5)} s  ${text}`));
   const spec = readLabSpec(readText(file));
-  const places = `${spec.hosts.length} hosts and ${spec.workloads.length} workloads`;
+  const upstream = spec.routers.length > 0 ? `, ${spec.routers.length} upstream routers` : '';
+  const places = `${spec.hosts.length} hosts and ${spec.workloads.length} workloads${upstream}`;
   tell(`starting lab ${spec.name}: ${places}, an Open vSwitch on every host`);
   const lab = await Lab.start(options.withWeft ? withoutPorts(spec) : spec);
   if (!options.withWeft) return lab;
@@ -46,7 +47,11 @@ export async function labUp(file: string, options: { readonly withWeft: boolean 
 
 /** Weft plugs them in once the ports exist: the file names ports by `tenant/name`, interfaces by id. */
 function withoutPorts(spec: LabSpec): LabSpec {
-  return { ...spec, workloads: spec.workloads.map(({ port: _port, ...workload }) => workload) };
+  return {
+    ...spec,
+    workloads: spec.workloads.map(({ port: _port, ...workload }) => workload),
+    routers: spec.routers.map((router) => ({ ...router, links: router.links.map(({ port: _port, ...link }) => link) })),
+  };
 }
 
 async function fill(
@@ -65,9 +70,15 @@ async function fill(
     tell(`  ${summaryOf(plan)}`);
   }
   const plugged = spec.workloads.filter((workload) => workload.port !== undefined);
-  if (plugged.length === 0) return;
-  tell(`plugging in ${plugged.map((workload) => workload.name).join(', ')}`);
-  const ports = await Promise.all(plugged.map(({ name, port }) => plugIntoPort(lab, client, name, port!)));
+  const wires = spec.routers.flatMap(({ name, links }) =>
+    links.flatMap((link) => (link.port === undefined ? [] : [{ name: `${name}/${link.name}`, port: link.port }])),
+  );
+  if (plugged.length + wires.length === 0) return;
+  tell(`plugging in ${[...plugged, ...wires].map(({ name }) => name).join(', ')}`);
+  const ports = await Promise.all([
+    ...plugged.map(({ name, port }) => plugIntoPort(lab, client, name, port!)),
+    ...wires.map(({ name, port }) => plugIntoPort(lab, client, name, port)),
+  ]);
   await waitForPorts(
     client,
     ports.map((port) => port.id),

@@ -26,11 +26,13 @@ import type { Flow } from '../openflow/flow.ts';
 import { Cookies, type Explanation } from './explain.ts';
 import { type CompiledFlow, flowSink } from './flow-sink.ts';
 import type { InputKind, InputOfKind, InputRecord } from './inputs.ts';
+import { learnedDestinationSink, learnedDestinationsUnit } from './learned-routes.ts';
 import { localPortSink, localPortsUnit } from './local-ports.ts';
 import { localProfileSink, localProfilesUnit } from './local-profiles.ts';
 import { LOCAL_SWITCH_KINDS, LOCAL_SWITCH_UNITS, localSwitchSink } from './local-switches.ts';
 import { type Meter, meterSink } from './meters.ts';
 import { problemSink } from './problem-sink.ts';
+import { admissionUnit } from './units/admission.ts';
 import { floatingInUnit, leasesInUnit } from './units/anchor.ts';
 import { agentAnswersUnit, ownProbesUnit } from './units/answer.ts';
 import { memberUnit, slotsUnit } from './units/balancer.ts';
@@ -44,6 +46,7 @@ import { groupMemberUnit, groupRulesUnit, setMemberUnit } from './units/group.ts
 import { guardUnit } from './units/guard.ts';
 import { handOffUnit } from './units/hand-off.ts';
 import { learnedSourceUnit, learnPortUnit } from './units/learn.ts';
+import { hopSetUnit, learnedRouteUnit } from './units/learned-route.ts';
 import { leaveUnit, outChainUnit } from './units/leave.ts';
 import { hairpinUnit, holdersUnit, learnedUnit, unknownUnit } from './units/lookup.ts';
 import { mirrorUnit } from './units/mirror.ts';
@@ -55,6 +58,7 @@ import { neighboursUnit, portAddressesUnit, routerAddressesUnit } from './units/
 import { policiesUnit, routesUnit } from './units/route.ts';
 import { ownUnit, routerInUnit, routerMacUnit, tunnelToRouterUnit } from './units/router-in.ts';
 import { answersToSnatUnit, floatingOutUnit, snatRepliesUnit, snatUnit } from './units/snat.ts';
+import { speakerUnit } from './units/speaker.ts';
 import { fromChainUnit, toPortUnit } from './units/to-port.ts';
 import { trackUnit } from './units/track.ts';
 import { translationUnit } from './units/translation.ts';
@@ -71,6 +75,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   groupMemberUnit,
   setMemberUnit,
   classifyUnit,
+  speakerUnit,
   vlanUnit,
   wideUnit,
   wideAddressesUnit,
@@ -102,6 +107,8 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   ownUnit,
   policiesUnit,
   routesUnit,
+  learnedRouteUnit,
+  hopSetUnit,
   outChainUnit,
   leaveUnit,
   portAddressesUnit,
@@ -118,6 +125,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   leasesInUnit,
   vipInUnit,
   handOffUnit,
+  admissionUnit,
   floatingOutUnit,
   snatUnit,
   snatRepliesUnit,
@@ -246,8 +254,9 @@ const HERE = {
   localSwitch: localSwitchSink,
   localProfile: localProfileSink,
   localPort: localPortSink,
+  learnedDestination: learnedDestinationSink,
 } as const;
-const HERE_UNITS = [...LOCAL_SWITCH_UNITS, localProfilesUnit, localPortsUnit] as const;
+const HERE_UNITS = [...LOCAL_SWITCH_UNITS, localProfilesUnit, localPortsUnit, learnedDestinationsUnit] as const;
 
 function* hereChanges(diff: Diff): Iterable<Change<InputOfKind>> {
   for (const kind of Object.keys(HERE) as (keyof typeof HERE)[]) {

@@ -54,7 +54,10 @@ const ABOUT: Readonly<Record<string, string>> = {
   leave: 'routerPort',
   routerAddresses: 'routerPort',
   policies: 'router',
+  speaker: 'routerPort',
   routes: 'router',
+  learnedRoute: 'router',
+  hopSet: 'router',
   neighbours: 'neighbour',
   vip: 'loadBalancer',
   slots: 'loadBalancer',
@@ -71,8 +74,16 @@ const ABOUT: Readonly<Record<string, string>> = {
   snatAddresses: 'router',
 };
 
-/** Families whose keys begin with the id and go on with something else, behind a slash. */
-const KEYED_BY_MORE: ReadonlySet<string> = new Set(['holders', 'groupRules', 'groupMember', 'setMember', 'member']);
+/** Families whose keys begin with the id and go on with something else, behind a slash or a comma. */
+const KEYED_BY_MORE: ReadonlySet<string> = new Set([
+  'holders',
+  'groupRules',
+  'groupMember',
+  'setMember',
+  'member',
+  'learnedRoute',
+  'hopSet',
+]);
 
 /** Cookies in use and what is behind them. */
 export class Cookies {
@@ -105,7 +116,7 @@ export class Cookies {
       const kind = ABOUT[family];
       if (kind === undefined) continue;
       const key = unit.slice(slash + 1);
-      const id = KEYED_BY_MORE.has(family) ? key.slice(0, key.indexOf('/')) : key;
+      const id = KEYED_BY_MORE.has(family) ? key.slice(0, key.search(/[/,]/)) : key;
       objects.set(`${kind}/${id}`, { kind, id });
     }
     return [...objects.values()];

@@ -11,7 +11,7 @@ import type { Action, FieldRange, FieldValue, Masked, Match } from '../openflow/
  *          enteredBy within a router: key of its port by which the packet came in
  *   reg3   | chunk (of a long flood)    | outOfport: OpenFlow port of outPort        |
  *          at the entry                                    |marks| dscp            |
- *   reg4   |  |hand |fr|bi|mv|ju|ow|vv|sh|iv|ot|it|un|ad|tu|re|rl|es|ne| vlan     |
+ *   reg4   |ad|hand |fr|bi|mv|ju|ow|vv|sh|iv|ot|it|un|ad|tu|re|rl|es|ne| vlan     |
  *   reg5   chain     key of the chain that is being run, or of the set that it asks for; between chains
  *          | memberPort                 | natZone                       |kind|
  *   reg6   |in|  | slot      |po|le|verd.| segment                                  |
@@ -73,6 +73,8 @@ export const REGISTERS = {
   forRouter: { field: 'reg4', from: 28, bits: 1 },
   /** A TCP packet to a VIP from outside, in mid-connection: a `HAND_OFF`. */
   handOff: { field: 'reg4', from: 29, bits: 2 },
+  /** Somebody's share of connection tracking has room for its connection (units/admission.ts). */
+  admitted: { field: 'reg4', from: 31, bits: 1 },
   chain: { field: 'reg5', from: 0, bits: 32 },
   /** Which part of the chain: a chain is cut behind every jump and log. */
   segment: { field: 'reg6', from: 0, bits: 16 },
@@ -133,8 +135,11 @@ export const INVALID: Match = { ct_state: { value: CT_STATE.invalid, mask: CT_ST
 export const NEXT_HOP = { field: 'xxreg2', from: 0, bits: 128 } as const satisfies FieldRange;
 export const NEXT_HOP_4 = { field: 'reg11', from: 0, bits: 32 } as const satisfies FieldRange;
 
-/** Bits of `ct_mark` in a port's zone: the connection came through a VIP, translated at the client, or here at the member. */
-export const CT_MARK = { viaVip: 1, memberVip: 2 } as const;
+/**
+ * Bits of `ct_mark` in a port's zone: the connection came through a VIP, translated at the client, or here at the member; and one that all
+ * connections have: a packet without it is of none, as the zone was full (units/admission.ts).
+ */
+export const CT_MARK = { viaVip: 1, memberVip: 2, kept: 4 } as const;
 
 /** Match on registers and fields; registers that share a word become one masked field. */
 export function match(registers: RegisterMatch, fields: Match = {}): Match {

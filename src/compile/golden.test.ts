@@ -7,6 +7,7 @@ import * as example from './testing/example.ts';
 import { compiledFlows, goldenLines } from './testing/golden.ts';
 import * as world from './testing/outside-world.fixture.ts';
 import { pipelineDocument } from './testing/pipeline-document.ts';
+import * as ups from './testing/uplinks.fixture.ts';
 
 // The product's output, for review: run with WEFT_GOLDEN=write to accept what has changed.
 
@@ -210,6 +211,26 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
   ],
   'router-in': [['routerMac', 'tunnelToRouter', 'routerIn', 'own', 'unknown'], routed],
   'router-routes': [['policies', 'routes'], routed],
+  'learned-routes': [
+    ['routes', 'learnedRoute', 'hopSet'],
+    [
+      { ...ups.core, routes: [example.route('198.51.100.0/24', { via: '192.0.2.3' })] },
+      ...ups.world,
+      ...[example.binding(ups.wire, h1), example.boundInterface(ups.wire, 1), example.binding(ups.secondWire, h2)],
+      ups.learned(ups.core, '0.0.0.0/0', h1, '192.0.2.1'),
+      ups.learned(ups.core, '0.0.0.0/0', h2, '192.0.2.9 3'),
+      ups.learned(ups.core, '198.51.100.0/24', h1, '192.0.2.1'),
+      ups.learned(ups.core, '203.0.113.128/25', h1, '192.0.2.1'),
+      ups.learned(ups.core, '2001:db8:9000::/36', h1, '2001:db8:f::1'),
+    ],
+  ],
+  speaker: [
+    ['speaker'],
+    [
+      ...[ups.core, ...ups.world, example.binding(ups.wire, h1), example.boundInterface(ups.wire, 1)],
+      { kind: 'speaker', id: ups.uplink.id, ofport: 8 },
+    ],
+  ],
   'router-out': [['outChain', 'leave'], routed],
   'router-vlans': [
     ['routerMac', 'leave', 'routerAddresses'],
@@ -286,6 +307,10 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
   'source-translation': [
     ['leasesIn', 'snat', 'snatReplies', 'answersToSnat', 'snatAddresses'],
     [...translated.filter(({ kind }) => kind !== 'router'), snat, ...leases],
+  ],
+  'a-tight-zone': [
+    ['admission', 'floatingIn'],
+    [...translated, ...floating, example.natZone(core, 400, true)],
   ],
   'vip-inside': [
     ['vip', 'slots', 'member', 'vipAddresses'],

@@ -1,4 +1,4 @@
-import { parseCidr, parseIp } from '../base/addresses.ts';
+import { formatCidr, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
 import { definer, type Reader as EngineReader } from '../incremental/definitions.ts';
 import type {
   Encap,
@@ -27,6 +27,10 @@ export interface NatZone {
   readonly kind: 'natZone';
   readonly id: string;
   readonly zone: number;
+  /** It could be full before the agent looks again: only connections are let in for which the share of a port has room. */
+  readonly isTight?: boolean;
+  /** A packet for which a full zone has no room is dropped by the datapath itself (the kernel's is one): nobody need ask. */
+  readonly isStrict?: boolean;
 }
 
 /** This host. */
@@ -61,6 +65,12 @@ export interface ShutOff {
   readonly id: string;
 }
 
+/** A host that does not answer this one any more (docs/design/liveness.md). `id` is that host's id. */
+export interface HostLost {
+  readonly kind: 'hostLost';
+  readonly id: string;
+}
+
 /** A switch that frames from here can be in: one of its ports is here, or a router leads to it. `id` is the switch's id. */
 export interface LocalSwitch {
   readonly kind: 'localSwitch';
@@ -87,18 +97,38 @@ export interface LocalPort {
   readonly guarded?: { readonly macs: readonly string[]; readonly addresses: readonly string[] };
 }
 
+/** Where a network leads of which hosts learned routes (learned-routes.ts). `id` is `<router>/<network>`. */
+export interface LearnedDestination {
+  readonly kind: 'learnedDestination';
+  readonly id: string;
+  readonly router: string;
+  readonly to: string;
+  /** Name of the set of next hops. */
+  readonly hops: string;
+}
+
+/** The interface of the BGP daemon that shares a router port's address (docs/design/gateways.md, §3). `id` is the router port's id. */
+export interface Speaker {
+  readonly kind: 'speaker';
+  readonly id: string;
+  readonly ofport: number;
+}
+
 /** What the compiler works with: its inputs, and what it derives from them once for all (local-switches.ts and what stands beside it). */
 export interface InputOfKind extends ScopeRecordOfKind {
   interface: BoundInterface;
   self: Self;
   shutOff: ShutOff;
+  hostLost: HostLost;
   natZone: NatZone;
   localSwitch: LocalSwitch;
   localProfile: LocalProfile;
   localPort: LocalPort;
+  learnedDestination: LearnedDestination;
+  speaker: Speaker;
 }
-export type InputKind = Exclude<keyof InputOfKind, 'localSwitch' | 'localProfile' | 'localPort'>;
-export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | NatZone;
+export type InputKind = Exclude<keyof InputOfKind, 'localSwitch' | 'localProfile' | 'localPort' | 'learnedDestination'>;
+export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | HostLost | NatZone | Speaker;
 export type Reader = EngineReader<InputOfKind>;
 
 export const define = definer<InputOfKind>();
@@ -129,6 +159,21 @@ export const hostsIndex = define.index('hostsOfZone', 'host', (host) => [host.zo
 
 /** Router → its ports. */
 export const portsOfRouterIndex = define.index('portsOfRouter', 'routerPort', (port) => [port.router]);
+
+/** `router/network` → the router, where it has a static route to the network, whatever the source. */
+export const staticRoutesIndex = define.index('staticRoutesTo', 'router', ({ routes }, id) => [
+  ...new Set(routes.flatMap(({ to, from }) => (from === undefined ? [`${id}/${to}`] : []))),
+]);
+
+/** `router/network` → router ports with an address in the network. */
+export const connectedToIndex = define.index('connectedTo', 'routerPort', ({ router, addresses }) => [
+  ...new Set(addresses.map((text) => `${router}/${formatCidr(networkOf(parseCidr(text)!))}`)),
+]);
+
+/** Name of a set of next hops: some learned route has it. */
+export const hopSetsIndex = define.members('hopSets', {
+  learnedDestination: ({ hops }) => [[hops, '']],
+});
 
 /** Switch → router ports on it. */
 export const routerPortsIndex = define.index('routerPortsOfSwitch', 'routerPort', (port) =>

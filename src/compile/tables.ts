@@ -42,12 +42,14 @@ export const REASONS = {
   'too-many-hops': 'more than 16 routers on its way',
   'not-translated': 'from outside, and to no address that is translated',
   own: 'the router itself has no use for it',
+  speaker: 'it is for the BGP speaker of the gateway',
   ttl: 'its time to live is over',
   'route-policy': 'a policy route drops it',
   blackhole: 'its route is a blackhole',
   'no-route': 'the router knows no way',
   'too-big': 'larger than the next network takes, and may not be cut',
   'no-ports': 'no port of the translated address is left',
+  'conntrack-full': 'the port has as many connections as one may have',
   'no-neighbour': 'nobody answers for the next hop',
 } as const;
 export type Reason = keyof typeof REASONS;
@@ -74,7 +76,7 @@ export const TABLES = {
     number: 0,
     job: 'which port (or tunnel) it came from, and may that port send at all',
     merge: 'equal',
-    prefixes: ['tun_src'],
+    prefixes: ['tun_src', 'ip_dst', 'ipv6_dst'],
   },
   vlan: { number: 1, job: 'which VLAN a frame of a VLAN-aware switch is in', merge: 'equal' },
   tunnel: {
@@ -154,6 +156,12 @@ export const TABLES = {
   next: { number: 48, job: 'asks for the MAC of the next hop', merge: 'equal' },
   resolve: { number: 49, job: 'which MAC has an address of a switch', merge: 'equal' },
   arrive: { number: 50, job: 'into the next switch, or the next hop is looked for', merge: 'equal' },
+  admit: {
+    number: 51,
+    job: 'has the share of the port room for the connection',
+    merge: 'equal',
+    missReason: 'conntrack-full',
+  },
   toPort: { number: 60, job: 'may the port receive at all', merge: 'equal' },
   toTracked: { number: 61, job: "what the connection tracking of the receiver's port knows", merge: 'equal' },
   toGroup: { number: 62, job: 'may the groups of the receiver have this connection', merge: 'equal' },

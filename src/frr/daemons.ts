@@ -36,8 +36,11 @@ export interface Daemons {
 
 export type DaemonsOptions = {
   readonly namespace: string;
-  /** FRR's word for one of several FRRs on a machine: letters, digits and hyphens. Its files are in `RUN_DIR`/pathspace. */
-  readonly pathspace: string;
+  /**
+   * FRR's word for one of several FRRs on a machine: letters, digits and hyphens, the namespace's name where it is not given. Its files are in
+   * `RUN_DIR`/pathspace.
+   */
+  readonly pathspace?: string;
   /** Where FRR's daemons are. */
   readonly binDir?: string;
 };
@@ -58,8 +61,8 @@ export class NamespaceDaemons implements Daemons {
   readonly runDir: string;
 
   constructor(options: DaemonsOptions) {
-    this.#options = { binDir: '/usr/lib/frr', ...options };
-    const { pathspace } = options;
+    const { namespace, pathspace = namespace, binDir = '/usr/lib/frr' } = options;
+    this.#options = { namespace, pathspace, binDir };
     this.runDir = join(RUN_DIR, pathspace);
     // The kernel cuts the path of a socket off at 107 characters without a word.
     if (!/^[A-Za-z0-9-]{1,64}$/.test(pathspace)) throw new WeftError('invalid', `no pathspace of FRR: ${pathspace}`);

@@ -15,8 +15,8 @@ import { type ConfigProblem, type DaemonState, type DaemonTexts, Supervisor } fr
 export type SpeakerOptions = Omit<FpmLinkOptions, 'log'> & {
   /** A network namespace that exists, with the interfaces of the configuration. */
   readonly namespace: string;
-  /** FRR's pathspace of this speaker alone (`vtysh -N`); another agent finds the running daemons by it. */
-  readonly pathspace: string;
+  /** FRR's pathspace of this speaker alone (`vtysh -N`), by which another agent finds the running daemons: the namespace's name where it is not given. */
+  readonly pathspace?: string;
   readonly log: Log;
   readonly binDir?: string;
   readonly clock?: Clock;

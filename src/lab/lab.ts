@@ -1,6 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { WeftError } from '../base/errors.ts';
+import { type Cable, cut, forwards, restore, silence } from './cable.ts';
 import { type CommandResult, launch, type RunOptions, run, runOk } from './command.ts';
+import { createInternet, internetCable, routeLines } from './internet.ts';
 import { ManagedProcess, type ProcessOptions } from './managed-process.ts';
 import { inNamespace, ipBatch, killAll, listNamespaces, processesIn, scriptIn } from './namespaces.ts';
 import { findOpenVswitch, HostSwitch, type OpenVswitch } from './open-vswitch.ts';
@@ -13,7 +15,8 @@ import {
   type WorkloadInput,
 } from './spec.ts';
 import { LabState } from './state.ts';
-import { createUnderlay, namespaceOf, setUnderlayLink, underlayForwards } from './underlay.ts';
+import { createUnderlay, namespaceOf, underlayCable } from './underlay.ts';
+import { createRouters, internetLines, type UpstreamLink, UpstreamRouter } from './upstream.ts';
 import {
   createWorkloads,
   gatewayLines,
@@ -76,7 +79,8 @@ export class Lab {
     await createUnderlay(this.spec);
     const workloads = this.spec.workloads.map((w): Workload => this.#placed(w));
     await Promise.all([
-      underlayForwards(this.name, ['server', ...this.hosts.map((host) => host.name)]),
+      forwards(underlayCable(this.name, 'server', ...this.hosts.map((host) => host.name))),
+      this.#buildUpstreams(),
       createWorkloads(workloads, (host) => this.namespace(host)),
       ...this.spec.hosts.map((host) => this.switchOf(host.name).start()),
     ]);
@@ -90,6 +94,21 @@ export class Lab {
         ),
       ),
     );
+    for (const { name, links } of this.spec.routers)
+      for (const link of links) if (link.port !== undefined) await this.upstream(name).plug(link.name, link.port);
+  }
+
+  async #buildUpstreams(): Promise<void> {
+    const { routers, outside } = this.spec;
+    if (routers.length + outside.length === 0) return;
+    await createRouters(this.spec);
+    await createInternet(this.spec);
+    await Promise.all(routers.map((router) => scriptIn(this.namespace(router.name), internetLines(router))));
+    await Promise.all([
+      forwards(internetCable(this.name, ...[...routers, ...outside].map(({ name }) => name))),
+      ...this.upstreamLinks.map((link) => forwards(this.upstream(link.router).cable(link.name))),
+      ...routers.map((router) => this.upstream(router.name).startDaemons()),
+    ]);
   }
 
   get name(): string {
@@ -104,6 +123,16 @@ export class Lab {
   /** As they are now, those added later included. */
   get workloads(): readonly Workload[] {
     return this.state.readAll<Workload>('workloads');
+  }
+
+  /** Links between upstream routers and hosts as they are now. */
+  get upstreamLinks(): readonly UpstreamLink[] {
+    return this.spec.routers.flatMap(({ name }) => this.upstream(name).links);
+  }
+
+  /** An upstream router: its links, its daemons, its sessions. Error: `not-found`. */
+  upstream(name: string): UpstreamRouter {
+    return new UpstreamRouter(this.spec, this.state, name, (host) => this.switchOf(host));
   }
 
   host(name: string): HostSpec {
@@ -209,8 +238,10 @@ export class Lab {
     return workload;
   }
 
-  /** Takes a workload's interface off the integration bridge; its link stays. */
+  /** Takes a workload's interface, or an upstream router's link (`ROUTER/LINK`), off the integration bridge; the cable stays. */
   async unplug(name: string): Promise<void> {
+    const [router, link] = name.split('/');
+    if (link !== undefined) return this.upstream(router!).unplug(link);
     const workload = this.workload(name);
     await unplug(this.switchOf(workload.host), workload);
     this.#record({ ...workload, port: undefined });
@@ -228,28 +259,67 @@ export class Lab {
     return workload;
   }
 
-  /** Pulls a host's (or the server's) cable. */
-  cutLink(place: string): Promise<void> {
-    return setUnderlayLink(this.name, place, false);
+  /**
+   * The cable of a place: of a host or the server that into the underlay, of a client outside that into the internet.
+   * With `to` that between two places: an upstream router and a host (or one of its links by name), or `internet`.
+   */
+  cable(place: string, to?: string): Cable {
+    const isRouter = (name: string | undefined): boolean => this.spec.routers.some((router) => router.name === name);
+    if (to !== undefined && isRouter(place)) return this.upstream(place).cable(to);
+    if (to !== undefined && isRouter(to)) return this.upstream(to).cable(place);
+    if (to !== undefined && to !== 'internet')
+      throw new WeftError('not-found', `the lab ${this.name} has no upstream router ${place} or ${to}`);
+    if (isRouter(place))
+      throw new WeftError('invalid', `${place} has several cables: say to which host, or to the internet`);
+    if (this.spec.outside.some((client) => client.name === place)) return internetCable(this.name, place);
+    if (place !== 'server') this.host(place);
+    return underlayCable(this.name, place);
   }
 
-  restoreLink(place: string): Promise<void> {
-    return setUnderlayLink(this.name, place, true);
+  /** Pulls a cable out; both ends lose carrier. */
+  cutLink(place: string, to?: string): Promise<void> {
+    return cut(this.cable(place, to));
   }
 
-  /** Powers a host off: every process of it is killed, its links lose carrier. What it has on disk stays. */
+  /** Lets no frame through a cable, both carriers stay: what a broken switch in the middle does. */
+  silenceLink(place: string, to?: string): Promise<void> {
+    return silence(this.cable(place, to));
+  }
+
+  /** Undoes both. */
+  restoreLink(place: string, to?: string): Promise<void> {
+    return restore(this.cable(place, to));
+  }
+
+  /** Makes a client outside use these upstream routers, equally. */
+  async sendVia(client: string, routers: readonly string[]): Promise<void> {
+    if (!this.spec.outside.some(({ name }) => name === client))
+      throw new WeftError('not-found', `the lab ${this.name} has no ${client} outside`);
+    for (const router of routers) this.upstream(router);
+    await scriptIn(this.namespace(client), routeLines(this.spec, routers));
+  }
+
+  /**
+   * Powers a host off: every process of it is killed, its links lose carrier. What it has on disk stays; namespaces that
+   * its agent made go, as they do when a machine loses power.
+   */
   async stopHost(name: string): Promise<void> {
     this.host(name);
-    await this.cutLink(name);
-    const own = this.processes().filter((p) => p.place === name && p.running);
-    await Promise.all(own.map((p) => p.kill({ wanted: true })));
-    await killAll(processesIn([this.namespace(name)]));
+    const made = listNamespaces(`${this.namespace(name)}-bgp-`);
+    const kill = async (): Promise<void> => {
+      const own = this.processes().filter((p) => p.place === name && p.running);
+      await Promise.all(own.map((p) => p.kill({ wanted: true })));
+      await killAll(processesIn([this.namespace(name), ...made]));
+    };
+    await Promise.all([kill(), ...this.#cablesOf(name).map(cut)]);
+    await ipBatch(made.map((namespace) => `netns del ${namespace}`));
     await this.#setWorkloadLinks(name, 'down');
   }
 
   /** Powers a host on: Open vSwitch first, then the processes that ran when it was powered off. */
   async startHost(name: string): Promise<void> {
-    await this.restoreLink(name);
+    this.host(name);
+    await Promise.all(this.#cablesOf(name).map(restore));
     await this.#setWorkloadLinks(name, 'up');
     await this.switchOf(name).start();
     for (const p of this.processes()) if (p.place === name && p.wanted) await p.start();
@@ -274,6 +344,12 @@ export class Lab {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.down();
+  }
+
+  /** All cables that end at a host. */
+  #cablesOf(host: string): Cable[] {
+    const links = this.upstreamLinks.filter((link) => link.host === host);
+    return [underlayCable(this.name, host), ...links.map((link) => this.upstream(link.router).cable(link.name))];
   }
 
   #known(place: string): string {

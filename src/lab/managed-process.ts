@@ -2,7 +2,7 @@ import { closeSync, fstatSync, openSync, readSync, statSync, writeSync } from 'n
 import { connect } from 'node:net';
 import { WeftError } from '../base/errors.ts';
 import { launch } from './command.ts';
-import { inNamespace, killAll, sendSignal, startTicksOf } from './namespaces.ts';
+import { inNamespace, inNetworkOf, killAll, sendSignal, startTicksOf } from './namespaces.ts';
 import type { LabState } from './state.ts';
 
 export type ProcessOptions = {
@@ -12,6 +12,8 @@ export type ProcessOptions = {
   /** How long to wait for that; 10,000 when not given. */
   readonly readyTimeoutMs?: number;
   readonly cwd?: string;
+  /** For one that makes network namespaces of its own (`inNetworkOf`). */
+  readonly sharesMounts?: boolean;
 };
 
 type ProcessRecord = {
@@ -23,6 +25,7 @@ type ProcessRecord = {
   readonly cwd: string;
   readonly ready: { readonly line: string; readonly flags: string } | { readonly socket: string } | undefined;
   readonly readyTimeoutMs: number;
+  readonly sharesMounts: boolean;
   /** Of the running process; with `startTicks` it cannot be mistaken for a later process with the same pid. */
   pid: number | undefined;
   startTicks: number | undefined;
@@ -65,6 +68,7 @@ export class ManagedProcess {
       cwd: options.cwd ?? process.cwd(),
       ready,
       readyTimeoutMs: options.readyTimeoutMs ?? 10_000,
+      sharesMounts: options.sharesMounts ?? false,
       pid: undefined,
       startTicks: undefined,
       wanted: false,
@@ -132,7 +136,8 @@ export class ManagedProcess {
     const log = openSync(this.logFile, 'a');
     writeSync(log, `--- ${new Date().toISOString()} ${record.argv.join(' ')}\n`);
     const from = this.logSize;
-    const child = launch(inNamespace(record.namespace, record.argv), {
+    const within = record.sharesMounts ? inNetworkOf : inNamespace;
+    const child = launch(within(record.namespace, record.argv), {
       detached: true,
       stdio: ['ignore', log, log],
       env: { ...process.env, ...record.env },

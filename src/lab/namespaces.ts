@@ -9,6 +9,14 @@ export function inNamespace(namespace: string, argv: readonly string[]): string[
   return ['ip', 'netns', 'exec', namespace, ...argv];
 }
 
+/**
+ * As `inNamespace`, but the process shares the mounts of the machine: a namespace that it makes itself (`ip netns add`)
+ * is there for everybody, where one made inside `ip netns exec` is not. `/sys/class/net` is the machine's then.
+ */
+export function inNetworkOf(namespace: string, argv: readonly string[]): string[] {
+  return ['nsenter', `--net=${NETNS_DIR}/${namespace}`, ...argv];
+}
+
 /** Runs a shell script inside a namespace; any line that fails fails the whole. */
 export function scriptIn(namespace: string, lines: readonly string[]): Promise<string> {
   return runOk(inNamespace(namespace, ['sh', '-e']), { input: `${lines.join('\n')}\n` });

@@ -1,9 +1,8 @@
-import type { ChildProcess } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { WeftError } from '../base/errors.ts';
 import type { Lab } from './lab.ts';
 import type { ReceiverReport, SenderReport } from './packet-stream-end.ts';
+import { ScriptEnd } from './script-end.ts';
 
 export type StreamOptions = {
   readonly from: string;
@@ -57,7 +56,7 @@ export async function startStream(lab: Lab, options: StreamOptions): Promise<Pac
   const settings = { address, port, pps: options.pps ?? 5000, payloadBytes: Math.max(24, options.payloadBytes ?? 64) };
   const start = (place: string, role: string) => {
     const argv = ['nice', '-n', '-10', process.execPath, END, role, JSON.stringify(settings)];
-    return new StreamEnd(lab.spawn(place, argv), `${place} (${role})`);
+    return new ScriptEnd(lab.spawn(place, argv), `packet stream: ${place} (${role})`);
   };
   const receiver = start(options.to, 'receive');
   await receiver.answer();
@@ -84,10 +83,10 @@ export async function streamFor(lab: Lab, durationMs: number, options: StreamOpt
 }
 
 export class PacketStream {
-  readonly #sender: StreamEnd;
-  readonly #receiver: StreamEnd;
+  readonly #sender: ScriptEnd;
+  readonly #receiver: ScriptEnd;
 
-  constructor(sender: StreamEnd, receiver: StreamEnd) {
+  constructor(sender: ScriptEnd, receiver: ScriptEnd) {
     this.#sender = sender;
     this.#receiver = receiver;
   }
@@ -113,51 +112,5 @@ export class PacketStream {
       latencyMs: got.latencyMs,
       pps: Math.round(sent.sent / (sent.elapsedMs / 1000)),
     };
-  }
-}
-
-/** The script at one end; it answers with lines of JSON. */
-class StreamEnd {
-  readonly #child: ChildProcess;
-  readonly #what: string;
-  readonly #lines: AsyncIterator<string>;
-  #errors = '';
-
-  constructor(child: ChildProcess, what: string) {
-    this.#child = child;
-    this.#what = what;
-    child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.#errors += text));
-    this.#lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
-  }
-
-  async answer(): Promise<object> {
-    const { value, done } = await this.#lines.next();
-    if (done) throw new WeftError('refused', `packet stream: ${this.#what} ended: ${this.#errors.trim()}`);
-    return JSON.parse(value) as object;
-  }
-
-  /** Whether it answers in time; the answer itself says no more. */
-  async answerWithin(timeoutMs: number): Promise<boolean> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<boolean>((resolve) => {
-      timer = setTimeout(() => resolve(false), timeoutMs);
-    });
-    const inTime = await Promise.race([this.answer().then(() => true), late]);
-    clearTimeout(timer);
-    return inTime;
-  }
-
-  /** Tells it something; gives the first answer that has this member. */
-  async ask(line: string, member: string): Promise<object> {
-    this.#child.stdin!.write(`${line}\n`);
-    for (;;) {
-      const answer = await this.answer();
-      if (member in answer) return answer;
-    }
-  }
-
-  /** Its standard input ends, and so does it. */
-  end(): void {
-    this.#child.stdin!.end();
   }
 }

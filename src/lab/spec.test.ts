@@ -49,6 +49,59 @@ test('every problem is named at once', () => {
   ]);
 });
 
+test('upstream routers and clients outside are completed: addresses on the internet, names of links, gateways', () => {
+  const spec = readLabSpec(
+    [
+      'name: demo',
+      'hosts: [{name: gw-1}, {name: gw-2}]',
+      'routers:',
+      '  - { name: up-1, asn: 64601, links: [{ host: gw-1, addresses: [192.0.2.1/30] }] }',
+      '  - { name: up-2, asn: 64602, networks: [10.1.2.3/8], links: [{ host: gw-1, name: second, addresses: [192.0.2.5/30] }] }',
+      'outside: [{ name: client }, { name: one-way, via: [up-2], addresses: [198.51.100.77/24] }]',
+    ].join('\n'),
+  );
+  assert.deepEqual(
+    spec.routers.map((router) => [router.name, router.addresses, router.networks, router.links[0]!.name]),
+    [
+      ['up-1', ['198.51.100.1/24', '2001:db8:ffff::1/64'], ['0.0.0.0/0', '::/0'], 'gw-1'],
+      ['up-2', ['198.51.100.2/24', '2001:db8:ffff::2/64'], ['10.0.0.0/8'], 'second'],
+    ],
+  );
+  assert.deepEqual(
+    spec.outside.map((client) => [client.addresses, client.via]),
+    [
+      [
+        ['198.51.100.11/24', '2001:db8:ffff::b/64'],
+        ['up-1', 'up-2'],
+      ],
+      [['198.51.100.77/24'], ['up-2']],
+    ],
+  );
+});
+
+test('problems of upstream routers are named with the others', () => {
+  const problems = problemsOf(
+    [
+      'name: demo',
+      'hosts: [{name: gw-1}]',
+      'internet: { subnets: [198.51.100.0/24, 203.0.113.0/24] }',
+      'routers:',
+      '  - name: gw-1',
+      '    asn: 1',
+      '    links: [{ host: gw-9, addresses: [10.0.0.1/30] }, { host: gw-9, addresses: [10.0.0.5/30] }]',
+      'outside: [{ name: client, via: [up-9] }]',
+    ].join('\n'),
+  );
+  assert.deepEqual(problems, [
+    'internet: one subnet of each version at most',
+    'router gw-1: the link gw-9 is there twice',
+    'router gw-1: there is no host gw-9',
+    'router gw-1: there is no host gw-9',
+    'outside client: there is no router up-9',
+    'the name gw-1 is used twice',
+  ]);
+});
+
 test('fields are named where they are wrong', () => {
   const problems = problemsOf(
     'name: De-mo\nhosts: [{name: server}]\nworkloads: [{name: w, host: h, mac: 1:2, adresses: []}]\n',

@@ -1,17 +1,16 @@
 import { createHash } from 'node:crypto';
 import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
-import {
-  formatCidr,
-  formatIp,
-  formatMac,
-  type Ip,
-  networkOf,
-  parseCidr,
-  parseIp,
-  parseMac,
-} from '../base/addresses.ts';
+import { formatCidr, formatIp, formatMac, networkOf, parseCidr, parseMac } from '../base/addresses.ts';
 import { WeftError } from '../base/errors.ts';
+import { address, addressWithPrefix, mtu, placeName, plus } from './spec-fields.ts';
+import {
+  completeUpstreams,
+  type InternetSpec,
+  type OutsideSpec,
+  type RouterSpec,
+  upstreamFields,
+} from './upstream-spec.ts';
 
 /**
  * The file that describes a lab. Example:
@@ -26,18 +25,7 @@ import { WeftError } from '../base/errors.ts';
 
 /** No dash in the name of a lab: namespaces are weft-LAB-PLACE, and no lab may have a prefix of another's. */
 const labName = z.string().regex(/^[a-z][a-z0-9]{0,11}$/, 'a name is 1 to 12 of a-z and 0-9, a letter first');
-const placeName = z
-  .string()
-  .regex(/^[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?$/, 'a name is 1 to 24 of a-z, 0-9 and dashes within')
-  .refine((name) => !RESERVED.includes(name), 'this name is used by the lab itself');
-const RESERVED = ['underlay', 'server'];
-
-const address = z.string().refine((text) => parseIp(text) !== undefined, 'not an IP address');
-const addressWithPrefix = z
-  .string()
-  .refine((text) => parseCidr(text) !== undefined, 'not an address with prefix length');
 const mac = z.string().refine((text) => parseMac(text) !== undefined, 'not a MAC address');
-const mtu = z.int().min(576).max(9216);
 
 const workloadSchema = z.strictObject({
   name: placeName,
@@ -76,6 +64,7 @@ const labSchema = z.strictObject({
   datapath: z.enum(['auto', 'netdev', 'system']).default('auto'),
   hosts: z.array(hostSchema).min(1),
   workloads: z.array(workloadSchema).default([]),
+  ...upstreamFields,
   /** Files of desired state, beside the lab's own file, that `weft lab up` applies before it plugs workloads in. */
   topology: z.array(z.string().min(1)).default([]),
 });
@@ -89,9 +78,12 @@ export type HostSpec = {
   readonly prefix: number;
   readonly gateway?: string;
 };
-export type LabSpec = Omit<z.output<typeof labSchema>, 'hosts' | 'workloads'> & {
+export type LabSpec = Omit<z.output<typeof labSchema>, 'hosts' | 'workloads' | 'internet' | 'routers' | 'outside'> & {
   readonly hosts: readonly HostSpec[];
   readonly workloads: readonly WorkloadSpec[];
+  readonly internet: InternetSpec;
+  readonly routers: readonly RouterSpec[];
+  readonly outside: readonly OutsideSpec[];
   /** Where the server is reached, with prefix length: the first address of the underlay. */
   readonly server: string;
 };
@@ -126,14 +118,20 @@ export function checkLabSpec(input: LabSpecInput): LabSpec {
     };
   });
   const workloads = spec.workloads.map((w) => completeWorkload(spec.name, w));
-  for (const name of duplicates([...hosts, ...workloads].map((p) => p.name)))
+  const upstreams = completeUpstreams(
+    spec,
+    hosts.map((h) => h.name),
+    problems,
+  );
+  const { routers, outside } = upstreams;
+  for (const name of duplicates([...hosts, ...workloads, ...routers, ...outside].map((p) => p.name)))
     problems.push(`the name ${name} is used twice`);
   for (const a of duplicates(hosts.map((h) => h.address))) problems.push(`the address ${a} is used by two hosts`);
   for (const m of duplicates(workloads.map((w) => w.mac))) problems.push(`the MAC ${m} is used by two workloads`);
   for (const w of workloads)
     if (!hosts.some((h) => h.name === w.host)) problems.push(`workload ${w.name}: there is no host ${w.host}`);
   if (problems.length > 0) throw invalid(problems);
-  return { ...spec, hosts, workloads, server: formatCidr({ ip: plus(base, 1), prefix: subnet.prefix }) };
+  return { ...spec, ...upstreams, hosts, workloads, server: formatCidr({ ip: plus(base, 1), prefix: subnet.prefix }) };
 }
 
 /** One workload's description, checked and completed. Error: `invalid`. */
@@ -151,12 +149,6 @@ function completeWorkload(lab: string, workload: z.output<typeof workloadSchema>
 export function macFor(text: string): string {
   const digest = createHash('sha256').update(text).digest();
   return `02:${[...digest.subarray(0, 5)].map((b) => b.toString(16).padStart(2, '0')).join(':')}`;
-}
-
-function plus(ip: Ip, n: number): Ip {
-  return ip.version === 4
-    ? { version: 4, value: (ip.value + n) as typeof ip.value }
-    : { version: 6, value: (ip.value + BigInt(n)) as typeof ip.value };
 }
 
 function duplicates(values: readonly string[]): string[] {

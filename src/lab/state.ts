@@ -8,9 +8,11 @@ import type { LabSpec } from './spec.ts';
  *
  *     DIR/LAB/lab.json                 the description and what of it is running
  *     DIR/LAB/workloads/NAME.json      each workload as it is plugged now
+ *     DIR/LAB/links/ROUTER.LINK.json   each link to an upstream router that is plugged in
  *     DIR/LAB/processes/PLACE.NAME.json
  *     DIR/LAB/logs/PLACE.NAME.log
  *     DIR/LAB/hosts/HOST/              Open vSwitch's run directory, database and sockets
+ *     DIR/LAB/frr/ROUTER/              FRR's configuration and sockets
  *     DIR/LAB/server/                  for the server's own files
  */
 export class LabState {
@@ -25,7 +27,7 @@ export class LabState {
   }
 
   create(spec: LabSpec): void {
-    for (const sub of ['workloads', 'processes', 'logs', 'hosts', 'server'])
+    for (const sub of ['workloads', 'links', 'processes', 'logs', 'hosts', 'server'])
       mkdirSync(join(this.dir, sub), { recursive: true });
     this.write('lab.json', spec);
   }

@@ -1,4 +1,4 @@
-import { runOk } from './command.ts';
+import { bridgeLines, type Cable } from './cable.ts';
 import { ipBatch, scriptIn } from './namespaces.ts';
 import { UNDERLAY_INTERFACE, underlayMac } from './open-vswitch.ts';
 import { type LabSpec, macFor } from './spec.ts';
@@ -62,35 +62,20 @@ export async function createUnderlay(spec: LabSpec): Promise<void> {
   await scriptIn(inside('underlay'), underlayLines(spec, places));
 }
 
-/**
- * Returns when the links of these places forward. The kernel tells of a carrier up to a second after it is there, and a
- * bridge takes no frame from a port before that. Error: `refused` when one does not within three seconds.
- */
-export async function underlayForwards(lab: string, places: readonly string[]): Promise<void> {
-  const forwarding = '3';
-  await scriptIn(namespaceOf(lab, 'underlay'), [
-    `for port in ${places.map(underlayPort).join(' ')}; do`,
-    '  tries=0',
-    `  until [ "$(cat /sys/class/net/$port/brport/state)" = ${forwarding} ]; do`,
-    '    tries=$((tries + 1)); [ $tries -lt 300 ] || { echo "$port does not forward" >&2; exit 1; }',
-    '    sleep 0.01',
-    '  done',
-    'done',
-  ]);
+/** The cables of these places into the underlay. */
+export function underlayCable(lab: string, ...places: string[]): Cable {
+  return { namespace: namespaceOf(lab, 'underlay'), ports: places.map(underlayPort) };
 }
 
 function underlayLines(spec: LabSpec, places: readonly string[]): string[] {
   return [
     'echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6',
     'echo 1 > /proc/sys/net/ipv4/ip_forward',
-    `ip link add ${UNDERLAY_BRIDGE} address ${underlayMac(spec.name, 'underlay')} type bridge mcast_snooping 0 forward_delay 0`,
-    `ip link set ${UNDERLAY_BRIDGE} mtu ${spec.underlay.mtu} up`,
-    ...places.flatMap((place) => [
-      `ethtool -K ${underlayPort(place)} tx off >/dev/null`,
-      // Up first: a port that has a carrier when it joins forwards at once.
-      `ip link set ${underlayPort(place)} up`,
-      `ip link set ${underlayPort(place)} master ${UNDERLAY_BRIDGE}`,
-    ]),
+    ...bridgeLines(
+      UNDERLAY_BRIDGE,
+      `address ${underlayMac(spec.name, 'underlay')} mtu ${spec.underlay.mtu}`,
+      places.map(underlayPort),
+    ),
     ...gatewaysOf(spec).map((g) => `ip addr add ${g.address}/${g.prefix} dev ${UNDERLAY_BRIDGE}`),
   ];
 }
@@ -100,10 +85,4 @@ function gatewaysOf(spec: LabSpec): { address: string; prefix: number }[] {
   const found = new Map<string, number>();
   for (const host of spec.hosts) if (host.gateway && !found.has(host.gateway)) found.set(host.gateway, host.prefix);
   return [...found].map(([address, prefix]) => ({ address, prefix }));
-}
-
-/** Takes the link between a place and the underlay down or up, as a pulled cable would: both ends lose carrier. */
-export async function setUnderlayLink(lab: string, place: string, up: boolean): Promise<void> {
-  await runOk(['ip', '-n', namespaceOf(lab, 'underlay'), 'link', 'set', underlayPort(place), up ? 'up' : 'down']);
-  if (up) await underlayForwards(lab, [place]);
 }

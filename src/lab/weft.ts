@@ -12,6 +12,7 @@ import type { ManagedProcess } from './managed-process.ts';
 import { INTEGRATION_BRIDGE } from './open-vswitch.ts';
 import type { LabState } from './state.ts';
 import { type Lease, requestLease } from './udhcpc.ts';
+import { namespaceOf } from './underlay.ts';
 
 /**
  * Weft inside a lab, as it runs in a datacentre: the server in its own place, reached over TLS on the underlay and over
@@ -78,6 +79,11 @@ export interface WeftOptions {
   readonly tell?: (text: string) => void;
   /** Of server and agents; `info` when not given. */
   readonly logLevel?: string;
+  /**
+   * How agents reach the server: over TLS and the underlay, as in a datacentre (the default), or by its unix socket. Where the datapath is
+   * the userspace one the underlay is a bridge of it, so that every message passes Open vSwitch twice.
+   */
+  readonly agentsReachBy?: 'underlay' | 'socket';
 }
 
 /** Starts server and agents in a lab and returns when every agent is ready. Errors: those of `ManagedProcess.start`. */
@@ -92,7 +98,8 @@ export async function startWeftInLab(lab: Lab, options: WeftOptions = {}): Promi
   const client = createClient({ url: files.serverUrl });
   await createHosts(lab, client);
   tell(`starting the agents of ${lab.hosts.map((host) => host.name).join(', ')}`);
-  await Promise.all(lab.hosts.map((host) => startAgentProcess(lab, files, host.name, urlAt(address), logLevel)));
+  const serverUrl = options.agentsReachBy === 'socket' ? files.serverUrl : urlAt(address);
+  await Promise.all(lab.hosts.map((host) => startAgentProcess(lab, files, host.name, serverUrl, logLevel)));
   return { files, client, server, agent: (host) => agentOf(lab, host) };
 }
 
@@ -165,10 +172,12 @@ function startAgentProcess(
     ...['--token-file', files.hostToken(host), '--ca-file', files.certificate],
     ...['--ovs-run-dir', ovs.dir, '--bridge', INTEGRATION_BRIDGE, '--datapath', ovs.datapath],
     ...['--state-dir', files.agentDir(host), '--control', files.controlSocket(host)],
+    ...['--namespace-prefix', `${namespaceOf(lab.name, host)}-bgp-`],
   ];
   return lab.process(host, AGENT_PROCESS, argv, {
     ready: { line: /"message":"ready/ },
     readyTimeoutMs: READY_TIMEOUT_MS,
+    sharesMounts: true, // a gateway's agent runs FRR in a namespace of its own
   });
 }
 
@@ -180,10 +189,15 @@ export function findPort(client: Client, text: string): Promise<ShownPort> {
   return client.get<ShownPort>(`/v1/ports/${encodeURIComponent(text)}`, { query: { names: true } });
 }
 
-/** Plugs a workload in as a port, which may be named `tenant/name`; it takes over the port's MAC. */
-export async function plugIntoPort(lab: Lab, client: Client, workload: string, port: string): Promise<ShownPort> {
+/**
+ * Plugs in as a port, which may be named `tenant/name`, a workload, which takes over the port's MAC, or `ROUTER/LINK`, an
+ * upstream router's link.
+ */
+export async function plugIntoPort(lab: Lab, client: Client, what: string, port: string): Promise<ShownPort> {
   const found = await findPort(client, port);
-  await lab.plug(workload, found.id, { mac: found.mac });
+  const [router, link] = what.split('/');
+  if (link !== undefined) await lab.upstream(router!).plug(link, found.id);
+  else await lab.plug(what, found.id, { mac: found.mac });
   return found;
 }
 

@@ -21,7 +21,8 @@ export function qualifiedName(view: Names, object: AnyObject): string {
 /** The name of what the object's name is unique within, where that is not its tenant. */
 export function containerName(view: Names, object: AnyObject): string | undefined {
   if (object.kind === 'rule') return view.get('chain', object.chain)?.name ?? object.chain;
-  return object.kind === 'routerPort' ? (view.get('router', object.router)?.name ?? object.router) : undefined;
+  if (object.kind !== 'routerPort' && object.kind !== 'bgpPeer') return undefined;
+  return view.get('router', object.router)?.name ?? object.router;
 }
 
 /** How an object of `tenant` would write the reference: the target's name, with its tenant where that is another. */

@@ -16,6 +16,7 @@ import {
 import { at, generatedId, plus } from './generated.ts';
 import type {
   GroupRule,
+  LearnedRoute,
   LoadBalancer,
   LogicalPort,
   LogicalSwitch,
@@ -194,6 +195,7 @@ class NetworkBuilder {
     const froms = new Set<string>();
     const snat = router.snat.filter(({ from }) => !froms.has(from) && froms.add(from));
     this.#records.push({ ...router, snat });
+    this.#buildLearned(n, sketch);
     for (const [s, { to }] of snat.entries()) this.#lease(router.id, to, sketch.snat[s]!);
   }
 
@@ -225,10 +227,33 @@ class NetworkBuilder {
     const network = at(this.#networks(), to);
     const version = network.includes(':') ? 6 : 4;
     const source = from === undefined ? {} : { from: at(this.#networks(version), from) };
+    if (metric === 'learned') return [];
     const common = { to: network, ...source, metric };
     if (action !== 'via') return [{ ...common, action, weight: 1 }];
     const hops = new Map(via.map((each) => [at(this.#nextHops(n, version), each.at), each.weight]));
     return [...hops].map(([hop, weight]) => ({ ...common, via: hop, weight }));
+  }
+
+  /** One record for each host that learned a network. */
+  #buildLearned(n: number, { routes }: RouterSketch): void {
+    const router = generatedId('router', n);
+    const learned = new Map<string, LearnedRoute>();
+    const [by] = this.#portsOf(n);
+    if (!by) return;
+    for (const { to: index, via, metric } of routes) {
+      if (metric !== 'learned') continue;
+      const to = at(this.#networks(), index);
+      const hops = this.#nextHops(n, to.includes(':') ? 6 : 4);
+      for (const [v, { at: hop, weight }] of via.entries())
+        for (const h of weight === 2 ? [v, v + 1] : [v]) {
+          const host = generatedId('host', h % this.#sketch.hosts.length);
+          const id = `${router}/${to}/${host}`;
+          const known = learned.get(id) ?? { kind: 'learnedRoute', id, revision: 1, router, to, host, via: [] };
+          const next = { address: at(hops, hop), routerPort: by.id, weight: weight + h };
+          learned.set(id, { ...known, via: [...known.via, next] });
+        }
+    }
+    this.#records.push(...learned.values());
   }
 
   #policy(n: number, p: number, { src, dst, upper, action, via }: PolicySketch): PolicyRoute {

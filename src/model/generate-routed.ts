@@ -80,7 +80,8 @@ export interface RouteSketch {
   readonly action: 'via' | 'blackhole' | 'reject';
   /** Of the addresses in the router's networks, others' first; where it has several next hops, each its own weight. */
   readonly via: readonly { readonly at: number; readonly weight: number }[];
-  readonly metric: number;
+  /** `learned`: by gateways, whatever `from` and `action` say: the n-th next hop by the n-th host, by the next one too where its weight is 2. */
+  readonly metric: number | 'learned';
 }
 
 export interface PolicySketch {
@@ -271,7 +272,7 @@ const route: fc.Arbitrary<RouteSketch> = fc.record({
   from: perhaps(fc.nat({ max: 15 }), 5),
   action: fc.constantFrom('via', 'via', 'via', 'via', 'blackhole', 'reject'),
   via: fc.array(fc.record({ at: small, weight: fc.constantFrom(1, 1, 2, 5) }), { minLength: 1, maxLength: 3 }),
-  metric: fc.constantFrom(100, 100, 50, 200),
+  metric: fc.constantFrom<RouteSketch['metric'][]>(100, 100, 50, 200, 20, 'learned', 'learned', 'learned'),
 });
 const policy: fc.Arbitrary<PolicySketch> = fc.record({
   src: perhaps(fc.nat({ max: 15 }), 2),

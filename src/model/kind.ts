@@ -31,6 +31,8 @@ export interface KindDefinition<S extends z.ZodObject = z.ZodObject> {
   readonly references: readonly Reference[];
   /** Which fields the server fills in when they are not given. */
   readonly allocated: readonly string[];
+  /** Fields that are written and never shown. */
+  readonly secret?: readonly string[];
   /** Columns of `weft get`, as paths. */
   readonly columns: readonly string[];
 }
@@ -51,6 +53,7 @@ export const KIND_NAMES = [
   'floatingAddress',
   'loadBalancer',
   'mirror',
+  'bgpPeer',
 ] as const;
 export type KindName = (typeof KIND_NAMES)[number];
 

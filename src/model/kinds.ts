@@ -1,4 +1,5 @@
 import type { KindDefinition, KindName } from './kind.ts';
+import { bgpPeerKind } from './kinds/bgp.ts';
 import { chainKind, ruleKind } from './kinds/chain.ts';
 import { hostKind } from './kinds/host.ts';
 import { loadBalancerKind } from './kinds/load-balancer.ts';
@@ -26,4 +27,5 @@ export const KINDS = {
   floatingAddress: floatingAddressKind,
   loadBalancer: loadBalancerKind,
   mirror: mirrorKind,
+  bgpPeer: bgpPeerKind,
 } as const satisfies Record<KindName, KindDefinition>;

@@ -36,6 +36,14 @@ export class MultiIndex<V extends object> {
     return this.#values.has(key);
   }
 
+  /** Of all keys. */
+  *values(): Iterable<V> {
+    for (const found of this.#values.values()) {
+      if (found instanceof Set) yield* found;
+      else yield found;
+    }
+  }
+
   /** In the order in which they were added. */
   get(key: string | number): Iterable<V> {
     const found = this.#values.get(key);
@@ -70,6 +78,10 @@ export class NestedIndex<V extends object> {
 
   count(container: string, key: string): number {
     return this.#inner.get(container)?.count(key) ?? 0;
+  }
+
+  values(container: string): Iterable<V> {
+    return this.#inner.get(container)?.values() ?? [];
   }
 
   get(container: string, key: string): Iterable<V> {

@@ -31,6 +31,7 @@ export type AddressSet = Stored<'addressSet', 'key'> & { readonly tenant: string
 export type FloatingAddress = Stored<'floatingAddress'> & { readonly tenant: string };
 export type LoadBalancer = Stored<'loadBalancer', 'key' | 'slots'> & { readonly tenant: string };
 export type Mirror = Stored<'mirror', 'key'> & { readonly tenant: string };
+export type BgpPeer = Stored<'bgpPeer'> & { readonly tenant: string };
 export type Subnet = z.output<typeof subnetSchema>;
 export type RuleMatch = z.output<typeof ruleMatchSchema>;
 export type Encap = TunnelZone['encap'];
@@ -50,6 +51,7 @@ export interface ObjectOfKind {
   floatingAddress: FloatingAddress;
   loadBalancer: LoadBalancer;
   mirror: Mirror;
+  bgpPeer: BgpPeer;
 }
 export type AnyObject = ObjectOfKind[keyof ObjectOfKind];
 
@@ -131,6 +133,29 @@ export interface Neighbour {
   readonly host: string;
 }
 
+/**
+ * A route that a gateway's daemon learned (docs/design/gateways.md, §2). Runtime state: leased to the gateway. `id` is
+ * `<router>/<to>/<host>`.
+ */
+export interface LearnedRoute {
+  readonly kind: 'learnedRoute';
+  readonly id: string;
+  readonly revision: number;
+  readonly router: string;
+  /** A network, as `formatCidr` writes it. */
+  readonly to: string;
+  readonly host: string;
+  readonly via: readonly LearnedHop[];
+}
+
+export interface LearnedHop {
+  readonly address: string;
+  /** By which it was learned. */
+  readonly routerPort: string;
+  /** Share of this next hop, 1..100. */
+  readonly weight: number;
+}
+
 /** Everything that an agent's scope can hold. */
 export interface ScopeRecordOfKind extends ObjectOfKind {
   binding: Binding;
@@ -138,6 +163,7 @@ export interface ScopeRecordOfKind extends ObjectOfKind {
   natLease: NatLease;
   memberHealth: MemberHealth;
   neighbour: Neighbour;
+  learnedRoute: LearnedRoute;
 }
 export type ScopeRecord = ScopeRecordOfKind[keyof ScopeRecordOfKind];
 export type ScopeKind = keyof ScopeRecordOfKind;

@@ -47,6 +47,8 @@ export const PROBLEM_CODES = {
   ambiguous: 'two entries are for the same packets',
   'route-circle': 'static routes send packets from router to router and back',
   unreachable: 'the port is not behind the router',
+  'no-bgp': 'the router speaks no BGP',
+  'bgp-port': 'BGP cannot be spoken by that router port',
   'member-address': 'the port has no such address',
   collector: 'copies of a mirror would go into a host of our own tunnels',
   limits: 'more limits than a port can have',

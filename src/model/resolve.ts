@@ -83,7 +83,7 @@ function* namedAnywhere<K extends KindName>(
   if (!KINDS[kind].tenantOwned) return yield* index.named(kind, undefined, text);
   const parts = text.split('/');
   const name = parts.pop()!;
-  if (kind === 'rule' || kind === 'routerPort') {
+  if (kind === 'rule' || kind === 'routerPort' || kind === 'bgpPeer') {
     const within = kind === 'rule' ? 'chain' : 'router';
     const all: Iterable<AnyObject> = index.all(within);
     const containers = parts.length > 0 ? namedAnywhere(index, within, parts.join('/'), tenant) : all;

@@ -1,5 +1,6 @@
 import type { DraftChange } from './draft.ts';
 import type { Problem } from './problem.ts';
+import { checkBgp } from './rules/bgp.ts';
 import { checkChains } from './rules/chains.ts';
 import { checkHosts } from './rules/hosts.ts';
 import { checkIdentity } from './rules/identity.ts';
@@ -17,7 +18,7 @@ import type { ModelIndex } from './view.ts';
 /** The rules that a whole model must keep. Each looks only at what a change can have broken. */
 const RULES: readonly Rule[] = [
   ...[checkIdentity, checkReferences, checkSwitches, checkPorts, checkChains, checkHosts],
-  ...[checkRouters, checkRouterPorts, checkRouteCircles, checkTranslated, checkMirrors],
+  ...[checkRouters, checkRouterPorts, checkRouteCircles, checkTranslated, checkMirrors, checkBgp],
 ];
 
 /**

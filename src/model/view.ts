@@ -4,11 +4,13 @@ import { MultiIndex, NestedIndex } from './multi-index.ts';
 import type {
   AddressSet,
   AnyObject,
+  BgpPeer,
   Binding,
   Chain,
   FloatingAddress,
   Host,
   LearnedAddress,
+  LearnedRoute,
   LoadBalancer,
   LogicalPort,
   LogicalSwitch,
@@ -28,7 +30,7 @@ import type {
 import { textsAt } from './paths.ts';
 
 /** Records that no person writes. */
-export const RUNTIME_KINDS = ['binding', 'learned', 'natLease', 'memberHealth', 'neighbour'] as const;
+export const RUNTIME_KINDS = ['binding', 'learned', 'natLease', 'memberHealth', 'neighbour', 'learnedRoute'] as const;
 
 /** A whole model in memory, to be read: what `simulate`, the rules and the server's scope work on. */
 export interface ModelView {
@@ -53,7 +55,15 @@ export interface ModelView {
   mirrorsOf(portOrSwitchId: string): Iterable<Mirror>;
   leasesOfRouter(routerId: string): Iterable<NatLease>;
   healthOf(loadBalancerId: string): Iterable<MemberHealth>;
+  bgpPeersOfRouter(routerId: string): Iterable<BgpPeer>;
+  /** Those whose session runs at the router port. */
+  bgpPeersAt(routerPortId: string): Iterable<BgpPeer>;
+  learnedRoutesOf(routerId: string): Iterable<LearnedRoute>;
+  /** To exactly this network: one of each host that learned one. */
+  learnedRoutesTo(routerId: string, to: string): Iterable<LearnedRoute>;
   hosts(): Iterable<Host>;
+  /** Does a host get no answer from the other to its probes (docs/design/liveness.md)? */
+  isLost(host: string, other: string): boolean;
 }
 
 /** Kinds whose objects carry a key; all share one space. */
@@ -134,6 +144,10 @@ function* heldBy(record: ScopeRecord): Iterable<readonly [Relation, string]> {
     case 'neighbour':
       yield ['neighbour', record.switch];
       return;
+    case 'bgpPeer':
+      yield ['bgpPeerOfRouter', record.router];
+      yield ['bgpPeerAt', record.routerPort];
+      return;
   }
 }
 /** Ports and the switch that a mirror names, each once. */
@@ -155,7 +169,9 @@ type Relation =
   | 'mirror'
   | 'natLease'
   | 'memberHealth'
-  | 'neighbour';
+  | 'neighbour'
+  | 'bgpPeerOfRouter'
+  | 'bgpPeerAt';
 
 /**
  * The model with its indexes. Every change costs a constant number of index operations, whatever the size of the
@@ -178,8 +194,11 @@ export class ModelIndex implements ModelView {
   readonly #keys = new MultiIndex<KeyedObject>();
   readonly #applySets = new MultiIndex<AnyObject>();
   readonly #held = new NestedIndex<ScopeRecord>();
+  /** By router and network. */
+  readonly #learnedRoutes = new NestedIndex<LearnedRoute>();
   readonly #addressHolders = new MultiIndex<AddressHolder>();
   readonly #addressesOfDevice = new NestedIndex<AddressHolder>();
+  readonly #lost = new Map<string, ReadonlySet<string>>();
 
   constructor() {
     for (const kind of [...KIND_NAMES, ...RUNTIME_KINDS]) this.#records.set(kind, new Map());
@@ -220,6 +239,14 @@ export class ModelIndex implements ModelView {
   hosts(): Iterable<Host> {
     return this.all('host');
   }
+  isLost(host: string, other: string): boolean {
+    return this.#lost.get(host)?.has(other) === true;
+  }
+  /** What a host says of others: no record, as it is nobody else's to know. */
+  setLost(host: string, others: readonly string[]): void {
+    if (others.length === 0) this.#lost.delete(host);
+    else this.#lost.set(host, new Set(others));
+  }
   neighboursOf(switchId: string): Iterable<Neighbour> {
     return this.#heldAs('neighbour', switchId);
   }
@@ -252,6 +279,18 @@ export class ModelIndex implements ModelView {
   }
   healthOf(loadBalancerId: string): Iterable<MemberHealth> {
     return this.#heldAs('memberHealth', loadBalancerId);
+  }
+  bgpPeersOfRouter(routerId: string): Iterable<BgpPeer> {
+    return this.#heldAs('bgpPeerOfRouter', routerId);
+  }
+  bgpPeersAt(routerPortId: string): Iterable<BgpPeer> {
+    return this.#heldAs('bgpPeerAt', routerPortId);
+  }
+  learnedRoutesOf(routerId: string): Iterable<LearnedRoute> {
+    return this.#learnedRoutes.values(routerId);
+  }
+  learnedRoutesTo(routerId: string, to: string): Iterable<LearnedRoute> {
+    return this.#learnedRoutes.get(routerId, to);
   }
   #heldAs<T extends ScopeRecord>(relation: Relation, container: string): Iterable<T> {
     return this.#held.get(relation, container) as Iterable<T>;
@@ -337,7 +376,8 @@ export class ModelIndex implements ModelView {
 
   #index(record: ScopeRecord): void {
     for (const [relation, container] of heldBy(record)) this.#held.add(relation, container, record);
-    if (record.kind === 'natLease' || record.kind === 'memberHealth' || record.kind === 'neighbour') return;
+    if (record.kind === 'learnedRoute') this.#learnedRoutes.add(record.router, record.to, record);
+    if (isHeldOnly(record)) return;
     if (record.kind === 'learned') {
       addTo(this.#learnedBySwitch, record.switch, record.id, record);
       return;
@@ -374,7 +414,8 @@ export class ModelIndex implements ModelView {
 
   #unindex(record: ScopeRecord): void {
     for (const [relation, container] of heldBy(record)) this.#held.remove(relation, container, record);
-    if (record.kind === 'natLease' || record.kind === 'memberHealth' || record.kind === 'neighbour') return;
+    if (record.kind === 'learnedRoute') this.#learnedRoutes.remove(record.router, record.to, record);
+    if (isHeldOnly(record)) return;
     if (record.kind === 'learned') {
       removeFrom(this.#learnedBySwitch, record.switch, record.id);
       return;
@@ -411,6 +452,15 @@ export class ModelIndex implements ModelView {
   }
 }
 
+type HeldOnly = NatLease | MemberHealth | Neighbour | LearnedRoute;
+const HELD_ONLY: ReadonlySet<string> = new Set<HeldOnly['kind']>([
+  ...(['natLease', 'memberHealth', 'neighbour', 'learnedRoute'] as const),
+]);
+/** Found by what holds it, and by nothing else. */
+function isHeldOnly(record: ScopeRecord): record is HeldOnly {
+  return HELD_ONLY.has(record.kind);
+}
+
 /** Is it something that people write (and no runtime record)? */
 export function isObject(record: ScopeRecord): record is AnyObject {
   return !(RUNTIME_KINDS as readonly string[]).includes(record.kind);
@@ -432,10 +482,10 @@ export function* referencesOf(
     for (const { path, text } of textsAt(object, reference.path)) yield { path, kind: reference.kind, id: text };
 }
 
-/** What an object's name is unique within: its tenant, for rules their chain, for router ports their router, for operator's kinds all of the kind. */
+/** What an object's name is unique within: its tenant, for rules their chain, for router ports and BGP peers their router, for operator's kinds all of the kind. */
 export function nameScopeOf(object: AnyObject): string | undefined {
   if (object.kind === 'rule') return object.chain;
-  return object.kind === 'routerPort' ? object.router : object.tenant;
+  return object.kind === 'routerPort' || object.kind === 'bgpPeer' ? object.router : object.tenant;
 }
 
 function addTo<V>(index: Map<string, Map<string, V>>, key: string, id: string, value: V): void {

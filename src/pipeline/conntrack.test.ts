@@ -225,3 +225,15 @@ describe('translation', () => {
     assert.equal(ends(pipeline, echo(SERVER, PUBLIC, 0)), `${SERVER} > ${CLIENT}`);
   });
 });
+
+test('a full zone lets packets pass as new ones, without a connection and its mark', () => {
+  const flows = [
+    'in_port=1,ip actions=ct(commit,table=1,exec(set_field:4->ct_mark))',
+    'table=1,ct_mark=4 actions=output:9',
+  ];
+  const pipeline = createPipeline({ flows: flows.map(parseFlow) });
+  pipeline.conntrack.limit(0, 1);
+  const passes = (port: number): boolean =>
+    pipeline.run({ bytes: udp(CLIENT, port, SERVER, 53), inPort: 1 }).outputs.length > 0;
+  assert.deepEqual([passes(1000), passes(1001), passes(1000)], [true, false, true]);
+});

@@ -112,10 +112,24 @@ const MOST_FRAGMENTED = 1000;
 export class Conntrack {
   readonly #byTuple = new Map<string, Found>();
   readonly #firstFragments = new Map<string, FirstFragment>();
+  readonly #limits = new Map<number, number>();
 
   /** Every connection once. */
   *connections(): Iterable<Connection> {
     for (const { connection, isReply } of this.#byTuple.values()) if (!isReply) yield connection;
+  }
+
+  /** How many connections a zone may hold. Beyond that packets pass as new ones and none is made: the userspace datapath's way. */
+  limit(zone: number, most: number): void {
+    this.#limits.set(zone, most);
+  }
+
+  #isFull(zone: number): boolean {
+    const most = this.#limits.get(zone);
+    if (most === undefined) return false;
+    let count = 0;
+    for (const connection of this.connections()) if (connection.zone === zone) count++;
+    return count >= most;
   }
 
   /** Forgets the connections of a zone, or all. */
@@ -190,8 +204,8 @@ export class Conntrack {
   #open(packet: PacketState, request: TrackRequest, original: Tuple): FirstFragment {
     const state = CT_STATE.tracked | CT_STATE.new;
     const uncommitted = { tracked: { state, mark: 0, label: 0n, original }, found: undefined };
-    if (!request.commit) return uncommitted;
     const { nat, zone } = request;
+    if (!request.commit || this.#isFull(zone)) return uncommitted;
     const reply = this.#chooseReply(zone, original, nat);
     if (!reply) return uncommitted;
     const connection: Connection = {

@@ -62,6 +62,11 @@ export class Network {
     return this.#hosts.get(host)!.compiler;
   }
 
+  /** So many connections may a zone of a host hold. */
+  limit(host: string, zone: number, most: number): void {
+    this.#hosts.get(host)!.pipeline.conntrack.limit(zone, most);
+  }
+
   /** A frame that a workload sends on an interface of a host. */
   send(hostId: string, ofport: number, bytes: Uint8Array): Journey {
     return this.#follow(hostId, { inPort: ofport, bytes });

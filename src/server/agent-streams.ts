@@ -9,8 +9,11 @@ import type { Relay } from './relay.ts';
 import type { Runtime } from './runtime.ts';
 import { type HostScope, ScopeIndex, type ScopeStep } from './scope.ts';
 
-/** An agent that leaves so much unread is cut off; it resumes by digest, which costs only what differs. */
-const MOST_BUFFERED_BYTES = 32 * 1024 * 1024;
+/**
+ * An agent that leaves so much unread is cut off; it resumes by digest, which costs only what differs. A hundred thousand learned routes are
+ * 40 MB.
+ */
+const MOST_BUFFERED_BYTES = 96 * 1024 * 1024;
 export const HEARTBEAT_MS = 5_000;
 /**
  * So long after the server's start, what hosts reported (learned addresses, health, neighbours), an agent still has and

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { containerName, withReferenceNames } from '../model/describe.ts';
 import type { DraftChange } from '../model/draft.ts';
 import { KIND_NAMES, type KindName } from '../model/kind.ts';
+import { HIDDEN } from '../model/kinds/bgp.ts';
 import { nameSchema } from '../model/kinds/common.ts';
 import type { AnyObject } from '../model/objects.ts';
 import { type ParsedObject, parseObject, problemsOfZod } from '../model/parse.ts';
@@ -10,6 +11,7 @@ import { patternOf, textsAt } from '../model/paths.ts';
 import { type Problem, problemsError } from '../model/problem.ts';
 import { resolveObject } from '../model/resolve.ts';
 import { checkRules } from '../model/rules.ts';
+import { secretsOf } from '../model/secrets.ts';
 import { isObject, type ModelIndex } from '../model/view.ts';
 import { announce, type Mutation, putObject, removeObject, titleOf } from './mutations.ts';
 
@@ -191,9 +193,14 @@ export function diffObjects(
   const fields = (object: AnyObject): Record<string, unknown> => ({ ...withReferenceNames(index, object) });
   const old = before ? fields(before) : {};
   const now = fields(after);
+  const secrets = secretsOf(after.kind);
   for (const key of new Set([...Object.keys(old), ...Object.keys(now)])) {
     if (NOT_COMPARED.has(key)) continue;
-    if (before) diffValues(key, old[key], now[key], changes);
+    if (secrets.includes(key)) {
+      // That it is another, not which.
+      const hidden = (value: unknown): unknown => (value === undefined ? undefined : HIDDEN);
+      if (old[key] !== now[key]) changes.push(fieldChange(key, hidden(old[key]), hidden(now[key])));
+    } else if (before) diffValues(key, old[key], now[key], changes);
     else changes.push({ path: key, after: now[key] });
   }
   return changes;
@@ -210,11 +217,11 @@ function diffValues(path: string, before: unknown, after: unknown, changes: Fiel
       diffValues(`${path}.${key}`, before[key], after[key], changes);
     return;
   }
-  changes.push({
-    path,
-    ...(before === undefined ? {} : { before }),
-    ...(after === undefined ? {} : { after }),
-  });
+  changes.push(fieldChange(path, before, after));
+}
+
+function fieldChange(path: string, before: unknown, after: unknown): FieldChange {
+  return { path, ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) };
 }
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {

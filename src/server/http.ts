@@ -7,6 +7,7 @@ import type { ServerContext } from './context.ts';
 import { openApiDocument } from './openapi.ts';
 import { PROBLEM_CONTENT_TYPE, problemDetailsOf, statusOf } from './problem.ts';
 import { addAgentRoutes } from './routes/agents.ts';
+import { addBgpRoutes } from './routes/bgp.ts';
 import { addObjectRoutes } from './routes/objects.ts';
 import { addStatusRoutes } from './routes/status.ts';
 import { addTraceRoute } from './routes/trace.ts';
@@ -47,6 +48,7 @@ export async function createApi(
   addObjectRoutes(app, context);
   addAgentRoutes(app, context);
   addStatusRoutes(app, context);
+  addBgpRoutes(app, context);
   addTraceRoute(app, context);
   const document = openApiDocument();
   app.get('/v1/openapi.json', async () => document);

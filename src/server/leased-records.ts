@@ -1,12 +1,15 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../base/clock.ts';
-import type { LearnedAddress, MemberHealth, Neighbour } from '../model/objects.ts';
+import type { LearnedAddress, LearnedRoute, MemberHealth, Neighbour } from '../model/objects.ts';
 import type { ModelIndex } from '../model/view.ts';
 import type { RecordChange } from './desired-state.ts';
 
 /** What hosts see and nobody wrote: it is gone when its host goes silent, and comes again with its next connection. */
-export type LeasedRecord = LearnedAddress | MemberHealth | Neighbour;
+export type LeasedRecord = LearnedAddress | MemberHealth | Neighbour | LearnedRoute;
 export type LeasedKind = LeasedRecord['kind'];
-export const LEASED_KINDS: ReadonlySet<string> = new Set<LeasedKind>(['learned', 'memberHealth', 'neighbour']);
+export const LEASED_KINDS: ReadonlySet<string> = new Set<LeasedKind>([
+  ...(['learned', 'memberHealth', 'neighbour', 'learnedRoute'] as const),
+]);
 
 type WithoutRevision<R extends LeasedRecord> = R extends LeasedRecord ? Omit<R, 'revision'> : never;
 
@@ -15,6 +18,8 @@ export class LeasedRecords {
   readonly #index: ModelIndex;
   /** Host → kind → ids. */
   readonly #ofHost = new Map<string, Map<LeasedKind, Set<string>>>();
+  /** Host and router → how many learned routes. */
+  readonly #routes = new Map<string, number>();
   /** Grows over restarts of the server too, so that a digest never takes an old record for a new one. */
   #revision: number;
 
@@ -32,6 +37,7 @@ export class LeasedRecords {
     const after = { ...record, revision: ++this.#revision } as LeasedRecord;
     this.#index.put(after);
     this.#idsOf(record.host, kind).add(id);
+    if (!before) this.#countRoute(after, 1);
     return [{ kind, id, after, ...(before ? { before } : {}) }];
   }
 
@@ -41,11 +47,26 @@ export class LeasedRecords {
     return record?.host === hostId ? this.remove([record]) : [];
   }
 
+  /** Some of what the host has of a kind; none: an empty list. */
+  endSome(hostId: string, kind: LeasedKind, most: number): readonly RecordChange[] {
+    const records: LeasedRecord[] = [];
+    for (const id of this.#ofHost.get(hostId)?.get(kind) ?? []) {
+      if (records.length === most) break;
+      const record = this.#index.get(kind, id) as LeasedRecord | undefined;
+      if (record) records.push(record);
+    }
+    return this.remove(records);
+  }
+
   /** All that the host has of a kind (of all kinds, where none is given), but for those to keep. */
-  endAll(hostId: string, only?: LeasedKind, except: ReadonlySet<string> = new Set()): readonly RecordChange[] {
+  endAll(
+    hostId: string,
+    only?: LeasedKind | readonly LeasedKind[],
+    except: ReadonlySet<string> = new Set(),
+  ): readonly RecordChange[] {
     const records: LeasedRecord[] = [];
     for (const [kind, ids] of this.#ofHost.get(hostId) ?? [])
-      if (only === undefined || only === kind)
+      if (only === undefined || only === kind || only.includes(kind))
         for (const id of ids) {
           const record = except.has(id) ? undefined : (this.#index.get(kind, id) as LeasedRecord | undefined);
           if (record) records.push(record);
@@ -58,8 +79,22 @@ export class LeasedRecords {
       const { kind, id, host } = before;
       this.#index.delete(kind, id);
       this.#ofHost.get(host)?.get(kind)?.delete(id);
+      this.#countRoute(before, -1);
       return { kind, id, before };
     });
+  }
+
+  /** Learned routes of a router that the host has reported. */
+  count(hostId: string, routerId: string): number {
+    return this.#routes.get(`${hostId} ${routerId}`) ?? 0;
+  }
+
+  #countRoute(record: LeasedRecord, by: 1 | -1): void {
+    if (record.kind !== 'learnedRoute') return;
+    const name = `${record.host} ${record.router}`;
+    const count = (this.#routes.get(name) ?? 0) + by;
+    if (count === 0) this.#routes.delete(name);
+    else this.#routes.set(name, count);
   }
 
   #idsOf(hostId: string, kind: LeasedKind): Set<string> {
@@ -73,5 +108,7 @@ export class LeasedRecords {
 
 function isSame(record: LeasedRecord, wanted: WithoutRevision<LeasedRecord>): boolean {
   const fields = record as unknown as Record<string, unknown>;
-  return Object.entries(wanted).every(([name, value]) => fields[name] === value);
+  return Object.entries(wanted).every(
+    ([name, value]) => fields[name] === value || (typeof value === 'object' && isDeepStrictEqual(fields[name], value)),
+  );
 }

@@ -12,6 +12,7 @@ import { replaceTextsAt } from '../model/paths.ts';
 import { type Problem, problemsError } from '../model/problem.ts';
 import { type Found, findObject, resolveObject } from '../model/resolve.ts';
 import { checkRules } from '../model/rules.ts';
+import { withFormerSecrets } from '../model/secrets.ts';
 import { type ModelIndex, nameScopeOf } from '../model/view.ts';
 
 /**
@@ -66,9 +67,12 @@ export function putObject(
     return undefined;
   }
   const former = before ?? shell;
+  const { object, lost } = withFormerSecrets(resolved.object, before);
+  for (const path of lost)
+    report({ object: where, path, code: 'schema', message: '*** stands for one that is kept; none is known' });
   const wanted = {
     ...(former ? allocatedFieldsOf(former) : {}),
-    ...withoutUndefined(resolved.object),
+    ...withoutUndefined(object),
     ...(before ? { id: before.id } : {}),
     ...(applySet === undefined ? {} : { applySet }),
   } as AnyObject;

@@ -5,6 +5,7 @@ import { KINDS } from '../model/kinds.ts';
 import { envelopeSchema } from '../model/parse.ts';
 import { applyRequestSchema } from './apply.ts';
 import { PROBLEM_CONTENT_TYPE } from './problem.ts';
+import { bgpQuerySchema, bgpRoutesQuerySchema } from './routes/bgp.ts';
 import { listQuerySchema, objectQuerySchema } from './routes/objects.ts';
 import { eventsQuerySchema, syncQuerySchema, watchQuerySchema } from './routes/status.ts';
 import { traceRequestSchema } from './routes/trace.ts';
@@ -18,6 +19,12 @@ export function openApiDocument(): Json {
     '/v1/apply': { post: operation('apply', 'Bring objects into the given state', { body: ref('ApplyRequest') }) },
     '/v1/status': { get: operation('status', 'Server, hosts, ports and problems at a glance') },
     '/v1/events': { get: operation('events', 'What happened, newest last', { query: eventsQuerySchema }) },
+    '/v1/bgp': { get: operation('bgp', 'BGP: peers, what routers advertise', { query: bgpQuerySchema }) },
+    '/v1/bgp/routes': {
+      get: operation('bgpRoutes', 'Routes that a router learned, and why one is not used', {
+        query: bgpRoutesQuerySchema,
+      }),
+    },
     '/v1/sync': { get: operation('sync', 'Wait until hosts have applied a revision', { query: syncQuerySchema }) },
     '/v1/watch': { get: operation('watch', 'Objects as they change, JSON lines', { query: watchQuerySchema }) },
     '/v1/trace': {

@@ -1,8 +1,9 @@
 import { withReferenceNames } from '../model/describe.ts';
-import type { AnyObject, FloatingAddress, Host, LoadBalancer, LogicalPort, Router } from '../model/objects.ts';
+import type { AnyObject, BgpPeer, FloatingAddress, Host, LoadBalancer, LogicalPort, Router } from '../model/objects.ts';
 import { portCount } from '../model/port-blocks.ts';
+import { withoutSecrets } from '../model/secrets.ts';
 import type { ModelIndex } from '../model/view.ts';
-import type { HostHealth, PortState } from './protocol.ts';
+import type { HostHealth, PortState, ReportedSession } from './protocol.ts';
 import type { Runtime } from './runtime.ts';
 
 /** Objects as answers show them: with what agents report as `status`, and references as names where asked. */
@@ -49,6 +50,14 @@ export interface LeaseStatus {
   readonly ports: number;
 }
 
+export interface SessionStatus {
+  /** Of the session that is furthest; `none`: no host runs it. */
+  readonly state: string;
+  readonly received: number;
+  readonly sent: number;
+  readonly sessions: readonly (Omit<ReportedSession, 'peer'> & { readonly host: string })[];
+}
+
 export class Presenter {
   readonly #index: ModelIndex;
   readonly #runtime: Runtime;
@@ -65,7 +74,8 @@ export class Presenter {
   }
 
   show(object: AnyObject, withNames: boolean): Record<string, unknown> {
-    const shown: Record<string, unknown> = { ...(withNames ? withReferenceNames(this.#index, object) : object) };
+    const open = withoutSecrets(object);
+    const shown: Record<string, unknown> = { ...(withNames ? withReferenceNames(this.#index, open) : open) };
     if (withNames && object.tenant !== undefined)
       shown.tenant = this.#index.get('tenant', object.tenant)?.name ?? object.tenant;
     const status = this.statusOf(object);
@@ -91,6 +101,8 @@ export class Presenter {
         return this.loadBalancerStatus(object);
       case 'securityGroup':
         return { ports: this.#index.portCountOfGroup(object.id) };
+      case 'bgpPeer':
+        return this.sessionStatus(object);
       case 'tenant':
       case 'tunnelZone':
       case 'chain':
@@ -109,6 +121,16 @@ export class Presenter {
       ports: portCount(blocks),
     }));
     return { leases };
+  }
+
+  /** A session runs on every gateway of its uplink: on one, but while it moves. */
+  sessionStatus({ id }: BgpPeer): SessionStatus {
+    const sessions = this.#runtime.sessionsOf(id).map(({ host, session: { peer: _, ...session } }) => ({
+      host: this.#hostName(host),
+      ...session,
+    }));
+    const best = sessions.find(({ state }) => state === 'established') ?? sessions[0];
+    return { state: best?.state ?? 'none', received: best?.received ?? 0, sent: best?.sent ?? 0, sessions };
   }
 
   floatingAddressStatus(address: FloatingAddress): Pick<PortStatus, 'state' | 'host'> {

@@ -1,7 +1,7 @@
 import type { ScopeKind, ScopeRecord } from '../model/objects.ts';
 
 /**
- * What server and agent say to each other. Types only, so that both sides share them without loading each other.
+ * What server and agent say to each other. Types (and what they agree on), so that both sides share them without loading each other.
  *
  * Down: `POST /v1/hosts/<host id>/watch` with a `WatchRequest`; the answer is an endless stream of `WatchMessage`,
  * one JSON object a line. Up: `POST /v1/hosts/<host id>/reports` with `{ reports: Report[] }`, in order, answered
@@ -69,6 +69,19 @@ export type Report =
   | { readonly type: 'neighbourAll'; readonly neighbours: readonly ReportedNeighbour[] }
   | ({ readonly type: 'neighbour' } & ReportedNeighbour)
   | { readonly type: 'neighbourGone'; readonly switch: string; readonly address: string }
+  /**
+   * All routes that this host's daemons learned; on every new connection. At most `MOST_ROUTES_IN_REPORT` in one: with
+   * `isMore` further ones follow in reports of this type, and only with the last is gone what none of them names.
+   */
+  | { readonly type: 'learnedRoutesAll'; readonly routes: readonly ReportedRoute[]; readonly isMore?: boolean }
+  /** Changes, as many as came together. Of a route that is in both the put holds. */
+  | {
+      readonly type: 'learnedRoutes';
+      readonly put: readonly ReportedRoute[];
+      readonly gone: readonly { readonly router: string; readonly to: string }[];
+    }
+  /** All sessions that this host runs, as they are now. */
+  | { readonly type: 'bgp'; readonly peers: readonly ReportedSession[] }
   /** Flows for everything up to this revision are in the switch. */
   | { readonly type: 'applied'; readonly revision: number }
   /** Changed states of local ports. */
@@ -116,6 +129,29 @@ export interface ReportedNeighbour {
   readonly port: string;
 }
 
+/** More are refused: the server does nothing else while it takes a report in. */
+export const MOST_ROUTES_IN_REPORT = 5_000;
+
+export interface ReportedRoute {
+  readonly router: string;
+  readonly to: string;
+  readonly via: readonly { readonly address: string; readonly routerPort: string; readonly weight: number }[];
+}
+
+export interface ReportedSession {
+  /** The bgpPeer's id. */
+  readonly peer: string;
+  /** As RFC 4271 §8.2.2 calls it, in small letters: `established` when all is well. */
+  readonly state: string;
+  /** Milliseconds since the epoch. */
+  readonly sinceMs: number;
+  /** Prefixes that the peer told, that were accepted of them, that it was told. */
+  readonly received: number;
+  readonly accepted: number;
+  readonly sent: number;
+  readonly problem?: string;
+}
+
 export interface PortState {
   /** `installed`: its flows are in; `shut-off`: sprayed; `no-port`: the interface names a port id that does not exist. */
   readonly state: 'installed' | 'pending' | 'shut-off' | 'no-port' | 'gone';
@@ -130,6 +166,8 @@ export interface HostHealth {
   readonly localPorts: number;
   /** Connections that the host tracks now, and at most. */
   readonly conntrack?: { readonly connections: number; readonly most: number } | undefined;
+  /** Hosts whose gateways it uses and that do not answer it (docs/design/liveness.md): ids. */
+  readonly lost?: readonly string[] | undefined;
   readonly problems: readonly string[];
 }
 

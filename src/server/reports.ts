@@ -1,15 +1,16 @@
 import { z } from 'zod';
 import { WeftError } from '../base/errors.ts';
 import type { Draft } from '../model/draft.ts';
-import { idSchema, ipSchema, macSchema } from '../model/kinds/common.ts';
+import { cidrSchema, idSchema, ipSchema, macSchema } from '../model/kinds/common.ts';
 import { problemsOfZod } from '../model/parse.ts';
 import { problemsError } from '../model/problem.ts';
 import type { AgentStreams } from './agent-streams.ts';
 import { activatePort, claimPort, holdsClaim, type Notice, replaceClaims, unclaimPort } from './bindings.ts';
 import type { DesiredState, RecordChange } from './desired-state.ts';
 import type { EventRing } from './events.ts';
+import type { TakenRoutes } from './learned-routes.ts';
 import { dropOrphanedLeases, exhausted, growLease, LEASE_REFUSALS } from './nat-leases.ts';
-import type { Report, ReportedClaim, ReportsAnswer } from './protocol.ts';
+import { MOST_ROUTES_IN_REPORT, type Report, type ReportedClaim, type ReportsAnswer } from './protocol.ts';
 import type { Runtime } from './runtime.ts';
 
 /** What agents may report, as it arrives: an agent of another version, or something else altogether, is refused as a whole. */
@@ -20,7 +21,25 @@ const member = { loadBalancer: idSchema, port: portId };
 const health = { ...member, up: z.boolean() };
 const neighbourAt = { switch: idSchema, address: ipSchema };
 const neighbour = { ...neighbourAt, mac: macSchema, port: portId };
+const route = {
+  router: idSchema,
+  to: cidrSchema,
+  via: z
+    .array(z.object({ address: ipSchema, routerPort: idSchema, weight: z.number().int().min(1).max(100) }))
+    .min(1)
+    .max(64),
+};
+const routes = z.array(z.object(route)).max(MOST_ROUTES_IN_REPORT);
 const count = z.number().min(0);
+const session = {
+  peer: idSchema,
+  state: z.string().min(1).max(32),
+  sinceMs: count,
+  received: count,
+  accepted: count,
+  sent: count,
+  problem: z.string().max(2000).optional(),
+};
 const reportSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('claims'), claims: z.array(z.object(claim)).max(100_000) }),
   z.object({ type: z.literal('claim'), ...claim }),
@@ -41,6 +60,13 @@ const reportSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('neighbourAll'), neighbours: z.array(z.object(neighbour)).max(1_000_000) }),
   z.object({ type: z.literal('neighbour'), ...neighbour }),
   z.object({ type: z.literal('neighbourGone'), ...neighbourAt }),
+  z.object({ type: z.literal('learnedRoutesAll'), routes, isMore: z.boolean().optional() }),
+  z.object({
+    type: z.literal('learnedRoutes'),
+    put: routes,
+    gone: z.array(z.object({ router: idSchema, to: cidrSchema })).max(MOST_ROUTES_IN_REPORT),
+  }),
+  z.object({ type: z.literal('bgp'), peers: z.array(z.object(session)).max(10_000) }),
   z.object({ type: z.literal('applied'), revision: z.number().int().min(0) }),
   z.object({
     type: z.literal('ports'),
@@ -61,6 +87,7 @@ const reportSchema = z.discriminatedUnion('type', [
       flows: count,
       localPorts: count,
       conntrack: z.object({ connections: count, most: count }).optional(),
+      lost: z.array(z.string().max(255)).max(1000).optional(),
       problems: z.array(z.string()).max(1000),
     }),
   }),
@@ -85,6 +112,9 @@ export function parseReports(body: unknown): readonly Report[] {
   if (!parsed.success) throw problemsError(problemsOfZod(parsed.error, 'reports', ['reports']).slice(0, 50));
   return parsed.data.reports as readonly Report[];
 }
+
+/** Records that change by themselves are told agents in such chunks. */
+export const MOST_AT_ONCE = 2_000;
 
 /** The same thing is told no more often. */
 const NEWS_MS = 60_000;
@@ -123,6 +153,7 @@ export class Reports {
         case 'claims':
           // A new connection: the states that still hold follow.
           this.#runtime.seen(hostId).ports.clear();
+          this.#runtime.learnedRoutes.forgetComing(hostId);
           bindings.push({ index, report });
           break;
         case 'claim':
@@ -133,7 +164,13 @@ export class Reports {
           break;
         default:
           if (!this.#takeRuntime(hostId, report, learned))
-            refused.push({ index, code: 'no-port', message: 'no port or member of this id is there for it' });
+            refused.push({ index, code: 'no-port', message: 'no port, member or uplink of this id is there for it' });
+          // Other requests have their turn between chunks of thousands.
+          if (learned.length >= MOST_AT_ONCE) {
+            this.#streams.publish(this.#state.revision, learned.splice(0));
+            await new Promise((resolve) => setImmediate(resolve));
+            if (!this.#state.index.get('host', hostId)) throw new WeftError('not-found', `host ${hostId} was deleted`);
+          }
       }
     }
     // At once: an address that moved must not wait for the disk.
@@ -266,6 +303,20 @@ export class Reports {
       case 'neighbourGone':
         changes.push(...this.#runtime.endNeighbour(hostId, report.switch, report.address));
         return true;
+      case 'learnedRoutesAll':
+        return this.#takeRoutes(
+          hostId,
+          this.#runtime.learnedRoutes.replace(hostId, report.routes, report.isMore ?? false),
+          changes,
+        );
+      case 'learnedRoutes':
+        changes.push(...this.#runtime.learnedRoutes.gone(hostId, report.gone));
+        return this.#takeRoutes(hostId, this.#runtime.learnedRoutes.put(hostId, report.put), changes);
+      case 'bgp':
+        host.sessions = new Map(
+          report.peers.flatMap((peer) => (this.#state.index.get('bgpPeer', peer.peer) ? [[peer.peer, peer]] : [])),
+        );
+        return true;
       case 'applied':
         host.applied = report.revision;
         this.#streams.applied(hostId, report.revision);
@@ -278,6 +329,7 @@ export class Reports {
         return true;
       case 'health':
         host.health = report.health;
+        this.#state.index.setLost(hostId, report.health.lost ?? []);
         return true;
       case 'counters':
         this.#runtime.setCounters(hostId, report);
@@ -286,6 +338,20 @@ export class Reports {
         this.#events.add({ ...report, host: hostId });
         return true;
     }
+  }
+
+  #takeRoutes(hostId: string, { changes, strange, excess }: TakenRoutes, all: RecordChange[]): boolean {
+    for (const change of changes) all.push(change);
+    const { index } = this.#state;
+    for (const [id, left] of excess) {
+      const router = index.get('router', id);
+      if (!router || !this.#isNews(`${hostId} ${id} routes`)) continue;
+      const most = router.bgp?.maxRoutes;
+      const where = index.get('host', hostId)?.name ?? hostId;
+      const text = `router ${router.name} learned more than ${most} routes at ${where}; ${left} are not used (bgp.maxRoutes)`;
+      this.#tell([{ level: 'warning', kind: 'router', id, text }]);
+    }
+    return strange.size === 0;
   }
 
   #isNews(about: string): boolean {

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { ModelIndex } from '../model/view.ts';
 import type { RecordChange } from './desired-state.ts';
+import { LearnedRoutes } from './learned-routes.ts';
 import { LeasedRecords } from './leased-records.ts';
 import type {
   HostHealth,
@@ -10,6 +11,7 @@ import type {
   ReportedClaim,
   ReportedMember,
   ReportedNeighbour,
+  ReportedSession,
 } from './protocol.ts';
 
 /**
@@ -32,6 +34,8 @@ export interface HostRuntime {
   readonly ports: Map<string, PortState>;
   /** Claims of ports that do not exist (yet). */
   readonly pendingClaims: Map<string, ReportedClaim>;
+  /** BGP sessions that it runs, by the peer's id. */
+  sessions: ReadonlyMap<string, ReportedSession>;
   counters: { readonly epochMs: number; readonly rules: Counters };
 }
 
@@ -47,11 +51,13 @@ export class Runtime {
   /** Hosts that wait for a port to be created: port id → host ids. */
   readonly #awaited = new Map<string, Set<string>>();
   readonly #leased: LeasedRecords;
+  readonly learnedRoutes: LearnedRoutes;
 
   constructor(index: ModelIndex, clock: Clock) {
     this.#index = index;
     this.#clock = clock;
     this.#leased = new LeasedRecords(index, clock);
+    this.learnedRoutes = new LearnedRoutes(index, this.#leased);
   }
 
   host(hostId: string): HostRuntime | undefined {
@@ -72,13 +78,14 @@ export class Runtime {
       applied: 0,
       ports: new Map(),
       pendingClaims: new Map(),
+      sessions: new Map(),
       counters: { epochMs: 0, rules: {} },
     };
     this.#hosts.set(hostId, fresh);
     return fresh;
   }
 
-  /** Hosts whose lease ended since the last call; their learned addresses are gone. */
+  /** Hosts whose lease ended since the last call; what they reported is gone, but for routes: of these there may be too many to go at once. */
   expire(): { readonly dead: readonly string[]; readonly changes: readonly RecordChange[] } {
     const now = this.#clock.now();
     const dead: string[] = [];
@@ -86,10 +93,20 @@ export class Runtime {
     for (const [id, host] of this.#hosts) {
       if (!host.isAlive || now - host.lastSeenMs < LEASE_MS) continue;
       host.isAlive = false;
+      host.sessions = new Map();
       dead.push(id);
-      changes.push(...this.forgetAll(id));
+      changes.push(...this.#leased.endAll(id, ['learned', 'memberHealth', 'neighbour']));
     }
     return { dead, changes };
+  }
+
+  /** Some routes of dead hosts; as long as there are any, there is more to do. */
+  expireRoutes(most: number): readonly RecordChange[] {
+    for (const [id, host] of this.#hosts) {
+      const changes = host.isAlive ? [] : this.#leased.endSome(id, 'learnedRoute', most);
+      if (changes.length > 0) return changes;
+    }
+    return [];
   }
 
   /** The host was deleted. */
@@ -191,7 +208,7 @@ export class Runtime {
 
   /**
    * What a written change takes away with it: learned addresses of a port that is gone or has port security now,
-   * neighbours behind it, and the health of what is no longer a member.
+   * neighbours behind it, the health of what is no longer a member, and routes of a router that speaks BGP no more.
    */
   followChange({ before, after }: RecordChange): readonly RecordChange[] {
     if (before?.kind === 'port') {
@@ -205,7 +222,17 @@ export class Runtime {
       const health = [...this.#index.healthOf(before.id)];
       return this.#leased.remove(health.filter(({ port }) => !members.includes(port)));
     }
+    if (before?.kind === 'router' && before.bgp !== undefined && !(after?.kind === 'router' && after.bgp !== undefined))
+      return this.#leased.remove([...this.#index.learnedRoutesOf(before.id)]);
     return [];
+  }
+
+  /** The session of a peer on each host that runs it, by host. */
+  sessionsOf(peerId: string): readonly { readonly host: string; readonly session: ReportedSession }[] {
+    return [...this.#hosts].flatMap(([host, { sessions }]) => {
+      const session = sessions.get(peerId);
+      return session ? [{ host, session }] : [];
+    });
   }
 
   setCounters(hostId: string, { epochMs, rules }: CountersReport): void {

@@ -13,10 +13,12 @@ import type { RecordChange } from './desired-state.ts';
  *   │                                    ├─▶ port with its binding (of floating addresses) ─▶ host ─▶ tunnel zone
  *   │                                    ├─▶ balancer ─▶ ports of its members
  *   │                                    └─▶ hosts with leases
- *   ├─▶ hosts with a claim of its ports; balancers on it; tenant
+ *   ├─▶ claimants: hosts with a claim of its ports; balancers on it; tenant
  *   └─▶ where it is shared: facades of the routers that have an outside port on it, and the in-chains of those ports
+ * ports of a switch that are local ─▶ sessions of router ports on it (passwords are for gateways alone)
  * ports of a switch that are local ─▶ where it is shared: all hosts, for whose routers lead into it is not followed
  * mirrors (of a local port, of the switch of one) ─▶ port with its binding (where the copies go) ─▶ host
+ * mirrors to a local port ─▶ ports with their bindings, claimants of the switch (where the copies come from) ─▶ host
  * security group (of a local port) ─▶ members of groups and address sets that its rules name
  * ```
  *
@@ -35,6 +37,8 @@ export type NodeType =
   | 'port'
   | 'balancer'
   | 'mirrors'
+  | 'sessions'
+  | 'claimants'
   | 'facade'
   | 'router'
   | 'switch';
@@ -235,6 +239,10 @@ function placesOf(record: ScopeRecord): readonly Place[] {
       return [...mirrorPlaces(record)].map((id): Place => ['mirrors', id]);
     case 'memberHealth':
       return [['balancer', record.loadBalancer]];
+    case 'bgpPeer':
+      return [['sessions', record.routerPort]];
+    case 'learnedRoute':
+      return [['router', record.router]];
   }
 }
 
@@ -247,6 +255,7 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
   switch (type) {
     case 'hosts':
     case 'locals':
+    case 'claimants':
       return;
     case 'tunnelZone':
     case 'host':
@@ -269,12 +278,15 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
       return yield* index.healthOf(id);
     case 'mirrors':
       return yield* index.mirrorsOf(id);
+    case 'sessions':
+      return yield* index.bgpPeersAt(id);
     case 'facade':
       yield* one('router');
       yield* index.floatingAddressesOfRouter(id);
       return yield* index.leasesOfRouter(id);
     case 'router':
-      return yield* index.routerPortsOfRouter(id);
+      yield* index.routerPortsOfRouter(id);
+      return yield* index.learnedRoutesOf(id);
     case 'switch':
       yield* one('switch');
       for (const port of index.portsOfSwitch(id)) {
@@ -299,10 +311,11 @@ function edgesOf(record: ScopeRecord): readonly Edge[] {
     case 'switch':
       return [
         { from: ['switch', record.id], to: ['tenant', record.tenant] },
+        { from: ['switch', record.id], to: ['claimants', record.id] },
         ...(record.shared ? [{ from: ['locals', record.id], to: ['hosts', ''] } as const] : []),
       ];
     case 'binding':
-      return record.claims.map(({ host }) => ({ from: ['switch', record.switch], to: ['host', host] }));
+      return record.claims.map(({ host }) => ({ from: ['claimants', record.switch], to: ['host', host] }));
     case 'rule': {
       const { srcSet, dstSet, srcGroup, dstGroup } = record.match;
       const from: Place = ['chain', record.chain];
@@ -336,7 +349,13 @@ function edgesOf(record: ScopeRecord): readonly Edge[] {
     case 'mirror': {
       const { port } = record.to;
       if (port === undefined) return [];
-      return [...mirrorPlaces(record)].map((id): Edge => ({ from: ['mirrors', id], to: ['port', port] }));
+      const at: Place = ['mirrors', port];
+      return [
+        ...[...mirrorPlaces(record)].map((id): Edge => ({ from: ['mirrors', id], to: ['port', port] })),
+        // Whose copies come by the tunnel is to be known.
+        ...record.ports.map((id): Edge => ({ from: at, to: ['port', id] })),
+        ...(record.switch === undefined ? [] : [{ from: at, to: ['claimants', record.switch] } as const]),
+      ];
     }
     case 'natLease':
       return [{ from: ['facade', record.router], to: ['host', record.host] }];
@@ -357,6 +376,7 @@ function edgesOfRouterPort(index: ModelIndex, port: RouterPort): readonly Edge[]
   if (port.switch !== undefined) {
     const device: Place = ['switch', port.switch];
     edges.push({ from: router, to: device, link: true });
+    edges.push({ from: ['locals', port.switch], to: ['sessions', port.id] });
     if (port.outside && index.get('switch', port.switch)?.shared) {
       edges.push({ from: device, to: ['facade', port.router] });
       if (port.inChain !== undefined) edges.push({ from: device, to: ['chain', port.inChain] });

@@ -54,6 +54,10 @@ class Oracle {
       if (![...ports, onSwitch, to.port].some((place) => place === port.id || place === port.switch)) continue;
       this.#add(mirror);
       if (to.port !== undefined) this.#portWithBinding(to.port);
+      if (to.port !== port.id) continue;
+      for (const source of ports) this.#portWithBinding(source);
+      for (const binding of this.#model.all('binding'))
+        if (binding.switch === onSwitch) for (const { host } of binding.claims) this.#host(host);
     }
   }
   #members(group: string | undefined): void {
@@ -96,6 +100,7 @@ class Oracle {
         continue;
       }
       this.#facade(id);
+      for (const route of this.#model.all('learnedRoute')) if (route.router === id) this.#add(route);
       for (const port of all) {
         const peer = port.peer === undefined ? undefined : this.#model.get('routerPort', port.peer);
         if (peer?.router === id) reached.add(port.router);
@@ -158,6 +163,14 @@ test('the scope of every host of any routed network is what its contract says', 
     }),
     { numRuns: process.env.WEFT_CAMPAIGN ? 3000 : 150 },
   );
-  for (const kind of ['natLease', 'memberHealth', 'neighbour', 'loadBalancer', 'floatingAddress', 'addressSet'])
+  for (const kind of [
+    'natLease',
+    'memberHealth',
+    'neighbour',
+    'loadBalancer',
+    'floatingAddress',
+    'addressSet',
+    'learnedRoute',
+  ])
     assert.ok(seen.has(kind), `no ${kind} in any scope`);
 });

@@ -251,10 +251,13 @@ test('scope: a mirror is where what it copies is and where its copies go, and le
     `${seen('h1')}`,
   );
   assert.ok(seen('h2').includes('mirror acme/m'));
+  assert.ok(seen('h2').includes('host h1'), 'whose copies come by the tunnel');
   assert.ok(!seen('h3').includes('mirror acme/m'));
   const { ports: _, ...rest } = mirror;
   await cloud.apply({ ...rest, ports: [], switch: 'db' });
   assert.ok(!seen('h1').includes('mirror acme/m') && !seen('h1').includes('host h2'));
+  assert.ok(!seen('h2').includes('host h1'));
   await cloud.apply({ ...rest, ports: [], switch: 'web' });
   assert.ok(seen('h1').includes('mirror acme/m'));
+  assert.ok(seen('h2').includes('host h1'));
 });

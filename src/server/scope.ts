@@ -322,5 +322,5 @@ export class HostScope {
 /** What others refer to comes first. */
 const RECORD_ORDER: readonly NodeType[] = [
   ...(['tunnelZone', 'host', 'tenant', 'addressSet', 'group', 'members', 'chain'] as const),
-  ...(['switch', 'facade', 'router', 'port', 'balancer', 'mirrors'] as const),
+  ...(['switch', 'facade', 'router', 'port', 'balancer', 'mirrors', 'claimants', 'sessions'] as const),
 ];

@@ -15,7 +15,7 @@ import { Listeners, type ListenSettings } from './listeners.ts';
 import { endLeases, idleLeases } from './nat-leases.ts';
 import { Presenter } from './present.ts';
 import { Relay } from './relay.ts';
-import { Reports } from './reports.ts';
+import { MOST_AT_ONCE, Reports } from './reports.ts';
 import { Runtime } from './runtime.ts';
 
 /**
@@ -153,10 +153,17 @@ function followCommit(commit: Commit, runtime: Runtime, streams: AgentStreams): 
 
 function startTimers({ state, runtime, streams, events, clock, log }: ServerContext): () => void {
   const failed = (what: string) => (error: unknown) => log.warn(`${what} failed; it is tried again`, { error });
+  const expireRoutes = (): void => {
+    const changes = runtime.expireRoutes(MOST_AT_ONCE);
+    if (changes.length === 0) return;
+    streams.publish(state.revision, changes);
+    setImmediate(expireRoutes);
+  };
   const timers = [
     setInterval(() => {
       const { dead, changes } = runtime.expire();
       if (changes.length > 0) streams.publish(state.revision, changes);
+      if (dead.length > 0) expireRoutes();
       for (const id of dead) {
         const name = state.index.get('host', id)?.name ?? id;
         const text = `host ${name}: its agent is silent; traffic goes on as it was`;

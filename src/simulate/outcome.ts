@@ -39,6 +39,7 @@ export const PACKET_DROP_REASONS = {
   'too-many-hops': 'it went through 16 routers',
   'not-translated': 'nothing translates its destination, and without that it leads nowhere here',
   agent: "the host's agent takes it: it answers what the agent asked",
+  speaker: 'it is for the BGP speaker of the gateway',
   own: 'it is for the router itself, which does not serve that',
   ttl: 'its time to live has run out',
   'route-policy': 'a policy route drops it',

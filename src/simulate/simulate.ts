@@ -12,6 +12,7 @@ import type { Outcome } from './outcome.ts';
 import { macsOf } from './ownership.ts';
 import type { Packet } from './packet.ts';
 import { enterRouter } from './router.ts';
+import { speakerFor } from './speakers.ts';
 import { arrive } from './to-port.ts';
 import { Tracker } from './tracker.ts';
 import { formatTuple, tupleOf } from './tuple.ts';
@@ -78,6 +79,8 @@ function enterSwitch(
   if ('drop' in ingress) return journey.drop(ingress.drop, host, about);
   const { vlan } = ingress;
   if (vlan > 0) journey.step(host, about, `belongs to VLAN ${vlan}`);
+  const speaker = binding.active === host && speakerFor(journey.model, port, sw, frame);
+  if (speaker) return journey.drop('speaker', host, { kind: 'routerPort', id: speaker.id });
   const way: Ingress = { port, switch: sw, vlan };
   if (port.portSecurity) {
     const reason = guard(port, sw, frame);

@@ -31,17 +31,54 @@ function weft(...args: string[]): Promise<Result> {
 const LAB = `
 name: ${name}
 encap: vxlan
-topology: [network.yaml]
+topology: [network.yaml, provider.yaml]
 hosts: [{ name: east }, { name: west }]
 workloads:
   - { name: a, host: east, port: acme/web-1, dhcp: true }
   - { name: b, host: west, port: acme/db-1, dhcp: true }
+routers:
+  - name: up-1
+    asn: 64601
+    links:
+      - { host: east, port: provider/wire, addresses: [192.0.2.1/30], peers: [{ address: 192.0.2.2, asn: 64512 }] }
+outside: [{ name: client }]
+`;
+
+/** A gateway without BGP: a router port towards the upstream router, on a switch that has only the wire. */
+const PROVIDER = `
+kind: tenant
+name: provider
+---
+kind: switch
+tenant: provider
+name: up
+subnets: [{ cidr: 192.0.2.0/30 }]
+---
+kind: port
+tenant: provider
+name: wire
+switch: up
+portSecurity: false
+addresses: [] # it is no workload: its neighbours are asked for
+---
+kind: router
+tenant: provider
+name: core
+routes: [{ to: 0.0.0.0/0, via: 192.0.2.1 }]
+---
+kind: routerPort
+tenant: provider
+name: up
+router: core
+switch: up
+addresses: [192.0.2.2/30]
 `;
 
 before(async () => {
   if (needsRoot) return;
   writeFileSync(join(folder, 'lab.yaml'), LAB);
   writeFileSync(join(folder, 'network.yaml'), readFileSync('examples/first-network.yaml'));
+  writeFileSync(join(folder, 'provider.yaml'), PROVIDER);
   const up = await weft('lab', 'up', join(folder, 'lab.yaml'));
   assert.equal(up.code, 0, up.err);
 });
@@ -107,6 +144,29 @@ test('without the server traffic goes on, and the host can still be asked', { sk
   const ping = await weft('lab', 'exec', 'a', 'ping', '-c', '3', '-i', '0.2', '-q', '10.1.0.20');
   assert.match(ping.out, / 0% packet loss/);
   assert.equal((await weft('lab', 'server', 'start')).code, 0);
+});
+
+test('an upstream router reaches the router port behind its wire, until the link is cut', {
+  skip: needsRoot,
+}, async () => {
+  const status = await weft('lab', 'status');
+  assert.match(status.out, /up-1 +\(AS 64601\) +zebra staticd bfdd bgpd|up-1 +\(AS 64601\).*bgpd/);
+  assert.match(status.out, /up-1 +east +[0-9a-f-]{8,} +192\.0\.2\.1\/30/);
+  const ping = (from: string) =>
+    weft('lab', 'exec', from, 'ping', '-c', '2', '-i', '0.2', '-W', '1', '-q', '192.0.2.2');
+  assert.match((await ping('up-1')).out, / 0% packet loss/);
+  assert.match((await ping('client')).out, / 0% packet loss/);
+  assert.equal((await weft('lab', 'link', 'silence', 'up-1', 'east')).code, 0);
+  assert.match((await ping('client')).out, / 100% packet loss/);
+  assert.equal((await weft('lab', 'link', 'restore', 'up-1', 'east')).code, 0);
+  assert.match((await ping('client')).out, / 0% packet loss/);
+  const summary = await weft('lab', 'vtysh', 'up-1', 'show', 'bgp', 'summary');
+  assert.match(summary.out, /192\.0\.2\.2 +4 +64512/);
+  assert.equal((await weft('lab', 'router', 'kill', 'up-1', 'bgpd')).code, 0);
+  assert.match((await weft('lab', 'status')).out, /bgpd \(ended\)/);
+  assert.equal((await weft('lab', 'router', 'start', 'up-1', 'bgpd')).code, 0);
+  assert.equal((await weft('lab', 'router', 'kill', 'up-1', 'ripd')).code, 2);
+  assert.equal((await weft('lab', 'via', 'client', 'up-9')).code, 3);
 });
 
 test('down leaves nothing', { skip: needsRoot }, async () => {

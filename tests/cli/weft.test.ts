@@ -290,3 +290,30 @@ test('every kind can be created by flags, and a group may name itself', async ()
   ]);
   assert.match(taken.err, /loadBalancer shop\/shop has 203\.0\.113\.80 too/);
 });
+
+test('a gateway: its peer is applied, shown without its password, and bgp says that nobody runs the session', async () => {
+  const file = resolve('examples/gateway.yaml');
+  const applied = await weft(['apply', '-f', file]);
+  assert.equal(applied.code, 0, applied.err);
+  const [, peer] = (await weft(['get', 'bgp-peers', '-t', 'isp'])).out.split('\n');
+  assert.match(peer!, /^isp\s+upstream-1\s+core\s+core\/up-1\s+192\.0\.2\.1\s+64513\s+none/);
+  const yaml = await weft(['get', 'bgp-peers', '-o', 'yaml']);
+  assert.match(yaml.out, /password: "?'?\*\*\*/);
+  assert.match((await weft(['apply', '-f', '-', '--dry-run'], { input: yaml.out })).err, /1 unchanged/);
+  assert.match((await weft(['apply', '-f', file])).err, /8 unchanged/);
+  const described = await weft(['describe', 'bgp-peer', 'isp/core/upstream-1']);
+  assert.match(described.out, /upstream-1/);
+  assert.doesNotMatch(described.out + yaml.out, /change-me/);
+  const created = await weft([
+    ...['create', 'bgp-peer', 'second', '-t', 'isp', '--router', 'core', '--router-port', 'core/up-1'],
+    ...['--address', '203.0.113.9', '--asn', '64514', '--multihop', '3'],
+  ]);
+  assert.equal(created.code, 0, created.err);
+  const bgp = await weft(['bgp', 'isp/core']);
+  assert.equal(bgp.code, 7);
+  assert.match(bgp.out, /^isp\/core AS 64512, router id 192\.0\.2\.2, no gateway$/m);
+  assert.match(bgp.out, /upstream-1 .* none .* no host runs it/);
+  assert.equal((await weft(['bgp', 'core', '--routes'])).out.trim(), 'no learned routes');
+  assert.match((await weft(['bgp', '--advertised'])).out, /nothing/);
+  assert.equal((await weft(['delete', 'router', 'isp/core'])).code === 0, false);
+});

@@ -124,7 +124,7 @@ describe('a BGP speaker of FRR', { skip: missing, timeout: 60_000 }, () => {
 
   function newSpeaker(): Speaker {
     told.clear();
-    return new Speaker({ namespace, pathspace: namespace, binDir, log: silentLog, onChanges: note, holdMs: 1_000 });
+    return new Speaker({ namespace, binDir, log: silentLog, onChanges: note, holdMs: 1_000 });
   }
   function note(changes: readonly RouteChange[]): void {
     turns++;
@@ -141,7 +141,7 @@ describe('a BGP speaker of FRR', { skip: missing, timeout: 60_000 }, () => {
 
   before(async () => {
     namespace = await wires.namespace('s');
-    daemons = new NamespaceDaemons({ namespace, pathspace: namespace });
+    daemons = new NamespaceDaemons({ namespace });
     dir = daemons.runDir;
     const [nsA, nsB, nsC] = [await wires.namespace('a'), await wires.namespace('b'), await wires.namespace('c')];
     await wires.link(namespace, nsA, 'w1', ['10.0.1.1/24', '2001:db8:1::1/64']);

@@ -35,7 +35,7 @@ export class Upstream {
   readonly daemons: NamespaceDaemons;
 
   private constructor(namespace: string) {
-    this.daemons = new NamespaceDaemons({ namespace, pathspace: namespace });
+    this.daemons = new NamespaceDaemons({ namespace });
   }
 
   static async start(namespace: string, bgpd: string, bfdd = ''): Promise<Upstream> {

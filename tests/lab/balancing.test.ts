@@ -103,6 +103,26 @@ describe('a load balancer', { skip: needsRoot }, () => {
     assert.equal((await ask(dc.lab, 'o1', 'tcp', '203.0.113.80', 80)).seen, '203.0.113.101');
   });
 
+  test('whose member rejects a client outside is heard there, at the address that was called', async () => {
+    const members = ['b1', 'b2'];
+    const shut = { chain: 'shut', position: 10, match: { src: '203.0.113.0/24' }, action: 'reject' };
+    await put(
+      acme('chain', 'shut', { policy: 'accept' }),
+      acme('rule', 'outsiders', shut),
+      ...members.map((name) => member(name, { toChain: 'shut' })),
+      acme('loadBalancer', 'names', {
+        ...{ address: '203.0.113.81', router: 'r', listeners: [{ protocol: 'udp', port: 53 }] },
+        members: members.map((port) => ({ port })),
+      }),
+    );
+    for (const from of ['o1', 'o2']) {
+      assert.equal((await ask(dc.lab, from, 'tcp', '203.0.113.80', 80)).why, 'ECONNREFUSED', from);
+      assert.match((await ask(dc.lab, from, 'udp', '203.0.113.81', 53)).why!, /EHOSTUNREACH|EACCES|ECONNREFUSED/, from);
+    }
+    await put(...members.map((name) => member(name)));
+    assert.match((await ask(dc.lab, 'o1', 'udp', '203.0.113.81', 53)).by ?? 'nobody', /^b[12]$/);
+  });
+
   test('serves clients of the members’ own network, and a member that calls it', async () => {
     assert.deepEqual([...(await tally('b3', '10.0.9.9', 16)).keys()].sort(), ['b1', 'b2']);
     assert.deepEqual([...(await tally('b3', '10.0.2.200', 16)).keys()].sort(), ['b1', 'b2'], 'on the switch itself');

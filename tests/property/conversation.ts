@@ -165,6 +165,7 @@ function changesOf(model: ModelIndex): ScopeRecord[] {
   for (const balancer of model.all('loadBalancer'))
     changed.push({ ...balancer, members: balancer.members.map((member) => ({ ...member, drain: !member.drain })) });
   for (const health of model.all('memberHealth')) changed.push({ ...health, up: !health.up });
+  for (const route of model.all('learnedRoute')) changed.push({ ...route, via: route.via.slice(0, -1) });
   for (const router of model.all('router')) changed.push({ ...router, routes: router.routes.slice(1) });
   return changed;
 }

@@ -22,7 +22,7 @@ const RUNS = process.env.WEFT_CAMPAIGN === undefined ? 60 : 3000;
 const SEED = Number(process.env.WEFT_SEED ?? 1);
 const HOST = generatedId('host', 0);
 const NAT_ZONES = [0, 1, 2, 3].map(
-  (n): InputRecord => ({ kind: 'natZone', id: generatedId('router', n), zone: 400 + 4 * n }),
+  (n): InputRecord => ({ kind: 'natZone', id: generatedId('router', n), zone: 400 + 4 * n, isTight: n % 2 === 0 }),
 );
 
 /** A model as it changes: each next one is another, or the one before with some switches, ports, chains, routers or hosts of another. */
@@ -85,7 +85,17 @@ function* transactions(
 }
 
 const DELETED_FIRST = [
-  ...['memberHealth', 'natLease', 'neighbour', 'learned', 'loadBalancer', 'floatingAddress', 'routerPort', 'router'],
+  ...[
+    'learnedRoute',
+    'memberHealth',
+    'natLease',
+    'neighbour',
+    'learned',
+    'loadBalancer',
+    'floatingAddress',
+    'routerPort',
+    'router',
+  ],
   ...['binding', 'port', 'rule', 'chain', 'securityGroup', 'addressSet', 'switch', 'host', 'tunnelZone', 'tenant'],
 ];
 

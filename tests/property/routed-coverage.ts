@@ -15,6 +15,7 @@ const KINDS = [
   'natLease',
   'memberHealth',
   'neighbour',
+  'learnedRoute',
 ] as const;
 const RULE_FIELDS: readonly (keyof Rule['match'])[] = [
   ...(['srcSet', 'dstSet', 'srcGroup', 'dstGroup', 'tcpFlags', 'fragment', 'dscp', 'state', 'not'] as const),
@@ -22,7 +23,7 @@ const RULE_FIELDS: readonly (keyof Rule['match'])[] = [
 const STATES = ['new', 'established', 'reply', 'related', 'invalid'] as const;
 /** By tunnel packets that nobody sent, by more routers than a model has, by answers to an agent, or too seldom for a quick run. */
 const NOT_MET: readonly DropReason[] = [
-  ...(['tunnel-loop', 'too-many-hops', 'not-ip', 'no-ports', 'agent', 'unknown-connection'] as const),
+  ...(['tunnel-loop', 'too-many-hops', 'not-ip', 'no-ports', 'agent', 'unknown-connection', 'speaker'] as const),
 ];
 const REQUESTS: readonly RequestService[] = [
   'unreachable',

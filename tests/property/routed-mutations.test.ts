@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import fc from 'fast-check';
+import { CT_MARK } from '../../src/compile/fields.ts';
 import type { Action } from '../../src/openflow/flow.ts';
 import { Conversation, type ConversationSketch, conversationSketch, isMessage } from './conversation.ts';
 import {
@@ -24,6 +25,13 @@ const SEED = Number(process.env.WEFT_SEED ?? 1);
 const isCt = (action: Action): action is Extract<Action, { kind: 'ct' }> => action.kind === 'ct';
 const commits = (action: Action): boolean => isCt(action) && action.commit === true;
 const translates = (end: 'src' | 'dst') => (action: Action) => isCt(action) && action.nat?.kind === end;
+/** Marks without the bit of those that are kept. */
+const unkept = (exec: readonly Action[] = []): Action[] =>
+  exec.map((action) =>
+    action.kind === 'setField' && action.field === 'ct_mark'
+      ? { ...action, value: Number(action.value) & ~CT_MARK.kept, mask: Number(action.mask) & ~CT_MARK.kept }
+      : action,
+  );
 const sets =
   (field: string) =>
   (action: Action): boolean =>
@@ -41,6 +49,14 @@ const FLOW_FAULTS: Readonly<Record<string, FlowFault>> = {
   'connections through a VIP are not marked': changed(
     (flow) => inTable(flow, 'commit', 'toCommit'),
     (flow) => ({ ...flow, actions: flow.actions.map((a) => (isCt(a) ? { ...a, exec: [] } : a)) }),
+  ),
+  'connections are not marked as kept': changed(
+    (flow) => inTable(flow, 'commit'),
+    (flow) => ({ ...flow, actions: flow.actions.map((a) => (isCt(a) ? { ...a, exec: unkept(a.exec) } : a)) }),
+  ),
+  'nobody is admitted to a floating address': changed(
+    (flow) => inTable(flow, 'anchored'),
+    (flow) => ({ ...flow, actions: flow.actions.map((a) => (isCt(a) ? { ...a, exec: unkept(a.exec) } : a)) }),
   ),
   'routers that are down work': without((_, reason) => reason === 'router-down'),
   'the hop limit stays': changed(

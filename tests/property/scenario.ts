@@ -123,7 +123,8 @@ function buildHost(
       .filter(({ kind }) => kind === 'router')
       .map(({ id }, i): InputRecord => {
         const zone = ZONE_STEP * (ZONES_PER_HOST * n + FIRST_NAT_ZONE + i);
-        return { kind: 'natZone', id, zone };
+        // What that asks may change nothing while there is room.
+        return { kind: 'natZone', id, zone, isTight: (n + i) % 2 === 0 };
       }),
   ];
   const compiler = createCompiler();

@@ -11,6 +11,7 @@ import { requestLease } from '../../lab/udhcpc.ts';
 import { AGENT_PROCESS, openWeftInLab, plugIntoPort, SERVER_PROCESS, WeftFiles, waitForPorts } from '../../lab/weft.ts';
 import { UsageError } from '../exit-codes.ts';
 import { labDown, labUp } from '../lab-up.ts';
+import { isRouter, registerUpstreams, upstreamRows } from '../lab-upstreams.ts';
 import { formatTable, green, print, printJson, red, say } from '../output.ts';
 
 /** `weft lab`: a datacentre on this machine. Every command takes `--lab`; without it the only lab that is up is meant. */
@@ -26,6 +27,7 @@ export function register(program: Command): void {
   registerProcesses(lab, chosen);
   registerPlaces(lab, chosen);
   registerWorkloads(lab, chosen);
+  registerUpstreams(lab, chosen);
 }
 
 function registerLife(lab: Command, chosen: () => Promise<Lab>): void {
@@ -55,7 +57,7 @@ function registerLife(lab: Command, chosen: () => Promise<Lab>): void {
     });
   lab
     .command('status')
-    .description('hosts, workloads and processes of a lab')
+    .description('hosts, workloads, upstream routers and processes of a lab')
     .option('-o, --output <format>', 'table or json', 'table')
     .action(async (options: { readonly output: string }) => showStatus(await chosen(), options.output === 'json'));
 }
@@ -95,27 +97,40 @@ function onProcess(parent: Command, chosen: () => Promise<Lab>, choose: Choose, 
 }
 
 function registerPlaces(lab: Command, chosen: () => Promise<Lab>): void {
-  const host = lab.command('host').description('power of a host');
+  const host = lab.command('host').description('power of a host or an upstream router');
   host
     .command('stop <host>')
     .description('power it off: every process of it is killed, its links go down')
-    .action(async (name: string) => (await chosen()).stopHost(name));
+    .action(async (name: string) => {
+      const it = await chosen();
+      await (isRouter(it, name) ? it.upstream(name).stop() : it.stopHost(name));
+    });
   host
     .command('start <host>')
     .description('power it on again, with what ran before')
-    .action(async (name: string) => (await chosen()).startHost(name));
-  const link = lab.command('link').description("a host's (or the server's) cable to the underlay");
-  link
-    .command('cut <place>')
-    .description('pull it out')
-    .action(async (place: string) => (await chosen()).cutLink(place));
-  link
-    .command('restore <place>')
-    .description('put it back')
-    .action(async (place: string) => (await chosen()).restoreLink(place));
+    .action(async (name: string) => {
+      const it = await chosen();
+      await (isRouter(it, name) ? it.upstream(name).start() : it.startHost(name));
+    });
+  const link = lab
+    .command('link')
+    .description('a cable: of a host, the server or a client outside; with a second place, of an upstream router')
+    .addHelpText(
+      'after',
+      '\nThe second place is a host, a link of the router by its name, or `internet`: link cut up-1 gw-1',
+    );
+  const onLink = (name: string, about: string, work: (it: Lab, place: string, to?: string) => Promise<void>): void => {
+    link
+      .command(`${name} <place> [to]`)
+      .description(about)
+      .action(async (place: string, to?: string) => work(await chosen(), place, to));
+  };
+  onLink('cut', 'pull it out: both ends lose carrier', (it, place, to) => it.cutLink(place, to));
+  onLink('silence', 'drop every frame on it; both ends keep carrier', (it, place, to) => it.silenceLink(place, to));
+  onLink('restore', 'undo both', (it, place, to) => it.restoreLink(place, to));
   lab
     .command('exec <place> <command...>')
-    .description('run a command in a workload, a host, `server` or `underlay`')
+    .description('run a command in a workload, a host, an upstream router, a client outside, `server` or `underlay`')
     .passThroughOptions()
     .action(async (place: string, words: string[]) => {
       const it = await chosen();
@@ -137,21 +152,25 @@ function registerPlaces(lab: Command, chosen: () => Promise<Lab>): void {
 function registerWorkloads(lab: Command, chosen: () => Promise<Lab>): void {
   lab
     .command('plug <workload> <port>')
-    .description("plug a workload in as a logical port (tenant/name or id); it takes over the port's MAC")
+    .description(
+      'plug a workload (or ROUTER/LINK) in as a logical port (tenant/name or id); a workload takes over its MAC',
+    )
     .action(async (workload: string, port: string) => {
       const it = await chosen();
       const { client } = openWeftInLab(it);
       try {
         const found = await plugIntoPort(it, client, workload, port);
         await waitForPorts(client, [found.id]);
-        say(`${workload} is port ${port}; 'weft lab dhcp ${workload}' asks for its address`);
+        say(
+          `${workload} is port ${port}${workload.includes('/') ? '' : `; 'weft lab dhcp ${workload}' asks for its address`}`,
+        );
       } finally {
         client.close();
       }
     });
   lab
     .command('unplug <workload>')
-    .description("take a workload's interface off the switch")
+    .description("take a workload's (or ROUTER/LINK's) interface off the switch")
     .action(async (workload: string) => (await chosen()).unplug(workload));
   lab
     .command('move <workload> <host>')
@@ -214,6 +233,9 @@ function showStatus(lab: Lab, asJson: boolean): void {
       server,
       hosts,
       workloads,
+      routers: spec.routers,
+      links: lab.upstreamLinks,
+      outside: spec.outside,
       processes: running,
     });
     return;
@@ -225,6 +247,7 @@ function showStatus(lab: Lab, asJson: boolean): void {
   const hosts = [
     ['server', lab.spec.server, ofPlace('server')],
     ...lab.hosts.map((h) => [h.name, `${h.address}/${h.prefix}`, ofPlace(h.name)]),
+    ...lab.spec.routers.map((r) => [r.name, `(AS ${r.asn})`, ofPlace(r.name)]),
   ];
   print(formatTable(['HOST', 'UNDERLAY', 'PROCESSES'], hosts));
   print('');
@@ -236,6 +259,10 @@ function showStatus(lab: Lab, asJson: boolean): void {
     w.addresses.join(' ') || (w.dhcp ? '(DHCP)' : ''),
   ]);
   print(formatTable(['WORKLOAD', 'HOST', 'PORT', 'MAC', 'ADDRESSES'], workloads));
+  const upstreams = upstreamRows(lab);
+  if (upstreams.length === 0) return;
+  print('');
+  print(formatTable(['UPSTREAM', 'TO', 'PORT', 'ADDRESSES'], upstreams));
 }
 
 function theProcess(lab: Lab, place: string, name: string): ManagedProcess {

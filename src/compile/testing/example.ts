@@ -283,8 +283,8 @@ export function mirror(
   };
 }
 
-export function natZone(of: Router, zone: number): NatZone {
-  return { kind: 'natZone', id: of.id, zone };
+export function natZone(of: Router, zone: number, isTight = false): NatZone {
+  return { kind: 'natZone', id: of.id, zone, ...(isTight && { isTight }) };
 }
 
 export function natLease(

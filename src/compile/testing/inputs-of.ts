@@ -77,6 +77,6 @@ export function inputsOf(model: GeneratedModel, host: string): InputRecord[] {
       ),
     ...model.records
       .filter(({ kind }) => kind === 'router')
-      .map(({ id }, i): InputRecord => ({ kind: 'natZone', id, zone: 4096 + 4 * i })),
+      .map(({ id }, i): InputRecord => ({ kind: 'natZone', id, zone: 4096 + 4 * i, isTight: i % 2 === 0 })),
   ];
 }

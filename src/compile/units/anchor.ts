@@ -4,13 +4,14 @@ import type { Action, Match } from '../../openflow/flow.ts';
 import { memberAddress } from '../balancers.ts';
 import { prefixCover } from '../bits.ts';
 import { selfHost, wayTo } from '../facts.ts';
-import { match, move, PROTO, REGISTERS } from '../fields.ts';
+import { CT_MARK, load, match, move, PROTO, REGISTERS } from '../fields.ts';
 import { limitOf } from '../floating-limits.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, leasesIndex, portsOfRouterIndex, type Reader } from '../inputs.ts';
 import { hasOutside, ownAddresses } from '../routers.ts';
 import { TABLES } from '../tables.ts';
-import { anchorOf, KNOWN, later, natTo, track, translate } from '../translation.ts';
+import { zoneOf } from '../tracking.ts';
+import { anchorOf, destinationUnknown, KNOWN, later, natTo, track, translate, ZONE_KIND } from '../translation.ts';
 import { addressedTo } from './router-base.ts';
 import { echoRequest } from './vip.ts';
 
@@ -30,12 +31,13 @@ export const ANCHOR = {
   strayed: 460,
   marked: 450,
   listener: 400,
+  admitted: 310,
   address: 300,
   later: 290,
   own: 280,
   rest: 260,
 } as const;
-export const ANCHORED = { translated: 200, handOff: 190, later: 170, own: 150, unknown: 100 } as const;
+export const ANCHORED = { translated: 200, handOff: 190, admission: 180, later: 170, own: 150, unknown: 100 } as const;
 
 /** Into the tunnel to the anchor: the key says which outside port the packet came in by. */
 export function through(way: Action): Action[] {
@@ -61,17 +63,46 @@ export const floatingInUnit = define.unit({
     const host = anchorOf(reader, floating.port);
     const way = host === undefined ? undefined : reader.derive(wayTo, host);
     const { meters, pass } = limitOf(reader, id, 'in');
-    const target = ((): FlowTarget => {
-      if (host === undefined) return { drop: 'not-bound' };
-      if (way === undefined) return { drop: 'no-tunnel' };
-      if (way !== 'here') return { do: through(way), goto: 'tunnelOut' };
-      return zone === undefined
-        ? { drop: 'not-translated' }
-        : { do: [...pass, ...translate('anchored', zone, natTo('dst', fixed))] };
-    })();
-    return [...meters, flow('anchor', ANCHOR.address, match({ router }, addressedTo(ip)), target)];
+    const to = addressedTo(ip);
+    const leads = (target: FlowTarget): Contribution => flow('anchor', ANCHOR.address, match({ router }, to), target);
+    if (host === undefined) return [...meters, leads({ drop: 'not-bound' })];
+    if (way === undefined) return [...meters, leads({ drop: 'no-tunnel' })];
+    if (way !== 'here') return [...meters, leads({ do: through(way), goto: 'tunnelOut' })];
+    if (zone === undefined) return [...meters, leads({ drop: 'not-translated' })];
+    const translated = translate('anchored', zone, natTo('dst', fixed));
+    const portZone = zoneOf(reader, floating.port);
+    if (!reader.pick('natZone', floating.router, 'isTight') || !portZone)
+      return [...meters, leads({ do: [...pass, ...translated] })];
+    return [
+      ...meters,
+      leads({ do: [...pass, { kind: 'ctClear' }, track('anchored', zone, KNOWN)] }),
+      flow('anchor', ANCHOR.admitted, match({ router, admitted: 1 }, to), { do: translated }),
+      admitToFloating(router, ip, portZone),
+    ];
   },
 });
+
+/**
+ * For a floating address whose router's zone is tight, and of no connection that this zone knows: the connection as it came is left in a
+ * zone of the port, for no other reason than to count there (units/admission.ts).
+ */
+function admitToFloating(router: number, ip: Ip, portZone: number): Contribution {
+  const count: Action = {
+    kind: 'ct',
+    commit: true,
+    zone: portZone + ZONE_KIND.vip,
+    table: TABLES.admit.number,
+    exec: [{ kind: 'setField', field: 'ct_mark', value: CT_MARK.kept, mask: CT_MARK.kept }],
+  };
+  return flow(
+    'anchored',
+    ANCHORED.admission,
+    match({ router, admitted: 0 }, { ...addressedTo(ip), ...destinationUnknown }),
+    {
+      do: [...load({ admitted: 1 }), { kind: 'ctClear' }, count],
+    },
+  );
+}
 
 /** Addresses of source translation: ports by the blocks that hosts have, ICMP to all of these hosts. */
 export const leasesInUnit = define.unit({

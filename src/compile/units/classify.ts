@@ -18,6 +18,8 @@ import { markOf } from './entry.ts';
 export const CLASSIFY = {
   shut: 1000,
   down: 990,
+  /** What the BGP daemon that shares a router port's address gets (speaker.ts). */
+  speaker: 900,
   announcement: 800,
   inactive: 790,
   special: 700,
@@ -44,12 +46,7 @@ export const classifyUnit = define.unit({
     const down = downReason(reader, port, onSwitch);
     if (down !== undefined)
       return [flow('classify', down === 'shut-off' ? CLASSIFY.shut : CLASSIFY.down, from, { drop: down })];
-    const keys: Registers = {
-      inPort: port.key,
-      switch: onSwitch.key,
-      ...senderRegisters(reader, id),
-      ...markOf(reader, id),
-    };
+    const keys = senderKeys(reader, port, onSwitch);
     const sends = sendsHere(reader, id);
     if (!onSwitch.vlanAware && sends === 'active') return plain(port, from, keys);
     return [
@@ -62,12 +59,22 @@ export const classifyUnit = define.unit({
   },
 });
 
+/** What the pipeline knows of a frame from a local port. */
+export function senderKeys(reader: Reader, port: LogicalPort, onSwitch: SwitchFacts): Registers {
+  return {
+    inPort: port.key,
+    switch: onSwitch.key,
+    ...senderRegisters(reader, port.id),
+    ...markOf(reader, port.id),
+  };
+}
+
 /** Where frames go whose sender is known: to the guard, or where addresses are learned. */
 export function afterSource(port: LogicalPort): TableName {
   return port.portSecurity ? 'guard' : 'learn';
 }
 
-function downReason(reader: Reader, port: LogicalPort, onSwitch: SwitchFacts): Reason | undefined {
+export function downReason(reader: Reader, port: LogicalPort, onSwitch: SwitchFacts): Reason | undefined {
   if (reader.get('shutOff', port.id) !== undefined) return 'shut-off';
   if (!port.adminUp) return 'port-down';
   return onSwitch.adminUp ? undefined : 'switch-down';

@@ -8,6 +8,7 @@ import { toAgent } from '../facts.ts';
 import { ETH, IPV4, IPV6, load, match, set } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
+import { withoutLost } from '../lost-hosts.ts';
 import { reportProblem } from '../problem-sink.ts';
 import { type ConnectedNetwork, connectedNetworks, portTowards } from '../routers.ts';
 import { planOf } from '../rule-match.ts';
@@ -18,7 +19,7 @@ import { ecmpSlotFrom, nextHopFrom4, nextHopFrom6 } from './router-base.ts';
 /** Policies are tried from the lowest position (1 to 10,000) up. */
 const FIRST_POLICY = 20_000;
 /** Of an ECMP route, what the low bits of source and destination say. */
-const ECMP_SLOTS = 16;
+export const ECMP_SLOTS = 16;
 
 export const policiesUnit = define.unit({
   name: 'policies',
@@ -63,7 +64,7 @@ function policyFlows(
 }
 
 /** Which hop is next, and the port towards it. */
-function towards(hop: Ip, routerPort: number): Action[] {
+export function towards(hop: Ip, routerPort: number): Action[] {
   return [set('xxreg2', BigInt(hop.value)), ...load({ routerPort })];
 }
 
@@ -83,9 +84,10 @@ export const routesUnit = define.unit({
       }),
     );
     const connected = new Set(networks.map(({ network }) => formatCidr(network)));
-    // A connected network has the lowest metric of all.
+    // A connected network has the lowest metric of all; where routes to one were learned, they and the static ones are put together.
     for (const [name, routes] of byNetwork(reader.pick('router', id, 'routes')!))
-      if (!connected.has(name)) flows.push(...routeFlows(reader, router, routes, networks));
+      if (!connected.has(name) && reader.get('learnedDestination', `${id}/${name}`) === undefined)
+        flows.push(...routeFlows(reader, router, routes, networks));
     return flows;
   },
 });
@@ -102,7 +104,7 @@ function byNetwork(routes: readonly Route[]): Map<string, Route[]> {
   return groups;
 }
 
-function routeFlows(
+export function routeFlows(
   reader: Reader,
   router: number,
   routes: readonly Route[],
@@ -114,7 +116,11 @@ function routeFlows(
     const port = hop && portTowards(networks, hop);
     if (port !== undefined) hops.set(route, { hop: hop!, port });
   }
-  const usable = routes.filter((route) => route.action !== undefined || hops.has(route));
+  const usable = withoutLost(
+    reader,
+    networks,
+    routes.filter((route) => route.action !== undefined || hops.has(route)),
+  );
   const metric = Math.min(...usable.map((route) => route.metric));
   const best = usable.filter((route) => route.metric === metric);
   const first = best[0];
@@ -153,11 +159,11 @@ function routeFlows(
 }
 
 /** Longest destination first, then with a source before without, longest first. At most 16,770. */
-function priorityOf(to: Cidr, from: Cidr | undefined): number {
+export function priorityOf(to: Cidr, from: Cidr | undefined): number {
   return 1 + to.prefix * 130 + (from === undefined ? 0 : from.prefix + 1);
 }
 
-function wayOf(to: Cidr, from: Cidr | undefined): Match {
+export function wayOf(to: Cidr, from: Cidr | undefined): Match {
   const isV4 = to.ip.version === 4;
   const side = (cidr: Cidr | undefined, field: 'ip_dst' | 'ip_src' | 'ipv6_dst' | 'ipv6_src'): Match => {
     const value = cidr && prefixMatch(cidr.ip.value, cidr.prefix, isV4 ? 32 : 128);

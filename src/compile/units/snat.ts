@@ -21,7 +21,7 @@ import { addressedTo, OWN } from './router-base.ts';
 import { FOR_ROUTER } from './router-in.ts';
 
 /** What leaves by an outside port gets its public source (docs/design/layer3.md, §7): in the router's zone on this host. */
-const SNAT = { reply: 1000, floating: 900, network: 100 } as const;
+export const SNAT = { reply: 1000, admission: 950, floating: 900, network: 100 } as const;
 export const SNATTED = { translated: 1200, reply: 1100, invalid: 1000 } as const;
 
 /** Replies, and what the router says itself: turned back if this zone translated what they answer, else as they are. */

@@ -140,18 +140,19 @@ function judges({ group, chain, commit, next, tracked, judge }: Side): Contribut
 
 function commits({ verdict, commit, unVip, next, zone, tracked, vip }: Side): Contribution[] {
   const who: Registers = { [tracked]: 1, isNew: 1 };
-  const mark = CT_MARK[vip];
-  const commitWith = (...exec: readonly Action[]): Action => ({
+  const commitWith = (mark: number): Action => ({
     kind: 'ct',
     commit: true,
     zone: REGISTERS[zone],
-    ...(exec.length === 0 ? {} : { exec }),
+    exec: [{ kind: 'setField', field: 'ct_mark', value: mark, mask: mark }],
   });
-  const marked = commitWith({ kind: 'setField', field: 'ct_mark', value: mark, mask: mark });
   return [
     ...[IPV4, IPV6].flatMap((ip) => [
-      flow(commit, COMMIT.marked, match({ ...who, [vip]: 1 }, ip), { do: [marked], goto: unVip }),
-      flow(commit, COMMIT.plain, match(who, ip), { do: [commitWith()], goto: unVip }),
+      flow(commit, COMMIT.marked, match({ ...who, [vip]: 1 }, ip), {
+        do: [commitWith(CT_MARK[vip] | CT_MARK.kept)],
+        goto: unVip,
+      }),
+      flow(commit, COMMIT.plain, match(who, ip), { do: [commitWith(CT_MARK.kept)], goto: unVip }),
     ]),
     // Of ports that are not tracked there is nothing to commit.
     flow(verdict, VERDICTS.accept + 1, match({ verdict: VERDICT.accept, [tracked]: 0 }), { goto: next }),

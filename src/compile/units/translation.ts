@@ -28,6 +28,7 @@ import {
   untouched,
   zoneOf,
 } from '../translation.ts';
+import { admissionBase } from './admission.ts';
 import { ANCHORED } from './anchor.ts';
 import { MEMBER } from './balancer.ts';
 import { handOffBase } from './hand-off.ts';
@@ -41,7 +42,7 @@ import { backToSender, VIP } from './vip.ts';
 export const translationUnit = define.unit({
   name: 'translation',
   over: once,
-  run: () => [...vipBase(), ...anchorBase(), ...handOffBase(), ...snatBase()],
+  run: () => [...vipBase(), ...anchorBase(), ...handOffBase(), ...snatBase(), ...admissionBase()],
 });
 
 function vipBase(): Contribution[] {
@@ -101,11 +102,13 @@ function repliesOf(ip: Match): Contribution[] {
 }
 
 const remember = move(CT_FLAGS, TRACKED_FLAGS);
+/** Once translated, the zone of its sender does not know it any more. */
+const admitted = load({ admitted: 1 });
 
 function anchorBase(): Contribution[] {
   return [
     // What this zone said of the connection is what chains ask from here on.
-    flow('anchored', ANCHORED.translated, destinationTranslated, { do: [remember], goto: 'inChain' }),
+    flow('anchored', ANCHORED.translated, destinationTranslated, { do: [remember, ...admitted], goto: 'inChain' }),
     ...[IPV4, IPV6].map((ip) => flow('anchored', ANCHORED.later, { ...ip, ...later }, { drop: 'not-translated' })),
     // To a floating address or a VIP: what can begin no connection.
     flow('anchored', 0, {}, { drop: 'invalid' }),
@@ -114,7 +117,7 @@ function anchorBase(): Contribution[] {
 
 function snatBase(): Contribution[] {
   return [
-    flow('snatted', SNATTED.translated, sourceTranslated, { do: [remember], goto: 'next' }),
+    flow('snatted', SNATTED.translated, sourceTranslated, { do: [remember, ...admitted], goto: 'next' }),
     flow('snatted', SNATTED.reply, match({ isReply: 1 }), { goto: 'next' }),
     flow('snatted', SNATTED.reply, match({ own: 1 }), { goto: 'next' }),
     flow('snatted', SNATTED.invalid, INVALID, { drop: 'invalid' }),

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { formatCidr, parseCidr } from '../../base/addresses.ts';
 import type { KindDefinition } from '../kind.ts';
+import { bgpSchema } from './bgp.ts';
 import { PROTOCOL_NAMES } from './chain.ts';
 import {
   addressOrCidrSchema,
@@ -78,6 +79,7 @@ export const routerSchema = z.strictObject({
     .describe('static routes; networks of its ports are known by themselves'),
   policies: z.array(policyRouteSchema).max(1000).default([]).describe('before the routes: by source, protocol, port'),
   snat: z.array(snatSchema).max(64).default([]).describe('source translation at outside ports'),
+  bgp: bgpSchema.optional().describe('what it tells its bgp-peers'),
   adminUp: z.boolean().default(true).describe('false: nothing passes'),
   key: keySchema.optional().describe('allocated'),
 });

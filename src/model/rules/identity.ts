@@ -14,6 +14,7 @@ const IMMUTABLE: { readonly [K in AnyObject['kind']]?: readonly string[] } = {
   securityGroup: ['key'],
   addressSet: ['key'],
   loadBalancer: ['key', 'router', 'switch'],
+  bgpPeer: ['router'],
 };
 
 /** Names are unique within their scope, keys in the whole store, and what identifies an object stays as it is. */

@@ -1,0 +1,94 @@
+import { cidrContains, formatCidr, type Ip, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
+import type { LoadBalancer, Router, RouterPort } from './objects.ts';
+import type { ModelView } from './view.ts';
+
+/** What a router tells its peers (docs/design/gateways.md, §4): the same at every gateway. */
+export interface Advertised {
+  readonly network: string;
+  readonly why: 'network' | 'connected' | 'floating' | 'snat' | 'vip';
+  /** The router, router port, floating address or load balancer that wants it. */
+  readonly id: string;
+}
+
+/** As much of a model as it takes. */
+export type AdvertisedView = Pick<
+  ModelView,
+  | 'get'
+  | 'routerPortsOfRouter'
+  | 'routerPortsOfSwitch'
+  | 'peersOf'
+  | 'bgpPeersAt'
+  | 'floatingAddressesOfRouter'
+  | 'loadBalancersOf'
+  | 'healthOf'
+  | 'bindingOf'
+>;
+
+/** Each network once, sorted by its text; nothing for a router that is down or speaks no BGP. */
+export function advertisedBy(model: AdvertisedView, router: Router): readonly Advertised[] {
+  const { bgp } = router;
+  if (bgp === undefined || !router.adminUp) return [];
+  const found = new Map<string, Advertised>();
+  const add = (network: string, why: Advertised['why'], id: string): void => {
+    if (!found.has(network)) found.set(network, { network, why, id });
+  };
+  for (const network of bgp.networks) add(network, 'network', router.id);
+  const wanted = new Set(bgp.advertise);
+  const ports = [...model.routerPortsOfRouter(router.id)].filter(({ adminUp }) => adminUp);
+  if (wanted.has('connected')) for (const port of ports) addConnected(model, port, add);
+  for (const [id, outside] of outsidePorts(model, ports)) {
+    const other = model.get('router', id);
+    if (!other?.adminUp) continue;
+    const isHeld = (address: string): boolean => outside.some((port) => holds(port, parseIp(address)!));
+    const addHost = (address: string, why: Advertised['why'], by: string): void => {
+      if (isHeld(address)) add(`${address}/${address.includes(':') ? 128 : 32}`, why, by);
+    };
+    if (wanted.has('floating'))
+      for (const { id: floating, address, adminUp, port } of model.floatingAddressesOfRouter(id))
+        if (adminUp && model.bindingOf(port)?.active !== undefined) addHost(address, 'floating', floating);
+    if (wanted.has('snat')) for (const { to } of other.snat) addHost(to, 'snat', id);
+    if (wanted.has('vips'))
+      for (const balancer of model.loadBalancersOf(id))
+        if (serves(model, balancer)) addHost(balancer.address, 'vip', balancer.id);
+  }
+  return [...found.values()].sort((a, b) => (a.network < b.network ? -1 : 1));
+}
+
+/** Networks that lead somewhere; upstreams are in those of uplinks themselves. */
+function addConnected(
+  model: AdvertisedView,
+  port: RouterPort,
+  add: (network: string, why: 'connected', id: string) => void,
+) {
+  for (const _ of model.bgpPeersAt(port.id)) return;
+  const [naming] = model.peersOf(port.id);
+  const leads =
+    port.switch === undefined ? (port.peer ?? naming) !== undefined : model.get('switch', port.switch)?.adminUp;
+  if (!leads) return;
+  for (const text of port.addresses) add(formatCidr(networkOf(parseCidr(text)!)), 'connected', port.id);
+}
+
+/** Router → its outside ports on switches that the ports are on. */
+function outsidePorts(model: AdvertisedView, ports: readonly RouterPort[]): ReadonlyMap<string, readonly RouterPort[]> {
+  const switches = new Set(ports.flatMap((port) => port.switch ?? []));
+  const outside = [...switches]
+    .filter((id) => model.get('switch', id)?.adminUp)
+    .flatMap((id) => [...model.routerPortsOfSwitch(id)])
+    .filter((port) => port.outside && port.adminUp);
+  return Map.groupBy(outside, ({ router }) => router);
+}
+
+function holds(port: RouterPort, ip: Ip): boolean {
+  return port.addresses.some((text) => cidrContains(networkOf(parseCidr(text)!), ip));
+}
+
+/** Has it a member that serves (docs/design/layer3.md, §8)? */
+function serves(model: AdvertisedView, { id, adminUp, address, members }: LoadBalancer): boolean {
+  if (!adminUp) return false;
+  const down = new Set([...model.healthOf(id)].flatMap(({ port, up }) => (up ? [] : [port])));
+  return members.some((member) => {
+    const port = model.get('port', member.port);
+    if (!member.adminUp || member.drain || !port?.adminUp || down.has(port.id)) return false;
+    return port.addresses.some((each) => each.includes(':') === address.includes(':'));
+  });
+}

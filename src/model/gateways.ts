@@ -1,0 +1,19 @@
+import type { ModelView } from './view.ts';
+
+/** Where a router meets the outside (docs/design/gateways.md, §1). */
+
+/** Hosts that have, or are asked to have, a port of a switch that a session of the router runs on. */
+export function gatewaysOf(model: ModelView, routerId: string): ReadonlySet<string> {
+  const switches = new Set<string>();
+  for (const { routerPort } of model.bgpPeersOfRouter(routerId)) {
+    const onSwitch = model.get('routerPort', routerPort)?.switch;
+    if (onSwitch !== undefined) switches.add(onSwitch);
+  }
+  const hosts = new Set<string>();
+  for (const id of switches)
+    for (const port of model.portsOfSwitch(id)) {
+      if (port.host !== undefined) hosts.add(port.host);
+      for (const { host } of model.bindingOf(port.id)?.claims ?? []) hosts.add(host);
+    }
+  return hosts;
+}

@@ -1,0 +1,68 @@
+import { z } from 'zod';
+import type { KindDefinition } from '../kind.ts';
+import { cidrSchema, ipSchema, ipv4Schema, refSchema } from './common.ts';
+
+/** What a router says to the outside, and to whom (docs/design/gateways.md). */
+
+/** RFC 6793; 0 is nobody's (RFC 7607). */
+const asnSchema = z.number().int().min(1).max(4_294_967_295);
+
+/** What of its own a router can advertise. */
+export const ADVERTISED = ['floating', 'vips', 'snat', 'connected'] as const;
+
+export const bgpSchema = z.strictObject({
+  asn: asnSchema.describe('autonomous system of the router'),
+  routerId: ipv4Schema.optional().describe('absent: the first IPv4 address of the router ports of its peers'),
+  advertise: z
+    .array(z.enum(ADVERTISED))
+    .default(['floating', 'vips', 'snat'])
+    .overwrite((kinds) => ADVERTISED.filter((kind) => kinds.includes(kind)))
+    .describe('which addresses are advertised, of all routers with an outside port on its switches'),
+  networks: z.array(cidrSchema).max(1000).default([]).describe('advertised as they are'),
+  maxRoutes: z.number().int().min(1).max(1_000_000).default(100_000).describe('further learned routes are not used'),
+});
+
+/** What answers show in place of a password, and what leaves it as it is when it is written back. */
+export const HIDDEN = '***';
+
+export const bgpPeerSchema = z
+  .strictObject({
+    router: refSchema.describe('the router that speaks; stays'),
+    routerPort: refSchema.describe('the port of it by which the upstream is reached, as router/port'),
+    address: ipSchema.describe("the upstream router's"),
+    asn: asnSchema.describe("the upstream router's autonomous system"),
+    password: z
+      .string()
+      .min(1)
+      .max(80)
+      // It stands in a line of the configuration of a daemon.
+      .regex(/^[\x21-\x7e]+$/, 'a password is printable ASCII without spaces')
+      .optional()
+      .describe('of TCP MD5 signatures; never shown'),
+    bfd: z.boolean().default(false).describe('true: a session that is silent for 300 ms is down'),
+    multihop: z.number().int().min(1).max(255).optional().describe('the upstream may be so many hops away'),
+    keepaliveS: z.number().int().min(1).max(21_845).default(3),
+    holdS: z.number().int().min(3).max(65_535).default(9),
+    maxPrefixes: z.number().int().min(1).max(1_000_000).default(200_000).describe('more, and the session ends'),
+    adminUp: z.boolean().default(true).describe('false: no session'),
+  })
+  .superRefine((peer, context) => {
+    if (peer.holdS <= peer.keepaliveS)
+      context.addIssue({ code: 'custom', path: ['holdS'], message: 'must be more than keepaliveS' });
+  });
+
+export const bgpPeerKind = {
+  kind: 'bgpPeer',
+  plural: 'bgp-peers',
+  about: 'a router outside that a router of ours exchanges routes with',
+  tenantOwned: true,
+  nameWithin: 'router',
+  schema: bgpPeerSchema,
+  references: [
+    { path: 'router', kind: 'router', sameTenant: true, onDelete: 'restrict' },
+    { path: 'routerPort', kind: 'routerPort', sameTenant: true, onDelete: 'restrict' },
+  ],
+  allocated: [],
+  secret: ['password'],
+  columns: ['router', 'routerPort', 'address', 'asn', 'bfd', 'adminUp'],
+} as const satisfies KindDefinition;

@@ -1,0 +1,84 @@
+import { parseIp } from '../../base/addresses.ts';
+import { holdsAddress } from '../address-uses.ts';
+import { describe } from '../describe.ts';
+import type { BgpPeer, Router, RouterPort } from '../objects.ts';
+import type { Problem, ProblemCode } from '../problem.ts';
+import { isHostAddress, isLinkLocal6 } from '../subnets.ts';
+import type { ModelIndex } from '../view.ts';
+import type { Rule } from './rule.ts';
+import { written } from './rule.ts';
+
+/** Sessions with the outside are spoken by routers that speak BGP, at ports from which the other side can be reached. */
+export const checkBgp: Rule = (index, changes, report) => {
+  const checked = new Set<string>();
+  const check = (peers: Iterable<BgpPeer>): void => {
+    for (const peer of peers) {
+      if (checked.has(peer.id)) continue;
+      checked.add(peer.id);
+      checkPeer(index, peer, report);
+    }
+  };
+  for (const { after } of written(changes, 'bgpPeer')) check([after]);
+  for (const { after } of written(changes, 'router')) check(index.bgpPeersOfRouter(after.id));
+  for (const { after } of written(changes, 'routerPort')) check(index.bgpPeersAt(after.id));
+  for (const { before, after } of written(changes, 'switch'))
+    if (before && before.vlanAware !== after.vlanAware)
+      for (const port of index.routerPortsOfSwitch(after.id)) check(index.bgpPeersAt(port.id));
+};
+
+type Report = (problem: Problem) => void;
+
+function checkPeer(index: ModelIndex, peer: BgpPeer, report: Report): void {
+  const problem = (path: string, code: ProblemCode, message: string, hint?: string): void =>
+    report({ object: describe(index, peer), path, code, message, ...(hint === undefined ? {} : { hint }) });
+  const router = index.get('router', peer.router);
+  if (router && router.bgp === undefined)
+    problem('router', 'no-bgp', `${describe(index, router)} has no bgp`, 'give it an autonomous system: bgp.asn');
+  const ip = parseIp(peer.address)!;
+  if (isLinkLocal6(ip))
+    problem('address', 'address-reserved', `${peer.address} is link-local`, "give the peer's global address");
+  else if (!isHostAddress(ip)) problem('address', 'address-reserved', `${peer.address} is no address of a host`);
+  const port = index.get('routerPort', peer.routerPort);
+  if (!port) return;
+  if (router && router.bgp !== undefined && !routerIdOf(index, router))
+    problem('router', 'no-bgp', `${describe(index, router)} has no router id`, 'without IPv4 give bgp.routerId');
+  if (port.router !== peer.router)
+    return problem('routerPort', 'bgp-port', `${describe(index, port)} belongs to another router`);
+  checkPort(index, peer, port, problem);
+  for (const twin of index.bgpPeersAt(port.id))
+    if (twin.id !== peer.id && twin.address === peer.address) {
+      problem('address', 'duplicate-address', `${describe(index, twin)} is ${peer.address} at the same router port`);
+      break;
+    }
+}
+
+function checkPort(
+  index: ModelIndex,
+  peer: BgpPeer,
+  port: RouterPort,
+  problem: (path: string, code: ProblemCode, message: string) => void,
+): void {
+  const name = describe(index, port);
+  const device = port.switch === undefined ? undefined : index.get('switch', port.switch);
+  if (port.outside) problem('routerPort', 'bgp-port', `${name} is outside: addresses are translated there`);
+  if (port.switch === undefined) problem('routerPort', 'bgp-port', `${name} joins no switch`);
+  if (device?.vlanAware) problem('routerPort', 'bgp-port', `${describe(index, device)} is VLAN-aware`);
+  const ip = parseIp(peer.address)!;
+  if (port.addresses.some((text) => text.startsWith(`${peer.address}/`)))
+    problem('address', 'next-hop', `${peer.address} is the router port's own address`);
+  if (!port.addresses.some((text) => text.includes(':') === (ip.version === 6)))
+    problem('routerPort', 'ip-version', `${name} has no IPv${ip.version} address`);
+  else if (peer.multihop === undefined && !holdsAddress(port, ip))
+    problem('address', 'next-hop', `${peer.address} is in no network of ${name} (${port.addresses.join(', ')})`);
+}
+
+/** What the router calls itself (RFC 4271 §4.2): what is given, else the first IPv4 address of the ports of its peers. */
+export function routerIdOf(index: ModelIndex, router: Router): string | undefined {
+  if (router.bgp?.routerId !== undefined) return router.bgp.routerId;
+  const ports = new Set([...index.bgpPeersOfRouter(router.id)].map(({ routerPort }) => routerPort));
+  const found = [...ports]
+    .sort()
+    .flatMap((id) => index.get('routerPort', id)?.addresses ?? [])
+    .find((text) => !text.includes(':'));
+  return found?.slice(0, found.indexOf('/'));
+}

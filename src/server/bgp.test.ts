@@ -1,0 +1,243 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { WeftError } from '../base/errors.ts';
+import { silentLog } from '../base/log.ts';
+import type { ScopeRecord } from '../model/objects.ts';
+import type { BgpRoute, BgpRouter } from './bgp.ts';
+import { type Client, createClient } from './client.ts';
+import type { WeftEvent } from './events.ts';
+import {
+  MOST_ROUTES_IN_REPORT,
+  type Report,
+  type ReportedRoute,
+  type ReportsAnswer,
+  type WatchMessage,
+} from './protocol.ts';
+import { type RunningServer, startServer } from './server.ts';
+
+// A provider with two gateways, and a tenant behind its shared switch (docs/design/gateways.md).
+
+const NETWORK = [
+  { kind: 'tenant', name: 'provider' },
+  { kind: 'tenant', name: 'acme' },
+  { kind: 'tunnelZone', name: 'dc' },
+  ...['gw1', 'gw2', 'h1'].map((name, n) => ({ kind: 'host', name, zone: 'dc', tunnelAddress: `10.9.0.${n + 1}` })),
+  { kind: 'switch', tenant: 'provider', name: 'public', shared: true, subnets: [{ cidr: '203.0.113.0/24' }] },
+  { kind: 'router', tenant: 'provider', name: 'core', bgp: { asn: 64512, maxRoutes: 20_000 } },
+  {
+    ...{ kind: 'routerPort', tenant: 'provider', router: 'core', name: 'public' },
+    ...{ switch: 'public', addresses: ['203.0.113.1/24'] },
+  },
+  ...[1, 2].flatMap((n) => [
+    { kind: 'switch', tenant: 'provider', name: `up-${n}` },
+    { kind: 'port', tenant: 'provider', name: `wire-${n}`, switch: `up-${n}`, portSecurity: false, host: `gw${n}` },
+    {
+      ...{ kind: 'routerPort', tenant: 'provider', router: 'core', name: `up-${n}` },
+      ...{ switch: `up-${n}`, addresses: [`192.0.2.${8 * n + 2}/29`] },
+    },
+    {
+      ...{ kind: 'bgpPeer', tenant: 'provider', router: 'core', name: `peer-${n}`, routerPort: `core/up-${n}` },
+      ...{ address: `192.0.2.${8 * n + 1}`, asn: 64513, password: 'hush-hush' },
+    },
+  ]),
+  { kind: 'switch', tenant: 'acme', name: 'lan', subnets: [{ cidr: '10.0.0.0/24' }] },
+  { kind: 'port', tenant: 'acme', name: 'web', switch: 'lan', host: 'h1', addresses: ['10.0.0.5'] },
+  { kind: 'router', tenant: 'acme', name: 'r', snat: [{ from: '10.0.0.0/24', to: '203.0.113.7' }] },
+  { kind: 'routerPort', tenant: 'acme', router: 'r', name: 'lan', switch: 'lan', addresses: ['10.0.0.1/24'] },
+  {
+    ...{ kind: 'routerPort', tenant: 'acme', router: 'r', name: 'out', outside: true },
+    ...{ switch: 'provider/public', addresses: ['203.0.113.2/24'] },
+  },
+  { kind: 'floatingAddress', tenant: 'acme', name: 'f', router: 'r', port: 'web', address: '203.0.113.50' },
+];
+
+let directory: string;
+let server: RunningServer;
+let client: Client;
+const agents = new Map<string, Agent>();
+
+/** What an agent was told. */
+class Agent {
+  readonly records = new Map<string, ScopeRecord>();
+  readonly ended: Promise<void>;
+  constructor(name: string) {
+    const stream = client.stream<WatchMessage>('POST', `/v1/hosts/${name}/watch`, { body: { have: {} } });
+    this.ended = (async () => {
+      for await (const message of stream) {
+        if (message.type === 'put') this.records.set(`${message.record.kind}/${message.record.id}`, message.record);
+        if (message.type === 'delete' || message.type === 'leave') this.records.delete(`${message.kind}/${message.id}`);
+      }
+    })().catch(() => {});
+  }
+  has(kind: ScopeRecord['kind']): ScopeRecord[] {
+    return [...this.records.values()].filter((record) => record.kind === kind);
+  }
+}
+
+async function until(what: string, isSo: () => boolean): Promise<void> {
+  for (let n = 0; n < 500; n++) {
+    if (isSo()) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.fail(what);
+}
+
+const report = (host: string, ...reports: readonly Report[]): Promise<ReportsAnswer> =>
+  client.post<ReportsAnswer>(`/v1/hosts/${host}/reports`, { reports });
+let core: string;
+const ports = new Map<string, string>();
+const route = (to: string, address: string, port: string): ReportedRoute => ({
+  ...{ router: core, to },
+  via: [{ address, routerPort: ports.get(port)!, weight: 1 }],
+});
+const many = (count: number, from = 0): ReportedRoute[] =>
+  Array.from({ length: count }, (_, n) => route(`20.${(from + n) >> 8}.${(from + n) & 255}.0/24`, '192.0.2.9', 'up-1'));
+
+before(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'weft-bgp-'));
+  server = await startServer({ stateDir: directory, listen: [`unix:${join(directory, 'weft.sock')}`], log: silentLog });
+  client = createClient({ url: server.urls[0]! });
+  await client.post('/v1/apply', { objects: NETWORK });
+  core = (await client.get<{ id: string }>('/v1/routers/core')).id;
+  for (const name of ['up-1', 'up-2'])
+    ports.set(name, (await client.get<{ id: string }>(`/v1/router-ports/${encodeURIComponent(`core/${name}`)}`)).id);
+  for (const [host, port] of [
+    ['gw1', 'wire-1'],
+    ['gw2', 'wire-2'],
+    ['h1', 'web'],
+  ] as const) {
+    const { id } = await client.get<{ id: string }>(`/v1/ports/${port}`);
+    await report(host, { type: 'claims', claims: [{ port: id, interface: port }] });
+    agents.set(host, new Agent(host));
+  }
+});
+after(async () => {
+  client.close();
+  await server.close();
+  await Promise.all([...agents.values()].map(({ ended }) => ended));
+  rmSync(directory, { recursive: true });
+});
+
+test('a password is written and never shown; only the gateway of the session has it', async () => {
+  const shown = await client.get<Record<string, unknown>>('/v1/bgp-peers/peer-1');
+  assert.equal(shown.password, '***');
+  const { items } = await client.get<{ items: { password: string }[] }>('/v1/bgp-peers');
+  assert.deepEqual(
+    items.map(({ password }) => password),
+    ['***', '***'],
+  );
+  await until('the gateway has its peer', () => agents.get('gw1')!.has('bgpPeer').length === 1);
+  assert.match(JSON.stringify(agents.get('gw1')!.has('bgpPeer')), /hush-hush/);
+  assert.match(JSON.stringify(agents.get('gw1')!.has('bgpPeer')), /192\.0\.2\.9/);
+  assert.deepEqual(agents.get('h1')!.has('bgpPeer'), []);
+});
+
+test('*** leaves a password as it is, another is only said to be another, none takes it away', async () => {
+  const { status: _, ...shown } = await client.get<Record<string, unknown>>('/v1/bgp-peers/peer-2', {
+    query: { names: true },
+  });
+  await client.request('PUT', '/v1/bgp-peers/peer-2', { body: { ...shown, holdS: 30 } });
+  const known = (): string => JSON.stringify(agents.get('gw2')!.has('bgpPeer'));
+  await until('the hold time is there', () => known().includes('"holdS":30'));
+  assert.match(known(), /hush-hush/);
+  const plan = await client.post<object>('/v1/apply', { objects: [{ ...shown, password: 'louder' }], dryRun: true });
+  assert.doesNotMatch(JSON.stringify(plan), /hush-hush|louder/);
+  assert.match(JSON.stringify(plan), /"path":"password","before":"\*\*\*","after":"\*\*\*"/);
+  const made = client.post('/v1/bgp-peers', { ...shown, id: undefined, name: 'new', address: '192.0.2.20' });
+  await assert.rejects(made, (error) => error instanceof WeftError && /none is known/.test(error.message));
+  await client.request('PATCH', '/v1/bgp-peers/peer-2', { body: { password: null } });
+  await until('the password is gone', () => !known().includes('hush-hush'));
+});
+
+test('what a gateway learned is in scope where the router is; what others tell is refused', async () => {
+  await report('gw1', { type: 'learnedRoutesAll', routes: [route('0.0.0.0/0', '192.0.2.9', 'up-1')] });
+  await report('gw2', { type: 'learnedRoutes', put: [route('0.0.0.0/0', '192.0.2.17', 'up-2')], gone: [] });
+  // The router's inside port is on the shared switch: what h1 sends there is routed on h1.
+  for (const host of ['gw1', 'gw2', 'h1'])
+    await until(`${host} has both`, () => agents.get(host)!.has('learnedRoute').length === 2);
+  const { refused } = await report('h1', {
+    type: 'learnedRoutes',
+    put: [route('10.0.0.0/8', '192.0.2.9', 'up-1')],
+    gone: [],
+  });
+  assert.deepEqual(
+    refused.map(({ index, code }) => [index, code]),
+    [[0, 'no-port']],
+  );
+  await report('gw2', { type: 'learnedRoutes', put: [], gone: [{ router: core, to: '0.0.0.0/0' }] });
+  await until('one is gone', () => agents.get('gw1')!.has('learnedRoute').length === 1);
+});
+
+test('a list of all comes in parts; what none of them names goes with the last', async () => {
+  await report('gw1', { type: 'learnedRoutesAll', routes: many(3000), isMore: true });
+  await until('the first part is there', () => agents.get('gw2')!.has('learnedRoute').length === 3001);
+  await report('gw1', { type: 'learnedRoutesAll', routes: many(2000, 3000) });
+  await until('the default route is gone', () => agents.get('gw2')!.has('learnedRoute').length === 5000);
+  const tooMany = report('gw1', { type: 'learnedRoutesAll', routes: many(MOST_ROUTES_IN_REPORT + 1) });
+  await assert.rejects(tooMany, (error) => error instanceof WeftError && error.code === 'invalid');
+});
+
+test('more routes than the router uses are left out, and somebody is told', async () => {
+  for (let from = 5000; from < 25_000; from += 5000)
+    await report('gw1', { type: 'learnedRoutes', put: many(5000, from), gone: [] });
+  await until('20,000 are there', () => agents.get('gw2')!.has('learnedRoute').length === 20_000);
+  const { items } = await client.get<{ items: WeftEvent[] }>('/v1/events', { query: { id: core } });
+  assert.match(items.at(-1)!.text, /router core learned more than 20000 routes at gw1; 5000 are not used/);
+  await report('gw1', {
+    type: 'learnedRoutes',
+    put: many(1, 24_000),
+    gone: many(1).map(({ router, to }) => ({ router, to })),
+  });
+  await until('one took the place of another', () => agents.get('gw2')!.records.has(agentKey('20.93.192.0/24')));
+  assert.equal(agents.get('gw2')!.has('learnedRoute').length, 20_000);
+});
+
+function agentKey(to: string): string {
+  const [any] = agents.get('gw2')!.has('learnedRoute');
+  assert.ok(any?.kind === 'learnedRoute');
+  return `learnedRoute/${core}/${to}/${any.host}`;
+}
+
+test('people see peers, what is advertised, and why a route is not used', async () => {
+  const peer = await client.get<{ id: string }>('/v1/bgp-peers/peer-1');
+  const session = { peer: peer.id, state: 'established', sinceMs: 1, received: 20_001, accepted: 20_000, sent: 2 };
+  await report('gw1', { type: 'bgp', peers: [session] });
+  const { routers } = await client.get<{ routers: BgpRouter[] }>('/v1/bgp');
+  const [shown] = routers;
+  assert.deepEqual(
+    [routers.length, shown?.asn, shown?.routerId, shown?.gateways],
+    [1, 64512, '192.0.2.10', ['gw1', 'gw2']],
+  );
+  assert.deepEqual(
+    shown!.peers.map(({ name, state, sent }) => [name, state, sent]),
+    [
+      ['peer-1', 'established', 2],
+      ['peer-2', 'none', 0],
+    ],
+  );
+  assert.deepEqual(
+    shown!.advertised.map(({ network, why }) => `${network} ${why}`),
+    ['203.0.113.50/32 floating', '203.0.113.7/32 snat'],
+  );
+  await report('gw2', {
+    type: 'learnedRoutesAll',
+    routes: [route('203.0.113.0/24', '192.0.2.17', 'up-2'), route('10.0.0.0/8', '172.16.0.1', 'up-2')],
+  });
+  const unused = async (to: string): Promise<string | undefined> =>
+    (await client.get<{ items: BgpRoute[] }>('/v1/bgp/routes', { query: { router: 'core', to } })).items[0]!.unused;
+  assert.match((await unused('203.0.113.0/24'))!, /routerPort provider\/core\/public is in this network/);
+  assert.match((await unused('10.0.0.0/8'))!, /no network of the router holds its next hop/);
+  assert.equal(await unused('20.1.0.0/24'), undefined);
+});
+
+test('a router that speaks BGP no more has learned nothing', async () => {
+  await client.post('/v1/apply', { objects: [{ kind: 'tenant', name: 'provider' }] });
+  for (const n of [1, 2]) await client.request('DELETE', `/v1/bgp-peers/peer-${n}`);
+  await client.request('PATCH', '/v1/routers/core', { body: { bgp: null } });
+  await until('none is left', () => agents.get('gw1')!.has('learnedRoute').length === 0);
+  const asked = client.get('/v1/bgp', { query: { router: 'core' } });
+  await assert.rejects(asked, (error) => error instanceof WeftError && /has no bgp/.test(error.message));
+});

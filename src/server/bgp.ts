@@ -1,0 +1,101 @@
+import { cidrContains, formatCidr, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
+import { type Advertised, advertisedBy } from '../model/advertised.ts';
+import { describe } from '../model/describe.ts';
+import { gatewaysOf } from '../model/gateways.ts';
+import type { LearnedRoute, Router } from '../model/objects.ts';
+import { routerIdOf } from '../model/rules/bgp.ts';
+import type { ModelIndex } from '../model/view.ts';
+import type { Presenter, SessionStatus } from './present.ts';
+
+/** What people see of BGP (`GET /v1/bgp`): peers, what routers say, and what they learned. References are names. */
+export interface BgpRouter {
+  readonly id: string;
+  readonly name: string;
+  readonly tenant: string;
+  readonly asn: number;
+  readonly routerId?: string;
+  readonly gateways: readonly string[];
+  readonly peers: readonly ({
+    readonly id: string;
+    readonly name: string;
+    readonly routerPort: string;
+    readonly address: string;
+    readonly asn: number;
+    readonly adminUp: boolean;
+  } & SessionStatus)[];
+  /** Learned routes, those of each gateway counted by themselves. */
+  readonly learned: number;
+  readonly advertised: readonly Advertised[];
+}
+
+export interface BgpRoute {
+  readonly to: string;
+  /** The gateway that learned it. */
+  readonly host: string;
+  readonly via: readonly { readonly address: string; readonly routerPort: string; readonly weight: number }[];
+  /** Why no packet takes it, where none does. */
+  readonly unused?: string;
+}
+
+/** As docs/design/gateways.md, §2. */
+const LEARNED_METRIC = 20;
+
+export function bgpOf(index: ModelIndex, present: Presenter, router: Router): BgpRouter {
+  const nameOf = (kind: 'host' | 'routerPort' | 'tenant', id: string): string => index.get(kind, id)?.name ?? id;
+  const routerId = routerIdOf(index, router);
+  let learned = 0;
+  for (const _ of index.learnedRoutesOf(router.id)) learned++;
+  return {
+    ...{ id: router.id, name: router.name, tenant: nameOf('tenant', router.tenant), asn: router.bgp!.asn },
+    ...(routerId === undefined ? {} : { routerId }),
+    gateways: [...gatewaysOf(index, router.id)].map((id) => nameOf('host', id)).sort(),
+    peers: [...index.bgpPeersOfRouter(router.id)].map((peer) => ({
+      ...{ id: peer.id, name: peer.name, routerPort: nameOf('routerPort', peer.routerPort) },
+      ...{ address: peer.address, asn: peer.asn, adminUp: peer.adminUp, ...present.sessionStatus(peer) },
+    })),
+    learned,
+    advertised: advertisedBy(index, router),
+  };
+}
+
+/** The first learned routes of a router, sorted by network and host as text; `to`: only to this network. */
+export function learnedRoutes(
+  index: ModelIndex,
+  router: Router,
+  to: string | undefined,
+  limit: number,
+): readonly BgpRoute[] {
+  const all = to === undefined ? index.learnedRoutesOf(router.id) : index.learnedRoutesTo(router.id, to);
+  return [...all]
+    .sort((a, b) => (a.id < b.id ? -1 : 1))
+    .slice(0, limit)
+    .map((route) => {
+      const unused = whyUnused(index, router, route);
+      return {
+        to: route.to,
+        host: index.get('host', route.host)?.name ?? route.host,
+        via: route.via.map((hop) => ({
+          ...hop,
+          routerPort: index.get('routerPort', hop.routerPort)?.name ?? hop.routerPort,
+        })),
+        ...(unused === undefined ? {} : { unused }),
+      };
+    });
+}
+
+function whyUnused(index: ModelIndex, router: Router, { to, via }: LearnedRoute): string | undefined {
+  if (!router.adminUp) return 'the router is down';
+  const networks = [...index.routerPortsOfRouter(router.id)].flatMap((port) =>
+    port.adminUp ? port.addresses.map((text) => ({ port, network: networkOf(parseCidr(text)!) })) : [],
+  );
+  const connected = networks.find(({ network }) => formatCidr(network) === to);
+  if (connected) return `${describe(index, connected.port)} is in this network`;
+  const isV6 = to.includes(':');
+  const isUsable = via.some(({ address }) => {
+    const hop = parseIp(address)!;
+    return address.includes(':') === isV6 && networks.some(({ network }) => cidrContains(network, hop));
+  });
+  if (!isUsable) return 'no network of the router holds its next hop';
+  const better = router.routes.find((route) => route.to === to && !route.from && route.metric < LEARNED_METRIC);
+  return better && `a static route has metric ${better.metric}`;
+}
