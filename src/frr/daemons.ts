@@ -47,6 +47,9 @@ export type DaemonsOptions = {
 
 /** Compiled into FRR; /var/run is a link to /run. */
 const RUN_DIR = '/var/run/frr';
+/** What newer FRR keeps beside. */
+const LIBRARY_DIR = '/var/lib/frr';
+const CRASH_DIR = '/var/tmp/frr';
 /** FRR's user on every distribution. */
 const USER = 'frr';
 const END_WITHIN_MS = 5_000;
@@ -86,7 +89,8 @@ export class NamespaceDaemons implements Daemons {
 
   /** Takes the folder away, with the configurations in it. */
   forget(): void {
-    rmSync(this.runDir, { recursive: true, force: true });
+    for (const dir of [this.runDir, join(LIBRARY_DIR, this.#options.pathspace)])
+      rmSync(dir, { recursive: true, force: true });
   }
 
   /** Whether this FRR has such a program: mgmtd came with FRR 9. */
@@ -143,6 +147,8 @@ export class NamespaceDaemons implements Daemons {
       const until = Date.now() + END_WITHIN_MS;
       while (this.#processOf(daemon) === pid && Date.now() < until) await pause(10);
     }
+    // FRR leaves an empty folder for a crash's words at each start; one that crashed keeps it.
+    rmSync(join(CRASH_DIR, `${daemon}.${pid}`), { recursive: true, force: true });
   }
 
   /** Passwords are in it: for FRR's user alone, from its first byte on. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { ManualClock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
@@ -133,6 +134,13 @@ test('a daemon that does not start is told as a problem, and tried again', async
   clock.advance(100);
   await supervisor.tick();
   assert.equal(supervisor.states().find((s) => s.daemon === 'bfdd')!.problem, undefined);
+});
+
+test('a configuration that cannot be written is told as a problem', async () => {
+  const { daemons, supervisor } = setUp();
+  daemons.writeConfig = () => void readFileSync('/nowhere/at/all');
+  await supervisor.configure(texts('a\n'), ALL);
+  assert.match(supervisor.states()[0]!.problem!, /ENOENT/);
 });
 
 test('a refused line is told, without a password, neither in the answer nor in the log', async () => {
