@@ -40,4 +40,4 @@ const routedSwitchesUnit = define.unit({
 
 export const LOCAL_SWITCH_UNITS = [localSwitchesUnit, routedSwitchesUnit] as const;
 /** The kinds that these units read. */
-export const LOCAL_SWITCH_KINDS: ReadonlySet<string> = new Set(['interface', 'port', 'routerPort', 'learnedRoute']);
+export const LOCAL_SWITCH_KINDS: ReadonlySet<string> = new Set(['interface', 'port', 'routerPort']);

@@ -1,3 +1,4 @@
+import type { RouterPort } from './objects.ts';
 import type { ModelView } from './view.ts';
 
 /** Where a router meets the outside (docs/design/gateways.md, §1). */
@@ -16,4 +17,18 @@ export function gatewaysOf(model: ModelView, routerId: string): ReadonlySet<stri
       for (const { host } of model.bindingOf(port.id)?.claims ?? []) hosts.add(host);
     }
   return hosts;
+}
+
+/**
+ * What a router calls itself at a gateway (RFC 4271 §4.2): what is given, else the first IPv4 address of the ports that it speaks at there, so
+ * that no two gateways have the same.
+ */
+export function routerIdAt(
+  given: string | undefined,
+  ports: Iterable<Pick<RouterPort, 'addresses'>>,
+): string | undefined {
+  if (given !== undefined) return given;
+  for (const { addresses } of ports)
+    for (const text of addresses) if (!text.includes(':')) return text.slice(0, text.indexOf('/'));
+  return undefined;
 }
