@@ -35,6 +35,8 @@ type InterfaceChange = Extract<Change, { readonly table: 'Interface'; readonly k
 
 const ENCAP_MARK = 'weft-encap';
 const INSTALLED_MARK = 'weft-installed';
+/** On the interface of a BGP speaker: the router port that it shares addresses with. */
+const SPEAKER_MARK = 'weft-speaker';
 /** A port's conntrack zone, as `formatKeptZone` writes it. */
 const ZONE_KEY = 'weft-zone';
 /** On the bridge, with the router's id behind it. */
@@ -49,6 +51,7 @@ export class BridgeLink {
   /** What was told of each interface of the bridge. */
   readonly #told = new Map<Uuid, LocalInterface>();
   #toldTunnels = '';
+  #toldSpeakers = '';
   readonly #making = new Set<Encap>();
   /** Marks to set or to take off, that OVSDB does not have yet. */
   readonly #marks = new Map<Uuid, Mark>();
@@ -122,6 +125,7 @@ export class BridgeLink {
     }
     const gone = new Set<string>(this.#told.keys());
     const tunnels: Partial<Record<Encap, number>> = {};
+    const speakers = new Map<string, number>();
     for (const row of this.#interfaces()) {
       gone.delete(row._uuid);
       const encap = row.external_ids.get(ENCAP_MARK) as Encap | undefined;
@@ -129,10 +133,21 @@ export class BridgeLink {
         if (row.ofport !== undefined && row.ofport > 0) tunnels[encap] = row.ofport;
         continue;
       }
+      const speaksFor = row.external_ids.get(SPEAKER_MARK);
+      if (speaksFor !== undefined) {
+        const ofport = ofportOf(row);
+        if (ofport !== undefined && ofport > 0) speakers.set(speaksFor, ofport);
+        continue;
+      }
       this.#tell(row, put);
     }
     for (const uuid of gone) this.#told.delete(uuid as Uuid);
     if (put.length + gone.size > 0) this.#options.emit({ kind: 'interfaces', put, gone: [...gone] });
+    const speakerText = JSON.stringify([...speakers]);
+    if (speakerText !== this.#toldSpeakers && (speakers.size > 0 || this.#toldSpeakers !== '')) {
+      this.#toldSpeakers = speakerText;
+      this.#options.emit({ kind: 'speakerPorts', ofports: speakers });
+    }
     const tunnelText = JSON.stringify(tunnels);
     if (tunnelText === this.#toldTunnels) return;
     this.#toldTunnels = tunnelText;
@@ -145,7 +160,8 @@ export class BridgeLink {
       change.kind === 'modify' &&
       change.table === 'Interface' &&
       this.#told.has(change.uuid) &&
-      !change.row.external_ids.has(ENCAP_MARK)
+      !change.row.external_ids.has(ENCAP_MARK) &&
+      !change.row.external_ids.has(SPEAKER_MARK)
     );
   }
 
@@ -272,6 +288,35 @@ export class BridgeLink {
       );
     }
     this.#making.delete(encap);
+  }
+
+  /** Interface → router port: what the bridge has of speakers afterwards. Errors: OVSDB's. */
+  async setSpeakerPorts(wanted: ReadonlyMap<string, string>): Promise<void> {
+    if (!this.#monitor) throw new WeftError('unreachable', 'OVSDB has not told what there is');
+    const { bridge } = this.#options;
+    const there = new Map<string, string | undefined>();
+    for (const { name, external_ids: ids } of this.#interfaces())
+      if (ids.has(SPEAKER_MARK) || wanted.has(name)) there.set(name, ids.get(SPEAKER_MARK));
+    const operations: Operation[] = [];
+    for (const [name, routerPort] of wanted) {
+      if (there.get(name) === routerPort) continue;
+      const marks = new Map([[SPEAKER_MARK, routerPort]]);
+      if (there.has(name)) operations.push(update(Interface, [['name', '==', name]], { external_ids: marks }));
+      else
+        operations.push(
+          insert(Interface, { name, external_ids: marks }, { name: `i${name}` }),
+          insert(Port, { name, interfaces: [named(`i${name}`)] }, { name: `p${name}` }),
+          mutate(Bridge, [['name', '==', bridge]], [['ports', 'insert', [named(`p${name}`)]]]),
+        );
+    }
+    const ports = this.#monitor.replica.table('Port').rows;
+    for (const name of there.keys())
+      if (!wanted.has(name))
+        for (const [uuid, row] of ports)
+          if (row.name === name)
+            operations.push(mutate(Bridge, [['name', '==', bridge]], [['ports', 'delete', [uuid]]]));
+    if (operations.length > 0)
+      await this.#client!.transact(OPEN_VSWITCH_DB, operations, { signal: this.#options.signal });
   }
 
   /** False where OVSDB did not do it, or may not have. */

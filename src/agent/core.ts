@@ -3,6 +3,7 @@ import type { Compiler, CompilerChange } from '../compile/compiler.ts';
 import type { Binding, Encap, LearnedAddress, ScopeRecord } from '../model/objects.ts';
 import type { HostHealth, PortState, Report } from '../server/protocol.ts';
 import { Advertising } from './advertising.ts';
+import { Sessions } from './bgp/sessions.ts';
 import { ConntrackZones } from './conntrack.ts';
 import { ConntrackUse } from './conntrack-use.ts';
 import { sumCounters } from './counters.ts';
@@ -53,6 +54,7 @@ export class AgentCore implements Ground {
   readonly #neighbours = new Neighbours(this, this.#errors);
   readonly #natNeeds = new NatNeeds(this);
   readonly #probes: Probes;
+  readonly #sessions = new Sessions(this);
   readonly #advertising: Advertising;
   readonly #packetIns: PacketIns;
   readonly #compiler: Compiler;
@@ -216,7 +218,17 @@ export class AgentCore implements Ground {
         this.#conntrackUse.told(event);
         return this.#judgeRoom(event);
       case 'wake':
-        return this.#probes.tick(nowMs);
+        return [...this.#probes.tick(nowMs), ...this.#sessions.wake(nowMs)];
+      case 'speakerPorts':
+        return this.#sessions.portsTold(event.ofports);
+      case 'learnedRoutes':
+        return this.#sessions.routesTold(event.router, event.routes, event.isAll);
+      case 'sessions':
+        return this.#sessions.sessionsTold(event.sessions);
+      case 'speakerProblems':
+        for (const key of this.problems.keys()) if (key.startsWith('speaker/')) this.problems.delete(key);
+        for (const [n, problem] of event.problems.entries()) this.problems.set(`speaker/${n}`, problem);
+        return [];
     }
   }
 
@@ -266,6 +278,7 @@ export class AgentCore implements Ground {
       ...this.#natNeeds.scopeChanged(changes, nowMs),
       ...this.#probes.scopeChanged(changes, nowMs),
       ...this.#advertising.scopeChanged(changes),
+      ...this.#sessions.scopeChanged(changes, nowMs),
     );
     if (neighbours.release) effects.push(...this.installation.whenInstalled(neighbours.release));
     if (revision === undefined) return effects;
@@ -528,6 +541,7 @@ export class AgentCore implements Ground {
         { type: 'neighbourAll', neighbours: this.#neighbours.all() },
         { type: 'memberHealthAll', members: this.#probes.all() },
         { type: 'ports', ports: Object.fromEntries(this.portStates) },
+        ...this.#sessions.all(),
       ]),
       ...this.#natNeeds.ahead([...this.interfaces.bound().keys()], nowMs),
       ...this.#reportHealth(),

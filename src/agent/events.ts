@@ -4,7 +4,9 @@ import type { Meter } from '../compile/meters.ts';
 import type { TableName } from '../compile/tables.ts';
 import type { Encap, ScopeRecord } from '../model/objects.ts';
 import type { Flow } from '../openflow/flow.ts';
-import type { PortState, Report } from '../server/protocol.ts';
+import type { PortState, Report, ReportedSession } from '../server/protocol.ts';
+import type { SpeakerPlan } from './bgp/plan.ts';
+import type { ToldRoute } from './bgp/sessions.ts';
 import type { PacketRegisters } from './registers.ts';
 import type { KeptZone } from './zones.ts';
 
@@ -72,6 +74,19 @@ export type AgentEvent =
   /** Tunnel ports that exist now, by encapsulation. */
   | { readonly kind: 'tunnels'; readonly ofports: Readonly<Partial<Record<Encap, number>>> }
   | { readonly kind: 'ovsdbConnection'; readonly connected: boolean }
+  /** Interfaces of speakers in the bridge, all of them: router port → OpenFlow port. */
+  | { readonly kind: 'speakerPorts'; readonly ofports: ReadonlyMap<string, number> }
+  /** What a router's speaker learned; with `isAll` everything, else what changed. */
+  | {
+      readonly kind: 'learnedRoutes';
+      readonly router: string;
+      readonly routes: readonly ToldRoute[];
+      readonly isAll: boolean;
+    }
+  /** All sessions of this host. */
+  | { readonly kind: 'sessions'; readonly sessions: readonly ReportedSession[] }
+  /** What stands in the way of speakers, for people. */
+  | { readonly kind: 'speakerProblems'; readonly problems: readonly string[] }
   /** OVSDB's first content has arrived. */
   | {
       readonly kind: 'ovsdbReady';
@@ -133,6 +148,8 @@ export type Effect =
   /** `part` 8: an eighth of the host's connections each. */
   | { readonly kind: 'limitZones'; readonly zones: readonly number[]; readonly part: number }
   | { readonly kind: 'readConntrack' }
+  /** The BGP speakers that this host shall have, all of them. */
+  | { readonly kind: 'speak'; readonly plans: readonly SpeakerPlan[] }
   | { readonly kind: 'ensureTunnel'; readonly encap: Encap }
   | { readonly kind: 'report'; readonly reports: readonly Report[] }
   | { readonly kind: 'packetOut'; readonly frame: Uint8Array; readonly toOfport: number }

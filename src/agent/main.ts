@@ -9,6 +9,7 @@ import { systemRandom } from '../base/random.ts';
 import { createCompiler } from '../compile/compiler.ts';
 import { createClient } from '../server/client.ts';
 import type { WatchMessage } from '../server/protocol.ts';
+import { SpeakerLink } from './bgp/speaker-link.ts';
 import { BridgeLink } from './bridge-link.ts';
 import { ConntrackLink } from './conntrack-link.ts';
 import { answerControl, type ControlOptions, startControl } from './control.ts';
@@ -36,6 +37,8 @@ export interface AgentOptions {
   readonly datapathType: string;
   readonly stateDir: string;
   readonly controlSocket: string;
+  /** Names of the network namespaces of BGP speakers begin so. */
+  readonly namespacePrefix: string;
   readonly version: string;
   readonly log: Log;
   readonly signal: AbortSignal;
@@ -80,6 +83,11 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const conntrackLink = new ConntrackLink({
     ...{ datapathType: options.datapathType, control: vswitchdControl, emit, clock: systemClock },
     ...{ log: log.child({ part: 'conntrack' }), signal },
+  });
+  const speakerLink = new SpeakerLink({
+    ...{ namespacePrefix: options.namespacePrefix, datapathType: options.datapathType, emit, clock: systemClock },
+    ...{ log: log.child({ part: 'bgp' }), signal },
+    setSpeakerPorts: (interfaces) => bridgeLink.setSpeakerPorts(interfaces),
   });
   const client = createClient({
     url: options.server,
@@ -131,6 +139,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'limitZones':
       case 'readConntrack':
         conntrackLink.perform(effect);
+        break;
+      case 'speak':
+        speakerLink.speak(effect.plans);
         break;
       case 'report':
         serverLink.report(effect.reports);
@@ -198,7 +209,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   });
   const timer = setInterval(() => emit({ kind: 'tick' }), TICK_MS);
   try {
-    await Promise.all([bridgeLink.run(), switchLink.run(), serverLink.run()]);
+    await Promise.all([bridgeLink.run(), switchLink.run(), serverLink.run(), speakerLink.run()]);
   } finally {
     clearInterval(timer);
     memory.stop();

@@ -12,6 +12,7 @@ import type { ManagedProcess } from './managed-process.ts';
 import { INTEGRATION_BRIDGE } from './open-vswitch.ts';
 import type { LabState } from './state.ts';
 import { type Lease, requestLease } from './udhcpc.ts';
+import { namespaceOf } from './underlay.ts';
 
 /**
  * Weft inside a lab, as it runs in a datacentre: the server in its own place, reached over TLS on the underlay and over
@@ -171,6 +172,7 @@ function startAgentProcess(
     ...['--token-file', files.hostToken(host), '--ca-file', files.certificate],
     ...['--ovs-run-dir', ovs.dir, '--bridge', INTEGRATION_BRIDGE, '--datapath', ovs.datapath],
     ...['--state-dir', files.agentDir(host), '--control', files.controlSocket(host)],
+    ...['--namespace-prefix', `${namespaceOf(lab.name, host)}-bgp-`],
   ];
   return lab.process(host, AGENT_PROCESS, argv, {
     ready: { line: /"message":"ready/ },

@@ -1,105 +1,204 @@
-import { type AdvertisedView, advertisedBy } from '../../model/advertised.ts';
-import { routerIdAt } from '../../model/gateways.ts';
-import type { BgpPeer, RouterPort, ScopeKind, ScopeRecordOfKind } from '../../model/objects.ts';
+import type { LearnedHop, LearnedRoute, ScopeKind, ScopeRecord } from '../../model/objects.ts';
+import { ModelIndex } from '../../model/view.ts';
+import { MOST_ROUTES_IN_REPORT, type Report, type ReportedRoute, type ReportedSession } from '../../server/protocol.ts';
+import type { Effect, ScopeChange } from '../events.ts';
+import type { Ground } from '../ground.ts';
+import { planSpeakers } from './plan.ts';
 
-/** Which BGP speakers this host shall run, and what they say (docs/design/gateways.md): a pure function of the scope. */
-export interface WantedSpeaker {
-  /** The router's id: a speaker each. */
-  readonly router: string;
-  readonly asn: number;
-  readonly routerId: string;
-  /** Those that sessions run at; each is an interface of the speaker. Sorted by id. */
-  readonly ports: readonly RouterPort[];
-  /** Sorted by id; `adminUp` false: configured and held down. */
-  readonly peers: readonly BgpPeer[];
-  /** What every peer is told, sorted as text. */
-  readonly networks: readonly string[];
-  readonly maxRoutes: number;
-}
+/** Changes of the scope are gathered for so long: many come together, and each asks what is advertised. */
+const SETTLE_MS = 50;
 
-/** As much of the agent's scope as it takes. */
-export interface Records {
-  get<K extends ScopeKind>(kind: K, id: string): ScopeRecordOfKind[K] | undefined;
-  all<K extends ScopeKind>(kind: K): Iterable<ScopeRecordOfKind[K]>;
-}
+/** Routes that a speaker told: `via` undefined: the route is gone. */
+export type ToldRoute = { readonly to: string; readonly via: readonly LearnedHop[] | undefined };
 
 /**
- * `hasInterface`: is the port's interface here? A session runs where a wire of its router port's switch is active: a port without port
- * security that is up. Sorted by the router's id.
+ * BGP of this host: which speakers it runs, and what they learned. The speakers themselves are `speaker-link.ts`'s.
+ *
+ *     scope ─▶ planSpeakers ─▶ effect `speak`  ─▶ namespaces, FRR
+ *     FRR ─▶ event `learnedRoutes` ─▶ records here at once, reports for all others
  */
-export function wantedSpeakers(
-  records: Records,
-  host: string,
-  hasInterface: (port: string) => boolean,
-): readonly WantedSpeaker[] {
-  const wires = switchesWithWire(records, host, hasInterface);
-  const running = [...records.all('bgpPeer')].filter(({ routerPort }) => {
-    const onSwitch = records.get('routerPort', routerPort)?.switch;
-    return onSwitch !== undefined && wires.has(onSwitch);
-  });
-  if (running.length === 0) return [];
-  const view = viewOf(records);
-  return [...Map.groupBy(running.toSorted(byId), ({ router }) => router)].toSorted(byKey).flatMap(([id, peers]) => {
-    const router = records.get('router', id);
-    const ports = [...new Set(peers.map(({ routerPort }) => routerPort))]
-      .map((port) => records.get('routerPort', port)!)
-      .filter(({ adminUp }) => adminUp)
-      .toSorted(byId);
-    const routerId = routerIdAt(router?.bgp?.routerId, ports);
-    if (!router?.bgp || !router.adminUp || routerId === undefined) return [];
-    const at = new Set(ports.map((port) => port.id));
-    return [
-      {
-        ...{ router: id, asn: router.bgp.asn, routerId, ports, maxRoutes: router.bgp.maxRoutes },
-        peers: peers.filter(({ routerPort }) => at.has(routerPort)),
-        networks: advertisedBy(view, router).map(({ network }) => network),
-      },
-    ];
-  });
-}
+export class Sessions {
+  readonly #ground: Ground;
+  /** The scope as a model; only where there are sessions. */
+  #index: ModelIndex | undefined;
+  #isDue = false;
+  #planned = '[]';
+  #wakeMs = Number.POSITIVE_INFINITY;
+  /** Router → network → next hops: what the server knows of us, or will when the reports are through. */
+  readonly #routes = new Map<string, Map<string, readonly LearnedHop[]>>();
+  /** Routers whose speaker has told all that it learned; until then what was known before holds. */
+  readonly #synced = new Set<string>();
+  #sessions: readonly ReportedSession[] = [];
+  #speakerPorts: ReadonlyMap<string, number> = new Map();
 
-function switchesWithWire(
-  records: Records,
-  host: string,
-  hasInterface: (port: string) => boolean,
-): ReadonlySet<string> {
-  const found = new Set<string>();
-  for (const { routerPort } of records.all('bgpPeer')) {
-    const onSwitch = records.get('routerPort', routerPort)?.switch;
-    if (onSwitch !== undefined && records.get('switch', onSwitch)?.adminUp) found.add(onSwitch);
+  constructor(ground: Ground) {
+    this.#ground = ground;
   }
-  const wires = new Set<string>();
-  if (found.size === 0) return wires;
-  for (const port of records.all('port')) {
-    if (port.portSecurity || !port.adminUp || !found.has(port.switch) || !hasInterface(port.id)) continue;
-    const active = records.get('binding', port.id)?.active;
-    if (active === undefined || active === host) wires.add(port.switch);
+
+  // ── what speakers this host has ──────────────────────────────────────────────────────────────────────────────────
+
+  scopeChanged(changes: readonly ScopeChange[], nowMs: number): Effect[] {
+    for (const { op, record } of changes)
+      if (op === 'put' && record.kind === 'learnedRoute') this.#adopt(record as LearnedRoute);
+    if (this.#ground.scope.count('bgpPeer') === 0) {
+      if (!this.#index) return [];
+      this.#index = undefined;
+    } else if (this.#index) for (const change of changes) follow(this.#index, change);
+    else {
+      this.#index = new ModelIndex();
+      for (const record of this.#ground.scope.everything()) this.#index.put(record);
+    }
+    if (this.#isDue) return [];
+    this.#isDue = true;
+    this.#wakeMs = nowMs + SETTLE_MS;
+    return [{ kind: 'wake', inMs: SETTLE_MS }];
   }
-  return wires;
+
+  /** Routes of ours that the disk or the server remembers hold until the speaker has told what it knows. */
+  #adopt({ host, router, to, via }: LearnedRoute): void {
+    if (host === this.#ground.host && !this.#synced.has(router)) this.#routesOf(router).set(to, via);
+  }
+
+  wake(nowMs: number): Effect[] {
+    const { host } = this.#ground;
+    if (!this.#isDue || nowMs < this.#wakeMs || host === undefined) return [];
+    this.#isDue = false;
+    const plans = this.#index ? planSpeakers(this.#index, host) : [];
+    const text = JSON.stringify(plans, (key, value: unknown) => (key === 'revision' ? undefined : value));
+    if (text === this.#planned) return [];
+    this.#planned = text;
+    const routers = new Set(plans.map(({ router }) => router));
+    const ended = [...this.#routes.keys()].filter((router) => !routers.has(router));
+    return [{ kind: 'speak', plans }, ...ended.flatMap((router) => this.#end(router))];
+  }
+
+  #end(router: string): Effect[] {
+    const gone = [...(this.#routes.get(router)?.keys() ?? [])].map((to): ToldRoute => ({ to, via: undefined }));
+    const effects = this.#take(router, gone);
+    this.#routes.delete(router);
+    this.#synced.delete(router);
+    return effects;
+  }
+
+  /** Interfaces of speakers as they are in the bridge now. */
+  portsTold(ofports: ReadonlyMap<string, number>): Effect[] {
+    const before = this.#speakerPorts;
+    this.#speakerPorts = ofports;
+    return this.#ground.compile([
+      ...[...ofports].map(([id, ofport]) => ({ op: 'put', record: { kind: 'speaker', id, ofport } }) as const),
+      ...[...before.keys()].flatMap((id) => (ofports.has(id) ? [] : [{ op: 'delete', kind: 'speaker', id } as const])),
+    ]);
+  }
+
+  // ── what they learned ────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Changes; with `isAll` everything that the speaker knows: what is not named is gone. */
+  routesTold(router: string, routes: readonly ToldRoute[], isAll: boolean): Effect[] {
+    if (!isAll) return this.#take(router, routes);
+    const named = new Set(routes.map(({ to }) => to));
+    const gone = [...this.#routesOf(router).keys()].filter((to) => !named.has(to));
+    const wasSynced = this.#allSynced();
+    this.#synced.add(router);
+    const effects = this.#take(router, [...routes, ...gone.map((to): ToldRoute => ({ to, via: undefined }))]);
+    return wasSynced || !this.#allSynced() ? effects : [...effects, ...this.#ground.report(this.#allRoutes())];
+  }
+
+  #take(router: string, routes: readonly ToldRoute[]): Effect[] {
+    const known = this.#routesOf(router);
+    const put: ReportedRoute[] = [];
+    const gone: { router: string; to: string }[] = [];
+    for (const { to, via } of routes) {
+      const before = known.get(to);
+      if (via === undefined) {
+        if (before === undefined) continue;
+        known.delete(to);
+        gone.push({ router, to });
+      } else if (before === undefined || !isSame(before, via)) {
+        known.set(to, via);
+        put.push({ router, to, via });
+      }
+    }
+    if (put.length + gone.length === 0) return [];
+    return [...this.#overlay(put, gone), ...this.#ground.report(inParts(put, gone))];
+  }
+
+  /** Here at once, also while the server is away. */
+  #overlay(put: readonly ReportedRoute[], gone: readonly { router: string; to: string }[]): Effect[] {
+    const host = this.#ground.host!;
+    const changes: ScopeChange[] = [];
+    for (const { router, to, via } of put)
+      changes.push({
+        op: 'put',
+        record: { kind: 'learnedRoute', id: `${router}/${to}/${host}`, revision: 0, router, to, host, via },
+      });
+    for (const { router, to } of gone)
+      changes.push({ op: 'delete', record: { kind: 'learnedRoute', id: `${router}/${to}/${host}` } });
+    this.#ground.scope.apply(changes);
+    return this.#ground.compile(
+      changes.map(({ op, record }) =>
+        op === 'put' ? { op, record: record as ScopeRecord } : { op, kind: record.kind, id: record.id },
+      ),
+    );
+  }
+
+  sessionsTold(sessions: readonly ReportedSession[]): Effect[] {
+    this.#sessions = sessions;
+    return this.#ground.report([{ type: 'bgp', peers: sessions }]);
+  }
+
+  // ── the server ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** For a server that may know nothing; routes once the speakers have told theirs, for until then it knows better. */
+  all(): Report[] {
+    return [{ type: 'bgp', peers: this.#sessions }, ...(this.#allSynced() ? this.#allRoutes() : [])];
+  }
+
+  #allSynced(): boolean {
+    const plans = JSON.parse(this.#planned) as readonly { readonly router: string }[];
+    return !this.#isDue && plans.every(({ router }) => this.#synced.has(router));
+  }
+
+  #allRoutes(): Report[] {
+    const routes: ReportedRoute[] = [];
+    for (const [router, known] of this.#routes) for (const [to, via] of known) routes.push({ router, to, via });
+    const reports: Report[] = [];
+    for (let at = 0; at === 0 || at < routes.length; at += MOST_ROUTES_IN_REPORT) {
+      const isMore = at + MOST_ROUTES_IN_REPORT < routes.length;
+      reports.push({ type: 'learnedRoutesAll', routes: routes.slice(at, at + MOST_ROUTES_IN_REPORT), isMore });
+    }
+    return reports;
+  }
+
+  #routesOf(router: string): Map<string, readonly LearnedHop[]> {
+    const known = this.#routes.get(router) ?? new Map<string, readonly LearnedHop[]>();
+    this.#routes.set(router, known);
+    return known;
+  }
 }
 
-/** The relations that `advertisedBy` follows, found once for all. */
-function viewOf(records: Records): AdvertisedView {
-  const group = <K extends ScopeKind>(kind: K, by: (record: ScopeRecordOfKind[K]) => string | undefined) => {
-    const groups = Map.groupBy(records.all(kind), by);
-    return (id: string): readonly ScopeRecordOfKind[K][] => groups.get(id) ?? [];
-  };
-  return {
-    get: (kind, id) => records.get(kind, id),
-    bindingOf: (port) => records.get('binding', port),
-    routerPortsOfRouter: group('routerPort', ({ router }) => router),
-    routerPortsOfSwitch: group('routerPort', (port) => port.switch),
-    peersOf: group('routerPort', ({ peer }) => peer),
-    floatingAddressesOfRouter: group('floatingAddress', ({ router }) => router),
-    loadBalancersOf: group('loadBalancer', (balancer) => balancer.router ?? balancer.switch),
-    healthOf: group('memberHealth', ({ loadBalancer }) => loadBalancer),
-  };
+function follow(index: ModelIndex, { op, record }: ScopeChange): void {
+  if (op === 'put') index.put(record as ScopeRecord);
+  else index.delete(record.kind as ScopeKind, record.id);
 }
 
-function byId(a: { readonly id: string }, b: { readonly id: string }): number {
-  return a.id < b.id ? -1 : 1;
+function isSame(a: readonly LearnedHop[], b: readonly LearnedHop[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every(({ address, routerPort, weight }, i) => {
+      const other = b[i]!;
+      return address === other.address && routerPort === other.routerPort && weight === other.weight;
+    })
+  );
 }
 
-function byKey(a: readonly [string, unknown], b: readonly [string, unknown]): number {
-  return a[0] < b[0] ? -1 : 1;
+function inParts(
+  put: readonly ReportedRoute[],
+  gone: readonly { readonly router: string; readonly to: string }[],
+): Report[] {
+  const reports: Report[] = [];
+  for (let at = 0; at < Math.max(put.length, gone.length); at += MOST_ROUTES_IN_REPORT) {
+    const to = at + MOST_ROUTES_IN_REPORT;
+    reports.push({ type: 'learnedRoutes', put: put.slice(at, to), gone: gone.slice(at, to) });
+  }
+  return reports;
 }

@@ -18,6 +18,7 @@ interface RunOptions {
   readonly datapath: string;
   readonly stateDir: string;
   readonly control: string;
+  readonly namespacePrefix: string;
   readonly logLevel: LogLevel;
 }
 
@@ -41,6 +42,7 @@ export function register(program: Command): void {
     .option('--datapath <type>', 'system (the kernel) or netdev (userspace)', 'system')
     .option('--state-dir <path>', 'what it remembers across restarts', '/var/lib/weft/agent')
     .option('--control <path>', 'control socket', DEFAULT_CONTROL_SOCKET)
+    .option('--namespace-prefix <text>', 'of the network namespaces of BGP speakers', 'weft-bgp-')
     .option('--log-level <level>', LOG_LEVELS.join(', '), 'info')
     .action((options: RunOptions) => run(options));
   const ask = (name: string, about: string): Command =>
@@ -71,6 +73,7 @@ async function run(options: RunOptions): Promise<void> {
     datapathType: options.datapath,
     stateDir: options.stateDir,
     controlSocket: options.control,
+    namespacePrefix: options.namespacePrefix,
     version: VERSION,
     log: createLog(options.logLevel),
     signal: stop.signal,

@@ -1,0 +1,241 @@
+import { join } from 'node:path';
+import { formatCidr, formatIp } from '../../base/addresses.ts';
+import type { Clock } from '../../base/clock.ts';
+import type { Log } from '../../base/log.ts';
+import { DEFAULT_BFD, type SpeakerConfig } from '../../frr/config.ts';
+import type { RouteChange, Ways } from '../../frr/route-table.ts';
+import { Speaker } from '../../frr/speaker.ts';
+import type { LearnedHop } from '../../model/objects.ts';
+import type { ReportedSession } from '../../server/protocol.ts';
+import type { AgentEvent } from '../events.ts';
+import type { SpeakerPlan } from './plan.ts';
+import type { ToldRoute } from './sessions.ts';
+import { interfacesOf, namespaceOf, namespaces, preparePlace, removeEnd, removeNamespace } from './speaker-place.ts';
+
+export interface SpeakerLinkOptions {
+  /** Of the names of network namespaces; on one machine no two agents have the same. */
+  readonly namespacePrefix: string;
+  readonly datapathType: string;
+  readonly emit: (event: AgentEvent) => void;
+  /** The bridge has exactly these interfaces of speakers afterwards. Error: OVSDB's. */
+  readonly setSpeakerPorts: (interfaces: ReadonlyMap<string, string>) => Promise<void>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+/** Below this every speaker has a folder named as its namespace: short, for paths of sockets. */
+const RUN_DIR = '/run/weft-bgp';
+/** Anywhere in the speaker's own namespace. */
+const FPM_PORT = 2620;
+/** The most that a next hop of ours can have; the kernel knows 256. */
+const MOST_WEIGHT = 100;
+const RETRY_MS = 2_000;
+const ASK_MS = 1_000;
+
+interface Running {
+  plan: SpeakerPlan;
+  readonly namespace: string;
+  readonly speaker: Speaker;
+  problem: string | undefined;
+}
+
+/** The speakers of this host as they are: namespaces, interfaces, FRR. What should be comes by `speak`. */
+export class SpeakerLink {
+  readonly #options: SpeakerLinkOptions;
+  readonly #running = new Map<string, Running>();
+  #wanted: readonly SpeakerPlan[] | undefined;
+  #isSettling = false;
+  #isSwept = false;
+  #told = '';
+  /** Session → its state, and since when. */
+  #since = new Map<string, { readonly state: string; readonly sinceMs: number }>();
+
+  constructor(options: SpeakerLinkOptions) {
+    this.#options = options;
+  }
+
+  /** Nothing is done until the first plans are told: what an earlier agent left running goes on. */
+  speak(plans: readonly SpeakerPlan[]): void {
+    this.#wanted = plans;
+    if (!this.#isSettling) void this.#settle();
+  }
+
+  async run(): Promise<void> {
+    const { clock, signal } = this.#options;
+    while (!signal.aborted) {
+      if (this.#running.size > 0 || this.#told !== '') await this.#tellSessions();
+      await clock.sleep(ASK_MS, signal).catch(() => {});
+    }
+    // The sessions go on.
+    for (const { speaker } of this.#running.values()) speaker.close();
+  }
+
+  async #settle(): Promise<void> {
+    const { clock, log, signal } = this.#options;
+    this.#isSettling = true;
+    while (this.#wanted !== undefined && !signal.aborted) {
+      const plans = this.#wanted;
+      this.#wanted = undefined;
+      try {
+        await this.#bringTo(plans);
+      } catch (error) {
+        log.warn('speakers are not as they should be; trying again', { error });
+        this.#wanted ??= plans;
+        await clock.sleep(RETRY_MS, signal).catch(() => {});
+      }
+    }
+    this.#isSettling = false;
+  }
+
+  async #bringTo(plans: readonly SpeakerPlan[]): Promise<void> {
+    const routers = new Set(plans.map(({ router }) => router));
+    for (const [router, running] of this.#running)
+      if (!routers.has(router)) {
+        await this.#end(running);
+        this.#running.delete(router);
+      }
+    await this.#sweep(plans);
+    const isUserspace = this.#options.datapathType === 'netdev';
+    for (const plan of plans) {
+      const running = this.#running.get(plan.router) ?? this.#create(plan);
+      for (const { id } of running.plan.ports)
+        if (!plan.ports.some((port) => port.id === id)) await removeEnd(running.namespace, id);
+      running.plan = plan;
+      await preparePlace(running.namespace, plan.ports, isUserspace);
+    }
+    const ports = plans.flatMap((plan) => plan.ports.map(({ id }) => [interfacesOf(id).outer, id] as const));
+    await this.#options.setSpeakerPorts(new Map(ports));
+    let failure: unknown;
+    for (const plan of plans) {
+      const running = this.#running.get(plan.router)!;
+      try {
+        const problems = await running.speaker.apply(configOf(plan));
+        running.problem =
+          problems.map(({ daemon, line, said }) => `${daemon} refused "${line}": ${said}`).join('; ') || undefined;
+      } catch (error) {
+        running.problem = error instanceof Error ? error.message : String(error);
+        failure = error;
+      }
+    }
+    this.#options.emit({ kind: 'speakerProblems', problems: this.#problems() });
+    if (failure !== undefined) throw failure;
+  }
+
+  #problems(): readonly string[] {
+    return [...this.#running.values()].flatMap(({ problem }) => (problem === undefined ? [] : [`BGP: ${problem}`]));
+  }
+
+  #create(plan: SpeakerPlan): Running {
+    const { router } = plan;
+    const namespace = namespaceOf(this.#options.namespacePrefix, router);
+    const { emit } = this.#options;
+    const running: Running = {
+      ...{ plan, namespace, problem: undefined },
+      speaker: new Speaker({
+        ...{ namespace, runDir: join(RUN_DIR, namespace), log: this.#options.log },
+        onChanges: (changes) =>
+          emit({
+            kind: 'learnedRoutes',
+            router,
+            routes: changes.map((change) => toldOf(change, running)),
+            isAll: false,
+          }),
+        onSynced: () => emit({ kind: 'learnedRoutes', router, routes: allOf(running), isAll: true }),
+      }),
+    };
+    this.#running.set(router, running);
+    return running;
+  }
+
+  async #end({ speaker, namespace }: Running): Promise<void> {
+    await speaker.stop();
+    await removeNamespace(namespace);
+  }
+
+  /** Speakers that an earlier agent ran for routers that have none here any more. */
+  async #sweep(plans: readonly SpeakerPlan[]): Promise<void> {
+    if (this.#isSwept) return;
+    const { namespacePrefix, log } = this.#options;
+    const wanted = new Set(plans.map(({ router }) => namespaceOf(namespacePrefix, router)));
+    for (const namespace of await namespaces(namespacePrefix)) {
+      if (wanted.has(namespace)) continue;
+      log.info('ending a speaker that an earlier agent left', { namespace });
+      const onChanges = (): void => {};
+      await new Speaker({ namespace, runDir: join(RUN_DIR, namespace), log, onChanges }).stop();
+      await removeNamespace(namespace);
+    }
+    this.#isSwept = true;
+  }
+
+  async #tellSessions(): Promise<void> {
+    const sessions: ReportedSession[] = [];
+    for (const running of this.#running.values()) sessions.push(...(await this.#sessionsOf(running)));
+    const text = JSON.stringify(sessions);
+    if (text === this.#told) return;
+    this.#told = text;
+    this.#options.emit({ kind: 'sessions', sessions });
+  }
+
+  async #sessionsOf({ plan, speaker, problem }: Running): Promise<readonly ReportedSession[]> {
+    const told = await speaker.peers().catch(() => undefined);
+    return plan.peers.map((peer): ReportedSession => {
+      const state = told?.find(({ address }) => address === peer.address);
+      const name = state?.state.toLowerCase() ?? 'idle';
+      const why = state ? state.problem : (problem ?? 'bgpd does not run yet');
+      return {
+        ...{ peer: peer.id, state: name, sinceMs: this.#sinceOf(peer.id, name, state?.upSince) },
+        ...{ received: state?.received ?? 0, accepted: state?.received ?? 0, sent: state?.sent ?? 0 },
+        ...(why === undefined ? {} : { problem: why }),
+      };
+    });
+  }
+
+  #sinceOf(peer: string, state: string, upSince: number | undefined): number {
+    if (upSince !== undefined) return upSince;
+    const before = this.#since.get(peer);
+    if (before?.state === state) return before.sinceMs;
+    const sinceMs = this.#options.clock.now();
+    this.#since.set(peer, { state, sinceMs });
+    return sinceMs;
+  }
+}
+
+function configOf(plan: SpeakerPlan): SpeakerConfig {
+  return {
+    ...{ routerId: plan.routerId, asn: plan.asn, fpmPort: FPM_PORT, networks: plan.networks, routes: [] },
+    interfaces: plan.ports.map(({ id, addresses }) => ({ name: interfacesOf(id).inner, addresses })),
+    peers: plan.peers.map((peer) => ({
+      ...{ address: peer.address, asn: peer.asn, keepaliveS: peer.keepaliveS, holdS: peer.holdS },
+      ...{ maxPrefixes: peer.maxPrefixes, adminUp: peer.adminUp },
+      families: [peer.address.includes(':') ? ('ipv6' as const) : ('ipv4' as const)],
+      ...(peer.password === undefined ? {} : { password: peer.password }),
+      ...(peer.multihop === undefined ? {} : { multihop: peer.multihop }),
+      ...(peer.bfd ? { bfd: DEFAULT_BFD } : {}),
+    })),
+  };
+}
+
+function toldOf({ to, ways }: RouteChange, running: Running): ToldRoute {
+  return { to: formatCidr(to), via: ways && hopsOf(ways, running) };
+}
+
+function allOf(running: Running): readonly ToldRoute[] {
+  const routes: ToldRoute[] = [];
+  for (const { to, ways } of running.speaker.routes?.routes() ?? [])
+    routes.push({ to: formatCidr(to), via: hopsOf(ways, running) });
+  return routes.filter(({ via }) => via !== undefined);
+}
+
+/** Undefined where no next hop is left: blackholes that upstreams ask for are not taken. */
+function hopsOf(ways: Ways, { plan, speaker }: Running): readonly LearnedHop[] | undefined {
+  if (ways.kind !== 'forward') return undefined;
+  const ports = new Map(plan.ports.map(({ id }) => [speaker.interfaces.get(interfacesOf(id).inner), id]));
+  const hops = ways.vias.flatMap(({ gateway, oif, weight }): LearnedHop[] => {
+    const routerPort = oif === undefined ? undefined : ports.get(oif);
+    return gateway && routerPort !== undefined
+      ? [{ address: formatIp(gateway), routerPort, weight: Math.min(weight, MOST_WEIGHT) }]
+      : [];
+  });
+  return hops.length === 0 ? undefined : hops;
+}

@@ -1,0 +1,73 @@
+import { createHash } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { run } from '../../frr/commands.ts';
+
+/**
+ * Where a speaker is: a network namespace, and in it one end of a veth pair for each router port that it shares. The
+ * other end is an interface of the integration bridge.
+ *
+ *     br-int ── wb1a2b3c4d ═══ bg1a2b3c4d (MAC and addresses of the router port) ── namespace
+ */
+export function namespaceOf(prefix: string, router: string): string {
+  return `${prefix}${digest(router)}`;
+}
+
+export function interfacesOf(routerPort: string): { readonly outer: string; readonly inner: string } {
+  const name = digest(routerPort);
+  return { outer: `wb${name}`, inner: `bg${name}` };
+}
+
+function digest(id: string): string {
+  return createHash('sha256').update(id).digest('hex').slice(0, 8);
+}
+
+export interface SpeakerEnd {
+  readonly id: string;
+  readonly mac: string;
+}
+
+/** Makes what is missing of a namespace and its interfaces; what is there stays, with the sessions that run over it. */
+export async function preparePlace(
+  namespace: string,
+  ends: readonly SpeakerEnd[],
+  isUserspace: boolean,
+): Promise<void> {
+  if (!(await namespaces()).includes(namespace)) await run(['ip', 'netns', 'add', namespace]);
+  const there = new Set(await linksIn(namespace));
+  for (const { id, mac } of ends) {
+    const { outer, inner } = interfacesOf(id);
+    if (!there.has(inner))
+      await run(['ip', 'link', 'add', outer, 'type', 'veth', 'peer', 'name', inner, 'netns', namespace]);
+    // The machine's own stack has no business on it.
+    writeFileSync(`/proc/sys/net/ipv6/conf/${outer}/disable_ipv6`, '1');
+    await run(['ip', '-n', namespace, 'link', 'set', inner, 'address', mac]);
+    await run(['ip', 'link', 'set', outer, 'up']);
+    // The userspace datapath hands checksums on as it finds them.
+    if (!isUserspace) continue;
+    await run(['ethtool', '-K', outer, 'tx', 'off']);
+    await run(['ip', 'netns', 'exec', namespace, 'ethtool', '-K', inner, 'tx', 'off']);
+  }
+}
+
+/** Takes away the interface of a router port that has no session any more; its other end goes with it. */
+export async function removeEnd(namespace: string, routerPort: string): Promise<void> {
+  const { inner } = interfacesOf(routerPort);
+  if ((await linksIn(namespace)).includes(inner)) await run(['ip', '-n', namespace, 'link', 'del', inner]);
+}
+
+/** With all interfaces in it. No process must be left inside. */
+export async function removeNamespace(namespace: string): Promise<void> {
+  if ((await namespaces()).includes(namespace)) await run(['ip', 'netns', 'del', namespace]);
+}
+
+/** Names of namespaces that begin so. */
+export async function namespaces(prefix = ''): Promise<readonly string[]> {
+  const text = await run(['ip', '-j', 'netns', 'list']);
+  const found = text.trim() === '' ? [] : (JSON.parse(text) as { readonly name: string }[]);
+  return found.map(({ name }) => name).filter((name) => name.startsWith(prefix));
+}
+
+async function linksIn(namespace: string): Promise<readonly string[]> {
+  const links = JSON.parse(await run(['ip', '-n', namespace, '-j', 'link', 'show'])) as { readonly ifname: string }[];
+  return links.map(({ ifname }) => ifname);
+}
