@@ -1,4 +1,3 @@
-import type { RouterPort } from './objects.ts';
 import type { ModelView } from './view.ts';
 
 /** Where a router meets the outside (docs/design/gateways.md, §1). */
@@ -25,7 +24,7 @@ export function gatewaysOf(model: ModelView, routerId: string): ReadonlySet<stri
  */
 export function routerIdAt(
   given: string | undefined,
-  ports: Iterable<Pick<RouterPort, 'addresses'>>,
+  ports: Iterable<{ readonly addresses: readonly string[] }>,
 ): string | undefined {
   if (given !== undefined) return given;
   for (const { addresses } of ports)
