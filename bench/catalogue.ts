@@ -1,4 +1,5 @@
 import { agentStart } from './agent-start.ts';
+import { aggregate } from './aggregate.ts';
 import type { Bench } from './bench.ts';
 import { codecs } from './codecs.ts';
 import { datapath } from './datapath.ts';
@@ -25,6 +26,7 @@ export const CATALOGUE: readonly Bench[] = [
   restart,
   flowsPerHost,
   codecs,
+  aggregate,
   ...OVN_CONTROL,
   ovnDatapath,
   ovnPaths,

@@ -17,6 +17,7 @@ import { differingMeters, HOST_METER, takeMeters } from './meters.ts';
 import { Moves } from './moves.ts';
 import { NatNeeds } from './nat-needs.ts';
 import { Neighbours, reported as reportedNeighbour } from './neighbours.ts';
+import { NextHopHosts } from './next-hop-hosts.ts';
 import { PacketErrors } from './packet-errors.ts';
 import { PacketIns } from './packet-ins.ts';
 import { Probes } from './probes/probes.ts';
@@ -53,6 +54,7 @@ export class AgentCore implements Ground {
   readonly #errors = new PacketErrors(this);
   readonly #neighbours = new Neighbours(this, this.#errors);
   readonly #natNeeds = new NatNeeds(this);
+  readonly #nextHopHosts: NextHopHosts;
   readonly #probes: Probes;
   readonly #sessions = new Sessions(this);
   readonly #advertising: Advertising;
@@ -106,6 +108,7 @@ export class AgentCore implements Ground {
     });
     this.#agentVersion = options.agentVersion;
     this.#startedMs = options.nowMs;
+    this.#nextHopHosts = new NextHopHosts(this, options.nowMs);
     this.#advertising = new Advertising(this, this.installation, this.#guard, options.nowMs);
   }
 
@@ -217,6 +220,8 @@ export class AgentCore implements Ground {
       case 'conntrack':
         this.#conntrackUse.told(event);
         return this.#judgeRoom(event);
+      case 'hosts':
+        return [...this.#nextHopHosts.told(event), ...this.#maybeReadBack(), ...this.#reportHealth()];
       case 'wake':
         return [...this.#probes.tick(nowMs), ...this.#sessions.wake(nowMs)];
       case 'speakerPorts':
@@ -276,6 +281,7 @@ export class AgentCore implements Ground {
       ...this.#afterChange(touched),
       ...this.#maybeReadBack(),
       ...this.#natNeeds.scopeChanged(changes, nowMs),
+      ...this.#nextHopHosts.scopeChanged(changes, nowMs),
       ...this.#probes.scopeChanged(changes, nowMs),
       ...this.#advertising.scopeChanged(changes),
       ...this.#sessions.scopeChanged(changes, nowMs),
@@ -466,6 +472,7 @@ export class AgentCore implements Ground {
       !this.#switchConnected ||
       !this.#scopeReady ||
       !this.#ovsdb ||
+      this.#nextHopHosts.isAwaited ||
       this.installation.synced ||
       this.#readBackAsked
     )
@@ -488,6 +495,7 @@ export class AgentCore implements Ground {
       this.#awaitsServer = false;
       effects.push(...this.#maybeReadBack());
     }
+    effects.push(...this.#nextHopHosts.tick(nowMs));
     effects.push(...this.#guard.tick(nowMs), ...this.#neighbours.tick(nowMs), ...this.#probes.tick(nowMs));
     // Ageing stops while the server is away: nobody could tell us that an address lives elsewhere now.
     for (const record of this.serverConnected ? this.learning.idle(nowMs) : []) {
@@ -584,6 +592,8 @@ export class AgentCore implements Ground {
       refused: this.installation.refused.values(),
       problems: [...this.problems.values(), ...this.#conntrackUse.problems(this.scope, this.conntrack.zones)],
       conntrack: this.#conntrackUse.use,
+      lost: this.#nextHopHosts.lost,
+      nameOf: (host) => this.scope.host(host)?.name ?? host,
       isSwitchConnected: this.#switchConnected,
       isOvsdbConnected: this.#ovsdbConnected,
     });

@@ -123,6 +123,11 @@ export type AgentEvent =
       readonly most: number;
       readonly zones: readonly ZoneUse[];
     }
+  /**
+   * Of the watched hosts those that do not answer, by id; answers `watchHosts`, and comes with every change. `isSettled`: of each it is
+   * known.
+   */
+  | { readonly kind: 'hosts'; readonly lost: readonly string[]; readonly isSettled: boolean }
   /** Comes once a second. */
   | { readonly kind: 'tick' }
   /** The time that a `wake` asked for has come. */
@@ -171,6 +176,12 @@ export type Effect =
     }
   /** Keep the underlay neighbours resolved: any datagram to each. */
   | { readonly kind: 'pulse'; readonly addresses: readonly string[] }
+  /** From now on: answer probes at our own tunnel address, and see whether these hosts live. */
+  | {
+      readonly kind: 'watchHosts';
+      readonly own: string | undefined;
+      readonly hosts: readonly { readonly host: string; readonly address: string }[];
+    }
   /** Something is due before the next tick, or soon after: answered by an event `wake`. */
   | { readonly kind: 'wake'; readonly inMs: number }
   | { readonly kind: 'ready' }

@@ -1,6 +1,7 @@
 import type { Flow } from '../openflow/flow.ts';
 import type { HostHealth, PortState } from '../server/protocol.ts';
 import type { Interfaces } from './interfaces.ts';
+import { LIVENESS_PORT } from './liveness/message.ts';
 
 /** Problems that are reported one by one. */
 const MOST_PROBLEMS = 100;
@@ -16,6 +17,9 @@ export interface HealthFacts {
   readonly refused: Iterable<{ readonly flow: Flow; readonly error: string }>;
   readonly problems: Iterable<string>;
   readonly conntrack: HostHealth['conntrack'];
+  /** Hosts with next hops that do not answer. */
+  readonly lost: readonly string[];
+  readonly nameOf: (host: string) => string;
   readonly isSwitchConnected: boolean;
   readonly isOvsdbConnected: boolean;
 }
@@ -31,6 +35,7 @@ export function describeHealth(facts: HealthFacts): HostHealth {
     flows: facts.flows,
     localPorts: facts.interfaces.bound().size,
     ...(facts.conntrack === undefined ? {} : { conntrack: facts.conntrack }),
+    ...(facts.lost.length === 0 ? {} : { lost: facts.lost }),
     problems: more <= 0 ? problems : [...problems.slice(0, MOST_PROBLEMS), `and ${more} problems more`],
   };
 }
@@ -38,6 +43,8 @@ export function describeHealth(facts: HealthFacts): HostHealth {
 function* problemsOf(facts: HealthFacts): Iterable<string> {
   if (!facts.isSwitchConnected) yield 'Open vSwitch does not answer';
   if (!facts.isOvsdbConnected) yield 'the database of Open vSwitch does not answer';
+  for (const host of facts.lost)
+    yield `host ${facts.nameOf(host)} does not answer (UDP and TCP port ${LIVENESS_PORT} of its tunnel address): its next hops are used only where there is no other`;
   yield* facts.problems;
   for (const [port, { state }] of facts.portStates)
     if (state === 'no-port')

@@ -15,6 +15,7 @@ import { ConntrackLink } from './conntrack-link.ts';
 import { answerControl, type ControlOptions, startControl } from './control.ts';
 import { AgentCore } from './core.ts';
 import type { AgentEvent, Effect } from './events.ts';
+import { LivenessLink } from './liveness/liveness-link.ts';
 import { LocalState } from './local-state.ts';
 import { HOST_METERS } from './meters.ts';
 import { notifySystemd } from './readiness.ts';
@@ -89,6 +90,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     ...{ log: log.child({ part: 'bgp' }), signal },
     setSpeakerPorts: (interfaces) => bridgeLink.setSpeakerPorts(interfaces),
   });
+  const liveness = new LivenessLink({
+    emit,
+    clock: systemClock,
+    random: systemRandom,
+    log: log.child({ part: 'liveness' }),
+  });
   const client = createClient({
     url: options.server,
     ...(options.token === undefined ? {} : { token: options.token }),
@@ -161,6 +168,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'pulse':
         for (const address of effect.addresses) (address.includes(':') ? pulse6 : pulse).send('', 9, address, () => {});
         break;
+      case 'watchHosts':
+        liveness.perform(effect);
+        break;
       case 'wake':
         setTimeout(() => {
           if (!signal.aborted) emit({ kind: 'wake' });
@@ -217,6 +227,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     controlServer.closeAllConnections();
     rmSync(options.controlSocket, { force: true });
     client.close();
+    liveness.close();
     pulse.close();
     pulse6.close();
   }

@@ -37,9 +37,19 @@ function shutOffs(model: GeneratedModel, bits: number): InputRecord[] {
   return portsOf(model).flatMap(({ id }, i): InputRecord[] => ((bits >> i) & 1 ? [{ kind: 'shutOff', id }] : []));
 }
 
+/** All hosts but the first, which is the one that compiles. */
+function lostHosts(model: GeneratedModel, bits: number): InputRecord[] {
+  return hostsOf(model)
+    .slice(1)
+    .flatMap(({ id }, i): InputRecord[] => ((bits >> i) & 1 ? [{ kind: 'hostLost', id }] : []));
+}
+
 test('after any sequence of changes the flows equal a fresh compile', () => {
   const steps = fc.array(
-    fc.record({ model: randomModel, shut: fc.nat({ max: 3 }), chunk: fc.integer({ min: 1, max: 30 }) }),
+    fc.record({
+      ...{ model: randomModel, shut: fc.nat({ max: 3 }), lost: fc.nat({ max: 3 }) },
+      chunk: fc.integer({ min: 1, max: 30 }),
+    }),
     {
       minLength: 1,
       maxLength: 4,
@@ -50,8 +60,9 @@ test('after any sequence of changes the flows equal a fresh compile', () => {
       const compiler = createCompiler();
       const installed = new Map<string, string>();
       let records: InputRecord[] = [];
-      for (const { model, shut, chunk } of sequence) {
-        const next = [...inputsOf(model, hostsOf(model)[0]!.id), ...shutOffs(model, shut)];
+      for (const { model, shut, lost, chunk } of sequence) {
+        const host = hostsOf(model)[0]!.id;
+        const next = [...inputsOf(model, host), ...shutOffs(model, shut), ...lostHosts(model, lost)];
         const changes = changesBetween(records, next);
         for (let at = 0; at < changes.length; at += chunk) {
           const { add, remove } = compiler.update(changes.slice(at, at + chunk));

@@ -65,6 +65,12 @@ export interface ShutOff {
   readonly id: string;
 }
 
+/** A host that does not answer this one any more (docs/design/liveness.md). `id` is that host's id. */
+export interface HostLost {
+  readonly kind: 'hostLost';
+  readonly id: string;
+}
+
 /** A switch that frames from here can be in: one of its ports is here, or a router leads to it. `id` is the switch's id. */
 export interface LocalSwitch {
   readonly kind: 'localSwitch';
@@ -101,12 +107,6 @@ export interface LearnedDestination {
   readonly hops: string;
 }
 
-/** The agent hears nothing of a host that it should hear of: its next hops are no way out. `id` is the host's id. */
-export interface DeadHost {
-  readonly kind: 'deadHost';
-  readonly id: string;
-}
-
 /** The interface of the BGP daemon that shares a router port's address (docs/design/gateways.md, §3). `id` is the router port's id. */
 export interface Speaker {
   readonly kind: 'speaker';
@@ -119,16 +119,16 @@ export interface InputOfKind extends ScopeRecordOfKind {
   interface: BoundInterface;
   self: Self;
   shutOff: ShutOff;
+  hostLost: HostLost;
   natZone: NatZone;
   localSwitch: LocalSwitch;
   localProfile: LocalProfile;
   localPort: LocalPort;
   learnedDestination: LearnedDestination;
-  deadHost: DeadHost;
   speaker: Speaker;
 }
 export type InputKind = Exclude<keyof InputOfKind, 'localSwitch' | 'localProfile' | 'localPort' | 'learnedDestination'>;
-export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | NatZone | DeadHost | Speaker;
+export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | HostLost | NatZone | Speaker;
 export type Reader = EngineReader<InputOfKind>;
 
 export const define = definer<InputOfKind>();

@@ -4,6 +4,7 @@ import type { LearnedRoute } from '../model/objects.ts';
 import type { Action } from '../openflow/flow.ts';
 import { set } from './fields.ts';
 import { define, type LearnedDestination } from './inputs.ts';
+import { withoutLost } from './lost-hosts.ts';
 import { connectedNetworks, portTowards } from './routers.ts';
 import { ecmpSlotFrom } from './units/router-base.ts';
 
@@ -78,30 +79,41 @@ function hopsOf(routes: readonly LearnedRoute[]): string | undefined {
   return hops.length === 0 ? undefined : [first.router, ...new Set(hops.sort())].join(',');
 }
 
-export interface UsableHop {
-  readonly address: string;
+export interface LearnedHop {
+  readonly via: string;
   readonly hop: Ip;
   /** Key of the router port that leads there. */
   readonly port: number;
   readonly weight: number;
+  /** Hosts that learned it. */
+  readonly toldBy: readonly string[];
 }
 
-/** Next hops of a set that lead somewhere and whose host lives, each once with its highest weight. */
-export const usableHops = define.cell<readonly UsableHop[]>({
-  name: 'usableHops',
+/** Next hops of a set that a network of the router holds, each once with its highest weight. */
+export const knownHops = define.cell<readonly LearnedHop[]>({
+  name: 'knownHops',
   run: (reader, name) => {
     const [router, ...hops] = name.split(',');
     const networks = reader.derive(connectedNetworks, router!);
-    const found = new Map<string, UsableHop>();
+    const found = new Map<string, LearnedHop>();
     for (const each of hops) {
-      const [host, address, weight] = each.split(' ') as [string, string, string];
-      const hop = parseIp(address)!;
+      const [host, via, weight] = each.split(' ') as [string, string, string];
+      const hop = parseIp(via)!;
       const port = portTowards(networks, hop);
-      if (port === undefined || reader.get('deadHost', host) !== undefined) continue;
-      const former = found.get(address)?.weight ?? 0;
-      found.set(address, { address, hop, port, weight: Math.max(Number(weight), former) });
+      if (port === undefined) continue;
+      const { weight: former = 0, toldBy = [] } = found.get(via) ?? {};
+      found.set(via, { via, hop, port, weight: Math.max(Number(weight), former), toldBy: [...toldBy, host] });
     }
     return [...found.values()];
+  },
+});
+
+/** Those of them to which packets go now. */
+export const usableHops = define.cell<readonly LearnedHop[]>({
+  name: 'usableHops',
+  run: (reader, name) => {
+    const router = name.slice(0, name.indexOf(','));
+    return withoutLost(reader, reader.derive(connectedNetworks, router), reader.derive(knownHops, name));
   },
 });
 
@@ -122,7 +134,7 @@ export const hopSetFacts = define.cell<HopSetFacts>({
       set('xxreg2', hopSetId(name)),
       ...(isShared ? ecmpSlotFrom(version) : []),
     ];
-    return { isUsable: reader.derive(usableHops, name).length > 0, actions: { 4: actions(4), 6: actions(6) } };
+    return { isUsable: reader.derive(knownHops, name).length > 0, actions: { 4: actions(4), 6: actions(6) } };
   },
 });
 

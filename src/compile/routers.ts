@@ -43,6 +43,8 @@ export interface ConnectedNetwork {
   readonly network: Cidr;
   /** Key of the port. */
   readonly port: number;
+  /** The switch that it leads to; absent where it leads to another router. */
+  readonly switch?: string;
 }
 
 /** Networks of a router's ports that are up and lead somewhere, longest prefix first, each once: of ports that share one the first by id. */
@@ -51,12 +53,14 @@ export const connectedNetworks = define.cell<readonly ConnectedNetwork[]>({
   run: (reader, router) => {
     const found = new Map<string, ConnectedNetwork>();
     for (const id of reader.ids(portsOfRouterIndex, router)) {
-      if (!reader.pick('routerPort', id, 'adminUp') || reader.derive(linkOf, id) === undefined) continue;
+      const link = reader.pick('routerPort', id, 'adminUp') ? reader.derive(linkOf, id) : undefined;
+      if (link === undefined) continue;
+      const place = link.to === 'switch' ? { switch: link.switch } : {};
       const port = reader.pick('routerPort', id, 'key')!;
       for (const text of reader.pick('routerPort', id, 'addresses')!) {
         const network = networkOf(parseCidr(text)!);
         const name = formatCidr(network);
-        if (!found.has(name)) found.set(name, { network, port });
+        if (!found.has(name)) found.set(name, { network, port, ...place });
       }
     }
     return [...found.values()].sort((a, b) => b.network.prefix - a.network.prefix);

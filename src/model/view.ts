@@ -62,6 +62,8 @@ export interface ModelView {
   /** To exactly this network: one of each host that learned one. */
   learnedRoutesTo(routerId: string, to: string): Iterable<LearnedRoute>;
   hosts(): Iterable<Host>;
+  /** Does a host get no answer from the other to its probes (docs/design/liveness.md)? */
+  isLost(host: string, other: string): boolean;
 }
 
 /** Kinds whose objects carry a key; all share one space. */
@@ -196,6 +198,7 @@ export class ModelIndex implements ModelView {
   readonly #learnedRoutes = new NestedIndex<LearnedRoute>();
   readonly #addressHolders = new MultiIndex<AddressHolder>();
   readonly #addressesOfDevice = new NestedIndex<AddressHolder>();
+  readonly #lost = new Map<string, ReadonlySet<string>>();
 
   constructor() {
     for (const kind of [...KIND_NAMES, ...RUNTIME_KINDS]) this.#records.set(kind, new Map());
@@ -235,6 +238,14 @@ export class ModelIndex implements ModelView {
   }
   hosts(): Iterable<Host> {
     return this.all('host');
+  }
+  isLost(host: string, other: string): boolean {
+    return this.#lost.get(host)?.has(other) === true;
+  }
+  /** What a host says of others: no record, as it is nobody else's to know. */
+  setLost(host: string, others: readonly string[]): void {
+    if (others.length === 0) this.#lost.delete(host);
+    else this.#lost.set(host, new Set(others));
   }
   neighboursOf(switchId: string): Iterable<Neighbour> {
     return this.#heldAs('neighbour', switchId);

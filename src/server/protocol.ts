@@ -166,6 +166,8 @@ export interface HostHealth {
   readonly localPorts: number;
   /** Connections that the host tracks now, and at most. */
   readonly conntrack?: { readonly connections: number; readonly most: number } | undefined;
+  /** Hosts whose gateways it uses and that do not answer it (docs/design/liveness.md): ids. */
+  readonly lost?: readonly string[] | undefined;
   readonly problems: readonly string[];
 }
 

@@ -87,6 +87,7 @@ const reportSchema = z.discriminatedUnion('type', [
       flows: count,
       localPorts: count,
       conntrack: z.object({ connections: count, most: count }).optional(),
+      lost: z.array(z.string().max(255)).max(1000).optional(),
       problems: z.array(z.string()).max(1000),
     }),
   }),
@@ -328,6 +329,7 @@ export class Reports {
         return true;
       case 'health':
         host.health = report.health;
+        this.#state.index.setLost(hostId, report.health.lost ?? []);
         return true;
       case 'counters':
         this.#runtime.setCounters(hostId, report);

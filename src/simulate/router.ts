@@ -87,7 +87,7 @@ function answersOverSnat({ state, frame }: Packet, router: Router, by: RouterPor
 /** Steps 6 and 7. */
 function route(journey: Journey, packet: Packet, router: Router, by: RouterPort): void {
   const about = { kind: 'router', id: router.id } as const;
-  const way = wayOf(journey.model, router, packet.frame, by);
+  const way = wayOf(journey.model, router, packet.frame, by, packet.host);
   switch (way?.kind) {
     case 'out':
       journey.step(

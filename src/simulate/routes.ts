@@ -17,8 +17,8 @@ const ECMP_SLOTS = 16;
 /** Of learned routes: before static ones, unless these say otherwise. */
 const LEARNED_METRIC = 20;
 
-/** Undefined: no route. `by`: the port by which the packet came in. */
-export function wayOf(model: ModelView, router: Router, frame: Frame, by: RouterPort): Way | undefined {
+/** Undefined: no route. `by`: the port by which the packet came in. `host`: where this is decided. */
+export function wayOf(model: ModelView, router: Router, frame: Frame, by: RouterPort, host: string): Way | undefined {
   const dst = frame.ip!.dst;
   // Only the router's own answers go to such an address (RFC 4291 §2.5.6).
   if (isLinkLocal(dst)) return { kind: 'out', port: by, nextHop: dst, why: 'a link-local address is next to it' };
@@ -31,7 +31,7 @@ export function wayOf(model: ModelView, router: Router, frame: Frame, by: Router
     const port = nextHop.version === dst.version ? portTowards(model, router, nextHop) : undefined;
     if (port) return { kind: 'out', port, nextHop, why: `${what} by ${policy.via}` };
   }
-  return bestRoute(model, router, frame);
+  return bestRoute(model, router, frame, host);
 }
 
 /** Of IP packets: does the match of a policy, or of a mirror, fit? */
@@ -50,10 +50,10 @@ interface Candidate {
   readonly from: number;
   readonly metric: number;
   readonly connected?: { readonly port: RouterPort; readonly text: string };
-  readonly route?: Route;
+  readonly route?: LearnedRoute;
 }
 
-function bestRoute(model: ModelView, router: Router, frame: Frame): Way | undefined {
+function bestRoute(model: ModelView, router: Router, frame: Frame, host: string): Way | undefined {
   const { src, dst } = frame.ip!;
   const candidates: Candidate[] = [];
   for (const port of connectedPorts(model, router)) {
@@ -71,31 +71,67 @@ function bestRoute(model: ModelView, router: Router, frame: Frame): Way | undefi
     if (isVoid || !cidrContains(to, dst) || (from && !cidrContains(from, src))) continue;
     candidates.push({ to: to.prefix, from: from?.prefix ?? -1, metric: route.metric, route });
   }
-  candidates.sort((a, b) => b.to - a.to || b.from - a.from || a.metric - b.metric);
-  const best = candidates[0];
+  const { to: toLength, from: fromLength } = candidates.sort(byPreference)[0] ?? {};
+  // What leads to a lost host is void, unless all routes for these packets do.
+  const fitting = candidates.filter((c) => c.to === toLength && c.from === fromLength);
+  const living = fitting.filter(({ route }) => !route || !isBehindLost(model, router, route, host));
+  const best = living[0] ?? candidates[0];
   if (!best) return undefined;
   if (best.connected) {
     const { port, text } = best.connected;
     return { kind: 'out', port, nextHop: dst, why: `connected to ${text}` };
   }
-  const equals = candidates.filter((c) => c.to === best.to && c.from === best.from && c.metric === best.metric);
-  return staticWay(
+  const equals = (living.length > 0 ? living : fitting).filter((c) => c.metric === best.metric);
+  const way = staticWay(
     model,
     router,
     frame,
     equals.flatMap(({ route }) => route ?? []),
   );
+  const isAround = living.length > 0 && living.length < fitting.length;
+  return isAround
+    ? { ...way, why: `${way.why} (${fitting.length - living.length} void: no answer from the host)` }
+    : way;
 }
 
+function byPreference(a: Candidate, b: Candidate): number {
+  return b.to - a.to || b.from - a.from || a.metric - b.metric;
+}
+
+/**
+ * Does the host not answer this one behind whose port the next hop was heard, or the only one with an active port of its switch? Where that says
+ * nothing: do none of those from whom the route is?
+ */
+function isBehindLost(model: ModelView, router: Router, { via, toldBy }: LearnedRoute, here: string): boolean {
+  const hop = via === undefined ? undefined : parseIp(via)!;
+  const onSwitch = hop && portTowards(model, router, hop)?.switch;
+  if (!hop || onSwitch === undefined) return false;
+  const text = formatIp(hop);
+  for (const { address, host } of model.neighboursOf(onSwitch)) if (address === text) return model.isLost(here, host);
+  const active = new Set<string>();
+  for (const { id } of model.portsOfSwitch(onSwitch)) {
+    const host = model.bindingOf(id)?.active;
+    if (host !== undefined) active.add(host);
+  }
+  const hosts = active.size === 1 ? [...active] : (toldBy ?? []);
+  return hosts.length > 0 && hosts.every((host) => model.isLost(here, host));
+}
+
+/** A route with the hosts that learned it; without them one that somebody wrote. */
+type LearnedRoute = Route & { readonly toldBy?: readonly string[] };
+
 /** Learned routes that hold the address, as static ones: a next hop that several hosts tell counts once, with its highest weight. */
-function* learnedRoutes(model: ModelView, router: Router, dst: Ip): Iterable<Route> {
+function* learnedRoutes(model: ModelView, router: Router, dst: Ip): Iterable<LearnedRoute> {
   for (let prefix = dst.version === 4 ? 32 : 128; prefix >= 0; prefix--) {
     const to = formatCidr(networkOf({ ip: dst, prefix }));
-    const weights = new Map<string, number>();
-    for (const { via } of model.learnedRoutesTo(router.id, to))
-      for (const { address, weight } of via) weights.set(address, Math.max(weight, weights.get(address) ?? 0));
-    for (const [via, weight] of weights)
-      if (parseIp(via)?.version === dst.version) yield { to, via, weight, metric: LEARNED_METRIC };
+    const hops = new Map<string, { weight: number; readonly toldBy: string[] }>();
+    for (const { host, via } of model.learnedRoutesTo(router.id, to))
+      for (const { address, weight } of via) {
+        const known = hops.get(address) ?? { weight: 0, toldBy: [] };
+        hops.set(address, { weight: Math.max(weight, known.weight), toldBy: [...known.toldBy, host] });
+      }
+    for (const [via, hop] of hops)
+      if (parseIp(via)?.version === dst.version) yield { to, via, ...hop, metric: LEARNED_METRIC };
   }
 }
 

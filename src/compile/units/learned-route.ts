@@ -4,7 +4,7 @@ import { setCover } from '../bits.ts';
 import { match } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, hopSetsIndex } from '../inputs.ts';
-import { headOf, hopSetFacts, hopSetId, knownNetworks, usableHops } from '../learned-routes.ts';
+import { headOf, hopSetFacts, hopSetId, knownHops, knownNetworks, usableHops } from '../learned-routes.ts';
 import { connectedNetworks } from '../routers.ts';
 import { ECMP_SLOTS, priorityOf, routeFlows, towards, wayOf } from './route.ts';
 
@@ -28,8 +28,8 @@ export const learnedRouteUnit = define.unit({
       const statics = reader.pick('router', owner, 'routes')!;
       const equals = statics.filter((route) => route.to === to && route.from === undefined);
       const learned = reader
-        .derive(usableHops, hops)
-        .map(({ address, weight }) => ({ to, via: address, weight, metric: LEARNED_METRIC }));
+        .derive(knownHops, hops)
+        .map(({ via, weight, toldBy }) => ({ to, via, weight, toldBy, metric: LEARNED_METRIC }));
       return routeFlows(reader, router, [...equals, ...learned], reader.derive(connectedNetworks, owner));
     }
     const { isUsable, actions } = reader.derive(hopSetFacts, hops);
@@ -51,11 +51,11 @@ export const hopSetUnit = define.unit({
     if (hops.length === 1)
       return [flow('ecmp', HOP_SET, match({}, { xxreg2 }), { do: towards(first.hop, first.port), goto: 'outChain' })];
     const slots = shares(
-      hops.map(({ address, weight }) => ({ id: address, weight })),
+      hops.map(({ via, weight }) => ({ id: via, weight })),
       ECMP_SLOTS,
     );
-    return hops.flatMap(({ address, hop, port }) => {
-      const own = slots.flatMap((owner, slot) => (owner === address ? [slot] : []));
+    return hops.flatMap(({ via, hop, port }) => {
+      const own = slots.flatMap((owner, slot) => (owner === via ? [slot] : []));
       return setCover(own, 4).map((ecmpSlot) =>
         flow('ecmp', HOP_SET, match({ ecmpSlot }, { xxreg2 }), { do: towards(hop, port), goto: 'outChain' }),
       );

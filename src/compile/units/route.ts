@@ -8,6 +8,7 @@ import { toAgent } from '../facts.ts';
 import { ETH, IPV4, IPV6, load, match, set } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
+import { withoutLost } from '../lost-hosts.ts';
 import { reportProblem } from '../problem-sink.ts';
 import { type ConnectedNetwork, connectedNetworks, portTowards } from '../routers.ts';
 import { planOf } from '../rule-match.ts';
@@ -115,7 +116,11 @@ export function routeFlows(
     const port = hop && portTowards(networks, hop);
     if (port !== undefined) hops.set(route, { hop: hop!, port });
   }
-  const usable = routes.filter((route) => route.action !== undefined || hops.has(route));
+  const usable = withoutLost(
+    reader,
+    networks,
+    routes.filter((route) => route.action !== undefined || hops.has(route)),
+  );
   const metric = Math.min(...usable.map((route) => route.metric));
   const best = usable.filter((route) => route.metric === metric);
   const first = best[0];

@@ -1,0 +1,68 @@
+import { FAST_MS } from './host-watch.ts';
+import type { LivenessMessage } from './message.ts';
+
+/** Probes that one host answers in a second, whatever the number of those who ask. */
+const PROBES_PER_SECOND = 2_000;
+/** Who is counted; more are answered all the same. */
+const MOST_ASKERS = 100_000;
+/** An asker that let this many of its intervals pass is gone. */
+const GONE_AFTER = 3;
+const SWEEP_INTERVAL_MS = 1_000;
+
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+interface Asker extends Endpoint {
+  readonly token: number;
+  readonly isServing: boolean;
+  readonly heardMs: number;
+}
+
+/**
+ * Answers the probes of others, and tells them how often to come: the more there are the less. Those who are asked themselves (gateways) may
+ * always come fast: they are few, and the first to notice when one of them is gone; then they tell those who come seldom.
+ */
+export class EchoDesk {
+  /** By address: a host has one agent. */
+  readonly #askers = new Map<string, Asker>();
+  #serving = 0;
+  #sweptMs = Number.NEGATIVE_INFINITY;
+
+  /** The answer to a probe. */
+  answer(probe: LivenessMessage & { readonly kind: 'probe' }, from: Endpoint, nowMs: number): LivenessMessage {
+    if (nowMs - this.#sweptMs >= SWEEP_INTERVAL_MS) this.#sweep(nowMs);
+    const { token, sequence, isServing } = probe;
+    const before = this.#askers.get(from.address);
+    if (before || this.#askers.size < MOST_ASKERS) {
+      this.#serving += (isServing ? 1 : 0) - (before?.isServing ? 1 : 0);
+      this.#askers.set(from.address, { ...from, token, isServing, heardMs: nowMs });
+    }
+    return { kind: 'echo', token, sequence, intervalMs: isServing ? FAST_MS : this.intervalMs };
+  }
+
+  #sweep(nowMs: number): void {
+    this.#sweptMs = nowMs;
+    const goneMs = nowMs - GONE_AFTER * Math.max(this.intervalMs, SWEEP_INTERVAL_MS);
+    for (const { address, isServing, heardMs } of this.#askers.values())
+      if (heardMs < goneMs && this.#askers.delete(address)) this.#serving -= isServing ? 1 : 0;
+  }
+
+  /** For hosts that are not asked themselves. */
+  get intervalMs(): number {
+    return Math.max(FAST_MS, Math.ceil(((this.#askers.size - this.#serving) * 1000) / PROBES_PER_SECOND));
+  }
+
+  /** Does anybody ask? */
+  get isServing(): boolean {
+    return this.#askers.size > 0;
+  }
+
+  /** Those who would not notice within a second by themselves. */
+  *toWarn(): IterableIterator<Endpoint & { readonly token: number }> {
+    if (this.intervalMs === FAST_MS) return;
+    for (const { address, port, token, isServing } of this.#askers.values())
+      if (!isServing) yield { address, port, token };
+  }
+}
