@@ -27,7 +27,14 @@ import type { Flow } from '../openflow/flow.ts';
 import { Cookies, type Explanation } from './explain.ts';
 import { type CompiledFlow, flowSink } from './flow-sink.ts';
 import type { InputKind, InputOfKind, InputRecord } from './inputs.ts';
-import { type DestinationChange, LearnedDestinations } from './learned-routes.ts';
+import {
+  type DestinationChange,
+  LearnedDestinations,
+  type ReachChange,
+  type RecordChange,
+  reachSink,
+  reachUnit,
+} from './learned-routes.ts';
 import { localPortSink, localPortsUnit } from './local-ports.ts';
 import { localProfileSink, localProfilesUnit } from './local-profiles.ts';
 import { LOCAL_SWITCH_KINDS, LOCAL_SWITCH_UNITS, localSwitchSink } from './local-switches.ts';
@@ -211,7 +218,11 @@ export function createCompiler(): Compiler {
     update(changes) {
       const { learned, all } = withoutLearned(staged(changes));
       const here = localSwitches.update(all.filter(({ kind }) => LOCAL_SWITCH_KINDS.has(kind)));
-      const diff = engine.update([...all, ...hereChanges(here), ...learnedChanges(destinations.take(learned))]);
+      const diff = engine.update([
+        ...all,
+        ...hereChanges(here),
+        ...learnedChanges(destinations.take(learned, reachChanges(here))),
+      ]);
       const { added, changed, removed } = diff.of(flowSink);
       for (const { before } of removed) cookies.delete(before);
       for (const { before } of changed) cookies.delete(before);
@@ -257,7 +268,7 @@ const HERE = {
   localProfile: localProfileSink,
   localPort: localPortSink,
 } as const;
-const HERE_UNITS = [...LOCAL_SWITCH_UNITS, localProfilesUnit, localPortsUnit] as const;
+const HERE_UNITS = [...LOCAL_SWITCH_UNITS, localProfilesUnit, localPortsUnit, reachUnit] as const;
 
 function* hereChanges(diff: Diff): Iterable<Change<InputOfKind>> {
   for (const kind of Object.keys(HERE) as (keyof typeof HERE)[]) {
@@ -268,6 +279,14 @@ function* hereChanges(diff: Diff): Iterable<Change<InputOfKind>> {
   }
 }
 
+function reachChanges(here: Diff): ReachChange[] {
+  const { added, changed, removed } = here.of(reachSink);
+  return [
+    ...[...added, ...changed].map(({ slot, after }) => ({ router: slot, networks: after })),
+    ...removed.map(({ slot }) => ({ router: slot, networks: [] })),
+  ];
+}
+
 function* learnedChanges(changes: readonly DestinationChange[]): Iterable<Change<InputOfKind>> {
   for (const { id, value } of changes)
     yield value
@@ -275,16 +294,19 @@ function* learnedChanges(changes: readonly DestinationChange[]): Iterable<Change
       : { op: 'delete', kind: 'learnedDestination', id };
 }
 
-/** Learned routes are known to the engine by what they come to only. */
+/** Learned routes are known to the engine by what they come to only; that depends on the other routes of their routers. */
 function withoutLearned(changes: Iterable<Change<InputOfKind>>): {
   readonly all: Change<InputOfKind>[];
-  readonly learned: { readonly id: string; readonly record: LearnedRoute | undefined }[];
+  readonly learned: RecordChange[];
 } {
   const all: Change<InputOfKind>[] = [];
-  const learned: { readonly id: string; readonly record: LearnedRoute | undefined }[] = [];
-  for (const change of changes)
-    if (change.kind !== 'learnedRoute') all.push(change);
-    else learned.push({ id: change.id, record: change.op === 'put' ? (change.value as LearnedRoute) : undefined });
+  const learned: RecordChange[] = [];
+  for (const change of changes) {
+    const { kind, id } = change;
+    if (kind !== 'learnedRoute') all.push(change);
+    if (kind === 'learnedRoute' || kind === 'router' || kind === 'routerPort')
+      learned.push({ kind, id, record: change.op === 'put' ? (change.value as LearnedRoute) : undefined });
+  }
   return { all, learned };
 }
 

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
-import { formatCidr, type Ip, parseIp } from '../base/addresses.ts';
-import type { LearnedRoute } from '../model/objects.ts';
+import { type Cidr, cidrContains, formatCidr, type Ip, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
+import { contribute, defineSink } from '../incremental/definitions.ts';
+import type { LearnedRoute, Router, RouterPort } from '../model/objects.ts';
 import type { Action } from '../openflow/flow.ts';
+import { Aggregate } from './aggregate.ts';
 import { set } from './fields.ts';
 import { define, type LearnedDestination } from './inputs.ts';
 import { withoutLost } from './lost-hosts.ts';
@@ -9,58 +11,108 @@ import { connectedNetworks, portTowards } from './routers.ts';
 import { ecmpSlotFrom } from './units/router-base.ts';
 
 /**
- * Routes that gateways learned (docs/design/gateways.md, §2): many networks, few sets of next hops. Which set a network has is worked out
- * here, record by record, beside the engines: there can be a hundred thousand, of each gateway, and a unit for each would cost more than all
- * else that is kept of them.
+ * Routes that gateways learned (docs/design/gateways.md, §2): many networks, few sets of next hops. Which networks need a flow, and which set
+ * each has, is worked out here, record by record, beside the engines: there can be a hundred thousand, of each gateway, and a unit for each would
+ * cost more than all else that is kept of them.
+ *
+ *     learned routes of all hosts ─▶ set of next hops of each network ─▶ `Aggregate` of the router ─▶ learnedDestination records
+ *     networks of the router's ports ─▶ no void ones ─┘                            │
+ *     routers, router ports ─▶ networks with other routes, held ────────────────┘
+ *
+ * Void next hops are in no set: what is aggregated for one would be lost with it, and what lay below could not show.
  */
 export class LearnedDestinations {
   /** `router/network` → the routes of its hosts. */
   readonly #routes = new Map<string, readonly LearnedRoute[]>();
-  /** What was made of them. */
-  readonly #hops = new Map<string, string>();
-  /** Each name of a set once, with how many networks have it. */
-  readonly #names = new Map<string, { readonly name: string; uses: number }>();
+  /** And the number of the set that was made of them. */
+  readonly #setOf = new Map<string, number>();
+  readonly #sets = new HopSets();
+  readonly #aggregates = new Map<string, { readonly aggregate: Aggregate; networks: number }>();
+  readonly #held = new HeldNetworks();
+  readonly #reached = new ReachedHops();
 
-  /** Takes records, or ids of those that are gone, and says which networks have another set now, or none. */
-  take(
-    changes: readonly { readonly id: string; readonly record: LearnedRoute | undefined }[],
-  ): readonly DestinationChange[] {
-    const touched = new Set<string>();
-    for (const { id, record } of changes) {
-      // `<router>/<network>/<host>`
-      const key = id.slice(0, id.lastIndexOf('/'));
-      const others = (this.#routes.get(key) ?? []).filter((route) => route.id !== id);
-      if (record) others.push(record);
-      if (others.length === 0) this.#routes.delete(key);
-      else this.#routes.set(key, others);
-      touched.add(key);
+  /** Says which networks have another set now, or none. Of several changes of one record the last holds. */
+  take(changes: readonly RecordChange[], reach: readonly ReachChange[]): readonly DestinationChange[] {
+    const networks = new Set<string>();
+    const routers = new Set<string>();
+    for (const { router, networks: now } of reach)
+      if (this.#reached.take(router, now))
+        for (const key of this.#routes.keys()) if (key.startsWith(router)) networks.add(key);
+    for (const { kind, id, record } of changes) {
+      if (kind === 'learnedRoute') networks.add(this.#note(id, record as LearnedRoute | undefined));
+      else
+        for (const { router, to, isHeld } of this.#held.take(id, record as Router | RouterPort | undefined)) {
+          this.#aggregates.get(router)?.aggregate.hold(parseCidr(to)!, isHeld);
+          routers.add(router);
+        }
     }
-    return [...touched].flatMap((key): DestinationChange[] => {
-      const routes = this.#routes.get(key) ?? [];
-      const hops = hopsOf(routes);
-      const before = this.#hops.get(key);
-      if (hops === before) return [];
-      const name = hops === undefined ? undefined : this.#use(hops);
-      if (before !== undefined) this.#release(before);
-      if (name === undefined) this.#hops.delete(key);
-      else this.#hops.set(key, name);
-      if (name === undefined) return [{ id: key, value: undefined }];
-      const { router, to } = routes[0]!;
-      return [{ id: key, value: { kind: 'learnedDestination', id: key, router, to, hops: name } as const }];
-    });
+    const former = [...networks].flatMap((key) => this.#settle(key, routers));
+    const told = [...routers].flatMap((router) => this.#flush(router));
+    // Not before: until now the aggregates could have spoken of them.
+    for (const set of former) this.#sets.release(set);
+    return told;
   }
 
-  #use(name: string): string {
-    const known = this.#names.get(name) ?? { name, uses: 0 };
-    known.uses++;
-    this.#names.set(known.name, known);
-    return known.name;
+  /** Returns `<router>/<network>` of `<router>/<network>/<host>`. */
+  #note(id: string, record: LearnedRoute | undefined): string {
+    const key = id.slice(0, id.lastIndexOf('/'));
+    const others = (this.#routes.get(key) ?? []).filter((route) => route.id !== id);
+    if (record) others.push(record);
+    if (others.length === 0) this.#routes.delete(key);
+    else this.#routes.set(key, others);
+    return key;
   }
 
-  #release(name: string): void {
-    const known = this.#names.get(name)!;
-    if (--known.uses === 0) this.#names.delete(name);
+  /** Tells the aggregate which set the network has. Returns the set that it had, if that was another. */
+  #settle(key: string, routers: Set<string>): readonly number[] {
+    const router = key.slice(0, key.indexOf('/'));
+    const to = key.slice(router.length + 1);
+    const name = hopsOf(this.#routes.get(key) ?? [], this.#reached);
+    const before = this.#setOf.get(key);
+    if (name === (before === undefined ? undefined : this.#sets.nameOf(before))) return [];
+    routers.add(router);
+    const known = this.#aggregates.get(router) ?? { aggregate: this.#held.aggregateOf(router), networks: 0 };
+    this.#aggregates.set(router, known);
+    if (before === undefined) known.networks++;
+    if (name === undefined) {
+      known.networks--;
+      this.#setOf.delete(key);
+      known.aggregate.delete(parseCidr(to)!);
+    } else {
+      const set = this.#sets.use(name);
+      this.#setOf.set(key, set);
+      known.aggregate.put(parseCidr(to)!, set);
+    }
+    return before === undefined ? [] : [before];
   }
+
+  #flush(router: string): readonly DestinationChange[] {
+    const known = this.#aggregates.get(router);
+    if (!known) return [];
+    const { put, gone } = known.aggregate.flush();
+    if (known.networks === 0) this.#aggregates.delete(router);
+    return [
+      ...gone.map((cidr): DestinationChange => ({ id: `${router}/${formatCidr(cidr)}`, value: undefined })),
+      ...put.map(({ to: cidr, hops }): DestinationChange => {
+        const to = formatCidr(cidr);
+        const id = `${router}/${to}`;
+        return { id, value: { kind: 'learnedDestination', id, router, to, hops: this.#sets.nameOf(hops) } };
+      }),
+    ];
+  }
+}
+
+/** The networks of a router's ports that are up and lead somewhere; empty for a router that is gone. */
+export interface ReachChange {
+  readonly router: string;
+  readonly networks: readonly string[];
+}
+
+/** A record put, or gone. */
+export interface RecordChange {
+  readonly kind: 'learnedRoute' | 'router' | 'routerPort';
+  readonly id: string;
+  readonly record: LearnedRoute | Router | RouterPort | undefined;
 }
 
 export interface DestinationChange {
@@ -68,16 +120,145 @@ export interface DestinationChange {
   readonly value: LearnedDestination | undefined;
 }
 
-/** The name of the set of next hops: the router, then `host address weight` of each, sorted; undefined without any of the network's version. */
-function hopsOf(routes: readonly LearnedRoute[]): string | undefined {
+/** Which next hops a network of their router holds. */
+class ReachedHops {
+  readonly #networks = new Map<string, readonly Cidr[]>();
+  /** Router → what was ever asked of it, and is answered. */
+  readonly #known = new Map<string, Map<string, boolean>>();
+
+  has(router: string, address: string): boolean {
+    const known = this.#known.get(router) ?? new Map<string, boolean>();
+    this.#known.set(router, known);
+    const answer = known.get(address) ?? this.#isReached(router, address);
+    known.set(address, answer);
+    return answer;
+  }
+
+  /** Is any answer another now? */
+  take(router: string, networks: readonly string[]): boolean {
+    if (networks.length === 0) this.#networks.delete(router);
+    else
+      this.#networks.set(
+        router,
+        networks.map((text) => parseCidr(text)!),
+      );
+    let isOther = false;
+    const known = this.#known.get(router);
+    for (const [address, answer] of known ?? []) {
+      const now = this.#isReached(router, address);
+      known!.set(address, now);
+      isOther ||= now !== answer;
+    }
+    return isOther;
+  }
+
+  #isReached(router: string, address: string): boolean {
+    const hop = parseIp(address)!;
+    return this.#networks.get(router)?.some((network) => cidrContains(network, hop)) ?? false;
+  }
+}
+
+/** Numbers of sets of next hops, by name. A number is not given twice. */
+class HopSets {
+  readonly #numbers = new Map<string, number>();
+  readonly #sets = new Map<number, { readonly name: string; uses: number }>();
+  #next = 0;
+
+  nameOf(set: number): string {
+    return this.#sets.get(set)!.name;
+  }
+
+  use(name: string): number {
+    const known = this.#numbers.get(name);
+    if (known !== undefined) {
+      this.#sets.get(known)!.uses++;
+      return known;
+    }
+    this.#numbers.set(name, this.#next);
+    this.#sets.set(this.#next, { name, uses: 1 });
+    return this.#next++;
+  }
+
+  release(set: number): void {
+    const known = this.#sets.get(set)!;
+    if (--known.uses > 0) return;
+    this.#sets.delete(set);
+    this.#numbers.delete(known.name);
+  }
+}
+
+/** Networks for which routers have other routes, whatever becomes of those: beside them nothing is aggregated. */
+class HeldNetworks {
+  /** Router or router port → what it holds. */
+  readonly #of = new Map<string, { readonly router: string; readonly networks: ReadonlySet<string> }>();
+  /** Router → network → by how many. */
+  readonly #counts = new Map<string, Map<string, number>>();
+
+  /** Networks that are held from now on, or no longer. */
+  *take(id: string, record: Router | RouterPort | undefined) {
+    const before = this.#of.get(id);
+    const router = record?.kind === 'routerPort' ? record.router : id;
+    const after = record && { router, networks: heldBy(record) };
+    if (after && after.networks.size > 0) this.#of.set(id, after);
+    else this.#of.delete(id);
+    for (const to of after?.networks ?? []) if (this.#count(router, to, 1) === 1) yield { router, to, isHeld: true };
+    for (const to of before?.networks ?? [])
+      if (this.#count(before!.router, to, -1) === 0) yield { router: before!.router, to, isHeld: false };
+  }
+
+  aggregateOf(router: string): Aggregate {
+    // How many routes a router takes is the server's to see to.
+    const aggregate = new Aggregate(Number.MAX_SAFE_INTEGER);
+    for (const to of this.#counts.get(router)?.keys() ?? []) aggregate.hold(parseCidr(to)!, true);
+    return aggregate;
+  }
+
+  #count(router: string, to: string, by: 1 | -1): number {
+    const counts = this.#counts.get(router) ?? new Map<string, number>();
+    this.#counts.set(router, counts);
+    const count = (counts.get(to) ?? 0) + by;
+    if (count === 0) counts.delete(to);
+    else counts.set(to, count);
+    if (counts.size === 0) this.#counts.delete(router);
+    return count;
+  }
+}
+
+function heldBy(record: Router | RouterPort): ReadonlySet<string> {
+  return new Set(
+    record.kind === 'router'
+      ? record.routes.map(({ to }) => to)
+      : record.addresses.map((text) => formatCidr(networkOf(parseCidr(text)!))),
+  );
+}
+
+/** The name of the set of next hops: the router, then `host address weight` of each, sorted; undefined without any that leads somewhere and is of the network's version. */
+function hopsOf(routes: readonly LearnedRoute[], reached: ReachedHops): string | undefined {
   const [first] = routes;
   if (first === undefined) return undefined;
+  const { router } = first;
   const isV6 = first.to.includes(':');
+  const isUsable = (address: string): boolean => address.includes(':') === isV6 && reached.has(router, address);
   const hops = routes.flatMap(({ host, via }) =>
-    via.flatMap(({ address, weight }) => (address.includes(':') === isV6 ? [`${host} ${address} ${weight}`] : [])),
+    via.flatMap(({ address, weight }) => (isUsable(address) ? [`${host} ${address} ${weight}`] : [])),
   );
-  return hops.length === 0 ? undefined : [first.router, ...new Set(hops.sort())].join(',');
+  return hops.length === 0 ? undefined : [router, ...new Set(hops.sort())].join(',');
 }
+
+/** What `LearnedDestinations` asks of routers: worked out beside the local switches. */
+export const reachSink = defineSink<readonly string[], readonly string[]>({
+  name: 'reach',
+  merge: (contributions) => contributions[0]!.value,
+});
+
+export const reachUnit = define.unit({
+  name: 'reach',
+  over: 'router',
+  run: (reader, id) => {
+    const networks = reader.derive(connectedNetworks, id).map(({ network }) => formatCidr(network));
+    return networks.length === 0 ? [] : [contribute(reachSink, id, networks)];
+  },
+});
 
 export interface LearnedHop {
   readonly via: string;
