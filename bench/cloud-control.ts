@@ -53,8 +53,8 @@ export interface ControlPlan {
   readonly timeoutMs: number;
 }
 
-/** After one small change. */
-const SMALL_QUIET_MS = 500;
+/** After one small change: longer than the slowest cloud pauses within one, and short enough for processors to stay awake as in operation. */
+const SMALL_QUIET_MS = 150;
 const SMALL_TIMEOUT_MS = 30_000;
 const FIRST_TCP_PORT = 2_000;
 /** Memory is looked at when a process has had time to give back what a burst of work took. */

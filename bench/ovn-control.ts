@@ -21,7 +21,7 @@ function ovnControl(name: string, about: string, plan: ControlPlan, bars: Bars, 
 const SMALL: ControlPlan = {
   size: { tenants: 10, switches: 2, ports: 10, localPorts: 50, placement: 'spread', outside: 'shared' },
   rounds: 20,
-  warmUps: 20,
+  warmUps: 60,
   quietMs: 2_000,
   timeoutMs: 60_000,
 };
@@ -34,7 +34,7 @@ const MEDIUM: ControlPlan = {
 const LARGE: ControlPlan = {
   size: { tenants: 200, switches: 2, ports: 25, localPorts: 200, placement: 'whole', outside: 'own' },
   rounds: 12,
-  warmUps: 20,
+  warmUps: 60,
   quietMs: 4_000,
   timeoutMs: 600_000,
 };

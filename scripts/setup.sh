@@ -26,7 +26,7 @@ packages=(
   iproute2 ethtool procps               # namespaces and links of the lab
   tcpdump tcpreplay                     # captures; injection of arbitrary frames
   iputils-ping iperf3 busybox udhcpc wide-dhcpv6-client # what the workloads run
-  frr                                   # BGP
+  frr                                   # BGP and BFD of gateways, in namespaces
 )
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -42,6 +42,13 @@ as_root() {
 
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null || true)" = installed ]; }
 
+# The lab and the agents start FRR's daemons themselves, in namespaces. The package starts a service of its own in the host's
+# (zebra and staticd): without systemd, as in a container, it is ended again; where systemd runs it may stay disabled
+# (systemctl disable --now frr).
+end_frr_service() {
+  [ -d /run/systemd/system ] || as_root /etc/init.d/frr stop >/dev/null 2>&1 || true
+}
+
 install_packages() {
   local missing=() name
   for name in "${packages[@]}"; do installed "$name" || missing+=("$name"); done
@@ -53,6 +60,7 @@ install_packages() {
     as_root apt-get -o DPkg::Lock::Timeout=120 update -q >&2 || warn "apt-get update failed; trying with the lists there are"
     as_root "${install[@]}" "${missing[@]}" >&2 || die "apt-get could not install: ${missing[*]}"
   fi
+  case " ${missing[*]} " in *' frr '*) end_frr_service ;; esac
 }
 
 install_modules() {

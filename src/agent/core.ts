@@ -512,7 +512,7 @@ export class AgentCore implements Ground {
       this.#lastCountersMs = nowMs;
       effects.push({ kind: 'readCounters' });
     }
-    effects.push(...this.#conntrackUse.tick(nowMs));
+    effects.push(...this.#conntrackUse.tick(nowMs), ...this.#sessions.wake(nowMs));
     if (nowMs - this.#lastPulseMs >= PULSE_INTERVAL_MS) {
       this.#lastPulseMs = nowMs;
       effects.push({ kind: 'pulse', addresses: this.scope.neighbours(this.host) });

@@ -4,7 +4,13 @@ import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import type { Client } from '../server/client.ts';
-import type { Report, ReportsAnswer, WatchMessage, WatchRequest } from '../server/protocol.ts';
+import {
+  MOST_ROUTES_IN_REPORT,
+  type Report,
+  type ReportsAnswer,
+  type WatchMessage,
+  type WatchRequest,
+} from '../server/protocol.ts';
 import type { AgentEvent, ScopeChange } from './events.ts';
 
 export interface ServerLinkOptions {
@@ -137,8 +143,7 @@ export class ServerLink {
       // What this turn of the event loop has to say besides goes along: a request costs more than what is in it.
       await nextTurn();
       for (let isDue = evenNothing; (isDue || this.#queue.length > 0) && !signal.aborted; isDue = false) {
-        const reports = this.#queue;
-        this.#queue = [];
+        const reports = this.#nextReports();
         for (const { index, code, message } of await this.#post(reports))
           emit({ kind: 'reportRefused', report: reports[index]!, code, message });
       }
@@ -151,6 +156,16 @@ export class ServerLink {
     } finally {
       this.#isSending = false;
     }
+  }
+
+  /** All that wait, but of reports with thousands of routes one or two at a time: the server does nothing else meanwhile. */
+  #nextReports(): readonly Report[] {
+    let routes = 0;
+    const end = this.#queue.findIndex((report, i) => {
+      routes += routesIn(report);
+      return i > 0 && routes > MOST_ROUTES_IN_REPORT;
+    });
+    return this.#queue.splice(0, end < 0 ? this.#queue.length : end);
   }
 
   /**
@@ -171,4 +186,9 @@ export class ServerLink {
       return refused;
     }
   }
+}
+
+function routesIn(report: Report): number {
+  if (report.type === 'learnedRoutesAll') return report.routes.length;
+  return report.type === 'learnedRoutes' ? report.put.length + report.gone.length : 0;
 }

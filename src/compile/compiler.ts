@@ -22,11 +22,19 @@
 import type { Unit } from '../incremental/definitions.ts';
 import { type Change, type DotFilter, Engine } from '../incremental/engine.ts';
 import type { Diff } from '../incremental/slots.ts';
+import type { LearnedRoute } from '../model/objects.ts';
 import type { Flow } from '../openflow/flow.ts';
 import { Cookies, type Explanation } from './explain.ts';
 import { type CompiledFlow, flowSink } from './flow-sink.ts';
 import type { InputKind, InputOfKind, InputRecord } from './inputs.ts';
-import { learnedDestinationSink, learnedDestinationsUnit } from './learned-routes.ts';
+import {
+  type DestinationChange,
+  LearnedDestinations,
+  type ReachChange,
+  type RecordChange,
+  reachSink,
+  reachUnit,
+} from './learned-routes.ts';
 import { localPortSink, localPortsUnit } from './local-ports.ts';
 import { localProfileSink, localProfilesUnit } from './local-profiles.ts';
 import { LOCAL_SWITCH_KINDS, LOCAL_SWITCH_UNITS, localSwitchSink } from './local-switches.ts';
@@ -189,6 +197,7 @@ export function createCompiler(): Compiler {
   const engine = new Engine<InputOfKind>(UNITS);
   // Its outputs are inputs of the other.
   const localSwitches = new Engine<InputOfKind>(HERE_UNITS);
+  const destinations = new LearnedDestinations();
   const cookies = new Cookies();
   const meters = new Map<number, Meter>();
   let flowCount = 0;
@@ -207,9 +216,13 @@ export function createCompiler(): Compiler {
 
   return {
     update(changes) {
-      const all = [...staged(changes)];
+      const { learned, all } = withoutLearned(staged(changes));
       const here = localSwitches.update(all.filter(({ kind }) => LOCAL_SWITCH_KINDS.has(kind)));
-      const diff = engine.update([...all, ...hereChanges(here)]);
+      const diff = engine.update([
+        ...all,
+        ...hereChanges(here),
+        ...learnedChanges(destinations.take(learned, reachChanges(here))),
+      ]);
       const { added, changed, removed } = diff.of(flowSink);
       for (const { before } of removed) cookies.delete(before);
       for (const { before } of changed) cookies.delete(before);
@@ -254,9 +267,8 @@ const HERE = {
   localSwitch: localSwitchSink,
   localProfile: localProfileSink,
   localPort: localPortSink,
-  learnedDestination: learnedDestinationSink,
 } as const;
-const HERE_UNITS = [...LOCAL_SWITCH_UNITS, localProfilesUnit, localPortsUnit, learnedDestinationsUnit] as const;
+const HERE_UNITS = [...LOCAL_SWITCH_UNITS, localProfilesUnit, localPortsUnit, reachUnit] as const;
 
 function* hereChanges(diff: Diff): Iterable<Change<InputOfKind>> {
   for (const kind of Object.keys(HERE) as (keyof typeof HERE)[]) {
@@ -265,6 +277,37 @@ function* hereChanges(diff: Diff): Iterable<Change<InputOfKind>> {
       yield { op: 'put', kind, id: slot, value: after } as Change<InputOfKind>;
     for (const { slot } of removed) yield { op: 'delete', kind, id: slot };
   }
+}
+
+function reachChanges(here: Diff): ReachChange[] {
+  const { added, changed, removed } = here.of(reachSink);
+  return [
+    ...[...added, ...changed].map(({ slot, after }) => ({ router: slot, networks: after })),
+    ...removed.map(({ slot }) => ({ router: slot, networks: [] })),
+  ];
+}
+
+function* learnedChanges(changes: readonly DestinationChange[]): Iterable<Change<InputOfKind>> {
+  for (const { id, value } of changes)
+    yield value
+      ? { op: 'put', kind: 'learnedDestination', id, value }
+      : { op: 'delete', kind: 'learnedDestination', id };
+}
+
+/** Learned routes are known to the engine by what they come to only; that depends on the other routes of their routers. */
+function withoutLearned(changes: Iterable<Change<InputOfKind>>): {
+  readonly all: Change<InputOfKind>[];
+  readonly learned: RecordChange[];
+} {
+  const all: Change<InputOfKind>[] = [];
+  const learned: RecordChange[] = [];
+  for (const change of changes) {
+    const { kind, id } = change;
+    if (kind !== 'learnedRoute') all.push(change);
+    if (kind === 'learnedRoute' || kind === 'router' || kind === 'routerPort')
+      learned.push({ kind, id, record: change.op === 'put' ? (change.value as LearnedRoute) : undefined });
+  }
+  return { all, learned };
 }
 
 function* staged(changes: Iterable<CompilerChange>): Iterable<Change<InputOfKind>> {

@@ -1,4 +1,4 @@
-import { formatCidr, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
+import { parseCidr, parseIp } from '../base/addresses.ts';
 import { definer, type Reader as EngineReader } from '../incremental/definitions.ts';
 import type {
   Encap,
@@ -159,16 +159,6 @@ export const hostsIndex = define.index('hostsOfZone', 'host', (host) => [host.zo
 
 /** Router → its ports. */
 export const portsOfRouterIndex = define.index('portsOfRouter', 'routerPort', (port) => [port.router]);
-
-/** `router/network` → the router, where it has a static route to the network, whatever the source. */
-export const staticRoutesIndex = define.index('staticRoutesTo', 'router', ({ routes }, id) => [
-  ...new Set(routes.flatMap(({ to, from }) => (from === undefined ? [`${id}/${to}`] : []))),
-]);
-
-/** `router/network` → router ports with an address in the network. */
-export const connectedToIndex = define.index('connectedTo', 'routerPort', ({ router, addresses }) => [
-  ...new Set(addresses.map((text) => `${router}/${formatCidr(networkOf(parseCidr(text)!))}`)),
-]);
 
 /** Name of a set of next hops: some learned route has it. */
 export const hopSetsIndex = define.members('hopSets', {

@@ -39,5 +39,5 @@ const routedSwitchesUnit = define.unit({
 });
 
 export const LOCAL_SWITCH_UNITS = [localSwitchesUnit, routedSwitchesUnit] as const;
-/** The kinds that these units read. */
-export const LOCAL_SWITCH_KINDS: ReadonlySet<string> = new Set(['interface', 'port', 'routerPort', 'learnedRoute']);
+/** The kinds that these units, and others beside them, read. */
+export const LOCAL_SWITCH_KINDS: ReadonlySet<string> = new Set(['interface', 'port', 'router', 'routerPort', 'switch']);

@@ -62,9 +62,15 @@ export type Family = 'ipv4' | 'ipv6';
 export const FAMILIES = ['ipv4', 'ipv6'] as const;
 export const DEFAULT_BFD = { multiplier: 3, intervalMs: 100 } as const;
 
-export type DaemonName = 'zebra' | 'bgpd' | 'bfdd' | 'staticd';
+/** mgmtd is in FRR 9 and newer; there it has the routes that are staticd's before. */
+export type DaemonName = 'mgmtd' | 'zebra' | 'bfdd' | 'staticd' | 'bgpd';
 /** In the order in which they start. */
-export const DAEMONS = ['zebra', 'bfdd', 'staticd', 'bgpd'] as const satisfies readonly DaemonName[];
+export const DAEMONS = ['mgmtd', 'zebra', 'bfdd', 'staticd', 'bgpd'] as const satisfies readonly DaemonName[];
+
+/** Whether a peer's routes stay for a while when its session ends. */
+export function outlivesRestart(peer: SpeakerPeer): boolean {
+  return peer.gracefulRestart ?? !peer.bfd;
+}
 
 /** How long a peer that may keep our routes keeps them, in seconds: time for bgpd to come up again and read a full table. */
 const RESTART_S = 30;
@@ -77,13 +83,15 @@ const RETRY_AFTER_MAX_PREFIXES_MIN = 5;
  */
 export function formatConfig(config: SpeakerConfig): Record<DaemonName, string> {
   check(config);
+  const routes = text(
+    config.routes.map(({ to, via }) => `${to.includes(':') ? 'ipv6' : 'ip'} route ${prefix(to)} ${ip(via)}`),
+  );
   return {
     zebra: text([`fpm address 127.0.0.1 port ${config.fpmPort}`]),
     bgpd: text(bgpLines(config)),
     bfdd: text(bfdLines(config)),
-    staticd: text(
-      config.routes.map(({ to, via }) => `${to.includes(':') ? 'ipv6' : 'ip'} route ${prefix(to)} ${ip(via)}`),
-    ),
+    staticd: routes,
+    mgmtd: routes,
   };
 }
 
@@ -104,10 +112,15 @@ function bgpLines(config: SpeakerConfig): string[] {
     ' no bgp default ipv4-unicast',
     ' no bgp network import-check',
     ' bgp bestpath as-path multipath-relax',
-    ' bgp graceful-restart',
-    ' bgp graceful-restart preserve-fw-state',
-    ` bgp graceful-restart restart-time ${RESTART_S}`,
   ];
+  // Else zebra resolves next hops a hop further only where the best of equal ways is one.
+  if (config.peers.some((p) => (p.multihop ?? 1) > 1)) router.push(' bgp disable-ebgp-connected-route-check');
+  if (config.peers.some(outlivesRestart))
+    router.push(
+      ' bgp graceful-restart',
+      ' bgp graceful-restart preserve-fw-state',
+      ` bgp graceful-restart restart-time ${RESTART_S}`,
+    );
   for (const peer of config.peers)
     router.push(...peerLines(peer).map((line) => ` neighbor ${ip(peer.address)} ${line}`));
   for (const family of FAMILIES) router.push(...familyLines(config, family, policies));
@@ -120,7 +133,7 @@ function peerLines(peer: SpeakerPeer): string[] {
   if (peer.multihop !== undefined && peer.multihop > 1) lines.push(`ebgp-multihop ${peer.multihop}`);
   if (peer.password !== undefined) lines.push(`password ${peer.password}`);
   if (peer.bfd) lines.push('bfd', `bfd profile ${bfdProfile(peer.bfd)}`);
-  if (!(peer.gracefulRestart ?? !peer.bfd)) lines.push('graceful-restart-disable');
+  if (!outlivesRestart(peer)) lines.push('graceful-restart-disable');
   lines.push(`timers ${peer.keepaliveS} ${peer.holdS}`, 'timers connect 5');
   if (isIpv6(peer.address) && peer.families.includes('ipv4')) lines.push('capability extended-nexthop');
   if (!peer.adminUp) lines.push('shutdown');

@@ -1,17 +1,17 @@
 import {
-  chmodSync,
   chownSync,
   existsSync,
   mkdirSync,
   readFileSync,
   readlinkSync,
   renameSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { WeftError } from '../base/errors.ts';
-import { run } from './commands.ts';
+import { run, runDaemon } from './commands.ts';
 import type { DaemonName } from './config.ts';
 import { Vty } from './vty.ts';
 
@@ -19,8 +19,11 @@ import { Vty } from './vty.ts';
 export interface Daemons {
   /** Its process, where it runs: also one that an earlier agent started. */
   pidOf(daemon: DaemonName): number | undefined;
-  /** Starts it with the configuration that was written last; returns when it is ready. Error: `refused`, `timeout`. */
-  launch(daemon: DaemonName): Promise<void>;
+  /**
+   * Starts it, and returns when it is ready: whether it has read the file that was written last, or is still to be told all of
+   * it. Errors: `refused`, `timeout`.
+   */
+  launch(daemon: DaemonName): Promise<boolean>;
   /** Asks it to end, and ends it when it does not. */
   end(daemon: DaemonName): Promise<void>;
   writeConfig(daemon: DaemonName, text: string): void;
@@ -33,12 +36,20 @@ export interface Daemons {
 
 export type DaemonsOptions = {
   readonly namespace: string;
-  /** A folder of its own for each speaker, with a short name: paths of sockets end at 107 characters. */
-  readonly runDir: string;
+  /**
+   * FRR's word for one of several FRRs on a machine: letters, digits and hyphens, the namespace's name where it is not given. Its files are in
+   * `RUN_DIR`/pathspace.
+   */
+  readonly pathspace?: string;
   /** Where FRR's daemons are. */
   readonly binDir?: string;
 };
 
+/** Compiled into FRR; /var/run is a link to /run. */
+const RUN_DIR = '/var/run/frr';
+/** What newer FRR keeps beside. */
+const LIBRARY_DIR = '/var/lib/frr';
+const CRASH_DIR = '/var/tmp/frr';
 /** FRR's user on every distribution. */
 const USER = 'frr';
 const END_WITHIN_MS = 5_000;
@@ -46,28 +57,45 @@ const LOG_BYTES = 4 << 20;
 
 /**
  * FRR's daemons in a network namespace. Each is its own session from the start (`-d`), so that it outlives the agent; it is found again by its pid
- * file and by its command line, which names the run directory. Signals go to that pid only.
+ * file and by its command line, which names that file. Signals go to that pid only.
  */
 export class NamespaceDaemons implements Daemons {
   readonly #options: Required<DaemonsOptions>;
+  readonly runDir: string;
 
   constructor(options: DaemonsOptions) {
-    this.#options = { binDir: '/usr/lib/frr', ...options };
-    const { runDir } = this.#options;
-    // The kernel cuts a longer one off without a word.
-    if (join(runDir, 'staticd.vty').length > 107) throw new WeftError('invalid', `${runDir} is too long for sockets`);
+    const { namespace, pathspace = namespace, binDir = '/usr/lib/frr' } = options;
+    this.#options = { namespace, pathspace, binDir };
+    this.runDir = join(RUN_DIR, pathspace);
+    // The kernel cuts the path of a socket off at 107 characters without a word.
+    if (!/^[A-Za-z0-9-]{1,64}$/.test(pathspace)) throw new WeftError('invalid', `no pathspace of FRR: ${pathspace}`);
   }
 
   /** The folder, owned by FRR's user. Error: `not-found` without FRR. */
   prepare(): void {
-    const { runDir, binDir } = this.#options;
+    const { binDir } = this.#options;
     if (!existsSync(join(binDir, 'bgpd')))
       throw new WeftError('not-found', `no FRR in ${binDir}: install the package frr`);
     const { uid, gid } = frrUser();
-    mkdirSync(dirname(runDir), { recursive: true, mode: 0o755 }); // FRR's user must get through
-    mkdirSync(runDir, { recursive: true, mode: 0o750 });
-    chmodSync(runDir, 0o750);
-    chownSync(runDir, uid, gid);
+    for (const [dir, mode] of [
+      [RUN_DIR, 0o755],
+      [this.runDir, 0o750],
+    ] as const) {
+      if (existsSync(dir)) continue;
+      mkdirSync(dir, { mode });
+      chownSync(dir, uid, gid);
+    }
+  }
+
+  /** Takes the folder away, with the configurations in it. */
+  forget(): void {
+    for (const dir of [this.runDir, join(LIBRARY_DIR, this.#options.pathspace)])
+      rmSync(dir, { recursive: true, force: true });
+  }
+
+  /** Whether this FRR has such a program: mgmtd came with FRR 9. */
+  has(daemon: DaemonName): boolean {
+    return existsSync(join(this.#options.binDir, daemon));
   }
 
   pidOf(daemon: DaemonName): number | undefined {
@@ -80,7 +108,7 @@ export class NamespaceDaemons implements Daemons {
     try {
       const pid = Number(readFileSync(this.#path(daemon, 'pid'), 'utf8'));
       const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-      return words.includes(this.#path(daemon, 'pid')) && words[0]!.endsWith(`/${daemon}`) ? pid : undefined;
+      return words.includes(this.#path(daemon, 'pid')) ? pid : undefined;
     } catch {
       return undefined; // no such file, or no such process
     }
@@ -94,17 +122,21 @@ export class NamespaceDaemons implements Daemons {
     }
   }
 
-  async launch(daemon: DaemonName): Promise<void> {
+  async launch(daemon: DaemonName): Promise<boolean> {
     await this.end(daemon); // one that is left in a namespace of former times
     const log = this.#path(daemon, 'log');
     if ((statSync(log, { throwIfNoEntry: false })?.size ?? 0) > LOG_BYTES) renameSync(log, `${log}.1`);
-    await run(['ip', 'netns', 'exec', this.#options.namespace, ...this.#argv(daemon)]);
+    // FRR opens its log as root, before it becomes its user: the file may be root's.
+    // Daemons whose configuration is mgmtd's business read no file of their own: from FRR 9 on more of them with each release.
+    const reads = (await run([join(this.#options.binDir, daemon), '--help'])).includes('--config_file');
+    await runDaemon(['ip', 'netns', 'exec', this.#options.namespace, ...this.#argv(daemon, reads)], log);
     const until = Date.now() + END_WITHIN_MS;
     // Its parent ends when it is ready, but for a moment.
     while (this.pidOf(daemon) === undefined || !existsSync(this.#path(daemon, 'vty'))) {
       if (Date.now() > until) throw new WeftError('timeout', `${daemon} did not come up: see ${log}`);
       await pause(10);
     }
+    return reads;
   }
 
   async end(daemon: DaemonName): Promise<void> {
@@ -115,6 +147,8 @@ export class NamespaceDaemons implements Daemons {
       const until = Date.now() + END_WITHIN_MS;
       while (this.#processOf(daemon) === pid && Date.now() < until) await pause(10);
     }
+    // FRR leaves an empty folder for a crash's words at each start; one that crashed keeps it.
+    rmSync(join(CRASH_DIR, `${daemon}.${pid}`), { recursive: true, force: true });
   }
 
   /** Passwords are in it: for FRR's user alone, from its first byte on. */
@@ -122,7 +156,6 @@ export class NamespaceDaemons implements Daemons {
     const { uid, gid } = frrUser();
     const path = this.#path(daemon, 'conf');
     writeFileSync(`${path}.new`, text, { mode: 0o600 });
-    chmodSync(`${path}.new`, 0o600);
     chownSync(`${path}.new`, uid, gid);
     renameSync(`${path}.new`, path);
   }
@@ -146,27 +179,20 @@ export class NamespaceDaemons implements Daemons {
   }
 
   #path(daemon: DaemonName, suffix: string): string {
-    return join(this.#options.runDir, `${daemon}.${suffix}`);
+    return join(this.runDir, `${daemon}.${suffix}`);
   }
 
-  #argv(daemon: DaemonName): string[] {
-    const { runDir, binDir } = this.#options;
-    const own: Record<DaemonName, readonly string[]> = {
-      // A large receive buffer: a full table's worth of the kernel's echoes comes at once.
-      zebra: ['-M', 'dplane_fpm_nl', '-s', '90000000'],
-      bgpd: [],
-      bfdd: ['--bfdctl', join(runDir, 'bfdd.sock')],
-      staticd: [],
-    };
+  #argv(daemon: DaemonName, readsFile: boolean): string[] {
+    const { pathspace, binDir } = this.#options;
     return [
       join(binDir, daemon),
-      ...['-d', '-P', '0', '-u', USER, '-g', USER],
-      ...['-f', this.#path(daemon, 'conf'), '-i', this.#path(daemon, 'pid')],
-      ...['-z', join(runDir, 'zserv.api'), '--vty_socket', runDir],
+      ...['-d', '-P', '0', '-u', USER, '-g', USER, '-N', pathspace, '-i', this.#path(daemon, 'pid')],
+      ...(readsFile ? ['-f', this.#path(daemon, 'conf')] : []),
       ...['--log', `file:${this.#path(daemon, 'log')}`, '--log-level', 'warnings'],
       // It makes tables of as many entries as it may open files.
       ...['--limit-fds', '1024'],
-      ...own[daemon],
+      // A large receive buffer: a full table's worth of the kernel's echoes comes at once.
+      ...(daemon === 'zebra' ? ['-M', 'dplane_fpm_nl', '-s', '90000000'] : []),
     ];
   }
 }

@@ -58,6 +58,12 @@ export class FpmLink {
     server.on('connection', (socket) => this.#begin(socket));
   }
 
+  /** Nothing goes to these gateways from now on (`RouteTable.avoid`), without delay. */
+  avoid(gateways: ReadonlySet<string>): void {
+    this.table.avoid(gateways);
+    this.#flush();
+  }
+
   close(): void {
     clearTimeout(this.#timer);
     clearTimeout(this.#flushTimer);

@@ -53,6 +53,9 @@ export class RouteTable {
   #objectsChanged = false;
   /** One object per meaning; grows with the number of different sets of ways, and is cut in `takeChanges`. */
   #interned = new Map<string, Ways>();
+  #avoided: ReadonlySet<string> = new Set();
+  /** What is left of ways without the gateways that are avoided. */
+  readonly #usable = new Map<Ways, Ways | undefined>();
   /** Ways of the objects as they are now. */
   readonly #resolved = new Map<number, Ways | undefined>();
 
@@ -86,6 +89,18 @@ export class RouteTable {
     this.#held.clear();
   }
 
+  /**
+   * Gateways (as text) that nothing goes to, whatever zebra says: it needs a second or two to take back 100,000 routes of a session that
+   * ended, this takes none.
+   */
+  avoid(gateways: ReadonlySet<string>): void {
+    if (gateways.size === this.#avoided.size && [...gateways].every((g) => this.#avoided.has(g))) return;
+    this.#avoided = gateways;
+    this.#usable.clear();
+    for (const key of this.#sources.keys()) this.#dirty.add(key);
+    for (const key of this.#held) this.#dirty.add(key);
+  }
+
   apply(message: NetlinkMessage): void {
     switch (message.kind) {
       case 'route': {
@@ -117,7 +132,7 @@ export class RouteTable {
     const changes: RouteChange[] = [];
     for (const key of this.#dirty) {
       const before = this.#told.get(key);
-      const ways = this.#held.has(key) ? before : this.#current(key);
+      const ways = this.#withoutAvoided(this.#held.has(key) ? before : this.#current(key));
       if (ways === before) continue;
       if (ways) this.#told.set(key, ways);
       else this.#told.delete(key);
@@ -140,6 +155,15 @@ export class RouteTable {
   #current(key: Key): Ways | undefined {
     const source = this.#sources.get(key);
     return typeof source === 'number' ? this.#waysOfObject(source) : source;
+  }
+
+  #withoutAvoided(ways: Ways | undefined): Ways | undefined {
+    if (this.#avoided.size === 0 || ways?.kind !== 'forward') return ways;
+    if (this.#usable.has(ways)) return this.#usable.get(ways);
+    const vias = ways.vias.filter((via) => !via.gateway || !this.#avoided.has(formatIp(via.gateway)));
+    const left = vias.length === 0 ? undefined : this.#intern({ kind: 'forward', vias });
+    this.#usable.set(ways, left);
+    return left;
   }
 
   /** Objects are told ahead of the routes that use them, so most of those that changed are not in use; all of a batch is looked at once. */
@@ -204,6 +228,7 @@ export class RouteTable {
     const used = new Set<Ways>(this.#told.values());
     for (const source of this.#sources.values()) if (typeof source !== 'number') used.add(source);
     for (const ways of this.#resolved.values()) if (ways) used.add(ways);
+    this.#usable.clear();
     for (const [name, ways] of this.#interned) if (!used.has(ways)) this.#interned.delete(name);
   }
 }

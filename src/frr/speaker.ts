@@ -1,31 +1,37 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { formatIp, parseIp } from '../base/addresses.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
+import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import { type DaemonName, formatConfig, type SpeakerConfig } from './config.ts';
+import { type DaemonName, formatConfig, outlivesRestart, type SpeakerConfig } from './config.ts';
 import { NamespaceDaemons } from './daemons.ts';
 import { FpmLink, type FpmLinkOptions } from './fpm-link.ts';
 import { applyInterfaces, calmNamespace, listenInNamespace } from './namespace.ts';
 import type { RouteTable } from './route-table.ts';
+import { connectedPeers, SessionWatch } from './session-watch.ts';
 import { type BfdState, md5Failures, type PeerState, parseBfd, parsePeers, SHOW_BFD, SHOW_PEERS } from './show.ts';
-import { type ConfigProblem, type DaemonState, Supervisor } from './supervisor.ts';
+import { type ConfigProblem, type DaemonState, type DaemonTexts, Supervisor } from './supervisor.ts';
 
 export type SpeakerOptions = Omit<FpmLinkOptions, 'log'> & {
   /** A network namespace that exists, with the interfaces of the configuration. */
   readonly namespace: string;
-  /** A folder of this speaker alone, below /run; another agent finds the running daemons in it. */
-  readonly runDir: string;
+  /** FRR's pathspace of this speaker alone (`vtysh -N`), by which another agent finds the running daemons: the namespace's name where it is not given. */
+  readonly pathspace?: string;
   readonly log: Log;
   readonly binDir?: string;
   readonly clock?: Clock;
 };
 
-const LOOK_EVERY_MS = 250;
+const LOOK_EVERY_MS = 100;
+/** bgpd is asked who is up once a second. */
+const ASK_EVERY_LOOKS = 10;
 
 /**
  * A BGP speaker: FRR's daemons in a namespace, their configuration, and the routes that they learn.
  *
  *     SpeakerConfig ─▶ config ─▶ supervisor ─▶ daemons ── files, vty ──▶ zebra bgpd bfdd (staticd)
  *     onChanges ◀─ route table ◀─ fpm link ◀── netlink over FPM, 127.0.0.1 in the namespace ──┘
+ *                       ▲─ session watch ◀── sessions that ended, before zebra is through with them
  *
  * `close` leaves the daemons and their sessions as they are, for the next agent to find; `stop` ends them.
  */
@@ -37,6 +43,13 @@ export class Speaker {
   #link: FpmLink | undefined;
   #port: number | undefined;
   #timer: NodeJS.Timeout | undefined;
+  readonly #watch = new SessionWatch();
+  #mortal: ReadonlySet<string> = new Set();
+  #looking = false;
+  #asking = false;
+  #looks = 0;
+  /** What bgpd answered since the last look. */
+  #established: ReadonlySet<string> | undefined;
   #md5Seen: number | undefined;
   /** Index of every interface of the namespace, by name: what a `Via`'s `oif` means. */
   interfaces: ReadonlyMap<string, number> = new Map();
@@ -64,17 +77,59 @@ export class Speaker {
    * refused. Errors: `invalid`, `not-found` (namespace, interface, FRR), `conflict` (another listens for routes).
    */
   async apply(config: SpeakerConfig): Promise<readonly ConfigProblem[]> {
-    const texts = formatConfig(config);
+    const texts = this.#textsOf(config);
     this.#daemons.prepare();
     if (!this.#timer) await calmNamespace(this.#options.namespace);
     this.interfaces = await applyInterfaces(this.#options.namespace, config.interfaces);
     await this.#listen(config.fpmPort);
     const wanted: DaemonName[] = ['zebra', 'bfdd', 'bgpd'];
-    // Not told to go where it is not needed any more: it is small, and empty then.
+    if (this.#daemons.has('mgmtd')) wanted.push('mgmtd');
+    // Not told to go where it is not needed any more: it is small, and has nothing to do then.
     if (config.routes.length > 0 || this.#daemons.pidOf('staticd') !== undefined) wanted.push('staticd');
     const problems = await this.#supervisor.configure(texts, wanted);
-    this.#timer ??= setInterval(() => void this.#supervisor.tick(), LOOK_EVERY_MS);
+    this.#mortal = new Set(config.peers.filter((p) => !outlivesRestart(p)).map((p) => formatIp(parseIp(p.address)!)));
+    this.#timer ??= setInterval(() => void this.#look(), LOOK_EVERY_MS);
     return problems;
+  }
+
+  async #look(): Promise<void> {
+    if (this.#looking) return;
+    this.#looking = true;
+    try {
+      await this.#supervisor.tick();
+      this.#avoidEnded();
+    } catch (error) {
+      if (!(error instanceof WeftError)) throw error;
+      this.#options.log.warn('the sessions could not be looked at', { error });
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  #avoidEnded(): void {
+    const pid = this.#daemons.pidOf('bgpd');
+    // Without bgpd there are no sessions, and zebra takes its routes back or keeps them, as it was told.
+    if (this.#mortal.size === 0 || pid === undefined) return;
+    const connected = connectedPeers(...['tcp', 'tcp6'].map((name) => textOf(`/proc/${pid}/net/${name}`)));
+    const established = this.#established;
+    this.#established = undefined;
+    this.#link?.avoid(this.#watch.look(this.#mortal, connected, established, this.#clock.monotonicMs()));
+    if (this.#asking || this.#looks++ % ASK_EVERY_LOOKS !== 0) return;
+    this.#asking = true;
+    this.#states()
+      .then((peers) => (this.#established = new Set(peers.filter((p) => p.established).map((p) => p.address))))
+      .catch(() => {}) // it is asked again
+      .finally(() => (this.#asking = false));
+  }
+
+  async #states(): Promise<PeerState[]> {
+    return parsePeers(await this.#ask('bgpd', SHOW_PEERS), this.#clock.now());
+  }
+
+  /** Since FRR 9 mgmtd tells staticd its routes. */
+  #textsOf(config: SpeakerConfig): DaemonTexts {
+    const texts = formatConfig(config);
+    return this.#daemons.has('mgmtd') ? { ...texts, staticd: '' } : texts;
   }
 
   async #listen(port: number): Promise<void> {
@@ -92,7 +147,7 @@ export class Speaker {
 
   /** Errors: `unreachable` while bgpd is not up, `protocol`. */
   async peers(): Promise<PeerState[]> {
-    const peers = parsePeers(await this.#ask('bgpd', SHOW_PEERS), this.#clock.now());
+    const peers = await this.#states();
     if (!this.#wrongSignatures()) return peers;
     return peers.map((peer) =>
       peer.problem?.startsWith('the peer does not answer')
@@ -114,10 +169,11 @@ export class Speaker {
     this.#link = undefined;
   }
 
-  /** Ends the sessions too. */
+  /** Ends the sessions too, and leaves nothing of them. */
   async stop(): Promise<void> {
     this.close();
     await this.#supervisor.end();
+    this.#daemons.forget();
   }
 
   async #ask(daemon: DaemonName, line: string): Promise<string> {
@@ -131,10 +187,17 @@ export class Speaker {
 
   /** Whether the kernel has dropped any for their signature since this was asked last. */
   #wrongSignatures(): boolean {
-    const path = `/proc/${this.#daemons.pidOf('bgpd')}/net/netstat`;
-    if (!existsSync(path)) return false;
     const before = this.#md5Seen;
-    this.#md5Seen = md5Failures(readFileSync(path, 'utf8'));
+    this.#md5Seen = md5Failures(textOf(`/proc/${this.#daemons.pidOf('bgpd')}/net/netstat`));
     return before !== undefined && this.#md5Seen > before;
+  }
+}
+
+/** Empty where the process is gone. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
   }
 }

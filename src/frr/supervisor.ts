@@ -113,11 +113,11 @@ export class Supervisor {
     record.startedAtMs = now;
     try {
       this.#daemons.writeConfig(daemon, text);
-      await this.#daemons.launch(daemon);
-      this.#daemons.writeApplied(daemon, text);
+      const read = await this.#daemons.launch(daemon);
+      this.#daemons.writeApplied(daemon, read ? text : ''); // told at the next look
       record.problem = undefined;
     } catch (error) {
-      if (!(error instanceof WeftError)) throw error;
+      if (!isOperational(error)) throw error;
       record.problem = error.message;
       this.#log.error('a daemon of FRR does not start', { daemon, error });
     }
@@ -144,7 +144,7 @@ export class Supervisor {
       for (const problem of problems) this.#log.error('FRR refused a line of its configuration', problem);
       return problems;
     } catch (error) {
-      if (!(error instanceof WeftError)) throw error;
+      if (!isOperational(error)) throw error;
       // It died, or is about to: the next tick starts it with the new file, or says the difference again.
       this.#log.warn('a daemon of FRR could not be told its configuration', { daemon, error });
       return [];
@@ -154,6 +154,11 @@ export class Supervisor {
 
 function fresh(startedAtMs: number | undefined): Record {
   return { startedAtMs, failures: 0, restarts: 0, problem: undefined };
+}
+
+/** What the machine can do to us: a full disk, a folder that somebody removed, a daemon that does not answer. */
+function isOperational(error: unknown): error is Error {
+  return error instanceof WeftError || (error instanceof Error && 'syscall' in error);
 }
 
 /** FRR repeats what it does not understand. */

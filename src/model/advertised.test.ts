@@ -167,10 +167,15 @@ test('a virtual address is advertised while a member serves', () => {
   assert.ok(!isSaid());
 });
 
-test('only what is asked for is advertised; connected networks but for those of uplinks', () => {
+test('only what is asked for is advertised, of connected networks all', () => {
   const world = new World();
   world.change('core', { bgp: { asn: 64512, advertise: ['connected', 'snat'] } });
-  assert.deepEqual(world.said(), ['2001:db8:f::/64 connected', '203.0.113.0/24 connected', '203.0.113.7/32 snat']);
+  assert.deepEqual(world.said(), [
+    '192.0.2.0/29 connected',
+    '2001:db8:f::/64 connected',
+    '203.0.113.0/24 connected',
+    '203.0.113.7/32 snat',
+  ]);
   world.change('core', { bgp: { asn: 64512, advertise: [] } });
   assert.deepEqual(world.said(), []);
 });

@@ -17,7 +17,6 @@ export type AdvertisedView = Pick<
   | 'routerPortsOfRouter'
   | 'routerPortsOfSwitch'
   | 'peersOf'
-  | 'bgpPeersAt'
   | 'floatingAddressesOfRouter'
   | 'loadBalancersOf'
   | 'healthOf'
@@ -54,13 +53,12 @@ export function advertisedBy(model: AdvertisedView, router: Router): readonly Ad
   return [...found.values()].sort((a, b) => (a.network < b.network ? -1 : 1));
 }
 
-/** Networks that lead somewhere; upstreams are in those of uplinks themselves. */
+/** Networks that lead somewhere, those of uplinks too: a gateway does not know the peers of others. */
 function addConnected(
   model: AdvertisedView,
   port: RouterPort,
   add: (network: string, why: 'connected', id: string) => void,
 ) {
-  for (const _ of model.bgpPeersAt(port.id)) return;
   const [naming] = model.peersOf(port.id);
   const leads =
     port.switch === undefined ? (port.peer ?? naming) !== undefined : model.get('switch', port.switch)?.adminUp;

@@ -17,3 +17,17 @@ export function gatewaysOf(model: ModelView, routerId: string): ReadonlySet<stri
     }
   return hosts;
 }
+
+/**
+ * What a router calls itself at a gateway (RFC 4271 §4.2): what is given, else the first IPv4 address of the ports that it speaks at there, so
+ * that no two gateways have the same.
+ */
+export function routerIdAt(
+  given: string | undefined,
+  ports: Iterable<{ readonly addresses: readonly string[] }>,
+): string | undefined {
+  if (given !== undefined) return given;
+  for (const { addresses } of ports)
+    for (const text of addresses) if (!text.includes(':')) return text.slice(0, text.indexOf('/'));
+  return undefined;
+}

@@ -1,5 +1,6 @@
 import type { Ip } from '../base/addresses.ts';
 import type { KindName } from './kind.ts';
+import type { BgpPeer, ScopeRecord } from './objects.ts';
 
 /** What the builders of generated models share. */
 
@@ -22,4 +23,16 @@ export function plus(ip: Ip, n: number): Ip {
   return ip.version === 4
     ? { version: 4, value: (ip.value + n) as typeof ip.value }
     : { version: 6, value: (ip.value + BigInt(n)) as typeof ip.value };
+}
+
+/** Of a router port: at every other one a session, whether its router speaks BGP or not. */
+export function peersAt(record: ScopeRecord): BgpPeer[] {
+  if (record.kind !== 'routerPort' || record.key % 2 === 0) return [];
+  const { id: routerPort, router, tenant, name } = record;
+  return [
+    {
+      ...{ kind: 'bgpPeer', id: `peer-${routerPort}`, name, tenant, revision: 1, router, routerPort },
+      ...{ address: '192.0.2.1', asn: 64_513, bfd: false, keepaliveS: 3, holdS: 9, maxPrefixes: 10, adminUp: true },
+    },
+  ];
 }

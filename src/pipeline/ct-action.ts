@@ -35,7 +35,8 @@ export function trackPacket(execution: Execution, action: Ct): void {
             mark: { value: mark, mask: markMask },
             label: { value: label, mask: labelMask },
           })
-        : { state: given | CT_STATE.tracked, mark, label };
+        : { state: given | CT_STATE.tracked, zone, mark, label };
+    packet.tracked = tracked;
     if (action.table !== undefined) execution.recirculate(trackedCopy(packet, zone, tracked), action.table);
   } else if (action.table !== undefined) execution.recirculate(trackedCopy(packet, zone, undefined), action.table);
   clearTracking(key);

@@ -31,6 +31,7 @@ const TP_DST = placeOf('tcp_dst').word;
 const VLAN_TCI = placeOf('vlan_tci').word;
 const TUN_ID = placeOf('tun_id');
 const METADATA = placeOf('metadata');
+const CT_STATE = placeOf('ct_state').word;
 const SKB_PRIORITY = placeOf('skb_priority').word;
 
 /** What one run collects; shared by all that the packet and its copies go through. */
@@ -81,6 +82,8 @@ export class Execution {
   #exit = false;
   #pausing: Rest[] | undefined;
   #inActionSet = false;
+  /** The fields of connection tracking are there: where they are not, Open vSwitch clears nothing in the datapath either. */
+  #isTracked = false;
   /** A meter has dropped the packet: nothing more of this copy comes out. */
   #policed = false;
 
@@ -89,6 +92,7 @@ export class Execution {
     this.trail = trail;
     this.packet = packet;
     this.recirculations = recirculations;
+    this.#isTracked = (packet.key[CT_STATE] ?? 0) !== 0;
   }
 
   /** Lookup in `table`, all that follows, and the action set. */
@@ -254,10 +258,12 @@ export class Execution {
         return this.#group(action.group);
       case 'ct':
         trackPacket(this, action);
+        this.#isTracked = false;
         return;
       case 'ctClear':
         clearTracking(key);
-        this.packet.translated = undefined;
+        if (this.#isTracked) this.packet.tracked = undefined;
+        this.#isTracked = false;
         return;
       case 'decTtl':
         return this.#decTtl(action.controllers ?? [0]);
@@ -456,7 +462,7 @@ export class Execution {
   /** Does something to a copy: fields, stack and action set are as before afterwards. An `exit` ends all the same. */
   #clone(body: () => void): void {
     const { packet } = this;
-    const [stack, actionSet, policed] = [this.#stack, this.#actionSet, this.#policed];
+    const [stack, actionSet, policed, isTracked] = [this.#stack, this.#actionSet, this.#policed, this.#isTracked];
     this.packet = packet.clone();
     this.#stack = [...stack];
     this.#actionSet = [...actionSet];
@@ -466,6 +472,7 @@ export class Execution {
     this.#stack = stack;
     this.#actionSet = actionSet;
     this.#policed = policed;
+    this.#isTracked = isTracked;
     if (this.#pausing) this.#endCopy();
   }
 
@@ -485,13 +492,14 @@ export class Execution {
     if (buckets.length === 0) this.drop('no-bucket');
     for (const bucket of buckets) {
       const { packet } = this;
-      const policed = this.#policed;
+      const [policed, isTracked] = [this.#policed, this.#isTracked];
       this.packet = packet.clone();
       this.#depth++;
       this.perform(actionSetList(bucket.actions));
       this.#depth--;
       this.packet = packet;
       this.#policed = policed;
+      this.#isTracked = isTracked;
       this.#endCopy();
       if (this.#exit) return;
     }

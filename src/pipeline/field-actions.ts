@@ -2,7 +2,7 @@ import type { FieldName } from '../openflow/fields.ts';
 import type { FieldRange, FieldValue } from '../openflow/flow.ts';
 import { copyBits, type Place, placeOf, readBits, readField, writeBits, writeField, writeWide } from './layout.ts';
 import { type PacketState, readPort, writePort } from './packet-state.ts';
-import { hasField } from './prerequisites.ts';
+import { hasField, isReadable } from './prerequisites.ts';
 
 /** Actions that set fields. On a header field that the packet does not have they do nothing. */
 
@@ -32,7 +32,7 @@ export function setField(packet: PacketState, name: FieldName, value: FieldValue
 export function moveBits(packet: PacketState, src: FieldRange, dst: FieldRange): void {
   const { key } = packet;
   const [from, to] = [placeOf(src.field), placeOf(dst.field)];
-  if (from.header && !hasField(key, src.field)) return;
+  if (!isReadable(key, from)) return;
   if (to.header && !hasField(key, dst.field)) return;
   copyBits(key, from, src.from, to, dst.from, src.bits);
   changed(packet, to);

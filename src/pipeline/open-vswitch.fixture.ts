@@ -23,6 +23,9 @@ export class OpenVswitchFixture {
   /** How much of each port's capture was read. */
   readonly #seen = new Map<number, number>();
 
+  #isStopping = false;
+  #crash: string | undefined;
+
   constructor(dir: string) {
     this.#dir = dir;
   }
@@ -82,7 +85,13 @@ export class OpenVswitchFixture {
   }
 
   #spawn(name: string, args: readonly string[]): void {
-    this.#children.push(spawn(program(name), args, { env: this.#env(), stdio: 'ignore' }));
+    const child = spawn(program(name), args, { env: this.#env(), stdio: 'ignore' });
+    child.once('exit', (code, signal) => {
+      if (this.#isStopping) return;
+      this.#crash = `${name} ended by ${signal ?? `itself (${code})`}`;
+      for (const answer of this.#pending.splice(0)) answer({ result: null, error: this.#crash });
+    });
+    this.#children.push(child);
   }
 
   #listen(socket: Socket): void {
@@ -101,6 +110,7 @@ export class OpenVswitchFixture {
 
   /** An `ovs-appctl` command. */
   async control(method: string, ...params: string[]): Promise<string> {
+    if (this.#crash) throw new Error(this.#crash);
     const reply = await new Promise<{ result: string | null; error: string | null }>((resolve) => {
       this.#pending.push(resolve);
       this.#socket!.write(JSON.stringify({ id: this.#pending.length, method, params }));
@@ -201,7 +211,13 @@ export class OpenVswitchFixture {
     return this.#ports.get(datapath) ?? -datapath;
   }
 
+  /** Says how Open vSwitch ended, where it did so by itself. */
+  get crash(): string | undefined {
+    return this.#crash;
+  }
+
   async stop(): Promise<void> {
+    this.#isStopping = true;
     this.#socket?.destroy();
     for (const child of this.#children.reverse()) {
       const ended = new Promise((resolve) => child.once('exit', resolve));

@@ -1,5 +1,6 @@
 import type { FieldName } from '../openflow/fields.ts';
 import { extractFlowKey, type FlowTag } from '../packet/flow-key.ts';
+import type { Tracked } from './conntrack.ts';
 import { KEY_WORDS, placeOf, readBits, writeBits, writeField } from './layout.ts';
 import { rewriteHeader } from './rewrite.ts';
 
@@ -49,6 +50,11 @@ const ND_RESERVED = placeOf('nd_reserved').word;
 const ND_OPTIONS_TYPE = placeOf('nd_options_type').word;
 const IN_PORT = placeOf('in_port').word;
 
+/** Where these change, the datapath forgets which connection it found (`packet_set_ipv4_addr` and the like). */
+const ENDS: ReadonlySet<FieldName> = new Set<FieldName>([
+  ...(['ip_src', 'ip_dst', 'ipv6_src', 'ipv6_dst', 'tcp_src', 'tcp_dst', 'udp_src', 'udp_dst'] as const),
+  ...(['sctp_src', 'sctp_dst', 'icmp_type', 'icmp_code', 'icmpv6_type', 'icmpv6_code'] as const),
+]);
 /** Shorter frames have no header to change. */
 const ETHERNET_LENGTH = 14;
 const VLAN_PRESENT = 0x1000;
@@ -60,8 +66,8 @@ const MAX_TAGS = 2;
 export class PacketState {
   readonly key = new Uint32Array(KEY_WORDS);
   bytes: Uint8Array;
-  /** The zone in which connection tracking translated the packet, and the bits of `ct_state` that say how. */
-  translated: { readonly zone: number; readonly flags: number } | undefined;
+  /** What connection tracking said last. The datapath keeps it, also where the fields of the key were cleared. */
+  tracked: Tracked | undefined;
   /** Whether `bytes` is ours to write to. */
   #owned = false;
   /** Tags of the key, outermost first; the first one is `vlan_tci`. */
@@ -125,7 +131,7 @@ export class PacketState {
     const copy = new PacketState(this.bytes);
     copy.key.set(this.key);
     copy.#tags = this.#tags;
-    copy.translated = this.translated;
+    copy.tracked = this.tracked;
     this.#owned = false;
     return copy;
   }
@@ -139,6 +145,7 @@ export class PacketState {
   /** To be called after a header field of the key was written: puts it into the bytes, checksums included. */
   headerChanged(name: FieldName): void {
     if (this.bytes.length < ETHERNET_LENGTH) return;
+    if (this.tracked?.known && ENDS.has(name)) this.tracked = { ...this.tracked, known: undefined };
     if (name === 'vlan_tci' || name === 'vlan_vid' || name === 'vlan_pcp') this.#tagChanged(name);
     else rewriteHeader(this.writable(), this.key, name, this.#networkOffset());
   }

@@ -1,5 +1,5 @@
 import { type FieldName, fieldOf } from '../openflow/fields.ts';
-import { placeOf, readBits } from './layout.ts';
+import { type Place, placeOf, readBits } from './layout.ts';
 
 /**
  * Whether a packet has a field (`mf_are_prereqs_ok` of Open vSwitch): an action on a field that is not there does
@@ -17,6 +17,10 @@ const VLAN_TCI = placeOf('vlan_tci').word;
 const ICMP_CODE = placeOf('icmpv6_code').word;
 const VLAN_PRESENT = 0x1000;
 const LATER_FRAGMENT = 2;
+const CT_STATE = placeOf('ct_state').word;
+/** Bits of `ct_state`: new, established, reply. */
+const OF_CONNECTION = 0x0b;
+const CT_TUPLE = /^ct_(nw|ipv6|tp)_/;
 const TRANSPORT = /^(tcp|udp|sctp|icmp|icmpv6)_|^nd_/;
 
 function checksOf(name: FieldName): readonly Check[] {
@@ -28,6 +32,12 @@ function checksOf(name: FieldName): readonly Check[] {
     CHECKS.set(name, checks);
   }
   return checks;
+}
+
+/** Whether a field may be read: of an ICMP error about a connection the original direction is there, and yet not to be read (`is_ct_valid`). */
+export function isReadable(key: Uint32Array, { header, name }: Pick<Place, 'header' | 'name'>): boolean {
+  if (header) return hasField(key, name);
+  return !CT_TUPLE.test(name) || (key[CT_STATE]! & OF_CONNECTION) !== 0;
 }
 
 export function hasField(key: Uint32Array, name: FieldName): boolean {

@@ -13,7 +13,7 @@ import { type HostScope, ScopeIndex, type ScopeStep } from './scope.ts';
  * An agent that leaves so much unread is cut off; it resumes by digest, which costs only what differs. A hundred thousand learned routes are
  * 40 MB.
  */
-const MOST_BUFFERED_BYTES = 96 * 1024 * 1024;
+const MOST_BUFFERED_BYTES = 64 * 1024 * 1024;
 export const HEARTBEAT_MS = 5_000;
 /**
  * So long after the server's start, what hosts reported (learned addresses, health, neighbours), an agent still has and

@@ -3,7 +3,6 @@ import { type Advertised, advertisedBy } from '../model/advertised.ts';
 import { describe } from '../model/describe.ts';
 import { gatewaysOf } from '../model/gateways.ts';
 import type { LearnedRoute, Router } from '../model/objects.ts';
-import { routerIdOf } from '../model/rules/bgp.ts';
 import type { ModelIndex } from '../model/view.ts';
 import type { Presenter, SessionStatus } from './present.ts';
 
@@ -13,6 +12,7 @@ export interface BgpRouter {
   readonly name: string;
   readonly tenant: string;
   readonly asn: number;
+  /** Where it is the same at all gateways. */
   readonly routerId?: string;
   readonly gateways: readonly string[];
   readonly peers: readonly ({
@@ -42,11 +42,11 @@ const LEARNED_METRIC = 20;
 
 export function bgpOf(index: ModelIndex, present: Presenter, router: Router): BgpRouter {
   const nameOf = (kind: 'host' | 'routerPort' | 'tenant', id: string): string => index.get(kind, id)?.name ?? id;
-  const routerId = routerIdOf(index, router);
+  const { asn, routerId } = router.bgp!;
   let learned = 0;
   for (const _ of index.learnedRoutesOf(router.id)) learned++;
   return {
-    ...{ id: router.id, name: router.name, tenant: nameOf('tenant', router.tenant), asn: router.bgp!.asn },
+    ...{ id: router.id, name: router.name, tenant: nameOf('tenant', router.tenant), asn },
     ...(routerId === undefined ? {} : { routerId }),
     gateways: [...gatewaysOf(index, router.id)].map((id) => nameOf('host', id)).sort(),
     peers: [...index.bgpPeersOfRouter(router.id)].map((peer) => ({

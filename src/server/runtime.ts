@@ -24,10 +24,13 @@ import type {
  * quarter of an hour. Agents answer every heartbeat (5 s) with reports, if only with none.
  */
 export const LEASE_MS = 10_000;
+export const WAYS_LEASE_MS = 600_000;
 
 export interface HostRuntime {
   lastSeenMs: number;
   isAlive: boolean;
+  /** Silent for so long that the ways out that it reported are gone, too. */
+  isForgotten: boolean;
   /** Everything up to here is in the host's switch, as it last said. */
   applied: number;
   health?: HostHealth;
@@ -70,11 +73,13 @@ export class Runtime {
     if (known) {
       known.lastSeenMs = this.#clock.now();
       known.isAlive = true;
+      known.isForgotten = false;
       return known;
     }
     const fresh: HostRuntime = {
       lastSeenMs: this.#clock.now(),
       isAlive: true,
+      isForgotten: false,
       applied: 0,
       ports: new Map(),
       pendingClaims: new Map(),
@@ -85,25 +90,33 @@ export class Runtime {
     return fresh;
   }
 
-  /** Hosts whose lease ended since the last call; what they reported is gone, but for routes: of these there may be too many to go at once. */
+  /**
+   * Hosts whose lease ended since the last call; what they reported is gone. Next hops and routes stay much longer: a host whose agent alone is
+   * dead forwards on, and that a host is dead as a whole the others see for themselves (docs/design/liveness.md). Routes go by
+   * `expireRoutes`: there may be too many to go at once.
+   */
   expire(): { readonly dead: readonly string[]; readonly changes: readonly RecordChange[] } {
     const now = this.#clock.now();
     const dead: string[] = [];
     const changes: RecordChange[] = [];
     for (const [id, host] of this.#hosts) {
+      if (!host.isForgotten && now - host.lastSeenMs >= WAYS_LEASE_MS) {
+        host.isForgotten = true;
+        changes.push(...this.#leased.endAll(id, ['neighbour']));
+      }
       if (!host.isAlive || now - host.lastSeenMs < LEASE_MS) continue;
       host.isAlive = false;
       host.sessions = new Map();
       dead.push(id);
-      changes.push(...this.#leased.endAll(id, ['learned', 'memberHealth', 'neighbour']));
+      changes.push(...this.#leased.endAll(id, ['learned', 'memberHealth']));
     }
     return { dead, changes };
   }
 
-  /** Some routes of dead hosts; as long as there are any, there is more to do. */
+  /** Some routes of hosts that are forgotten; as long as there are any, there is more to do. */
   expireRoutes(most: number): readonly RecordChange[] {
     for (const [id, host] of this.#hosts) {
-      const changes = host.isAlive ? [] : this.#leased.endSome(id, 'learnedRoute', most);
+      const changes = host.isForgotten ? this.#leased.endSome(id, 'learnedRoute', most) : [];
       if (changes.length > 0) return changes;
     }
     return [];

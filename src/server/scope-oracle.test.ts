@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { buildModel } from '../model/generate-build.ts';
 import { routedModelSketch } from '../model/generate-routed.ts';
+import { peersAt } from '../model/generated.ts';
 import type { LogicalPort, ScopeRecord } from '../model/objects.ts';
 import { type ModelIndex, modelOf } from '../model/view.ts';
 import { ScopeIndex } from './scope.ts';
@@ -21,7 +22,12 @@ class Oracle {
       for (const { id } of model.hosts()) this.#host(id);
     this.#host(hostId);
     for (const port of local) this.#localPort(port);
-    this.#devices(new Set(local.map((port) => port.switch)));
+    const switches = new Set(local.map((port) => port.switch));
+    for (const peer of model.all('bgpPeer')) {
+      const onSwitch = model.get('routerPort', peer.routerPort)?.switch;
+      if (onSwitch !== undefined && switches.has(onSwitch)) this.#add(peer);
+    }
+    this.#devices(switches);
   }
 
   keys(): readonly string[] {
@@ -152,7 +158,8 @@ test('the scope of every host of any routed network is what its contract says', 
   const seen = new Map<string, number>();
   fc.assert(
     fc.property(routedModelSketch, (sketch) => {
-      const model = modelOf(buildModel(sketch).records);
+      const { records } = buildModel(sketch);
+      const model = modelOf([...records, ...records.flatMap(peersAt)]);
       const scopes = new ScopeIndex(model);
       for (const { id } of model.hosts()) {
         const records = [...scopes.attach(id).records()];
@@ -171,6 +178,7 @@ test('the scope of every host of any routed network is what its contract says', 
     'floatingAddress',
     'addressSet',
     'learnedRoute',
+    'bgpPeer',
   ])
     assert.ok(seen.has(kind), `no ${kind} in any scope`);
 });

@@ -163,7 +163,7 @@ function startTimers({ state, runtime, streams, events, clock, log }: ServerCont
     setInterval(() => {
       const { dead, changes } = runtime.expire();
       if (changes.length > 0) streams.publish(state.revision, changes);
-      if (dead.length > 0) expireRoutes();
+      expireRoutes();
       for (const id of dead) {
         const name = state.index.get('host', id)?.name ?? id;
         const text = `host ${name}: its agent is silent; traffic goes on as it was`;

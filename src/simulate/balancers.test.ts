@@ -84,10 +84,10 @@ describe('a VIP from inside', () => {
     assert.equal(memberOf(model, 40_000, known), member);
   });
 
-  test('that is down serves nothing', () => {
+  test('that is down is as though it were not there', () => {
     const model = open();
     change(model, 'loadBalancer', 'api', { adminUp: false });
-    assert.equal(memberOf(model, 40_000), 'not-translated');
+    assert.equal(memberOf(model, 40_000), 'no-neighbour');
   });
 });
 

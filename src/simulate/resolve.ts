@@ -3,6 +3,7 @@ import type { LoadBalancer, LogicalSwitch, RouterPort } from '../model/objects.t
 import { subnetOf } from '../model/subnets.ts';
 import type { ModelView } from '../model/view.ts';
 import { floatingOf, isLinkLocal, networksOf, routerPortOwns } from './addresses.ts';
+import { withVip } from './balancers.ts';
 import type { ObjectRef } from './outcome.ts';
 import { sameIp } from './tuple.ts';
 
@@ -61,18 +62,16 @@ function publicHolder(model: ModelView, sw: LogicalSwitch, ip: Ip): Holder | und
   return undefined;
 }
 
-/** VIPs: a router's at its port whose network (an inside one's: whose subnet) holds them, a switch's by a MAC of their own. */
+/** VIPs of balancers that are up: a router's at its port whose network (an inside one's: whose subnet) holds them, a switch's by a MAC of their own. */
 function virtualHolder(model: ModelView, sw: LogicalSwitch, ip: Ip): Holder | undefined {
-  const text = formatIp(ip);
   for (const port of model.routerPortsOfSwitch(sw.id)) {
     const isHeld = port.outside ? holds(port, ip) : sw.subnets.some(({ cidr }) => cidrContains(parseCidr(cidr)!, ip));
     if (!isHeld) continue;
-    for (const balancer of model.loadBalancersOf(port.router))
-      if (balancer.address === text) return { mac: parseMac(port.mac)!, by: { kind: 'loadBalancer', id: balancer.id } };
+    const balancer = withVip(model.loadBalancersOf(port.router), ip);
+    if (balancer) return { mac: parseMac(port.mac)!, by: { kind: 'loadBalancer', id: balancer.id } };
   }
-  for (const balancer of model.loadBalancersOf(sw.id))
-    if (balancer.address === text) return { mac: macOfVip(balancer), by: { kind: 'loadBalancer', id: balancer.id } };
-  return undefined;
+  const balancer = withVip(model.loadBalancersOf(sw.id), ip);
+  return balancer && { mac: macOfVip(balancer), by: { kind: 'loadBalancer', id: balancer.id } };
 }
 
 function macOfVip({ key }: LoadBalancer): number {

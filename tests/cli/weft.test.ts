@@ -311,7 +311,7 @@ test('a gateway: its peer is applied, shown without its password, and bgp says t
   assert.equal(created.code, 0, created.err);
   const bgp = await weft(['bgp', 'isp/core']);
   assert.equal(bgp.code, 7);
-  assert.match(bgp.out, /^isp\/core AS 64512, router id 192\.0\.2\.2, no gateway$/m);
+  assert.match(bgp.out, /^isp\/core AS 64512, no gateway$/m);
   assert.match(bgp.out, /upstream-1 .* none .* no host runs it/);
   assert.equal((await weft(['bgp', 'core', '--routes'])).out.trim(), 'no learned routes');
   assert.match((await weft(['bgp', '--advertised'])).out, /nothing/);

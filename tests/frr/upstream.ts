@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { NamespaceDaemons } from '../../src/frr/daemons.ts';
 import { runOk } from '../../src/lab/command.ts';
@@ -34,15 +33,13 @@ export class Wires {
 /** An upstream router: FRR with a configuration as a person would write it. */
 export class Upstream {
   readonly daemons: NamespaceDaemons;
-  readonly #runDir: string;
 
-  private constructor(namespace: string, runDir: string) {
-    this.#runDir = runDir;
-    this.daemons = new NamespaceDaemons({ namespace, runDir });
+  private constructor(namespace: string) {
+    this.daemons = new NamespaceDaemons({ namespace });
   }
 
-  static async start(namespace: string, runDir: string, bgpd: string, bfdd = ''): Promise<Upstream> {
-    const upstream = new Upstream(namespace, runDir);
+  static async start(namespace: string, bgpd: string, bfdd = ''): Promise<Upstream> {
+    const upstream = new Upstream(namespace);
     upstream.daemons.prepare();
     for (const [daemon, text] of [
       ['zebra', ''],
@@ -74,7 +71,7 @@ export class Upstream {
 
   async stop(): Promise<void> {
     for (const daemon of ['bgpd', 'bfdd', 'zebra'] as const) await this.daemons.end(daemon);
-    rmSync(this.#runDir, { recursive: true, force: true });
+    this.daemons.forget();
   }
 }
 

@@ -29,6 +29,9 @@ export type StepSketch =
   | { readonly kind: 'reply' | 'error' | 'again'; readonly to: number }
   | { readonly kind: 'change'; readonly pick: number };
 
+/** Types of echo requests and replies, by protocol. */
+const ECHOES: { readonly [proto: number]: readonly number[] } = { 1: [0, 8], 58: [128, 129] };
+
 const plainFrame: FrameSketch = {
   ...{ src: 0, dst: 0, tags: [], carried: 0, mutation: { kind: 'none' } },
   body: { kind: 'rarp' },
@@ -116,7 +119,7 @@ export class Conversation {
       );
       const place = at(open.length > 0 ? open : places, sketch.at);
       const bytes = buildFrame(sketch.frame, this.scenario.model, place.port);
-      return hasPortZero(bytes) ? undefined : entryAt(place, bytes);
+      return isNoOnes(bytes) ? undefined : entryAt(place, bytes);
     }
     if (this.#messages.length === 0) return undefined;
     const { entry, delivered } = at(this.#messages, sketch.to);
@@ -140,10 +143,12 @@ export class Conversation {
   }
 }
 
-/** Nobody is at port 0: the userspace datapath's tracker calls it invalid, the kernel's does not. */
-function hasPortZero(bytes: Uint8Array): boolean {
+/** Nobody is at port 0, and nobody sends an echo with a code: the userspace datapath's tracker calls both invalid, the kernel's does not. */
+function isNoOnes(bytes: Uint8Array): boolean {
   const { ipProto, ipFrag, tpSrc, tpDst } = extractFlowKey(bytes);
-  return ipFrag < 2 && [6, 17, 132].includes(ipProto) && (tpSrc === 0 || tpDst === 0);
+  if (ipFrag >= 2) return false;
+  if ([6, 17, 132].includes(ipProto)) return tpSrc === 0 || tpDst === 0;
+  return (ECHOES[ipProto] ?? []).includes(tpSrc) && tpDst !== 0;
 }
 
 function entryAt({ port, host, ofport }: Pick<Entry, 'port' | 'host' | 'ofport'>, bytes: Uint8Array): Entry {

@@ -6,7 +6,7 @@ import type { InputRecord } from '../../src/compile/inputs.ts';
 import { type ModelSketch, modelSketch } from '../../src/model/generate.ts';
 import { buildModel } from '../../src/model/generate-build.ts';
 import { routedModelSketch } from '../../src/model/generate-routed.ts';
-import { generatedId } from '../../src/model/generated.ts';
+import { generatedId, peersAt } from '../../src/model/generated.ts';
 import type { ScopeRecord } from '../../src/model/objects.ts';
 import { ModelIndex } from '../../src/model/view.ts';
 import { formatFlow } from '../../src/openflow/text/flow.ts';
@@ -122,7 +122,8 @@ test('scopes and flows after any history are as fresh ones', () => {
     let sketch: ModelSketch | undefined;
     for (const { model, keep, chunk } of steps) {
       sketch = mixed(sketch, model, keep);
-      const { records, interfaces } = buildModel(sketch);
+      const { records: built, interfaces } = buildModel(sketch);
+      const records = [...built, ...built.flatMap(peersAt)];
       const now = interfaces
         .filter(({ host, early }) => host === HOST && !early)
         .map(

@@ -1,6 +1,6 @@
 import { advertisedBy } from '../../model/advertised.ts';
+import { routerIdAt } from '../../model/gateways.ts';
 import type { BgpPeer, Router } from '../../model/objects.ts';
-import { routerIdOf } from '../../model/rules/bgp.ts';
 import type { ModelIndex } from '../../model/view.ts';
 
 /** What the speaker of one router on this host is to be (docs/design/gateways.md, §3 and §4). */
@@ -22,10 +22,12 @@ export function planSpeakers(index: ModelIndex, host: string): readonly SpeakerP
     const { bgp } = router;
     if (bgp === undefined || !router.adminUp) continue;
     const peers = [...index.bgpPeersOfRouter(router.id)].filter((peer) => hasWireHere(index, peer, host));
-    const routerId = routerIdOf(index, router);
+    const ports = portsOf(index, peers);
+    // Of the ports here: no two gateways may have the same.
+    const routerId = routerIdAt(bgp.routerId, ports);
     if (peers.length === 0 || routerId === undefined) continue;
     plans.push({
-      ...{ router: router.id, asn: bgp.asn, routerId, ports: portsOf(index, peers) },
+      ...{ router: router.id, asn: bgp.asn, routerId, ports },
       peers: peers.sort((a, b) => (a.id < b.id ? -1 : 1)),
       networks: advertisedBy(index, router as Router).map(({ network }) => network),
     });

@@ -7,6 +7,8 @@ import { planSpeakers } from './plan.ts';
 
 /** Changes of the scope are gathered for so long: many come together, and each asks what is advertised. */
 const SETTLE_MS = 50;
+/** May be very many, and have no part in what a speaker is to be. */
+const BESIDE: ReadonlySet<ScopeKind> = new Set(['learnedRoute', 'learned']);
 
 /** Routes that a speaker told: `via` undefined: the route is gone. */
 export type ToldRoute = { readonly to: string; readonly via: readonly LearnedHop[] | undefined };
@@ -46,7 +48,7 @@ export class Sessions {
     } else if (this.#index) for (const change of changes) follow(this.#index, change);
     else {
       this.#index = new ModelIndex();
-      for (const record of this.#ground.scope.everything()) this.#index.put(record);
+      for (const record of this.#ground.scope.everything()) if (!BESIDE.has(record.kind)) this.#index.put(record);
     }
     if (this.#isDue) return [];
     this.#isDue = true;
@@ -177,6 +179,7 @@ export class Sessions {
 }
 
 function follow(index: ModelIndex, { op, record }: ScopeChange): void {
+  if (BESIDE.has(record.kind)) return;
   if (op === 'put') index.put(record as ScopeRecord);
   else index.delete(record.kind as ScopeKind, record.id);
 }

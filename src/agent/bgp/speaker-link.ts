@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { formatCidr, formatIp } from '../../base/addresses.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
@@ -25,7 +24,6 @@ export interface SpeakerLinkOptions {
 }
 
 /** Below this every speaker has a folder named as its namespace: short, for paths of sockets. */
-const RUN_DIR = '/run/weft-bgp';
 /** Anywhere in the speaker's own namespace. */
 const FPM_PORT = 2620;
 /** The most that a next hop of ours can have; the kernel knows 256. */
@@ -139,7 +137,7 @@ export class SpeakerLink {
     const running: Running = {
       ...{ plan, namespace, problem: undefined },
       speaker: new Speaker({
-        ...{ namespace, runDir: join(RUN_DIR, namespace), log: this.#options.log },
+        ...{ namespace, log: this.#options.log },
         onChanges: (changes) =>
           emit({
             kind: 'learnedRoutes',
@@ -168,7 +166,7 @@ export class SpeakerLink {
       if (wanted.has(namespace)) continue;
       log.info('ending a speaker that an earlier agent left', { namespace });
       const onChanges = (): void => {};
-      await new Speaker({ namespace, runDir: join(RUN_DIR, namespace), log, onChanges }).stop();
+      await new Speaker({ namespace, log, onChanges }).stop();
       await removeNamespace(namespace);
     }
     this.#isSwept = true;

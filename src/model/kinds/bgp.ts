@@ -12,7 +12,7 @@ export const ADVERTISED = ['floating', 'vips', 'snat', 'connected'] as const;
 
 export const bgpSchema = z.strictObject({
   asn: asnSchema.describe('autonomous system of the router'),
-  routerId: ipv4Schema.optional().describe('absent: the first IPv4 address of the router ports of its peers'),
+  routerId: ipv4Schema.optional().describe('absent: at each gateway its first IPv4 address there'),
   advertise: z
     .array(z.enum(ADVERTISED))
     .default(['floating', 'vips', 'snat'])

@@ -1,7 +1,8 @@
 import { parseIp } from '../../base/addresses.ts';
 import { holdsAddress } from '../address-uses.ts';
 import { describe } from '../describe.ts';
-import type { BgpPeer, Router, RouterPort } from '../objects.ts';
+import { routerIdAt } from '../gateways.ts';
+import type { BgpPeer, RouterPort } from '../objects.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
 import { isHostAddress, isLinkLocal6 } from '../subnets.ts';
 import type { ModelIndex } from '../view.ts';
@@ -40,8 +41,8 @@ function checkPeer(index: ModelIndex, peer: BgpPeer, report: Report): void {
   else if (!isHostAddress(ip)) problem('address', 'address-reserved', `${peer.address} is no address of a host`);
   const port = index.get('routerPort', peer.routerPort);
   if (!port) return;
-  if (router && router.bgp !== undefined && !routerIdOf(index, router))
-    problem('router', 'no-bgp', `${describe(index, router)} has no router id`, 'without IPv4 give bgp.routerId');
+  if (router?.bgp !== undefined && routerIdAt(router.bgp.routerId, [port]) === undefined)
+    problem('router', 'no-bgp', `${describe(index, router)} has no router id there`, 'without IPv4 give bgp.routerId');
   if (port.router !== peer.router)
     return problem('routerPort', 'bgp-port', `${describe(index, port)} belongs to another router`);
   checkPort(index, peer, port, problem);
@@ -70,15 +71,4 @@ function checkPort(
     problem('routerPort', 'ip-version', `${name} has no IPv${ip.version} address`);
   else if (peer.multihop === undefined && !holdsAddress(port, ip))
     problem('address', 'next-hop', `${peer.address} is in no network of ${name} (${port.addresses.join(', ')})`);
-}
-
-/** What the router calls itself (RFC 4271 §4.2): what is given, else the first IPv4 address of the ports of its peers. */
-export function routerIdOf(index: ModelIndex, router: Router): string | undefined {
-  if (router.bgp?.routerId !== undefined) return router.bgp.routerId;
-  const ports = new Set([...index.bgpPeersOfRouter(router.id)].map(({ routerPort }) => routerPort));
-  const found = [...ports]
-    .sort()
-    .flatMap((id) => index.get('routerPort', id)?.addresses ?? [])
-    .find((text) => !text.includes(':'));
-  return found?.slice(0, found.indexOf('/'));
 }

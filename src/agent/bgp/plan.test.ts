@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as example from '../../compile/testing/example.ts';
+import * as ups from '../../compile/testing/uplinks.fixture.ts';
+import type { ScopeRecord } from '../../model/objects.ts';
+import { modelOf } from '../../model/view.ts';
+import { planSpeakers } from './plan.ts';
+
+const h1 = example.host(1);
+const h2 = example.host(2);
+const records = [
+  ...[example.zone(), h1, h2, ups.core, ...ups.world],
+  ups.peer(2, ups.secondUplink, '192.0.2.9', { adminUp: false }),
+  ...[ups.wire, ups.a, ups.b].map((port) => example.binding(port, h1)),
+  example.binding(ups.secondWire, h2),
+];
+const plans = (changed: readonly ScopeRecord[] = [], host = h1.id) =>
+  planSpeakers(modelOf([...records, ...changed]), host);
+
+test('a host runs the sessions of uplinks whose wire is active here, one speaker for each router', () => {
+  const [plan, ...others] = plans();
+  assert.deepEqual(others, []);
+  assert.deepEqual([plan?.router, plan?.asn, plan?.routerId], [ups.core.id, 64_512, '192.0.2.2']);
+  assert.deepEqual(plan?.ports, [{ id: ups.uplink.id, mac: ups.uplink.mac, addresses: ups.uplink.addresses }]);
+  assert.deepEqual(
+    plan.peers.map(({ address }) => address),
+    ['192.0.2.1'],
+  );
+  const [there] = plans([], h2.id);
+  assert.deepEqual([there?.routerId, there?.peers.map(({ adminUp }) => adminUp)], ['192.0.2.10', [false]]);
+  const [both] = plans([example.binding(ups.secondWire, h1)]);
+  assert.deepEqual([both?.ports.length, both?.peers.length], [2, 2]);
+});
+
+test('none runs where the wire is active elsewhere or guarded, or the router, its port or its BGP is not there', () => {
+  const without: readonly (readonly [string, readonly ScopeRecord[]])[] = [
+    ['active elsewhere', [{ ...example.binding(ups.wire, h1, h2), active: h2.id }]],
+    ['guarded', [{ ...ups.wire, portSecurity: true }]],
+    ['port down', [{ ...ups.uplink, adminUp: false }]],
+    ['router down', [{ ...ups.core, adminUp: false }]],
+    ['no bgp', [{ ...ups.core, bgp: undefined }]],
+  ];
+  for (const [what, changed] of without) assert.deepEqual(plans(changed), [], what);
+});
+
+test('every gateway advertises the same', () => {
+  const bgp = { ...ups.core.bgp!, advertise: ['connected' as const], networks: ['198.51.100.0/24'] };
+  const said = [h1, h2].map(({ id }) => plans([{ ...ups.core, bgp }], id)[0]?.networks);
+  assert.ok(said[0]?.includes('198.51.100.0/24') && said[0].includes('192.0.2.8/29'));
+  assert.deepEqual(said[0], said[1]);
+});

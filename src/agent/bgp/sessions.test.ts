@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import * as example from '../../compile/testing/example.ts';
+import * as ups from '../../compile/testing/uplinks.fixture.ts';
+import type { ScopeRecord } from '../../model/objects.ts';
+import { MOST_ROUTES_IN_REPORT, type Report } from '../../server/protocol.ts';
+import type { Effect } from '../events.ts';
+import { type TestGround, testGround } from '../testing/test-ground.ts';
+import { Sessions } from './sessions.ts';
+
+const host = example.host(1);
+const RECORDS: readonly ScopeRecord[] = [
+  ...[example.zone(), host, ups.core, ...ups.world],
+  ...[ups.wire, ups.a].map((port) => example.binding(port, host)),
+];
+const via = (address: string) => [{ address, routerPort: ups.uplink.id, weight: 1 }];
+const [ONE, TWO] = [via('192.0.2.1'), via('192.0.2.3')];
+
+interface Started {
+  readonly ground: TestGround;
+  readonly sessions: Sessions;
+  readonly effects: readonly Effect[];
+}
+
+/** A gateway whose scope has arrived. */
+function start(records: readonly ScopeRecord[] = RECORDS): Started {
+  const ground = { ...testGround(records), host: host.id };
+  const sessions = new Sessions(ground);
+  const changes = records.map((record) => ({ op: 'put', record }) as const);
+  assert.deepEqual(sessions.scopeChanged(changes, 1000), [{ kind: 'wake', inMs: 50 }]);
+  return { ground, sessions, effects: sessions.wake(1050) };
+}
+
+const routesIn = (reports: readonly Report[]): string[] =>
+  reports.flatMap((report) => {
+    if (report.type === 'learnedRoutesAll') return report.routes.map(({ to }) => `all ${to}`);
+    if (report.type !== 'learnedRoutes') return [];
+    return [...report.put.map(({ to }) => `put ${to}`), ...report.gone.map(({ to }) => `gone ${to}`)];
+  });
+
+describe('sessions of a gateway', () => {
+  test('are planned once the scope is quiet for a moment, and again only where something else comes of it', () => {
+    const { sessions, effects } = start();
+    const [speak] = effects as readonly Extract<Effect, { kind: 'speak' }>[];
+    assert.equal(speak?.kind, 'speak');
+    assert.deepEqual(
+      speak.plans.map(({ router, peers }) => [router, peers.map(({ address }) => address)]),
+      [[ups.core.id, ['192.0.2.1']]],
+    );
+    const same = { ...ups.core, revision: 7 };
+    sessions.scopeChanged([{ op: 'put', record: same }], 2000);
+    assert.deepEqual(sessions.wake(2050), []);
+    sessions.scopeChanged(
+      [{ op: 'delete', record: { kind: 'bgpPeer', id: ups.peer(1, ups.uplink, '192.0.2.1').id } }],
+      3000,
+    );
+    assert.deepEqual(sessions.wake(3050), [{ kind: 'speak', plans: [] }]);
+  });
+
+  test('hosts without peers in their scope plan nothing and are not woken', () => {
+    const ground = { ...testGround([host]), host: host.id };
+    const sessions = new Sessions(ground);
+    assert.deepEqual(sessions.scopeChanged([{ op: 'put', record: host }], 0), []);
+    assert.deepEqual(sessions.wake(1000), []);
+  });
+
+  test('routes that a speaker tells take effect here and are reported, each change once', () => {
+    const { ground, sessions } = start();
+    const told = [
+      { to: '0.0.0.0/0', via: ONE },
+      { to: '198.51.100.0/24', via: ONE },
+    ];
+    sessions.routesTold(ups.core.id, told, false);
+    assert.deepEqual(routesIn(ground.reports), ['put 0.0.0.0/0', 'put 198.51.100.0/24']);
+    assert.deepEqual(
+      [...ground.scope.all('learnedRoute')].map(({ to }) => to),
+      ['0.0.0.0/0', '198.51.100.0/24'],
+    );
+    ground.reports.length = 0;
+    sessions.routesTold(ups.core.id, told, false);
+    assert.deepEqual(ground.reports, [], 'nothing new');
+    sessions.routesTold(
+      ups.core.id,
+      [
+        { to: '0.0.0.0/0', via: TWO },
+        { to: '198.51.100.0/24', via: undefined },
+        { to: '10.0.0.0/8', via: undefined },
+      ],
+      false,
+    );
+    assert.deepEqual(routesIn(ground.reports), ['put 0.0.0.0/0', 'gone 198.51.100.0/24']);
+    assert.deepEqual(
+      [...ground.scope.all('learnedRoute')].map(({ via: hops }) => hops[0]?.address),
+      ['192.0.2.3'],
+    );
+  });
+
+  test('what the disk or the server remembers holds until the speaker has told all that it knows', () => {
+    const before = [
+      ups.learned(ups.core, '0.0.0.0/0', host, '192.0.2.1'),
+      ups.learned(ups.core, '10.0.0.0/8', host, '192.0.2.1'),
+    ];
+    const { ground, sessions } = start([...RECORDS, ...before]);
+    assert.deepEqual(routesIn(sessions.all()), [], 'the server knows better for now');
+    sessions.routesTold(ups.core.id, [{ to: '0.0.0.0/0', via: ONE }], true);
+    assert.deepEqual(routesIn(ground.reports), ['gone 10.0.0.0/8', 'all 0.0.0.0/0']);
+    assert.deepEqual(routesIn(sessions.all()), ['all 0.0.0.0/0']);
+  });
+
+  test('a router whose sessions end takes its routes along', () => {
+    const { ground, sessions } = start();
+    sessions.routesTold(ups.core.id, [{ to: '0.0.0.0/0', via: ONE }], true);
+    ground.reports.length = 0;
+    sessions.scopeChanged([{ op: 'put', record: { ...ups.core, adminUp: false } }], 2000);
+    assert.equal(sessions.wake(2050)[0]?.kind, 'speak');
+    assert.deepEqual(routesIn(ground.reports), ['gone 0.0.0.0/0']);
+    assert.deepEqual([...ground.scope.all('learnedRoute')], []);
+  });
+
+  test('a full table is reported in parts, of which only the last ends it', () => {
+    const { sessions } = start();
+    const count = MOST_ROUTES_IN_REPORT * 2 + 1;
+    const told = Array.from({ length: count }, (_, n) => ({ to: `10.${n >> 8}.${n & 255}.0/24`, via: ONE }));
+    sessions.routesTold(ups.core.id, told, true);
+    const parts = sessions.all().filter((report) => report.type === 'learnedRoutesAll');
+    assert.deepEqual(
+      parts.map(({ routes, isMore }) => [routes.length, isMore]),
+      [
+        [MOST_ROUTES_IN_REPORT, true],
+        [MOST_ROUTES_IN_REPORT, true],
+        [1, false],
+      ],
+    );
+  });
+});

@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { test } from 'node:test';
+import { formatCidr, parseCidr, parseIp } from '../base/addresses.ts';
+import { silentLog } from '../base/log.ts';
+import { encodeFpm } from './fpm.ts';
+import { FpmLink } from './fpm-link.ts';
+import { encodeNetlink, MAIN_TABLE, RouteProtocol, RouteType } from './netlink.ts';
+
+const frame = (to: string): Uint8Array =>
+  encodeFpm(
+    encodeNetlink({
+      kind: 'route',
+      action: 'put',
+      to: parseCidr(to)!,
+      table: MAIN_TABLE,
+      protocol: RouteProtocol.bgp,
+      type: RouteType.unicast,
+      priority: 20,
+      nextHopId: undefined,
+      hops: [{ gateway: parseIp('192.0.2.1')!, oif: 2, weight: 1 }],
+    }),
+  );
+
+/** A link with short times, and a way to connect to it as zebra does. */
+async function setUp(): Promise<{
+  link: FpmLink;
+  batches: string[][];
+  zebra: () => Promise<Socket>;
+  until: (what: () => boolean) => Promise<void>;
+}> {
+  const batches: string[][] = [];
+  const link = new FpmLink({
+    log: silentLog,
+    onChanges: (changes) => batches.push(changes.map((c) => `${c.ways ? '+' : '-'}${formatCidr(c.to)}`)),
+    ...{ batchMs: 5, quietMs: 30, holdMs: 150, abandonMs: 150 },
+  });
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  link.attach(server);
+  const zebra = async (): Promise<Socket> => {
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    await once(socket, 'connect');
+    return socket;
+  };
+  const until = async (done: () => boolean): Promise<void> => {
+    const end = performance.now() + 5_000;
+    while (!done()) {
+      assert.ok(performance.now() < end, 'in time');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  };
+  return { link, batches, zebra, until };
+}
+
+test('routes of one batch come together, and the table is synced when zebra is quiet', async () => {
+  const { link, batches, zebra, until } = await setUp();
+  const socket = await zebra();
+  socket.write(Buffer.concat([frame('10.0.0.0/8'), frame('10.1.0.0/16')]));
+  await until(() => link.synced);
+  assert.deepEqual(batches, [['+10.0.0.0/8', '+10.1.0.0/16']]);
+  socket.destroy();
+  link.close();
+});
+
+test('another connection keeps what was known until it is told again, or not', async () => {
+  const { link, batches, zebra, until } = await setUp();
+  (await zebra()).end(Buffer.concat([frame('10.0.0.0/8'), frame('10.1.0.0/16')]));
+  await until(() => batches.length === 1 && !link.connected);
+  const began = performance.now();
+  const socket = await zebra();
+  socket.write(frame('10.0.0.0/8'));
+  await until(() => batches.length === 2);
+  assert.deepEqual(batches[1], ['-10.1.0.0/16']);
+  assert.ok(performance.now() - began > 120, 'not before the time that bgpd has to come back');
+  socket.destroy();
+  link.close();
+});
+
+test('without zebra for long, no route is left', async () => {
+  const { link, batches, zebra, until } = await setUp();
+  (await zebra()).end(frame('10.0.0.0/8'));
+  await until(() => batches.length === 2);
+  assert.deepEqual(batches[1], ['-10.0.0.0/8']);
+  link.close();
+});
+
+test('bytes that make no sense end their connection, and are counted', async () => {
+  const { link, batches, zebra, until } = await setUp();
+  const socket = await zebra();
+  socket.on('error', () => {});
+  socket.write(Buffer.concat([frame('10.0.0.0/8'), Buffer.from('GET / HTTP/1.1\r\n')]));
+  await once(socket, 'close');
+  await until(() => link.decodeErrors === 1 && !link.connected);
+  (await zebra()).write(frame('10.2.0.0/16'));
+  await until(() => batches.flat().includes('+10.2.0.0/16'));
+  link.close();
+});
