@@ -49,6 +49,9 @@ test('a session that is not up says why', () => {
     'this side ended it: UPDATE Message Error/Attribute Length Error',
   );
   assert.match(problem({ lastResetDueTo: 'Waiting for peer OPEN' })!, /does not answer.*another password/);
+  const changed = { lastErrorCodeSubcode: '0606', lastNotificationReason: 'Cease/Other Configuration Change' };
+  assert.match(problem({ ...changed, lastResetDueTo: 'BGP Notification send' })!, /does not answer/);
+  assert.match(problem({ ...changed, lastResetDueTo: 'BGP Notification received' })!, /^the peer ended it: Cease/);
   assert.equal(problem({ adminShutDown: true, lastResetDueTo: 'Admin. shutdown' }), 'held down by its configuration');
   assert.equal(problem({ lastResetDueTo: 'BFD down received' }), 'BFD down received');
 });

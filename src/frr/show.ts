@@ -52,6 +52,9 @@ const UNANSWERED = new Set([
   'Waiting for VRF',
 ]);
 
+/** Cease, other configuration change (RFC 4486): the session ended for the change, and what came since is why it is not up again. */
+const OWN_CHANGE = '0606';
+
 type Json = { readonly [key: string]: unknown };
 
 /** Error: `protocol`. `nowMs`: when the answer came. */
@@ -85,11 +88,12 @@ function problemOf(peer: Json): string {
   if (peer.adminShutDown === true) return 'held down by its configuration';
   const due = textOf(peer.lastResetDueTo);
   const code = textOf(peer.lastErrorCodeSubcode)?.toLowerCase();
-  if (code !== undefined && due?.startsWith('BGP Notification')) {
+  const isOwnChange = code === OWN_CHANGE && due?.endsWith('send');
+  if (code !== undefined && due?.startsWith('BGP Notification') && !isOwnChange) {
     const who = due.endsWith('received') ? 'the peer' : 'this side';
     return `${who} ended it: ${REASONS[code] ?? textOf(peer.lastNotificationReason) ?? `notification ${code}`}`;
   }
-  if (due === undefined || UNANSWERED.has(due))
+  if (due === undefined || isOwnChange || UNANSWERED.has(due))
     return 'the peer does not answer: it is down, out of reach, or has another password';
   return due;
 }
