@@ -30,7 +30,7 @@ export async function startLossless(lab: Lab, options: readonly StreamOptions[])
 }
 
 /** What packet sockets in the hosts' namespaces have dropped for want of room, so far. */
-async function socketDrops(lab: Lab): Promise<number> {
+export async function socketDrops(lab: Lab): Promise<number> {
   const told = await Promise.all(lab.hosts.map(({ name }) => lab.execOk(name, ['ss', '-0', '-n', '-m', '-H'])));
   return told.flatMap((text) => [...text.matchAll(/,d(\d+)\)/g)]).reduce((sum, match) => sum + Number(match[1]), 0);
 }
