@@ -89,6 +89,7 @@ function hostRecord(index: number): Host {
     zone: ZONE_ID,
     tunnelAddress: `172.31.0.${11 + index}`,
     underlayMtu: 1500,
+    drain: false,
   };
 }
 

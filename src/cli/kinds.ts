@@ -57,6 +57,7 @@ export const CLI_KINDS: readonly CliKind[] = [
       wide('OPEN VSWITCH', 'status.health.openvswitchVersion'),
       wide('DATAPATH', 'status.health.datapathType'),
       wide('UNDERLAY MTU', 'underlayMtu'),
+      wide('DRAINED', 'drain'),
     ],
   },
   {

@@ -23,6 +23,8 @@ export const NOUNS: Readonly<
   sync: { about: 'wait until every host has applied what was written', load: () => import('./nouns/sync.ts') },
   capture: { about: 'packets at a logical port, on whichever host it is', load: () => import('./nouns/capture.ts') },
   activate: { about: "move a port's traffic to a host that claims it", load: () => import('./nouns/activate.ts') },
+  drain: { about: 'take traffic with the outside away from a gateway', load: () => import('./nouns/drain.ts') },
+  undrain: { about: 'give it back', load: () => import('./nouns/undrain.ts') },
   explain: { about: 'which objects a flow (its cookie) comes from', load: () => import('./nouns/explain.ts') },
   doctor: { about: 'is this host fit, and are its flows as they should be?', load: () => import('./nouns/doctor.ts') },
   context: { about: 'which server the commands talk to', load: () => import('./nouns/context.ts') },

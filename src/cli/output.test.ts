@@ -151,6 +151,9 @@ test('the verdict is the worst that there is, with the next step', () => {
   } as const;
   assert.match(judge(young).text, /just started; waiting for south/);
   assert.equal(formatStatus(status, []).split('\n')[0], 'all right');
+  const drained = { ...status, hosts: [{ ...status.hosts[0]!, drain: true }] } as const;
+  assert.equal(judge(drained).isGood, true);
+  assert.match(formatStatus(drained, []), /^all right; north is drained[\s\S]*north {2}alive, drained/);
 });
 
 test('a watched change says what changed', () => {

@@ -3,15 +3,17 @@ import type { Route } from '../model/objects.ts';
 import { activeHostsIndex, define, type Reader } from './inputs.ts';
 import type { ConnectedNetwork } from './routers.ts';
 
-/** Next hops behind hosts that do not answer this one (docs/design/liveness.md). */
+/** Next hops behind hosts that do not answer this one (docs/design/liveness.md), or that are drained (docs/design/gateways.md, §6). */
 
 /** '' → hosts that are lost. */
 const lostHostsIndex = define.index('lostHosts', 'hostLost', () => ['']);
+/** '' → hosts that are drained. */
+const drainedHostsIndex = define.index('drainedHosts', 'host', ({ drain }) => (drain ? [''] : []));
 
 /**
- * Of routes for the same packets those that lead somewhere: not by a next hop behind a lost host, while there is any other. Where all are behind
- * lost hosts it may be this host that is cut off, and nothing else would be better: they stay. `toldBy`: from whom a learned next hop is, should
- * nobody know where it is.
+ * Of routes for the same packets those that lead somewhere: not by a next hop behind a lost host, while there is any other; of these not by one
+ * behind a drained host, while there is any other. Where all are behind lost hosts it may be this host that is cut off, and nothing else would be
+ * better: they stay. `toldBy`: from whom a learned next hop is, should nobody know where it is.
  */
 export function withoutLost<R extends Pick<Route, 'via'> & { readonly toldBy?: readonly string[] }>(
   reader: Reader,
@@ -19,13 +21,18 @@ export function withoutLost<R extends Pick<Route, 'via'> & { readonly toldBy?: r
   routes: readonly R[],
 ): readonly R[] {
   const lost = reader.ids(lostHostsIndex, '');
-  if (lost.length === 0) return routes;
-  const living = routes.filter(({ via, toldBy }) => {
-    const behind = via === undefined ? undefined : hostBehind(reader, networks, via);
-    const hosts = behind === undefined ? (toldBy ?? []) : [behind];
-    return hosts.length === 0 || hosts.some((host) => !lost.includes(host));
-  });
-  return living.length === 0 ? routes : living;
+  const drained = reader.ids(drainedHostsIndex, '');
+  return without(drained, without(lost, routes));
+
+  function without(avoided: readonly string[], from: readonly R[]): readonly R[] {
+    if (avoided.length === 0) return from;
+    const left = from.filter(({ via, toldBy }) => {
+      const behind = via === undefined ? undefined : hostBehind(reader, networks, via);
+      const hosts = behind === undefined ? (toldBy ?? []) : [behind];
+      return hosts.length === 0 || hosts.some((host) => !avoided.includes(host));
+    });
+    return left.length === 0 ? from : left;
+  }
 }
 
 /**

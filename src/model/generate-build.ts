@@ -57,6 +57,7 @@ export function buildModel(sketch: ModelSketch): GeneratedModel {
       zone: id('tunnelZone', zone % sketch.encaps.length),
       tunnelAddress: `${sketch.underlay === 6 ? '2001:db8:ffff::' : '198.51.100.'}${n + 1}`,
       underlayMtu: 1500,
+      drain: false,
     });
   buildGroups(sketch, records);
   buildChains(sketch, records);

@@ -32,7 +32,16 @@ export function peersAt(record: ScopeRecord): BgpPeer[] {
   return [
     {
       ...{ kind: 'bgpPeer', id: `peer-${routerPort}`, name, tenant, revision: 1, router, routerPort },
-      ...{ address: '192.0.2.1', asn: 64_513, bfd: false, keepaliveS: 3, holdS: 9, maxPrefixes: 10, adminUp: true },
+      ...{
+        address: '192.0.2.1',
+        asn: 64_513,
+        bfd: false,
+        keepaliveS: 3,
+        holdS: 9,
+        maxPrefixes: 10,
+        communities: [],
+        adminUp: true,
+      },
     },
   ];
 }

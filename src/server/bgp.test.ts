@@ -233,6 +233,44 @@ test('people see peers, what is advertised, and why a route is not used', async 
   assert.equal(await unused('20.1.0.0/24'), undefined);
 });
 
+test('the status names sessions that are not up, and says why; of a drained gateway only where it is the last', async () => {
+  const bgpTexts = async (): Promise<readonly string[]> =>
+    (await client.get<{ problems: { text: string }[] }>('/v1/status')).problems
+      .map(({ text }) => text)
+      .filter((text) => /^(bgpPeer|router) /.test(text));
+  assert.deepEqual(await bgpTexts(), ['bgpPeer provider/core/peer-2: no host runs the session']);
+  const { id } = await client.get<{ id: string }>('/v1/bgp-peers/peer-2');
+  const session = { peer: id, state: 'active', sinceMs: Date.now() - 5000, received: 0, accepted: 0, sent: 0 };
+  await report('gw2', { type: 'bgp', peers: [{ ...session, problem: 'the peer does not answer' }] });
+  assert.match(
+    (await bgpTexts()).join(),
+    /^bgpPeer provider\/core\/peer-2: active for \d+ s at gw2: the peer does not answer$/,
+  );
+  await report('gw2', { type: 'learnedRoutes', put: [route('20.1.0.0/24', '192.0.2.17', 'up-2')], gone: [] });
+  await report('gw2', { type: 'bgp', peers: [{ ...session, state: 'established' }] });
+  const drain = (host: string, isDrained: boolean): Promise<unknown> =>
+    client.request('PATCH', `/v1/hosts/${host}`, { body: { drain: isDrained } });
+  await drain('gw1', true);
+  assert.deepEqual(await bgpTexts(), []);
+  const { hosts } = await client.get<{ hosts: { name: string; drain?: true }[] }>('/v1/status');
+  assert.deepEqual(
+    hosts.filter((host) => host.drain).map(({ name }) => name),
+    ['gw1'],
+  );
+  const { routers } = await client.get<{ routers: BgpRouter[] }>('/v1/bgp');
+  assert.deepEqual(routers[0]!.drained, ['gw1']);
+  const { items } = await client.get<{ items: BgpRoute[] }>('/v1/bgp/routes', {
+    query: { router: 'core', to: '20.1.0.0/24' },
+  });
+  assert.deepEqual(items.map(({ host, unused }) => [host, unused]).sort(), [
+    ['gw1', 'host gw1 is drained'],
+    ['gw2', undefined],
+  ]);
+  await drain('gw2', true);
+  assert.deepEqual(await bgpTexts(), ['router provider/core: all of its gateways are drained: nothing is advertised']);
+  for (const host of ['gw1', 'gw2']) await drain(host, false);
+});
+
 test('a router that speaks BGP no more has learned nothing', async () => {
   await client.post('/v1/apply', { objects: [{ kind: 'tenant', name: 'provider' }] });
   for (const n of [1, 2]) await client.request('DELETE', `/v1/bgp-peers/peer-${n}`);

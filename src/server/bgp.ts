@@ -1,10 +1,10 @@
 import { cidrContains, formatCidr, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
 import { type Advertised, advertisedBy } from '../model/advertised.ts';
-import { describe } from '../model/describe.ts';
+import { describe, qualifiedName } from '../model/describe.ts';
 import { gatewaysOf } from '../model/gateways.ts';
-import type { LearnedRoute, Router } from '../model/objects.ts';
+import type { BgpPeer, LearnedRoute, Router } from '../model/objects.ts';
 import type { ModelIndex } from '../model/view.ts';
-import type { Presenter, SessionStatus } from './present.ts';
+import type { Presenter, SessionStatus, StatusProblem } from './present.ts';
 
 /** What people see of BGP (`GET /v1/bgp`): peers, what routers say, and what they learned. References are names. */
 export interface BgpRouter {
@@ -15,6 +15,8 @@ export interface BgpRouter {
   /** Where it is the same at all gateways. */
   readonly routerId?: string;
   readonly gateways: readonly string[];
+  /** Those of them that are drained. */
+  readonly drained: readonly string[];
   readonly peers: readonly ({
     readonly id: string;
     readonly name: string;
@@ -43,12 +45,15 @@ const LEARNED_METRIC = 20;
 export function bgpOf(index: ModelIndex, present: Presenter, router: Router): BgpRouter {
   const nameOf = (kind: 'host' | 'routerPort' | 'tenant', id: string): string => index.get(kind, id)?.name ?? id;
   const { asn, routerId } = router.bgp!;
+  const gateways = [...gatewaysOf(index, router.id)];
+  const drained = gateways.filter((id) => index.get('host', id)?.drain);
   let learned = 0;
   for (const _ of index.learnedRoutesOf(router.id)) learned++;
   return {
     ...{ id: router.id, name: router.name, tenant: nameOf('tenant', router.tenant), asn },
     ...(routerId === undefined ? {} : { routerId }),
-    gateways: [...gatewaysOf(index, router.id)].map((id) => nameOf('host', id)).sort(),
+    gateways: gateways.map((id) => nameOf('host', id)).sort(),
+    drained: drained.map((id) => nameOf('host', id)).sort(),
     peers: [...index.bgpPeersOfRouter(router.id)].map((peer) => ({
       ...{ id: peer.id, name: peer.name, routerPort: nameOf('routerPort', peer.routerPort) },
       ...{ address: peer.address, asn: peer.asn, adminUp: peer.adminUp, ...present.sessionStatus(peer) },
@@ -83,7 +88,7 @@ export function learnedRoutes(
     });
 }
 
-function whyUnused(index: ModelIndex, router: Router, { to, via }: LearnedRoute): string | undefined {
+function whyUnused(index: ModelIndex, router: Router, { to, via, host }: LearnedRoute): string | undefined {
   if (!router.adminUp) return 'the router is down';
   const networks = [...index.routerPortsOfRouter(router.id)].flatMap((port) =>
     port.adminUp ? port.addresses.map((text) => ({ port, network: networkOf(parseCidr(text)!) })) : [],
@@ -97,5 +102,38 @@ function whyUnused(index: ModelIndex, router: Router, { to, via }: LearnedRoute)
   });
   if (!isUsable) return 'no network of the router holds its next hop';
   const better = router.routes.find((route) => route.to === to && !route.from && route.metric < LEARNED_METRIC);
-  return better && `a static route has metric ${better.metric}`;
+  if (better) return `a static route has metric ${better.metric}`;
+  const isDrained = (id: string): boolean => index.get('host', id)?.drain === true;
+  const others = [...index.learnedRoutesTo(router.id, to)].filter((route) => !isDrained(route.host));
+  return isDrained(host) && others.length > 0 ? `host ${index.get('host', host)?.name} is drained` : undefined;
+}
+
+/** What is wrong with sessions that should be up, and with routers of which no gateway advertises anything. */
+export function bgpProblems(index: ModelIndex, present: Presenter, nowMs: number): readonly StatusProblem[] {
+  const problems: StatusProblem[] = [];
+  const report = (object: BgpPeer | Router, text: string): void => {
+    const name = qualifiedName(index, object);
+    problems.push({ about: { kind: object.kind, id: object.id, name }, text: `${object.kind} ${name}: ${text}` });
+  };
+  for (const peer of index.all('bgpPeer')) {
+    if (!peer.adminUp || index.get('router', peer.router)?.adminUp !== true) continue;
+    const { sessions } = present.sessionStatus(peer);
+    if (sessions.length === 0) report(peer, 'no host runs the session');
+    for (const { host, state, sinceMs, problem } of sessions)
+      if (state !== 'established')
+        report(
+          peer,
+          `${state} for ${seconds(nowMs - sinceMs)} at ${host}${problem === undefined ? '' : `: ${problem}`}`,
+        );
+  }
+  for (const router of index.all('router')) {
+    const gateways = router.bgp ? [...gatewaysOf(index, router.id)] : [];
+    if (gateways.length > 0 && gateways.every((host) => index.get('host', host)?.drain))
+      report(router, 'all of its gateways are drained: nothing is advertised');
+  }
+  return problems;
+}
+
+function seconds(ms: number): string {
+  return `${Math.max(0, Math.round(ms / 1000))} s`;
 }

@@ -20,6 +20,12 @@ export interface HostStatus {
   readonly problems: readonly string[];
 }
 
+/** What is not as it should be, as `GET /v1/status` says it. */
+export interface StatusProblem {
+  readonly about: { readonly kind: string; readonly id: string; readonly name: string };
+  readonly text: string;
+}
+
 export interface PortStatus {
   /**
    * `unbound`: no host has the interface; `host-down`: the host that has it is dead or unknown; otherwise what the

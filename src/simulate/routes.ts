@@ -72,26 +72,39 @@ function bestRoute(model: ModelView, router: Router, frame: Frame, host: string)
     candidates.push({ to: to.prefix, from: from?.prefix ?? -1, metric: route.metric, route });
   }
   const { to: toLength, from: fromLength } = candidates.sort(byPreference)[0] ?? {};
-  // What leads to a lost host is void, unless all routes for these packets do.
+  // What leads to a lost host is void, unless all routes for these packets do; of the others what leads to a drained one.
   const fitting = candidates.filter((c) => c.to === toLength && c.from === fromLength);
-  const living = fitting.filter(({ route }) => !route || !isBehindLost(model, router, route, host));
-  const best = living[0] ?? candidates[0];
+  const living = orAll(
+    fitting,
+    ({ route }) => !route || !isBehind(model, router, route, (id) => model.isLost(host, id)),
+  );
+  const isDrained = (id: string): boolean => model.get('host', id)?.drain === true;
+  const usable = orAll(living, ({ route }) => !route || !isBehind(model, router, route, isDrained));
+  const best = usable[0];
   if (!best) return undefined;
   if (best.connected) {
     const { port, text } = best.connected;
     return { kind: 'out', port, nextHop: dst, why: `connected to ${text}` };
   }
-  const equals = (living.length > 0 ? living : fitting).filter((c) => c.metric === best.metric);
+  const equals = usable.filter((c) => c.metric === best.metric);
   const way = staticWay(
     model,
     router,
     frame,
     equals.flatMap(({ route }) => route ?? []),
   );
-  const isAround = living.length > 0 && living.length < fitting.length;
-  return isAround
-    ? { ...way, why: `${way.why} (${fitting.length - living.length} void: no answer from the host)` }
-    : way;
+  const around = [
+    [fitting.length - living.length, 'no answer from the host'],
+    [living.length - usable.length, 'the host is drained'],
+  ] as const;
+  const voids = around.flatMap(([count, why]) => (count === 0 ? [] : [`${count} void: ${why}`]));
+  return voids.length === 0 ? way : { ...way, why: `${way.why} (${voids.join('; ')})` };
+}
+
+/** Those that fit, or all where none does. */
+function orAll<T>(all: readonly T[], fits: (each: T) => boolean): readonly T[] {
+  const found = all.filter(fits);
+  return found.length === 0 ? all : found;
 }
 
 function byPreference(a: Candidate, b: Candidate): number {
@@ -99,22 +112,27 @@ function byPreference(a: Candidate, b: Candidate): number {
 }
 
 /**
- * Does the host not answer this one behind whose port the next hop was heard, or the only one with an active port of its switch? Where that says
- * nothing: do none of those from whom the route is?
+ * Is it one of these hosts behind whose port the next hop was heard, or the only one with an active port of its switch? Where that says
+ * nothing: are all of those from whom the route is?
  */
-function isBehindLost(model: ModelView, router: Router, { via, toldBy }: LearnedRoute, here: string): boolean {
+function isBehind(
+  model: ModelView,
+  router: Router,
+  { via, toldBy }: LearnedRoute,
+  isOne: (host: string) => boolean,
+): boolean {
   const hop = via === undefined ? undefined : parseIp(via)!;
   const onSwitch = hop && portTowards(model, router, hop)?.switch;
   if (!hop || onSwitch === undefined) return false;
   const text = formatIp(hop);
-  for (const { address, host } of model.neighboursOf(onSwitch)) if (address === text) return model.isLost(here, host);
+  for (const { address, host } of model.neighboursOf(onSwitch)) if (address === text) return isOne(host);
   const active = new Set<string>();
   for (const { id } of model.portsOfSwitch(onSwitch)) {
     const host = model.bindingOf(id)?.active;
     if (host !== undefined) active.add(host);
   }
   const hosts = active.size === 1 ? [...active] : (toldBy ?? []);
-  return hosts.length > 0 && hosts.every((host) => model.isLost(here, host));
+  return hosts.length > 0 && hosts.every(isOne);
 }
 
 /** A route with the hosts that learned it; without them one that somebody wrote. */

@@ -34,7 +34,7 @@ export function threeTier(...more: readonly ScopeRecord[]): ModelIndex {
     { kind: 'tenant', id: 'operator', name: 'operator', revision: 1 },
     { kind: 'tunnelZone', id: 'zone', name: 'zone', revision: 1, encap: 'geneve' },
     ...['h1', 'h2', 'h3'].map((id, n) => ({
-      ...({ kind: 'host', id, name: id, revision: 1, zone: 'zone', underlayMtu: 1500 } as const),
+      ...({ kind: 'host', id, name: id, revision: 1, zone: 'zone', underlayMtu: 1500, drain: false } as const),
       tunnelAddress: `198.51.100.${n + 1}`,
     })),
     ...tiers.flatMap(([name, net4, net6]): ScopeRecord[] => [

@@ -315,5 +315,29 @@ test('a gateway: its peer is applied, shown without its password, and bgp says t
   assert.match(bgp.out, /upstream-1 .* none .* no host runs it/);
   assert.equal((await weft(['bgp', 'core', '--routes'])).out.trim(), 'no learned routes');
   assert.match((await weft(['bgp', '--advertised'])).out, /nothing/);
+  assert.match((await weft(['status'])).out, /bgpPeer isp\/core\/upstream-1: no host runs the session/);
   assert.equal((await weft(['delete', 'router', 'isp/core'])).code === 0, false);
+});
+
+test('a host is drained and given back, and who is no host is named', async () => {
+  const zone = { kind: 'tunnelZone', name: 'dc' };
+  const hosts = ['gw-1', 'gw-2'].map((name, n) => ({
+    kind: 'host',
+    name,
+    zone: 'dc',
+    tunnelAddress: `10.9.0.${n + 1}`,
+  }));
+  const yaml = [zone, ...hosts].map((object) => JSON.stringify(object)).join('\n---\n');
+  assert.equal((await weft(['apply', '-f', '-'], { input: yaml })).code, 0);
+  const drained = async (): Promise<string> =>
+    (await weft(['get', 'hosts', '-o', 'wide'])).out.match(/^(\S+) .* yes /m)?.[1] ?? 'none';
+  const done = await weft(['drain', 'gw-1']);
+  assert.deepEqual([done.code, await drained()], [0, 'gw-1'], done.err);
+  assert.match(done.out, /^gw-1 is drained/);
+  assert.match(done.err, /weft undrain gw-1/);
+  const back = await weft(['undrain', 'gw-1']);
+  assert.deepEqual([back.code, await drained()], [0, 'none'], back.err);
+  const wrong = await weft(['drain', 'gw-3']);
+  assert.equal(wrong.code, 3);
+  assert.match(wrong.err, /did you mean gw-1/);
 });

@@ -206,6 +206,22 @@ describe('a BGP speaker of FRR', { skip: missing, timeout: 60_000 }, () => {
     assert.equal(told.get(ONLY_B), `10.0.2.1%${index('w2')}`);
   });
 
+  test('of a peer only what is accepted is taken, and what it is told has its communities; its session stays up', async () => {
+    const networks = [...config.networks, '203.0.114.9/32'];
+    const policed = { ...b, accept: ['198.51.101.0/24', '198.18.0.0/22'], communities: ['65001:100', 'no-export'] };
+    const before = (await state(b))!;
+    await speaker.apply({ ...config, peers: [...config.peers, policed], networks });
+    await until('the others are refused', () => !told.has(ONLY_B) && !told.get(SHARED[0]!)!.includes('10.0.2.1'));
+    assert.ok(told.get(SHARED[1]!)!.includes('10.0.2.1'));
+    assert.deepEqual([told.has('198.18.3.0/24'), told.has('198.18.4.0/24')], [true, false]);
+    const toldB = (): Promise<string> => upstreams[1]!.ask('show bgp ipv4 unicast 203.0.113.0/24 json');
+    await until('communities at B', async () => /65001:100 no-export/i.test(await toldB()));
+    await speaker.apply({ ...config, peers: [...config.peers, b], networks });
+    await until('all of it again', () => told.has(ONLY_B));
+    await until('no communities at B', async () => !(await toldB()).includes('65001:100'));
+    assert.equal((await state(b))!.drops, before.drops);
+  });
+
   test('a peer that cannot come up says why', async () => {
     await until('a reason for the password', async () => /password/.test((await state(otherPassword))?.problem ?? ''));
     await until('a reason for the AS', async () => /the AS number/.test((await state(otherAs))?.problem ?? ''));

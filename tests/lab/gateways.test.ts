@@ -83,6 +83,7 @@ function objects(): Record<string, unknown>[] {
 interface BgpShown {
   readonly routers: readonly {
     readonly gateways: readonly string[];
+    readonly drained: readonly string[];
     readonly peers: readonly { readonly name: string; readonly state?: string; readonly problem?: string }[];
     readonly learned: number;
     readonly advertised: readonly { readonly network: string; readonly why: string }[];
@@ -176,6 +177,54 @@ describe('gateways', { skip: needsRoot }, () => {
     assert.ok((await established()).learned >= 2);
     assert.equal(droppedOf(await lab.upstream('up-1').daemons.show('bgp summary')), droppedOf(before));
   });
+
+  test('a gateway is drained without a packet lost, and comes back so', async () => {
+    const { address } = await client();
+    const way = { from: 'web-1', to: 'client', address, pps: 5000 };
+    // By one gateway: which, the addresses say.
+    const [busy] = await carriedDuring(() => streamFor(lab, 300, way));
+    const site = sites.find(({ router }) => router === busy)!;
+    await lab.sendVia('client', [site.router]);
+    const streams = await startLossless(lab, [way, { from: 'client', to: 'web-1', address: FLOATING, pps: 5000 }]);
+    const drain = (isDrained: boolean): Promise<unknown> =>
+      weft.client.request('PATCH', `/v1/hosts/${site.gateway}`, { body: { drain: isDrained } });
+    await drain(true);
+    await eventually('nothing is advertised', 5000, async () => (await upstreamKnows(site.router)).length === 0);
+    await eventually(
+      'nothing is sent there',
+      5000,
+      async () => !(await carriedDuring(() => sleep(300))).includes(site.router),
+    );
+    const { drained, learned } = await established();
+    assert.deepEqual([drained, learned >= 2], [[site.gateway], true]);
+    await drain(false);
+    await eventually('it is advertised again', 5000, async () => (await upstreamKnows(site.router)).length === 3);
+    // The way in stays with the other: the upstream told the client so (an ICMP redirect).
+    await eventually('the way out leads there', 5000, async () =>
+      (await carriedDuring(() => sleep(300))).includes(site.router),
+    );
+    await streams.stop(`${site.gateway} was drained and came back`);
+    await lab.sendVia('client', [site.router]);
+    assert.equal((await ask(lab, 'client', 'tcp', FLOATING, 80)).by, 'web-1');
+  });
+
+  /** Upstreams whose links to gateways had more than sessions need, the busiest first. */
+  async function carriedDuring(act: () => Promise<unknown>): Promise<readonly string[]> {
+    const counts = (): Promise<readonly number[]> => Promise.all(sites.map(packetsAt));
+    const before = await counts();
+    await act();
+    const after = await counts();
+    const packets = sites.map(({ router }, n) => ({ router, count: after[n]! - before[n]! }));
+    return packets
+      .filter(({ count }) => count > 150)
+      .sort((a, b) => b.count - a.count)
+      .map(({ router }) => router);
+  }
+
+  async function packetsAt({ router, gateway }: (typeof sites)[number]): Promise<number> {
+    const [link] = JSON.parse(await lab.execOk(router, ['ip', '-s', '-j', 'link', 'show', 'dev', `to-${gateway}`]));
+    return link.stats64.rx.packets + link.stats64.tx.packets;
+  }
 
   test('a gateway that is killed is out within a second', async () => {
     const { address } = await client();

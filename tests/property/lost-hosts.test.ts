@@ -27,8 +27,8 @@ import type { Entry, Scenario, ScenarioHost } from './scenario.ts';
 
 /**
  * Next hops behind hosts that do not answer (docs/design/liveness.md), and learned routes that become fewer flows: one router with three uplinks,
- * each on a gateway of its own, any routes over them, written and learned, void ones too, and any of the gateways lost. `simulate` and the compiled flows
- * send every packet by the same one. Random models of the other property tests have such routes too seldom.
+ * each on a gateway of its own, any routes over them, written and learned, void ones too, and any of the gateways lost or drained. `simulate` and the
+ * compiled flows send every packet by the same one. Random models of the other property tests have such routes too seldom.
  */
 const RUNS = process.env.WEFT_CAMPAIGN === undefined ? 100 : 1_000;
 const UPLINKS = [1, 2, 3] as const;
@@ -47,8 +47,9 @@ interface Sketch {
     readonly weight: number;
     readonly by: number;
   }[];
-  /** Bits: which gateways are lost. */
+  /** Bits: which gateways are lost, and which are drained. */
   readonly lost: number;
+  readonly drained: number;
 }
 const uplink = fc.record({ heard: fc.boolean(), second: fc.boolean(), isUp: fc.constantFrom(true, true, true, false) });
 const sketch: fc.Arbitrary<Sketch> = fc.record({
@@ -73,6 +74,7 @@ const sketch: fc.Arbitrary<Sketch> = fc.record({
     { minLength: 1, maxLength: 12 },
   ),
   lost: fc.nat({ max: 7 }),
+  drained: fc.nat({ max: 7 }),
 });
 
 const here = host(1);
@@ -81,7 +83,7 @@ const inside = logicalSwitch(1, { subnets: [subnet('10.0.0.0/24')] });
 const client = port(1, inside, { addresses: ['10.0.0.1'] });
 const door = routerPort(1, router(1), { switch: inside.id, addresses: ['10.0.0.254/24'] });
 
-function recordsOf({ uplinks, routes }: Sketch): ScopeRecord[] {
+function recordsOf({ uplinks, routes, drained }: Sketch): ScopeRecord[] {
   const written: Route[] = [];
   const learned = new Map<string, LearnedRoute>();
   const core = router(1, { routes: written });
@@ -110,7 +112,8 @@ function recordsOf({ uplinks, routes }: Sketch): ScopeRecord[] {
     ];
   });
   return [
-    ...[zone(), here, ...gateways, inside, client, binding(client, here), core, { ...door, router: core.id }],
+    ...gateways.map((gateway, n) => ({ ...gateway, drain: ((drained >> n) & 1) === 1 })),
+    ...[zone(), here, inside, client, binding(client, here), core, { ...door, router: core.id }],
     ...[...wires, ...learned.values()],
   ];
 }
@@ -143,8 +146,9 @@ function scenarioOf(of: Sketch): Scenario {
   return { model, hosts, entries };
 }
 
-test('simulate and the compiled flows go around the same lost hosts', () => {
+test('simulate and the compiled flows go around the same lost and drained hosts', () => {
   let around = 0;
+  let aroundDrained = 0;
   fc.assert(
     fc.property(sketch, (of) => {
       const scenario = scenarioOf(of);
@@ -152,6 +156,7 @@ test('simulate and the compiled flows go around the same lost hosts', () => {
       for (const entry of scenario.entries) {
         const outcome = simulateFrame(scenario.model, entry);
         if (outcome.steps.some(({ text }) => text.includes('no answer from the host'))) around++;
+        if (outcome.steps.some(({ text }) => text.includes('the host is drained'))) aroundDrained++;
         const found = differences(
           expected(scenario, entry, outcome),
           observePipeline(network, scenario, entry),
@@ -162,7 +167,8 @@ test('simulate and the compiled flows go around the same lost hosts', () => {
     }),
     { numRuns: RUNS },
   );
-  assert.ok(around > RUNS, `${around} packets went around a lost host: too few`);
+  assert.ok(around > RUNS / 4, `${around} packets went around a lost host: too few`);
+  assert.ok(aroundDrained > RUNS / 4, `${aroundDrained} packets went around a drained host: too few`);
 });
 
 test('whatever the routes were before, the flows are those of a fresh compile', () => {
@@ -186,18 +192,24 @@ test('whatever the routes were before, the flows are those of a fresh compile', 
   );
 });
 
-test('where all gateways are lost packets go as though none was; with one left all go there', () => {
+test('where all gateways are lost packets go as though none was; with one left all go there, be it drained', () => {
   const of = {
     uplinks: UPLINKS.map(() => ({ heard: true, second: false, isUp: true })),
     routes: [0, 1, 2].map((via) => ({ to: 0, via, how: 'learned' as const, weight: 1, by: via })),
   };
-  const receivers = (lost: number): string[] => {
-    const { model, entries } = scenarioOf({ ...of, lost });
+  const receivers = (lost: number, drained = 0): string[] => {
+    const { model, entries } = scenarioOf({ ...of, lost, drained });
     const hosts = entries.flatMap((entry) => simulateFrame(model, entry).deliveries.map((each) => each.host));
     return [...new Set(hosts)].sort();
   };
   const all = gateways.map(({ id }) => id).sort();
+  const second = gateways[1]!.id;
   assert.deepEqual(receivers(0), all);
   assert.deepEqual(receivers(7), all);
-  assert.deepEqual(receivers(5), [gateways[1]!.id]);
+  assert.deepEqual(receivers(5), [second]);
+  assert.deepEqual(receivers(0, 7), all);
+  assert.deepEqual(receivers(0, 5), [second]);
+  assert.deepEqual(receivers(5, 2), [second]);
+  assert.deepEqual(receivers(4, 1), [second]);
+  assert.deepEqual(receivers(7, 5), [second]);
 });

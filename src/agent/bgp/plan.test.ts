@@ -49,3 +49,14 @@ test('every gateway advertises the same', () => {
   assert.ok(said[0]?.includes('198.51.100.0/24') && said[0].includes('192.0.2.8/29'));
   assert.deepEqual(said[0], said[1]);
 });
+
+test('a host that is drained keeps its sessions and advertises nothing; the others go on', () => {
+  const bgp = { ...ups.core.bgp!, networks: ['198.51.100.0/24'] };
+  const drained: ScopeRecord[] = [
+    { ...ups.core, bgp },
+    { ...h1, drain: true },
+  ];
+  const [plan] = plans(drained);
+  assert.deepEqual([plan?.peers.length, plan?.networks], [1, []]);
+  assert.ok(plans(drained, h2.id)[0]?.networks.includes('198.51.100.0/24'));
+});

@@ -11,13 +11,14 @@ export interface SpeakerPlan {
   /** Those that a session runs on, with the MAC and addresses that the speaker shares. */
   readonly ports: readonly { readonly id: string; readonly mac: string; readonly addresses: readonly string[] }[];
   readonly peers: readonly BgpPeer[];
-  /** Advertised to every peer. */
+  /** Advertised to every peer: nothing of a host that is drained. */
   readonly networks: readonly string[];
 }
 
 /** The speakers of this host: one for each router with a session whose wire is here. Sorted by router. */
 export function planSpeakers(index: ModelIndex, host: string): readonly SpeakerPlan[] {
   const plans: SpeakerPlan[] = [];
+  const isDrained = index.get('host', host)?.drain === true;
   for (const router of index.all('router')) {
     const { bgp } = router;
     if (bgp === undefined || !router.adminUp) continue;
@@ -29,7 +30,7 @@ export function planSpeakers(index: ModelIndex, host: string): readonly SpeakerP
     plans.push({
       ...{ router: router.id, asn: bgp.asn, routerId, ports },
       peers: peers.sort((a, b) => (a.id < b.id ? -1 : 1)),
-      networks: advertisedBy(index, router as Router).map(({ network }) => network),
+      networks: isDrained ? [] : advertisedBy(index, router as Router).map(({ network }) => network),
     });
   }
   return plans.sort((a, b) => (a.router < b.router ? -1 : 1));

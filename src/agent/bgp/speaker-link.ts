@@ -23,7 +23,6 @@ export interface SpeakerLinkOptions {
   readonly signal: AbortSignal;
 }
 
-/** Below this every speaker has a folder named as its namespace: short, for paths of sockets. */
 /** Anywhere in the speaker's own namespace. */
 const FPM_PORT = 2620;
 /** The most that a next hop of ours can have; the kernel knows 256. */
@@ -211,10 +210,11 @@ function configOf(plan: SpeakerPlan): SpeakerConfig {
     interfaces: plan.ports.map(({ id, addresses }) => ({ name: interfacesOf(id).inner, addresses })),
     peers: plan.peers.map((peer) => ({
       ...{ address: peer.address, asn: peer.asn, keepaliveS: peer.keepaliveS, holdS: peer.holdS },
-      ...{ maxPrefixes: peer.maxPrefixes, adminUp: peer.adminUp },
+      ...{ maxPrefixes: peer.maxPrefixes, adminUp: peer.adminUp, communities: peer.communities },
       families: [peer.address.includes(':') ? ('ipv6' as const) : ('ipv4' as const)],
       ...(peer.password === undefined ? {} : { password: peer.password }),
       ...(peer.multihop === undefined ? {} : { multihop: peer.multihop }),
+      ...(peer.accept === undefined ? {} : { accept: peer.accept }),
       ...(peer.bfd ? { bfd: DEFAULT_BFD } : {}),
     })),
   };

@@ -79,7 +79,16 @@ function linkWith(more: { switch?: Partial<LogicalSwitch>; port?: Partial<Logica
   const scope = new Scope();
   const records: ScopeRecord[] = [
     { kind: 'tunnelZone', id: 'z', name: 'z', revision: 1, encap: 'geneve' },
-    { kind: 'host', id: 'h', name: 'h', revision: 1, zone: 'z', tunnelAddress: '172.31.0.11', underlayMtu: 1500 },
+    {
+      kind: 'host',
+      id: 'h',
+      name: 'h',
+      revision: 1,
+      zone: 'z',
+      tunnelAddress: '172.31.0.11',
+      underlayMtu: 1500,
+      drain: false,
+    },
     { ...sw, ...more.switch },
     { ...port, ...more.port },
   ];

@@ -48,9 +48,11 @@ async function bgp(text: string | undefined, options: BgpOptions, session: Sessi
   if (isDown) say("\nnext: 'weft describe bgp-peer <name>', 'weft status'");
 }
 
-export function formatRouter({ tenant, name, asn, routerId, gateways, peers, learned, advertised }: BgpRouter): string {
+export function formatRouter(router: BgpRouter): string {
+  const { tenant, name, asn, routerId, gateways, drained, peers, learned, advertised } = router;
   const head = `${bold(`${tenant}/${name}`)} AS ${asn}${routerId === undefined ? '' : `, router id ${routerId}`}`;
-  const at = gateways.length === 0 ? 'no gateway' : `at ${gateways.join(', ')}`;
+  const hosts = gateways.map((host) => (drained.includes(host) ? yellow(`${host} (drained)`) : host));
+  const at = hosts.length === 0 ? 'no gateway' : `at ${hosts.join(', ')}`;
   const now = Date.now();
   const rows = peers.flatMap((peer) => {
     const start = [peer.name, peer.address, String(peer.asn), peer.routerPort];
@@ -67,8 +69,12 @@ export function formatRouter({ tenant, name, asn, routerId, gateways, peers, lea
     ]);
   });
   const header = ['PEER', 'ADDRESS', 'AS', 'PORT', 'HOST', 'STATE', 'SINCE', 'RECEIVED', 'SENT', 'PROBLEM'];
-  const tail = `${learned} routes learned, ${advertised.length} networks advertised`;
+  const tail = `${countText(learned, 'route')} learned, ${countText(advertised.length, 'network')} advertised`;
   return [`${head}, ${at}`, rows.length === 0 ? dim('no peers') : formatTable(header, rows), tail].join('\n');
+}
+
+function countText(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
 function formatAdvertised({ tenant, name, advertised }: BgpRouter): string {

@@ -10,7 +10,7 @@ import { ageText, clockText } from '../times.ts';
 export interface StatusAnswer {
   readonly server: { readonly revision: number; readonly uptimeMs: number; readonly memoryBytes: number };
   readonly objects: Readonly<Record<string, number>>;
-  readonly hosts: readonly ({ readonly id: string; readonly name: string } & HostStatus)[];
+  readonly hosts: readonly ({ readonly id: string; readonly name: string; readonly drain?: true } & HostStatus)[];
   /** How many ports are in each state. */
   readonly ports: Readonly<Record<string, number>>;
   readonly problems: readonly {
@@ -83,6 +83,13 @@ export function judge({ server, hosts, ports, problems, objects }: StatusAnswer)
     };
   if ((objects.port ?? 0) === 0)
     return { isGood: true, text: 'all right, nothing to do yet', next: "'weft apply -f examples/first-network.yaml'" };
+  const drained = hosts.filter((host) => host.drain).map(({ name }) => name);
+  if (drained.length > 0)
+    return {
+      isGood: true,
+      text: `all right; ${drained.join(', ')} ${drained.length === 1 ? 'is' : 'are'} drained`,
+      next: `'weft undrain ${drained[0]}' after maintenance`,
+    };
   return { isGood: true, text: 'all right', next: "'weft show' draws the network, 'weft trace A B' follows a packet" };
 }
 
@@ -139,7 +146,7 @@ function hostTable(hosts: StatusAnswer['hosts'], nowMs: number): string {
     .map((host) => [
       host.name,
       host.state === 'alive'
-        ? green('alive')
+        ? `${green('alive')}${host.drain ? `, ${yellow('drained')}` : ''}`
         : red(host.lastSeenMs === undefined ? host.state : `${host.state} for ${ageText(nowMs - host.lastSeenMs)}`),
       host.lag === undefined ? '-' : host.lag === 0 ? 'none' : yellow(`${host.lag} revisions`),
       String(host.health?.localPorts ?? '-'),

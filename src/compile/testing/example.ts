@@ -52,6 +52,7 @@ export function host(number: number, tunnelAddress = `192.0.2.${number}`): Host 
     zone: ZONE,
     tunnelAddress,
     underlayMtu: 1500,
+    drain: false,
   };
 }
 

@@ -39,7 +39,7 @@ export function peer(number: number, at: RouterPort, address: string, options: P
   return {
     ...{ kind: 'bgpPeer', id: example.idOf('peer', number), name: `peer${number}`, revision: 1, tenant: core.tenant },
     ...{ router: core.id, routerPort: at.id, address, asn: 64_513, bfd: true, keepaliveS: 3, holdS: 9 },
-    ...{ maxPrefixes: 200_000, adminUp: true, ...options },
+    ...{ maxPrefixes: 200_000, communities: [], adminUp: true, ...options },
   };
 }
 

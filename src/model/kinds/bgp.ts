@@ -7,6 +7,16 @@ import { cidrSchema, ipSchema, ipv4Schema, refSchema } from './common.ts';
 /** RFC 6793; 0 is nobody's (RFC 7607). */
 const asnSchema = z.number().int().min(1).max(4_294_967_295);
 
+/** RFC 1997, and those that have names: RFC 1997, 3765, 7999, 8326. */
+const NAMED_COMMUNITIES = ['no-export', 'no-advertise', 'no-peer', 'blackhole', 'graceful-shutdown'];
+const communitySchema = z.string().refine((text) => NAMED_COMMUNITIES.includes(text) || isCommunity(text), {
+  error: `a community is two numbers up to 65535, as in 65001:100, or one of ${NAMED_COMMUNITIES.join(', ')}`,
+});
+
+function isCommunity(text: string): boolean {
+  return /^(0|[1-9]\d{0,4}):(0|[1-9]\d{0,4})$/.test(text) && text.split(':').every((half) => Number(half) <= 65_535);
+}
+
 /** What of its own a router can advertise. */
 export const ADVERTISED = ['floating', 'vips', 'snat', 'connected'] as const;
 
@@ -44,11 +54,30 @@ export const bgpPeerSchema = z
     keepaliveS: z.number().int().min(1).max(21_845).default(3),
     holdS: z.number().int().min(3).max(65_535).default(9),
     maxPrefixes: z.number().int().min(1).max(1_000_000).default(200_000).describe('more, and the session ends'),
+    accept: z
+      .array(cidrSchema)
+      .max(1000)
+      .overwrite((networks) => [...new Set(networks)])
+      .optional()
+      .describe('networks that are taken from this peer, each with those within it; absent: all'),
+    communities: z
+      .array(communitySchema)
+      .max(32)
+      .overwrite((communities) => [...new Set(communities)])
+      .default([])
+      .describe('on all that this peer is told: 65001:100, no-export …'),
     adminUp: z.boolean().default(true).describe('false: no session'),
   })
   .superRefine((peer, context) => {
     if (peer.holdS <= peer.keepaliveS)
       context.addIssue({ code: 'custom', path: ['holdS'], message: 'must be more than keepaliveS' });
+    const version = peer.address.includes(':') ? 6 : 4;
+    for (const [n, network] of (peer.accept ?? []).entries())
+      if (network.includes(':') !== (version === 6))
+        context.addIssue({
+          ...{ code: 'custom', path: ['accept', n] },
+          message: `${network}: a peer with an IPv${version} address tells IPv${version} networks`,
+        });
   });
 
 export const bgpPeerKind = {

@@ -15,6 +15,11 @@ export const hostSchema = z.strictObject({
     .refine((text) => text.split('{port}').length === 2, 'the pattern names the port once, as in tap-{port}')
     .optional()
     .describe('for tools that set no iface-id: interface names, with {port} for the first digits of the port id'),
+  /** As a gateway: docs/design/gateways.md, §6. */
+  drain: z
+    .boolean()
+    .default(false)
+    .describe('true: as a gateway it advertises nothing, and others are used for what goes out'),
 });
 
 export const hostKind = {

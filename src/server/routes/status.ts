@@ -5,8 +5,10 @@ import { WeftError } from '../../base/errors.ts';
 import { KIND_NAMES, type KindName } from '../../model/kind.ts';
 import { isObject } from '../../model/view.ts';
 import { HEARTBEAT_MS } from '../agent-streams.ts';
+import { bgpProblems } from '../bgp.ts';
 import type { ServerContext } from '../context.ts';
 import type { Commit } from '../desired-state.ts';
+import type { StatusProblem } from '../present.ts';
 import { parseQuery } from './query.ts';
 
 export const eventsQuerySchema = z.object({
@@ -82,12 +84,12 @@ function parseKinds(text: string | undefined): ReadonlySet<KindName> {
 /** Everything at a glance: the verdict is the list of problems, empty when all is well. */
 function statusOf({ state, present, startedMs, clock }: ServerContext): object {
   const { index } = state;
-  const hosts = [...index.hosts()].map((host) => ({ id: host.id, name: host.name, ...present.hostStatus(host) }));
+  const hosts = [...index.hosts()].map((host) => ({
+    ...{ id: host.id, name: host.name, ...present.hostStatus(host) },
+    ...(host.drain ? { drain: true } : {}),
+  }));
   const ports: Record<string, number> = {};
-  const problems: {
-    readonly about: { readonly kind: string; readonly id: string; readonly name: string };
-    readonly text: string;
-  }[] = [];
+  const problems: StatusProblem[] = [];
   for (const host of hosts) {
     const about = { kind: 'host', id: host.id, name: host.name };
     if (host.state === 'unknown') problems.push({ about, text: `host ${host.name}: no agent has connected` });
@@ -100,6 +102,7 @@ function statusOf({ state, present, startedMs, clock }: ServerContext): object {
       if (problems.length < 1000)
         problems.push({ about: { kind: 'port', id: port.id, name: port.name }, text: `port ${port.name}: ${text}` });
   }
+  problems.push(...bgpProblems(index, present, clock.now()).slice(0, 1000));
   const objects = Object.fromEntries(KIND_NAMES.map((kind) => [kind, index.count(kind)]));
   return {
     server: {
