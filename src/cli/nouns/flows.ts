@@ -158,7 +158,8 @@ async function nat(text: string, options: FlowsOptions, session: Session): Promi
 
 /** `203.0.113.1:40123`, `203.0.113.1`, `[2001:db8::1]:443`, `2001:db8::1`. */
 export function parseEnd(text: string): { readonly address: string; readonly port?: string } {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+))(?::(\d{1,5}))?$/.exec(text) ?? /^()([0-9a-fA-F:.]+)$/.exec(text);
+  const match =
+    /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+))(?::(\d{1,5}))?$/.exec(text) ?? /^()((?=.*:.*:)[0-9a-fA-F:.]+)$/.exec(text);
   const address = match?.[1] || match?.[2];
   if (!address) throw new UsageError(`--nat ${text}: wanted is ADDRESS:PORT, in IPv6 [ADDRESS]:PORT`);
   return { address, ...(match?.[3] === undefined ? {} : { port: match[3] }) };
