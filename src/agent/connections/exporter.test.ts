@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { ManualClock } from '../../base/clock.ts';
 import { WeftError } from '../../base/errors.ts';
 import { silentLog } from '../../base/log.ts';
+import { SILENCE_MS } from '../../flow-database/flow-store.ts';
 import { type ConnectionsReport, MOST_CONNECTIONS_IN_REPORT } from '../../server/protocol.ts';
 import { EAST } from './dump.fixture.ts';
 import { ConnectionExporter, MOST_CONNECTIONS, READ_MS } from './exporter.ts';
@@ -123,6 +124,16 @@ test('a reading that takes long makes the next one wait', async () => {
   assert.equal(await exporter.round(), READ_MS);
   state.dumpMs = 700;
   assert.equal(await exporter.round(), 14_000);
+  state.dumpMs = 3_000;
+  assert.equal(await exporter.round(), SILENCE_MS / 2, 'but not so long that it would be taken for dead');
+});
+
+test('who was silent for so long that the server took its connections away tells everything again', async () => {
+  const { clock, round } = trial();
+  await round();
+  clock.advance(SILENCE_MS);
+  const [again] = await round();
+  assert.deepEqual([again?.put.length, again?.isWhole], [9, true]);
 });
 
 test('50,000 connections: in batches, and others have their turn every few milliseconds', async () => {

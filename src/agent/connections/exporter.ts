@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '../../base/clock.ts';
 import { DecodeError, WeftError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
-import type { Connection } from '../../flow-database/flow-store.ts';
+import { type Connection, SILENCE_MS } from '../../flow-database/flow-store.ts';
 import { type ConnectionsAnswer, type ConnectionsReport, MOST_CONNECTIONS_IN_REPORT } from '../../server/protocol.ts';
 import type { Scope } from '../scope.ts';
 import type { Zones } from '../zones.ts';
@@ -28,6 +28,8 @@ export interface ExporterOptions {
 export const READ_MS = 5_000;
 /** A reading holds up ovs-vswitchd, and what follows costs time of this process: at most a twentieth. */
 const REST = 20;
+/** But the server takes silence for the end of all connections. */
+const LONGEST_REST_MS = SILENCE_MS / 2;
 /** More are not read: ovs-vswitchd would stand still for a second and more. */
 export const MOST_CONNECTIONS = 100_000;
 /** Lines, or connections, between two turns of others. */
@@ -102,13 +104,14 @@ export class ConnectionExporter {
       if (!this.#wasDropped) log.warn('a batch of connections was dropped; all are told again later', { error });
       this.#wasDropped = true;
     }
-    return Math.max(READ_MS, REST * (clock.monotonicMs() - begun));
+    return Math.min(LONGEST_REST_MS, Math.max(READ_MS, REST * (clock.monotonicMs() - begun)));
   }
 
   async #export(text: string): Promise<void> {
     const nowMs = this.#options.clock.now();
     const join = await this.#joined(text);
-    const isWhole = this.#isBroken || nowMs - this.#epoch >= EPOCH_MS;
+    const wasSilent = nowMs - this.#toldMs >= SILENCE_MS;
+    const isWhole = this.#isBroken || wasSilent || nowMs - this.#epoch >= EPOCH_MS;
     if (isWhole) {
       this.#epoch = Math.max(nowMs, this.#epoch + 1);
       this.#isBroken = true; // until all of it has arrived
