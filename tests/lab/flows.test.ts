@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import type { Endpoint } from '../../src/flow-database/flow-store.ts';
 import type { NatAnswer, ShownConnection } from '../../src/server/routes/flows.ts';
-import { type Datacentre, eventually, startDatacentre } from './datacentre.ts';
+import { type Datacentre, eventually, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { ask, type HeldConnection, hold, serve } from './services.ts';
 import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
@@ -68,7 +68,7 @@ describe('the flow database', { skip: needsRoot }, () => {
     JSON.parse((await weft('flows', '-o', 'json', ...words)).out) as ShownConnection[];
 
   test('connections through SNAT, floating address and VIP appear with names and the addresses of both sides', async () => {
-    const all = await eventually('every connection is told', 12_000, async () => {
+    const all = await eventually('every connection is told', 20_000, async () => {
       const items = await flows('--state', 'established', '-t', 'acme');
       return items.length >= 5 && items;
     });
@@ -104,10 +104,11 @@ describe('the flow database', { skip: needsRoot }, () => {
       /^east +acme\/a2 +tcp +10\.0\.1\.12:\d+ +203\.0\.113\.101:80 +acme\/r .* now +connection$/m,
     );
     const at = new Date().toISOString();
-    // Open vSwitch keeps a closed connection for half a minute: its zones are emptied instead.
+    // Open vSwitch keeps a closed connection for half a minute: its zones are emptied instead, when its last packet is behind.
     held[0]!.stop();
+    await sleep(500);
     await dc.lab.execOk('east', ['ovs-appctl', '-t', controlOf(dc, 'east'), 'dpctl/flush-conntrack']);
-    await eventually('the connection ended', 12_000, async () => {
+    await eventually('the connection ended', 20_000, async () => {
       const items = await flows('--address', '203.0.113.2', '-t', 'acme');
       return !items.some((item) => text(item.seenAs) === outside);
     });

@@ -26,7 +26,7 @@ export interface ExporterOptions {
 
 /** Between two readings; a host without connections looks as often. */
 export const READ_MS = 5_000;
-/** A reading holds up ovs-vswitchd, and what follows costs time of this process: at most a twentieth. */
+/** A reading holds up ovs-vswitchd: at most a twentieth of the time. What follows here takes about as long, in slices. */
 const REST = 20;
 /** But the server takes silence for the end of all connections. */
 const LONGEST_REST_MS = SILENCE_MS / 2;
@@ -89,6 +89,7 @@ export class ConnectionExporter {
       log.debug('connections were not read', { error });
       return READ_MS;
     }
+    const tookMs = clock.monotonicMs() - begun;
     try {
       await this.#export(text);
       setProblem(undefined);
@@ -104,7 +105,7 @@ export class ConnectionExporter {
       if (!this.#wasDropped) log.warn('a batch of connections was dropped; all are told again later', { error });
       this.#wasDropped = true;
     }
-    return Math.min(LONGEST_REST_MS, Math.max(READ_MS, REST * (clock.monotonicMs() - begun)));
+    return Math.min(LONGEST_REST_MS, Math.max(READ_MS, REST * tookMs));
   }
 
   async #export(text: string): Promise<void> {
