@@ -55,6 +55,19 @@ export class ConntrackLink {
     return unixctl(this.#options.control(), commands);
   }
 
+  /** Connections that the datapath tracks; with the kernel's those of the whole machine. Errors: `WeftError`. */
+  async count(): Promise<number> {
+    if (this.#options.datapathType !== 'netdev') return numberIn(`${PROC}count`);
+    const [text] = await this.#run([['dpctl/ct-get-nconns', this.#datapath]]);
+    return Number(text);
+  }
+
+  /** All connections, a line each (src/agent/connections/dump.ts). Errors: `WeftError`. */
+  async dump(): Promise<string> {
+    const [text = ''] = await this.#run([['dpctl/dump-conntrack', '-s', this.#datapath]]);
+    return text;
+  }
+
   async #limit(): Promise<void> {
     if (this.#isLimiting) return;
     this.#isLimiting = true;
@@ -94,12 +107,8 @@ export class ConntrackLink {
     if (this.#isReading) return;
     this.#isReading = true;
     try {
-      const isUserspace = this.#options.datapathType === 'netdev';
-      const [limits, count] = await this.#run([
-        ['dpctl/ct-get-limits', this.#datapath],
-        ...(isUserspace ? [['dpctl/ct-get-nconns', this.#datapath] as const] : []),
-      ]);
-      const connections = isUserspace ? Number(count) : await numberIn(`${PROC}count`);
+      const [limits] = await this.#run([['dpctl/ct-get-limits', this.#datapath]]);
+      const connections = await this.count();
       this.#options.emit({ kind: 'conntrack', connections, most: await this.#most(), zones: readLimits(limits ?? '') });
     } catch (error) {
       if (!(error instanceof WeftError)) throw error;

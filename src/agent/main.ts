@@ -8,9 +8,10 @@ import { MemoryTrimmer } from '../base/memory.ts';
 import { systemRandom } from '../base/random.ts';
 import { createCompiler } from '../compile/compiler.ts';
 import { createClient } from '../server/client.ts';
-import type { WatchMessage } from '../server/protocol.ts';
+import type { ConnectionsAnswer, WatchMessage } from '../server/protocol.ts';
 import { SpeakerLink } from './bgp/speaker-link.ts';
 import { BridgeLink } from './bridge-link.ts';
+import { ConnectionExporter } from './connections/exporter.ts';
 import { ConntrackLink } from './conntrack-link.ts';
 import { answerControl, type ControlOptions, startControl } from './control.ts';
 import { AgentCore } from './core.ts';
@@ -124,6 +125,19 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     signal,
   });
 
+  const connectionsPath = `/v1/hosts/${encodeURIComponent(options.host)}/connections`;
+  const exporter = new ConnectionExporter({
+    ...{ scope: core.scope, zones: core.conntrack.zones, clock: systemClock, signal },
+    count: () => conntrackLink.count(),
+    dump: () => conntrackLink.dump(),
+    post: (report) => client.post<ConnectionsAnswer>(connectionsPath, report, { signal, timeoutMs: 10_000 }),
+    setProblem: (problem) => {
+      if (problem === undefined) core.problems.delete('connections');
+      else core.problems.set('connections', problem);
+    },
+    log: log.child({ part: 'connections' }),
+  });
+
   const perform = (effect: Effect): void => {
     switch (effect.kind) {
       case 'install':
@@ -219,7 +233,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   });
   const timer = setInterval(() => emit({ kind: 'tick' }), TICK_MS);
   try {
-    await Promise.all([bridgeLink.run(), switchLink.run(), serverLink.run(), speakerLink.run()]);
+    await Promise.all([bridgeLink.run(), switchLink.run(), serverLink.run(), speakerLink.run(), exporter.run()]);
   } finally {
     clearInterval(timer);
     memory.stop();

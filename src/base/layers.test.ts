@@ -13,6 +13,7 @@ const LAYERS = [
   'model',
   'simulate',
   'store',
+  'flow-database',
   'server',
   'incremental',
   'compile',

@@ -20,6 +20,7 @@ export const NOUNS: Readonly<
   show: { about: 'the network as a tree', load: () => import('./nouns/show.ts') },
   trace: { about: 'what would happen to a packet, and why', load: () => import('./nouns/trace.ts') },
   bgp: { about: 'peers outside, and what was learned of them', load: () => import('./nouns/bgp.ts') },
+  flows: { about: 'who talks to whom, now and at a time before', load: () => import('./nouns/flows.ts') },
   sync: { about: 'wait until every host has applied what was written', load: () => import('./nouns/sync.ts') },
   capture: { about: 'packets at a logical port, on whichever host it is', load: () => import('./nouns/capture.ts') },
   activate: { about: "move a port's traffic to a host that claims it", load: () => import('./nouns/activate.ts') },

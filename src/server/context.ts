@@ -3,6 +3,7 @@ import type { Log } from '../base/log.ts';
 import type { AgentStreams } from './agent-streams.ts';
 import type { DesiredState } from './desired-state.ts';
 import type { EventRing } from './events.ts';
+import type { FlowDatabase } from './flows.ts';
 import type { Presenter } from './present.ts';
 import type { Relay } from './relay.ts';
 import type { Reports } from './reports.ts';
@@ -15,6 +16,7 @@ export interface ServerContext {
   readonly streams: AgentStreams;
   readonly reports: Reports;
   readonly events: EventRing;
+  readonly flows: FlowDatabase;
   readonly present: Presenter;
   readonly relay: Relay;
   readonly clock: Clock;

@@ -8,6 +8,7 @@ import { openApiDocument } from './openapi.ts';
 import { PROBLEM_CONTENT_TYPE, problemDetailsOf, statusOf } from './problem.ts';
 import { addAgentRoutes } from './routes/agents.ts';
 import { addBgpRoutes } from './routes/bgp.ts';
+import { addFlowRoutes } from './routes/flows.ts';
 import { addObjectRoutes } from './routes/objects.ts';
 import { addStatusRoutes } from './routes/status.ts';
 import { addTraceRoute } from './routes/trace.ts';
@@ -49,6 +50,7 @@ export async function createApi(
   addAgentRoutes(app, context);
   addStatusRoutes(app, context);
   addBgpRoutes(app, context);
+  addFlowRoutes(app, context);
   addTraceRoute(app, context);
   const document = openApiDocument();
   app.get('/v1/openapi.json', async () => document);

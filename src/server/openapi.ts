@@ -6,6 +6,7 @@ import { envelopeSchema } from '../model/parse.ts';
 import { applyRequestSchema } from './apply.ts';
 import { PROBLEM_CONTENT_TYPE } from './problem.ts';
 import { bgpQuerySchema, bgpRoutesQuerySchema } from './routes/bgp.ts';
+import { flowsQuerySchema, flowWatchQuerySchema, natQuerySchema, refusedQuerySchema } from './routes/flows.ts';
 import { listQuerySchema, objectQuerySchema } from './routes/objects.ts';
 import { eventsQuerySchema, syncQuerySchema, watchQuerySchema } from './routes/status.ts';
 import { traceRequestSchema } from './routes/trace.ts';
@@ -24,6 +25,16 @@ export function openApiDocument(): Json {
       get: operation('bgpRoutes', 'Routes that a router learned, and why one is not used', {
         query: bgpRoutesQuerySchema,
       }),
+    },
+    '/v1/flows': { get: operation('flows', 'Connections of workloads, as they are now', { query: flowsQuerySchema }) },
+    '/v1/flows/watch': {
+      get: operation('watchFlows', 'Connections as agents tell of them, JSON lines', { query: flowWatchQuerySchema }),
+    },
+    '/v1/flows/nat': {
+      get: operation('natHolders', 'Who held an outside address and port at a time', { query: natQuerySchema }),
+    },
+    '/v1/flows/refused': {
+      get: operation('refusingRules', 'Rules that dropped or rejected packets', { query: refusedQuerySchema }),
     },
     '/v1/sync': { get: operation('sync', 'Wait until hosts have applied a revision', { query: syncQuerySchema }) },
     '/v1/watch': { get: operation('watch', 'Objects as they change, JSON lines', { query: watchQuerySchema }) },

@@ -1,3 +1,4 @@
+import type { Connection } from '../flow-database/flow-store.ts';
 import type { ScopeKind, ScopeRecord } from '../model/objects.ts';
 
 /**
@@ -174,4 +175,25 @@ export interface HostHealth {
 /** Reports the server could not accept, by index; the others hold. */
 export interface ReportsAnswer {
   readonly refused: readonly { readonly index: number; readonly code: string; readonly message: string }[];
+}
+
+/** More are refused. */
+export const MOST_CONNECTIONS_IN_REPORT = 2_000;
+
+/**
+ * Connections of the host's ports: `POST /v1/hosts/<host id>/connections`, apart from reports, so that neither waits for the other
+ * (docs/design/flow-database.md, §2). What is new or other, and what ended.
+ */
+export interface ConnectionsReport {
+  /** Rises each time everything is told anew. */
+  readonly epoch: number;
+  readonly put: readonly Connection[];
+  readonly gone: readonly string[];
+  /** Everything of this epoch is told. */
+  readonly isWhole?: boolean;
+}
+
+export interface ConnectionsAnswer {
+  /** Keys of connections whose port is not known to be on the host. */
+  readonly refused: readonly string[];
 }

@@ -4,12 +4,14 @@ import { type Clock, systemClock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { MemoryTrimmer } from '../base/memory.ts';
 import { systemRandom } from '../base/random.ts';
+import type { FlowStore } from '../flow-database/flow-store.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
 import type { Store } from '../store/store.ts';
 import { AgentStreams, HEARTBEAT_MS } from './agent-streams.ts';
 import type { ServerContext } from './context.ts';
 import { type Commit, DesiredState, type RecordChange } from './desired-state.ts';
 import { EventRing } from './events.ts';
+import { FlowDatabase, openFlowStore } from './flows.ts';
 import { createApi } from './http.ts';
 import { Listeners, type ListenSettings } from './listeners.ts';
 import { endLeases, idleLeases } from './nat-leases.ts';
@@ -27,7 +29,7 @@ import { Runtime } from './runtime.ts';
  *     agents ◀── agent-streams ◀──── scope ◀──── runtime ◀── reports ◀── agents
  */
 export interface ServerOptions extends ListenSettings {
-  /** Holds the store, `weft.db`; made where missing. */
+  /** Holds the store, `weft.db`, and the flow database, `flows.db`; made where missing. */
   readonly stateDir: string;
   readonly log: Log;
   /** Closes the server when it aborts. */
@@ -35,6 +37,8 @@ export interface ServerOptions extends ListenSettings {
   readonly clock?: Clock;
   /** Instead of the SQLite store in `stateDir`. */
   readonly store?: Store;
+  /** Instead of the flow database in `stateDir`. */
+  readonly flowStore?: FlowStore;
 }
 
 export interface RunningServer {
@@ -59,9 +63,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const store = options.store ?? openStore(options.stateDir, clock);
   const closing = new AbortController();
   let state: DesiredState | undefined;
+  let flowStore = options.flowStore;
   try {
     state = await DesiredState.open(store, systemRandom, log);
-    const context = createContext(state, clock, log, closing.signal);
+    flowStore ??= await openFlowStore(options.stateDir, clock.now(), log.child({ part: 'flows' }));
+    const context = createContext(state, flowStore, clock, log, closing.signal);
     const api = await createApi(context, (request) => listeners.scopeOf(request));
     const urls = await listeners.open((request, response) => api.routing(request, response));
     const stopTimers = startTimers(context);
@@ -74,6 +80,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         await listeners.close();
         await api.close();
         await context.state.close();
+        await context.flows.close();
         log.info('stopped');
       })();
       return closed;
@@ -86,6 +93,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     closing.abort();
     await listeners.close();
     await (state ?? store).close();
+    await flowStore?.close();
     throw error;
   }
 }
@@ -95,11 +103,18 @@ function openStore(stateDir: string, clock: Clock): Store {
   return openSqliteStore(join(stateDir, 'weft.db'), clock);
 }
 
-function createContext(state: DesiredState, clock: Clock, log: Log, signal: AbortSignal): ServerContext {
+function createContext(
+  state: DesiredState,
+  flowStore: FlowStore,
+  clock: Clock,
+  log: Log,
+  signal: AbortSignal,
+): ServerContext {
   const { index, store } = state;
   const runtime = new Runtime(index, clock);
   const relay = new Relay();
   const events = new EventRing();
+  const flows = new FlowDatabase(index, flowStore, { events, clock, log: log.child({ part: 'flows' }) });
   const position = () => ({ incarnation: store.incarnation, revision: state.revision });
   const streams = new AgentStreams(index, position, runtime, relay, log.child({ part: 'streams' }));
   const reports = new Reports(state, runtime, streams, events, () => clock.now());
@@ -109,7 +124,9 @@ function createContext(state: DesiredState, clock: Clock, log: Log, signal: Abor
   });
   const memory = new MemoryTrimmer();
   signal.addEventListener('abort', () => memory.stop(), { once: true });
+  flows.adoptLeases().catch((error: unknown) => log.warn('leases are missing in the flow database', { error }));
   state.onCommit((commit) => {
+    flows.followCommit(commit.changes);
     memory.worked(commit.changes.length);
     const created = followCommit(commit, runtime, streams);
     for (const port of created)
@@ -121,6 +138,7 @@ function createContext(state: DesiredState, clock: Clock, log: Log, signal: Abor
     streams,
     reports,
     events,
+    flows,
     present,
     relay,
     clock,
@@ -151,7 +169,7 @@ function followCommit(commit: Commit, runtime: Runtime, streams: AgentStreams): 
   return created;
 }
 
-function startTimers({ state, runtime, streams, events, clock, log }: ServerContext): () => void {
+function startTimers({ state, runtime, streams, events, flows, clock, log }: ServerContext): () => void {
   const failed = (what: string) => (error: unknown) => log.warn(`${what} failed; it is tried again`, { error });
   const expireRoutes = (): void => {
     const changes = runtime.expireRoutes(MOST_AT_ONCE);
@@ -179,6 +197,7 @@ function startTimers({ state, runtime, streams, events, clock, log }: ServerCont
       const idle = idleLeases(state.index, (host) => streams.routersBehind(host));
       if (idle.length > 0) state.write((draft) => endLeases(draft, idle)).catch(failed('ending leases of ports'));
     }, RELEASE_MS),
+    setInterval(() => flows.expire(), RELEASE_MS),
     setInterval(() => void state.compact().catch(failed('compaction')), COMPACT_MS),
   ];
   for (const timer of timers) timer.unref();

@@ -341,3 +341,27 @@ test('a host is drained and given back, and who is no host is named', async () =
   assert.equal(wrong.code, 3);
   assert.match(wrong.err, /did you mean gw-1/);
 });
+
+test('flows: nobody talks yet, nobody had the address, and what cannot be meant is a usage error', async () => {
+  const none = await weft(['flows']);
+  assert.deepEqual([none.code, none.out.trim()], [0, 'no connections']);
+  assert.equal((await weft(['flows', '-o', 'json'])).out.trim(), '[]');
+  const nat = await weft(['flows', '--nat', '203.0.113.10:40123', '--at', '2026-11-29T22:00Z']);
+  assert.equal(nat.code, 3);
+  assert.match(nat.out, /nobody is known to have had 203\.0\.113\.10:40123 at 2026-11-29T22:00:00\.000Z/);
+  assert.equal((await weft(['flows', '--refused'])).code, 0);
+  for (const wrong of [
+    ['--at', 'now'],
+    ['--nat', 'web'],
+    ['--nat', '203.0.113.10', '--at', 'yesterday'],
+    ['--limit', '0'],
+    ['-o', 'yaml'],
+  ])
+    assert.equal((await weft(['flows', ...wrong])).code, 2, wrong.join(' '));
+  assert.equal((await weft(['flows', '--port', 'nobody/nothing'])).code, 3);
+  const followed = spawn(WEFT, ['flows', '--follow'], { env, stdio: 'ignore' });
+  const closed = new Promise((done) => followed.once('close', done));
+  await new Promise((later) => setTimeout(later, 1500));
+  followed.kill('SIGINT');
+  assert.equal(await closed, 0, '^C ends it');
+});

@@ -1,0 +1,102 @@
+import { formatIp, parseIp } from '../../base/addresses.ts';
+import { DecodeError } from '../../base/errors.ts';
+import type { Endpoint } from '../../flow-database/flow-store.ts';
+
+/** One direction of a tracked connection. ICMP has an id instead of ports. */
+export interface Tuple {
+  readonly from: Endpoint;
+  readonly to: Endpoint;
+  readonly icmpId?: number;
+  readonly packets?: number;
+  readonly bytes?: number;
+}
+
+/** An entry of connection tracking, as a line of `dpctl/dump-conntrack -s` tells it. */
+export interface Tracked {
+  /** As Open vSwitch names it, or a number. */
+  readonly protocol: string;
+  readonly zone: number;
+  readonly original: Tuple;
+  readonly reply: Tuple;
+  /** Of TCP and SCTP: `established`, `time-wait`, … */
+  readonly state?: string;
+}
+
+const LINE = /^([a-z0-9-]+),orig=\(([^)]*)\),reply=\(([^)]*)\)(,.*)?$/;
+const ZONE = /,zone=(\d+)/;
+const STATE = /,protoinfo=\((?:[^)]*,)?state(?:_orig)?=([A-Z0-9_]+)/;
+/** What these have for ports are ports; of other protocols Open vSwitch prints zeros. */
+const WITH_PORTS: ReadonlySet<string> = new Set(['tcp', 'udp', 'sctp', 'udplite', 'dccp']);
+
+/** A line of the dump. Throws `DecodeError` (`bad-text`), with the offset in the line. An entry in no zone has zone 0. */
+export function parseTracked(line: string): Tracked {
+  const parts = LINE.exec(line);
+  if (!parts) throw new DecodeError('bad-text', 0, 'conntrack entry');
+  const [, protocol = '', original = '', reply = '', rest = ''] = parts;
+  const offset = protocol.length + ',orig=('.length;
+  const zone = Number(ZONE.exec(rest)?.[1] ?? 0);
+  if (zone > 0xffff) throw new DecodeError('bad-text', line.length - rest.length, 'zone');
+  const state = STATE.exec(rest)?.[1]?.toLowerCase().replaceAll('_', '-');
+  return {
+    protocol,
+    zone,
+    original: parseTuple(protocol, original, offset),
+    reply: parseTuple(protocol, reply, offset + original.length + '),reply=('.length),
+    ...(state === undefined ? {} : { state }),
+  };
+}
+
+function parseTuple(protocol: string, text: string, offset: number): Tuple {
+  const fields = new Map<string, string>();
+  for (const item of text.split(',')) {
+    const equals = item.indexOf('=');
+    if (equals > 0) fields.set(item.slice(0, equals), item.slice(equals + 1));
+  }
+  const address = (name: string): string => {
+    const canonical = canonicalAddress(fields.get(name) ?? '');
+    if (canonical === undefined) throw new DecodeError('bad-text', offset, name);
+    return canonical;
+  };
+  const number = (name: string, most = Number.MAX_SAFE_INTEGER): number | undefined => {
+    const value = fields.get(name);
+    if (value === undefined) return undefined;
+    if (!/^\d{1,16}$/.test(value) || Number(value) > most) throw new DecodeError('bad-text', offset, name);
+    return Number(value);
+  };
+  const end = (name: string, portName: string): Endpoint => {
+    const port = WITH_PORTS.has(protocol) ? number(portName, 0xffff) : undefined;
+    return { address: address(name), ...(port === undefined ? {} : { port }) };
+  };
+  const [icmpId, packets, bytes] = [number('id', 0xffff), number('packets'), number('bytes')];
+  return {
+    from: end('src', 'sport'),
+    to: end('dst', 'dport'),
+    ...(icmpId === undefined ? {} : { icmpId }),
+    ...(packets === undefined ? {} : { packets }),
+    ...(bytes === undefined ? {} : { bytes }),
+  };
+}
+
+/** A dump names few addresses many times. */
+const canonical = new Map<string, string>();
+const MOST_REMEMBERED = 10_000;
+
+function canonicalAddress(text: string): string | undefined {
+  const known = canonical.get(text);
+  if (known !== undefined) return known;
+  const ip = parseIp(text);
+  if (ip === undefined) return undefined;
+  if (canonical.size >= MOST_REMEMBERED) canonical.clear();
+  const address = formatIp(ip);
+  canonical.set(text, address);
+  return address;
+}
+
+/** Text that two equal tuples of one protocol share. */
+export function tupleText(protocol: string, { from, to, icmpId }: Tuple): string {
+  return `${protocol} ${endText(from)} ${endText(to)}${icmpId === undefined ? '' : ` ${icmpId}`}`;
+}
+
+function endText({ address, port }: Endpoint): string {
+  return port === undefined ? address : `${address}#${port}`;
+}

@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ManualClock } from '../../base/clock.ts';
+import { WeftError } from '../../base/errors.ts';
+import { silentLog } from '../../base/log.ts';
+import { SILENCE_MS } from '../../flow-database/flow-store.ts';
+import { type ConnectionsReport, MOST_CONNECTIONS_IN_REPORT } from '../../server/protocol.ts';
+import { EAST } from './dump.fixture.ts';
+import { ConnectionExporter, MOST_CONNECTIONS, READ_MS } from './exporter.ts';
+import { EAST_ZONES, fixtureScope, PORT, zonesOf } from './network.fixture.ts';
+
+function trial(zones: Readonly<Record<string, number>> = EAST_ZONES) {
+  const clock = new ManualClock(1_000_000);
+  const state = {
+    text: EAST,
+    count: 17,
+    dumpMs: 1,
+    failure: undefined as WeftError | undefined,
+    refused: [] as string[],
+    problem: undefined as string | undefined,
+    posted: [] as ConnectionsReport[],
+  };
+  const exporter = new ConnectionExporter({
+    ...{ scope: fixtureScope(), zones: zonesOf(zones), clock, log: silentLog, signal: new AbortController().signal },
+    count: async () => state.count,
+    dump: async () => {
+      clock.advance(state.dumpMs);
+      return state.text;
+    },
+    post: async (report) => {
+      if (state.failure) throw state.failure;
+      state.posted.push(report);
+      return { refused: state.refused };
+    },
+    setProblem: (problem) => {
+      state.problem = problem;
+    },
+  });
+  const round = async (): Promise<readonly ConnectionsReport[]> => {
+    state.posted = [];
+    clock.advance(READ_MS);
+    await exporter.round();
+    return state.posted;
+  };
+  return { exporter, state, clock, round };
+}
+
+test('tells everything first, then what is new, other or gone, and a sign of life where there is no news', async () => {
+  const { state, clock, round } = trial();
+  const [first, ...more] = await round();
+  assert.deepEqual([first?.put.length, first?.gone, first?.isWhole, more.length], [9, [], true, 0]);
+  assert.deepEqual(await round(), []);
+  const lines = EAST.split('\n');
+  state.text = lines
+    .filter((line) => !line.includes('sport=52960,'))
+    .map((line) =>
+      line.replace(
+        'dport=57884),zone=12,timeout=29,mark=4,protoinfo=(state=TIME_WAIT',
+        'dport=57884),zone=12,protoinfo=(state=CLOSING',
+      ),
+    )
+    .join('\n');
+  const [second] = await round();
+  assert.deepEqual(
+    [second?.put.map(({ state: tcp, sinceMs }) => [tcp, sinceMs]), second?.gone, second?.isWhole, second?.epoch],
+    [
+      [['closing', first!.put[0]!.sinceMs]],
+      [first!.put.find(({ from }) => from.port === 52960)!.key],
+      undefined,
+      first!.epoch,
+    ],
+  );
+  clock.advance(20_000);
+  assert.deepEqual(await round(), [{ epoch: first!.epoch, put: [], gone: [] }]);
+});
+
+test('a batch that does not arrive is dropped, and a new epoch tells everything again', async () => {
+  const { state, round } = trial();
+  const [first] = await round();
+  state.text = EAST.split('\n').slice(0, 3).join('\n');
+  state.failure = new WeftError('full', 'it is full');
+  await round();
+  assert.match(state.problem!, /it is full/);
+  state.failure = undefined;
+  const [again] = await round();
+  assert.equal(state.problem, undefined);
+  assert.deepEqual([again?.put.length, again?.isWhole], [3, true]);
+  assert.ok(again!.epoch > first!.epoch);
+  state.failure = new WeftError('unreachable', 'no server');
+  state.text = EAST;
+  await round();
+  assert.equal(state.problem, undefined, 'that the server is gone is said elsewhere');
+});
+
+test('what the server does not take yet is told again', async () => {
+  const { state, round } = trial();
+  state.refused = ['no key of ours'];
+  const [first] = await round();
+  state.refused = first!.put.filter(({ port }) => port === PORT.a1).map(({ key }) => key);
+  const whole = trial();
+  whole.state.refused = state.refused;
+  await whole.round();
+  whole.state.refused = [];
+  const [second] = await whole.round();
+  assert.deepEqual(second?.put.map(({ key }) => key).sort(), [...state.refused].sort());
+});
+
+test('too many connections are not read, which people are told; lines that say nothing cost only themselves', async () => {
+  const { state, round } = trial();
+  state.count = MOST_CONNECTIONS + 1;
+  assert.deepEqual(
+    (await round()).map(({ put }) => put.length),
+    [0],
+  );
+  assert.match(state.problem!, /100001/);
+  state.count = 17;
+  state.text = `nonsense\n${EAST}tcp,orig=(`;
+  assert.equal((await round())[0]?.put.length, 9);
+  assert.equal(state.problem, undefined);
+});
+
+test('a reading that takes long makes the next one wait', async () => {
+  const { exporter, state } = trial();
+  assert.equal(await exporter.round(), READ_MS);
+  state.dumpMs = 700;
+  assert.equal(await exporter.round(), 14_000);
+  state.dumpMs = 3_000;
+  assert.equal(await exporter.round(), SILENCE_MS / 2, 'but not so long that it would be taken for dead');
+});
+
+test('who was silent for so long that the server took its connections away tells everything again', async () => {
+  const { clock, round } = trial();
+  await round();
+  clock.advance(SILENCE_MS);
+  const [again] = await round();
+  assert.deepEqual([again?.put.length, again?.isWhole], [9, true]);
+});
+
+test('50,000 connections: in batches, and others have their turn every few milliseconds', async () => {
+  const { state, round } = trial({ [PORT.a2]: 12 });
+  const n = 50_000;
+  state.text = Array.from({ length: n }, (_, i) => {
+    const [source, port] = [`10.0.1.${12}`, 1024 + (i % 60_000)];
+    return `tcp,orig=(src=${source},dst=198.51.100.9,sport=${port},dport=80),reply=(src=198.51.100.9,dst=${source},sport=80,dport=${port}),zone=12,timeout=86399,mark=4,protoinfo=(state=ESTABLISHED)`;
+  }).join('\n');
+  let [turns, longestMs, lastMs] = [0, 0, performance.now()];
+  let isOver = false;
+  const turn = (): void => {
+    const now = performance.now();
+    longestMs = Math.max(longestMs, now - lastMs);
+    lastMs = now;
+    turns++;
+    if (!isOver) setImmediate(turn);
+  };
+  setImmediate(turn);
+  const begun = performance.now();
+  const posted = await round();
+  isOver = true;
+  const tookMs = performance.now() - begun;
+  assert.equal(
+    posted.reduce((sum, { put }) => sum + put.length, 0),
+    n,
+  );
+  assert.ok(posted.every(({ put }) => put.length <= MOST_CONNECTIONS_IN_REPORT));
+  assert.ok(turns > 40, `${turns} turns`);
+  // Generous: machines that run tests are busy.
+  assert.ok(longestMs < 250, `${Math.round(longestMs)} ms in one piece, of ${Math.round(tookMs)}`);
+  assert.deepEqual(await round(), [], 'no news of 50,000');
+});

@@ -1,0 +1,294 @@
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { WeftError } from '../base/errors.ts';
+import {
+  addressesOf,
+  type ConnectionBatch,
+  type ConnectionFilter,
+  type FlowStore,
+  type HeldAnswer,
+  type HeldQuestion,
+  type Holder,
+  heldBy,
+  KEPT_MS,
+  type Lease,
+  SILENCE_MS,
+  SLACK_MS,
+  type StoredConnection,
+} from './flow-store.ts';
+
+export interface SqliteFlowOptions {
+  /** `:memory:` keeps nothing beyond the process. */
+  readonly path: string;
+  readonly nowMs: number;
+  readonly mostConnections?: number;
+  readonly mostTranslations?: number;
+}
+
+/** Of what is too old so much goes at once. */
+const FORGOTTEN_AT_ONCE = 20_000;
+const MOST_ANSWERS = 100;
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS connections (
+    host TEXT NOT NULL, key TEXT NOT NULL, epoch INTEGER NOT NULL, port TEXT NOT NULL, tenant TEXT NOT NULL, protocol TEXT NOT NULL,
+    state TEXT, since_ms INTEGER NOT NULL, addresses TEXT NOT NULL, held TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (host, key)) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS connections_by_port ON connections (port);
+  CREATE INDEX IF NOT EXISTS connections_by_tenant ON connections (tenant);
+  CREATE TABLE IF NOT EXISTS hosts (host TEXT PRIMARY KEY, seen_ms INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS translations (
+    id INTEGER PRIMARY KEY, host TEXT NOT NULL, key TEXT NOT NULL, address TEXT NOT NULL, number INTEGER, protocol TEXT NOT NULL,
+    from_ms INTEGER NOT NULL, to_ms INTEGER, value TEXT NOT NULL);
+  CREATE INDEX IF NOT EXISTS translations_by_address ON translations (address, number, from_ms);
+  CREATE INDEX IF NOT EXISTS translations_open ON translations (host, key) WHERE to_ms IS NULL;
+  CREATE INDEX IF NOT EXISTS translations_by_end ON translations (to_ms);
+  CREATE TABLE IF NOT EXISTS leases (
+    id INTEGER PRIMARY KEY, router TEXT NOT NULL, address TEXT NOT NULL, host TEXT NOT NULL, blocks TEXT NOT NULL, names TEXT NOT NULL,
+    from_ms INTEGER NOT NULL, to_ms INTEGER);
+  CREATE INDEX IF NOT EXISTS leases_by_address ON leases (address, from_ms);
+  CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+`;
+
+const SQL = {
+  held: 'SELECT held, since_ms FROM connections WHERE host = ? AND key = ?',
+  put: `INSERT INTO connections (host, key, epoch, port, tenant, protocol, state, since_ms, addresses, held, value)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (host, key) DO UPDATE SET epoch = excluded.epoch, port = excluded.port, tenant = excluded.tenant,
+          state = excluded.state, since_ms = excluded.since_ms, addresses = excluded.addresses, held = excluded.held, value = excluded.value`,
+  delete: 'DELETE FROM connections WHERE host = ? AND key = ?',
+  deleteOlder: 'DELETE FROM connections WHERE host = ? AND epoch <> ?',
+  deleteHost: 'DELETE FROM connections WHERE host = ?',
+  seen: 'INSERT INTO hosts (host, seen_ms) VALUES (?, ?) ON CONFLICT DO UPDATE SET seen_ms = excluded.seen_ms',
+  silent: 'SELECT host, seen_ms FROM hosts WHERE seen_ms < ?',
+  forgetHost: 'DELETE FROM hosts WHERE host = ?',
+  begin: `INSERT INTO translations (host, key, address, number, protocol, from_ms, value) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+  end: 'UPDATE translations SET to_ms = ? WHERE host = ? AND key = ? AND to_ms IS NULL',
+  endOthers: `UPDATE translations SET to_ms = ? WHERE host = ? AND to_ms IS NULL
+              AND key NOT IN (SELECT key FROM connections WHERE connections.host = translations.host)`,
+  heldAt: `SELECT * FROM translations WHERE address = ? AND (?2 IS NULL OR number IS ?2) AND (?3 IS NULL OR protocol = ?3)
+           AND from_ms <= ?4 AND (to_ms IS NULL OR to_ms >= ?5)
+           ORDER BY from_ms > ?6 OR ifnull(to_ms < ?6, 0), from_ms DESC LIMIT ${MOST_ANSWERS}`,
+  leasesAt: 'SELECT * FROM leases WHERE address = ? AND from_ms <= ? AND (to_ms IS NULL OR to_ms >= ?)',
+  openLeases: 'SELECT * FROM leases WHERE to_ms IS NULL',
+  openLease: 'SELECT id, blocks FROM leases WHERE router = ? AND address = ? AND host = ? AND to_ms IS NULL',
+  endLease: 'UPDATE leases SET to_ms = ? WHERE id = ?',
+  beginLease: 'INSERT INTO leases (router, address, host, blocks, names, from_ms) VALUES (?, ?, ?, ?, ?, ?)',
+  forgetOld: `DELETE FROM translations WHERE id IN (SELECT id FROM translations WHERE to_ms < ? LIMIT ${FORGOTTEN_AT_ONCE})`,
+  oldest: 'SELECT from_ms FROM translations ORDER BY id LIMIT 1 OFFSET ?',
+  forgetFirst: 'DELETE FROM translations WHERE id IN (SELECT id FROM translations ORDER BY id LIMIT ?)',
+  forgetLeases: 'DELETE FROM leases WHERE to_ms < ?',
+  getMeta: 'SELECT value FROM meta WHERE key = ?',
+  putMeta: 'INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
+} as const;
+
+type Row = Readonly<Record<string, string | number | null>>;
+
+/** The default flow store. Synchronous beneath: the server runs it in a thread of its own. Errors at opening: `invalid`, `busy`, `denied`. */
+export class SqliteFlowStore implements FlowStore {
+  readonly #db: DatabaseSync;
+  readonly #statements: Record<keyof typeof SQL, StatementSync>;
+  readonly #mostConnections: number;
+  readonly #mostTranslations: number;
+  #connections: number;
+  #translations: number;
+
+  constructor({ path, nowMs, mostConnections = 1_000_000, mostTranslations = 10_000_000 }: SqliteFlowOptions) {
+    this.#mostConnections = mostConnections;
+    this.#mostTranslations = mostTranslations;
+    try {
+      this.#db = new DatabaseSync(path);
+      // What a crash of the machine takes is some seconds of a log: not worth a flush for each batch.
+      this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 1000');
+      this.#db.exec(SCHEMA);
+      this.#statements = Object.fromEntries(
+        Object.entries(SQL).map(([name, sql]) => [name, this.#db.prepare(sql)]),
+      ) as Record<keyof typeof SQL, StatementSync>;
+      this.#connections = this.#count('connections');
+      this.#translations = this.#count('translations');
+      if (this.#meta('sinceMs') === undefined) this.#statements.putMeta.run('sinceMs', nowMs);
+    } catch (error) {
+      throw operational(error, path);
+    }
+  }
+
+  async write(batch: ConnectionBatch): Promise<void> {
+    const { host, epoch, atMs, put, gone, isWhole } = batch;
+    const sql = this.#statements;
+    const before = [this.#connections, this.#translations] as const;
+    try {
+      this.#inTransaction(() => {
+        sql.seen.run(host, atMs);
+        for (const key of gone) {
+          this.#connections -= Number(sql.delete.run(host, key).changes);
+          sql.end.run(atMs, host, key);
+        }
+        for (const connection of put) this.#put(connection, epoch, atMs);
+        if (isWhole) {
+          this.#connections -= Number(sql.deleteOlder.run(host, epoch).changes);
+          sql.endOthers.run(atMs, host);
+        }
+        if (this.#connections > this.#mostConnections)
+          throw new WeftError('full', `the flow database holds ${this.#mostConnections} connections and takes no more`);
+      });
+    } catch (error) {
+      [this.#connections, this.#translations] = before;
+      throw operational(error, 'flow database');
+    }
+  }
+
+  #put(connection: StoredConnection, epoch: number, atMs: number): void {
+    const sql = this.#statements;
+    const { host, key, port, tenant, protocol, state } = connection;
+    const ends = heldBy(connection);
+    const held = JSON.stringify(ends);
+    const known = sql.held.get(host, key) as Row | undefined;
+    const isSame = known?.held === held;
+    const sinceMs = isSame ? Math.min(Number(known.since_ms), connection.sinceMs) : connection.sinceMs;
+    const value = JSON.stringify({ ...connection, sinceMs });
+    const addresses = ` ${addressesOf(connection).join(' ')} `;
+    sql.put.run(host, key, epoch, port, tenant, protocol, state ?? null, sinceMs, addresses, held, value);
+    if (!known) this.#connections++;
+    if (isSame) return;
+    // The same ends with another translation: the former connection ended between two readings.
+    if (known) sql.end.run(atMs, host, key);
+    for (const end of ends) {
+      sql.begin.run(host, key, end.address, end.port ?? null, protocol, sinceMs, value);
+      this.#translations++;
+    }
+  }
+
+  async list(filter: ConnectionFilter, limit: number): Promise<readonly StoredConnection[]> {
+    const wanted: string[] = [];
+    const values: string[] = [];
+    for (const column of ['port', 'tenant', 'protocol', 'state', 'host'] as const) {
+      const value = filter[column];
+      if (value === undefined) continue;
+      wanted.push(`${column} = ?`);
+      values.push(value);
+    }
+    if (filter.address !== undefined) {
+      wanted.push('instr(addresses, ?) > 0');
+      values.push(` ${filter.address} `);
+    }
+    const where = wanted.length === 0 ? '' : `WHERE ${wanted.join(' AND ')}`;
+    const rows = this.#db.prepare(`SELECT value FROM connections ${where} LIMIT ?`).all(...values, limit);
+    return rows.map(({ value }) => JSON.parse(String(value)) as StoredConnection);
+  }
+
+  async setLease({ router, address, host, names, blocks, atMs }: Lease): Promise<void> {
+    const sql = this.#statements;
+    const wanted = JSON.stringify(blocks);
+    this.#inTransaction(() => {
+      const open = sql.openLease.get(router, address, host) as Row | undefined;
+      if (open?.blocks === wanted) return;
+      if (open) sql.endLease.run(atMs, open.id!);
+      if (blocks.length > 0) sql.beginLease.run(router, address, host, wanted, JSON.stringify(names), atMs);
+    });
+  }
+
+  async leases(): Promise<readonly Lease[]> {
+    return (this.#statements.openLeases.all() as Row[]).map(leaseOf);
+  }
+
+  async whoHeld({ address, port, protocol, atMs }: HeldQuestion): Promise<HeldAnswer> {
+    const sql = this.#statements;
+    const rows = sql.heldAt.all(
+      address,
+      port ?? null,
+      protocol ?? null,
+      atMs + SLACK_MS,
+      atMs - SLACK_MS,
+      atMs,
+    ) as Row[];
+    const leased = (sql.leasesAt.all(address, atMs, atMs) as Row[]).filter(
+      (row) =>
+        port === undefined || leaseOf(row).blocks.some(({ first, size }) => port >= first && port < first + size),
+    );
+    return {
+      holders: [...rows.map(holderOf), ...leased.map(leaseHolderOf)],
+      sinceMs: this.#meta('sinceMs') ?? 0,
+    };
+  }
+
+  async expire(nowMs: number): Promise<void> {
+    const sql = this.#statements;
+    this.#inTransaction(() => {
+      for (const { host, seen_ms } of sql.silent.all(nowMs - SILENCE_MS) as Row[]) {
+        this.#connections -= Number(sql.deleteHost.run(host!).changes);
+        sql.endOthers.run(seen_ms!, host!);
+        sql.forgetHost.run(host!);
+      }
+      sql.forgetLeases.run(nowMs - KEPT_MS);
+      this.#translations -= Number(sql.forgetOld.run(nowMs - KEPT_MS).changes);
+      const excess = Math.min(this.#translations - this.#mostTranslations, FORGOTTEN_AT_ONCE);
+      if (excess <= 0) return;
+      const next = sql.oldest.get(excess) as Row | undefined;
+      this.#translations -= Number(sql.forgetFirst.run(excess).changes);
+      if (next) sql.putMeta.run('sinceMs', next.from_ms!);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#db.close();
+  }
+
+  #count(table: 'connections' | 'translations'): number {
+    return Number(this.#db.prepare(`SELECT count(*) AS n FROM ${table}`).get()!.n);
+  }
+
+  #meta(key: string): number | undefined {
+    const row = this.#statements.getMeta.get(key);
+    return row && Number(row.value);
+  }
+
+  #inTransaction(work: () => void): void {
+    this.#db.exec('BEGIN IMMEDIATE');
+    try {
+      work();
+      this.#db.exec('COMMIT');
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+      throw error;
+    }
+  }
+}
+
+function holderOf(row: Row): Holder {
+  const { host, names, router, port, protocol, direction, from, to } = JSON.parse(
+    String(row.value),
+  ) as StoredConnection;
+  const [workload, other] = direction === 'out' ? [from, to] : [to, from];
+  return {
+    by: 'connection',
+    ...{ host, names, port, protocol, workload, other, fromMs: Number(row.from_ms) },
+    ...(router === undefined ? {} : { router }),
+    ...(row.to_ms === null ? {} : { toMs: Number(row.to_ms) }),
+  };
+}
+
+function leaseOf(row: Row): Lease {
+  return {
+    ...{ router: String(row.router), address: String(row.address), host: String(row.host) },
+    names: JSON.parse(String(row.names)) as Lease['names'],
+    blocks: JSON.parse(String(row.blocks)) as Lease['blocks'],
+    atMs: Number(row.from_ms),
+  };
+}
+
+function leaseHolderOf(row: Row): Holder {
+  const { host, router, names, atMs } = leaseOf(row);
+  return {
+    by: 'lease',
+    ...{ host, router, names, fromMs: atMs },
+    ...(row.to_ms === null ? {} : { toMs: Number(row.to_ms) }),
+  };
+}
+
+/** SQLite's result codes (their lowest byte) as ours. */
+const CODES = { 5: 'busy', 8: 'denied', 11: 'invalid', 13: 'full', 14: 'denied', 26: 'invalid' } as const;
+
+function operational(error: unknown, what: string): unknown {
+  if (!(error instanceof Error) || !('errcode' in error)) return error;
+  const code = CODES[(Number(error.errcode) & 0xff) as keyof typeof CODES] ?? 'refused';
+  return new WeftError(code, `${what}: ${error.message}`, { cause: error });
+}

@@ -1,0 +1,222 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { WeftError } from '../base/errors.ts';
+import { silentLog } from '../base/log.ts';
+import type { Connection, FlowStore } from '../flow-database/flow-store.ts';
+import { SqliteFlowStore } from '../flow-database/sqlite.ts';
+import { type Client, createClient } from './client.ts';
+import type { WeftEvent } from './events.ts';
+import type { ConnectionsAnswer, ConnectionsReport } from './protocol.ts';
+import type { FlowWatchMessage, NatAnswer, ShownConnection } from './routes/flows.ts';
+import { type RunningServer, startServer } from './server.ts';
+
+const NETWORK = [
+  { kind: 'tenant', name: 'acme' },
+  { kind: 'tenant', name: 'other' },
+  { kind: 'tunnelZone', name: 'dc' },
+  ...['h1', 'h2'].map((name, n) => ({ kind: 'host', name, zone: 'dc', tunnelAddress: `10.9.0.${n + 1}` })),
+  { kind: 'switch', tenant: 'acme', name: 'lan', subnets: [{ cidr: '10.0.0.0/24' }] },
+  { kind: 'switch', tenant: 'acme', name: 'public', shared: true, subnets: [{ cidr: '203.0.113.0/24' }] },
+  { kind: 'switch', tenant: 'other', name: 'lan', subnets: [{ cidr: '10.0.0.0/24' }] },
+  { kind: 'port', tenant: 'acme', name: 'web', switch: 'lan', addresses: ['10.0.0.5'] },
+  { kind: 'port', tenant: 'acme', name: 'db', switch: 'lan', addresses: ['10.0.0.6'] },
+  { kind: 'port', tenant: 'other', name: 'db', switch: 'lan', addresses: ['10.0.0.6'] },
+  { kind: 'router', tenant: 'acme', name: 'r', snat: [{ from: '10.0.0.0/24', to: '203.0.113.2' }] },
+  { kind: 'routerPort', tenant: 'acme', router: 'r', name: 'lan', switch: 'lan', addresses: ['10.0.0.1/24'] },
+  {
+    ...{ kind: 'routerPort', tenant: 'acme', router: 'r', name: 'out', outside: true },
+    ...{ switch: 'public', addresses: ['203.0.113.1/24'] },
+  },
+];
+
+const directory = mkdtempSync(join(tmpdir(), 'weft-flows-'));
+let server: RunningServer;
+let client: Client;
+const ids = new Map<string, string>();
+
+/** The store of the server, and what is to go wrong in it. */
+const real = new SqliteFlowStore({ path: ':memory:', nowMs: Date.now() });
+let blocked: Promise<void> | undefined;
+let failure: WeftError | undefined;
+const flowStore: FlowStore = {
+  write: async (batch) => {
+    await blocked;
+    if (failure) throw failure;
+    await real.write(batch);
+  },
+  list: (filter, limit) => real.list(filter, limit),
+  setLease: (lease) => real.setLease(lease),
+  leases: () => real.leases(),
+  whoHeld: (question) => real.whoHeld(question),
+  expire: (nowMs) => real.expire(nowMs),
+  close: () => real.close(),
+};
+
+before(async () => {
+  const socket = `unix:${join(directory, 'weft.sock')}`;
+  server = await startServer({ stateDir: directory, listen: [socket], log: silentLog, flowStore });
+  client = createClient({ url: socket });
+  await client.post('/v1/apply', { objects: NETWORK });
+  for (const port of ['web', 'db']) {
+    const { id } = await client.get<{ id: string }>(`/v1/ports/${port}`, { query: { tenant: 'acme' } });
+    ids.set(port, id);
+  }
+  ids.set('r', (await client.get<{ id: string }>('/v1/routers/r')).id);
+  const claims = ['web', 'db'].map((port) => ({ port: ids.get(port)!, interface: port }));
+  await client.post('/v1/hosts/h1/reports', { reports: [{ type: 'claims', claims }] });
+});
+after(async () => {
+  client.close();
+  await server.close();
+  rmSync(directory, { recursive: true });
+});
+
+const tell = (host: string, put: readonly Connection[], more: Partial<ConnectionsReport> = {}) =>
+  client.post<ConnectionsAnswer>(`/v1/hosts/${host}/connections`, { epoch: 1, put, gone: [], ...more });
+const flows = (query: Record<string, string | number> = {}) =>
+  client.get<{ items: readonly ShownConnection[]; isMore: boolean }>('/v1/flows', { query });
+function outward(n: number, more: Partial<Connection> = {}): Connection {
+  return {
+    ...{ key: `web ${n}`, port: ids.get('web')!, direction: 'out', protocol: 'tcp', state: 'established' },
+    ...{ from: { address: '10.0.0.5', port: 1000 + n }, to: { address: '198.51.100.9', port: 80 } },
+    ...{ seenAs: { address: '203.0.113.2', port: 1100 + n }, router: ids.get('r')!, sinceMs: Date.now() },
+    ...more,
+  };
+}
+const refusal = (code: string) => (error: unknown) => error instanceof WeftError && error.code === code;
+
+test('what a host tells of its ports is listed with names, and found by each filter', async () => {
+  const inside = outward(2, { key: 'to db', to: { address: '10.0.0.6', port: 5432 } });
+  const { seenAs: _, router: __, ...toDb } = inside;
+  assert.deepEqual(await tell('h1', [outward(1), toDb], { isWhole: true }), { refused: [] });
+  const { items } = await flows({ port: 'web', tenant: 'acme' });
+  const out = items.find(({ key }) => key === 'web 1')!;
+  assert.deepEqual(out.names, { host: 'h1', port: 'acme/web', router: 'acme/r' });
+  assert.equal(
+    items.find(({ key }) => key === 'to db')?.peer,
+    'acme/db',
+    'the same address of another tenant is nobody here',
+  );
+  const found = async (query: Record<string, string | number>) => (await flows(query)).items.map(({ key }) => key);
+  assert.deepEqual(await found({ address: '203.0.113.2' }), ['web 1']);
+  assert.deepEqual(await found({ port: 'acme/db' }), []);
+  assert.deepEqual(await found({ tenant: 'other' }), []);
+  assert.equal((await found({ host: 'h1', state: 'established', protocol: 'tcp' })).length, 2);
+  assert.equal((await flows({ limit: 1 })).isMore, true);
+  await assert.rejects(flows({ port: 'nobody', tenant: 'acme' }), refusal('not-found'));
+  await assert.rejects(flows({ address: '10.0.0.999' }), refusal('invalid'));
+  await assert.rejects(
+    flows({ colour: 'red' }).then(() => flows({ limit: 0 })),
+    refusal('invalid'),
+  );
+});
+
+test('a host tells of ports that it has, of no others', async () => {
+  assert.deepEqual(await tell('h2', [outward(7)]), { refused: ['web 7'] });
+  assert.equal((await flows({ host: 'h2' })).items.length, 0);
+  await assert.rejects(tell('h1', [outward(1, { direction: 'sideways' as 'in' })]), refusal('invalid'));
+  await assert.rejects(
+    tell(
+      'h1',
+      Array.from({ length: 2001 }, (_, n) => outward(n)),
+    ),
+    refusal('invalid'),
+  );
+});
+
+test('the SNAT log names host, port and workload; before anybody was translated, the host by its lease', async () => {
+  const atMs = Date.now();
+  const need = { type: 'natNeed', router: ids.get('r')!, address: '203.0.113.2' };
+  await client.post('/v1/hosts/h1/reports', { reports: [need] });
+  await tell('h1', [], { gone: ['web 1'] });
+  const ask = (query: Record<string, string | number>) =>
+    client.get<NatAnswer>('/v1/flows/nat', { query: { address: '203.0.113.2', ...query } });
+  const { holders } = await ask({ port: 1101, at: new Date(atMs).toISOString() });
+  assert.deepEqual(
+    holders.map(({ by, names, workload, other, toMs }) => [by, names, workload, other, toMs !== undefined]),
+    [
+      [
+        'connection',
+        { host: 'h1', port: 'acme/web', router: 'acme/r' },
+        { address: '10.0.0.5', port: 1001 },
+        { address: '198.51.100.9', port: 80 },
+        true,
+      ],
+    ],
+  );
+  const leased = await ask({ port: 1300, at: Date.now() + 1000 });
+  assert.deepEqual(
+    leased.holders.map(({ by, names }) => [by, names]),
+    [['lease', { host: 'h1', router: 'acme/r' }]],
+  );
+  assert.deepEqual((await ask({ port: 1300, at: atMs - 60_000 })).holders, []);
+  assert.deepEqual((await ask({ port: 60_000 })).holders, []);
+  await assert.rejects(ask({ at: 'yesterday' }), refusal('invalid'));
+  await client.post('/v1/apply', { objects: NETWORK.map((o) => (o.name === 'r' ? { ...o, snat: [] } : o)) });
+  assert.deepEqual(await real.leases(), [], 'the lease ended with its rule');
+});
+
+test('who follows hears what begins, changes and ends, of what was asked for', async () => {
+  const stop = new AbortController();
+  const heard: FlowWatchMessage[] = [];
+  let isOpen = false;
+  const stream = client.stream<FlowWatchMessage>('GET', '/v1/flows/watch', {
+    query: { protocol: 'udp' },
+    signal: stop.signal,
+  });
+  const ended = (async () => {
+    for await (const message of stream) {
+      isOpen = true;
+      if (message.type !== 'alive') heard.push(message);
+    }
+  })().catch(() => {});
+  const until = async (isSo: () => boolean): Promise<void> => {
+    for (let n = 0; n < 250 && !isSo(); n++) await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.ok(isSo(), JSON.stringify(heard));
+  };
+  await until(() => isOpen);
+  await tell('h1', [outward(20), outward(21, { protocol: 'udp' })]);
+  await tell('h1', [], { gone: ['web 20', 'web 21'] });
+  await until(() => heard.length >= 2);
+  const told = heard.map((message) =>
+    message.type === 'put' ? [message.connection.key, message.connection.names.port] : message,
+  );
+  const { id: host } = await client.get<{ id: string }>('/v1/hosts/h1');
+  assert.deepEqual(told, [['web 21', 'acme/web'], { type: 'gone', host, key: 'web 21' }]);
+  stop.abort();
+  await ended;
+});
+
+test('a flow database that is full, slow or lost is said once, and holds up nothing else', async () => {
+  failure = new WeftError('full', 'no room');
+  for (let n = 0; n < 3; n++) await assert.rejects(tell('h1', [outward(1)]), refusal('full'));
+  failure = undefined;
+  const { items } = await client.get<{ items: readonly WeftEvent[] }>('/v1/events');
+  assert.equal(items.filter(({ text }) => text.includes('flow database')).length, 1);
+  let release = (): void => {};
+  blocked = new Promise((resolve) => {
+    release = resolve;
+  });
+  const waiting = Array.from({ length: 33 }, (_, n) => tell('h1', [outward(n)]).catch((error: unknown) => error));
+  const first = await Promise.race(waiting);
+  assert.ok(first instanceof WeftError && first.code === 'busy', 'the 33rd is refused at once');
+  await client.post('/v1/apply', { objects: [{ kind: 'tenant', name: 'third' }] });
+  release();
+  blocked = undefined;
+  assert.equal((await Promise.all(waiting)).filter((answer) => answer instanceof WeftError).length, 1);
+});
+
+test('a damaged flow database is set aside and the server starts with a new one', async () => {
+  const stateDir = mkdtempSync(join(tmpdir(), 'weft-flows-'));
+  writeFileSync(join(stateDir, 'flows.db'), 'no database at all; '.repeat(500));
+  const socket = `unix:${join(stateDir, 'weft.sock')}`;
+  const second = await startServer({ stateDir, listen: [socket], log: silentLog });
+  const other = createClient({ url: socket });
+  assert.deepEqual((await other.get<{ items: unknown[] }>('/v1/flows')).items, []);
+  other.close();
+  await second.close();
+  rmSync(stateDir, { recursive: true });
+});

@@ -1,0 +1,185 @@
+import { existsSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import { WeftError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import {
+  type ConnectionFilter,
+  type FlowStore,
+  fits,
+  type HeldAnswer,
+  type HeldQuestion,
+  type StoredConnection,
+} from '../flow-database/flow-store.ts';
+import { openWorkerFlowStore } from '../flow-database/worker-store.ts';
+import { qualifiedName } from '../model/describe.ts';
+import type { NatLease } from '../model/objects.ts';
+import type { ModelIndex } from '../model/view.ts';
+import type { RecordChange } from './desired-state.ts';
+import type { EventRing } from './events.ts';
+import type { ConnectionsAnswer, ConnectionsReport } from './protocol.ts';
+
+/** Batches that wait for the store; more are refused, and told again by their hosts. */
+const MOST_IN_HAND = 32;
+/** The same thing is told no more often. */
+const NEWS_MS = 60_000;
+
+export type FlowNews =
+  | { readonly type: 'put'; readonly connections: readonly StoredConnection[] }
+  | { readonly type: 'gone'; readonly host: string; readonly keys: readonly string[] };
+
+/**
+ * The server's side of the flow database (docs/design/flow-database.md): checks and names what agents tell, asks the store, and tells those
+ * who follow. Whatever fails here fails for who asked alone.
+ */
+export class FlowDatabase {
+  readonly #index: ModelIndex;
+  readonly #store: FlowStore;
+  readonly #events: EventRing;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #followers = new Set<(news: FlowNews) => void>();
+  #inHand = 0;
+  #saidMs = Number.NEGATIVE_INFINITY;
+
+  constructor(
+    index: ModelIndex,
+    store: FlowStore,
+    { events, clock, log }: { readonly events: EventRing; readonly clock: Clock; readonly log: Log },
+  ) {
+    this.#index = index;
+    this.#store = store;
+    this.#events = events;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** What the host tells. Errors: `busy`, `full`, `closed`: nothing of it was taken. */
+  async take(hostId: string, { epoch, put, gone, isWhole }: ConnectionsReport): Promise<ConnectionsAnswer> {
+    if (this.#inHand >= MOST_IN_HAND) throw this.#trouble('busy', 'the flow database is behind; this is told again');
+    const host = this.#index.get('host', hostId)?.name ?? hostId;
+    const refused: string[] = [];
+    const known: StoredConnection[] = [];
+    for (const connection of put) {
+      const port = this.#index.get('port', connection.port);
+      const isHere = this.#index.bindingOf(connection.port)?.claims.some((claim) => claim.host === hostId) === true;
+      if (!port || !isHere) {
+        refused.push(connection.key);
+        continue;
+      }
+      const router = connection.router === undefined ? undefined : this.#index.get('router', connection.router);
+      const names = {
+        host,
+        port: qualifiedName(this.#index, port),
+        ...(router ? { router: qualifiedName(this.#index, router) } : {}),
+      };
+      known.push({ ...connection, host: hostId, tenant: port.tenant, names });
+    }
+    this.#inHand++;
+    try {
+      const atMs = this.#clock.now();
+      await this.#store.write({ host: hostId, epoch, atMs, put: known, gone, ...(isWhole ? { isWhole } : {}) });
+    } catch (error) {
+      if (error instanceof WeftError) throw this.#trouble(error.code, error.message);
+      throw error;
+    } finally {
+      this.#inHand--;
+    }
+    if (known.length > 0) for (const tell of this.#followers) tell({ type: 'put', connections: known });
+    if (gone.length > 0) for (const tell of this.#followers) tell({ type: 'gone', host: hostId, keys: gone });
+    return { refused };
+  }
+
+  #trouble(code: WeftError['code'], message: string): WeftError {
+    const now = this.#clock.now();
+    if (now - this.#saidMs >= NEWS_MS) {
+      this.#saidMs = now;
+      const text = `connections are not taken into the flow database: ${message}; traffic goes on`;
+      this.#events.add({ atMs: now, level: 'warning', about: { kind: 'server', id: 'flows' }, text });
+    }
+    return new WeftError(code, message);
+  }
+
+  list(filter: ConnectionFilter, limit: number): Promise<readonly StoredConnection[]> {
+    return this.#store.list(filter, limit);
+  }
+
+  whoHeld(question: HeldQuestion): Promise<HeldAnswer> {
+    return this.#store.whoHeld(question);
+  }
+
+  /** What fits, as it is told from now on; of what ended only what was told before. Returns how to stop. */
+  follow(filter: ConnectionFilter, listener: (news: FlowNews) => void): () => void {
+    const shown = new Set<string>();
+    const tell = (news: FlowNews): void => {
+      if (news.type === 'put') {
+        const connections = news.connections.filter((connection) => fits(connection, filter));
+        for (const { host, key } of connections) shown.add(`${host} ${key}`);
+        if (connections.length > 0) listener({ type: 'put', connections });
+      } else {
+        const keys = news.keys.filter((key) => shown.delete(`${news.host} ${key}`));
+        if (keys.length > 0) listener({ ...news, keys });
+      }
+    };
+    this.#followers.add(tell);
+    return () => void this.#followers.delete(tell);
+  }
+
+  /** The log of leases follows the desired state. */
+  followCommit(changes: readonly RecordChange[]): void {
+    for (const { before, after } of changes) {
+      if (after?.kind === 'natLease') this.#inBackground(this.#setLease(after));
+      else if (!after && before?.kind === 'natLease') this.#inBackground(this.#setLease({ ...before, blocks: [] }));
+    }
+  }
+
+  /** Leases as they are now: the log may have missed some while no server ran. */
+  async adoptLeases(): Promise<void> {
+    for (const { router, address, host, names, atMs: _atMs } of await this.#store.leases()) {
+      if (this.#index.get('natLease', `${router}/${address}/${host}`)) continue;
+      await this.#store.setLease({ ...{ router, address, host, names, blocks: [] }, atMs: this.#clock.now() });
+    }
+    for (const lease of this.#index.all('natLease')) await this.#setLease(lease);
+  }
+
+  #setLease({ router: routerId, address, host: hostId, blocks }: NatLease): Promise<void> {
+    const router = this.#index.get('router', routerId);
+    const names = {
+      host: this.#index.get('host', hostId)?.name ?? hostId,
+      router: router ? qualifiedName(this.#index, router) : routerId,
+    };
+    const atMs = this.#clock.now();
+    return this.#store.setLease({ router: routerId, address, host: hostId, names, blocks, atMs });
+  }
+
+  /** Once in a while. */
+  expire(): void {
+    this.#inBackground(this.#store.expire(this.#clock.now()));
+  }
+
+  #inBackground(work: Promise<void>): void {
+    work.catch((error: unknown) => this.#log.warn('the flow database failed', { error }));
+  }
+
+  async close(): Promise<void> {
+    await this.#store.close();
+  }
+}
+
+/** `flows.db` in the state directory; a damaged one is set aside. Where no file can be written: in memory. */
+export async function openFlowStore(stateDir: string, nowMs: number, log: Log): Promise<FlowStore> {
+  const path = join(stateDir, 'flows.db');
+  try {
+    return await openWorkerFlowStore({ path, nowMs });
+  } catch (error) {
+    log.error('the flow database cannot be opened; a new one is begun', { error, path });
+  }
+  try {
+    if (existsSync(path)) renameSync(path, `${path}.damaged`);
+    for (const suffix of ['-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true });
+    return await openWorkerFlowStore({ path, nowMs });
+  } catch (error) {
+    log.error('nor can a new one: until the next start the flow database is in memory', { error, path });
+  }
+  return await openWorkerFlowStore({ path: ':memory:', nowMs, mostConnections: 100_000, mostTranslations: 500_000 });
+}
