@@ -241,6 +241,8 @@ function placesOf(record: ScopeRecord): readonly Place[] {
       return [['balancer', record.loadBalancer]];
     case 'bgpPeer':
       return [['sessions', record.routerPort]];
+    case 'l2Gateway':
+      return record.places.map(({ host }): Place => ['host', host]);
     case 'learnedRoute':
       return [['router', record.router]];
   }
@@ -257,8 +259,10 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
     case 'locals':
     case 'claimants':
       return;
-    case 'tunnelZone':
     case 'host':
+      yield* one('host');
+      return yield* index.l2GatewaysAt(id);
+    case 'tunnelZone':
     case 'tenant':
     case 'addressSet':
       return yield* one(type);

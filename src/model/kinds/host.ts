@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { KindDefinition } from '../kind.ts';
-import { ipSchema, refSchema } from './common.ts';
+import { interfaceSchema, ipSchema, refSchema } from './common.ts';
 
 export const hostSchema = z.strictObject({
   zone: refSchema.describe('the tunnel zone'),
@@ -15,6 +15,11 @@ export const hostSchema = z.strictObject({
     .refine((text) => text.split('{port}').length === 2, 'the pattern names the port once, as in tap-{port}')
     .optional()
     .describe('for tools that set no iface-id: interface names, with {port} for the first digits of the port id'),
+  gatewayInterfaces: z
+    .array(interfaceSchema)
+    .max(64)
+    .optional()
+    .describe('physical interfaces that L2 gateways may use'),
 });
 
 export const hostKind = {
