@@ -2,6 +2,7 @@ import { PACKET_IN } from '../compile/tables.ts';
 import type { LogicalPort } from '../model/objects.ts';
 import type { Effect, PacketIn } from './events.ts';
 import type { Ground } from './ground.ts';
+import type { Attachments } from './l2-gateways/attachments.ts';
 import { type Learning, reported } from './learning.ts';
 import type { Moves } from './moves.ts';
 import type { NatNeeds } from './nat-needs.ts';
@@ -24,6 +25,7 @@ export interface PacketInParts {
   readonly neighbours: Neighbours;
   readonly natNeeds: NatNeeds;
   readonly probes: Probes;
+  readonly attachments: Attachments;
   readonly ruleLog: RuleLog;
 }
 
@@ -44,7 +46,7 @@ export class PacketIns {
 
   handle(packet: PacketIn, nowMs: number): Effect[] {
     const { scope, interfaces, host } = this.#ground;
-    const { guard, moves, errors, neighbours, natNeeds, probes, ruleLog } = this.#parts;
+    const { guard, moves, errors, neighbours, natNeeds, probes, attachments, ruleLog } = this.#parts;
     const port = this.#sender(packet);
     // Not in the budget of the port: what does not go on, or is the answer to a question of ours, is no spray. They have limits of their own.
     if (errors.isFor(packet)) return errors.handle(packet, nowMs);
@@ -52,6 +54,7 @@ export class PacketIns {
     if (packet.class === PACKET_IN.noPorts) return natNeeds.handle(packet, nowMs);
     if (packet.class === PACKET_IN.neighbour) return port ? neighbours.heard(packet, port, nowMs) : [];
     if (packet.class === PACKET_IN.probe) return port ? probes.answered(packet, port, nowMs) : [];
+    if (packet.class === PACKET_IN.hello) return port ? attachments.heard(packet, port, nowMs) : [];
     if (packet.class === PACKET_IN.log) return ruleLog.handle(packet, nowMs);
     const ofport = port && interfaces.get(port.id)?.ofport;
     const sw = port && scope.switchOf(port);

@@ -44,7 +44,12 @@ function frame(src: Mac, dst: Mac, etherType: number, payload: Uint8Array = new 
   return Uint8Array.of(...encodeEthernet({ ethernet: { src, dst, etherType }, vlans: [] }), ...payload);
 }
 const helloOf = (switchKey: number, src: Mac = attachmentMac(0x777, 0)): Uint8Array =>
-  frame(src, helloGroup(switchKey), HELLO_ETHER_TYPE, encodeHello({ switch: switchKey, port: 0x777, place: 0 }));
+  frame(
+    src,
+    helloGroup(switchKey),
+    HELLO_ETHER_TYPE,
+    encodeHello({ switch: switchKey, port: 0x777, place: 0, sinceMs: 0 }),
+  );
 
 const SAID: readonly (readonly [what: string, bytes: Uint8Array, active: string[], standby: string[]])[] = [
   ['a broadcast', frame(STRANGER, BROADCAST, 0x9000), ['workload'], []],

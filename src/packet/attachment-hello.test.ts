@@ -5,15 +5,15 @@ import { DecodeError } from '../base/errors.ts';
 import { attachmentMac, decodeHello, encodeHello, helloGroup } from './attachment-hello.ts';
 
 test('a hello is what its bytes say, and its MACs carry the keys', () => {
-  const hello = { switch: 0xabcdef, port: 0x123456, place: 7 };
-  assert.equal(Buffer.from(encodeHello(hello)).toString('hex'), '574546540107000000abcdef00123456');
+  const hello = { switch: 0xabcdef, port: 0x123456, place: 7, sinceMs: 0x19012345678 };
+  assert.equal(Buffer.from(encodeHello(hello)).toString('hex'), '574546540107000000abcdef001234560000019012345678');
   assert.deepEqual(decodeHello(encodeHello(hello)), hello);
   assert.equal(formatMac(helloGroup(0xabcdef)), '03:57:ab:cd:ef:00');
   assert.equal(formatMac(attachmentMac(0x123456, 7)), '0e:57:12:34:56:07');
 });
 
 test('bytes that are no hello are refused with what is wrong', () => {
-  const bytes = encodeHello({ switch: 1, port: 2, place: 3 });
+  const bytes = encodeHello({ switch: 1, port: 2, place: 3, sinceMs: 4 });
   const codeOf = (wrong: Uint8Array): string => {
     try {
       decodeHello(wrong);

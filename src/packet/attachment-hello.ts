@@ -12,6 +12,8 @@ export interface AttachmentHello {
   readonly port: number;
   /** Which of the gateway's places it comes from. */
   readonly place: number;
+  /** When the port first was somewhere, in milliseconds since the epoch: where two lead to one segment, the older stays. */
+  readonly sinceMs: number;
 }
 
 const MAGIC = 0x5745_4654;
@@ -33,10 +35,10 @@ export function attachmentMac(portKey: number, place = 0): Mac {
 }
 
 /**
- *      0              4     5     6      8               12              16
- *     +--------------+-----+-----+------+---------------+---------------+
- *     | "WEFT"       |  1  |place|  0   | switch's key  | port's key    |
- *     +--------------+-----+-----+------+---------------+---------------+
+ *      0              4     5     6      8               12              16              24
+ *     +--------------+-----+-----+------+---------------+---------------+---------------+
+ *     | "WEFT"       |  1  |place|  0   | switch's key  | port's key    | since (ms)    |
+ *     +--------------+-----+-----+------+---------------+---------------+---------------+
  *
  * Errors: `truncated`, `bad-type` for what is no hello, `bad-version`.
  */
@@ -46,11 +48,12 @@ export function decodeHello(input: Input): AttachmentHello {
   if (reader.u8('hello.version') !== VERSION) reader.fail('bad-version', 'hello.version');
   const place = reader.u8('hello.place');
   reader.skip(2, 'hello.reserved');
-  return { place, switch: reader.u32('hello.switch'), port: reader.u32('hello.port') };
+  const keys = { switch: reader.u32('hello.switch'), port: reader.u32('hello.port') };
+  return { place, ...keys, sinceMs: Number(reader.u64('hello.since')) };
 }
 
-export function encodeHello(hello: AttachmentHello, writer = new ByteWriter(16)): Uint8Array {
+export function encodeHello(hello: AttachmentHello, writer = new ByteWriter(24)): Uint8Array {
   const from = writer.length;
-  writer.u32(MAGIC).u8(VERSION).u8(hello.place).u16(0).u32(hello.switch).u32(hello.port);
+  writer.u32(MAGIC).u8(VERSION).u8(hello.place).u16(0).u32(hello.switch).u32(hello.port).u64(BigInt(hello.sinceMs));
   return writer.view(from);
 }
