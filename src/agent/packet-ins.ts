@@ -3,7 +3,7 @@ import type { LogicalPort } from '../model/objects.ts';
 import type { Effect, PacketIn } from './events.ts';
 import type { Ground } from './ground.ts';
 import type { Attachments } from './l2-gateways/attachments.ts';
-import { type Learning, reported } from './learning.ts';
+import { LEARNED_OUTSIDE, LEARNED_PER_PORT, type Learning, reported } from './learning.ts';
 import type { Moves } from './moves.ts';
 import type { NatNeeds } from './nat-needs.ts';
 import type { Neighbours } from './neighbours.ts';
@@ -38,6 +38,7 @@ export class PacketIns {
   readonly #ground: Ground;
   readonly #parts: PacketInParts;
   readonly #names = new RateLimit(NAMES_PER_PORT, NAMES);
+  readonly #outside = new RateLimit(NAMES_PER_PORT, NAMES);
 
   constructor(ground: Ground, parts: PacketInParts) {
     this.#ground = ground;
@@ -66,7 +67,9 @@ export class PacketIns {
           : undefined;
       return frame ? [{ kind: 'packetOut', frame, toOfport: ofport }] : [];
     }
-    const stopped = guard.stops(packet, port, nowMs);
+    const stopped = attachments.isOutside(port.id)
+      ? this.#heldBack(packet, port.id, nowMs)
+      : guard.stops(packet, port, nowMs);
     if (stopped) return stopped;
     if (!sw) return [];
     switch (packet.class) {
@@ -81,6 +84,13 @@ export class PacketIns {
     }
   }
 
+  /** The outside of an L2 gateway is many: it may teach what the meters let through, of the rest some is answered, and it is never shut off. */
+  #heldBack(packet: PacketIn, port: string, nowMs: number): Effect[] | undefined {
+    if (packet.class === PACKET_IN.learn) return undefined;
+    const isSample = packet.class === PACKET_IN.guard || packet.class === PACKET_IN.stray;
+    return !isSample && this.#outside.take(port, nowMs) ? undefined : [];
+  }
+
   /** Whose frame it was: by the pipeline's register, or by the OpenFlow port where the frame got no further than that. */
   #sender(packet: PacketIn): LogicalPort | undefined {
     const { scope, interfaces } = this.#ground;
@@ -92,7 +102,9 @@ export class PacketIns {
   #learn(packet: PacketIn, port: string, switchId: string, nowMs: number): Effect[] {
     const { host } = this.#ground;
     if (host === undefined) return [];
-    const record = this.#parts.learning.learn(switchId, port, host, packet.vlan, sourceMac(packet.frame), nowMs);
+    const { learning, attachments } = this.#parts;
+    const most = attachments.isOutside(port) ? LEARNED_OUTSIDE : LEARNED_PER_PORT;
+    const record = learning.learn(switchId, port, host, packet.vlan, sourceMac(packet.frame), nowMs, most);
     if (!record) return [];
     return [...this.#ground.report([{ type: 'learned', ...reported(record) }]), ...this.#ground.overlay(record)];
   }

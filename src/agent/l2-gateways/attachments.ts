@@ -79,6 +79,12 @@ export class Attachments {
     attachment.isActive = isActive;
   }
 
+  /** Is the port the outside of a gateway that is attached here? */
+  isOutside(port: string): boolean {
+    for (const { plan } of this.#attachments.values()) if (plan.port === port) return true;
+    return false;
+  }
+
   /** What OVSDB says of their interfaces, all of them. */
   linksTold(links: ReadonlyMap<string, AttachmentLinkState>, nowMs: number): Effect[] {
     for (const [id, link] of links) {
