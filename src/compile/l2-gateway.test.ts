@@ -72,7 +72,13 @@ describe('an L2 gateway', () => {
         const { delivered, packetIns } = run.send(host.id, OUTSIDE, bytes);
         const heard = packetIns.some(({ userdata }) => userdata[0] === PACKET_IN.hello) ? ['agent'] : [];
         assert.deepEqual([...delivered.map(({ port }) => port), ...heard], expected);
-        const { deliveries, drops, activates } = simulateFrame(model, { port: outside.id, host: host.id, bytes });
+        const { deliveries, drops, requests, activates } = simulateFrame(model, {
+          ...{ port: outside.id, host: host.id, bytes },
+        });
+        assert.deepEqual(
+          requests.map(({ service }) => service),
+          heard.map(() => 'hello'),
+        );
         assert.equal(activates, false, 'nothing that is said outside moves it');
         assert.equal(deliveries.length, delivered.length);
         const isBetweenAgents = heard.length > 0 || (active.length === 0 && standby.length === 0);
