@@ -94,7 +94,7 @@ describe('L2 gateways', { skip: needsRoot }, () => {
     lab = await Lab.start({
       name,
       hosts: [...GATEWAYS, 'east', 'outside'].map((host) => ({ name: host })),
-      workloads: VLANS.map(({ device, inside }) => ({
+      workloads: [...VLANS, { device: 'aware', inside: '10.3.0.1' }].map(({ device, inside }) => ({
         name: `${device}-1`,
         host: 'east',
         addresses: [`${inside}/24`],
@@ -197,8 +197,25 @@ describe('L2 gateways', { skip: needsRoot }, () => {
     assert.ok((await received()) - before < 60, 'two broadcasts are not a storm');
   });
 
+  test('a trunk carries the VLANs of a VLAN-aware switch as they are', async () => {
+    await weft.client.request('DELETE', '/v1/l2-gateways/acme%2Fagain');
+    await lab.switchOf('outside').vsctl(['remove', 'port', 'again', 'tag', '100']);
+    for (const { vlan } of VLANS)
+      await lab.execOk(`o${vlan}`, ['ip', 'addr', 'add', `10.3.0.${vlan}/24`, 'dev', 'eth0']);
+    await apply(
+      acme('switch', 'aware', { vlanAware: true }),
+      acme('port', 'aware-1', { switch: 'aware', vlan: { access: 200 }, addresses: ['10.3.0.1'] }),
+      wire('aware-out', 'aware'),
+      acme('l2Gateway', 'trunk', { port: 'aware-out', places: [{ host: 'gw-1', interface: 'eth-more' }] }),
+    );
+    await plugIntoPort(lab, weft.client, 'aware-1', 'acme/aware-1');
+    await answers('aware-1', '10.3.0.200');
+    await answers('o200', '10.3.0.1');
+    assert.notEqual((await lab.exec('o100', ['ping', '-c', '1', '-W', '0.3', '10.3.0.1'])).code, 0);
+  });
+
   test('a gateway that is deleted leaves nothing behind', async () => {
-    for (const each of ['again', 'red', 'blue']) await weft.client.request('DELETE', `/v1/l2-gateways/acme%2F${each}`);
+    for (const each of ['trunk', 'red', 'blue']) await weft.client.request('DELETE', `/v1/l2-gateways/acme%2F${each}`);
     await eventually('bridges of interfaces are gone', 5_000, async () => {
       const lists = await Promise.all(GATEWAYS.map((host) => lab.switchOf(host).vsctl(['list-br'])));
       return lists.every((list) => !list.includes('wg-'));

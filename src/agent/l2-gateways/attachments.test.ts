@@ -31,8 +31,9 @@ const changes = (records: readonly unknown[], op: 'put' | 'delete' = 'put'): Sco
   records.map((record) => ({ op, record }) as ScopeChange);
 
 /** The attachment on h1, and what it said last. */
-function attached(active: string, more: object = {}) {
-  const records = [sw, port, workload, { ...gateway, ...more }, binding(active)];
+function attached(active: string, more: object = {}, claimed: typeof claims = claims) {
+  const bound = { ...binding(active), claims: claimed };
+  const records = [sw, port, workload, { ...gateway, ...more }, bound];
   const ground = testGround(records, [OUT]);
   const cuts = new Set<string>();
   const kept: TestGround = {
@@ -57,6 +58,9 @@ function attached(active: string, more: object = {}) {
   };
   return { part, ground, first, link, counted, state, cuts };
 }
+
+const announced = (effects: readonly Effect[]): number =>
+  effects.filter((e) => e.kind === 'packetOut' && decodePacket(e.frame).ethernet.etherType === ETHER_TYPE.rarp).length;
 
 function hello(of: { readonly port: number; readonly place: number; readonly sinceMs?: number }): PacketIn {
   const said = { switch: sw.key, sinceMs: OWN_SINCE, ...of };
@@ -143,6 +147,28 @@ describe('an attachment of an L2 gateway', () => {
     }
   });
 
+  test('that is new listens before it passes frames', () => {
+    const fresh = attached('h2', {}, []);
+    assert.ok(fresh.cuts.has(OUT));
+    fresh.link(0);
+    fresh.part.tick(2_000);
+    assert.ok(fresh.cuts.has(OUT));
+    assert.equal(fresh.state(), undefined);
+    fresh.part.tick(2_500);
+    assert.ok(!fresh.cuts.has(OUT));
+    assert.ok(!attached('h2').cuts.has(OUT), 'but not where an agent before attached it');
+  });
+
+  test('that hears one which has to make way tells all MACs inside, once', () => {
+    const { part, ground } = attached('h1');
+    const rival = hello({ port: 0x300, place: 0, sinceMs: OWN_SINCE + 1 });
+    const counts = [1_000, 2_000, 3_000, 4_000, 5_000].map((nowMs) => {
+      part.heard(rival, ground.scope.port(OUT)!, nowMs);
+      return announced(part.tick(nowMs));
+    });
+    assert.deepEqual(counts, [1, 1, 1, 0, 0]);
+  });
+
   test('that was cut passes frames again ten seconds after the last such hello', () => {
     const { part, ground, link, counted, state, cuts } = attached('h1');
     link(0);
@@ -162,9 +188,6 @@ describe('an attachment of an L2 gateway', () => {
 
   test('that becomes active tells all MACs inside, three times', () => {
     const { part, ground } = attached('h2');
-    const announced = (effects: readonly Effect[]): number =>
-      effects.filter((e) => e.kind === 'packetOut' && decodePacket(e.frame).ethernet.etherType === ETHER_TYPE.rarp)
-        .length;
     ground.put(binding('h1'));
     const counts = [announced(part.scopeChanged(changes([binding('h1')]), 1_000))];
     for (const nowMs of [2_000, 3_000, 4_000]) counts.push(announced(part.tick(nowMs)));

@@ -9,6 +9,8 @@ import { announcements, helloFrame, probeFrame } from './frames.ts';
 
 /** So long a place has to be well before it says so. */
 const WELL_MS = 2_000;
+/** A new attachment hears for so long who else is outside, before it passes frames. */
+const LISTEN_MS = 2_500;
 /** So long no hello may have come back before an attachment that was cut passes frames again. */
 const CUT_MS = 10_000;
 const ANNOUNCED = 3;
@@ -22,7 +24,10 @@ interface Attachment {
   received: number | undefined;
   heardMs: number;
   wellSinceMs: number | undefined;
-  cut: { untilMs: number; readonly why: string } | undefined;
+  /** No frame passes, because of a loop or (without `why`) while it listens. */
+  cut: { readonly untilMs: number; readonly why?: string } | undefined;
+  /** When a gateway of the switch that has to make way was last heard. */
+  rivalMs: number;
   told: ReportedAttachment | undefined;
   isActive: boolean | undefined;
   announce: number;
@@ -51,6 +56,7 @@ export class Attachments {
 
   #plan(host: string, nowMs: number): Effect[] {
     const wanted = new Map<string, Attachment>();
+    const fresh: Attachment[] = [];
     for (const gateway of this.#ground.scope.all('l2Gateway')) {
       const place = gateway.places.findIndex((each) => each.host === host);
       if (place < 0 || !gateway.adminUp) continue;
@@ -60,12 +66,16 @@ export class Attachments {
       const known = this.#attachments.get(id);
       const isSame = known?.place === place && JSON.stringify(known.plan) === JSON.stringify(plan);
       wanted.set(id, isSame ? Object.assign(known, { gateway }) : attachmentOf(gateway, plan, place, nowMs));
+      // What an agent before this one attached goes on.
+      const isAttached = this.#ground.scope.binding(port)?.claims.some((claim) => claim.host === host) ?? false;
+      if (!isSame && (known || !isAttached)) fresh.push(wanted.get(id)!);
     }
     const released: Effect[] = [];
     for (const [id, former] of this.#attachments)
       if (former.cut && wanted.get(id) !== former) released.push(...this.#release(former));
     this.#attachments.clear();
     for (const [id, attachment] of wanted) this.#attachments.set(id, attachment);
+    for (const attachment of fresh) released.push(...this.#cut(attachment, { untilMs: nowMs + LISTEN_MS }));
     const plans = [...wanted.values()].map(({ plan }) => plan);
     const text = JSON.stringify(plans);
     if (text === this.#planned) return released;
@@ -118,18 +128,23 @@ export class Attachments {
     const isOwn = hello.port === port.key;
     const sinceMs = this.#sinceMs(port.id);
     const isYounger = hello.sinceMs > sinceMs || (hello.sinceMs === sinceMs && hello.port > port.key);
-    if (isOwn ? hello.place !== attachment.place : isYounger) return [];
+    if (isOwn ? hello.place !== attachment.place : isYounger) {
+      // While both passed frames, switches outside may have learned our MACs behind the other.
+      if (!isOwn && attachment.isActive && nowMs - attachment.rivalMs > CUT_MS) attachment.announce = ANNOUNCED;
+      if (!isOwn) attachment.rivalMs = nowMs;
+      return [];
+    }
     const other = isOwn ? undefined : this.#ground.scope.portByKey(hello.port);
     const why = isOwn
       ? 'the outside sends back what it is sent'
       : `the outside is that of port ${other?.name ?? hello.port} of the same switch too`;
-    const isNew = attachment.cut === undefined;
-    attachment.cut = { untilMs: nowMs + CUT_MS, why };
-    if (!isNew) return [];
+    const isKnown = attachment.cut?.why !== undefined;
+    const cut = this.#cut(attachment, { untilMs: nowMs + CUT_MS, why });
+    if (isKnown) return [];
     const { id, name } = attachment.gateway;
     const text = `L2 gateway ${name} is cut off here: ${why}`;
     return [
-      ...this.#ground.compile([{ op: 'put', record: { kind: 'cut', id: port.id } }]),
+      ...cut,
       ...this.#judge(nowMs),
       ...this.#ground.report([
         { type: 'event', atMs: nowMs, level: 'warning', about: { kind: 'l2Gateway', id }, text },
@@ -155,6 +170,12 @@ export class Attachments {
   #sinceMs(port: string): number {
     const claims = this.#ground.scope.binding(port)?.claims ?? [];
     return Math.min(Number.MAX_SAFE_INTEGER, ...claims.map((claim) => claim.sinceMs));
+  }
+
+  #cut(attachment: Attachment, cut: NonNullable<Attachment['cut']>): Effect[] {
+    const isNew = attachment.cut === undefined;
+    attachment.cut = cut;
+    return isNew ? this.#ground.compile([{ op: 'put', record: { kind: 'cut', id: attachment.plan.port } }]) : [];
   }
 
   #release(attachment: Attachment): Effect[] {
@@ -214,6 +235,7 @@ function attachmentOf(gateway: L2Gateway, plan: AttachmentPlan, place: number, n
   return {
     ...{ plan, gateway, place, link: undefined, received: undefined, heardMs: nowMs, wellSinceMs: undefined },
     ...{ cut: undefined, told: undefined, isActive: undefined, announce: 0 },
+    rivalMs: Number.NEGATIVE_INFINITY,
   };
 }
 
@@ -224,7 +246,7 @@ function stateOf(attachment: Attachment, nowMs: number): ReportedAttachment | un
     attachment.wellSinceMs = undefined;
     return { gateway: gateway.id, state, problem };
   };
-  if (cut) return ill('loop', `cut off: ${cut.why}`);
+  if (cut) return cut.why === undefined ? told : ill('loop', `cut off: ${cut.why}`);
   if (link === undefined) return undefined;
   if (!link.isUp) return ill('down', link.problem);
   if (nowMs - attachment.heardMs > gateway.silenceS * 1000)
