@@ -9,7 +9,8 @@ import { eventually, pings } from './datacentre.ts';
 import { labName, needsRoot } from './lab-name.ts';
 
 /**
- * Two VLANs outside, joined to two switches by two hosts (docs/design/l2-gateways.md). `again` is a second interface of gw-1 into VLAN 100:
+ * Two VLANs outside, joined to two switches by two hosts (docs/design/l2-gateways.md). `eth-more` of gw-1 is a second way into VLAN 100,
+ * `eth-trunk` one of all VLANs to a VLAN-aware switch:
  *
  *     red-1 on east ── red ──┐ VLAN 100
  *                            ├─ eth-out of gw-1 and gw-2 ── segment of outside ─┬─ o100 in VLAN 100
@@ -69,6 +70,7 @@ describe('L2 gateways', { skip: needsRoot }, () => {
       ...VLANS.map(({ vlan }) => `netns add ${inside(`o${vlan}`)}`),
       ...GATEWAYS.map((gw) => link('eth-out', gw, gw)),
       link('eth-more', 'gw-1', 'again'),
+      link('eth-trunk', 'gw-1', 'trunk'),
       ...VLANS.map(({ vlan }) => link('eth0', `o${vlan}`, `o${vlan}`)),
     ]);
     const up = (device: string): string[] => [
@@ -76,15 +78,16 @@ describe('L2 gateways', { skip: needsRoot }, () => {
       `ethtool -K ${device} tx off >/dev/null`,
       `ip link set ${device} up`,
     ];
-    const ports = [...GATEWAYS, 'again', ...VLANS.map(({ vlan }) => `o${vlan}`)];
+    const ports = [...GATEWAYS, 'again', 'trunk', ...VLANS.map(({ vlan }) => `o${vlan}`)];
     await scriptIn(inside('outside'), ports.flatMap(up));
-    for (const gw of GATEWAYS) await scriptIn(inside(gw), [...up('eth-out'), ...(gw === 'gw-1' ? up('eth-more') : [])]);
+    for (const gw of GATEWAYS)
+      await scriptIn(inside(gw), [...up('eth-out'), ...(gw === 'gw-1' ? [...up('eth-more'), ...up('eth-trunk')] : [])]);
     for (const { vlan, outside } of VLANS)
       await scriptIn(inside(`o${vlan}`), [...up('eth0'), `ip addr add ${outside}/24 dev eth0`]);
     const segment = lab.switchOf('outside');
     await segment.vsctl([
       ...['--timeout=30', 'add-br', 'segment', '--', 'set', 'bridge', 'segment', `datapath_type=${segment.datapath}`],
-      ...GATEWAYS.flatMap((gw) => ['--', 'add-port', 'segment', gw]),
+      ...[...GATEWAYS, 'trunk'].flatMap((port) => ['--', 'add-port', 'segment', port]),
       ...['--', 'add-port', 'segment', 'again', 'tag=100'],
       ...VLANS.flatMap(({ vlan }) => ['--', 'add-port', 'segment', `o${vlan}`, `tag=${vlan}`]),
     ]);
@@ -106,7 +109,7 @@ describe('L2 gateways', { skip: needsRoot }, () => {
       { kind: 'tenant', name: 'acme' },
       ...GATEWAYS.map((host) => ({
         ...{ kind: 'host', name: host, zone: 'underlay', tunnelAddress: lab.host(host).address },
-        gatewayInterfaces: ['eth-out', 'eth-more'],
+        gatewayInterfaces: ['eth-out', 'eth-more', 'eth-trunk'],
       })),
       ...VLANS.flatMap(({ vlan, device, inside, outside }) => [
         acme('switch', device),
@@ -117,9 +120,15 @@ describe('L2 gateways', { skip: needsRoot }, () => {
           places: GATEWAYS.map((host) => ({ host, interface: 'eth-out' })),
         }),
       ]),
+      acme('switch', 'aware', { vlanAware: true }),
+      acme('port', 'aware-1', { switch: 'aware', vlan: { access: 200 }, addresses: ['10.3.0.1'] }),
+      wire('aware-out', 'aware'),
+      acme('l2Gateway', 'trunk', { port: 'aware-out', places: [{ host: 'gw-1', interface: 'eth-trunk' }] }),
     );
     const plugged = await Promise.all(
-      VLANS.map(({ device }) => plugIntoPort(lab, weft.client, `${device}-1`, `acme/${device}-1`)),
+      [...VLANS, { device: 'aware' }].map(({ device }) =>
+        plugIntoPort(lab, weft.client, `${device}-1`, `acme/${device}-1`),
+      ),
     );
     await waitForPorts(
       weft.client,
@@ -198,24 +207,16 @@ describe('L2 gateways', { skip: needsRoot }, () => {
   });
 
   test('a trunk carries the VLANs of a VLAN-aware switch as they are', async () => {
-    await weft.client.request('DELETE', '/v1/l2-gateways/acme%2Fagain');
-    await lab.switchOf('outside').vsctl(['remove', 'port', 'again', 'tag', '100']);
     for (const { vlan } of VLANS)
       await lab.execOk(`o${vlan}`, ['ip', 'addr', 'add', `10.3.0.${vlan}/24`, 'dev', 'eth0']);
-    await apply(
-      acme('switch', 'aware', { vlanAware: true }),
-      acme('port', 'aware-1', { switch: 'aware', vlan: { access: 200 }, addresses: ['10.3.0.1'] }),
-      wire('aware-out', 'aware'),
-      acme('l2Gateway', 'trunk', { port: 'aware-out', places: [{ host: 'gw-1', interface: 'eth-more' }] }),
-    );
-    await plugIntoPort(lab, weft.client, 'aware-1', 'acme/aware-1');
     await answers('aware-1', '10.3.0.200');
     await answers('o200', '10.3.0.1');
     assert.notEqual((await lab.exec('o100', ['ping', '-c', '1', '-W', '0.3', '10.3.0.1'])).code, 0);
   });
 
   test('a gateway that is deleted leaves nothing behind', async () => {
-    for (const each of ['trunk', 'red', 'blue']) await weft.client.request('DELETE', `/v1/l2-gateways/acme%2F${each}`);
+    for (const each of ['again', 'trunk', 'red', 'blue'])
+      await weft.client.request('DELETE', `/v1/l2-gateways/acme%2F${each}`);
     await eventually('bridges of interfaces are gone', 5_000, async () => {
       const lists = await Promise.all(GATEWAYS.map((host) => lab.switchOf(host).vsctl(['list-br'])));
       return lists.every((list) => !list.includes('wg-'));
