@@ -12,6 +12,7 @@ import type { Ground } from './ground.ts';
 import { describeHealth } from './health.ts';
 import { Installation } from './installation.ts';
 import { Interfaces } from './interfaces.ts';
+import { Attachments } from './l2-gateways/attachments.ts';
 import { Learning, reported } from './learning.ts';
 import { differingMeters, HOST_METER, takeMeters } from './meters.ts';
 import { Moves } from './moves.ts';
@@ -57,6 +58,7 @@ export class AgentCore implements Ground {
   readonly #nextHopHosts: NextHopHosts;
   readonly #probes: Probes;
   readonly #sessions = new Sessions(this);
+  readonly #attachments = new Attachments(this);
   readonly #advertising: Advertising;
   readonly #packetIns: PacketIns;
   readonly #compiler: Compiler;
@@ -104,6 +106,7 @@ export class AgentCore implements Ground {
       neighbours: this.#neighbours,
       natNeeds: this.#natNeeds,
       probes: this.#probes,
+      attachments: this.#attachments,
       ruleLog: new RuleLog(this, (cookie) => compiler.explain(cookie)),
     });
     this.#agentVersion = options.agentVersion;
@@ -230,6 +233,10 @@ export class AgentCore implements Ground {
         return this.#sessions.routesTold(event.router, event.routes, event.isAll);
       case 'sessions':
         return this.#sessions.sessionsTold(event.sessions);
+      case 'attachmentLinks':
+        return this.#attachments.linksTold(event.links, nowMs);
+      case 'received':
+        return this.#attachments.counted(event.received, nowMs);
       case 'speakerProblems':
         for (const key of this.problems.keys()) if (key.startsWith('speaker/')) this.problems.delete(key);
         for (const [n, problem] of event.problems.entries()) this.problems.set(`speaker/${n}`, problem);
@@ -285,6 +292,7 @@ export class AgentCore implements Ground {
       ...this.#probes.scopeChanged(changes, nowMs),
       ...this.#advertising.scopeChanged(changes),
       ...this.#sessions.scopeChanged(changes, nowMs),
+      ...this.#attachments.scopeChanged(changes, nowMs),
     );
     if (neighbours.release) effects.push(...this.installation.whenInstalled(neighbours.release));
     if (revision === undefined) return effects;
@@ -517,7 +525,7 @@ export class AgentCore implements Ground {
       this.#lastPulseMs = nowMs;
       effects.push({ kind: 'pulse', addresses: this.scope.neighbours(this.host) });
     }
-    return [...effects, ...this.#advertising.tick(nowMs), ...this.#reportHealth()];
+    return [...effects, ...this.#attachments.tick(nowMs), ...this.#advertising.tick(nowMs), ...this.#reportHealth()];
   }
 
   #counters(event: AgentEvent & { kind: 'counters' }, nowMs: number): Effect[] {
@@ -550,6 +558,7 @@ export class AgentCore implements Ground {
         { type: 'memberHealthAll', members: this.#probes.all() },
         { type: 'ports', ports: Object.fromEntries(this.portStates) },
         ...this.#sessions.all(),
+        { type: 'attachments', attachments: this.#attachments.all() },
       ]),
       ...this.#natNeeds.ahead([...this.interfaces.bound().keys()], nowMs),
       ...this.#reportHealth(),

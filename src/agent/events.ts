@@ -54,6 +54,16 @@ export interface PacketIn extends PacketRegisters {
   readonly frame: Uint8Array;
 }
 
+/** An L2 gateway's attachment here: a VLAN of a physical interface (absent: all) as the interface of a port. */
+export interface AttachmentPlan {
+  readonly gateway: string;
+  readonly port: string;
+  readonly interface: string;
+  readonly vlan?: number;
+}
+
+export type AttachmentLinkState = { readonly isUp: true } | { readonly isUp: false; readonly problem: string };
+
 export interface ZoneUse {
   readonly zone: number;
   readonly limit: number;
@@ -85,6 +95,10 @@ export type AgentEvent =
     }
   /** All sessions of this host. */
   | { readonly kind: 'sessions'; readonly sessions: readonly ReportedSession[] }
+  /** By L2 gateway: whether the physical interface has a link. */
+  | { readonly kind: 'attachmentLinks'; readonly links: ReadonlyMap<string, AttachmentLinkState> }
+  /** Packets that came in so far, by OpenFlow port. */
+  | { readonly kind: 'received'; readonly received: ReadonlyMap<number, number> }
   /** What stands in the way of speakers, for people. */
   | { readonly kind: 'speakerProblems'; readonly problems: readonly string[] }
   /** OVSDB's first content has arrived. */
@@ -155,6 +169,10 @@ export type Effect =
   | { readonly kind: 'readConntrack' }
   /** The BGP speakers that this host shall have, all of them. */
   | { readonly kind: 'speak'; readonly plans: readonly SpeakerPlan[] }
+  /** The attachments of L2 gateways that this host shall have, all of them. */
+  | { readonly kind: 'attach'; readonly plans: readonly AttachmentPlan[] }
+  /** How many packets came in by these ports? */
+  | { readonly kind: 'readReceived'; readonly ofports: readonly number[] }
   | { readonly kind: 'ensureTunnel'; readonly encap: Encap }
   | { readonly kind: 'report'; readonly reports: readonly Report[] }
   | { readonly kind: 'packetOut'; readonly frame: Uint8Array; readonly toOfport: number }

@@ -5,6 +5,8 @@ import type { ReportedAddress } from '../server/protocol.ts';
 export const LEARNED_IDLE_MS = 300_000;
 /** Addresses that one port may teach; more are dropped until some age out. */
 export const LEARNED_PER_PORT = 256;
+/** The same for the outside of an L2 gateway, which is a network. */
+export const LEARNED_OUTSIDE = 8_192;
 
 interface Entry {
   readonly record: LearnedAddress;
@@ -25,6 +27,7 @@ export class Learning {
     vlan: number,
     mac: string,
     nowMs: number,
+    most = LEARNED_PER_PORT,
   ): LearnedAddress | undefined {
     const id = `${switchId}/${vlan}/${mac}`;
     const before = this.#own.get(id);
@@ -32,7 +35,7 @@ export class Learning {
       before.lastSeenMs = nowMs;
       return undefined;
     }
-    if ((this.#perPort.get(port) ?? 0) >= LEARNED_PER_PORT) return undefined;
+    if ((this.#perPort.get(port) ?? 0) >= most) return undefined;
     if (before) this.#count(before.record.port, -1);
     const record: LearnedAddress = { kind: 'learned', id, revision: 0, switch: switchId, port, host, mac, vlan };
     this.#own.set(id, { record, lastSeenMs: nowMs, packets: 0 });
@@ -44,7 +47,7 @@ export class Learning {
   adopt(records: readonly ScopeRecord[], host: string | undefined, nowMs: number): void {
     for (const record of records)
       if (record.kind === 'learned' && record.host === host)
-        this.learn(record.switch, record.port, record.host, record.vlan, record.mac, nowMs);
+        this.learn(record.switch, record.port, record.host, record.vlan, record.mac, nowMs, LEARNED_OUTSIDE);
   }
 
   /** Loses the addresses of ports that are not here (any more), and gives their records. */

@@ -16,6 +16,7 @@ import { ConntrackLink } from './conntrack-link.ts';
 import { answerControl, type ControlOptions, startControl } from './control.ts';
 import { AgentCore } from './core.ts';
 import type { AgentEvent, Effect } from './events.ts';
+import { AttachmentLink } from './l2-gateways/attachment-link.ts';
 import { LivenessLink } from './liveness/liveness-link.ts';
 import { LocalState } from './local-state.ts';
 import { HOST_METERS } from './meters.ts';
@@ -91,6 +92,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     ...{ log: log.child({ part: 'bgp' }), signal },
     setSpeakerPorts: (interfaces) => bridgeLink.setSpeakerPorts(interfaces),
   });
+  const attachmentLink = new AttachmentLink({
+    ...options,
+    emit,
+    clock: systemClock,
+    log: log.child({ part: 'l2-gateways' }),
+  });
   const liveness = new LivenessLink({
     emit,
     clock: systemClock,
@@ -150,6 +157,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'inject':
       case 'flushZones':
       case 'setMeters':
+      case 'readReceived':
         switchLink.perform(effect);
         break;
       case 'markInstalled':
@@ -160,6 +168,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'limitZones':
       case 'readConntrack':
         conntrackLink.perform(effect);
+        break;
+      case 'attach':
+        attachmentLink.attach(effect.plans);
         break;
       case 'speak':
         speakerLink.speak(effect.plans);

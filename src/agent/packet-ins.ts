@@ -2,7 +2,8 @@ import { PACKET_IN } from '../compile/tables.ts';
 import type { LogicalPort } from '../model/objects.ts';
 import type { Effect, PacketIn } from './events.ts';
 import type { Ground } from './ground.ts';
-import { type Learning, reported } from './learning.ts';
+import type { Attachments } from './l2-gateways/attachments.ts';
+import { LEARNED_OUTSIDE, LEARNED_PER_PORT, type Learning, reported } from './learning.ts';
 import type { Moves } from './moves.ts';
 import type { NatNeeds } from './nat-needs.ts';
 import type { Neighbours } from './neighbours.ts';
@@ -24,6 +25,7 @@ export interface PacketInParts {
   readonly neighbours: Neighbours;
   readonly natNeeds: NatNeeds;
   readonly probes: Probes;
+  readonly attachments: Attachments;
   readonly ruleLog: RuleLog;
 }
 
@@ -36,6 +38,7 @@ export class PacketIns {
   readonly #ground: Ground;
   readonly #parts: PacketInParts;
   readonly #names = new RateLimit(NAMES_PER_PORT, NAMES);
+  readonly #outside = new RateLimit(NAMES_PER_PORT, NAMES);
 
   constructor(ground: Ground, parts: PacketInParts) {
     this.#ground = ground;
@@ -44,7 +47,7 @@ export class PacketIns {
 
   handle(packet: PacketIn, nowMs: number): Effect[] {
     const { scope, interfaces, host } = this.#ground;
-    const { guard, moves, errors, neighbours, natNeeds, probes, ruleLog } = this.#parts;
+    const { guard, moves, errors, neighbours, natNeeds, probes, attachments, ruleLog } = this.#parts;
     const port = this.#sender(packet);
     // Not in the budget of the port: what does not go on, or is the answer to a question of ours, is no spray. They have limits of their own.
     if (errors.isFor(packet)) return errors.handle(packet, nowMs);
@@ -52,6 +55,7 @@ export class PacketIns {
     if (packet.class === PACKET_IN.noPorts) return natNeeds.handle(packet, nowMs);
     if (packet.class === PACKET_IN.neighbour) return port ? neighbours.heard(packet, port, nowMs) : [];
     if (packet.class === PACKET_IN.probe) return port ? probes.answered(packet, port, nowMs) : [];
+    if (packet.class === PACKET_IN.hello) return port ? attachments.heard(packet, port, nowMs) : [];
     if (packet.class === PACKET_IN.log) return ruleLog.handle(packet, nowMs);
     const ofport = port && interfaces.get(port.id)?.ofport;
     const sw = port && scope.switchOf(port);
@@ -63,7 +67,9 @@ export class PacketIns {
           : undefined;
       return frame ? [{ kind: 'packetOut', frame, toOfport: ofport }] : [];
     }
-    const stopped = guard.stops(packet, port, nowMs);
+    const stopped = attachments.isOutside(port.id)
+      ? this.#heldBack(packet, port.id, nowMs)
+      : guard.stops(packet, port, nowMs);
     if (stopped) return stopped;
     if (!sw) return [];
     switch (packet.class) {
@@ -78,6 +84,13 @@ export class PacketIns {
     }
   }
 
+  /** The outside of an L2 gateway is many: it may teach what the meters let through, of the rest some is answered, and it is never shut off. */
+  #heldBack(packet: PacketIn, port: string, nowMs: number): Effect[] | undefined {
+    if (packet.class === PACKET_IN.learn) return undefined;
+    const isSample = packet.class === PACKET_IN.guard || packet.class === PACKET_IN.stray;
+    return !isSample && this.#outside.take(port, nowMs) ? undefined : [];
+  }
+
   /** Whose frame it was: by the pipeline's register, or by the OpenFlow port where the frame got no further than that. */
   #sender(packet: PacketIn): LogicalPort | undefined {
     const { scope, interfaces } = this.#ground;
@@ -89,7 +102,9 @@ export class PacketIns {
   #learn(packet: PacketIn, port: string, switchId: string, nowMs: number): Effect[] {
     const { host } = this.#ground;
     if (host === undefined) return [];
-    const record = this.#parts.learning.learn(switchId, port, host, packet.vlan, sourceMac(packet.frame), nowMs);
+    const { learning, attachments } = this.#parts;
+    const most = attachments.isOutside(port) ? LEARNED_OUTSIDE : LEARNED_PER_PORT;
+    const record = learning.learn(switchId, port, host, packet.vlan, sourceMac(packet.frame), nowMs, most);
     if (!record) return [];
     return [...this.#ground.report([{ type: 'learned', ...reported(record) }]), ...this.#ground.overlay(record)];
   }

@@ -39,7 +39,15 @@ export interface SwitchLinkOptions {
   readonly signal: AbortSignal;
 }
 
-type SwitchEffect = 'install' | 'readBack' | 'readCounters' | 'packetOut' | 'inject' | 'flushZones' | 'setMeters';
+type SwitchEffect =
+  | 'install'
+  | 'readBack'
+  | 'readCounters'
+  | 'packetOut'
+  | 'inject'
+  | 'flushZones'
+  | 'setMeters'
+  | 'readReceived';
 
 const RETRY_MS = 250;
 
@@ -124,6 +132,9 @@ export class SwitchLink {
         break;
       case 'readCounters':
         void this.#readCounters(connection);
+        break;
+      case 'readReceived':
+        void this.#readReceived(connection, effect.ofports);
         break;
       case 'packetOut':
         connection.send({
@@ -228,6 +239,22 @@ export class SwitchLink {
       });
     } catch (error) {
       this.#options.log.debug('counters were not read', { error });
+    }
+  }
+
+  async #readReceived(connection: OpenFlowConnection, ofports: readonly number[]): Promise<void> {
+    try {
+      const { signal } = this.#options;
+      const replies = await Promise.all(
+        ofports.map((port) => connection.multipart({ kind: 'port', port }, signal).catch(() => undefined)),
+      );
+      const received = replies.flatMap((reply) => reply?.ports ?? []);
+      this.#options.emit({
+        kind: 'received',
+        received: new Map(received.map(({ port, rxPackets }) => [port, Number(rxPackets)])),
+      });
+    } catch (error) {
+      this.#options.log.debug('counters of ports were not read', { error });
     }
   }
 

@@ -237,6 +237,22 @@ export const CLI_KINDS: readonly CliKind[] = [
       wide('UP', 'adminUp'),
     ],
   },
+  {
+    kind: 'l2Gateway',
+    plural: 'l2-gateways',
+    short: ['l2-gateway', 'l2gw'],
+    tenantOwned: true,
+    columns: [
+      column('PORT', 'port'),
+      column('VLAN', 'vlan'),
+      column('HOSTS', 'places[].host'),
+      column('INTERFACES', 'places[].interface'),
+      column('ACTIVE', 'status.active'),
+      column('STATE', 'status.state'),
+      wide('PROBE', 'probe'),
+      wide('UP', 'adminUp'),
+    ],
+  },
 ];
 
 /** Every word that names a kind, as typed on the command line or written in a file. */

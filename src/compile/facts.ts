@@ -96,6 +96,7 @@ const METER_OF: Partial<Record<PacketInClass, 'notice' | 'error' | 'wanted' | 'l
   log: 'log',
   neighbour: 'notice',
   probe: 'notice',
+  hello: 'notice',
   dns: 'notice',
   reject: 'error',
   unreachable: 'error',

@@ -46,6 +46,11 @@ function here(onSwitch: typeof net, options: PortOptions, ...claims: (typeof h1)
   ];
 }
 
+/** The L2 gateway of the port here. */
+function outsideOf(...hosts: (typeof h1)[]): InputRecord {
+  return example.l2Gateway(1, example.port(1, bare), hosts);
+}
+
 /** With a conntrack zone. */
 function zoned(record: InputRecord): InputRecord {
   return record.kind === 'interface' ? { ...record, zone: 4 } : record;
@@ -321,6 +326,14 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
     [...translated, outer],
   ],
   'vip-without-members': [['slots'], [...translated, { ...inner, members: [] }]],
+  'l2-gateway': [
+    ['l2Gateway', 'classify'],
+    [...here(bare, { portSecurity: false }, h2, h1), outsideOf(h1, h2)],
+  ],
+  'l2-gateway-cut': [
+    ['l2Gateway', 'classify', 'toPort', 'floodLocal'],
+    [...here(bare, { portSecurity: false }), outsideOf(h1, h2), { kind: 'cut', id: example.idOf('port', 1) }],
+  ],
   base: [['base'], []],
 };
 

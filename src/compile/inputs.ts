@@ -71,6 +71,12 @@ export interface HostLost {
   readonly id: string;
 }
 
+/** The outside of an L2 gateway leads back into the switch (docs/design/l2-gateways.md, §3). `id` is the port's id. */
+export interface Cut {
+  readonly kind: 'cut';
+  readonly id: string;
+}
+
 /** A switch that frames from here can be in: one of its ports is here, or a router leads to it. `id` is the switch's id. */
 export interface LocalSwitch {
   readonly kind: 'localSwitch';
@@ -119,6 +125,7 @@ export interface InputOfKind extends ScopeRecordOfKind {
   interface: BoundInterface;
   self: Self;
   shutOff: ShutOff;
+  cut: Cut;
   hostLost: HostLost;
   natZone: NatZone;
   localSwitch: LocalSwitch;
@@ -128,7 +135,7 @@ export interface InputOfKind extends ScopeRecordOfKind {
   speaker: Speaker;
 }
 export type InputKind = Exclude<keyof InputOfKind, 'localSwitch' | 'localProfile' | 'localPort' | 'learnedDestination'>;
-export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | HostLost | NatZone | Speaker;
+export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | Cut | HostLost | NatZone | Speaker;
 export type Reader = EngineReader<InputOfKind>;
 
 export const define = definer<InputOfKind>();
@@ -143,6 +150,9 @@ export const holdersIndex = define.index('holders', 'port', (port) =>
 
 /** Switch → ports without port security. */
 export const unsecuredIndex = define.index('unsecured', 'port', (port) => (port.portSecurity ? [] : [port.switch]));
+
+/** Port → the L2 gateway whose outside it is. */
+export const gatewayOfPortIndex = define.index('gatewayOfPort', 'l2Gateway', (gateway) => [gateway.port]);
 
 /** Switch → hosts that are the active claim of one of its ports. */
 export const activeHostsIndex = define.members('activeHosts', {

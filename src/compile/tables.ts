@@ -8,6 +8,7 @@ import type { FieldName } from '../openflow/fields.ts';
 /** Why a frame ends: the words that `weft trace` prints (docs/design/layer2.md). */
 export const REASONS = {
   'shut-off': 'the port sprayed frames that need the agent, and is shut off for a while',
+  loop: 'the outside leads back into the switch: the attachment of the L2 gateway is cut',
   'port-down': 'the port is administratively down',
   'switch-down': 'the switch is administratively down',
   'not-active': 'the port is active on another host, and was not asked to move here',
@@ -218,5 +219,7 @@ export const PACKET_IN = {
   noPorts: 18,
   /** A member answers a health probe. */
   probe: 19,
+  /** An attachment of an L2 gateway says who it is. */
+  hello: 20,
 } as const;
 export type PacketInClass = keyof typeof PACKET_IN;

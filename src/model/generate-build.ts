@@ -17,6 +17,7 @@ import { at, generatedId, plus } from './generated.ts';
 import type {
   Binding,
   Chain,
+  L2Gateway,
   LearnedAddress,
   LogicalPort,
   LogicalSwitch,
@@ -48,6 +49,9 @@ export function buildModel(sketch: ModelSketch): GeneratedModel {
     records.push({ kind: 'tenant', id: id('tenant', n), name: `tenant-${n}`, revision: 1 });
   for (const [n, encap] of sketch.encaps.entries())
     records.push({ kind: 'tunnelZone', id: id('tunnelZone', n), name: `zone-${n}`, revision: 1, encap });
+  const gatewayInterfaces = sketch.switches.flatMap(({ ports }, n) =>
+    ports.flatMap((port, p) => (isOutside(port) ? [`eth${n * 100 + p}`] : [])),
+  );
   for (const [n, zone] of sketch.hosts.entries())
     records.push({
       kind: 'host',
@@ -58,6 +62,7 @@ export function buildModel(sketch: ModelSketch): GeneratedModel {
       tunnelAddress: `${sketch.underlay === 6 ? '2001:db8:ffff::' : '198.51.100.'}${n + 1}`,
       underlayMtu: 1500,
       drain: false,
+      ...(gatewayInterfaces.length === 0 ? {} : { gatewayInterfaces }),
     });
   buildGroups(sketch, records);
   buildChains(sketch, records);
@@ -151,6 +156,7 @@ function buildSwitch(
   const ports = device.ports.map((port, p) => buildPort(sketch, n, p, port, record));
   for (const [p, port] of ports.entries()) {
     records.push(port);
+    if (isOutside(device.ports[p]!)) records.push(gatewayOf(sketch, record, port, n * 100 + p));
     bind(sketch, device.ports[p]!, port, records, interfaces);
   }
   buildNeighbours(device, record, ports, records);
@@ -174,6 +180,21 @@ function buildSwitch(
     };
     records.push(learned);
   }
+}
+
+function isOutside({ unsecured, outside }: PortSketch): boolean {
+  return unsecured && outside === true;
+}
+
+/** Each has interfaces of its own, and a place on every host. */
+function gatewayOf(sketch: ModelSketch, device: LogicalSwitch, port: LogicalPort, n: number): L2Gateway {
+  const isTrunk = device.vlanAware && !(port.vlan && 'access' in port.vlan);
+  return {
+    ...{ kind: 'l2Gateway', id: generatedId('l2Gateway', n), name: `gateway-${n}`, tenant: port.tenant, revision: 1 },
+    ...{ port: port.id, silenceS: 3, failBack: true, adminUp: true },
+    places: sketch.hosts.map((_, h) => ({ host: generatedId('host', h), interface: `eth${n}` })),
+    ...(isTrunk ? {} : { vlan: 100 + (n % 2) }),
+  };
 }
 
 function subnetsOf(device: SwitchSketch, n: number): Subnet[] {
@@ -216,7 +237,7 @@ function buildPort(sketch: ModelSketch, n: number, p: number, port: PortSketch, 
     ...(vlan === undefined ? {} : { vlan: vlan as LogicalPort['vlan'] }),
     ...(fromChain === undefined ? {} : { fromChain }),
     ...(toChain === undefined ? {} : { toChain }),
-    ...(port.requested === undefined ? {} : { host: hostOf(sketch, port.requested) }),
+    ...(port.requested === undefined || isOutside(port) ? {} : { host: hostOf(sketch, port.requested) }),
   };
   return { ...record, addresses: addressesFor(port, p, record, device) };
 }

@@ -14,6 +14,7 @@ import {
   solicitedNodeOf,
 } from '../base/addresses.ts';
 import { ByteWriter } from '../base/bytes.ts';
+import { attachmentMac, HELLO_ETHER_TYPE, helloGroup } from '../packet/attachment-hello.ts';
 import type { VlanTag } from '../packet/ethernet.ts';
 import { ipv4Header } from '../packet/ipv4.ts';
 import { type Ipv6Extension, ipv6Header } from '../packet/ipv6.ts';
@@ -177,7 +178,10 @@ const body: fc.Arbitrary<BodySketch> = fc.oneof(
       dst: small,
     }),
   },
-  fc.record({ kind: fc.constant('other'), etherType: fc.constantFrom(0x88cc, 0x8847, 0x0040, 0x9000) }),
+  fc.record({
+    kind: fc.constant('other'),
+    etherType: fc.constantFrom(0x88cc, 0x8847, 0x0040, 0x9000, HELLO_ETHER_TYPE),
+  }),
 );
 
 export const frameSketch: fc.Arbitrary<FrameSketch> = fc.record({
@@ -259,10 +263,24 @@ export function poolsFor(model: ModelView, portId: string): Pools {
     their6 = [...six(theirs), ...local(others.map((other) => macOf(other.mac)))];
   const shared = [...SHARED_MACS, ...LEARNED_MACS].map(macOf);
   const theirMacs = others.flatMap(macsOf);
+  // Of another place of the same gateway.
+  const places = model.l2GatewayOfPort(portId) ? [attachmentMac(port.key, 1)] : [];
+  const switchKey = model.get('switch', port.switch)?.key ?? 0;
+  const groups = places.length > 0 ? [helloGroup(switchKey), helloGroup(switchKey + 1), ...places] : [];
   return {
-    sources: [...macsOf(port), macOf(LEARNED_MACS[0]), FAR, UNKNOWN, ...theirMacs, macOf('01:00:5e:00:00:01')],
-    targets: [
+    sources: [
+      ...macsOf(port),
+      ...places,
+      macOf(LEARNED_MACS[0]),
+      FAR,
+      UNKNOWN,
       ...theirMacs,
+      macOf('01:00:5e:00:00:01'),
+    ],
+    targets: [
+      ...theirMacs.slice(0, 1),
+      ...groups,
+      ...theirMacs.slice(1),
       macOf('ff:ff:ff:ff:ff:ff'),
       ...macsOf(port),
       UNKNOWN,

@@ -7,6 +7,7 @@ import type { BgpPeer, ScopeRecord } from './objects.ts';
 const KINDS: readonly KindName[] = [
   ...(['tenant', 'tunnelZone', 'host', 'switch', 'chain', 'rule', 'port'] as const),
   ...(['securityGroup', 'addressSet', 'router', 'routerPort', 'floatingAddress', 'loadBalancer', 'mirror'] as const),
+  'l2Gateway',
 ];
 
 /** The id of the n-th object of a kind: the same in every run. */

@@ -54,6 +54,7 @@ export const KIND_NAMES = [
   'loadBalancer',
   'mirror',
   'bgpPeer',
+  'l2Gateway',
 ] as const;
 export type KindName = (typeof KIND_NAMES)[number];
 

@@ -2,6 +2,7 @@ import type { KindDefinition, KindName } from './kind.ts';
 import { bgpPeerKind } from './kinds/bgp.ts';
 import { chainKind, ruleKind } from './kinds/chain.ts';
 import { hostKind } from './kinds/host.ts';
+import { l2GatewayKind } from './kinds/l2-gateway.ts';
 import { loadBalancerKind } from './kinds/load-balancer.ts';
 import { mirrorKind } from './kinds/mirror.ts';
 import { portKind } from './kinds/port.ts';
@@ -28,4 +29,5 @@ export const KINDS = {
   loadBalancer: loadBalancerKind,
   mirror: mirrorKind,
   bgpPeer: bgpPeerKind,
+  l2Gateway: l2GatewayKind,
 } as const satisfies Record<KindName, KindDefinition>;

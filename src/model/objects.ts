@@ -32,6 +32,7 @@ export type FloatingAddress = Stored<'floatingAddress'> & { readonly tenant: str
 export type LoadBalancer = Stored<'loadBalancer', 'key' | 'slots'> & { readonly tenant: string };
 export type Mirror = Stored<'mirror', 'key'> & { readonly tenant: string };
 export type BgpPeer = Stored<'bgpPeer'> & { readonly tenant: string };
+export type L2Gateway = Stored<'l2Gateway'> & { readonly tenant: string };
 export type Subnet = z.output<typeof subnetSchema>;
 export type RuleMatch = z.output<typeof ruleMatchSchema>;
 export type Encap = TunnelZone['encap'];
@@ -52,6 +53,7 @@ export interface ObjectOfKind {
   loadBalancer: LoadBalancer;
   mirror: Mirror;
   bgpPeer: BgpPeer;
+  l2Gateway: L2Gateway;
 }
 export type AnyObject = ObjectOfKind[keyof ObjectOfKind];
 

@@ -49,6 +49,8 @@ export const PROBLEM_CODES = {
   unreachable: 'the port is not behind the router',
   'no-bgp': 'the router speaks no BGP',
   'bgp-port': 'BGP cannot be spoken by that router port',
+  'l2-port': 'the port cannot be the outside of an L2 gateway',
+  interface: 'the interface of the host is not for L2 gateways, or another has it',
   'member-address': 'the port has no such address',
   collector: 'copies of a mirror would go into a host of our own tunnels',
   limits: 'more limits than a port can have',

@@ -4,6 +4,7 @@ import { checkBgp } from './rules/bgp.ts';
 import { checkChains } from './rules/chains.ts';
 import { checkHosts } from './rules/hosts.ts';
 import { checkIdentity } from './rules/identity.ts';
+import { checkL2Gateways } from './rules/l2-gateways.ts';
 import { checkMirrors } from './rules/mirrors.ts';
 import { checkPorts } from './rules/ports.ts';
 import { checkReferences } from './rules/references.ts';
@@ -18,7 +19,7 @@ import type { ModelIndex } from './view.ts';
 /** The rules that a whole model must keep. Each looks only at what a change can have broken. */
 const RULES: readonly Rule[] = [
   ...[checkIdentity, checkReferences, checkSwitches, checkPorts, checkChains, checkHosts],
-  ...[checkRouters, checkRouterPorts, checkRouteCircles, checkTranslated, checkMirrors, checkBgp],
+  ...[checkRouters, checkRouterPorts, checkRouteCircles, checkTranslated, checkMirrors, checkBgp, checkL2Gateways],
 ];
 
 /**

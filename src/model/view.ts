@@ -9,6 +9,7 @@ import type {
   Chain,
   FloatingAddress,
   Host,
+  L2Gateway,
   LearnedAddress,
   LearnedRoute,
   LoadBalancer,
@@ -61,6 +62,10 @@ export interface ModelView {
   learnedRoutesOf(routerId: string): Iterable<LearnedRoute>;
   /** To exactly this network: one of each host that learned one. */
   learnedRoutesTo(routerId: string, to: string): Iterable<LearnedRoute>;
+  /** Those with a place on the host. */
+  l2GatewaysAt(hostId: string): Iterable<L2Gateway>;
+  /** The gateway whose outside the port is. */
+  l2GatewayOfPort(portId: string): L2Gateway | undefined;
   hosts(): Iterable<Host>;
   /** Does a host get no answer from the other to its probes (docs/design/liveness.md)? */
   isLost(host: string, other: string): boolean;
@@ -148,6 +153,10 @@ function* heldBy(record: ScopeRecord): Iterable<readonly [Relation, string]> {
       yield ['bgpPeerOfRouter', record.router];
       yield ['bgpPeerAt', record.routerPort];
       return;
+    case 'l2Gateway':
+      yield ['l2GatewayOfPort', record.port];
+      for (const host of new Set(record.places.map((place) => place.host))) yield ['l2GatewayAt', host];
+      return;
   }
 }
 /** Ports and the switch that a mirror names, each once. */
@@ -171,7 +180,9 @@ type Relation =
   | 'memberHealth'
   | 'neighbour'
   | 'bgpPeerOfRouter'
-  | 'bgpPeerAt';
+  | 'bgpPeerAt'
+  | 'l2GatewayOfPort'
+  | 'l2GatewayAt';
 
 /**
  * The model with its indexes. Every change costs a constant number of index operations, whatever the size of the
@@ -285,6 +296,17 @@ export class ModelIndex implements ModelView {
   }
   bgpPeersAt(routerPortId: string): Iterable<BgpPeer> {
     return this.#heldAs('bgpPeerAt', routerPortId);
+  }
+  l2GatewaysAt(hostId: string): Iterable<L2Gateway> {
+    return this.#heldAs('l2GatewayAt', hostId);
+  }
+  /** More than one only while a refused change is being looked at. */
+  l2GatewaysOfPort(portId: string): Iterable<L2Gateway> {
+    return this.#heldAs('l2GatewayOfPort', portId);
+  }
+  l2GatewayOfPort(portId: string): L2Gateway | undefined {
+    for (const gateway of this.l2GatewaysOfPort(portId)) return gateway;
+    return undefined;
   }
   learnedRoutesOf(routerId: string): Iterable<LearnedRoute> {
     return this.#learnedRoutes.values(routerId);

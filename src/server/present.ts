@@ -1,9 +1,18 @@
 import { withReferenceNames } from '../model/describe.ts';
-import type { AnyObject, BgpPeer, FloatingAddress, Host, LoadBalancer, LogicalPort, Router } from '../model/objects.ts';
+import type {
+  AnyObject,
+  BgpPeer,
+  FloatingAddress,
+  Host,
+  L2Gateway,
+  LoadBalancer,
+  LogicalPort,
+  Router,
+} from '../model/objects.ts';
 import { portCount } from '../model/port-blocks.ts';
 import { withoutSecrets } from '../model/secrets.ts';
 import type { ModelIndex } from '../model/view.ts';
-import type { HostHealth, PortState, ReportedSession } from './protocol.ts';
+import type { HostHealth, PortState, ReportedAttachment, ReportedSession } from './protocol.ts';
 import type { Runtime } from './runtime.ts';
 
 /** Objects as answers show them: with what agents report as `status`, and references as names where asked. */
@@ -64,6 +73,18 @@ export interface SessionStatus {
   readonly sessions: readonly (Omit<ReportedSession, 'peer'> & { readonly host: string })[];
 }
 
+export interface L2GatewayStatus {
+  /** The host that forwards. */
+  readonly active?: string;
+  /** Of its attachment. `unknown`: its agent has not said. */
+  readonly state: ReportedAttachment['state'] | 'unknown';
+  readonly places: readonly {
+    readonly host: string;
+    readonly state: ReportedAttachment['state'] | 'unknown';
+    readonly problem?: string;
+  }[];
+}
+
 export class Presenter {
   readonly #index: ModelIndex;
   readonly #runtime: Runtime;
@@ -109,6 +130,8 @@ export class Presenter {
         return { ports: this.#index.portCountOfGroup(object.id) };
       case 'bgpPeer':
         return this.sessionStatus(object);
+      case 'l2Gateway':
+        return this.l2GatewayStatus(object);
       case 'tenant':
       case 'tunnelZone':
       case 'chain':
@@ -137,6 +160,22 @@ export class Presenter {
     }));
     const best = sessions.find(({ state }) => state === 'established') ?? sessions[0];
     return { state: best?.state ?? 'none', received: best?.received ?? 0, sent: best?.sent ?? 0, sessions };
+  }
+
+  l2GatewayStatus({ id, port, places }: L2Gateway): L2GatewayStatus {
+    const active = this.#index.bindingOf(port)?.active;
+    const shown = places.map(({ host }): L2GatewayStatus['places'][number] => {
+      const runtime = this.#runtime.host(host);
+      const attachment = runtime?.isAlive ? runtime.attachments.get(id) : undefined;
+      const { state = 'unknown', problem } = attachment ?? {};
+      return { host: this.#hostName(host), state, ...(problem === undefined ? {} : { problem }) };
+    });
+    const at = places.findIndex(({ host }) => host === active);
+    return {
+      ...(active === undefined ? {} : { active: this.#hostName(active) }),
+      state: shown[at]?.state ?? 'unknown',
+      places: shown,
+    };
   }
 
   floatingAddressStatus(address: FloatingAddress): Pick<PortStatus, 'state' | 'host'> {

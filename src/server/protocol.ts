@@ -83,6 +83,8 @@ export type Report =
     }
   /** All sessions that this host runs, as they are now. */
   | { readonly type: 'bgp'; readonly peers: readonly ReportedSession[] }
+  /** All attachments of L2 gateways on this host, as they are now. */
+  | { readonly type: 'attachments'; readonly attachments: readonly ReportedAttachment[] }
   /** Flows for everything up to this revision are in the switch. */
   | { readonly type: 'applied'; readonly revision: number }
   /** Changed states of local ports. */
@@ -150,6 +152,14 @@ export interface ReportedSession {
   readonly received: number;
   readonly accepted: number;
   readonly sent: number;
+  readonly problem?: string;
+}
+
+export interface ReportedAttachment {
+  /** The l2Gateway's id. */
+  readonly gateway: string;
+  /** docs/design/l2-gateways.md, §2. */
+  readonly state: 'up' | 'silent' | 'down' | 'loop';
   readonly problem?: string;
 }
 

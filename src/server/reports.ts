@@ -2,12 +2,14 @@ import { z } from 'zod';
 import { WeftError } from '../base/errors.ts';
 import type { Draft } from '../model/draft.ts';
 import { cidrSchema, idSchema, ipSchema, macSchema } from '../model/kinds/common.ts';
+import type { L2Gateway } from '../model/objects.ts';
 import { problemsOfZod } from '../model/parse.ts';
 import { problemsError } from '../model/problem.ts';
 import type { AgentStreams } from './agent-streams.ts';
 import { activatePort, claimPort, holdsClaim, type Notice, replaceClaims, unclaimPort } from './bindings.ts';
 import type { DesiredState, RecordChange } from './desired-state.ts';
 import type { EventRing } from './events.ts';
+import { L2Gateways } from './l2-gateways.ts';
 import type { TakenRoutes } from './learned-routes.ts';
 import { dropOrphanedLeases, exhausted, growLease, LEASE_REFUSALS } from './nat-leases.ts';
 import { MOST_ROUTES_IN_REPORT, type Report, type ReportedClaim, type ReportsAnswer } from './protocol.ts';
@@ -67,6 +69,18 @@ const reportSchema = z.discriminatedUnion('type', [
     gone: z.array(z.object({ router: idSchema, to: cidrSchema })).max(MOST_ROUTES_IN_REPORT),
   }),
   z.object({ type: z.literal('bgp'), peers: z.array(z.object(session)).max(10_000) }),
+  z.object({
+    type: z.literal('attachments'),
+    attachments: z
+      .array(
+        z.object({
+          gateway: idSchema,
+          state: z.enum(['up', 'silent', 'down', 'loop']),
+          problem: z.string().max(2000).optional(),
+        }),
+      )
+      .max(10_000),
+  }),
   z.object({ type: z.literal('applied'), revision: z.number().int().min(0) }),
   z.object({
     type: z.literal('ports'),
@@ -129,6 +143,7 @@ export class Reports {
   readonly #streams: AgentStreams;
   readonly #events: EventRing;
   readonly #now: () => number;
+  readonly #gateways: L2Gateways;
   /** What people were told of lately, with when: agents ask again and again for what is not to be had. */
   readonly #toldMs = new Map<string, number>();
 
@@ -138,6 +153,7 @@ export class Reports {
     this.#streams = streams;
     this.#events = events;
     this.#now = now;
+    this.#gateways = new L2Gateways(state, runtime, now);
     state.amendWrites((draft) => this.#claimCreatedPorts(draft));
     state.amendWrites(dropOrphanedLeases);
   }
@@ -176,7 +192,14 @@ export class Reports {
     // At once: an address that moved must not wait for the disk.
     if (learned.length > 0) this.#streams.publish(this.#state.revision, learned);
     if (bindings.length > 0) refused.push(...(await this.#takeBindings(hostId, bindings)));
+    if (reports.some(({ type }) => type === 'attachments'))
+      await this.judgeGateways(this.#state.index.l2GatewaysAt(hostId));
     return { refused: refused.toSorted((a, b) => a.index - b.index) };
+  }
+
+  /** Something that decides where L2 gateways are active is different. */
+  async judgeGateways(gateways: Iterable<L2Gateway>): Promise<void> {
+    this.#tell(await this.#gateways.judge(gateways));
   }
 
   /** A port whose interface is there already is bound by the transaction that creates it. */
@@ -315,6 +338,13 @@ export class Reports {
       case 'bgp':
         host.sessions = new Map(
           report.peers.flatMap((peer) => (this.#state.index.get('bgpPeer', peer.peer) ? [[peer.peer, peer]] : [])),
+        );
+        return true;
+      case 'attachments':
+        host.attachments = new Map(
+          report.attachments.flatMap((each) =>
+            this.#state.index.get('l2Gateway', each.gateway) ? [[each.gateway, each]] : [],
+          ),
         );
         return true;
       case 'applied':

@@ -8,6 +8,7 @@ import type {
   PortState,
   Report,
   ReportedAddress,
+  ReportedAttachment,
   ReportedClaim,
   ReportedMember,
   ReportedNeighbour,
@@ -39,6 +40,8 @@ export interface HostRuntime {
   readonly pendingClaims: Map<string, ReportedClaim>;
   /** BGP sessions that it runs, by the peer's id. */
   sessions: ReadonlyMap<string, ReportedSession>;
+  /** Of L2 gateways, by the gateway's id. */
+  attachments: ReadonlyMap<string, ReportedAttachment>;
   counters: { readonly epochMs: number; readonly rules: Counters };
 }
 
@@ -84,6 +87,7 @@ export class Runtime {
       ports: new Map(),
       pendingClaims: new Map(),
       sessions: new Map(),
+      attachments: new Map(),
       counters: { epochMs: 0, rules: {} },
     };
     this.#hosts.set(hostId, fresh);

@@ -19,6 +19,7 @@ import type { RecordChange } from './desired-state.ts';
  * ports of a switch that are local ─▶ where it is shared: all hosts, for whose routers lead into it is not followed
  * mirrors (of a local port, of the switch of one) ─▶ port with its binding (where the copies go) ─▶ host
  * mirrors to a local port ─▶ ports with their bindings, claimants of the switch (where the copies come from) ─▶ host
+ * attachments (of a host): L2 gateways that have a place there, for that host alone
  * security group (of a local port) ─▶ members of groups and address sets that its rules name
  * ```
  *
@@ -28,6 +29,7 @@ export type NodeType =
   | 'tunnelZone'
   | 'host'
   | 'hosts'
+  | 'attachments'
   | 'locals'
   | 'tenant'
   | 'addressSet'
@@ -241,6 +243,8 @@ function placesOf(record: ScopeRecord): readonly Place[] {
       return [['balancer', record.loadBalancer]];
     case 'bgpPeer':
       return [['sessions', record.routerPort]];
+    case 'l2Gateway':
+      return record.places.map(({ host }): Place => ['attachments', host]);
     case 'learnedRoute':
       return [['router', record.router]];
   }
@@ -257,6 +261,8 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
     case 'locals':
     case 'claimants':
       return;
+    case 'attachments':
+      return yield* index.l2GatewaysAt(id);
     case 'tunnelZone':
     case 'host':
     case 'tenant':

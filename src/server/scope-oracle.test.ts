@@ -21,6 +21,8 @@ class Oracle {
     if (local.some((port) => model.get('switch', port.switch)?.shared))
       for (const { id } of model.hosts()) this.#host(id);
     this.#host(hostId);
+    for (const gateway of model.all('l2Gateway'))
+      if (gateway.places.some(({ host }) => host === hostId)) this.#add(gateway);
     for (const port of local) this.#localPort(port);
     const switches = new Set(local.map((port) => port.switch));
     for (const peer of model.all('bgpPeer')) {

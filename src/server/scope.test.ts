@@ -261,3 +261,22 @@ test('scope: a mirror is where what it copies is and where its copies go, and le
   assert.ok(seen('h1').includes('mirror acme/m'));
   assert.ok(seen('h2').includes('host h1'));
 });
+
+test('scope: an L2 gateway is where it has a place, whoever is bound there, and nowhere else', async () => {
+  const lending = BASE.map((each) => (each.kind === 'host' ? { ...each, gatewayInterfaces: ['eth1'] } : each));
+  const out = { kind: 'port', tenant: 'acme', name: 'out', switch: 'db', portSecurity: false, addresses: [] };
+  const cloud = await Cloud.of(...lending, out);
+  await cloud.claim('h3', 'acme-web');
+  const gateway = (...at: string[]) => ({
+    ...{ kind: 'l2Gateway', tenant: 'acme', name: 'g', port: 'out', vlan: 7 },
+    places: at.map((host) => ({ host, interface: 'eth1' })),
+  });
+  const seenBy = (): string[] =>
+    ['h1', 'h2', 'h3'].filter((host) => cloud.has(host, 'l2Gateway').includes('l2Gateway acme/g'));
+  await cloud.apply(gateway('h1'));
+  assert.deepEqual(seenBy(), ['h1']);
+  await cloud.apply(gateway('h2', 'h1'));
+  assert.deepEqual(seenBy(), ['h1', 'h2']);
+  await cloud.apply(gateway('h2'));
+  assert.deepEqual(seenBy(), ['h2']);
+});

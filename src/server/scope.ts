@@ -135,6 +135,9 @@ export type ScopeStep =
 
 type Node = ScopeNode<HostScope>;
 
+/** What a host holds by itself. */
+const OWN = ['host', 'attachments'] as const;
+
 /** What was counted for a local port, so that it can be taken back whatever became of the port meanwhile. */
 interface LocalPort {
   readonly device: Node;
@@ -174,7 +177,7 @@ export class HostScope {
 
   enterAll(): void {
     this.#isSilent = true;
-    this.hold(this.#graph.node('host', this.hostId));
+    for (const type of OWN) this.hold(this.#graph.node(type, this.hostId));
     for (const referrer of this.#index.referrersOf('host', this.hostId))
       if (referrer.kind === 'port') this.syncLocalPort(referrer.id);
     for (const binding of this.#index.bindingsOnHost(this.hostId)) this.syncLocalPort(binding.id);
@@ -185,7 +188,7 @@ export class HostScope {
     this.#isSilent = true;
     for (const [id, local] of [...this.#localPorts]) this.#dropLocalPort(id, local);
     this.reach.settle();
-    this.release(this.#graph.node('host', this.hostId));
+    for (const type of OWN) this.release(this.#graph.node(type, this.hostId));
   }
 
   contains(record: ScopeRecord): boolean {
@@ -207,7 +210,8 @@ export class HostScope {
   }
 
   #heldNodes(): Map<NodeType, Node[]> {
-    const all = new Set<Node>([this.#graph.node('host', this.hostId), ...this.reach.devices()]);
+    const own = OWN.map((type) => this.#graph.node(type, this.hostId));
+    const all = new Set<Node>([...own, ...this.reach.devices()]);
     for (const { nodes } of this.#localPorts.values()) for (const node of nodes) all.add(node);
     for (const node of all) for (const child of node.children.keys()) all.add(child);
     return Map.groupBy(all, (node) => node.type);
@@ -322,5 +326,5 @@ export class HostScope {
 /** What others refer to comes first. */
 const RECORD_ORDER: readonly NodeType[] = [
   ...(['tunnelZone', 'host', 'tenant', 'addressSet', 'group', 'members', 'chain'] as const),
-  ...(['switch', 'facade', 'router', 'port', 'balancer', 'mirrors', 'claimants', 'sessions'] as const),
+  ...(['switch', 'facade', 'router', 'port', 'balancer', 'mirrors', 'claimants', 'sessions', 'attachments'] as const),
 ];

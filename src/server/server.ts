@@ -5,6 +5,8 @@ import type { Log } from '../base/log.ts';
 import { MemoryTrimmer } from '../base/memory.ts';
 import { systemRandom } from '../base/random.ts';
 import type { FlowStore } from '../flow-database/flow-store.ts';
+import type { L2Gateway } from '../model/objects.ts';
+import type { ModelIndex } from '../model/view.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
 import type { Store } from '../store/store.ts';
 import { AgentStreams, HEARTBEAT_MS } from './agent-streams.ts';
@@ -129,6 +131,9 @@ function createContext(
     flows.followCommit(commit.changes);
     memory.worked(commit.changes.length);
     const created = followCommit(commit, runtime, streams);
+    const gateways = gatewaysConcerned(index, commit.changes);
+    if (gateways.length > 0)
+      reports.judgeGateways(gateways).catch((error: unknown) => log.error('L2 gateways were not looked at', { error }));
     for (const port of created)
       reports.portCreated(port).catch((error: unknown) => log.error('a waiting claim was not stored', { error, port }));
   });
@@ -146,6 +151,15 @@ function createContext(
     startedMs: clock.now(),
     signal,
   };
+}
+
+/** L2 gateways whose places or claims a transaction touches. */
+function gatewaysConcerned(index: ModelIndex, changes: readonly RecordChange[]): readonly L2Gateway[] {
+  return changes.flatMap(({ kind, id }) => {
+    const gateway =
+      kind === 'l2Gateway' ? index.get(kind, id) : kind === 'binding' ? index.l2GatewayOfPort(id) : undefined;
+    return gateway ? [gateway] : [];
+  });
 }
 
 /** Keeps the runtime state in step with a transaction and tells the agents of both. Returns the ports it created. */
@@ -169,7 +183,7 @@ function followCommit(commit: Commit, runtime: Runtime, streams: AgentStreams): 
   return created;
 }
 
-function startTimers({ state, runtime, streams, events, flows, clock, log }: ServerContext): () => void {
+function startTimers({ state, runtime, reports, streams, events, flows, clock, log }: ServerContext): () => void {
   const failed = (what: string) => (error: unknown) => log.warn(`${what} failed; it is tried again`, { error });
   const expireRoutes = (): void => {
     const changes = runtime.expireRoutes(MOST_AT_ONCE);
@@ -183,6 +197,7 @@ function startTimers({ state, runtime, streams, events, flows, clock, log }: Ser
       if (changes.length > 0) streams.publish(state.revision, changes);
       expireRoutes();
       for (const id of dead) {
+        reports.judgeGateways(state.index.l2GatewaysAt(id)).catch(failed('looking at L2 gateways'));
         const name = state.index.get('host', id)?.name ?? id;
         const text = `host ${name}: its agent is silent; traffic goes on as it was`;
         events.add({ atMs: clock.now(), level: 'warning', about: { kind: 'host', id }, text });

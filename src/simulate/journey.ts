@@ -60,7 +60,7 @@ export class Journey {
   }
 
   /** The host's agent is asked about the packet, which goes no further. */
-  ask(service: RequestService, { host, frame }: Packet, at: ObjectRef, address?: string): void {
+  ask(service: RequestService, { host, frame }: Pick<Packet, 'host' | 'frame'>, at: ObjectRef, address?: string): void {
     this.#requests.push({
       ...{ service, host, at },
       ...(address === undefined ? {} : { address }),
@@ -103,7 +103,7 @@ export class Journey {
 }
 
 /** Nobody waits for an answer to these. */
-const ANSWERLESS: ReadonlySet<RequestService> = new Set(['resolve', 'neighbour', 'health']);
+const ANSWERLESS: ReadonlySet<RequestService> = new Set(['resolve', 'neighbour', 'health', 'hello']);
 
 /** ICMP errors and resets are sent about none of these (RFC 1122 §3.2.2, RFC 4443 §2.4). */
 function mustNotBeAnswered(frame: Packet['frame']): boolean {

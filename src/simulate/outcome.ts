@@ -94,7 +94,9 @@ export type RequestService =
   /** An ARP reply or neighbour advertisement for a router: what its agent asked for. */
   | 'neighbour'
   /** A member's answer to a probe of its health. */
-  | 'health';
+  | 'health'
+  /** What another attachment of an L2 gateway of the switch says of itself. */
+  | 'hello';
 
 export interface AgentRequest {
   readonly service: RequestService;

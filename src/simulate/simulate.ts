@@ -8,6 +8,7 @@ import { type Frame, readFrame } from './frame.ts';
 import { leavePort } from './from-port.ts';
 import { guard, isAnnouncement } from './guard.ts';
 import { Journey } from './journey.ts';
+import { saidByAgent } from './l2-gateways.ts';
 import type { Outcome } from './outcome.ts';
 import { macsOf } from './ownership.ts';
 import type { Packet } from './packet.ts';
@@ -67,12 +68,15 @@ function enterSwitch(
   const tuple = tupleOf(frame);
   const what = tuple ? formatTuple(tuple) : `type 0x${frame.etherType.toString(16).padStart(4, '0')}`;
   journey.step(host, about, `enters at ${port.name}: ${formatMac(frame.src)} → ${formatMac(frame.dst)}, ${what}`);
+  const said = saidByAgent(journey.model, port, sw, frame);
+  if (said === 'hello') journey.ask('hello', { host, frame }, about);
+  if (said) return journey.drop('agent', host, about);
   if (!port.adminUp) return journey.drop('port-down', host, about);
   if (!sw.adminUp) return journey.drop('switch-down', host, { kind: 'switch', id: sw.id });
   const binding = journey.model.bindingOf(port.id);
   if (!binding?.claims.some((claim) => claim.host === host)) return journey.drop('not-bound', host, about);
   if (binding.active !== undefined && binding.active !== host) {
-    journey.activates = isAnnouncement(port, sw, frame);
+    journey.activates = journey.model.l2GatewayOfPort(port.id) === undefined && isAnnouncement(port, sw, frame);
     if (!journey.activates && port.host !== host) return journey.drop('not-active', host, about);
   }
   const ingress = ingressVlan(sw, port, frame.tag);

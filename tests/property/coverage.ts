@@ -26,6 +26,7 @@ const VLAN_MODES = ['none', 'access', 'trunk', 'trunk all', 'trunk with native',
 const NOT_BY_FRAMES: readonly DropReason[] = ['tunnel-source', 'tunnel-key'];
 
 const WANTED: readonly string[] = [
+  'drop agent',
   ...(Object.keys(FRAME_DROP_REASONS) as DropReason[])
     .filter((r) => !NOT_BY_FRAMES.includes(r))
     .map((r) => `drop ${r}`),

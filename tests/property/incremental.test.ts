@@ -86,6 +86,7 @@ function* transactions(
 
 const DELETED_FIRST = [
   ...[
+    'l2Gateway',
     'learnedRoute',
     'memberHealth',
     'natLease',

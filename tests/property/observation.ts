@@ -112,6 +112,7 @@ const REQUESTS: Readonly<Record<RequestService, PacketInClass>> = {
   reject: 'reject',
   resolve: 'resolve',
   neighbour: 'neighbour',
+  hello: 'hello',
   health: 'probe',
 };
 

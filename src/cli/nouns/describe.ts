@@ -104,9 +104,13 @@ export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: Kind
     { kind: 'loadBalancer', field: 'tenant' },
     { kind: 'mirror', field: 'tenant' },
     { kind: 'bgpPeer', field: 'tenant' },
+    { kind: 'l2Gateway', field: 'tenant' },
   ],
   tunnelZone: [{ kind: 'host', field: 'zone' }],
-  host: [{ kind: 'port', field: 'host' }],
+  host: [
+    { kind: 'port', field: 'host' },
+    { kind: 'l2Gateway', field: 'places[].host' },
+  ],
   switch: [
     { kind: 'port', field: 'switch' },
     { kind: 'routerPort', field: 'switch' },
@@ -140,6 +144,7 @@ export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: Kind
   loadBalancer: [],
   mirror: [],
   bgpPeer: [],
+  l2Gateway: [],
   chain: [
     { kind: 'rule', field: 'chain' },
     { kind: 'rule', field: 'jumpTo' },
@@ -154,6 +159,7 @@ export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: Kind
     { kind: 'loadBalancer', field: 'members[].port' },
     { kind: 'mirror', field: 'ports[]' },
     { kind: 'mirror', field: 'to.port' },
+    { kind: 'l2Gateway', field: 'port' },
   ],
 };
 

@@ -4,6 +4,7 @@ import type {
   Chain,
   FloatingAddress,
   Host,
+  L2Gateway,
   LoadBalancer,
   LogicalPort,
   LogicalSwitch,
@@ -53,6 +54,27 @@ export function host(number: number, tunnelAddress = `192.0.2.${number}`): Host 
     tunnelAddress,
     underlayMtu: 1500,
     drain: false,
+  };
+}
+
+/** With a place on each host, untagged where no VLAN is said. */
+export function l2Gateway(
+  number: number,
+  port: LogicalPort,
+  hosts: readonly Host[],
+  options: Partial<L2Gateway> = {},
+): L2Gateway {
+  return {
+    kind: 'l2Gateway',
+    ...envelope('l2Gateway', number.toString(16), `l${number}`),
+    tenant: TENANT,
+    port: port.id,
+    vlan: 0,
+    places: hosts.map((host) => ({ host: host.id, interface: 'eth1' })),
+    silenceS: 3,
+    failBack: true,
+    adminUp: true,
+    ...options,
   };
 }
 

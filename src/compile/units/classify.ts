@@ -4,7 +4,7 @@ import type { Match } from '../../openflow/flow.ts';
 import { type SwitchFacts, switchFacts, toAgent } from '../facts.ts';
 import { ARP_REQUEST, ETH, load, match, ND, neighbor, type Registers } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
-import { define, macsOf, type Reader } from '../inputs.ts';
+import { define, gatewayOfPortIndex, macsOf, type Reader } from '../inputs.ts';
 import { macOf, type Owned, ownedBy } from '../owned.ts';
 import { sendsHere } from '../placement.ts';
 import type { Reason, TableName } from '../tables.ts';
@@ -16,6 +16,8 @@ import { markOf } from './entry.ts';
  * VLAN-aware, active here) is known by its interface and MAC in one flow; any other goes through `vlan` and `source`.
  */
 export const CLASSIFY = {
+  hello: 1020,
+  attachment: 1010,
   shut: 1000,
   down: 990,
   /** What the BGP daemon that shares a router port's address gets (speaker.ts). */
@@ -45,7 +47,9 @@ export const classifyUnit = define.unit({
     const from: Match = { in_port: ofport };
     const down = downReason(reader, port, onSwitch);
     if (down !== undefined)
-      return [flow('classify', down === 'shut-off' ? CLASSIFY.shut : CLASSIFY.down, from, { drop: down })];
+      return [
+        flow('classify', down === 'shut-off' || down === 'loop' ? CLASSIFY.shut : CLASSIFY.down, from, { drop: down }),
+      ];
     const keys = senderKeys(reader, port, onSwitch);
     const sends = sendsHere(reader, id);
     if (!onSwitch.vlanAware && sends === 'active') return plain(port, from, keys);
@@ -76,6 +80,7 @@ export function afterSource(port: LogicalPort): TableName {
 
 export function downReason(reader: Reader, port: LogicalPort, onSwitch: SwitchFacts): Reason | undefined {
   if (reader.get('shutOff', port.id) !== undefined) return 'shut-off';
+  if (reader.get('cut', port.id) !== undefined) return 'loop';
   if (!port.adminUp) return 'port-down';
   return onSwitch.adminUp ? undefined : 'switch-down';
 }
@@ -105,6 +110,8 @@ function macChecks(
 
 /** Frames by which a workload says that it is here now (step 1): they tell the agent and go on like others. */
 function announcements(reader: Reader, port: LogicalPort, owned: Owned, from: Match, keys: Registers): Contribution[] {
+  // What moves outside is not for it to say.
+  if (reader.ids(gatewayOfPortIndex, port.id).length > 0) return [];
   const says: Match[] = [{ eth_type: ETH.rarp }];
   for (const { cidr } of owned.pairs) {
     const { ip, prefix } = cidr;

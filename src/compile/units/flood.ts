@@ -94,7 +94,8 @@ function localCopies(reader: Reader, onSwitch: SwitchFacts, unknown: 0 | 1, port
 function copyTo(reader: Reader, onSwitch: SwitchFacts, id: string, ofport: number): Action[] {
   const port = reader.get('port', id)!;
   const isTracked = reader.derive(portTracked, id);
-  if (!onSwitch.vlanAware && port.adminUp && port.toChain === undefined && !isTracked && !isHeldAtDelivery(reader, id))
+  const isUp = port.adminUp && reader.get('cut', id) === undefined;
+  if (!onSwitch.vlanAware && isUp && port.toChain === undefined && !isTracked && !isHeldAtDelivery(reader, id))
     return [{ kind: 'output', port: ofport }];
   // Of the copy before, nothing may be left.
   const registers: Registers = isTracked ? receiverRegisters(reader, id) : { outTracked: 0 };

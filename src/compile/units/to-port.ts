@@ -38,7 +38,9 @@ export const toPortUnit = define.unit({
     if (port === undefined || placementOf(reader, id).ofport === undefined) return [];
     const to = match({ outPort: port.key });
     const flows: Contribution[] = [];
-    if (!port.adminUp) flows.push(flow('toPort', TO_PORT.down, to, { drop: 'port-down' }));
+    const isCut = reader.get('cut', id) !== undefined;
+    if (isCut) flows.push(flow('toPort', TO_PORT.down, to, { drop: 'loop' }));
+    else if (!port.adminUp) flows.push(flow('toPort', TO_PORT.down, to, { drop: 'port-down' }));
     if (port.toChain !== undefined) {
       const target = throughChain(reader, port.toChain, 'toVerdict');
       // Only of tracked ports is there more to ask before.

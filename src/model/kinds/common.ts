@@ -35,6 +35,11 @@ export const unicastMacSchema = macSchema.refine(
   'a unicast MAC address is wanted (the first byte is even, and not all zero)',
 );
 
+/** As the kernel takes it. */
+export const interfaceSchema = z
+  .string()
+  .regex(/^(?!\.{1,2}$)[^\s/:]{1,15}$/, 'a name of an interface is 1 to 15 characters, no space, slash or colon');
+
 /** MAC with an optional mask: `02:00:00:00:00:00/ff:00:00:00:00:00`. */
 export const maskedMacSchema = z
   .string()

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { KindDefinition } from '../kind.ts';
-import { ipSchema, refSchema } from './common.ts';
+import { interfaceSchema, ipSchema, refSchema } from './common.ts';
 
 export const hostSchema = z.strictObject({
   zone: refSchema.describe('the tunnel zone'),
@@ -20,6 +20,11 @@ export const hostSchema = z.strictObject({
     .boolean()
     .default(false)
     .describe('true: as a gateway it advertises nothing, and others are used for what goes out'),
+  gatewayInterfaces: z
+    .array(interfaceSchema)
+    .max(64)
+    .optional()
+    .describe('physical interfaces that L2 gateways may use'),
 });
 
 export const hostKind = {

@@ -15,6 +15,7 @@ const IMMUTABLE: { readonly [K in AnyObject['kind']]?: readonly string[] } = {
   addressSet: ['key'],
   loadBalancer: ['key', 'router', 'switch'],
   bgpPeer: ['router'],
+  l2Gateway: ['port'],
 };
 
 /** Names are unique within their scope, keys in the whole store, and what identifies an object stays as it is. */

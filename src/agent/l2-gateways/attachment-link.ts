@@ -1,0 +1,237 @@
+import { createHash } from 'node:crypto';
+import type { Clock } from '../../base/clock.ts';
+import type { Log } from '../../base/log.ts';
+import { connectOvsdb, type OvsdbClient } from '../../ovsdb/client.ts';
+import type { Monitor } from '../../ovsdb/monitor.ts';
+import { Bridge, Interface, OPEN_VSWITCH_DB, OpenVswitch, Port } from '../../ovsdb/open-vswitch-tables.ts';
+import { insert, mutate, type Operation } from '../../ovsdb/operations.ts';
+import { type WatchedRow, watch } from '../../ovsdb/replica.ts';
+import { named } from '../../ovsdb/values.ts';
+import type { AgentEvent, AttachmentLinkState, AttachmentPlan } from '../events.ts';
+
+export interface AttachmentLinkOptions {
+  /** Holds `db.sock`. */
+  readonly ovsRunDir: string;
+  /** The integration bridge. */
+  readonly bridge: string;
+  readonly datapathType: string;
+  readonly emit: (event: AgentEvent) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+const WATCHED = [
+  watch(Bridge, ['name', 'ports', 'external_ids']),
+  watch(Port, ['name', 'interfaces', 'tag', 'external_ids']),
+  watch(Interface, ['name', 'type', 'link_state', 'error', 'external_ids']),
+] as const;
+type Watches = (typeof WATCHED)[number];
+type BridgeRow = WatchedRow<(typeof WATCHED)[0]>;
+type PortRow = WatchedRow<(typeof WATCHED)[1]>;
+
+/** On both patch ports: the gateway's id and what the pair was made for. */
+const ATTACHMENT_MARK = 'weft-l2-gateway';
+const MADE_FOR = 'weft-l2-made-for';
+/** On bridges of our own: the physical interface. */
+const BRIDGE_MARK = 'weft-l2-interface';
+const RETRY_MS = 1_000;
+
+/**
+ * The OVSDB side of L2 gateways: a bridge around each physical interface, and for each attachment a pair of patch ports between it and
+ * the integration bridge, whose inner end is an interface of the port. Connected while there are plans; what an earlier agent left goes.
+ */
+export class AttachmentLink {
+  readonly #options: AttachmentLinkOptions;
+  #client: OvsdbClient | undefined;
+  #monitor: Monitor<Watches> | undefined;
+  #plans: readonly AttachmentPlan[] = [];
+  #isSettling = false;
+  #isDirty = false;
+  #told = '';
+
+  constructor(options: AttachmentLinkOptions) {
+    this.#options = options;
+  }
+
+  /** From now on these, all of them. */
+  attach(plans: readonly AttachmentPlan[]): void {
+    this.#plans = plans;
+    if (this.#client) void this.#settle();
+    else void this.#connect();
+  }
+
+  async #connect(): Promise<void> {
+    const { ovsRunDir, log, clock, signal } = this.#options;
+    const client = connectOvsdb(`unix:${ovsRunDir}/db.sock`, { signal, log, clock, maxBackoffMs: 1_000 });
+    this.#client = client;
+    for (let monitor: Monitor<Watches> | undefined; !monitor && !signal.aborted; this.#monitor = monitor)
+      try {
+        monitor = await client.monitor(OPEN_VSWITCH_DB, WATCHED, () => this.#changed(), { signal });
+      } catch (error) {
+        if (signal.aborted) return;
+        log.warn('the interfaces of L2 gateways cannot be seen; trying again', { error });
+        await clock.sleep(RETRY_MS, signal).catch(() => {});
+      }
+    await this.#settle();
+  }
+
+  #changed(): void {
+    if (!this.#monitor) return;
+    this.#tell();
+    void this.#settle();
+  }
+
+  async #settle(): Promise<void> {
+    this.#isDirty = true;
+    if (this.#isSettling || !this.#monitor) return;
+    this.#isSettling = true;
+    const { signal, clock, log } = this.#options;
+    while (this.#isDirty && !signal.aborted) {
+      this.#isDirty = false;
+      const operations = [...this.#removals(), ...this.#additions()];
+      if (operations.length === 0) continue;
+      try {
+        await this.#client!.transact(OPEN_VSWITCH_DB, operations, { signal });
+      } catch (error) {
+        if (signal.aborted) break;
+        log.warn('attachments of L2 gateways are not as they should be; trying again', { error });
+        this.#isDirty = true;
+        await clock.sleep(RETRY_MS, signal).catch(() => {});
+      }
+    }
+    this.#isSettling = false;
+    this.#tell();
+    // Most hosts are no gateway: they need not hear of every interface twice.
+    if (this.#plans.length > 0) return;
+    this.#client?.close();
+    this.#client = undefined;
+    this.#monitor = undefined;
+  }
+
+  *#ports(): Iterable<readonly [BridgeRow, PortRow]> {
+    const { replica } = this.#monitor!;
+    for (const bridge of replica.table('Bridge').rows.values())
+      for (const id of bridge.ports) {
+        const port = replica.table('Port').rows.get(id);
+        if (port) yield [bridge, port];
+      }
+  }
+
+  /** The bridge that has the physical interface. */
+  #bridgeOf(name: string): BridgeRow | undefined {
+    for (const [bridge, port] of this.#ports()) if (port.name === name) return bridge;
+    return undefined;
+  }
+
+  /** Pairs that nobody wants, or that were made for something else, and bridges around interfaces that no pair leads to. */
+  *#removals(): Iterable<Operation> {
+    const wanted = new Map(this.#plans.map((plan) => [plan.gateway, this.#purpose(plan)]));
+    for (const [bridge, port] of this.#ports()) {
+      const gateway = port.external_ids.get(ATTACHMENT_MARK);
+      if (gateway === undefined || port.external_ids.get(MADE_FOR) === wanted.get(gateway)) continue;
+      yield mutate(Bridge, [['name', '==', bridge.name]], [['ports', 'delete', [port._uuid]]]);
+    }
+    const interfaces = new Set(this.#plans.map((plan) => plan.interface));
+    for (const bridge of this.#monitor!.replica.table('Bridge').rows.values()) {
+      const around = bridge.external_ids.get(BRIDGE_MARK);
+      if (around !== undefined && !interfaces.has(around))
+        yield mutate(OpenVswitch, [], [['bridges', 'delete', [bridge._uuid]]]);
+    }
+  }
+
+  *#additions(): Iterable<Operation> {
+    const made = new Set<string>();
+    const there = new Set<string | undefined>();
+    for (const [, port] of this.#ports()) there.add(port.external_ids.get(MADE_FOR));
+    for (const plan of this.#plans) {
+      const existing = this.#bridgeOf(plan.interface)?.name;
+      if (existing === this.#options.bridge || there.has(this.#purpose(plan))) continue;
+      const bridge = existing ?? bridgeName(plan.interface);
+      if (existing === undefined && !made.has(bridge)) yield* this.#bridge(bridge, plan.interface);
+      made.add(bridge);
+      yield* this.#pair(plan, bridge);
+    }
+  }
+
+  /** Ordinary switching, with nobody to ask. */
+  *#bridge(name: string, around: string): Iterable<Operation> {
+    const id = symbol(name);
+    yield insert(Interface, { name, type: 'internal' }, { name: `i${id}` });
+    yield insert(Port, { name, interfaces: [named(`i${id}`)] }, { name: `p${id}` });
+    yield insert(Interface, { name: around }, { name: `j${id}` });
+    yield insert(Port, { name: around, interfaces: [named(`j${id}`)] }, { name: `q${id}` });
+    const row = { datapath_type: this.#options.datapathType, fail_mode: 'standalone' };
+    const ports = [named(`p${id}`), named(`q${id}`)];
+    yield insert(Bridge, { name, ...row, ports, external_ids: new Map([[BRIDGE_MARK, around]]) }, { name: `b${id}` });
+    yield mutate(OpenVswitch, [], [['bridges', 'insert', [named(`b${id}`)]]]);
+  }
+
+  *#pair(plan: AttachmentPlan, bridge: string): Iterable<Operation> {
+    const [inner, outer] = [patchName(plan.gateway, 'i'), patchName(plan.gateway, 'o')];
+    const marks: readonly [string, string][] = [
+      [ATTACHMENT_MARK, plan.gateway],
+      [MADE_FOR, this.#purpose(plan)],
+    ];
+    for (const [name, peer, onto, more, tag] of [
+      [inner, outer, this.#options.bridge, [['iface-id', plan.port]], undefined],
+      [outer, inner, bridge, [], plan.vlan],
+    ] as readonly [string, string, string, [string, string][], number | undefined][]) {
+      const id = symbol(name);
+      const external_ids = new Map([...marks, ...more]);
+      yield insert(
+        Interface,
+        { name, type: 'patch', options: new Map([['peer', peer]]), external_ids },
+        { name: `i${id}` },
+      );
+      const access = tag === undefined ? {} : { tag, vlan_mode: 'access' };
+      yield insert(
+        Port,
+        { name, interfaces: [named(`i${id}`)], external_ids: new Map(marks), ...access },
+        { name: `p${id}` },
+      );
+      yield mutate(Bridge, [['name', '==', onto]], [['ports', 'insert', [named(`p${id}`)]]]);
+    }
+  }
+
+  #purpose(plan: AttachmentPlan): string {
+    return `${plan.port} ${plan.interface} ${plan.vlan ?? 'all'}`;
+  }
+
+  #tell(): void {
+    if (!this.#monitor) return;
+    const links = new Map(this.#plans.map((plan) => [plan.gateway, this.#linkOf(plan)]));
+    const text = JSON.stringify([...links]);
+    if (text === this.#told) return;
+    this.#told = text;
+    this.#options.emit({ kind: 'attachmentLinks', links });
+  }
+
+  #linkOf(plan: AttachmentPlan): AttachmentLinkState {
+    const { replica } = this.#monitor!;
+    const down = (problem: string): AttachmentLinkState => ({ isUp: false, problem });
+    for (const [bridge, port] of this.#ports()) {
+      if (port.name !== plan.interface) continue;
+      if (bridge.name === this.#options.bridge) return down(`${plan.interface} is on the integration bridge itself`);
+      const rows = [...port.interfaces].flatMap((id) => replica.table('Interface').rows.get(id) ?? []);
+      if (rows.some((row) => row.link_state === 'up')) return { isUp: true };
+      return down(rows.find((row) => row.error)?.error ?? `${plan.interface} has no link`);
+    }
+    return down(`there is no ${plan.interface}`);
+  }
+}
+
+/** The kernel takes 15 characters. */
+function bridgeName(around: string): string {
+  const name = `wg-${around}`;
+  return name.length <= 15 ? name : `wg-${createHash('sha256').update(around).digest('hex').slice(0, 12)}`;
+}
+
+function patchName(gateway: string, end: 'i' | 'o'): string {
+  return `l2-${gateway.replaceAll('-', '').slice(0, 10)}-${end}`;
+}
+
+/** As OVSDB takes names of rows. */
+function symbol(name: string): string {
+  return name.replaceAll(/[^A-Za-z0-9]/g, '_');
+}

@@ -1,0 +1,268 @@
+import { DecodeError } from '../../base/errors.ts';
+import type { L2Gateway, LogicalPort } from '../../model/objects.ts';
+import { decodeHello } from '../../packet/attachment-hello.ts';
+import { decodeEthernet } from '../../packet/ethernet.ts';
+import type { ReportedAttachment } from '../../server/protocol.ts';
+import type { AttachmentLinkState, AttachmentPlan, Effect, PacketIn, ScopeChange } from '../events.ts';
+import type { Ground } from '../ground.ts';
+import { announcements, helloFrame, probeFrame } from './frames.ts';
+
+/** So long a place has to be well before it says so. */
+const WELL_MS = 2_000;
+/** A new attachment hears for so long who else is outside, before it passes frames. */
+const LISTEN_MS = 2_500;
+/** So long no hello may have come back before an attachment that was cut passes frames again. */
+const CUT_MS = 10_000;
+const ANNOUNCED = 3;
+
+interface Attachment {
+  readonly plan: AttachmentPlan;
+  gateway: L2Gateway;
+  readonly place: number;
+  /** Undefined: not heard of yet. */
+  link: AttachmentLinkState | undefined;
+  received: number | undefined;
+  heardMs: number;
+  wellSinceMs: number | undefined;
+  /** No frame passes, because of a loop or (without `why`) while it listens. */
+  cut: { readonly untilMs: number; readonly why?: string } | undefined;
+  /** When a gateway of the switch that has to make way was last heard. */
+  rivalMs: number;
+  told: ReportedAttachment | undefined;
+  isActive: boolean | undefined;
+  announce: number;
+}
+
+/** The attachments of L2 gateways on this host: whether their outside is well, and what is said there (docs/design/l2-gateways.md). */
+export class Attachments {
+  readonly #ground: Ground;
+  readonly #attachments = new Map<string, Attachment>();
+  #planned: string | undefined;
+
+  constructor(ground: Ground) {
+    this.#ground = ground;
+  }
+
+  scopeChanged(changes: readonly ScopeChange[], nowMs: number): Effect[] {
+    const { host } = this.#ground;
+    if (host === undefined) return [];
+    const isOther = changes.some(({ record }) => record.kind === 'l2Gateway');
+    const planned = isOther || this.#planned === undefined ? this.#plan(host, nowMs) : [];
+    const ports = new Set(changes.flatMap(({ record }) => (record.kind === 'binding' ? [record.id] : [])));
+    for (const attachment of this.#attachments.values())
+      if (isOther || ports.has(attachment.plan.port)) this.#follow(attachment, host);
+    return [...planned, ...this.#announce()];
+  }
+
+  #plan(host: string, nowMs: number): Effect[] {
+    const wanted = new Map<string, Attachment>();
+    const fresh: Attachment[] = [];
+    for (const gateway of this.#ground.scope.all('l2Gateway')) {
+      const place = gateway.places.findIndex((each) => each.host === host);
+      if (place < 0 || !gateway.adminUp) continue;
+      const { id, port, vlan } = gateway;
+      const { interface: name } = gateway.places[place]!;
+      const plan = { gateway: id, port, interface: name, ...(vlan === undefined ? {} : { vlan }) };
+      const known = this.#attachments.get(id);
+      const isSame = known?.place === place && JSON.stringify(known.plan) === JSON.stringify(plan);
+      wanted.set(id, isSame ? Object.assign(known, { gateway }) : attachmentOf(gateway, plan, place, nowMs));
+      // What an agent before this one attached goes on.
+      const isAttached = this.#ground.scope.binding(port)?.claims.some((claim) => claim.host === host) ?? false;
+      if (!isSame && (known || !isAttached)) fresh.push(wanted.get(id)!);
+    }
+    const released: Effect[] = [];
+    for (const [id, former] of this.#attachments)
+      if (former.cut && wanted.get(id) !== former) released.push(...this.#release(former));
+    this.#attachments.clear();
+    for (const [id, attachment] of wanted) this.#attachments.set(id, attachment);
+    for (const attachment of fresh) released.push(...this.#cut(attachment, { untilMs: nowMs + LISTEN_MS }));
+    const plans = [...wanted.values()].map(({ plan }) => plan);
+    const text = JSON.stringify(plans);
+    if (text === this.#planned) return released;
+    this.#planned = text;
+    return [...released, { kind: 'attach', plans }, ...this.#tell(true)];
+  }
+
+  #follow(attachment: Attachment, host: string): void {
+    const isActive = this.#ground.scope.binding(attachment.plan.port)?.active === host;
+    if (isActive && attachment.isActive === false) attachment.announce = ANNOUNCED;
+    attachment.isActive = isActive;
+  }
+
+  /** Is the port the outside of a gateway that is attached here? */
+  isOutside(port: string): boolean {
+    for (const { plan } of this.#attachments.values()) if (plan.port === port) return true;
+    return false;
+  }
+
+  /** What OVSDB says of their interfaces, all of them. */
+  linksTold(links: ReadonlyMap<string, AttachmentLinkState>, nowMs: number): Effect[] {
+    for (const [id, link] of links) {
+      const attachment = this.#attachments.get(id);
+      if (!attachment) continue;
+      // What was heard before the link went says nothing of what is behind it now.
+      if (attachment.link?.isUp && !link.isUp) attachment.heardMs = Number.NEGATIVE_INFINITY;
+      attachment.link = link;
+    }
+    return this.#judge(nowMs);
+  }
+
+  /** Frames that came from outside so far, by OpenFlow port. */
+  counted(received: ReadonlyMap<number, number>, nowMs: number): Effect[] {
+    for (const attachment of this.#attachments.values()) {
+      const ofport = this.#ofport(attachment);
+      const count = ofport === undefined ? undefined : received.get(ofport);
+      if (count === undefined) continue;
+      if (attachment.received !== undefined && count !== attachment.received) attachment.heardMs = nowMs;
+      attachment.received = count;
+    }
+    return this.#judge(nowMs);
+  }
+
+  /** A hello came in by a port: of the pair as it should be, or of a loop. */
+  heard({ frame }: PacketIn, port: LogicalPort, nowMs: number): Effect[] {
+    const attachment = [...this.#attachments.values()].find(({ plan }) => plan.port === port.id);
+    const hello = attachment && readHello(frame);
+    if (!attachment || !hello) return [];
+    attachment.heardMs = nowMs;
+    const isOwn = hello.port === port.key;
+    const sinceMs = this.#sinceMs(port.id);
+    const isYounger = hello.sinceMs > sinceMs || (hello.sinceMs === sinceMs && hello.port > port.key);
+    if (isOwn ? hello.place !== attachment.place : isYounger) {
+      // While both passed frames, switches outside may have learned our MACs behind the other.
+      if (!isOwn && attachment.isActive && nowMs - attachment.rivalMs > CUT_MS) attachment.announce = ANNOUNCED;
+      if (!isOwn) attachment.rivalMs = nowMs;
+      return [];
+    }
+    const other = isOwn ? undefined : this.#ground.scope.portByKey(hello.port);
+    const why = isOwn
+      ? 'the outside sends back what it is sent'
+      : `the outside is that of port ${other?.name ?? hello.port} of the same switch too`;
+    const isKnown = attachment.cut?.why !== undefined;
+    const cut = this.#cut(attachment, { untilMs: nowMs + CUT_MS, why });
+    if (isKnown) return [];
+    const { id, name } = attachment.gateway;
+    const text = `L2 gateway ${name} is cut off here: ${why}`;
+    return [
+      ...cut,
+      ...this.#judge(nowMs),
+      ...this.#ground.report([
+        { type: 'event', atMs: nowMs, level: 'warning', about: { kind: 'l2Gateway', id }, text },
+      ]),
+      { kind: 'log', level: 'warn', message: text, fields: { gateway: id } },
+    ];
+  }
+
+  tick(nowMs: number): Effect[] {
+    const effects: Effect[] = [];
+    const ofports: number[] = [];
+    for (const attachment of this.#attachments.values()) {
+      if (attachment.cut && attachment.cut.untilMs <= nowMs) effects.push(...this.#release(attachment));
+      const ofport = this.#ofport(attachment);
+      if (ofport === undefined) continue;
+      ofports.push(ofport);
+      effects.push(...this.#say(attachment, ofport));
+    }
+    if (ofports.length > 0) effects.push({ kind: 'readReceived', ofports });
+    return [...effects, ...this.#announce(), ...this.#judge(nowMs)];
+  }
+
+  #sinceMs(port: string): number {
+    const claims = this.#ground.scope.binding(port)?.claims ?? [];
+    return Math.min(Number.MAX_SAFE_INTEGER, ...claims.map((claim) => claim.sinceMs));
+  }
+
+  #cut(attachment: Attachment, cut: NonNullable<Attachment['cut']>): Effect[] {
+    const isNew = attachment.cut === undefined;
+    attachment.cut = cut;
+    return isNew ? this.#ground.compile([{ op: 'put', record: { kind: 'cut', id: attachment.plan.port } }]) : [];
+  }
+
+  #release(attachment: Attachment): Effect[] {
+    attachment.cut = undefined;
+    return this.#ground.compile([{ op: 'delete', kind: 'cut', id: attachment.plan.port }]);
+  }
+
+  #say({ plan, place, gateway }: Attachment, toOfport: number): Effect[] {
+    const { scope } = this.#ground;
+    const port = scope.port(plan.port);
+    const sw = port && scope.switchOf(port);
+    if (!sw) return [];
+    const frames = [helloFrame(sw, port, place, this.#sinceMs(port.id))];
+    if (gateway.probe !== undefined) frames.push(probeFrame(port, place, gateway.probe));
+    return frames.map((frame) => ({ kind: 'packetOut', frame, toOfport }));
+  }
+
+  #announce(): Effect[] {
+    return [...this.#attachments.values()].flatMap((attachment) => {
+      const toOfport = this.#ofport(attachment);
+      const port = this.#ground.scope.port(attachment.plan.port);
+      if (attachment.announce === 0 || toOfport === undefined || !port || attachment.cut) return [];
+      attachment.announce--;
+      const frames = announcements(this.#ground.scope, attachment.gateway, port);
+      return frames.map((frame): Effect => ({ kind: 'packetOut', frame, toOfport }));
+    });
+  }
+
+  #ofport({ plan }: Attachment): number | undefined {
+    return this.#ground.interfaces.get(plan.port)?.ofport;
+  }
+
+  #judge(nowMs: number): Effect[] {
+    let isNews = false;
+    for (const attachment of this.#attachments.values()) {
+      const now = stateOf(attachment, nowMs);
+      if (now === undefined || (now.state === attachment.told?.state && now.problem === attachment.told.problem))
+        continue;
+      attachment.told = now;
+      isNews = true;
+    }
+    return isNews ? this.#tell(false) : [];
+  }
+
+  #tell(isWhole: boolean): Effect[] {
+    const attachments = [...this.#attachments.values()].flatMap(({ told }) => (told ? [told] : []));
+    return attachments.length > 0 || isWhole ? this.#ground.report([{ type: 'attachments', attachments }]) : [];
+  }
+
+  /** For a new connection to the server. */
+  all(): readonly ReportedAttachment[] {
+    return [...this.#attachments.values()].flatMap(({ told }) => (told ? [told] : []));
+  }
+}
+
+function attachmentOf(gateway: L2Gateway, plan: AttachmentPlan, place: number, nowMs: number): Attachment {
+  return {
+    ...{ plan, gateway, place, link: undefined, received: undefined, heardMs: nowMs, wellSinceMs: undefined },
+    ...{ cut: undefined, told: undefined, isActive: undefined, announce: 0 },
+    rivalMs: Number.NEGATIVE_INFINITY,
+  };
+}
+
+/** Undefined: nothing to say yet. */
+function stateOf(attachment: Attachment, nowMs: number): ReportedAttachment | undefined {
+  const { gateway, link, cut, told } = attachment;
+  const ill = (state: ReportedAttachment['state'], problem: string): ReportedAttachment => {
+    attachment.wellSinceMs = undefined;
+    return { gateway: gateway.id, state, problem };
+  };
+  if (cut) return cut.why === undefined ? told : ill('loop', `cut off: ${cut.why}`);
+  if (link === undefined) return undefined;
+  if (!link.isUp) return ill('down', link.problem);
+  if (nowMs - attachment.heardMs > gateway.silenceS * 1000)
+    return ill('silent', `no frame from outside for ${gateway.silenceS} s`);
+  // What forwards at an agent's start goes on.
+  if (attachment.wellSinceMs === undefined)
+    attachment.wellSinceMs = told === undefined && attachment.isActive ? Number.NEGATIVE_INFINITY : nowMs;
+  return nowMs - attachment.wellSinceMs < WELL_MS ? told : { gateway: gateway.id, state: 'up' };
+}
+
+function readHello(bytes: Uint8Array): ReturnType<typeof decodeHello> | undefined {
+  try {
+    const { vlans } = decodeEthernet(bytes);
+    return decodeHello(bytes.subarray(14 + 4 * vlans.length));
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    return undefined;
+  }
+}

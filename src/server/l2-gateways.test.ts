@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { type AttachmentState, chooseHost } from './l2-gateways.ts';
+
+const places = ['a', 'b', 'c'].map((host) => ({ host, interface: 'eth1' }));
+const claims = ['c', 'b', 'a'].map((host) => ({ host, interface: 'l2', sinceMs: 0 }));
+
+function chosen(states: string, active: string | undefined, failBack = true): string | undefined {
+  const [a, b, c] = states.split(' ') as AttachmentState[];
+  const stateAt = (host: string): AttachmentState => ({ a, b, c })[host] ?? 'down';
+  return chooseHost({ places, failBack }, { claims, ...(active === undefined ? {} : { active }) }, stateAt);
+}
+
+describe('the active host of an L2 gateway', () => {
+  test('is the first place that is up', () => {
+    assert.equal(chosen('up up up', 'b'), 'a');
+    assert.equal(chosen('down up up', 'a'), 'b');
+    assert.equal(chosen('silent down up', 'a'), 'c');
+    assert.equal(chosen('loop up up', 'a'), 'b');
+    assert.equal(chosen('down up up', undefined), 'b');
+  });
+
+  test('stays where it is without failBack, while it is up', () => {
+    assert.equal(chosen('up up up', 'b', false), 'b');
+    assert.equal(chosen('up silent up', 'b', false), 'a');
+  });
+
+  test('stays where all are silent or worse', () => {
+    assert.equal(chosen('silent silent silent', 'c'), 'c');
+    assert.equal(chosen('silent down down', 'c'), 'a');
+    assert.equal(chosen('down loop down', 'b'), 'b');
+  });
+
+  test('is none that has no claim', () => {
+    const binding = { claims: claims.filter(({ host }) => host !== 'a'), active: 'c' };
+    assert.equal(
+      chooseHost({ places, failBack: true }, binding, () => 'up'),
+      'b',
+    );
+  });
+});
