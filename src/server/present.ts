@@ -157,6 +157,7 @@ export class Presenter {
     const sessions = this.#runtime.sessionsOf(id).map(({ host, session: { peer: _, ...session } }) => ({
       host: this.#hostName(host),
       ...session,
+      ...(this.#runtime.host(host)?.isAlive ? {} : { problem: 'its agent is silent: this is the last that it said' }),
     }));
     const best = sessions.find(({ state }) => state === 'established') ?? sessions[0];
     return { state: best?.state ?? 'none', received: best?.received ?? 0, sent: best?.sent ?? 0, sessions };
