@@ -179,7 +179,6 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'ready':
         log.info('ready: all flows are in', { flows: compiler.flowCount, ports: core.interfaces.bound().size });
         notifySystemd('READY=1');
-        liveness.serve();
         options.onReady?.();
         break;
       case 'log':

@@ -33,8 +33,6 @@ interface Watched extends WatchedHost {
   sentMs: number;
   dueMs: number;
   isAnswered: boolean;
-  /** Of the last probe: the answer was one that counts (`#counts`). */
-  isCounted: boolean;
   /** Its kernel answered last, not its agent. */
   isAgentAway: boolean;
   missed: number;
@@ -65,7 +63,7 @@ export class HostWatch {
       if (this.#watched.get(host)?.address === address) continue;
       this.#watched.set(host, {
         ...{ host, address, state: 'unknown', sequence: this.#random.u32(), intervalMs: FAST_MS },
-        ...{ sentMs: Number.NEGATIVE_INFINITY, dueMs: nowMs, isAnswered: true, isCounted: true, isAgentAway: false },
+        ...{ sentMs: Number.NEGATIVE_INFINITY, dueMs: nowMs, isAnswered: true, isAgentAway: false },
         ...{ missed: 0, answers: 0, answersSinceMs: nowMs, cameBackMs: Number.NEGATIVE_INFINITY, holdMs: 0 },
       });
     }
@@ -79,7 +77,6 @@ export class HostWatch {
       if (!watched.isAnswered) this.#miss(watched, nowMs);
       const withCall = watched.missed > 0 || watched.isAgentAway;
       watched.isAnswered = false;
-      watched.isCounted = false;
       watched.sentMs = nowMs;
       watched.dueMs = nowMs + (watched.state === 'lost' ? this.#interval(watched) : FAST_MS);
       watched.sequence = (watched.sequence + 1) >>> 0;
@@ -104,10 +101,9 @@ export class HostWatch {
     watched.isAgentAway = by === 'kernel';
     if (by !== 'kernel') watched.intervalMs = Math.min(Math.max(by.intervalMs, FAST_MS), LONGEST_INTERVAL_MS);
     watched.missed = 0;
-    if (!watched.isAnswered) watched.dueMs = Math.max(nowMs, watched.sentMs + this.#interval(watched));
+    if (watched.isAnswered) return;
     watched.isAnswered = true;
-    if (watched.isCounted || !this.#counts(watched)) return;
-    watched.isCounted = true;
+    watched.dueMs = Math.max(nowMs, watched.sentMs + this.#interval(watched));
     if (watched.answers++ === 0) watched.answersSinceMs = nowMs;
     if (watched.state === 'unknown') watched.state = 'alive';
     if (watched.state !== 'lost' || watched.answers < ANSWERS) return;
@@ -115,11 +111,6 @@ export class HostWatch {
     if (nowMs - watched.answersSinceMs < watched.holdMs && !this.#areAllLost()) return;
     watched.state = 'alive';
     watched.cameBackMs = nowMs;
-  }
-
-  /** A lost host is back by the word of its agent: the kernel of one that was off answers before it has flows again. */
-  #counts({ state, isAgentAway }: Watched): boolean {
-    return state !== 'lost' || !isAgentAway || this.#areAllLost();
   }
 
   /** Somebody else gets no answer from the host at this address: asked at once, where the next probe would be far. */

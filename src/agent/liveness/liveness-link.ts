@@ -39,7 +39,6 @@ export class LivenessLink {
   readonly #desk = new EchoDesk();
   readonly #token: number;
   #own: string | undefined;
-  #serves = false;
   #deskSocket: Socket | undefined;
   readonly #lines = new Map<string, Line>();
   #timer: NodeJS.Timeout | undefined;
@@ -70,13 +69,6 @@ export class LivenessLink {
     this.#goOn();
   }
 
-  /** From now on others are answered: this host's flows are in. */
-  serve(): void {
-    if (this.#serves) return;
-    this.#serves = true;
-    this.#openDesk();
-  }
-
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
@@ -95,7 +87,7 @@ export class LivenessLink {
     this.#deskSocket?.close();
     this.#deskSocket = undefined;
     const own = this.#own;
-    if (own === undefined || this.#isClosed || !this.#serves) return;
+    if (own === undefined || this.#isClosed) return;
     const socket = socketFor(own);
     this.#deskSocket = socket;
     socket.on('message', (bytes, from) => {
