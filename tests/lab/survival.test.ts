@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import type { Lab } from '../../src/lab/lab.ts';
 import type { StreamReport } from '../../src/lab/packet-stream.ts';
 import { sendFramesOnce } from '../../src/lab/spray.ts';
@@ -160,6 +161,10 @@ describe('traffic survives what controls it', { skip: needsRoot }, () => {
       [...dc.ports.values()].map((port) => port.id),
       15_000,
     );
+    // What the other hosts have learned comes with their own connections.
+    await eventually('what others know', 10_000, async () =>
+      isDeepStrictEqual(await flowsOf(dc.lab, 'b'), before),
+    ).catch(() => {});
     assert.deepEqual(await flowsOf(dc.lab, 'b'), before);
   });
 
