@@ -59,7 +59,7 @@ export class LearnedRoutes {
     if (isMore) this.#coming.set(hostId, named);
     else this.#coming.delete(hostId);
     // What goes makes room for what comes.
-    const gone = isMore ? [] : this.#leased.endAll(hostId, 'learnedRoute', named);
+    const gone = isMore ? [] : this.#leased.endAll(hostId, ['learnedRoute'], named);
     const taken = this.put(hostId, routes);
     return { ...taken, changes: [...gone, ...taken.changes] };
   }

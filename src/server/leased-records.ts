@@ -58,15 +58,15 @@ export class LeasedRecords {
     return this.remove(records);
   }
 
-  /** All that the host has of a kind (of all kinds, where none is given), but for those to keep. */
+  /** All that the host has of these kinds (of all, where none are given), but for those to keep. */
   endAll(
     hostId: string,
-    only?: LeasedKind | readonly LeasedKind[],
+    only?: readonly LeasedKind[],
     except: ReadonlySet<string> = new Set(),
   ): readonly RecordChange[] {
     const records: LeasedRecord[] = [];
     for (const [kind, ids] of this.#ofHost.get(hostId) ?? [])
-      if (only === undefined || only === kind || only.includes(kind))
+      if (only === undefined || only.includes(kind))
         for (const id of ids) {
           const record = except.has(id) ? undefined : (this.#index.get(kind, id) as LeasedRecord | undefined);
           if (record) records.push(record);

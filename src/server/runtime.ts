@@ -169,7 +169,7 @@ export class Runtime {
       if (this.#isElsewhere(hostId, 'learned', id)) continue;
       changes.push(...(this.learn(hostId, address) ?? []));
     }
-    return [...this.#leased.endAll(hostId, 'learned', keep), ...changes];
+    return [...this.#leased.endAll(hostId, ['learned'], keep), ...changes];
   }
 
   /** Returns what changed, or undefined when the port is no member of the balancer. */
@@ -191,7 +191,7 @@ export class Runtime {
         ? []
         : (this.setMemberHealth(hostId, member) ?? []),
     );
-    return [...this.#leased.endAll(hostId, 'memberHealth', keep), ...changes];
+    return [...this.#leased.endAll(hostId, ['memberHealth'], keep), ...changes];
   }
 
   /** Returns what changed, or undefined when the port is not on the switch. */
@@ -215,7 +215,7 @@ export class Runtime {
         ? []
         : (this.setNeighbour(hostId, neighbour) ?? []),
     );
-    return [...this.#leased.endAll(hostId, 'neighbour', keep), ...changes];
+    return [...this.#leased.endAll(hostId, ['neighbour'], keep), ...changes];
   }
 
   #isElsewhere(hostId: string, kind: 'learned' | 'memberHealth' | 'neighbour', id: string): boolean {
