@@ -57,7 +57,7 @@ export async function requestLease(lab: Lab, workload: string, options: LeaseOpt
     if (match) raw[match[1]!] = match[2]!;
   }
   const lease = readLease(raw, elapsedMs);
-  if (lease.mtu !== undefined) await widen(lab, workload, lease.mtu);
+  if (lease.mtu !== undefined && lease.mtu !== lab.workload(workload).mtu) await widen(lab, workload, lease.mtu);
   return lease;
 }
 
