@@ -116,11 +116,13 @@ describe('traffic survives what controls it', { skip: needsRoot }, () => {
     // ARP is answered by the host, also for what is elsewhere.
     await dc.lab.execOk('w5', ['ip', 'neigh', 'flush', 'all']);
     assert.ok(await pings(dc.lab, 'w5', '10.0.0.12'));
-    // Out and in again as another OpenFlow port.
+    assertNoDuplicates(await stream.stop('server gone'));
+    // Out and in again as another OpenFlow port. Not counted: Open vSwitch itself loses some milliseconds of other ports' packets now and then (LIMITS.md).
     await dc.lab.unplug('w5');
     assert.ok(await unanswered('w1', '10.0.0.15'));
     await dc.lab.plug('w5', dc.ports.get('w5')!.id);
     await eventually('the port that was plugged again', 3000, () => pings(dc.lab, 'w5', '10.0.0.12'));
+    await begin();
     await sleep(until - performance.now());
     await dc.weft.server.start();
     await waitForPorts(
