@@ -57,7 +57,7 @@ export class AgentCore implements Ground {
   readonly #natNeeds = new NatNeeds(this);
   readonly #nextHopHosts: NextHopHosts;
   readonly #probes: Probes;
-  readonly #sessions = new Sessions(this);
+  readonly #sessions: Sessions;
   readonly #attachments = new Attachments(this);
   readonly #advertising: Advertising;
   readonly #packetIns: PacketIns;
@@ -94,9 +94,15 @@ export class AgentCore implements Ground {
 
   constructor(
     compiler: Compiler,
-    options: { readonly agentVersion: string; readonly nowMs: number; readonly random: Random },
+    options: {
+      readonly agentVersion: string;
+      readonly nowMs: number;
+      readonly random: Random;
+      readonly areSpeakersLeft?: boolean;
+    },
   ) {
     this.#compiler = compiler;
+    this.#sessions = new Sessions(this, options.areSpeakersLeft);
     this.#probes = new Probes(this, options.random);
     this.#packetIns = new PacketIns(this, {
       guard: this.#guard,
@@ -231,6 +237,8 @@ export class AgentCore implements Ground {
         return this.#sessions.portsTold(event.ofports);
       case 'learnedRoutes':
         return this.#sessions.routesTold(event.router, event.routes, event.isAll);
+      case 'planned':
+        return this.#sessions.planned(event.plans);
       case 'sessions':
         return this.#sessions.sessionsTold(event.sessions);
       case 'attachmentLinks':

@@ -93,6 +93,7 @@ export type AgentEvent =
       readonly routes: readonly ToldRoute[];
       readonly isAll: boolean;
     }
+  | { readonly kind: 'planned'; readonly plans: readonly SpeakerPlan[] }
   /** All sessions of this host. */
   | { readonly kind: 'sessions'; readonly sessions: readonly ReportedSession[] }
   /** By L2 gateway: whether the physical interface has a link. */
@@ -167,6 +168,8 @@ export type Effect =
   /** `part` 8: an eighth of the host's connections each. */
   | { readonly kind: 'limitZones'; readonly zones: readonly number[]; readonly part: number }
   | { readonly kind: 'readConntrack' }
+  /** What speakers this host should have is to be found out from the scope: answered by `planned`. */
+  | { readonly kind: 'planSpeakers' }
   /** The BGP speakers that this host shall have, all of them. */
   | { readonly kind: 'speak'; readonly plans: readonly SpeakerPlan[] }
   /** The attachments of L2 gateways that this host shall have, all of them. */

@@ -9,7 +9,7 @@ import { systemRandom } from '../base/random.ts';
 import { createCompiler } from '../compile/compiler.ts';
 import { createClient } from '../server/client.ts';
 import type { ConnectionsAnswer, WatchMessage } from '../server/protocol.ts';
-import { SpeakerLink } from './bgp/speaker-link.ts';
+import type { SpeakerLink } from './bgp/speaker-link.ts';
 import { BridgeLink } from './bridge-link.ts';
 import { ConnectionExporter } from './connections/exporter.ts';
 import { ConntrackLink } from './conntrack-link.ts';
@@ -63,6 +63,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     agentVersion: options.version,
     nowMs: systemClock.now(),
     random: systemRandom,
+    areSpeakersLeft: hasNamespaces(options.namespacePrefix),
   });
   const pulse = createSocket('udp4').unref();
   const pulse6 = createSocket('udp6').unref();
@@ -87,11 +88,22 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     ...{ datapathType: options.datapathType, control: vswitchdControl, emit, clock: systemClock },
     ...{ log: log.child({ part: 'conntrack' }), signal },
   });
-  const speakerLink = new SpeakerLink({
-    ...{ namespacePrefix: options.namespacePrefix, datapathType: options.datapathType, emit, clock: systemClock },
-    ...{ log: log.child({ part: 'bgp' }), signal },
-    setSpeakerPorts: (interfaces) => bridgeLink.setSpeakerPorts(interfaces),
-  });
+  // Hosts without sessions, nearly all, load neither FRR's part nor the model's.
+  let speakers: Promise<SpeakerLink> | undefined;
+  const startSpeakers = async (): Promise<SpeakerLink> => {
+    const { SpeakerLink } = await import('./bgp/speaker-link.ts');
+    const link = new SpeakerLink({
+      ...{ namespacePrefix: options.namespacePrefix, datapathType: options.datapathType, emit, clock: systemClock },
+      ...{ log: log.child({ part: 'bgp' }), signal },
+      setSpeakerPorts: (interfaces) => bridgeLink.setSpeakerPorts(interfaces),
+    });
+    void link.run();
+    return link;
+  };
+  const planSpeakers = async (): Promise<void> => {
+    const { plansOf } = await import('./bgp/plan.ts');
+    if (core.host !== undefined) emit({ kind: 'planned', plans: plansOf(core.scope.everything(), core.host) });
+  };
   const attachmentLink = new AttachmentLink({
     ...options,
     emit,
@@ -172,8 +184,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'attach':
         attachmentLink.attach(effect.plans);
         break;
+      case 'planSpeakers':
+        void planSpeakers();
+        break;
       case 'speak':
-        speakerLink.speak(effect.plans);
+        speakers ??= startSpeakers();
+        void speakers.then((link) => link.speak(effect.plans));
         break;
       case 'report':
         serverLink.report(effect.reports);
@@ -244,7 +260,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   });
   const timer = setInterval(() => emit({ kind: 'tick' }), TICK_MS);
   try {
-    await Promise.all([bridgeLink.run(), switchLink.run(), serverLink.run(), speakerLink.run(), exporter.run()]);
+    await Promise.all([bridgeLink.run(), switchLink.run(), serverLink.run(), exporter.run()]);
   } finally {
     clearInterval(timer);
     memory.stop();
@@ -269,4 +285,10 @@ function findControlSocket(runDir: string): string {
   );
   if (found === undefined) throw new WeftError('unreachable', `no control socket of ovs-vswitchd in ${runDir}`);
   return join(runDir, found);
+}
+
+/** Where `ip netns` keeps them. */
+function hasNamespaces(prefix: string): boolean {
+  const dir = '/run/netns';
+  return existsSync(dir) && readdirSync(dir).some((name) => name.startsWith(prefix));
 }

@@ -1,7 +1,7 @@
 import { advertisedBy } from '../../model/advertised.ts';
 import { routerIdAt } from '../../model/gateways.ts';
-import type { BgpPeer, Router } from '../../model/objects.ts';
-import type { ModelIndex } from '../../model/view.ts';
+import type { BgpPeer, Router, ScopeRecord } from '../../model/objects.ts';
+import { ModelIndex } from '../../model/view.ts';
 
 /** What the speaker of one router on this host is to be (docs/design/gateways.md, §3 and §4). */
 export interface SpeakerPlan {
@@ -13,6 +13,17 @@ export interface SpeakerPlan {
   readonly peers: readonly BgpPeer[];
   /** Advertised to every peer: nothing of a host that is drained. */
   readonly networks: readonly string[];
+}
+
+/**
+ * The speakers of a host whose scope this is. This file brings the whole model's code with it: hosts without sessions
+ * never load it.
+ */
+export function plansOf(records: Iterable<ScopeRecord>, host: string): readonly SpeakerPlan[] {
+  const index = new ModelIndex();
+  // Of these there may be very many, and they have no part in it.
+  for (const record of records) if (record.kind !== 'learnedRoute' && record.kind !== 'learned') index.put(record);
+  return planSpeakers(index, host);
 }
 
 /** The speakers of this host: one for each router with a session whose wire is here. Sorted by router. */

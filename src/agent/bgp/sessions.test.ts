@@ -4,8 +4,9 @@ import * as example from '../../compile/testing/example.ts';
 import * as ups from '../../compile/testing/uplinks.fixture.ts';
 import type { ScopeRecord } from '../../model/objects.ts';
 import { MOST_ROUTES_IN_REPORT, type Report } from '../../server/protocol.ts';
-import type { Effect } from '../events.ts';
+import type { Effect, ScopeChange } from '../events.ts';
 import { type TestGround, testGround } from '../testing/test-ground.ts';
+import { plansOf } from './plan.ts';
 import { Sessions } from './sessions.ts';
 
 const host = example.host(1);
@@ -22,13 +23,26 @@ interface Started {
   readonly effects: readonly Effect[];
 }
 
+/** Wakes it, and plans as `main.ts` does where it asks for that. */
+function settle(ground: TestGround, sessions: Sessions, nowMs: number): readonly Effect[] {
+  const asked = sessions.wake(nowMs);
+  return asked.length === 0 ? [] : sessions.planned(plansOf(ground.scope.everything(), host.id));
+}
+
 /** A gateway whose scope has arrived. */
 function start(records: readonly ScopeRecord[] = RECORDS): Started {
   const ground = { ...testGround(records), host: host.id };
   const sessions = new Sessions(ground);
   const changes = records.map((record) => ({ op: 'put', record }) as const);
-  assert.deepEqual(sessions.scopeChanged(changes, 1000), [{ kind: 'wake', inMs: 50 }]);
-  return { ground, sessions, effects: sessions.wake(1050) };
+  assert.deepEqual(sessions.scopeChanged(changes, 1000), [{ kind: 'wake', inMs: 100 }]);
+  return { ground, sessions, effects: settle(ground, sessions, 1100) };
+}
+
+/** A change of the scope, as the core takes it in, and what it comes to. */
+function change({ ground, sessions }: Started, changed: ScopeChange, nowMs: number): readonly Effect[] {
+  ground.scope.apply([changed]);
+  sessions.scopeChanged([changed], nowMs);
+  return settle(ground, sessions, nowMs + 100);
 }
 
 const routesIn = (reports: readonly Report[]): string[] =>
@@ -40,7 +54,8 @@ const routesIn = (reports: readonly Report[]): string[] =>
 
 describe('sessions of a gateway', () => {
   test('are planned once the scope is quiet for a moment, and again only where something else comes of it', () => {
-    const { sessions, effects } = start();
+    const started = start();
+    const { effects } = started;
     const [speak] = effects as readonly Extract<Effect, { kind: 'speak' }>[];
     assert.equal(speak?.kind, 'speak');
     assert.deepEqual(
@@ -48,13 +63,9 @@ describe('sessions of a gateway', () => {
       [[ups.core.id, ['192.0.2.1']]],
     );
     const same = { ...ups.core, revision: 7 };
-    sessions.scopeChanged([{ op: 'put', record: same }], 2000);
-    assert.deepEqual(sessions.wake(2050), []);
-    sessions.scopeChanged(
-      [{ op: 'delete', record: { kind: 'bgpPeer', id: ups.peer(1, ups.uplink, '192.0.2.1').id } }],
-      3000,
-    );
-    assert.deepEqual(sessions.wake(3050), [{ kind: 'speak', plans: [] }]);
+    assert.deepEqual(change(started, { op: 'put', record: same }, 2000), []);
+    const gone = { kind: 'bgpPeer', id: ups.peer(1, ups.uplink, '192.0.2.1').id } as const;
+    assert.deepEqual(change(started, { op: 'delete', record: gone }, 3000), [{ kind: 'speak', plans: [] }]);
   });
 
   test('hosts without peers in their scope plan nothing and are not woken', () => {
@@ -62,6 +73,13 @@ describe('sessions of a gateway', () => {
     const sessions = new Sessions(ground);
     assert.deepEqual(sessions.scopeChanged([{ op: 'put', record: host }], 0), []);
     assert.deepEqual(sessions.wake(1000), []);
+  });
+
+  test('where an earlier agent left speakers, also that there shall be none is planned', () => {
+    const ground = { ...testGround([host]), host: host.id };
+    const sessions = new Sessions(ground, true);
+    assert.equal(sessions.scopeChanged([{ op: 'put', record: host }], 0).length, 1);
+    assert.deepEqual(settle(ground, sessions, 100), [{ kind: 'speak', plans: [] }]);
   });
 
   test('routes that a speaker tells take effect here and are reported, each change once', () => {
@@ -108,11 +126,12 @@ describe('sessions of a gateway', () => {
   });
 
   test('a router whose sessions end takes its routes along', () => {
-    const { ground, sessions } = start();
+    const started = start();
+    const { ground, sessions } = started;
     sessions.routesTold(ups.core.id, [{ to: '0.0.0.0/0', via: ONE }], true);
     ground.reports.length = 0;
-    sessions.scopeChanged([{ op: 'put', record: { ...ups.core, adminUp: false } }], 2000);
-    assert.equal(sessions.wake(2050)[0]?.kind, 'speak');
+    const down = { ...ups.core, adminUp: false };
+    assert.equal(change(started, { op: 'put', record: down }, 2000)[0]?.kind, 'speak');
     assert.deepEqual(routesIn(ground.reports), ['gone 0.0.0.0/0']);
     assert.deepEqual([...ground.scope.all('learnedRoute')], []);
   });

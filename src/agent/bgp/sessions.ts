@@ -1,12 +1,13 @@
 import type { LearnedHop, LearnedRoute, ScopeKind, ScopeRecord } from '../../model/objects.ts';
-import { ModelIndex } from '../../model/view.ts';
 import { MOST_ROUTES_IN_REPORT, type Report, type ReportedRoute, type ReportedSession } from '../../server/protocol.ts';
 import type { Effect, ScopeChange } from '../events.ts';
 import type { Ground } from '../ground.ts';
-import { planSpeakers } from './plan.ts';
+import type { SpeakerPlan } from './plan.ts';
 
 /** Changes of the scope are gathered for so long: many come together, and each asks what is advertised. */
-const SETTLE_MS = 50;
+const SETTLE_MS = 100;
+const NONE = '[]';
+const LEFT = '';
 /** May be very many, and have no part in what a speaker is to be. */
 const BESIDE: ReadonlySet<ScopeKind> = new Set(['learnedRoute', 'learned']);
 
@@ -16,15 +17,14 @@ export type ToldRoute = { readonly to: string; readonly via: readonly LearnedHop
 /**
  * BGP of this host: which speakers it runs, and what they learned. The speakers themselves are `speaker-link.ts`'s.
  *
- *     scope ─▶ planSpeakers ─▶ effect `speak`  ─▶ namespaces, FRR
+ *     scope ─▶ effect `planSpeakers` ─▶ plan.ts ─▶ event `planned` ─▶ effect `speak` ─▶ namespaces, FRR
  *     FRR ─▶ event `learnedRoutes` ─▶ records here at once, reports for all others
  */
 export class Sessions {
   readonly #ground: Ground;
-  /** The scope as a model; only where there are sessions. */
-  #index: ModelIndex | undefined;
   #isDue = false;
-  #planned = '[]';
+  /** As text; `LEFT` where an earlier agent's speakers may run still. */
+  #planned: string;
   #wakeMs = Number.POSITIVE_INFINITY;
   /** Router → network → next hops: what the server knows of us, or will when the reports are through. */
   readonly #routes = new Map<string, Map<string, readonly LearnedHop[]>>();
@@ -33,8 +33,10 @@ export class Sessions {
   #sessions: readonly ReportedSession[] = [];
   #speakerPorts: ReadonlyMap<string, number> = new Map();
 
-  constructor(ground: Ground) {
+  /** `areLeft`: an earlier agent's speakers are there, wanted or not. */
+  constructor(ground: Ground, areLeft = false) {
     this.#ground = ground;
+    this.#planned = areLeft ? LEFT : NONE;
   }
 
   // ── what speakers this host has ──────────────────────────────────────────────────────────────────────────────────
@@ -42,15 +44,8 @@ export class Sessions {
   scopeChanged(changes: readonly ScopeChange[], nowMs: number): Effect[] {
     for (const { op, record } of changes)
       if (op === 'put' && record.kind === 'learnedRoute') this.#adopt(record as LearnedRoute);
-    if (this.#ground.scope.count('bgpPeer') === 0) {
-      if (!this.#index) return [];
-      this.#index = undefined;
-    } else if (this.#index) for (const change of changes) follow(this.#index, change);
-    else {
-      this.#index = new ModelIndex();
-      for (const record of this.#ground.scope.everything()) if (!BESIDE.has(record.kind)) this.#index.put(record);
-    }
-    if (this.#isDue) return [];
+    const mayHave = this.#ground.scope.count('bgpPeer') > 0 || this.#planned !== NONE;
+    if (this.#isDue || !mayHave || changes.every(({ record }) => BESIDE.has(record.kind))) return [];
     this.#isDue = true;
     this.#wakeMs = nowMs + SETTLE_MS;
     return [{ kind: 'wake', inMs: SETTLE_MS }];
@@ -62,10 +57,12 @@ export class Sessions {
   }
 
   wake(nowMs: number): Effect[] {
-    const { host } = this.#ground;
-    if (!this.#isDue || nowMs < this.#wakeMs || host === undefined) return [];
+    if (!this.#isDue || nowMs < this.#wakeMs || this.#ground.host === undefined) return [];
     this.#isDue = false;
-    const plans = this.#index ? planSpeakers(this.#index, host) : [];
+    return [{ kind: 'planSpeakers' }];
+  }
+
+  planned(plans: readonly SpeakerPlan[]): Effect[] {
     const text = JSON.stringify(plans, (key, value: unknown) => (key === 'revision' ? undefined : value));
     if (text === this.#planned) return [];
     this.#planned = text;
@@ -156,8 +153,9 @@ export class Sessions {
   }
 
   #allSynced(): boolean {
+    if (this.#isDue || this.#planned === LEFT) return false;
     const plans = JSON.parse(this.#planned) as readonly { readonly router: string }[];
-    return !this.#isDue && plans.every(({ router }) => this.#synced.has(router));
+    return plans.every(({ router }) => this.#synced.has(router));
   }
 
   #allRoutes(): Report[] {
@@ -176,12 +174,6 @@ export class Sessions {
     this.#routes.set(router, known);
     return known;
   }
-}
-
-function follow(index: ModelIndex, { op, record }: ScopeChange): void {
-  if (BESIDE.has(record.kind)) return;
-  if (op === 'put') index.put(record as ScopeRecord);
-  else index.delete(record.kind as ScopeKind, record.id);
 }
 
 function isSame(a: readonly LearnedHop[], b: readonly LearnedHop[]): boolean {
