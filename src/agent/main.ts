@@ -5,6 +5,7 @@ import { systemClock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { MemoryTrimmer } from '../base/memory.ts';
+import { listNamespaces } from '../base/namespaces.ts';
 import { systemRandom } from '../base/random.ts';
 import { createCompiler } from '../compile/compiler.ts';
 import { createClient } from '../server/client.ts';
@@ -63,7 +64,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     agentVersion: options.version,
     nowMs: systemClock.now(),
     random: systemRandom,
-    areSpeakersLeft: hasNamespaces(options.namespacePrefix),
+    areSpeakersLeft: listNamespaces(options.namespacePrefix).length > 0,
   });
   const pulse = createSocket('udp4').unref();
   const pulse6 = createSocket('udp6').unref();
@@ -185,7 +186,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         attachmentLink.attach(effect.plans);
         break;
       case 'planSpeakers':
-        void planSpeakers();
+        planSpeakers().catch((error: unknown) => log.error('what speakers there should be is not known', { error }));
         break;
       case 'speak':
         speakers ??= startSpeakers();
@@ -285,10 +286,4 @@ function findControlSocket(runDir: string): string {
   );
   if (found === undefined) throw new WeftError('unreachable', `no control socket of ovs-vswitchd in ${runDir}`);
   return join(runDir, found);
-}
-
-/** Where `ip netns` keeps them. */
-function hasNamespaces(prefix: string): boolean {
-  const dir = '/run/netns';
-  return existsSync(dir) && readdirSync(dir).some((name) => name.startsWith(prefix));
 }

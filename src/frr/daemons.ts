@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { WeftError } from '../base/errors.ts';
+import { NAMESPACES_DIR } from '../base/namespaces.ts';
 import { run, runDaemon } from './commands.ts';
 import type { DaemonName } from './config.ts';
 import { Vty } from './vty.ts';
@@ -116,7 +117,9 @@ export class NamespaceDaemons implements Daemons {
 
   #isInside(pid: number): boolean {
     try {
-      return readlinkSync(`/proc/${pid}/ns/net`) === `net:[${statSync(`/run/netns/${this.#options.namespace}`).ino}]`;
+      return (
+        readlinkSync(`/proc/${pid}/ns/net`) === `net:[${statSync(`${NAMESPACES_DIR}/${this.#options.namespace}`).ino}]`
+      );
     } catch {
       return false; // no such namespace, or no such process any more
     }

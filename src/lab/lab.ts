@@ -1,10 +1,11 @@
 import type { ChildProcess } from 'node:child_process';
 import { WeftError } from '../base/errors.ts';
+import { listNamespaces } from '../base/namespaces.ts';
 import { type Cable, cut, forwards, restore, silence } from './cable.ts';
 import { type CommandResult, launch, type RunOptions, run, runOk } from './command.ts';
 import { createInternet, internetCable, routeLines } from './internet.ts';
 import { ManagedProcess, type ProcessOptions } from './managed-process.ts';
-import { inNamespace, ipBatch, killAll, listNamespaces, processesIn, scriptIn } from './namespaces.ts';
+import { inNamespace, ipBatch, killAll, processesIn, scriptIn } from './namespaces.ts';
 import { findOpenVswitch, HostSwitch, type OpenVswitch } from './open-vswitch.ts';
 import {
   checkLabSpec,

@@ -1,8 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { NAMESPACES_DIR } from '../base/namespaces.ts';
 import { runOk } from './command.ts';
-
-/** Where `ip netns` keeps its names. */
-const NETNS_DIR = '/run/netns';
 
 /** The command line that runs `argv` inside a network namespace. The process keeps its pid: `ip` replaces itself. */
 export function inNamespace(namespace: string, argv: readonly string[]): string[] {
@@ -14,7 +12,7 @@ export function inNamespace(namespace: string, argv: readonly string[]): string[
  * is there for everybody, where one made inside `ip netns exec` is not. `/sys/class/net` is the machine's then.
  */
 export function inNetworkOf(namespace: string, argv: readonly string[]): string[] {
-  return ['nsenter', `--net=${NETNS_DIR}/${namespace}`, ...argv];
+  return ['nsenter', `--net=${NAMESPACES_DIR}/${namespace}`, ...argv];
 }
 
 /** Runs a shell script inside a namespace; any line that fails fails the whole. */
@@ -27,22 +25,12 @@ export async function ipBatch(lines: readonly string[]): Promise<void> {
   if (lines.length > 0) await runOk(['ip', '-batch', '-'], { input: `${lines.join('\n')}\n` });
 }
 
-export function listNamespaces(prefix: string): string[] {
-  try {
-    return readdirSync(NETNS_DIR)
-      .filter((name) => name.startsWith(prefix))
-      .sort();
-  } catch {
-    return []; // no namespace was ever made on this machine
-  }
-}
-
 /** Ids of all processes whose network namespace is one of these, whoever started them. */
 export function processesIn(namespaces: readonly string[]): number[] {
   const inodes = new Set<string>();
   for (const name of namespaces) {
     try {
-      inodes.add(`net:[${statSync(`${NETNS_DIR}/${name}`).ino}]`);
+      inodes.add(`net:[${statSync(`${NAMESPACES_DIR}/${name}`).ino}]`);
     } catch {
       // removed meanwhile
     }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { listNamespaces } from '../../src/base/namespaces.ts';
 import { Lab, removeLab } from '../../src/lab/lab.ts';
-import { listNamespaces } from '../../src/lab/namespaces.ts';
 import { streamFor } from '../../src/lab/packet-stream.ts';
 import { findPort, plugIntoPort, startWeftInLab, type WeftInLab, waitForPorts } from '../../src/lab/weft.ts';
 import { eventually, pings, sleep } from './datacentre.ts';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { WeftError } from '../../src/base/errors.ts';
+import { listNamespaces } from '../../src/base/namespaces.ts';
 import { startCrowd } from '../../src/lab/connection-crowd.ts';
 import { Lab, removeLab } from '../../src/lab/lab.ts';
-import { listNamespaces } from '../../src/lab/namespaces.ts';
 import { streamFor } from '../../src/lab/packet-stream.ts';
 import { RoutingDaemons } from '../../src/lab/routing-daemons.ts';
 import { eventually } from './datacentre.ts';

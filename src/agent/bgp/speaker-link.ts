@@ -1,6 +1,7 @@
 import { formatCidr, formatIp } from '../../base/addresses.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
+import { listNamespaces } from '../../base/namespaces.ts';
 import { DEFAULT_BFD, type SpeakerConfig } from '../../frr/config.ts';
 import type { RouteChange, Ways } from '../../frr/route-table.ts';
 import { Speaker } from '../../frr/speaker.ts';
@@ -9,7 +10,8 @@ import type { ReportedSession } from '../../server/protocol.ts';
 import type { AgentEvent } from '../events.ts';
 import type { SpeakerPlan } from './plan.ts';
 import type { ToldRoute } from './sessions.ts';
-import { interfacesOf, namespaceOf, namespaces, preparePlace, removeEnd, removeNamespace } from './speaker-place.ts';
+import { interfacesOf, namespaceOf, preparePlace, removeEnd, removeNamespace } from './speaker-place.ts';
+import { StateAges } from './state-ages.ts';
 
 export interface SpeakerLinkOptions {
   /** Of the names of network namespaces; on one machine no two agents have the same. */
@@ -47,8 +49,7 @@ export class SpeakerLink {
   #isSettling = false;
   #isSwept = false;
   #told = '';
-  /** Session → its state, and since when. */
-  #since = new Map<string, { readonly state: string; readonly sinceMs: number }>();
+  readonly #ages = new StateAges();
 
   constructor(options: SpeakerLinkOptions) {
     this.#options = options;
@@ -161,7 +162,7 @@ export class SpeakerLink {
     if (this.#isSwept) return;
     const { namespacePrefix, log } = this.#options;
     const wanted = new Set(plans.map(({ router }) => namespaceOf(namespacePrefix, router)));
-    for (const namespace of await namespaces(namespacePrefix)) {
+    for (const namespace of listNamespaces(namespacePrefix)) {
       if (wanted.has(namespace)) continue;
       log.info('ending a speaker that an earlier agent left', { namespace });
       const onChanges = (): void => {};
@@ -174,6 +175,7 @@ export class SpeakerLink {
   async #tellSessions(): Promise<void> {
     const sessions: ReportedSession[] = [];
     for (const running of this.#running.values()) sessions.push(...(await this.#sessionsOf(running)));
+    this.#ages.keep(new Set(sessions.map(({ peer }) => peer)));
     const text = JSON.stringify(sessions);
     if (text === this.#told) return;
     this.#told = text;
@@ -182,25 +184,17 @@ export class SpeakerLink {
 
   async #sessionsOf({ plan, speaker, problem }: Running): Promise<readonly ReportedSession[]> {
     const told = await speaker.peers().catch(() => undefined);
+    const nowMs = this.#options.clock.now();
     return plan.peers.map((peer): ReportedSession => {
       const state = told?.find(({ address }) => address === peer.address);
       const name = state?.state.toLowerCase() ?? 'idle';
       const why = state ? state.problem : (problem ?? 'bgpd does not run yet');
       return {
-        ...{ peer: peer.id, state: name, sinceMs: this.#sinceOf(peer.id, name, state?.upSince) },
+        ...{ peer: peer.id, state: name, sinceMs: this.#ages.since(peer.id, name, nowMs, state?.upSince) },
         ...{ received: state?.received ?? 0, accepted: state?.received ?? 0, sent: state?.sent ?? 0 },
         ...(why === undefined ? {} : { problem: why }),
       };
     });
-  }
-
-  #sinceOf(peer: string, state: string, upSince: number | undefined): number {
-    if (upSince !== undefined) return upSince;
-    const before = this.#since.get(peer);
-    if (before?.state === state) return before.sinceMs;
-    const sinceMs = this.#options.clock.now();
-    this.#since.set(peer, { state, sinceMs });
-    return sinceMs;
   }
 }
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
+import { listNamespaces } from '../../base/namespaces.ts';
 import { run } from '../../frr/commands.ts';
 
 /**
@@ -37,7 +38,7 @@ export async function preparePlace(
   ends: readonly SpeakerEnd[],
   isUserspace: boolean,
 ): Promise<readonly string[]> {
-  if (!(await namespaces()).includes(namespace)) await run(['ip', 'netns', 'add', namespace]);
+  if (!listNamespaces(namespace).includes(namespace)) await run(['ip', 'netns', 'add', namespace]);
   const there = new Set(await linksIn(namespace));
   const made: string[] = [];
   for (const { id, mac } of ends) {
@@ -72,18 +73,11 @@ export async function removeEnd(namespace: string, routerPort: string): Promise<
 
 /** With all interfaces in it. No process must be left inside. */
 export async function removeNamespace(namespace: string): Promise<void> {
-  if (!(await namespaces()).includes(namespace)) return;
+  if (!listNamespaces(namespace).includes(namespace)) return;
   // The kernel may keep the namespace for a while without its name; the interfaces are needed elsewhere.
   for (const link of await linksIn(namespace))
     if (link.startsWith(INNER)) await run(['ip', '-n', namespace, 'link', 'del', link]);
   await run(['ip', 'netns', 'del', namespace]);
-}
-
-/** Names of namespaces that begin so. */
-export async function namespaces(prefix = ''): Promise<readonly string[]> {
-  const text = await run(['ip', '-j', 'netns', 'list']);
-  const found = text.trim() === '' ? [] : (JSON.parse(text) as { readonly name: string }[]);
-  return found.map(({ name }) => name).filter((name) => name.startsWith(prefix));
 }
 
 async function linksIn(namespace: string): Promise<readonly string[]> {
