@@ -148,6 +148,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const connectionsPath = `/v1/hosts/${encodeURIComponent(options.host)}/connections`;
   const exporter = new ConnectionExporter({
     ...{ scope: core.scope, zones: core.conntrack.zones, clock: systemClock, signal },
+    datapathType: options.datapathType,
     count: () => conntrackLink.count(),
     dump: () => conntrackLink.dump(),
     post: (report) => client.post<ConnectionsAnswer>(connectionsPath, report, { signal, timeoutMs: 10_000 }),
