@@ -73,7 +73,7 @@ const COUNTS: readonly (readonly [keyof PathCounts, string, unit: string])[] = [
 ];
 
 /** Returns when every way carries connections. */
-async function makeReady(context: BenchContext, { lab, name }: Cloud, isByAddress: boolean): Promise<void> {
+export async function makeReady(context: BenchContext, { lab, name }: Cloud, isByAddress: boolean): Promise<void> {
   if (isByAddress)
     for (const [address, i] of GATEWAY_OF) {
       const via = lab.spec.routers.find((router) => router.name === GATEWAYS[i]!.router)!.addresses[0]!.split('/')[0]!;

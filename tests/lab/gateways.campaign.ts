@@ -42,7 +42,7 @@ const OUT_STREAMS = 6;
 const LATE = 10_000;
 const SPREAD = 0.05;
 
-describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 600_000 }, () => {
+describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 1_800_000 }, () => {
   let site: TwoGateways;
   const crowds = new Map<string, ConnectionCrowd>();
 
