@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { formatIp, parseIp } from '../../base/addresses.ts';
 import { DecodeError } from '../../base/errors.ts';
 import type { Endpoint } from '../../flow-database/flow-store.ts';
@@ -51,6 +52,34 @@ export function parseTracked(line: string): Tracked {
     ...(state === undefined ? {} : { state }),
     ...(mark === 0 ? {} : { mark }),
   };
+}
+
+/** Lines between two turns of others. */
+const SLICE = 250;
+
+/** A whole dump, in slices; lines that are none are left out. */
+export async function parseDump(text: string): Promise<Tracked[]> {
+  const entries: Tracked[] = [];
+  let lines = 0;
+  for (const line of linesOf(text)) {
+    if (++lines % SLICE === 0) await nextTurn();
+    try {
+      entries.push(parseTracked(line));
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+    }
+  }
+  return entries;
+}
+
+/** Lines with something in them. */
+export function* linesOf(text: string): Iterable<string> {
+  for (let at = 0; at < text.length; ) {
+    const newline = text.indexOf('\n', at);
+    const end = newline < 0 ? text.length : newline;
+    if (end > at) yield text.slice(at, end);
+    at = end + 1;
+  }
 }
 
 function parseTuple(protocol: string, text: string, offset: number): Tuple {
