@@ -58,6 +58,8 @@ export class ConnectionExporter {
   #toldMs = 0;
   /** Something was not told, or nothing yet. */
   #isBroken = true;
+  /** What the datapath had at the last reading. */
+  lastRead = '';
   #wasBadText = false;
   #wasDropped = false;
 
@@ -89,6 +91,7 @@ export class ConnectionExporter {
         return READ_MS;
       }
       text = await this.#options.dump();
+      this.lastRead = text;
     } catch (error) {
       if (!(error instanceof WeftError)) throw error;
       log.debug('connections were not read', { error });
