@@ -154,6 +154,9 @@ export const unsecuredIndex = define.index('unsecured', 'port', (port) => (port.
 /** Port → the L2 gateway whose outside it is. */
 export const gatewayOfPortIndex = define.index('gatewayOfPort', 'l2Gateway', (gateway) => [gateway.port]);
 
+/** '' → all L2 gateways that this host is a place of. */
+export const gatewaysIndex = define.index('l2Gateways', 'l2Gateway', () => ['']);
+
 /** Switch → hosts that are the active claim of one of its ports. */
 export const activeHostsIndex = define.members('activeHosts', {
   binding: (binding) => (binding.active === undefined ? [] : [[binding.switch, binding.active]]),

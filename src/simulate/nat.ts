@@ -73,7 +73,7 @@ function atAnchor(
     `through the tunnel to host ${nameOf(journey.model, { kind: 'host', id: anchor })}, its anchor`,
   );
   journey.anchor({ from: host, to: anchor, routerPort: port.id, frame: { ...packet.frame, dst: mac } });
-  const { state: _, ...untracked } = packet;
+  const { state: _, gatewayPort: __, ...untracked } = packet;
   return { ...untracked, host: anchor, isFromTunnel: true };
 }
 
@@ -121,8 +121,8 @@ function toTranslated(
   }
   // A ping from outside answers nobody.
   if (isEchoRequest(packet.frame) || leases.length === 0) return asOwn(journey, packet, router, port);
-  return leases.flatMap((lease) => {
-    const here = atAnchor(journey, packet, port, lease.host);
+  return [...new Set(leases.map(({ host }) => host))].flatMap((host) => {
+    const here = atAnchor(journey, packet, port, host);
     return here ? turnedBack(journey, here, router) : [];
   });
 }
@@ -248,7 +248,7 @@ function shown({ frame: { ip, ports } }: Packet): string {
 function sourceTranslation(
   model: ModelView,
   router: Router,
-  { frame, host }: Packet,
+  { frame, host, gatewayPort }: Packet,
 ): Translation | 'no-lease' | undefined {
   const { src, protocol } = frame.ip!;
   for (const floating of floatingOf(model, router.id)) {
@@ -258,7 +258,7 @@ function sourceTranslation(
   const rules = router.snat.filter(({ from }) => cidrContains(parseCidr(from)!, src));
   const [rule] = rules.sort((a, b) => parseCidr(b.from)!.prefix - parseCidr(a.from)!.prefix);
   if (!rule) return undefined;
-  const lease = leaseOf(model, router, rule.to, host);
+  const lease = leaseOf(model, router, rule.to, host, gatewayPort);
   if (!lease || lease.blocks.length === 0) return 'no-lease';
   const address = parseIp(rule.to)!;
   if (protocol !== IP_PROTO.tcp && protocol !== IP_PROTO.udp) return { end: 'src', address };
@@ -266,9 +266,16 @@ function sourceTranslation(
   return { end: 'src', address, ranges };
 }
 
-function leaseOf(model: ModelView, router: Router, address: string, host: string): NatLease | undefined {
+/** The host's, or that of the L2 gateway's port by which the packet came in. */
+function leaseOf(
+  model: ModelView,
+  router: Router,
+  address: string,
+  host: string,
+  port: string | undefined,
+): NatLease | undefined {
   for (const lease of model.leasesOfRouter(router.id))
-    if (lease.address === address && lease.host === host) return lease;
+    if (lease.address === address && lease.port === port && (port !== undefined || lease.host === host)) return lease;
   return undefined;
 }
 
