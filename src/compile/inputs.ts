@@ -77,6 +77,16 @@ export interface Cut {
   readonly id: string;
 }
 
+/**
+ * The port of an L2 gateway here, of whose connections another place of it is told (docs/design/l2-gateways.md, §4). `id` is the port's id.
+ */
+export interface Held {
+  readonly kind: 'held';
+  readonly id: string;
+  /** First replies wait for that; else they go on, and it is told later. */
+  readonly isPaused: boolean;
+}
+
 /** A switch that frames from here can be in: one of its ports is here, or a router leads to it. `id` is the switch's id. */
 export interface LocalSwitch {
   readonly kind: 'localSwitch';
@@ -133,9 +143,10 @@ export interface InputOfKind extends ScopeRecordOfKind {
   localPort: LocalPort;
   learnedDestination: LearnedDestination;
   speaker: Speaker;
+  held: Held;
 }
 export type InputKind = Exclude<keyof InputOfKind, 'localSwitch' | 'localProfile' | 'localPort' | 'learnedDestination'>;
-export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | Cut | HostLost | NatZone | Speaker;
+export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | Cut | HostLost | NatZone | Speaker | Held;
 export type Reader = EngineReader<InputOfKind>;
 
 export const define = definer<InputOfKind>();

@@ -27,7 +27,7 @@ export const gatewayPortsOf = define.cell<readonly GatewayPort[]>({
 });
 
 /** Routers that packets from a switch meet. */
-const routersFrom = define.cell<readonly string[]>({
+export const routersFrom = define.cell<readonly string[]>({
   name: 'routersFrom',
   run: (reader, onSwitch) => {
     const seen = new Set(
