@@ -4,7 +4,7 @@ import type { Meter } from '../compile/meters.ts';
 import type { TableName } from '../compile/tables.ts';
 import type { Encap, ScopeRecord } from '../model/objects.ts';
 import type { Flow } from '../openflow/flow.ts';
-import type { PortState, Report, ReportedSession } from '../server/protocol.ts';
+import type { ConnectionEntry, PortState, Report, ReportedSession } from '../server/protocol.ts';
 import type { SpeakerPlan } from './bgp/plan.ts';
 import type { ToldRoute } from './bgp/sessions.ts';
 import type { PacketRegisters } from './registers.ts';
@@ -143,6 +143,10 @@ export type AgentEvent =
    * known.
    */
   | { readonly kind: 'hosts'; readonly lost: readonly string[]; readonly isSettled: boolean }
+  /** What another host has of a port's connections; absent: it did not say. Answers `askConnections`. */
+  | { readonly kind: 'portConnections'; readonly port: string; readonly entries?: readonly ConnectionEntry[] }
+  /** The switch has been told all of a `recreate` with a port. */
+  | { readonly kind: 'recreated'; readonly port: string }
   /** Comes once a second. */
   | { readonly kind: 'tick' }
   /** The time that a `wake` asked for has come. */
@@ -168,6 +172,15 @@ export type Effect =
   /** `part` 8: an eighth of the host's connections each. */
   | { readonly kind: 'limitZones'; readonly zones: readonly number[]; readonly part: number }
   | { readonly kind: 'readConntrack' }
+  /** What connections has a port at another host (its id), where its workload comes from? */
+  | { readonly kind: 'askConnections'; readonly port: string; readonly from: string }
+  /** Entries of connection tracking to be made in zones here, and such to end; with a port answered by `recreated`. */
+  | {
+      readonly kind: 'recreate';
+      readonly make: readonly { readonly entry: ConnectionEntry; readonly zone: number }[];
+      readonly end: readonly { readonly entry: ConnectionEntry; readonly zone: number }[];
+      readonly port?: string;
+    }
   /** What speakers this host should have is to be found out from the scope: answered by `planned`. */
   | { readonly kind: 'planSpeakers' }
   /** The BGP speakers that this host shall have, all of them. */

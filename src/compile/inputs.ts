@@ -71,6 +71,15 @@ export interface HostLost {
   readonly id: string;
 }
 
+/**
+ * A workload moves here, and its connections are still being brought (docs/design/flow-database.md, §5): until they are here
+ * nothing that it says or gets begins a connection (units/importing.ts). `id` is the port's id.
+ */
+export interface Importing {
+  readonly kind: 'importing';
+  readonly id: string;
+}
+
 /** The outside of an L2 gateway leads back into the switch (docs/design/l2-gateways.md, §3). `id` is the port's id. */
 export interface Cut {
   readonly kind: 'cut';
@@ -135,6 +144,7 @@ export interface InputOfKind extends ScopeRecordOfKind {
   interface: BoundInterface;
   self: Self;
   shutOff: ShutOff;
+  importing: Importing;
   cut: Cut;
   hostLost: HostLost;
   natZone: NatZone;
@@ -146,7 +156,17 @@ export interface InputOfKind extends ScopeRecordOfKind {
   held: Held;
 }
 export type InputKind = Exclude<keyof InputOfKind, 'localSwitch' | 'localProfile' | 'localPort' | 'learnedDestination'>;
-export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | Cut | HostLost | NatZone | Speaker | Held;
+export type InputRecord =
+  | ScopeRecord
+  | BoundInterface
+  | Self
+  | ShutOff
+  | Importing
+  | Cut
+  | HostLost
+  | NatZone
+  | Speaker
+  | Held;
 export type Reader = EngineReader<InputOfKind>;
 
 export const define = definer<InputOfKind>();
@@ -223,6 +243,9 @@ export const healthIndex = define.index('healthOf', 'memberHealth', (health) => 
 
 /** Router → blocks of ports that hosts have for its addresses. */
 export const leasesIndex = define.index('leasesOfRouter', 'natLease', (lease) => [lease.router]);
+
+/** Router → connections of workloads that moved, with outside ports of a former host. */
+export const natMovesIndex = define.index('natMovesOfRouter', 'natMove', (move) => [move.router]);
 
 /** `group/port`: each member of a security group by itself, so that one that comes or goes costs one unit. */
 export const groupMembersIndex = define.index('groupMembers', 'port', (port, id) =>

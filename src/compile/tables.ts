@@ -12,6 +12,7 @@ export const REASONS = {
   'port-down': 'the port is administratively down',
   'switch-down': 'the switch is administratively down',
   'not-active': 'the port is active on another host, and was not asked to move here',
+  importing: 'the port has just moved here, and this may be a connection that is still on its way here',
   tagged: 'a VLAN tag where none may be',
   vlan: 'a VLAN that the port does not carry',
   'spoofed-mac': 'an Ethernet source that the port does not own, or an interface that is no port',

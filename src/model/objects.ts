@@ -114,6 +114,23 @@ export interface NatLease {
   readonly blocks: readonly { readonly first: number; readonly size: number }[];
 }
 
+/**
+ * Connections of a workload that moved, whose outside ports are still in the lease of a host where it was before (docs/design/layer3.md, §7): what comes
+ * for them goes to where the port is active. Durable, written by the server from what the new host has imported. `id` is `<router>/<address>/<port>`.
+ */
+export interface NatMove {
+  readonly kind: 'natMove';
+  readonly id: string;
+  readonly revision: number;
+  readonly router: string;
+  /** The SNAT address. */
+  readonly address: string;
+  /** The workload's port. */
+  readonly port: string;
+  /** Each as `movedText` writes it, sorted. */
+  readonly connections: readonly string[];
+}
+
 /** Does a member answer its probes? Runtime state: leased to the member's host. `id` is `<load balancer>/<port>`. */
 export interface MemberHealth {
   readonly kind: 'memberHealth';
@@ -166,6 +183,7 @@ export interface ScopeRecordOfKind extends ObjectOfKind {
   binding: Binding;
   learned: LearnedAddress;
   natLease: NatLease;
+  natMove: NatMove;
   memberHealth: MemberHealth;
   neighbour: Neighbour;
   learnedRoute: LearnedRoute;

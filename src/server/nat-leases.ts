@@ -1,5 +1,6 @@
 import { referenceName } from '../model/describe.ts';
 import type { Draft } from '../model/draft.ts';
+import { parseMoved } from '../model/moved-connections.ts';
 import type { NatLease } from '../model/objects.ts';
 import { grownBlocks, portCount } from '../model/port-blocks.ts';
 import type { ModelIndex } from '../model/view.ts';
@@ -47,9 +48,14 @@ export function growLease(draft: Draft, hostId: string, need: LeaseNeed, isBehin
 
 /** An address may be translated to by one router only: its leases are all there are. */
 function othersOf(index: ModelIndex, { router, address }: LeaseNeed, id: string): NatLease['blocks'] {
-  return [...index.leasesOfRouter(router)].flatMap((lease) =>
+  const leased = [...index.leasesOfRouter(router)].flatMap((lease) =>
     lease.address === address && lease.id !== id ? lease.blocks : [],
   );
+  // What a workload took along when it moved stays in use, though its former host has let go of the lease.
+  const moved = [...index.natMovesOfRouter(router)].flatMap((move) =>
+    move.address === address ? move.connections.map((text) => ({ first: parseMoved(text)!.port, size: 1 })) : [],
+  );
+  return [...leased, ...moved];
 }
 
 /** What a person is told when a host asks in vain. */

@@ -5,9 +5,10 @@ import { memberAddress } from '../balancers.ts';
 import { selfHost, toAgent } from '../facts.ts';
 import { IPV4, IPV6, load, match, PROTO, type RegisterMatch } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
-import { define, type Reader } from '../inputs.ts';
+import { define, natMovesIndex, type Reader } from '../inputs.ts';
 import { gatewayPortsOf } from '../l2-gateway-ports.ts';
 import {
+  anchorOf,
   from,
   fromAddress,
   KNOWN,
@@ -111,8 +112,14 @@ function rule(
   const holder = gateway ?? selfHost(reader);
   const blocks = reader.pick('natLease', `${routerId}/${formatIp(to)}/${holder}`, 'blocks') ?? [];
   const noPorts = { do: [toAgent(reader, 'noPorts')], drop: 'no-ports' } as const;
-  if (blocks.length === 0) return [flow('snat', priority, match(by, source), noPorts)];
+  const isKnowing = blocks.length > 0 || hasMovedHere(reader, routerId, formatIp(to));
+  if (!isKnowing) return [flow('snat', priority, match(by, source), noPorts)];
   if (zone === undefined) return [flow('snat', priority, match(by, source), { drop: 'no-ports' })];
+  if (blocks.length === 0)
+    return [
+      flow('snat', priority, match(by, source), { do: [{ kind: 'ctClear' }, track('snatted', zone, KNOWN)] }),
+      flow('snatted', priority, match(by, { ...source, ...sourceUntouched }), noPorts),
+    ];
   const blockFrom = (i: number): FlowTarget => {
     const { first, size } = blocks[i]!;
     return { do: [...load({ slot: i }), ...translate('snatted', zone, natTo('src', to, first, first + size - 1))] };
@@ -137,6 +144,17 @@ function rule(
       ];
     }),
   ];
+}
+
+/** Does a workload here have connections of the address with ports of another host? They need no port of ours. */
+function hasMovedHere(reader: Reader, router: string, address: string): boolean {
+  return reader
+    .ids(natMovesIndex, router)
+    .some(
+      (move) =>
+        reader.pick('natMove', move, 'address') === address &&
+        anchorOf(reader, reader.pick('natMove', move, 'port')!) === selfHost(reader),
+    );
 }
 
 /**
