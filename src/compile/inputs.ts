@@ -88,6 +88,16 @@ export interface Cut {
   readonly id: string;
 }
 
+/**
+ * The port of an L2 gateway here, of whose connections another place of it is told (docs/design/l2-gateways.md, §4). `id` is the port's id.
+ */
+export interface Held {
+  readonly kind: 'held';
+  readonly id: string;
+  /** First replies wait for that; else they go on, and it is told later. */
+  readonly isPaused: boolean;
+}
+
 /** A switch that frames from here can be in: one of its ports is here, or a router leads to it. `id` is the switch's id. */
 export interface LocalSwitch {
   readonly kind: 'localSwitch';
@@ -145,6 +155,7 @@ export interface InputOfKind extends ScopeRecordOfKind {
   localPort: LocalPort;
   learnedDestination: LearnedDestination;
   speaker: Speaker;
+  held: Held;
 }
 export type InputKind = Exclude<keyof InputOfKind, 'localSwitch' | 'localProfile' | 'localPort' | 'learnedDestination'>;
 export type InputRecord =
@@ -156,7 +167,8 @@ export type InputRecord =
   | Cut
   | HostLost
   | NatZone
-  | Speaker;
+  | Speaker
+  | Held;
 export type Reader = EngineReader<InputOfKind>;
 
 export const define = definer<InputOfKind>();
@@ -174,6 +186,9 @@ export const unsecuredIndex = define.index('unsecured', 'port', (port) => (port.
 
 /** Port → the L2 gateway whose outside it is. */
 export const gatewayOfPortIndex = define.index('gatewayOfPort', 'l2Gateway', (gateway) => [gateway.port]);
+
+/** '' → all L2 gateways that this host is a place of. */
+export const gatewaysIndex = define.index('l2Gateways', 'l2Gateway', () => ['']);
 
 /** Switch → hosts that are the active claim of one of its ports. */
 export const activeHostsIndex = define.members('activeHosts', {

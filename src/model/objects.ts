@@ -98,7 +98,7 @@ export interface LearnedAddress {
 
 /**
  * Ports of an SNAT address that a host may use (docs/design/layer3.md, §7). Durable, written by the server when a host asks.
- * `id` is `<router>/<address>/<host>`.
+ * `id` is `<router>/<address>/<host>`; of a lease of the port of an L2 gateway `<router>/<address>/<port>`.
  */
 export interface NatLease {
   readonly kind: 'natLease';
@@ -106,7 +106,10 @@ export interface NatLease {
   readonly revision: number;
   readonly router: string;
   readonly address: string;
+  /** Where its connections are kept; with `port` the host where that is active. */
   readonly host: string;
+  /** The port of an L2 gateway: what comes in by it, and nothing else, uses these ports. They move with it. */
+  readonly port?: string;
   /** `size` is a power of two and `first` a multiple of it. */
   readonly blocks: readonly { readonly first: number; readonly size: number }[];
 }

@@ -58,9 +58,16 @@ export type Report =
   | ({ readonly type: 'forgotten' } & ReportedAddress)
   /**
    * The ports of an SNAT address that this host may use are running out, or it has none. `have`: how many ports its lease
-   * had when this was noticed, so that asking twice gives no more than asking once. The answer is a `natLease` record.
+   * had when this was noticed, so that asking twice gives no more than asking once. `port`: of an L2 gateway, which has a lease of its own.
+   * The answer is a `natLease` record.
    */
-  | { readonly type: 'natNeed'; readonly router: string; readonly address: string; readonly have?: number }
+  | {
+      readonly type: 'natNeed';
+      readonly router: string;
+      readonly address: string;
+      readonly port?: string;
+      readonly have?: number;
+    }
   /**
    * Connections that the workload of a port has brought here from another host, with outside ports of that one's lease: all of this port and SNAT address
    * (src/model/moved-connections.ts), none: it is over. A `natMove` record leads their packets to where the port is active.

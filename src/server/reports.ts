@@ -13,7 +13,7 @@ import type { DesiredState, RecordChange } from './desired-state.ts';
 import type { EventRing } from './events.ts';
 import { L2Gateways } from './l2-gateways.ts';
 import type { TakenRoutes } from './learned-routes.ts';
-import { dropOrphanedLeases, exhausted, growLease, LEASE_REFUSALS } from './nat-leases.ts';
+import { dropOrphanedLeases, exhausted, growLease, LEASE_REFUSALS, moveLeases } from './nat-leases.ts';
 import { dropOrphanedMoves, MOVE_REFUSALS, setNatMove } from './nat-moves.ts';
 import { MOST_ROUTES_IN_REPORT, type Report, type ReportedClaim, type ReportsAnswer } from './protocol.ts';
 import type { Runtime } from './runtime.ts';
@@ -58,6 +58,7 @@ const reportSchema = z.discriminatedUnion('type', [
     type: z.literal('natNeed'),
     router: idSchema,
     address: ipSchema,
+    port: portId.optional(),
     have: z.number().int().min(0).optional(),
   }),
   z.object({
@@ -173,6 +174,7 @@ export class Reports {
     this.#gateways = new L2Gateways(state, runtime, now);
     state.amendWrites((draft) => this.#claimCreatedPorts(draft));
     state.amendWrites(dropOrphanedLeases);
+    state.amendWrites(moveLeases);
     state.amendWrites(dropOrphanedMoves);
   }
 
