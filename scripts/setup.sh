@@ -27,6 +27,7 @@ packages=(
   tcpdump tcpreplay                     # captures; injection of arbitrary frames
   iputils-ping iperf3 busybox udhcpc wide-dhcpv6-client # what the workloads run
   frr                                   # BGP and BFD of gateways, in namespaces
+  openvswitch-vtep                      # a hardware VTEP, emulated
 )
 
 say() { printf 'setup: %s\n' "$*" >&2; }
