@@ -26,6 +26,7 @@ import { Probes } from './probes/probes.ts';
 import { RuleLog } from './rule-log.ts';
 import { Scope } from './scope.ts';
 import { SprayGuard } from './spray-guard.ts';
+import { Vteps } from './vteps/vteps.ts';
 import type { KeptZone } from './zones.ts';
 
 const COUNTERS_INTERVAL_MS = 5_000;
@@ -60,7 +61,8 @@ export class AgentCore implements Ground {
   readonly #nextHopHosts: NextHopHosts;
   readonly #probes: Probes;
   readonly #sessions: Sessions;
-  readonly #attachments = new Attachments(this);
+  readonly #vteps = new Vteps(this, this.learning);
+  readonly #attachments = new Attachments(this, this.#vteps);
   readonly #advertising: Advertising;
   readonly #packetIns: PacketIns;
   readonly #compiler: Compiler;
@@ -219,15 +221,16 @@ export class AgentCore implements Ground {
             message: 'the server is gone; this host goes on with what it knows',
             fields: { reason: event.reason },
           },
+          ...this.#vteps.serverLost(),
           ...this.#maybeReadBack(),
         ];
       case 'scope':
         this.#scopeReady = true;
         this.#awaitsServer = false;
-        return this.#applyScope(event.changes, event.revision, nowMs);
+        return [...this.#applyScope(event.changes, event.revision, nowMs), ...this.#vteps.serverCurrent()];
       case 'progress':
         this.revision = event.revision;
-        return this.#reportApplied();
+        return [...this.#reportApplied(), ...this.#vteps.serverCurrent()];
       case 'reportRefused':
         return this.#reportRefused(event.report, event.code, event.message);
       case 'packetIn':
@@ -257,6 +260,10 @@ export class AgentCore implements Ground {
         return this.#sessions.sessionsTold(event.sessions);
       case 'attachmentLinks':
         return this.#attachments.linksTold(event.links, nowMs);
+      case 'vteps':
+        return [...this.#vteps.told(event.states, nowMs), ...this.#attachments.vtepsTold(nowMs)];
+      case 'vtepMacs':
+        return this.#vteps.macsTold(event.binding, event.seen, event.gone, event.isFirst, nowMs);
       case 'received':
         return this.#attachments.counted(event.received, nowMs);
       case 'speakerProblems':
@@ -314,6 +321,7 @@ export class AgentCore implements Ground {
       ...this.#probes.scopeChanged(changes, nowMs),
       ...this.#advertising.scopeChanged(changes),
       ...this.#sessions.scopeChanged(changes, nowMs),
+      ...this.#vteps.scopeChanged(inputs, nowMs),
       ...this.#attachments.scopeChanged(changes, nowMs),
       ...this.#imports.scopeChanged(changes, nowMs),
     );
@@ -517,7 +525,7 @@ export class AgentCore implements Ground {
   /** Takes effect here before the server has agreed; what the server then sends replaces it. */
   overlay(record: ScopeRecord): Effect[] {
     this.scope.apply([{ op: 'put', record }]);
-    return this.compile([{ op: 'put', record }]);
+    return [...this.compile([{ op: 'put', record }]), ...this.#vteps.macsChanged([{ op: 'put', record }])];
   }
 
   // ── time ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -537,6 +545,7 @@ export class AgentCore implements Ground {
       effects.push(
         ...this.compile([{ op: 'delete', kind: 'learned', id: record.id }]),
         ...this.report([{ type: 'forgotten', ...reported(record) }]),
+        ...this.#vteps.macsChanged([{ op: 'delete', record }]),
       );
     }
     // Where the switch refused a bundle without saying why, or Open vSwitch could not make the tunnel port.
@@ -548,7 +557,7 @@ export class AgentCore implements Ground {
     effects.push(...this.#imports.tick(nowMs), ...this.#conntrackUse.tick(nowMs), ...this.#sessions.wake(nowMs));
     if (nowMs - this.#lastPulseMs >= PULSE_INTERVAL_MS) {
       this.#lastPulseMs = nowMs;
-      effects.push({ kind: 'pulse', addresses: this.scope.neighbours(this.host) });
+      effects.push({ kind: 'pulse', addresses: [...this.scope.neighbours(this.host), ...this.#vteps.remotes()] });
     }
     return [...effects, ...this.#attachments.tick(nowMs), ...this.#advertising.tick(nowMs), ...this.#reportHealth()];
   }
@@ -584,6 +593,7 @@ export class AgentCore implements Ground {
         { type: 'ports', ports: Object.fromEntries(this.portStates) },
         ...this.#sessions.all(),
         { type: 'attachments', attachments: this.#attachments.all() },
+        { type: 'vteps', vteps: this.#vteps.all() },
       ]),
       ...this.#natNeeds.ahead([...this.interfaces.bound().keys()], nowMs),
       ...this.#reportHealth(),

@@ -101,8 +101,10 @@ export type Report =
     }
   /** All sessions that this host runs, as they are now. */
   | { readonly type: 'bgp'; readonly peers: readonly ReportedSession[] }
-  /** All attachments of L2 gateways on this host, as they are now. */
+  /** All attachments of L2 gateways and VTEP bindings on this host, as they are now. */
   | { readonly type: 'attachments'; readonly attachments: readonly ReportedAttachment[] }
+  /** All VTEPs that this host talks to, as they are now. */
+  | { readonly type: 'vteps'; readonly vteps: readonly ReportedVtep[] }
   /** Flows for everything up to this revision are in the switch. */
   | { readonly type: 'applied'; readonly revision: number }
   /** Changed states of local ports. */
@@ -202,11 +204,20 @@ export interface ReportedSession {
 }
 
 export interface ReportedAttachment {
-  /** The l2Gateway's id. */
+  /** The id of the l2Gateway or vtepBinding. */
   readonly gateway: string;
   /** docs/design/l2-gateways.md, §2. */
   readonly state: 'up' | 'silent' | 'down' | 'loop';
   readonly problem?: string;
+}
+
+export interface ReportedVtep {
+  readonly vtep: string;
+  /** `wrong`: its database is not what was expected. */
+  readonly state: 'connected' | 'unreachable' | 'wrong';
+  readonly problem?: string;
+  /** Where its tunnels end. */
+  readonly tunnelAddress?: string;
 }
 
 export interface PortState {

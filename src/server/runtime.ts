@@ -13,6 +13,7 @@ import type {
   ReportedMember,
   ReportedNeighbour,
   ReportedSession,
+  ReportedVtep,
 } from './protocol.ts';
 
 /**
@@ -40,8 +41,9 @@ export interface HostRuntime {
   readonly pendingClaims: Map<string, ReportedClaim>;
   /** BGP sessions that it runs, by the peer's id. */
   sessions: ReadonlyMap<string, ReportedSession>;
-  /** Of L2 gateways, by the gateway's id. */
+  /** By the id of the L2 gateway or VTEP binding. */
   attachments: ReadonlyMap<string, ReportedAttachment>;
+  vteps: ReadonlyMap<string, ReportedVtep>;
   counters: { readonly epochMs: number; readonly rules: Counters };
 }
 
@@ -88,6 +90,7 @@ export class Runtime {
       pendingClaims: new Map(),
       sessions: new Map(),
       attachments: new Map(),
+      vteps: new Map(),
       counters: { epochMs: 0, rules: {} },
     };
     this.#hosts.set(hostId, fresh);

@@ -105,11 +105,13 @@ export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: Kind
     { kind: 'mirror', field: 'tenant' },
     { kind: 'bgpPeer', field: 'tenant' },
     { kind: 'l2Gateway', field: 'tenant' },
+    { kind: 'vtepBinding', field: 'tenant' },
   ],
   tunnelZone: [{ kind: 'host', field: 'zone' }],
   host: [
     { kind: 'port', field: 'host' },
     { kind: 'l2Gateway', field: 'places[].host' },
+    { kind: 'vtep', field: 'places[].host' },
   ],
   switch: [
     { kind: 'port', field: 'switch' },
@@ -145,6 +147,8 @@ export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: Kind
   mirror: [],
   bgpPeer: [],
   l2Gateway: [],
+  vtep: [{ kind: 'vtepBinding', field: 'vtep' }],
+  vtepBinding: [],
   chain: [
     { kind: 'rule', field: 'chain' },
     { kind: 'rule', field: 'jumpTo' },
@@ -160,6 +164,7 @@ export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: Kind
     { kind: 'mirror', field: 'ports[]' },
     { kind: 'mirror', field: 'to.port' },
     { kind: 'l2Gateway', field: 'port' },
+    { kind: 'vtepBinding', field: 'port' },
   ],
 };
 
