@@ -19,6 +19,7 @@ import { Moves } from './moves.ts';
 import { NatNeeds } from './nat-needs.ts';
 import { Neighbours, reported as reportedNeighbour } from './neighbours.ts';
 import { NextHopHosts } from './next-hop-hosts.ts';
+import { NextHopProbes } from './next-hops/next-hop-probes.ts';
 import { PacketErrors } from './packet-errors.ts';
 import { PacketIns } from './packet-ins.ts';
 import { Probes } from './probes/probes.ts';
@@ -57,6 +58,7 @@ export class AgentCore implements Ground {
   readonly #natNeeds = new NatNeeds(this);
   readonly #nextHopHosts: NextHopHosts;
   readonly #probes: Probes;
+  readonly #nextHopProbes: NextHopProbes;
   readonly #sessions: Sessions;
   readonly #attachments = new Attachments(this);
   readonly #advertising: Advertising;
@@ -104,6 +106,7 @@ export class AgentCore implements Ground {
     this.#compiler = compiler;
     this.#sessions = new Sessions(this, options.areSpeakersLeft);
     this.#probes = new Probes(this, options.random);
+    this.#nextHopProbes = new NextHopProbes(this, options.random, () => this.installation.synced);
     this.#packetIns = new PacketIns(this, {
       guard: this.#guard,
       learning: this.learning,
@@ -112,6 +115,7 @@ export class AgentCore implements Ground {
       neighbours: this.#neighbours,
       natNeeds: this.#natNeeds,
       probes: this.#probes,
+      nextHopProbes: this.#nextHopProbes,
       attachments: this.#attachments,
       ruleLog: new RuleLog(this, (cookie) => compiler.explain(cookie)),
     });
@@ -232,7 +236,7 @@ export class AgentCore implements Ground {
       case 'hosts':
         return [...this.#nextHopHosts.told(event), ...this.#maybeReadBack(), ...this.#reportHealth()];
       case 'wake':
-        return [...this.#probes.tick(nowMs), ...this.#sessions.wake(nowMs)];
+        return [...this.#probes.tick(nowMs), ...this.#nextHopProbes.tick(nowMs), ...this.#sessions.wake(nowMs)];
       case 'speakerPorts':
         return this.#sessions.portsTold(event.ofports);
       case 'learnedRoutes':
@@ -298,6 +302,7 @@ export class AgentCore implements Ground {
       ...this.#natNeeds.scopeChanged(changes, nowMs),
       ...this.#nextHopHosts.scopeChanged(changes, nowMs),
       ...this.#probes.scopeChanged(changes, nowMs),
+      ...this.#nextHopProbes.scopeChanged(changes, nowMs),
       ...this.#advertising.scopeChanged(changes),
       ...this.#sessions.scopeChanged(changes, nowMs),
       ...this.#attachments.scopeChanged(changes, nowMs),
@@ -399,6 +404,7 @@ export class AgentCore implements Ground {
       ...this.#afterChange(put),
       ...this.#natNeeds.ahead(put, nowMs),
       ...this.#probes.portsChanged([...put, ...gone], nowMs),
+      ...this.#nextHopProbes.portsChanged([...put, ...gone], nowMs),
     ];
   }
 
@@ -513,6 +519,7 @@ export class AgentCore implements Ground {
     }
     effects.push(...this.#nextHopHosts.tick(nowMs));
     effects.push(...this.#guard.tick(nowMs), ...this.#neighbours.tick(nowMs), ...this.#probes.tick(nowMs));
+    effects.push(...this.#nextHopProbes.tick(nowMs));
     // Ageing stops while the server is away: nobody could tell us that an address lives elsewhere now.
     for (const record of this.serverConnected ? this.learning.idle(nowMs) : []) {
       this.learning.lose(record.id);
@@ -564,6 +571,7 @@ export class AgentCore implements Ground {
         { type: 'learnedAll', addresses: this.learning.all() },
         { type: 'neighbourAll', neighbours: this.#neighbours.all() },
         { type: 'memberHealthAll', members: this.#probes.all() },
+        { type: 'nextHopsAll', hops: this.#nextHopProbes.all() },
         { type: 'ports', ports: Object.fromEntries(this.portStates) },
         ...this.#sessions.all(),
         { type: 'attachments', attachments: this.#attachments.all() },

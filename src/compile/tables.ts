@@ -221,5 +221,7 @@ export const PACKET_IN = {
   probe: 19,
   /** An attachment of an L2 gateway says who it is. */
   hello: 20,
+  /** A next hop outside answers a probe of ours. */
+  nextHop: 21,
 } as const;
 export type PacketInClass = keyof typeof PACKET_IN;

@@ -19,6 +19,7 @@ import type {
   Mirror,
   NatLease,
   Neighbour,
+  NextHopState,
   ObjectOfKind,
   Router,
   RouterPort,
@@ -31,7 +32,9 @@ import type {
 import { textsAt } from './paths.ts';
 
 /** Records that no person writes. */
-export const RUNTIME_KINDS = ['binding', 'learned', 'natLease', 'memberHealth', 'neighbour', 'learnedRoute'] as const;
+export const RUNTIME_KINDS = [
+  ...(['binding', 'learned', 'natLease', 'memberHealth', 'neighbour', 'learnedRoute', 'nextHopState'] as const),
+] as const;
 
 /** A whole model in memory, to be read: what `simulate`, the rules and the server's scope work on. */
 export interface ModelView {
@@ -62,6 +65,8 @@ export interface ModelView {
   learnedRoutesOf(routerId: string): Iterable<LearnedRoute>;
   /** To exactly this network: one of each host that learned one. */
   learnedRoutesTo(routerId: string, to: string): Iterable<LearnedRoute>;
+  /** What gateways say of next hops that static routes of the router probe: of one, by each gateway that probes it. */
+  nextHopStatesOf(routerId: string): Iterable<NextHopState>;
   /** Those with a place on the host. */
   l2GatewaysAt(hostId: string): Iterable<L2Gateway>;
   /** The gateway whose outside the port is. */
@@ -149,6 +154,9 @@ function* heldBy(record: ScopeRecord): Iterable<readonly [Relation, string]> {
     case 'neighbour':
       yield ['neighbour', record.switch];
       return;
+    case 'nextHopState':
+      yield ['nextHopState', record.router];
+      return;
     case 'bgpPeer':
       yield ['bgpPeerOfRouter', record.router];
       yield ['bgpPeerAt', record.routerPort];
@@ -179,6 +187,7 @@ type Relation =
   | 'natLease'
   | 'memberHealth'
   | 'neighbour'
+  | 'nextHopState'
   | 'bgpPeerOfRouter'
   | 'bgpPeerAt'
   | 'l2GatewayOfPort'
@@ -296,6 +305,9 @@ export class ModelIndex implements ModelView {
   }
   bgpPeersAt(routerPortId: string): Iterable<BgpPeer> {
     return this.#heldAs('bgpPeerAt', routerPortId);
+  }
+  nextHopStatesOf(routerId: string): Iterable<NextHopState> {
+    return this.#heldAs('nextHopState', routerId);
   }
   l2GatewaysAt(hostId: string): Iterable<L2Gateway> {
     return this.#heldAs('l2GatewayAt', hostId);
@@ -474,9 +486,9 @@ export class ModelIndex implements ModelView {
   }
 }
 
-type HeldOnly = NatLease | MemberHealth | Neighbour | LearnedRoute;
+type HeldOnly = NatLease | MemberHealth | Neighbour | LearnedRoute | NextHopState;
 const HELD_ONLY: ReadonlySet<string> = new Set<HeldOnly['kind']>([
-  ...(['natLease', 'memberHealth', 'neighbour', 'learnedRoute'] as const),
+  ...(['natLease', 'memberHealth', 'neighbour', 'learnedRoute', 'nextHopState'] as const),
 ]);
 /** Found by what holds it, and by nothing else. */
 function isHeldOnly(record: ScopeRecord): record is HeldOnly {

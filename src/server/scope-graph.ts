@@ -246,6 +246,7 @@ function placesOf(record: ScopeRecord): readonly Place[] {
     case 'l2Gateway':
       return record.places.map(({ host }): Place => ['attachments', host]);
     case 'learnedRoute':
+    case 'nextHopState':
       return [['router', record.router]];
   }
 }
@@ -292,7 +293,8 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
       return yield* index.leasesOfRouter(id);
     case 'router':
       yield* index.routerPortsOfRouter(id);
-      return yield* index.learnedRoutesOf(id);
+      yield* index.learnedRoutesOf(id);
+      return yield* index.nextHopStatesOf(id);
     case 'switch':
       yield* one('switch');
       for (const port of index.portsOfSwitch(id)) {

@@ -8,6 +8,7 @@ import { HEARTBEAT_MS } from '../agent-streams.ts';
 import { bgpProblems } from '../bgp.ts';
 import type { ServerContext } from '../context.ts';
 import type { Commit } from '../desired-state.ts';
+import { nextHopProblems } from '../next-hops.ts';
 import type { StatusProblem } from '../present.ts';
 import { parseQuery } from './query.ts';
 
@@ -103,6 +104,7 @@ function statusOf({ state, present, startedMs, clock }: ServerContext): object {
         problems.push({ about: { kind: 'port', id: port.id, name: port.name }, text: `port ${port.name}: ${text}` });
   }
   problems.push(...bgpProblems(index, present, clock.now()).slice(0, 1000));
+  problems.push(...nextHopProblems(index).slice(0, 1000));
   for (const gateway of index.all('l2Gateway'))
     for (const { host, state: its, problem } of gateway.adminUp ? present.l2GatewayStatus(gateway).places : []) {
       if (its === 'up' || its === 'unknown') continue;
