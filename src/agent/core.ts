@@ -243,6 +243,8 @@ export class AgentCore implements Ground {
         return this.#sessions.routesTold(event.router, event.routes, event.isAll);
       case 'planned':
         return this.#sessions.planned(event.plans);
+      case 'bfd':
+        return this.#nextHopProbes.bfdTold(event.router, event.up, nowMs);
       case 'sessions':
         return this.#sessions.sessionsTold(event.sessions);
       case 'attachmentLinks':

@@ -19,6 +19,8 @@ const JITTER = 4;
 /** A round that comes so late was held up, and answers to it may wait to be read: they get a moment. */
 const LATE_MS = 60;
 const GRACE_MS = 40;
+/** For a first session of BFD, and FRR to start. */
+const BFD_START_MS = 10_000;
 
 /** A next hop that this host probes. */
 interface Target {
@@ -46,6 +48,8 @@ interface Watched {
   isAsked: boolean;
   isAnswered: boolean;
   echo: { readonly id: number; readonly sequence: number };
+  /** Of BFD: as it was told last. */
+  isSessionUp: boolean | undefined;
   dueMs: number;
   isGivenMore: boolean;
 }
@@ -138,6 +142,7 @@ export class NextHopProbes {
       this.#watched.set(id, {
         ...{ target, verdict: new Verdict(known?.up), sinceMs: known?.sinceMs ?? nowMs },
         ...{ isAsked: false, isAnswered: false, echo: { id: 0, sequence: 0 }, isGivenMore: false },
+        isSessionUp: undefined,
         dueMs: nowMs + this.#random.below(Math.ceil(target.probe.intervalMs / JITTER)),
       });
     }
@@ -221,6 +226,8 @@ export class NextHopProbes {
       verdict.forgive();
       return [];
     }
+    if (target.probe.type === 'bfd')
+      return watched.isSessionUp === undefined ? [] : this.#judge(watched, watched.isSessionUp, nowMs);
     const effects = watched.isAsked && !watched.isAnswered ? this.#judge(watched, false, nowMs) : [];
     watched.isAsked = true;
     watched.isAnswered = false;
@@ -259,6 +266,16 @@ export class NextHopProbes {
     return this.#judge(watched, true, nowMs);
   }
 
+  /** bfdd has news of the router's next hops: those that it has a session with. That one went is the verdict, as it was not for one packet. */
+  bfdTold(router: string, up: readonly string[], nowMs: number): Effect[] {
+    return [...this.#watched.values()].flatMap((watched) => {
+      const { target, verdict } = watched;
+      if (target.router !== router || target.probe.type !== 'bfd') return [];
+      watched.isSessionUp = up.includes(target.address);
+      return watched.isSessionUp || verdict.up !== true ? [] : this.#judge(watched, false, nowMs);
+    });
+  }
+
   #wake(nowMs: number): Effect[] {
     let due = Number.POSITIVE_INFINITY;
     for (const { dueMs } of this.#watched.values()) due = Math.min(due, dueMs);
@@ -272,7 +289,10 @@ export class NextHopProbes {
   #judge(watched: Watched, isAnswered: boolean, nowMs: number): Effect[] {
     const { target, verdict } = watched;
     const wasKnown = verdict.up !== undefined;
-    if (!verdict.take(isAnswered, nowMs, target.probe)) return [];
+    // A session that was never up may be on its way; one that goes was silent for long enough.
+    const { type, intervalMs, recoveries } = target.probe;
+    const failures = type !== 'bfd' ? target.probe.failures : wasKnown ? 1 : Math.ceil(BFD_START_MS / intervalMs);
+    if (!verdict.take(isAnswered, nowMs, { failures, recoveries })) return [];
     watched.sinceMs = nowMs;
     const { router, address } = target;
     const up = verdict.up === true;
