@@ -20,6 +20,7 @@ import { Moves } from './moves.ts';
 import { NatNeeds } from './nat-needs.ts';
 import { Neighbours, reported as reportedNeighbour } from './neighbours.ts';
 import { NextHopHosts } from './next-hop-hosts.ts';
+import { NextHopProbes } from './next-hops/next-hop-probes.ts';
 import { PacketErrors } from './packet-errors.ts';
 import { PacketIns } from './packet-ins.ts';
 import { Probes } from './probes/probes.ts';
@@ -60,6 +61,7 @@ export class AgentCore implements Ground {
   readonly #imports = new Imports(this, this.conntrack);
   readonly #nextHopHosts: NextHopHosts;
   readonly #probes: Probes;
+  readonly #nextHopProbes: NextHopProbes;
   readonly #sessions: Sessions;
   readonly #vteps = new Vteps(this, this.learning);
   readonly #attachments = new Attachments(this, this.#vteps);
@@ -109,6 +111,7 @@ export class AgentCore implements Ground {
     this.#compiler = compiler;
     this.#sessions = new Sessions(this, options.areSpeakersLeft);
     this.#probes = new Probes(this, options.random);
+    this.#nextHopProbes = new NextHopProbes(this, options.random, () => this.installation.synced);
     this.#packetIns = new PacketIns(this, {
       guard: this.#guard,
       learning: this.learning,
@@ -117,6 +120,7 @@ export class AgentCore implements Ground {
       neighbours: this.#neighbours,
       natNeeds: this.#natNeeds,
       probes: this.#probes,
+      nextHopProbes: this.#nextHopProbes,
       attachments: this.#attachments,
       ruleLog: new RuleLog(this, (cookie) => compiler.explain(cookie)),
     });
@@ -245,7 +249,12 @@ export class AgentCore implements Ground {
       case 'hosts':
         return [...this.#nextHopHosts.told(event), ...this.#maybeReadBack(), ...this.#reportHealth()];
       case 'wake':
-        return [...this.#probes.tick(nowMs), ...this.#sessions.wake(nowMs), ...this.#imports.tick(nowMs)];
+        return [
+          ...this.#probes.tick(nowMs),
+          ...this.#nextHopProbes.tick(nowMs),
+          ...this.#sessions.wake(nowMs),
+          ...this.#imports.tick(nowMs),
+        ];
       case 'portConnections':
         return this.#imports.told(event, nowMs);
       case 'recreated':
@@ -256,6 +265,8 @@ export class AgentCore implements Ground {
         return this.#sessions.routesTold(event.router, event.routes, event.isAll);
       case 'planned':
         return this.#sessions.planned(event.plans);
+      case 'bfd':
+        return this.#nextHopProbes.bfdTold(event.router, event.up, nowMs);
       case 'sessions':
         return this.#sessions.sessionsTold(event.sessions);
       case 'attachmentLinks':
@@ -319,6 +330,7 @@ export class AgentCore implements Ground {
       ...this.#natNeeds.scopeChanged(changes, nowMs),
       ...this.#nextHopHosts.scopeChanged(changes, nowMs),
       ...this.#probes.scopeChanged(changes, nowMs),
+      ...this.#nextHopProbes.scopeChanged(changes, nowMs),
       ...this.#advertising.scopeChanged(changes),
       ...this.#sessions.scopeChanged(changes, nowMs),
       ...this.#vteps.scopeChanged(inputs, nowMs),
@@ -423,6 +435,7 @@ export class AgentCore implements Ground {
       ...this.#natNeeds.ahead(put, nowMs),
       ...this.#probes.portsChanged([...put, ...gone], nowMs),
       ...this.#imports.portsChanged([...put, ...gone], nowMs),
+      ...this.#nextHopProbes.portsChanged([...put, ...gone], nowMs),
     ];
   }
 
@@ -538,6 +551,7 @@ export class AgentCore implements Ground {
     }
     effects.push(...this.#nextHopHosts.tick(nowMs));
     effects.push(...this.#guard.tick(nowMs), ...this.#neighbours.tick(nowMs), ...this.#probes.tick(nowMs));
+    effects.push(...this.#nextHopProbes.tick(nowMs));
     // Ageing stops while the server is away: nobody could tell us that an address lives elsewhere now.
     for (const record of this.serverConnected ? this.learning.idle(nowMs) : []) {
       this.learning.lose(record.id);
@@ -590,6 +604,7 @@ export class AgentCore implements Ground {
         { type: 'learnedAll', addresses: this.learning.all() },
         { type: 'neighbourAll', neighbours: this.#neighbours.all() },
         { type: 'memberHealthAll', members: this.#probes.all() },
+        { type: 'nextHopsAll', hops: this.#nextHopProbes.all() },
         { type: 'ports', ports: Object.fromEntries(this.portStates) },
         ...this.#sessions.all(),
         { type: 'attachments', attachments: this.#attachments.all() },

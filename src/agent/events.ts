@@ -110,6 +110,8 @@ export type AgentEvent =
     }
   | { readonly kind: 'planned'; readonly plans: readonly SpeakerPlan[] }
   /** All sessions of this host. */
+  /** Of next hops of the router's that BFD is spoken with: those with a session that is up. */
+  | { readonly kind: 'bfd'; readonly router: string; readonly up: readonly string[] }
   | { readonly kind: 'sessions'; readonly sessions: readonly ReportedSession[] }
   /** By L2 gateway: whether the physical interface has a link. */
   | { readonly kind: 'attachmentLinks'; readonly links: ReadonlyMap<string, AttachmentLinkState> }

@@ -24,6 +24,7 @@ export type Rule = Stored<'rule'> & { readonly tenant: string };
 export type Router = Stored<'router', 'key'> & { readonly tenant: string };
 export type RouterPort = Stored<'routerPort', 'key' | 'mac'> & { readonly tenant: string };
 export type Route = Router['routes'][number];
+export type NextHopProbe = NonNullable<Route['probe']>;
 export type PolicyRoute = Router['policies'][number];
 export type SecurityGroup = Stored<'securityGroup', 'key'> & { readonly tenant: string };
 export type GroupRule = SecurityGroup['ingress'][number];
@@ -184,6 +185,22 @@ export interface LearnedHop {
   readonly weight: number;
 }
 
+/**
+ * Does the next hop of a static route answer its probes (docs/design/gateways.md, §7)? Runtime state: leased to the gateway that asks. `id` is
+ * `<router>/<address>/<host>`.
+ */
+export interface NextHopState {
+  readonly kind: 'nextHopState';
+  readonly id: string;
+  readonly revision: number;
+  readonly router: string;
+  readonly address: string;
+  readonly host: string;
+  readonly up: boolean;
+  /** Milliseconds since the epoch. */
+  readonly sinceMs: number;
+}
+
 /** Everything that an agent's scope can hold. */
 export interface ScopeRecordOfKind extends ObjectOfKind {
   binding: Binding;
@@ -193,6 +210,7 @@ export interface ScopeRecordOfKind extends ObjectOfKind {
   memberHealth: MemberHealth;
   neighbour: Neighbour;
   learnedRoute: LearnedRoute;
+  nextHopState: NextHopState;
 }
 export type ScopeRecord = ScopeRecordOfKind[keyof ScopeRecordOfKind];
 export type ScopeKind = keyof ScopeRecordOfKind;

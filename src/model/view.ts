@@ -20,6 +20,7 @@ import type {
   NatLease,
   NatMove,
   Neighbour,
+  NextHopState,
   ObjectOfKind,
   Outside,
   Router,
@@ -36,7 +37,8 @@ import { textsAt } from './paths.ts';
 
 /** Records that no person writes. */
 export const RUNTIME_KINDS = [
-  ...(['binding', 'learned', 'natLease', 'natMove', 'memberHealth', 'neighbour', 'learnedRoute'] as const),
+  ...(['binding', 'learned', 'natLease', 'natMove', 'memberHealth', 'neighbour'] as const),
+  ...(['learnedRoute', 'nextHopState'] as const),
 ] as const;
 
 /** A whole model in memory, to be read: what `simulate`, the rules and the server's scope work on. */
@@ -69,6 +71,8 @@ export interface ModelView {
   learnedRoutesOf(routerId: string): Iterable<LearnedRoute>;
   /** To exactly this network: one of each host that learned one. */
   learnedRoutesTo(routerId: string, to: string): Iterable<LearnedRoute>;
+  /** What gateways say of next hops that static routes of the router probe: of one, by each gateway that probes it. */
+  nextHopStatesOf(routerId: string): Iterable<NextHopState>;
   /** Those with a place on the host. */
   l2GatewaysAt(hostId: string): Iterable<L2Gateway>;
   /** VTEPs that have the host as a place, and the bindings of a VTEP. */
@@ -163,6 +167,9 @@ function* heldBy(record: ScopeRecord): Iterable<readonly [Relation, string]> {
     case 'neighbour':
       yield ['neighbour', record.switch];
       return;
+    case 'nextHopState':
+      yield ['nextHopState', record.router];
+      return;
     case 'bgpPeer':
       yield ['bgpPeerOfRouter', record.router];
       yield ['bgpPeerAt', record.routerPort];
@@ -202,6 +209,7 @@ type Relation =
   | 'natMoveOfPort'
   | 'memberHealth'
   | 'neighbour'
+  | 'nextHopState'
   | 'bgpPeerOfRouter'
   | 'bgpPeerAt'
   | 'outsideOfPort'
@@ -327,6 +335,9 @@ export class ModelIndex implements ModelView {
   }
   bgpPeersAt(routerPortId: string): Iterable<BgpPeer> {
     return this.#heldAs('bgpPeerAt', routerPortId);
+  }
+  nextHopStatesOf(routerId: string): Iterable<NextHopState> {
+    return this.#heldAs('nextHopState', routerId);
   }
   l2GatewaysAt(hostId: string): Iterable<L2Gateway> {
     return this.#heldAs('l2GatewayAt', hostId);
@@ -516,9 +527,9 @@ export class ModelIndex implements ModelView {
   }
 }
 
-type HeldOnly = NatLease | NatMove | MemberHealth | Neighbour | LearnedRoute;
+type HeldOnly = NatLease | NatMove | MemberHealth | Neighbour | LearnedRoute | NextHopState;
 const HELD_ONLY: ReadonlySet<string> = new Set<HeldOnly['kind']>([
-  ...(['natLease', 'natMove', 'memberHealth', 'neighbour', 'learnedRoute'] as const),
+  ...(['natLease', 'natMove', 'memberHealth', 'neighbour', 'learnedRoute', 'nextHopState'] as const),
 ]);
 /** Found by what holds it, and by nothing else. */
 function isHeldOnly(record: ScopeRecord): record is HeldOnly {

@@ -88,6 +88,11 @@ export type Report =
   | { readonly type: 'neighbourAll'; readonly neighbours: readonly ReportedNeighbour[] }
   | ({ readonly type: 'neighbour' } & ReportedNeighbour)
   | { readonly type: 'neighbourGone'; readonly switch: string; readonly address: string }
+  /** Whether probed next hops behind this host's ports answer; all on every new connection, then changes. */
+  | { readonly type: 'nextHopsAll'; readonly hops: readonly ReportedNextHop[] }
+  | ({ readonly type: 'nextHop' } & ReportedNextHop)
+  /** It is no longer probed here. */
+  | { readonly type: 'nextHopGone'; readonly router: string; readonly address: string }
   /**
    * All routes that this host's daemons learned; on every new connection. At most `MOST_ROUTES_IN_REPORT` in one: with
    * `isMore` further ones follow in reports of this type, and only with the last is gone what none of them names.
@@ -178,6 +183,14 @@ export interface ReportedNeighbour {
   readonly mac: string;
   /** The port behind which it was heard. */
   readonly port: string;
+}
+
+export interface ReportedNextHop {
+  readonly router: string;
+  readonly address: string;
+  readonly up: boolean;
+  /** Milliseconds since the epoch. */
+  readonly sinceMs: number;
 }
 
 /** More are refused: the server does nothing else while it takes a report in. */

@@ -26,6 +26,8 @@ const member = { loadBalancer: idSchema, port: portId };
 const health = { ...member, up: z.boolean() };
 const neighbourAt = { switch: idSchema, address: ipSchema };
 const neighbour = { ...neighbourAt, mac: macSchema, port: portId };
+const nextHopAt = { router: idSchema, address: ipSchema };
+const nextHop = { ...nextHopAt, up: z.boolean(), sinceMs: z.number().min(0) };
 const route = {
   router: idSchema,
   to: cidrSchema,
@@ -74,6 +76,9 @@ const reportSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('neighbourAll'), neighbours: z.array(z.object(neighbour)).max(1_000_000) }),
   z.object({ type: z.literal('neighbour'), ...neighbour }),
   z.object({ type: z.literal('neighbourGone'), ...neighbourAt }),
+  z.object({ type: z.literal('nextHopsAll'), hops: z.array(z.object(nextHop)).max(100_000) }),
+  z.object({ type: z.literal('nextHop'), ...nextHop }),
+  z.object({ type: z.literal('nextHopGone'), ...nextHopAt }),
   z.object({ type: z.literal('learnedRoutesAll'), routes, isMore: z.boolean().optional() }),
   z.object({
     type: z.literal('learnedRoutes'),
@@ -214,7 +219,11 @@ export class Reports {
           break;
         default:
           if (!this.#takeRuntime(hostId, report, learned))
-            refused.push({ index, code: 'no-port', message: 'no port, member or uplink of this id is there for it' });
+            refused.push({
+              index,
+              code: 'no-port',
+              message: 'no port, member, next hop or uplink of this id is there for it',
+            });
           // Other requests have their turn between chunks of thousands.
           if (learned.length >= MOST_AT_ONCE) {
             this.#streams.publish(this.#state.revision, learned.splice(0));
@@ -362,6 +371,17 @@ export class Reports {
       }
       case 'neighbourGone':
         changes.push(...this.#runtime.endNeighbour(hostId, report.switch, report.address));
+        return true;
+      case 'nextHopsAll':
+        changes.push(...this.#runtime.replaceNextHops(hostId, report.hops));
+        return true;
+      case 'nextHop': {
+        const state = this.#runtime.setNextHop(hostId, report);
+        changes.push(...(state ?? []));
+        return state !== undefined;
+      }
+      case 'nextHopGone':
+        changes.push(...this.#runtime.endNextHop(hostId, report.router, report.address));
         return true;
       case 'learnedRoutesAll':
         return this.#takeRoutes(

@@ -252,6 +252,7 @@ function placesOf(record: ScopeRecord): readonly Place[] {
     case 'vtepBinding':
       return [['vtep', record.vtep]];
     case 'learnedRoute':
+    case 'nextHopState':
       return [['router', record.router]];
   }
 }
@@ -302,7 +303,8 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
       return yield* index.natMovesOfRouter(id);
     case 'router':
       yield* index.routerPortsOfRouter(id);
-      return yield* index.learnedRoutesOf(id);
+      yield* index.learnedRoutesOf(id);
+      return yield* index.nextHopStatesOf(id);
     case 'switch':
       yield* one('switch');
       for (const port of index.portsOfSwitch(id)) {

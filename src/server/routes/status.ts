@@ -9,6 +9,7 @@ import { bgpProblems } from '../bgp.ts';
 import type { ServerContext } from '../context.ts';
 import type { Commit } from '../desired-state.ts';
 import { UNTROUBLED } from '../flows.ts';
+import { nextHopProblems } from '../next-hops.ts';
 import { outsideProblems } from '../outsides.ts';
 import type { StatusProblem } from '../present.ts';
 import { parseQuery } from './query.ts';
@@ -105,6 +106,7 @@ function statusOf({ state, present, flows, startedMs, clock }: ServerContext): o
         problems.push({ about: { kind: 'port', id: port.id, name: port.name }, text: `port ${port.name}: ${text}` });
   }
   problems.push(...bgpProblems(index, present, clock.now()).slice(0, 1000));
+  problems.push(...nextHopProblems(index).slice(0, 1000));
   problems.push(...outsideProblems(index, present));
   if (flows.trouble !== undefined) {
     const about = { kind: 'server', id: 'flows', name: 'flow database' };
