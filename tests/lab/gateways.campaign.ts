@@ -1,3 +1,4 @@
+// Measures: runs alone.
 import assert from 'node:assert/strict';
 import { loadavg } from 'node:os';
 import { after, before, describe, type TestContext, test } from 'node:test';
