@@ -131,6 +131,7 @@ export interface ConnectionEntry {
   readonly reply: EntryTuple;
   readonly state?: string;
   readonly mark?: number;
+  readonly isUnanswered?: true;
 }
 export interface EntryTuple {
   readonly from: Endpoint;

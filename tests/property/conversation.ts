@@ -5,13 +5,14 @@ import { errorAbout, furtherOf, replyTo } from '../../src/model/generate-replies
 import { routedModelSketch } from '../../src/model/generate-routed.ts';
 import { routedSketch } from '../../src/model/generate-routed-frames.ts';
 import { at } from '../../src/model/generated.ts';
-import type { ScopeRecord } from '../../src/model/objects.ts';
+import type { NatMove, ScopeRecord } from '../../src/model/objects.ts';
 import type { ModelIndex } from '../../src/model/view.ts';
 import { extractFlowKey } from '../../src/packet/flow-key.ts';
 import { Connections } from '../../src/simulate/connections.ts';
 import type { Outcome } from '../../src/simulate/outcome.ts';
 import { simulateFrame } from '../../src/simulate/simulate.ts';
 import { writeFrame } from '../../src/simulate/write-frame.ts';
+import { connectionsAfter, type Move, movesOf } from './moves.ts';
 import { buildScenario, type Entry, type Scenario } from './scenario.ts';
 
 /**
@@ -27,7 +28,7 @@ export type StepSketch =
   | { readonly kind: 'send'; readonly at: number; readonly frame: FrameSketch }
   /** To, about, or as one of the messages before: 0 is the last. */
   | { readonly kind: 'reply' | 'error' | 'again'; readonly to: number }
-  | { readonly kind: 'change'; readonly pick: number };
+  | { readonly kind: 'change' | 'move'; readonly pick: number };
 
 /** Types of echo requests and replies, by protocol. */
 const ECHOES: { readonly [proto: number]: readonly number[] } = { 1: [0, 8], 58: [128, 129] };
@@ -58,6 +59,7 @@ const step: fc.Arbitrary<StepSketch> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('error'), to: fc.constantFrom(0, 0, 1, 2) }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('again'), to: fc.nat({ max: 3 }) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('change'), pick: fc.nat({ max: 23 }) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('move'), pick: fc.nat({ max: 23 }) }) },
 );
 
 export function conversationSketch(steps: {
@@ -78,7 +80,16 @@ export interface Message {
   readonly delivered: { readonly port: string; readonly host: string; readonly bytes: Uint8Array } | undefined;
 }
 
-export function isMessage(done: Message | readonly ScopeRecord[]): done is Message {
+/** What a step has done: a frame was sent, records have changed, a workload has moved. */
+export type Done = Message | { readonly changed: readonly ScopeRecord[] } | MoveDone;
+export interface MoveDone {
+  readonly move: Move;
+  /** Connections that are known at the new host now. */
+  readonly brought: number;
+  readonly moved: readonly NatMove[];
+}
+
+export function isMessage(done: Done): done is Message {
   return 'outcome' in done;
 }
 
@@ -92,9 +103,9 @@ export class Conversation {
     this.scenario = buildScenario({ model: sketch.model, frames: [] });
   }
 
-  /** Does a step. The message, if it is one; the records that changed, if it is a change. Undefined where there is nothing to do it with. */
-  do(sketch: StepSketch): Message | readonly ScopeRecord[] | undefined {
-    if (sketch.kind === 'change') return this.#change(sketch.pick);
+  /** Does a step. Undefined where there is nothing to do it with. */
+  do(sketch: StepSketch): Done | undefined {
+    if ('pick' in sketch) return sketch.kind === 'change' ? this.#change(sketch.pick) : this.#move(sketch.pick);
     const entry = this.#entryOf(sketch);
     if (!entry) return undefined;
     const outcome = simulateFrame(this.scenario.model, entry, this.#connections);
@@ -106,7 +117,7 @@ export class Conversation {
     return message;
   }
 
-  #entryOf(sketch: Exclude<StepSketch, { kind: 'change' }>): Entry | undefined {
+  #entryOf(sketch: Exclude<StepSketch, { kind: 'change' | 'move' }>): Entry | undefined {
     if (sketch.kind === 'send') {
       const places = this.scenario.hosts.flatMap(({ id, ports }) =>
         [...ports].map(([ofport, port]) => ({ host: id, ofport, port })),
@@ -131,15 +142,43 @@ export class Conversation {
     return bytes && ofport !== undefined ? entryAt({ ...delivered, ofport }, bytes) : undefined;
   }
 
-  #change(pick: number): readonly ScopeRecord[] | undefined {
+  #move(pick: number): MoveDone | undefined {
+    const possible = movesOf(this.scenario);
+    if (possible.length === 0) return undefined;
+    const move = at(possible, pick);
+    const { all, moved } = connectionsAfter(move, this.#connections);
+    const brought = [...all].length - [...this.#connections].length;
+    this.#connections = all;
+    const { model } = this.scenario;
+    this.put({ ...model.bindingOf(move.port)!, active: move.to.id });
+    const ids = new Set(moved.map(({ id }) => id));
+    for (const { id } of [...model.all('natMove')]) {
+      const known = model.get('natMove', id)!;
+      if (known.port === move.port && !ids.has(id)) this.put({ ...known, connections: [] });
+    }
+    for (const record of moved) this.put(record);
+    return { move, brought, moved };
+  }
+
+  /** The record is so from now on, in the model and wherever it is known. */
+  put(record: ScopeRecord): void {
+    this.scenario.model.put(record);
+    for (const { compiler, inputs } of this.scenario.hosts) {
+      const isKnown = inputs.some(
+        ({ kind, id }) =>
+          (kind === record.kind && id === record.id) ||
+          (record.kind === 'natMove' && kind === 'router' && id === record.router),
+      );
+      if (isKnown) compiler.update([{ op: 'put', record }]);
+    }
+  }
+
+  #change(pick: number): Done | undefined {
     const possible = changesOf(this.scenario.model);
     if (possible.length === 0) return undefined;
     const record = at(possible, pick);
-    this.scenario.model.put(record);
-    for (const { compiler, inputs } of this.scenario.hosts)
-      if (inputs.some(({ kind, id }) => kind === record.kind && id === record.id))
-        compiler.update([{ op: 'put', record }]);
-    return [record];
+    this.put(record);
+    return { changed: [record] };
   }
 }
 

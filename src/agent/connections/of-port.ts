@@ -49,7 +49,7 @@ export function entriesOfPort(zones: PortZones, tracked: readonly Tracked[]): Co
   const replies = new Set<string>();
   for (const one of tracked) {
     const kind = kinds.get(one.zone);
-    if (kind === undefined) continue;
+    if (kind === undefined || one.isOver) continue;
     entries.push(entryOf(zones.port, kind, one));
     if (kind !== 'own') continue;
     originals.add(tupleText(one.protocol, one.original));
@@ -57,7 +57,7 @@ export function entriesOfPort(zones: PortZones, tracked: readonly Tracked[]): Co
   }
   for (const one of tracked) {
     const router = routers.get(one.zone);
-    if (router === undefined) continue;
+    if (router === undefined || one.isOver) continue;
     if (originals.has(tupleText(one.protocol, one.original)) || replies.has(tupleText(one.protocol, one.reply)))
       entries.push(entryOf(router, 'own', one));
   }
@@ -65,11 +65,12 @@ export function entriesOfPort(zones: PortZones, tracked: readonly Tracked[]): Co
 }
 
 function entryOf(owner: string, kind: ConnectionEntry['kind'], tracked: Tracked): ConnectionEntry {
-  const { protocol, original, reply, state, mark } = tracked;
+  const { protocol, original, reply, state, mark, isUnanswered } = tracked;
   return {
     ...{ owner, kind, protocol, original, reply },
     ...(state === undefined ? {} : { state }),
     ...(mark === undefined ? {} : { mark }),
+    ...(isUnanswered ? { isUnanswered } : {}),
   };
 }
 
