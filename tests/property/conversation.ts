@@ -145,10 +145,15 @@ export class Conversation {
   #move(pick: number): MoveDone | undefined {
     const possible = movesOf(this.scenario);
     if (possible.length === 0) return undefined;
-    const move = at(possible, pick);
-    const { all, moved } = connectionsAfter(move, this.#connections);
-    const brought = [...all].length - [...this.#connections].length;
-    this.#connections = all;
+    const before = [...this.#connections].length;
+    const all = possible.map((move) => {
+      const after = connectionsAfter(move, this.#connections);
+      return { move, ...after, brought: [...after.all].length - before };
+    });
+    // Most have nothing to bring.
+    const worth = [all.filter(({ moved }) => moved.length > 0), all.filter(({ brought }) => brought > 0), all];
+    const { move, moved, brought, all: connections } = at(worth.find(({ length }) => length > 0)!, pick);
+    this.#connections = connections;
     const { model } = this.scenario;
     this.put({ ...model.bindingOf(move.port)!, active: move.to.id });
     const ids = new Set(moved.map(({ id }) => id));
