@@ -34,8 +34,10 @@ export function setNatMove(
     if (before.length > 0) draft.delete('natMove', id);
     return 'held';
   }
+  const wanted = [...all].sort();
+  if (wanted.join() === before.join()) return 'held';
   if (!index.get('router', router)?.snat.some(({ to }) => to === address)) return 'no-snat';
-  draft.put({ kind: 'natMove', id, revision: 0, router, address, port, connections: [...all].sort() });
+  draft.put({ kind: 'natMove', id, revision: 0, router, address, port, connections: wanted });
   return 'held';
 }
 

@@ -15,6 +15,13 @@ const AHEAD_MS = 2_000;
 /** So long connections that are not known here may still come; then they begin anew. */
 const FINAL_MS = 1_000;
 
+/** A `natMove` record by its place. */
+interface Moved {
+  readonly id: string;
+  readonly router: string;
+  readonly address: string;
+}
+
 /** A workload that moves here. */
 interface Import {
   /** Where it is, or was until now. */
@@ -30,7 +37,7 @@ interface Import {
   /** What was made here so far. */
   readonly made: Map<string, ConnectionEntry>;
   /** By router and address: what the server was told last. */
-  readonly told: Map<string, string>;
+  readonly told: Map<string, Moved & { readonly text: string }>;
 }
 
 /**
@@ -201,7 +208,8 @@ export class Imports {
   #tellMoved(port: string, one: Import, entries: readonly ConnectionEntry[]): Effect[] {
     const { scope } = this.#ground;
     const moved = new Map<string, { readonly router: string; readonly address: string; readonly texts: string[] }>();
-    for (const { id, router, address } of this.#movesOf(port)) moved.set(id, { router, address, texts: [] });
+    for (const { id, router, address } of [...this.#movesOf(port), ...one.told.values()])
+      moved.set(id, { router, address, texts: [] });
     for (const entry of entries) {
       const connection = foreignPort(scope, this.#ground.host, entry);
       if (!connection) continue;
@@ -215,14 +223,14 @@ export class Imports {
     for (const [id, { router, address, texts }] of moved) {
       const connections = [...new Set(texts)].sort().slice(0, MOST_MOVED);
       const text = connections.join();
-      const before = one.told.get(id) ?? scope.get('natMove', id)?.connections.join() ?? '';
-      one.told.set(id, text);
+      const before = one.told.get(id)?.text ?? scope.get('natMove', id)?.connections.join() ?? '';
+      one.told.set(id, { id, router, address, text });
       if (text !== before) reports.push({ type: 'natMove', port, router, address, connections });
     }
     return this.#ground.report(reports);
   }
 
-  *#movesOf(port: string): Iterable<{ readonly id: string; readonly router: string; readonly address: string }> {
+  *#movesOf(port: string): Iterable<Moved> {
     for (const move of this.#ground.scope.all('natMove')) if (move.port === port) yield move;
   }
 
