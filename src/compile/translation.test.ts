@@ -197,10 +197,7 @@ describe('connections that moved', () => {
   test('need no block of their new host', () => {
     const net = networkWith(snat, leases[0]!, moved(c, 'tcp/10300/198.51.100.1/443'));
     // Not known after all: then a port is wanted, and there is none.
-    assert.equal(
-      send(net, c, '10.0.2.13', '198.51.100.1', tcp(5000, 443, ACK)),
-      `${asks('noPorts')}; no-ports`,
-    );
+    assert.equal(send(net, c, '10.0.2.13', '198.51.100.1', tcp(5000, 443, ACK)), `${asks('noPorts')}; no-ports`);
   });
 });
 

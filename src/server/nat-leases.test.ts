@@ -178,10 +178,8 @@ test("connections that moved are led to their port's host; who is about to get i
 test('connections that moved are forgotten with the last interface of their port, and with the rule', async () => {
   await withNetwork(async ({ client, id, report, told }) => {
     const [router, a] = [await id('routers/r'), await id('ports/a')];
-    const move = {
-      ...{ type: 'natMove', port: a, router, address: '203.0.113.9' },
-      connections: ['tcp/1100/198.51.100.7/80'],
-    } as const;
+    const connections = ['tcp/1100/198.51.100.7/80'];
+    const move = { type: 'natMove', port: a, router, address: '203.0.113.9', connections } as const;
     await report('h1', move);
     assert.equal(recordIn(await told()).kind, 'natMove');
     await report('h1', { type: 'unclaim', port: a });

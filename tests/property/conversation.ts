@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { ModelSketch } from '../../src/model/generate.ts';
+import type { BindingSketch, ModelSketch, PortSketch } from '../../src/model/generate.ts';
 import { buildFrame, type FrameSketch, frameSketch } from '../../src/model/generate-frames.ts';
 import { errorAbout, furtherOf, replyTo } from '../../src/model/generate-replies.ts';
 import { routedModelSketch } from '../../src/model/generate-routed.ts';
@@ -28,7 +28,9 @@ export type StepSketch =
   | { readonly kind: 'send'; readonly at: number; readonly frame: FrameSketch }
   /** To, about, or as one of the messages before: 0 is the last. */
   | { readonly kind: 'reply' | 'error' | 'again'; readonly to: number }
-  | { readonly kind: 'change' | 'move'; readonly pick: number };
+  /** Of a record; or a workload moves, if one can and `pick` is at least `MOVE`. */
+  | { readonly kind: 'change'; readonly pick: number };
+const MOVE = 16;
 
 /** Types of echo requests and replies, by protocol. */
 const ECHOES: { readonly [proto: number]: readonly number[] } = { 1: [0, 8], 58: [128, 129] };
@@ -59,7 +61,6 @@ const step: fc.Arbitrary<StepSketch> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('error'), to: fc.constantFrom(0, 0, 1, 2) }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('again'), to: fc.nat({ max: 3 }) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('change'), pick: fc.nat({ max: 23 }) }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('move'), pick: fc.nat({ max: 23 }) }) },
 );
 
 export function conversationSketch(steps: {
@@ -100,12 +101,14 @@ export class Conversation {
   #connections = new Connections();
 
   constructor(sketch: ConversationSketch) {
-    this.scenario = buildScenario({ model: sketch.model, frames: [] });
+    const moves = sketch.steps.some((step) => step.kind === 'change' && step.pick >= MOVE);
+    this.scenario = buildScenario({ model: moves ? withTwoHomes(sketch.model) : sketch.model, frames: [] });
   }
 
   /** Does a step. Undefined where there is nothing to do it with. */
   do(sketch: StepSketch): Done | undefined {
-    if ('pick' in sketch) return sketch.kind === 'change' ? this.#change(sketch.pick) : this.#move(sketch.pick);
+    if (sketch.kind === 'change')
+      return (sketch.pick >= MOVE ? this.#move(sketch.pick) : undefined) ?? this.#change(sketch.pick);
     const entry = this.#entryOf(sketch);
     if (!entry) return undefined;
     const outcome = simulateFrame(this.scenario.model, entry, this.#connections);
@@ -117,7 +120,7 @@ export class Conversation {
     return message;
   }
 
-  #entryOf(sketch: Exclude<StepSketch, { kind: 'change' | 'move' }>): Entry | undefined {
+  #entryOf(sketch: Exclude<StepSketch, { kind: 'change' }>): Entry | undefined {
     if (sketch.kind === 'send') {
       const places = this.scenario.hosts.flatMap(({ id, ports }) =>
         [...ports].map(([ofport, port]) => ({ host: id, ofport, port })),
@@ -185,6 +188,17 @@ export class Conversation {
     this.put(record);
     return { changed: [record] };
   }
+}
+
+/** Every workload has an interface on a second host: it may move there. */
+function withTwoHomes(model: ModelSketch): ModelSketch {
+  const twice = ({ binding }: PortSketch): BindingSketch =>
+    binding.kind === 'one' ? { kind: 'two', host: binding.host, other: binding.host + 1 } : binding;
+  const switches = model.switches.map((device) => ({
+    ...device,
+    ports: device.ports.map((port) => ({ ...port, binding: twice(port) })),
+  }));
+  return { ...model, switches };
 }
 
 /** Nobody is at port 0, and nobody sends an echo with a code: the userspace datapath's tracker calls both invalid, the kernel's does not. */
