@@ -53,6 +53,7 @@ import { floodLocalUnit, floodRemoteUnit } from './units/flood.ts';
 import { groupMemberUnit, groupRulesUnit, setMemberUnit } from './units/group.ts';
 import { guardUnit } from './units/guard.ts';
 import { handOffUnit } from './units/hand-off.ts';
+import { holdUnit } from './units/hold.ts';
 import { importingUnit } from './units/importing.ts';
 import { l2GatewayUnit } from './units/l2-gateway.ts';
 import { learnedSourceUnit, learnPortUnit } from './units/learn.ts';
@@ -61,6 +62,7 @@ import { leaveUnit, outChainUnit } from './units/leave.ts';
 import { hairpinUnit, holdersUnit, learnedUnit, unknownUnit } from './units/lookup.ts';
 import { mirrorUnit } from './units/mirror.ts';
 import { neighbourAnswersUnit, neighbourMovesUnit } from './units/neighbour.ts';
+import { nextHopProbeUnit } from './units/next-hop-probe.ts';
 import { probeUnit } from './units/probe.ts';
 import { floatingAddressesUnit, snatAddressesUnit, vipAddressesUnit } from './units/public-addresses.ts';
 import { floatingSourcesUnit, routerPortSourcesUnit, snatSourcesUnit, vipSourcesUnit } from './units/public-sources.ts';
@@ -129,6 +131,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   neighbourAnswersUnit,
   neighbourMovesUnit,
   probeUnit,
+  nextHopProbeUnit,
   translationUnit,
   vipUnit,
   slotsUnit,
@@ -139,6 +142,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   vipInUnit,
   handOffUnit,
   admissionUnit,
+  holdUnit,
   floatingOutUnit,
   snatUnit,
   snatRepliesUnit,

@@ -74,7 +74,7 @@ function atAnchor(
     `through the tunnel to host ${nameOf(journey.model, { kind: 'host', id: anchor })}, its anchor`,
   );
   journey.anchor({ from: host, to: anchor, routerPort: port.id, frame: { ...packet.frame, dst: mac } });
-  const { state: _, ...untracked } = packet;
+  const { state: _, gatewayPort: __, ...untracked } = packet;
   return { ...untracked, host: anchor, isFromTunnel: true };
 }
 
@@ -284,7 +284,7 @@ function shown({ frame: { ip, ports } }: Packet): string {
 function sourceTranslation(
   model: ModelView,
   router: Router,
-  { frame, host }: Packet,
+  { frame, host, gatewayPort }: Packet,
 ): Translation | 'no-lease' | undefined {
   const { src, protocol } = frame.ip!;
   for (const floating of floatingOf(model, router.id)) {
@@ -293,7 +293,7 @@ function sourceTranslation(
   }
   const rule = ruleFor(router, src);
   if (!rule) return undefined;
-  const lease = leaseOf(model, router, rule.to, host);
+  const lease = leaseOf(model, router, rule.to, host, gatewayPort);
   if (!lease || lease.blocks.length === 0) return 'no-lease';
   const address = parseIp(rule.to)!;
   if (protocol !== IP_PROTO.tcp && protocol !== IP_PROTO.udp) return { end: 'src', address };
@@ -314,9 +314,16 @@ function ruleFor(router: Router, src: Ip): Router['snat'][number] | undefined {
   return rules.sort((a, b) => parseCidr(b.from)!.prefix - parseCidr(a.from)!.prefix)[0];
 }
 
-function leaseOf(model: ModelView, router: Router, address: string, host: string): NatLease | undefined {
+/** The host's, or that of the L2 gateway's port by which the packet came in. */
+function leaseOf(
+  model: ModelView,
+  router: Router,
+  address: string,
+  host: string,
+  port: string | undefined,
+): NatLease | undefined {
   for (const lease of model.leasesOfRouter(router.id))
-    if (lease.address === address && lease.host === host) return lease;
+    if (lease.address === address && lease.port === port && (port !== undefined || lease.host === host)) return lease;
   return undefined;
 }
 

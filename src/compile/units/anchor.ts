@@ -12,7 +12,17 @@ import { define, leasesIndex, natMovesIndex, portsOfRouterIndex, type Reader } f
 import { hasOutside, ownAddresses } from '../routers.ts';
 import { TABLES } from '../tables.ts';
 import { zoneOf } from '../tracking.ts';
-import { anchorOf, destinationUnknown, KNOWN, later, natTo, track, translate, ZONE_KIND } from '../translation.ts';
+import {
+  anchorOf,
+  behind,
+  destinationUnknown,
+  later,
+  natTo,
+  noteHeld,
+  trackHeld,
+  translate,
+  ZONE_KIND,
+} from '../translation.ts';
 import { addressedTo } from './router-base.ts';
 import { echoRequest } from './vip.ts';
 
@@ -71,13 +81,16 @@ export const floatingInUnit = define.unit({
     if (way === undefined) return [...meters, leads({ drop: 'no-tunnel' })];
     if (way !== 'here') return [...meters, leads({ do: through(way), goto: 'tunnelOut' })];
     if (zone === undefined) return [...meters, leads({ drop: 'not-translated' })];
-    const translated = translate('anchored', zone, natTo('dst', fixed));
+    const translated = [
+      ...noteHeld(reader, floating.port, 'anchored', zone),
+      ...translate(behind(reader, floating.port, 'anchored'), zone, natTo('dst', fixed)),
+    ];
     const portZone = zoneOf(reader, floating.port);
     if (!reader.pick('natZone', floating.router, 'isTight') || !portZone)
       return [...meters, leads({ do: [...pass, ...translated] })];
     return [
       ...meters,
-      leads({ do: [...pass, { kind: 'ctClear' }, track('anchored', zone, KNOWN)] }),
+      leads({ do: [...pass, ...trackHeld(reader, floating.port, 'anchored', zone)] }),
       flow('anchor', ANCHOR.admitted, match({ router, admitted: 1 }, to), { do: translated }),
       admitToFloating(router, ip, portZone),
     ];
@@ -184,11 +197,9 @@ function knowing(reader: Reader, router: string, address: string, leases: readon
   return [...hosts];
 }
 
-function knownHere(reader: Reader, routerId: string): FlowTarget {
+function knownHere(reader: Reader, routerId: string, port?: string): FlowTarget {
   const zone = reader.pick('natZone', routerId, 'zone');
-  return zone === undefined
-    ? { drop: 'not-translated' }
-    : { do: [{ kind: 'ctClear' }, track('anchored', zone, KNOWN)] };
+  return zone === undefined ? { drop: 'not-translated' } : { do: trackHeld(reader, port, 'anchored', zone) };
 }
 
 const PORTS = [
@@ -200,7 +211,8 @@ function blocks(reader: Reader, lease: string, routerId: string, router: number,
   const way = reader.derive(wayTo, reader.pick('natLease', lease, 'host')!);
   const target = ((): FlowTarget => {
     if (way === undefined) return { drop: 'no-tunnel' };
-    return way === 'here' ? knownHere(reader, routerId) : { do: through(way), goto: 'tunnelOut' };
+    if (way !== 'here') return { do: through(way), goto: 'tunnelOut' };
+    return knownHere(reader, routerId, reader.pick('natLease', lease, 'port'));
   })();
   return reader
     .pick('natLease', lease, 'blocks')!
