@@ -11,6 +11,7 @@ import { sumCounters } from './counters.ts';
 import type { AgentEvent, Effect, ScopeChange } from './events.ts';
 import type { Ground } from './ground.ts';
 import { describeHealth } from './health.ts';
+import { Hold } from './hold/hold.ts';
 import { Installation } from './installation.ts';
 import { Interfaces } from './interfaces.ts';
 import { Attachments } from './l2-gateways/attachments.ts';
@@ -57,6 +58,7 @@ export class AgentCore implements Ground {
   readonly #neighbours = new Neighbours(this, this.#errors);
   readonly #natNeeds = new NatNeeds(this);
   readonly #imports = new Imports(this, this.conntrack);
+  readonly hold = new Hold(this, this.conntrack);
   readonly #nextHopHosts: NextHopHosts;
   readonly #probes: Probes;
   readonly #sessions: Sessions;
@@ -115,6 +117,7 @@ export class AgentCore implements Ground {
       natNeeds: this.#natNeeds,
       probes: this.#probes,
       attachments: this.#attachments,
+      hold: this.hold,
       ruleLog: new RuleLog(this, (cookie) => compiler.explain(cookie)),
     });
     this.#agentVersion = options.agentVersion;
@@ -234,9 +237,16 @@ export class AgentCore implements Ground {
       case 'hosts':
         return [...this.#nextHopHosts.told(event), ...this.#maybeReadBack(), ...this.#reportHealth()];
       case 'wake':
-        return [...this.#probes.tick(nowMs), ...this.#sessions.wake(nowMs), ...this.#imports.tick(nowMs)];
+        return [
+          ...this.#probes.tick(nowMs),
+          ...this.#sessions.wake(nowMs),
+          ...this.hold.wake(nowMs),
+          ...this.#imports.tick(nowMs),
+        ];
       case 'portConnections':
         return this.#imports.told(event, nowMs);
+      case 'copies':
+        return this.hold.told(event, nowMs);
       case 'recreated':
         return this.#imports.recreated(event.port);
       case 'speakerPorts':
@@ -293,6 +303,7 @@ export class AgentCore implements Ground {
       ...kept.map((record): Report => ({ type: 'learned', ...reported(record) })),
       ...neighbours.kept.map((record): Report => ({ type: 'neighbour', ...reportedNeighbour(record) })),
     ]);
+    effects.push(...this.hold.scopeChanged(changes, nowMs));
     effects.push(...this.#giveNatZones(changes, [this.#selfChange(), ...inputs]), ...this.#ensureTunnel());
     if (isOtherPattern || this.interfaces.hasPattern) effects.push(...this.#rebind(nowMs));
     const touched = changes.flatMap(({ record }) =>
@@ -536,7 +547,12 @@ export class AgentCore implements Ground {
       this.#lastCountersMs = nowMs;
       effects.push({ kind: 'readCounters' });
     }
-    effects.push(...this.#imports.tick(nowMs), ...this.#conntrackUse.tick(nowMs), ...this.#sessions.wake(nowMs));
+    effects.push(
+      ...this.hold.tick(nowMs),
+      ...this.#imports.tick(nowMs),
+      ...this.#conntrackUse.tick(nowMs),
+      ...this.#sessions.wake(nowMs),
+    );
     if (nowMs - this.#lastPulseMs >= PULSE_INTERVAL_MS) {
       this.#lastPulseMs = nowMs;
       effects.push({ kind: 'pulse', addresses: this.scope.neighbours(this.host) });

@@ -3,7 +3,7 @@ import type { Registers } from '../compile/fields.ts';
 import type { Meter } from '../compile/meters.ts';
 import type { TableName } from '../compile/tables.ts';
 import type { Encap, ScopeRecord } from '../model/objects.ts';
-import type { Flow } from '../openflow/flow.ts';
+import type { Flow, Match } from '../openflow/flow.ts';
 import type { ConnectionEntry, PortState, Report, ReportedSession } from '../server/protocol.ts';
 import type { SpeakerPlan } from './bgp/plan.ts';
 import type { ToldRoute } from './bgp/sessions.ts';
@@ -45,6 +45,22 @@ export interface InstalledFlow {
   readonly flow: Flow;
 }
 
+/** A packet that waits in the switch's hands until it is handed back (NXT_RESUME). */
+export interface PausedPacket {
+  readonly frame: Uint8Array;
+  readonly match: Match;
+  readonly continuation: Uint8Array;
+}
+
+/** What this host is for the connections of an L2 gateway's port (docs/design/l2-gateways.md, §4). */
+export interface CopyRole {
+  readonly port: string;
+  readonly secret: string;
+  readonly isActive: boolean;
+  /** The other places, by their underlay addresses. */
+  readonly others: readonly { readonly host: string; readonly address: string }[];
+}
+
 export interface PacketIn extends PacketRegisters {
   /** First byte of the userdata: what the flow that sent it wanted (docs/design/layer2.md, Packet-ins). */
   readonly class: number;
@@ -52,6 +68,7 @@ export interface PacketIn extends PacketRegisters {
   /** OpenFlow port it came in by. */
   readonly inPort: number;
   readonly frame: Uint8Array;
+  readonly paused?: PausedPacket;
 }
 
 /** An L2 gateway's attachment here: a VLAN of a physical interface (absent: all) as the interface of a port. */
@@ -145,6 +162,8 @@ export type AgentEvent =
   | { readonly kind: 'hosts'; readonly lost: readonly string[]; readonly isSettled: boolean }
   /** What another host has of a port's connections; absent: it did not say. Answers `askConnections`. */
   | { readonly kind: 'portConnections'; readonly port: string; readonly entries?: readonly ConnectionEntry[] }
+  /** Another place of the L2 gateway with this port is told of its connections; or (`problem`) is not any more. */
+  | { readonly kind: 'copies'; readonly port: string; readonly host: string; readonly problem: string | undefined }
   /** The switch has been told all of a `recreate` with a port. */
   | { readonly kind: 'recreated'; readonly port: string }
   /** Comes once a second. */
@@ -181,6 +200,20 @@ export type Effect =
       readonly end: readonly { readonly entry: ConnectionEntry; readonly zone: number }[];
       readonly port?: string;
     }
+  /** Ports of L2 gateways that this host is a place of, all of them, and its own underlay address. */
+  | { readonly kind: 'copyRoles'; readonly own: string | undefined; readonly roles: readonly CopyRole[] }
+  /** Other places are to hold the connection; then, or when that takes too long, the packet goes on. */
+  | {
+      readonly kind: 'copyConnection';
+      readonly port: string;
+      readonly entry: ConnectionEntry;
+      readonly paused: PausedPacket;
+    }
+  /** Other places are to hold what connection tracking has of these ports. */
+  | { readonly kind: 'readCopies'; readonly ports: readonly string[] }
+  /** What others told of the port's connections is to be in connection tracking before any flow that is installed after it. */
+  | { readonly kind: 'takeOver'; readonly port: string }
+  | { readonly kind: 'resume'; readonly paused: PausedPacket }
   /** What speakers this host should have is to be found out from the scope: answered by `planned`. */
   | { readonly kind: 'planSpeakers' }
   /** The BGP speakers that this host shall have, all of them. */

@@ -3,9 +3,9 @@ import { after, before, describe, test } from 'node:test';
 import { type ConnectionCrowd, startCrowd } from '../../src/lab/connection-crowd.ts';
 import { findPort, waitForPorts } from '../../src/lab/weft.ts';
 import type { L2GatewayStatus } from '../../src/server/present.ts';
-import { eventually } from './datacentre.ts';
+import { eventually, sleep } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
-import { CLIENT, SNAT, shop, startTwoGateways, type TwoGateways, UPLINKS } from './two-gateways.ts';
+import { CLIENT, shop, startTwoGateways, type TwoGateways, UPLINKS } from './two-gateways.ts';
 import { buildSegment } from './vlan-segment.ts';
 
 /**
@@ -29,6 +29,17 @@ describe('connections between a VLAN and uplinks', { skip: needsRoot }, () => {
       const { active, places } = await statusOf();
       return active === host && places.find((place) => place.host === host)?.state === 'up';
     });
+
+  /** So many connections each way. */
+  const crowdsOf = async (connections: number): Promise<Record<string, ConnectionCrowd>> => {
+    const { lab } = two;
+    const many = { connections, stallMs: 15_000 };
+    return {
+      snat: await startCrowd(lab, { from: 'rack', to: 'client', address: CLIENT, port: 7110, ...many }),
+      floating: await startCrowd(lab, { from: 'client', to: 'rack', address: FLOATING, ...many }),
+      vip: await startCrowd(lab, { from: 'client', to: 'rack', address: VIP, port: 7101, serverPort: 7102, ...many }),
+    };
+  };
 
   before(async () => {
     two = await startTwoGateways('anc', UPLINKS, ['outside']);
@@ -71,18 +82,25 @@ describe('connections between a VLAN and uplinks', { skip: needsRoot }, () => {
   after(() => two?.down());
 
   test('work in every way with packets of one connection at both gateways', async () => {
-    const { lab } = two;
-    const crowds: Record<string, ConnectionCrowd> = {
-      snat: await startCrowd(lab, { from: 'rack', to: 'client', address: CLIENT, port: 7110, connections: 50 }),
-      floating: await startCrowd(lab, { from: 'client', to: 'rack', address: FLOATING, connections: 50 }),
-      vip: await startCrowd(lab, {
-        ...{ from: 'client', to: 'rack', address: VIP, port: 7101, serverPort: 7102, connections: 50 },
-      }),
-    };
+    const crowds = await crowdsOf(50);
     for (const [way, crowd] of Object.entries(crowds)) {
       const { established, stalled, troubles } = await crowd.stop();
       assert.deepEqual({ way, established, stalled, troubles }, { way, established: 50, stalled: 0, troubles: [] });
     }
-    assert.ok(SNAT);
+  });
+
+  test('outlive the gateway, powered off: the other place holds them', async (t) => {
+    const { lab } = two;
+    const crowds = await crowdsOf(100);
+    await sleep(500);
+    const sinceMs = performance.now();
+    await lab.stopHost('gw-1');
+    await activeAt('gw-2', 30_000);
+    t.diagnostic(`gw-2 is active after ${Math.round(performance.now() - sinceMs)} ms`);
+    for (const [way, crowd] of Object.entries(crowds)) {
+      const { established, died, stalled, troubles } = await crowd.report('answered', 20_000);
+      t.diagnostic(`${way}: all answer after ${Math.round(performance.now() - sinceMs)} ms`);
+      assert.deepEqual({ way, established, died, stalled, troubles }, { way, established: 100, died: 0, stalled: 0, troubles: [] });
+    }
   });
 });
