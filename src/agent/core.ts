@@ -77,6 +77,7 @@ export class AgentCore implements Ground {
   #ovsdbConnected = false;
   #openvswitchVersion = 'unknown';
   #switchConnected = false;
+  #wasSwitchLost = false;
   serverConnected = false;
   #readBackAsked = false;
   #readySaid = false;
@@ -173,9 +174,16 @@ export class AgentCore implements Ground {
       case 'switchConnected':
         this.#switchConnected = true;
         this.#openvswitchVersion = event.version;
-        return [...this.conntrack.limits(), ...this.#maybeReadBack()];
+        return [
+          ...this.conntrack.limits(),
+          ...(this.#wasSwitchLost ? this.#imports.switchReturned() : []),
+          ...this.#maybeReadBack(),
+        ];
+      case 'connectionsRestored':
+        return [...this.#imports.restored(event.isAll), ...this.#maybeReadBack()];
       case 'switchLost':
         this.#switchConnected = false;
+        this.#wasSwitchLost = true;
         this.#readBackAsked = false;
         this.installation.lost();
         return [
@@ -508,6 +516,7 @@ export class AgentCore implements Ground {
       !this.#scopeReady ||
       !this.#ovsdb ||
       this.#nextHopHosts.isAwaited ||
+      this.#imports.isRestoring ||
       this.installation.synced ||
       this.#readBackAsked
     )

@@ -7,6 +7,7 @@ import type { Flow, Match } from '../openflow/flow.ts';
 import type { ConnectionEntry, PortState, Report, ReportedSession } from '../server/protocol.ts';
 import type { SpeakerPlan } from './bgp/plan.ts';
 import type { ToldRoute } from './bgp/sessions.ts';
+import type { EntryInZone } from './connections/recreate.ts';
 import type { PacketRegisters } from './registers.ts';
 import type { KeptZone } from './zones.ts';
 
@@ -164,6 +165,8 @@ export type AgentEvent =
   | { readonly kind: 'portConnections'; readonly port: string; readonly entries?: readonly ConnectionEntry[] }
   /** Another place of the L2 gateway with this port is told of its connections; or (`problem`) is not any more. */
   | { readonly kind: 'copies'; readonly port: string; readonly host: string; readonly problem: string | undefined }
+  /** Translations are in the switch again, as far as they are known, or not needed; then (`isAll`) the rest. Answers `restoreConnections`. */
+  | { readonly kind: 'connectionsRestored'; readonly isAll: boolean }
   /** The switch has been told all of a `recreate` with a port. */
   | { readonly kind: 'recreated'; readonly port: string }
   /** Comes once a second. */
@@ -191,13 +194,15 @@ export type Effect =
   /** `part` 8: an eighth of the host's connections each. */
   | { readonly kind: 'limitZones'; readonly zones: readonly number[]; readonly part: number }
   | { readonly kind: 'readConntrack' }
+  /** The switch is there again: if it has lost the connections that it had, they are made again as they were last read. */
+  | { readonly kind: 'restoreConnections' }
   /** What connections has a port at another host (its id), where its workload comes from? */
   | { readonly kind: 'askConnections'; readonly port: string; readonly from: string }
   /** Entries of connection tracking to be made in zones here, and such to end; with a port answered by `recreated`. */
   | {
       readonly kind: 'recreate';
-      readonly make: readonly { readonly entry: ConnectionEntry; readonly zone: number }[];
-      readonly end: readonly { readonly entry: ConnectionEntry; readonly zone: number }[];
+      readonly make: readonly EntryInZone[];
+      readonly end: readonly EntryInZone[];
       readonly port?: string;
     }
   /** Ports of L2 gateways that this host is a place of, all of them, and its own underlay address. */

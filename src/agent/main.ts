@@ -17,6 +17,7 @@ import { ConnectionExporter, MOST_CONNECTIONS } from './connections/exporter.ts'
 import { allZones, entriesOfPort, zonesOfPort } from './connections/of-port.ts';
 import { recreation } from './connections/recreate.ts';
 import { Recreator } from './connections/recreator.ts';
+import { Restorer } from './connections/restorer.ts';
 import { ConntrackLink } from './conntrack-link.ts';
 import { answerControl, type ControlOptions, startControl } from './control.ts';
 import { AgentCore } from './core.ts';
@@ -83,7 +84,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     address: `unix:${join(options.ovsRunDir, `${options.bridge}.mgmt`)}`,
     meters: HOST_METERS,
     readRegisters,
-    emit,
+    emit: (event) => {
+      if (event.kind === 'switchLost') restorer.switchLost();
+      emit(event);
+    },
     clock: systemClock,
     log: log.child({ part: 'openflow' }),
     signal,
@@ -129,7 +133,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   });
   const connectionsOf = async (port: string): Promise<readonly ConnectionEntry[]> => {
     const zones = zonesOfPort(core.scope, (owner) => core.conntrack.known(owner), port);
-    if (!zones) return [];
+    if (!zones) throw new WeftError('not-found', `this host has, and lately had, no interface of port ${port}`);
     const text = await conntrackLink.dumpZones(allZones(zones), MOST_CONNECTIONS.netdev);
     return entriesOfPort(zones, await parseDump(text));
   };
@@ -215,6 +219,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     log: log.child({ part: 'connections' }),
   });
 
+  const restorer = new Restorer({
+    ...{ lastRead: () => exporter.lastRead, count: () => conntrackLink.count(), recreator, clock: systemClock, signal },
+    restored: (isAll) => emit({ kind: 'connectionsRestored', isAll }),
+    log: log.child({ part: 'connections' }),
+  });
+
   const perform = (effect: Effect): void => {
     switch (effect.kind) {
       case 'install':
@@ -238,6 +248,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         break;
       case 'askConnections':
         void askConnections(effect);
+        break;
+      case 'restoreConnections':
+        void restorer.run();
         break;
       case 'recreate':
         void recreator.perform(effect).then(() => {

@@ -73,12 +73,14 @@ export interface HostLost {
 
 /**
  * A workload moves here, and its connections are still being brought (docs/design/flow-database.md, §5): until they are here
- * nothing that it says or gets begins a connection (units/importing.ts). `id` is the port's id.
+ * nothing that it says or gets begins a connection (units/importing.ts). `id` is the port's id, or `EVERY_PORT` where Open vSwitch has lost all of them.
  */
 export interface Importing {
   readonly kind: 'importing';
   readonly id: string;
 }
+
+export const EVERY_PORT = 'every';
 
 /** The outside of an L2 gateway leads back into the switch (docs/design/l2-gateways.md, §3). `id` is the port's id. */
 export interface Cut {

@@ -252,4 +252,6 @@ export interface ConnectionsReport {
 export interface ConnectionsAnswer {
   /** Keys of connections whose port is not known to be on the host. */
   readonly refused: readonly string[];
+  /** Something was missed before: everything is to be told in a new epoch. While an epoch is being told it means nothing. */
+  readonly isAgain?: boolean;
 }

@@ -1,4 +1,5 @@
 import type { CompilerChange } from '../../compile/compiler.ts';
+import { EVERY_PORT } from '../../compile/inputs.ts';
 import { ZONE_KIND } from '../../compile/translation.ts';
 import { MOST_MOVED, type MovedConnection, movedText } from '../../model/moved-connections.ts';
 import type { ConnectionEntry, Report } from '../../server/protocol.ts';
@@ -6,6 +7,7 @@ import type { ConntrackZones } from '../conntrack.ts';
 import type { AgentEvent, Effect, ScopeChange } from '../events.ts';
 import type { Ground } from '../ground.ts';
 import { entryKey } from './of-port.ts';
+import type { EntryInZone } from './recreate.ts';
 
 /** While the workload is elsewhere its connections are fetched so often: what is left for the moment of the move is little. */
 const AHEAD_MS = 2_000;
@@ -45,10 +47,23 @@ export class Imports {
   readonly #ground: Ground;
   readonly #conntrack: ConntrackZones;
   readonly #imports = new Map<string, Import>();
+  /** Translations are being made again: no flow is installed before them. */
+  isRestoring = false;
 
   constructor(ground: Ground, conntrack: ConntrackZones) {
     this.#ground = ground;
     this.#conntrack = conntrack;
+  }
+
+  /** Open vSwitch may have lost everything: what it knew is made again first (`connectionsRestored` says so), and until then nothing begins. */
+  switchReturned(): Effect[] {
+    this.isRestoring = true;
+    return [...this.#ground.compile([importing(EVERY_PORT)]), { kind: 'restoreConnections' }];
+  }
+
+  restored(isAll: boolean): Effect[] {
+    this.isRestoring = false;
+    return isAll ? this.#ground.compile([{ op: 'delete', kind: 'importing', id: EVERY_PORT }]) : [];
   }
 
   scopeChanged(changes: readonly ScopeChange[], nowMs: number): Effect[] {
@@ -135,8 +150,8 @@ export class Imports {
     one.isAsking = false;
     if (!entries) return one.isDue ? this.#ask(port, nowMs) : one.isFinal ? this.#end(port) : [];
     one.isAnswered = true;
-    const make: { readonly entry: ConnectionEntry; readonly zone: number }[] = [];
-    const end: { readonly entry: ConnectionEntry; readonly zone: number }[] = [];
+    const make: EntryInZone[] = [];
+    const end: EntryInZone[] = [];
     const there = new Set<string>();
     for (const entry of entries) {
       const key = entryKey(entry);

@@ -35,6 +35,12 @@ export interface TrackingPacket {
 /** As much of an entry as it takes to make it again. */
 export type Recreatable = Pick<Tracked, 'protocol' | 'original' | 'reply' | 'state' | 'mark'>;
 
+/** With the zone that it is to be in. */
+export interface EntryInZone {
+  readonly entry: Recreatable;
+  readonly zone: number;
+}
+
 /** TCP that nobody will miss: over, or as good as. */
 const OVER: ReadonlySet<string> = new Set(['time-wait', 'closed', 'close', 'last-ack', 'listen']);
 /** TCP that nobody has answered. */

@@ -1,9 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { WeftError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
-import type { ConnectionEntry } from '../../server/protocol.ts';
-import type { Effect } from '../events.ts';
-import { ending, recreation, type TrackingPacket } from './recreate.ts';
+import { type EntryInZone, ending, recreation, type TrackingPacket } from './recreate.ts';
 
 export interface RecreatorOptions {
   /** Runs packets through actions, before whatever is sent to the switch after it. */
@@ -24,7 +22,7 @@ export class Recreator {
     this.#options = options;
   }
 
-  async perform({ make, end }: Pick<Effect & { kind: 'recreate' }, 'make' | 'end'>): Promise<void> {
+  async perform({ make, end = [] }: { make: readonly EntryInZone[]; end?: readonly EntryInZone[] }): Promise<void> {
     const { run, disregardSequences, log } = this.#options;
     if (make.length + end.length === 0) return;
     try {
@@ -38,8 +36,8 @@ export class Recreator {
   }
 
   async #inSlices(
-    all: readonly { readonly entry: Omit<ConnectionEntry, 'owner' | 'kind'>; readonly zone: number }[],
-    packetsOf: (entry: Omit<ConnectionEntry, 'owner' | 'kind'>, zone: number) => TrackingPacket[],
+    all: readonly EntryInZone[],
+    packetsOf: typeof recreation,
     run: (packets: readonly TrackingPacket[]) => void,
   ): Promise<void> {
     for (let at = 0; at < all.length; at += SLICE) {
