@@ -213,6 +213,8 @@ export type Effect =
       readonly port: string;
       readonly entry: ConnectionEntry;
       readonly paused: PausedPacket;
+      /** False: it will be paused again, and wait then for this too. */
+      readonly waits: boolean;
     }
   /** Other places are to hold what connection tracking has of these ports. */
   | { readonly kind: 'readCopies'; readonly ports: readonly string[] }

@@ -267,8 +267,8 @@ export async function runAgent(options: AgentOptions): Promise<void> {
             );
         break;
       case 'copyConnection': {
-        const { paused } = effect;
-        copyLink.copy(effect.port, effect.entry, () => switchLink.perform({ kind: 'resume', paused }));
+        const { port, entry, paused, waits } = effect;
+        copyLink.copy(port, entry, () => switchLink.perform({ kind: 'resume', paused }), waits);
         break;
       }
       case 'readCopies':

@@ -100,7 +100,10 @@ describe('connections between a VLAN and uplinks', { skip: needsRoot }, () => {
     for (const [way, crowd] of Object.entries(crowds)) {
       const { established, died, stalled, troubles } = await crowd.report('answered', 20_000);
       t.diagnostic(`${way}: all answer after ${Math.round(performance.now() - sinceMs)} ms`);
-      assert.deepEqual({ way, established, died, stalled, troubles }, { way, established: 100, died: 0, stalled: 0, troubles: [] });
+      assert.deepEqual(
+        { way, established, died, stalled, troubles },
+        { way, established: 100, died: 0, stalled: 0, troubles: [] },
+      );
     }
   });
 });

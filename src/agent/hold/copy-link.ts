@@ -121,17 +121,18 @@ export class CopyLink {
 
   /**
    * Tells of a connection; `done` when all who can be told hold it, or after `WAIT_MS`. Where nobody can, or who can is late with what it was
-   * told before, at once.
+   * told before, at once; without `waits` too.
    */
-  copy(port: string, entry: ConnectionEntry, done: () => void): void {
+  copy(port: string, entry: ConnectionEntry, done: () => void, waits = true): void {
     const active = this.#active.get(port);
     const key = entryKey(entry);
     if (!active || !canBeTold(entry) || (!active.told.has(key) && active.told.size >= MOST_TOLD)) return done();
     active.told.set(key, { entry, atMs: this.#now() });
-    active.due.push({ op: 'put', entry });
-    active.done.push(done);
     // What comes in together is told together.
-    if (active.due.length === 1) setImmediate(() => this.#flush(active));
+    if (active.due.length === 0) setImmediate(() => this.#flush(active));
+    active.due.push({ op: 'put', entry });
+    if (waits) active.done.push(done);
+    else done();
   }
 
   #flush(active: Active): void {
@@ -200,6 +201,11 @@ export class CopyLink {
     for (const active of this.#active.values()) told += active.told.size;
     for (const port of this.#secrets.keys()) held += this.#desk.of(port).length;
     return { told, held };
+  }
+
+  /** Connections that were ended because of what they said. */
+  get refused(): number {
+    return this.#desk.refused;
   }
 
   close(): void {

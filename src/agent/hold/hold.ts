@@ -1,4 +1,5 @@
 import type { CompilerChange } from '../../compile/compiler.ts';
+import { CT_MARK } from '../../compile/fields.ts';
 import { ZONE_KIND } from '../../compile/translation.ts';
 import type { L2Gateway } from '../../model/objects.ts';
 import type { ConnectionEntry } from '../../server/protocol.ts';
@@ -120,10 +121,19 @@ export class Hold {
     const place = port === undefined ? undefined : this.#places.get(port);
     if (!entry || !place?.role.isActive) return [{ kind: 'resume', paused }];
     const isWithin = this.#budget.take(place.role.port, nowMs);
-    const effects: Effect[] = [{ kind: 'copyConnection', port: place.role.port, entry, paused }];
+    const effects: Effect[] = [
+      { kind: 'copyConnection', port: place.role.port, entry, paused, waits: !this.#isPausedAgain(entry) },
+    ];
     if (isWithin || nowMs < place.restsUntilMs) return effects;
     place.restsUntilMs = nowMs + REST_MS;
     return [...effects, ...this.#judge(nowMs), { kind: 'wake', inMs: REST_MS }];
+  }
+
+  /** What begins outside by a VIP is asked for in the zone of VIPs next; what began inside, in that of the port. */
+  #isPausedAgain({ owner, kind, original, reply, mark = 0 }: ConnectionEntry): boolean {
+    const isPort = this.#ground.scope.port(owner) !== undefined;
+    if (isPort) return kind === 'own' && (mark & CT_MARK.memberVip) !== 0;
+    return reply.to.address !== original.from.address || reply.to.port !== original.from.port;
   }
 
   /** A place is told from now on, or is not any more. */
