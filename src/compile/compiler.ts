@@ -62,6 +62,7 @@ import { leaveUnit, outChainUnit } from './units/leave.ts';
 import { hairpinUnit, holdersUnit, learnedUnit, unknownUnit } from './units/lookup.ts';
 import { mirrorUnit } from './units/mirror.ts';
 import { neighbourAnswersUnit, neighbourMovesUnit } from './units/neighbour.ts';
+import { nextHopProbeUnit } from './units/next-hop-probe.ts';
 import { probeUnit } from './units/probe.ts';
 import { floatingAddressesUnit, snatAddressesUnit, vipAddressesUnit } from './units/public-addresses.ts';
 import { floatingSourcesUnit, routerPortSourcesUnit, snatSourcesUnit, vipSourcesUnit } from './units/public-sources.ts';
@@ -130,6 +131,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   neighbourAnswersUnit,
   neighbourMovesUnit,
   probeUnit,
+  nextHopProbeUnit,
   translationUnit,
   vipUnit,
   slotsUnit,
