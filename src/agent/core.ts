@@ -12,6 +12,7 @@ import { sumCounters } from './counters.ts';
 import type { AgentEvent, Effect, ScopeChange } from './events.ts';
 import type { Ground } from './ground.ts';
 import { describeHealth } from './health.ts';
+import { Hold } from './hold/hold.ts';
 import { Installation } from './installation.ts';
 import { Interfaces } from './interfaces.ts';
 import { Attachments } from './l2-gateways/attachments.ts';
@@ -61,6 +62,7 @@ export class AgentCore implements Ground {
   readonly #natNeeds = new NatNeeds(this);
   readonly #imports = new Imports(this, this.conntrack);
   readonly #movedWatch = new MovedWatch(this.scope, () => this.host);
+  readonly hold = new Hold(this, this.conntrack);
   readonly #nextHopHosts: NextHopHosts;
   readonly #probes: Probes;
   readonly #nextHopProbes: NextHopProbes;
@@ -124,6 +126,7 @@ export class AgentCore implements Ground {
       probes: this.#probes,
       nextHopProbes: this.#nextHopProbes,
       attachments: this.#attachments,
+      hold: this.hold,
       ruleLog: new RuleLog(this, (cookie) => compiler.explain(cookie)),
     });
     this.#agentVersion = options.agentVersion;
@@ -255,12 +258,15 @@ export class AgentCore implements Ground {
           ...this.#probes.tick(nowMs),
           ...this.#nextHopProbes.tick(nowMs),
           ...this.#sessions.wake(nowMs),
+          ...this.hold.wake(nowMs),
           ...this.#imports.tick(nowMs),
         ];
       case 'portConnections':
         return this.#imports.told(event, nowMs);
       case 'connectionsSeen':
         return this.report(this.#movedWatch.judge(event.connections));
+      case 'copies':
+        return this.hold.told(event, nowMs);
       case 'recreated':
         return this.#imports.recreated(event.port);
       case 'speakerPorts':
@@ -323,6 +329,7 @@ export class AgentCore implements Ground {
       ...kept.map((record): Report => ({ type: 'learned', ...reported(record) })),
       ...neighbours.kept.map((record): Report => ({ type: 'neighbour', ...reportedNeighbour(record) })),
     ]);
+    effects.push(...this.hold.scopeChanged(changes, nowMs));
     effects.push(...this.#giveNatZones(changes, [this.#selfChange(), ...inputs]), ...this.#ensureTunnel());
     if (isOtherPattern || this.interfaces.hasPattern) effects.push(...this.#rebind(nowMs));
     const touched = changes.flatMap(({ record }) =>
@@ -572,7 +579,12 @@ export class AgentCore implements Ground {
       this.#lastCountersMs = nowMs;
       effects.push({ kind: 'readCounters' });
     }
-    effects.push(...this.#imports.tick(nowMs), ...this.#conntrackUse.tick(nowMs), ...this.#sessions.wake(nowMs));
+    effects.push(
+      ...this.hold.tick(nowMs),
+      ...this.#imports.tick(nowMs),
+      ...this.#conntrackUse.tick(nowMs),
+      ...this.#sessions.wake(nowMs),
+    );
     if (nowMs - this.#lastPulseMs >= PULSE_INTERVAL_MS) {
       this.#lastPulseMs = nowMs;
       effects.push({ kind: 'pulse', addresses: [...this.scope.neighbours(this.host), ...this.#vteps.remotes()] });

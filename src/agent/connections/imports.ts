@@ -239,7 +239,9 @@ export class Imports {
     const { scope } = this.#ground;
     const port = scope.port(id);
     if (!port) return false;
-    if ((port.groups ?? []).length > 0 || port.fromChain !== undefined || port.toChain !== undefined) return true;
+    // Of what an L2 gateway keeps its other places are told as it begins (src/agent/hold).
+    for (const gateway of scope.all('l2Gateway')) if (gateway.port === id) return false;
+    if (port.groups.length > 0 || port.fromChain !== undefined || port.toChain !== undefined) return true;
     for (const each of scope.all('routerPort')) if (each.switch === port.switch) return true;
     for (const each of scope.all('loadBalancer')) if (each.switch === port.switch) return true;
     return false;
