@@ -200,7 +200,9 @@ export class Attachments {
     return this.#ground.compile([{ op: 'delete', kind: 'cut', id: attachment.plan.port }]);
   }
 
-  #say({ plan, place, gateway }: Attachment, toOfport: number): Effect[] {
+  #say({ plan, place, gateway, isActive }: Attachment, toOfport: number): Effect[] {
+    // A VTEP takes packets of the one host that its database names.
+    if (gateway.kind === 'vtepBinding' && !isActive) return [];
     const { scope } = this.#ground;
     const port = scope.port(plan.port);
     const sw = port && scope.switchOf(port);
