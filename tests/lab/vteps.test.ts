@@ -291,13 +291,14 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
     await tor1.emulator.kill();
     const stream = await startStream(lab, { from: 'red-1', to: 'srv-1', address: '10.1.0.101', pps: 500 });
     await tor1.database.kill();
-    const text = `no answer at ${tor1.management}`;
+    const address = tor1.management.slice('tcp:'.length);
+    const text = `cannot connect to ${tor1.management}: connect ECONNREFUSED ${address}`;
     await eventually('it is unreachable', 15_000, async () => (await vtepOf('tor-1')).state === 'unreachable');
     assert.deepEqual(
       (await vtepOf('tor-1')).places.map(({ problem }) => problem),
       [text, text],
     );
-    await eventually('bindings say so', 5_000, async () => (await statusOf('red-tor-1')).state === 'down');
+    await eventually('bindings say so', 20_000, async () => (await statusOf('red-tor-1')).state === 'down');
     assert.equal((await statusOf('red-tor-1')).active, 'gw-1');
     assert.ok((await problems()).includes(`VTEP tor-1 at gw-1: ${text}`));
     const { items } = await weft.client.get<{ items: readonly WeftEvent[] }>('/v1/events');

@@ -297,18 +297,18 @@ describe('the link to VTEPs', { skip: noVtepSchema }, () => {
     await eventually('reached again', async () => (await rows()).macs.length === 3);
   });
 
-  test('MACs behind the VTEP are told as they come and go, and those of before as such', async () => {
+  test('MACs behind the VTEP are told as they come and go, and those of before', async () => {
     one.serve([red]);
     await eventually('made', async () => (await rows()).switches.length === 1);
     await learns(mac(7), RED);
     const told = (): string =>
-      JSON.stringify(one.events.flatMap((e) => (e.kind === 'vtepMacs' ? [[e.seen, e.gone, e.isFirst]] : [])));
-    await eventually('seen', () => told() === JSON.stringify([[[mac(7)], [], false]]));
+      JSON.stringify(one.events.flatMap((e) => (e.kind === 'vtepMacs' ? [[e.seen, e.gone]] : [])));
+    await eventually('seen', () => told() === JSON.stringify([[[mac(7)], []]]));
     two.serve([{ ...red, isActive: false }]);
     const first = await eventually('as before', () => two.events.find(({ kind }) => kind === 'vtepMacs'));
-    assert.deepEqual(first, { kind: 'vtepMacs', vtep: VTEP, binding: RED, seen: [mac(7)], gone: [], isFirst: true });
+    assert.deepEqual(first, { kind: 'vtepMacs', vtep: VTEP, binding: RED, seen: [mac(7)], gone: [] });
     await transact([deleteRows(UcastMacsLocal, [])]);
-    await eventually('gone', () => told().endsWith(JSON.stringify([[], [mac(7)], false]).concat(']')));
+    await eventually('gone', () => told().endsWith(JSON.stringify([[], [mac(7)]]).concat(']')));
   });
 
   test('logical switches that belong to no binding go when they have been strays for long, and the server is there', async () => {
@@ -353,7 +353,7 @@ describe('the link to VTEPs', { skip: noVtepSchema }, () => {
   test('what is wrong with a database is told: nobody there, another database, no switch, many, no address', async () => {
     one.serve([red], true, { management: `unix:${join(server.folder, 'nobody')}` });
     await eventually('unreachable', () => one.states.vteps.get(VTEP)?.state === 'unreachable');
-    assert.match(one.problem!, /^no answer at unix:/);
+    assert.match(one.problem!, /^cannot connect to unix:.*ENOENT/);
     const other = await OvsdbTestServer.start();
     two.serve([red], true, { management: other.unix });
     await eventually('another', () => two.problem?.startsWith('its server has no database hardware_vtep'));
@@ -401,6 +401,6 @@ describe('the link to VTEPs', { skip: noVtepSchema }, () => {
     });
     await eventually('connected', () => one.problem === 'its database has no physical switch yet');
     one.serve([red], true, { management, tls: { ca: 'nonsense' } });
-    await eventually('told', () => one.problem?.includes('certificates'));
+    await eventually('told', () => one.problem?.includes('certificate'));
   });
 });
