@@ -43,6 +43,7 @@ export const PROBLEM_CODES = {
   peer: 'the peer of a router port is taken, or cannot be one',
   'network-overlap': 'two ports of a router have networks that overlap',
   'next-hop': 'the next hop is in no network of the router, or is the router itself',
+  probe: 'the next hop cannot be probed so',
   'ip-version': 'two fields that belong together are of different IP versions',
   ambiguous: 'two entries are for the same packets',
   'route-circle': 'static routes send packets from router to router and back',

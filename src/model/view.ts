@@ -18,7 +18,9 @@ import type {
   MemberHealth,
   Mirror,
   NatLease,
+  NatMove,
   Neighbour,
+  NextHopState,
   ObjectOfKind,
   Outside,
   Router,
@@ -34,7 +36,10 @@ import type {
 import { textsAt } from './paths.ts';
 
 /** Records that no person writes. */
-export const RUNTIME_KINDS = ['binding', 'learned', 'natLease', 'memberHealth', 'neighbour', 'learnedRoute'] as const;
+export const RUNTIME_KINDS = [
+  ...(['binding', 'learned', 'natLease', 'natMove', 'memberHealth', 'neighbour'] as const),
+  ...(['learnedRoute', 'nextHopState'] as const),
+] as const;
 
 /** A whole model in memory, to be read: what `simulate`, the rules and the server's scope work on. */
 export interface ModelView {
@@ -58,6 +63,7 @@ export interface ModelView {
   /** Mirrors that name the port or switch, as a source or as where the copies go. */
   mirrorsOf(portOrSwitchId: string): Iterable<Mirror>;
   leasesOfRouter(routerId: string): Iterable<NatLease>;
+  natMovesOfRouter(routerId: string): Iterable<NatMove>;
   healthOf(loadBalancerId: string): Iterable<MemberHealth>;
   bgpPeersOfRouter(routerId: string): Iterable<BgpPeer>;
   /** Those whose session runs at the router port. */
@@ -65,6 +71,8 @@ export interface ModelView {
   learnedRoutesOf(routerId: string): Iterable<LearnedRoute>;
   /** To exactly this network: one of each host that learned one. */
   learnedRoutesTo(routerId: string, to: string): Iterable<LearnedRoute>;
+  /** What gateways say of next hops that static routes of the router probe: of one, by each gateway that probes it. */
+  nextHopStatesOf(routerId: string): Iterable<NextHopState>;
   /** Those with a place on the host. */
   l2GatewaysAt(hostId: string): Iterable<L2Gateway>;
   /** VTEPs that have the host as a place, and the bindings of a VTEP. */
@@ -149,11 +157,18 @@ function* heldBy(record: ScopeRecord): Iterable<readonly [Relation, string]> {
     case 'natLease':
       yield ['natLease', record.router];
       return;
+    case 'natMove':
+      yield ['natMove', record.router];
+      yield ['natMoveOfPort', record.port];
+      return;
     case 'memberHealth':
       yield ['memberHealth', record.loadBalancer];
       return;
     case 'neighbour':
       yield ['neighbour', record.switch];
+      return;
+    case 'nextHopState':
+      yield ['nextHopState', record.router];
       return;
     case 'bgpPeer':
       yield ['bgpPeerOfRouter', record.router];
@@ -190,8 +205,11 @@ type Relation =
   | 'loadBalancer'
   | 'mirror'
   | 'natLease'
+  | 'natMove'
+  | 'natMoveOfPort'
   | 'memberHealth'
   | 'neighbour'
+  | 'nextHopState'
   | 'bgpPeerOfRouter'
   | 'bgpPeerAt'
   | 'outsideOfPort'
@@ -303,6 +321,12 @@ export class ModelIndex implements ModelView {
   leasesOfRouter(routerId: string): Iterable<NatLease> {
     return this.#heldAs('natLease', routerId);
   }
+  natMovesOfRouter(routerId: string): Iterable<NatMove> {
+    return this.#heldAs('natMove', routerId);
+  }
+  natMovesOfPort(portId: string): Iterable<NatMove> {
+    return this.#heldAs('natMoveOfPort', portId);
+  }
   healthOf(loadBalancerId: string): Iterable<MemberHealth> {
     return this.#heldAs('memberHealth', loadBalancerId);
   }
@@ -311,6 +335,9 @@ export class ModelIndex implements ModelView {
   }
   bgpPeersAt(routerPortId: string): Iterable<BgpPeer> {
     return this.#heldAs('bgpPeerAt', routerPortId);
+  }
+  nextHopStatesOf(routerId: string): Iterable<NextHopState> {
+    return this.#heldAs('nextHopState', routerId);
   }
   l2GatewaysAt(hostId: string): Iterable<L2Gateway> {
     return this.#heldAs('l2GatewayAt', hostId);
@@ -500,9 +527,9 @@ export class ModelIndex implements ModelView {
   }
 }
 
-type HeldOnly = NatLease | MemberHealth | Neighbour | LearnedRoute;
+type HeldOnly = NatLease | NatMove | MemberHealth | Neighbour | LearnedRoute | NextHopState;
 const HELD_ONLY: ReadonlySet<string> = new Set<HeldOnly['kind']>([
-  ...(['natLease', 'memberHealth', 'neighbour', 'learnedRoute'] as const),
+  ...(['natLease', 'natMove', 'memberHealth', 'neighbour', 'learnedRoute', 'nextHopState'] as const),
 ]);
 /** Found by what holds it, and by nothing else. */
 function isHeldOnly(record: ScopeRecord): record is HeldOnly {

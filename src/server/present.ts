@@ -14,6 +14,7 @@ import { portCount } from '../model/port-blocks.ts';
 import { withoutSecrets } from '../model/secrets.ts';
 import type { ModelIndex } from '../model/view.ts';
 import { placesOf } from '../model/vteps.ts';
+import { type NextHopStatus, nextHopsOf } from './next-hops.ts';
 import type { HostHealth, PortState, ReportedAttachment, ReportedSession, ReportedVtep } from './protocol.ts';
 import type { Runtime } from './runtime.ts';
 
@@ -65,6 +66,11 @@ export interface LeaseStatus {
   /** The host's name. */
   readonly host: string;
   readonly ports: number;
+}
+
+export interface RouterStatus {
+  readonly leases: readonly LeaseStatus[];
+  readonly nextHops?: readonly NextHopStatus[];
 }
 
 export interface SessionStatus {
@@ -159,14 +165,15 @@ export class Presenter {
     }
   }
 
-  /** Ports of SNAT addresses that hosts have. */
-  routerStatus(router: Router): { readonly leases: readonly LeaseStatus[] } {
+  /** Ports of SNAT addresses that hosts have, and whether next hops answer that are probed. */
+  routerStatus(router: Router): RouterStatus {
     const leases = [...this.#index.leasesOfRouter(router.id)].map(({ address, host, blocks }) => ({
       address,
       host: this.#hostName(host),
       ports: portCount(blocks),
     }));
-    return { leases };
+    const nextHops = nextHopsOf(this.#index, router);
+    return { leases, ...(nextHops.length === 0 ? {} : { nextHops }) };
   }
 
   /** A session runs on every gateway of its uplink: on one, but while it moves. */
