@@ -284,7 +284,7 @@ export class AgentCore implements Ground {
       case 'vteps':
         return [...this.#vteps.told(event.states, nowMs), ...this.#attachments.vtepsTold(nowMs)];
       case 'vtepMacs':
-        return this.#vteps.macsTold(event.binding, event.seen, event.gone, event.isFirst, nowMs);
+        return this.#vteps.macsTold(event.binding, event.seen, event.gone, nowMs);
       case 'received':
         return this.#attachments.counted(event.received, nowMs);
       case 'speakerProblems':
@@ -589,7 +589,13 @@ export class AgentCore implements Ground {
       this.#lastPulseMs = nowMs;
       effects.push({ kind: 'pulse', addresses: [...this.scope.neighbours(this.host), ...this.#vteps.remotes()] });
     }
-    return [...effects, ...this.#attachments.tick(nowMs), ...this.#advertising.tick(nowMs), ...this.#reportHealth()];
+    return [
+      ...effects,
+      ...this.#vteps.tick(nowMs),
+      ...this.#attachments.tick(nowMs),
+      ...this.#advertising.tick(nowMs),
+      ...this.#reportHealth(),
+    ];
   }
 
   #counters(event: AgentEvent & { kind: 'counters' }, nowMs: number): Effect[] {

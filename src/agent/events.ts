@@ -135,14 +135,13 @@ export type AgentEvent =
   | { readonly kind: 'attachmentLinks'; readonly links: ReadonlyMap<string, AttachmentLinkState> }
   /** What VTEPs' databases say; comes with every change. */
   | { readonly kind: 'vteps'; readonly states: VtepStates }
-  /** MACs that a VTEP has behind a binding from now on, or no more; `isFirst`: those it had before anybody looked. */
+  /** MACs that a VTEP has behind a binding from now on, or no more. */
   | {
       readonly kind: 'vtepMacs';
       readonly vtep: string;
       readonly binding: string;
       readonly seen: readonly string[];
       readonly gone: readonly string[];
-      readonly isFirst: boolean;
     }
   /** Packets that came in so far, by OpenFlow port. */
   | { readonly kind: 'received'; readonly received: ReadonlyMap<number, number> }
