@@ -149,8 +149,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const exporter = new ConnectionExporter({
     ...{ scope: core.scope, zones: core.conntrack.zones, clock: systemClock, signal },
     datapathType: options.datapathType,
-    count: () => conntrackLink.count(),
-    dump: () => conntrackLink.dump(),
+    tracking: conntrackLink,
     post: (report) => client.post<ConnectionsAnswer>(connectionsPath, report, { signal, timeoutMs: 10_000 }),
     setProblem: (problem) => {
       if (problem === undefined) core.problems.delete('connections');
