@@ -25,9 +25,11 @@ packages=(
   openvswitch-switch openvswitch-common # the switch
   iproute2 ethtool procps               # namespaces and links of the lab
   tcpdump tcpreplay                     # captures; injection of arbitrary frames
+  nftables                              # counts packets, and sends them by turns, outside of the lab's cloud
   iputils-ping iperf3 busybox udhcpc wide-dhcpv6-client # what the workloads run
   frr                                   # BGP and BFD of gateways, in namespaces
   redis-server openssl                  # the flow database of many hosts; certificates of its tests
+  openvswitch-vtep                      # a hardware VTEP, emulated
 )
 
 say() { printf 'setup: %s\n' "$*" >&2; }

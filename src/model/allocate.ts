@@ -4,6 +4,7 @@ import { isAddressTaken } from './address-uses.ts';
 import { describe } from './describe.ts';
 import type { AnyObject, LogicalPort, LogicalSwitch, Subnet } from './objects.ts';
 import type { Problem } from './problem.ts';
+import { slotsFor } from './shares.ts';
 import { isInVlan, isReservedIn, lastOf } from './subnets.ts';
 import { isKeyed, type ModelIndex } from './view.ts';
 
@@ -12,7 +13,7 @@ const LAST_KEY = 0xff_ffff;
 const MOST_OFFSETS = 2 ** 40;
 
 /**
- * Gives out what people did not choose: MAC addresses, addresses of subnets, tunnel keys. Whether something is free is
+ * Gives out what people did not choose: MAC addresses, addresses of subnets, tunnel keys, VNIs. Whether something is free is
  * always asked of the index, so nothing is given twice; what is kept here only makes the next free one quick to find
  * (a constant cost each, whatever the size) and may be lost at any time.
  *
@@ -38,6 +39,10 @@ export class Allocator {
 
   /** The object with its allocated fields; what could not be allocated is a problem and stays away. */
   fill<T extends AnyObject>(object: T, report: (problem: Problem) => void): T {
+    if (object.kind === 'vtepBinding') {
+      const vni = (object as { readonly vni?: number }).vni ?? this.#index.get('port', object.port)?.key;
+      return vni === undefined ? object : { ...object, vni };
+    }
     if (!isKeyed(object)) return object;
     // Reading the object as it was written: these fields may be absent still.
     const given = object as Partial<Pick<LogicalPort, 'key' | 'mac' | 'addresses'>> & { readonly slots?: number };
@@ -46,8 +51,7 @@ export class Allocator {
       const message = `tunnel key ${key} was just given back; hosts may still know it`;
       report({ object: describe(this.#index, object), path: 'key', code: 'duplicate-key', message });
     }
-    if (object.kind === 'loadBalancer')
-      return { ...object, key, slots: given.slots ?? slotsFor(object.members.length) };
+    if (object.kind === 'loadBalancer') return { ...object, key, slots: given.slots ?? slotsFor(object.members) };
     if (object.kind === 'routerPort') return { ...object, key, mac: given.mac ?? this.#allocateMac() };
     if (object.kind !== 'port') return { ...object, key };
     const mac = given.mac ?? this.#allocateMac();
@@ -279,13 +283,6 @@ function slaacAddress(cidr: Cidr, mac: string): string {
     version: 6,
     value: ((cidr.ip.value as bigint) | eui64(parseMac(mac)!)) as typeof cidr.ip.value & bigint,
   } as Ip);
-}
-
-/** At least 16 slots per member, so that shares are within a few percent of the weights. */
-function slotsFor(members: number): number {
-  let slots = 16;
-  while (slots < 16 * members && slots < 1024) slots *= 2;
-  return slots;
 }
 
 function followingKey(key: number): number {

@@ -155,21 +155,28 @@ export class FlowDatabase {
   /** The log of leases follows the desired state. */
   followCommit(changes: readonly RecordChange[]): void {
     for (const { before, after } of changes) {
-      if (after?.kind === 'natLease') this.#inBackground(this.#setLease(after));
-      else if (!after && before?.kind === 'natLease') this.#inBackground(this.#setLease({ ...before, blocks: [] }));
+      for (const lease of leasesOf(before, after)) this.#inBackground(this.#setLease(lease));
     }
   }
 
   /** Leases as they are now: the log may have missed some while no server ran. */
   async adoptLeases(): Promise<void> {
     for (const { router, address, host, names, atMs: _atMs } of await this.#store.leases()) {
-      if (this.#index.get('natLease', `${router}/${address}/${host}`)) continue;
+      if (this.#blocksOf(router, address, host).length > 0) continue;
       await this.#store.setLease({ ...{ router, address, host, names, blocks: [] }, atMs: this.#clock.now() });
     }
     for (const lease of this.#index.all('natLease')) await this.#setLease(lease);
   }
 
-  #setLease({ router: routerId, address, host: hostId, blocks }: NatLease): Promise<void> {
+  /** All that the host has of the address now, as its own or as those of ports that are active there. */
+  #blocksOf(router: string, address: string, host: string): NatLease['blocks'] {
+    return [...this.#index.leasesOfRouter(router)].flatMap((lease) =>
+      lease.address === address && lease.host === host ? lease.blocks : [],
+    );
+  }
+
+  #setLease({ router: routerId, address, host: hostId }: LeaseHolder): Promise<void> {
+    const blocks = this.#blocksOf(routerId, address, hostId);
     const router = this.#index.get('router', routerId);
     const names = {
       host: this.#index.get('host', hostId)?.name ?? hostId,
@@ -220,4 +227,13 @@ export async function openFlowStore(
   }
   const bounds = { mostConnections: 100_000, mostTranslations: 500_000 };
   return await openWorkerFlowStore({ path: ':memory:', ...common, ...bounds }, onTrouble);
+}
+
+type LeaseHolder = Pick<NatLease, 'router' | 'address' | 'host'>;
+
+/** Of whom a change of a lease says something: also of the host that it left. */
+function leasesOf(before: RecordChange['before'], after: RecordChange['after']): readonly LeaseHolder[] {
+  const was = before?.kind === 'natLease' ? before : undefined;
+  const is = after?.kind === 'natLease' ? after : undefined;
+  return [...(is ? [is] : []), ...(was && was.host !== is?.host ? [was] : [])];
 }

@@ -38,6 +38,8 @@ export class ConnectionExporter {
   #toldMs = 0;
   /** Something was not told, or nothing yet. */
   #isBroken = true;
+  /** What the datapath had at the last reading. */
+  lastRead = '';
   #wasBadText = false;
   #wasDropped = false;
 
@@ -137,8 +139,10 @@ export class ConnectionExporter {
 
   async #joined(texts: AsyncIterable<string>): Promise<ConnectionJoin> {
     const join = new ConnectionJoin(this.#options.scope, this.#options.zones);
+    const read: string[] = [];
     let lines = 0;
-    for await (const text of texts)
+    for await (const text of texts) {
+      read.push(text);
       for (let at = 0; at < text.length; ) {
         const newline = text.indexOf('\n', at);
         const end = newline < 0 ? text.length : newline;
@@ -146,6 +150,8 @@ export class ConnectionExporter {
         at = end + 1;
         if (++lines % SLICE === 0) await nextTurn();
       }
+    }
+    this.lastRead = read.join('\n');
     return join;
   }
 
