@@ -58,7 +58,8 @@ export function planSpeakers(index: ModelIndex, host: string): readonly SpeakerP
       ...{ router: router.id, ...NO_BGP, ...(peers.length === 0 ? {} : { asn: bgp!.asn, routerId: routerId! }) },
       ...{ ports: portsOf(index, [...peers, ...bfd]), bfd },
       peers: peers.sort((a, b) => (a.id < b.id ? -1 : 1)),
-      networks: isDrained || peers.length === 0 ? [] : advertisedBy(index, router as Router).map(({ network }) => network),
+      networks:
+        isDrained || peers.length === 0 ? [] : advertisedBy(index, router as Router).map(({ network }) => network),
     });
   }
   return plans.sort((a, b) => (a.router < b.router ? -1 : 1));
