@@ -88,6 +88,11 @@ const RESTART_S = 30;
 const MOST_WAYS = 64;
 const RETRY_AFTER_MAX_PREFIXES_MIN = 5;
 
+/** No BGP at all, only BFD. */
+export function isBfdAlone({ peers, bfdPeers = [] }: SpeakerConfig): boolean {
+  return peers.length === 0 && bfdPeers.length > 0;
+}
+
 /**
  * The configuration file of every daemon. Lines are indented by depth and every section is closed, so that
  * `config-difference.ts` can read them back. Error: `invalid` where a value would not stand for itself in FRR's language.
@@ -115,7 +120,7 @@ function text(lines: readonly string[]): string {
  * empty AS path) pass outwards. Neither list changes when networks do.
  */
 function bgpLines(config: SpeakerConfig): string[] {
-  if (config.peers.length === 0 && config.bfdPeers !== undefined && config.bfdPeers.length > 0) return [];
+  if (isBfdAlone(config)) return [];
   const policies = new Map<string, readonly string[]>();
   const router = [
     `router bgp ${config.asn}`,
@@ -251,7 +256,7 @@ function check(config: SpeakerConfig): void {
   };
   const within = (n: number, least: number, most: number): boolean => Number.isInteger(n) && n >= least && n <= most;
   need(parseIpv4(config.routerId) !== undefined, `router id ${config.routerId}`);
-  need(within(config.asn, 1, 0xffff_ffff), `AS ${config.asn}`);
+  if (!isBfdAlone(config)) need(within(config.asn, 1, 0xffff_ffff), `AS ${config.asn}`);
   need(within(config.fpmPort, 1, 65_535), `port ${config.fpmPort}`);
   for (const { name, addresses } of config.interfaces) {
     need(isName(name), `interface ${JSON.stringify(name)}`);
