@@ -188,8 +188,8 @@ export type Effect =
       readonly end: readonly EntryInZone[];
       readonly port?: string;
     }
-  /** What speakers this host should have is to be found out from the scope: answered by `planned`. */
-  | { readonly kind: 'planSpeakers' }
+  /** What speakers this host should have is to be found out from the scope: answered by `planned`. `isLeaving`: it is drained, its peers have to be told first that others go before. */
+  | { readonly kind: 'planSpeakers'; readonly isLeaving: boolean }
   /** The BGP speakers that this host shall have, all of them. */
   | { readonly kind: 'speak'; readonly plans: readonly SpeakerPlan[] }
   /** The attachments of L2 gateways that this host shall have, all of them. */

@@ -164,3 +164,9 @@ test('BFD without BGP: no bgpd, and sessions that name both ends', () => {
     /interface of BFD with 192\.0\.2\.1; intervals/,
   );
 });
+
+test('what a peer is told by one that leaves is to be used last', () => {
+  const { bgpd } = formatConfig({ ...config, peers: [{ ...second, isLeaving: true }] });
+  assert.match(bgpd, /set community 65001:100 no-export graceful-shutdown\n set as-path prepend 65001 65001 65001/);
+  assert.match(bgpd, /neighbor 2001:db8::1 route-map weft-leave-[0-9a-f]{8} out/);
+});

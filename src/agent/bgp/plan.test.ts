@@ -58,6 +58,8 @@ test('a host that is drained keeps its sessions and advertises nothing; the othe
   ];
   const [plan] = plans(drained);
   assert.deepEqual([plan?.peers.length, plan?.networks], [1, []]);
+  const [leaving] = planSpeakers(modelOf([...records, ...drained]), h1.id, true);
+  assert.ok(leaving?.isLeaving && leaving.networks.includes('198.51.100.0/24'));
   assert.ok(plans(drained, h2.id)[0]?.networks.includes('198.51.100.0/24'));
 });
 
