@@ -153,7 +153,7 @@ describe('sessions of a gateway', () => {
   });
 });
 
-test('a host that is drained tells its peers for ten seconds that others go before it, then nothing', () => {
+test('a host that is drained tells its peers for thirty seconds that others go before it, then nothing', () => {
   const { ground, sessions } = start();
   const drain = (isDrained: boolean, nowMs: number): void => {
     const record = { ...host, drain: isDrained };
@@ -162,16 +162,16 @@ test('a host that is drained tells its peers for ten seconds that others go befo
   };
   drain(true, 5_000);
   assert.deepEqual(sessions.wake(5_100), [{ kind: 'planSpeakers', isLeaving: true }]);
-  assert.deepEqual(sessions.wake(14_900), []);
-  assert.deepEqual(sessions.wake(15_001), [{ kind: 'planSpeakers', isLeaving: false }]);
-  assert.deepEqual(sessions.wake(30_000), []);
+  assert.deepEqual(sessions.wake(34_900), []);
+  assert.deepEqual(sessions.wake(35_001), [{ kind: 'planSpeakers', isLeaving: false }]);
+  assert.deepEqual(sessions.wake(38_000), []);
   drain(false, 40_000);
   assert.deepEqual(sessions.wake(40_100), [{ kind: 'planSpeakers', isLeaving: false }]);
   // Taken back before it is over.
   drain(true, 50_000);
   drain(false, 51_000);
   assert.deepEqual(sessions.wake(51_200), [{ kind: 'planSpeakers', isLeaving: false }]);
-  assert.deepEqual(sessions.wake(70_000), []);
+  assert.deepEqual(sessions.wake(90_000), []);
 });
 
 test('a host that was drained before its agent started tells nothing from the start', () => {

@@ -7,7 +7,7 @@ import type { SpeakerPlan } from './plan.ts';
 /** Changes of the scope are gathered for so long: many come together, and each asks what is advertised. */
 const SETTLE_MS = 100;
 /** Upstreams get so long to send by others before a host that is drained tells them nothing more. */
-const LEAVE_MS = 10_000;
+const LEAVE_MS = 30_000;
 const NONE = '[]';
 const LEFT = '';
 /** May be very many, and have no part in what a speaker is to be. */
