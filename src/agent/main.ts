@@ -112,9 +112,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     void link.run();
     return link;
   };
-  const planSpeakers = async (): Promise<void> => {
+  const planSpeakers = async (isLeaving: boolean): Promise<void> => {
     const { plansOf } = await import('./bgp/plan.ts');
-    if (core.host !== undefined) emit({ kind: 'planned', plans: plansOf(core.scope.everything(), core.host) });
+    if (core.host !== undefined)
+      emit({ kind: 'planned', plans: plansOf(core.scope.everything(), core.host, isLeaving) });
   };
   const attachmentLink = new AttachmentLink({
     ...options,
@@ -297,7 +298,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         void vteps.then((link) => link.perform(effect));
         break;
       case 'planSpeakers':
-        planSpeakers().catch((error: unknown) => log.error('what speakers there should be is not known', { error }));
+        planSpeakers(effect.isLeaving).catch((error: unknown) =>
+          log.error('what speakers there should be is not known', { error }),
+        );
         break;
       case 'speak':
         speakers ??= startSpeakers();
