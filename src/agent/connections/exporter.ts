@@ -62,7 +62,7 @@ export class ConnectionExporter {
   #toldMs = 0;
   /** Something was not told, or nothing yet. */
   #isBroken = true;
-  /** What the datapath had at the last reading. */
+  /** What the datapath had at the last reading; empty where it has too much to be read. */
   lastRead = '';
   #wasBadText = false;
   #wasDropped = false;
@@ -90,6 +90,7 @@ export class ConnectionExporter {
     try {
       const count = await this.#options.count();
       if (count > this.#most) {
+        this.lastRead = '';
         setProblem(`connections are not told to the flow database: the host tracks ${count}, more than ${this.#most}`);
         await this.#tell({ epoch: this.#epoch, put: [], gone: [] });
         return READ_MS;
