@@ -246,16 +246,14 @@ export class Imports {
     for (const move of this.#ground.scope.all('natMove')) if (move.port === port) yield move;
   }
 
-  /**
-   * Has it groups, chains, or a router or balancer on its switch? Others are not tracked (docs/design/layer3.md, §2). The places of an L2 gateway are none of one
-   * workload that moves.
-   */
+  /** Has it groups, chains, or a router or balancer on its switch? Others are not tracked (docs/design/layer3.md, §2). */
   #mayBeTracked(id: string): boolean {
     const { scope } = this.#ground;
     const port = scope.port(id);
     if (!port) return false;
+    // Of what an L2 gateway keeps its other places are told as it begins (src/agent/hold).
     for (const gateway of scope.all('l2Gateway')) if (gateway.port === id) return false;
-    if ((port.groups ?? []).length > 0 || port.fromChain !== undefined || port.toChain !== undefined) return true;
+    if (port.groups.length > 0 || port.fromChain !== undefined || port.toChain !== undefined) return true;
     for (const each of scope.all('routerPort')) if (each.switch === port.switch) return true;
     for (const each of scope.all('loadBalancer')) if (each.switch === port.switch) return true;
     return false;
