@@ -172,7 +172,8 @@ function* learnedRoutes(model: ModelView, router: Router, dst: Ip): Iterable<Lea
         hops.set(address, { weight: Math.max(weight, known.weight), toldBy: [...known.toldBy, host] });
       }
     for (const [via, hop] of hops)
-      if (parseIp(via)?.version === dst.version) yield { to, via, ...hop, metric: LEARNED_METRIC };
+      // IPv4 goes by IPv6 next hops too (RFC 8950), not the other way round.
+      if (dst.version === 4 || parseIp(via)?.version === 6) yield { to, via, ...hop, metric: LEARNED_METRIC };
   }
 }
 
