@@ -12,12 +12,12 @@ import { createClient } from '../server/client.ts';
 import type { ConnectionEntry, ConnectionsAnswer, ImportAnswer, WatchMessage } from '../server/protocol.ts';
 import type { SpeakerLink } from './bgp/speaker-link.ts';
 import { BridgeLink } from './bridge-link.ts';
-import { parseDump } from './connections/dump.ts';
 import { ConnectionExporter, MOST_CONNECTIONS } from './connections/exporter.ts';
-import { allZones, entriesOfPort, zonesOfPort } from './connections/of-port.ts';
+import { PortReader } from './connections/of-port.ts';
 import { recreation } from './connections/recreate.ts';
 import { Recreator } from './connections/recreator.ts';
 import { Restorer } from './connections/restorer.ts';
+import { entriesOfTold } from './connections/told.ts';
 import { ConntrackLink } from './conntrack-link.ts';
 import { answerControl, type ControlOptions, startControl } from './control.ts';
 import { AgentCore } from './core.ts';
@@ -138,12 +138,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     ...(options.token === undefined ? {} : { token: options.token }),
     ...(options.ca === undefined ? {} : { ca: options.ca }),
   });
-  const connectionsOf = async (port: string): Promise<readonly ConnectionEntry[]> => {
-    const zones = zonesOfPort(core.scope, (owner) => core.conntrack.known(owner), port);
-    if (!zones) throw new WeftError('not-found', `this host has, and lately had, no interface of port ${port}`);
-    const text = await conntrackLink.dumpZones(allZones(zones), MOST_CONNECTIONS.netdev);
-    return entriesOfPort(zones, await parseDump(text));
-  };
+  const portReader = new PortReader({
+    ...{ scope: core.scope, zoneOf: (owner) => core.conntrack.known(owner) },
+    dumpZones: (zones) => conntrackLink.dumpZones(zones, MOST_CONNECTIONS.netdev),
+  });
   const recreator = new Recreator({
     run: (packets) => switchLink.runThrough(packets),
     disregardSequences: () => conntrackLink.disregardSequences(),
@@ -153,7 +151,8 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     try {
       const path = `/v1/hosts/${encodeURIComponent(options.host)}/imports/${port}`;
       const beganMs = systemClock.monotonicMs();
-      const { entries } = await client.get<ImportAnswer>(path, { query: { from }, signal, timeoutMs: 2_000 });
+      const answer = await client.get<ImportAnswer>(path, { query: { from }, signal, timeoutMs: 2_000 });
+      const entries = 'entries' in answer ? answer.entries : answer.connections.flatMap(entriesOfTold);
       const ms = Math.round(systemClock.monotonicMs() - beganMs);
       log.info('connections of a port that moves here', { port, from, entries: entries.length, ms });
       emit({ kind: 'portConnections', port, entries });
@@ -179,7 +178,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     try {
       for (const port of ports) {
         const beganMs = systemClock.monotonicMs();
-        const entries = await connectionsOf(port);
+        const entries = await portReader.read(port);
         copyLink.reconcile(port, entries.filter(isLasting), beganMs);
       }
     } catch (error) {
@@ -194,7 +193,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     link: switchLink,
     bridge: options.bridge,
     vswitchdControl,
-    connectionsOf,
+    connectionsOf: (port) => portReader.read(port),
   };
   const serverLink = new ServerLink({
     client,
@@ -219,6 +218,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     count: () => conntrackLink.count(),
     dump: () => conntrackLink.dump(),
     post: (report) => client.post<ConnectionsAnswer>(connectionsPath, report, { signal, timeoutMs: 10_000 }),
+    seen: (connections) => emit({ kind: 'connectionsSeen', connections }),
     setProblem: (problem) => {
       if (problem === undefined) core.problems.delete('connections');
       else core.problems.set('connections', problem);
