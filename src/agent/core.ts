@@ -284,7 +284,7 @@ export class AgentCore implements Ground {
       case 'vteps':
         return [...this.#vteps.told(event.states, nowMs), ...this.#attachments.vtepsTold(nowMs)];
       case 'vtepMacs':
-        return this.#vteps.macsTold(event.binding, event.seen, event.gone, event.isFirst, nowMs);
+        return this.#vteps.macsTold(event.binding, event.seen, event.gone, nowMs);
       case 'received':
         return this.#attachments.counted(event.received, nowMs);
       case 'speakerProblems':
@@ -589,13 +589,20 @@ export class AgentCore implements Ground {
       this.#lastPulseMs = nowMs;
       effects.push({ kind: 'pulse', addresses: [...this.scope.neighbours(this.host), ...this.#vteps.remotes()] });
     }
-    return [...effects, ...this.#attachments.tick(nowMs), ...this.#advertising.tick(nowMs), ...this.#reportHealth()];
+    return [
+      ...effects,
+      ...this.#vteps.tick(nowMs),
+      ...this.#attachments.tick(nowMs),
+      ...this.#advertising.tick(nowMs),
+      ...this.#reportHealth(),
+    ];
   }
 
   #counters(event: AgentEvent & { kind: 'counters' }, nowMs: number): Effect[] {
-    const { rules, learned } = sumCounters(event.flows, (cookie) => this.#compiler.explain(cookie).objects);
+    const { rules, refused, learned } = sumCounters(event.flows, (cookie) => this.#compiler.explain(cookie));
     for (const [id, packets] of learned) this.learning.heard(id, packets, nowMs);
-    return Object.keys(rules).length === 0 ? [] : this.report([{ type: 'counters', epochMs: this.#startedMs, rules }]);
+    const isAny = Object.keys(rules).length + Object.keys(refused).length > 0;
+    return isAny ? this.report([{ type: 'counters', epochMs: this.#startedMs, rules, refused }]) : [];
   }
 
   // ── reports ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -135,14 +135,13 @@ export type AgentEvent =
   | { readonly kind: 'attachmentLinks'; readonly links: ReadonlyMap<string, AttachmentLinkState> }
   /** What VTEPs' databases say; comes with every change. */
   | { readonly kind: 'vteps'; readonly states: VtepStates }
-  /** MACs that a VTEP has behind a binding from now on, or no more; `isFirst`: those it had before anybody looked. */
+  /** MACs that a VTEP has behind a binding from now on, or no more. */
   | {
       readonly kind: 'vtepMacs';
       readonly vtep: string;
       readonly binding: string;
       readonly seen: readonly string[];
       readonly gone: readonly string[];
-      readonly isFirst: boolean;
     }
   /** Packets that came in so far, by OpenFlow port. */
   | { readonly kind: 'received'; readonly received: ReadonlyMap<number, number> }
@@ -251,8 +250,8 @@ export type Effect =
   /** What others told of the port's connections is to be in connection tracking before any flow that is installed after it. */
   | { readonly kind: 'takeOver'; readonly port: string }
   | { readonly kind: 'resume'; readonly paused: PausedPacket }
-  /** What speakers this host should have is to be found out from the scope: answered by `planned`. */
-  | { readonly kind: 'planSpeakers' }
+  /** What speakers this host should have is to be found out from the scope: answered by `planned`. `isLeaving`: it is drained, its peers have to be told first that others go before. */
+  | { readonly kind: 'planSpeakers'; readonly isLeaving: boolean }
   /** The BGP speakers that this host shall have, all of them. */
   | { readonly kind: 'speak'; readonly plans: readonly SpeakerPlan[] }
   /** The attachments of L2 gateways and VTEP bindings that this host shall have, all of them. */

@@ -232,13 +232,14 @@ function heldBy(record: Router | RouterPort): ReadonlySet<string> {
   );
 }
 
-/** The name of the set of next hops: the router, then `host address weight` of each, sorted; undefined without any that leads somewhere and is of the network's version. */
+/** The name of the set of next hops: the router, then `host address weight` of each, sorted; undefined without any that leads somewhere (IPv6 goes by IPv6 next hops alone). */
 function hopsOf(routes: readonly LearnedRoute[], reached: ReachedHops): string | undefined {
   const [first] = routes;
   if (first === undefined) return undefined;
   const { router } = first;
   const isV6 = first.to.includes(':');
-  const isUsable = (address: string): boolean => address.includes(':') === isV6 && reached.has(router, address);
+  // RFC 8950: next hops of IPv4 routes may be IPv6.
+  const isUsable = (address: string): boolean => (!isV6 || address.includes(':')) && reached.has(router, address);
   const hops = routes.flatMap(({ host, via }) =>
     via.flatMap(({ address, weight }) => (isUsable(address) ? [`${host} ${address} ${weight}`] : [])),
   );

@@ -231,7 +231,7 @@ class NetworkBuilder {
     if (metric === 'learned') return [];
     const common = { to: network, ...source, metric };
     if (action !== 'via') return [{ ...common, action, weight: 1 }];
-    const hops = new Map(via.map((each) => [at(this.#nextHops(n, version), each.at), each.weight]));
+    const hops = new Map(via.map((each) => [at(this.#nextHops(n, each.six ? 6 : version), each.at), each.weight]));
     return [...hops].map(([hop, weight]) => ({ ...common, via: hop, weight }));
   }
 
@@ -244,12 +244,12 @@ class NetworkBuilder {
     for (const { to: index, via, metric } of routes) {
       if (metric !== 'learned') continue;
       const to = at(this.#networks(), index);
-      const hops = this.#nextHops(n, to.includes(':') ? 6 : 4);
-      for (const [v, { at: hop, weight }] of via.entries())
+      for (const [v, { at: hop, weight, six }] of via.entries())
         for (const h of weight === 2 ? [v, v + 1] : [v]) {
           const host = generatedId('host', h % this.#sketch.hosts.length);
           const id = `${router}/${to}/${host}`;
           const known = learned.get(id) ?? { kind: 'learnedRoute', id, revision: 1, router, to, host, via: [] };
+          const hops = this.#nextHops(n, six || to.includes(':') ? 6 : 4);
           const next = { address: at(hops, hop), routerPort: by.id, weight: weight + h };
           learned.set(id, { ...known, via: [...known.via, next] });
         }

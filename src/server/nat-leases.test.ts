@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { parseAllDocuments } from 'yaml';
 import { silentLog } from '../base/log.ts';
 import type { ScopeRecord } from '../model/objects.ts';
 import { type Client, createClient } from './client.ts';
@@ -243,6 +244,18 @@ test('health of members and neighbours go to agents, belong to the reporter, and
       await report('h1', { type: 'memberHealth', loadBalancer: loadBalancer!, port: device, up: true })
     ).refused;
     assert.ok(refused);
+  });
+});
+
+test('the example of static uplinks is right, and says which next hops nobody asks yet', async () => {
+  await withNetwork(async ({ client }) => {
+    const text = readFileSync(new URL('../../examples/static-uplinks.yaml', import.meta.url), 'utf8');
+    await client.post('/v1/apply', { objects: parseAllDocuments(text).map((document) => document.toJS() as object) });
+    const { problems } = await client.get<{ problems: { text: string }[] }>('/v1/status');
+    assert.deepEqual(
+      problems.map(({ text: each }) => /^router isp\/core: nobody asks whether next hop (\S+)/.exec(each)?.[1]),
+      ['192.0.2.1', '192.0.2.5'],
+    );
   });
 });
 
