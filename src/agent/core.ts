@@ -5,6 +5,7 @@ import type { HostHealth, PortState, Report } from '../server/protocol.ts';
 import { Advertising } from './advertising.ts';
 import { Sessions } from './bgp/sessions.ts';
 import { Imports } from './connections/imports.ts';
+import { MovedWatch } from './connections/moved-watch.ts';
 import { ConntrackZones } from './conntrack.ts';
 import { ConntrackUse } from './conntrack-use.ts';
 import { sumCounters } from './counters.ts';
@@ -59,6 +60,7 @@ export class AgentCore implements Ground {
   readonly #neighbours = new Neighbours(this, this.#errors);
   readonly #natNeeds = new NatNeeds(this);
   readonly #imports = new Imports(this, this.conntrack);
+  readonly #movedWatch = new MovedWatch(this.scope, () => this.host);
   readonly #nextHopHosts: NextHopHosts;
   readonly #probes: Probes;
   readonly #nextHopProbes: NextHopProbes;
@@ -257,6 +259,8 @@ export class AgentCore implements Ground {
         ];
       case 'portConnections':
         return this.#imports.told(event, nowMs);
+      case 'connectionsSeen':
+        return this.report(this.#movedWatch.judge(event.connections));
       case 'recreated':
         return this.#imports.recreated(event.port);
       case 'speakerPorts':

@@ -2,6 +2,7 @@ import type { Ip } from '../base/addresses.ts';
 import type { Registers } from '../compile/fields.ts';
 import type { Meter } from '../compile/meters.ts';
 import type { TableName } from '../compile/tables.ts';
+import type { Connection } from '../flow-database/flow-store.ts';
 import type { Encap, ScopeRecord } from '../model/objects.ts';
 import type { Flow } from '../openflow/flow.ts';
 import type { ConnectionEntry, PortState, Report, ReportedSession } from '../server/protocol.ts';
@@ -173,6 +174,8 @@ export type AgentEvent =
   | { readonly kind: 'hosts'; readonly lost: readonly string[]; readonly isSettled: boolean }
   /** What another host has of a port's connections; absent: it did not say. Answers `askConnections`. */
   | { readonly kind: 'portConnections'; readonly port: string; readonly entries?: readonly ConnectionEntry[] }
+  /** All connections with a translated source that there are. */
+  | { readonly kind: 'connectionsSeen'; readonly connections: readonly Connection[] }
   /** Translations are in the switch again, as far as they are known, or not needed; then (`isAll`) the rest. Answers `restoreConnections`. */
   | { readonly kind: 'connectionsRestored'; readonly isAll: boolean }
   /** The switch has been told all of a `recreate` with a port. */

@@ -9,15 +9,15 @@ import { listNamespaces } from '../base/namespaces.ts';
 import { systemRandom } from '../base/random.ts';
 import { createCompiler } from '../compile/compiler.ts';
 import { createClient } from '../server/client.ts';
-import type { ConnectionEntry, ConnectionsAnswer, ImportAnswer, WatchMessage } from '../server/protocol.ts';
+import type { ConnectionsAnswer, ImportAnswer, WatchMessage } from '../server/protocol.ts';
 import type { SpeakerLink } from './bgp/speaker-link.ts';
 import { BridgeLink } from './bridge-link.ts';
-import { parseDump } from './connections/dump.ts';
 import { ConnectionExporter } from './connections/exporter.ts';
-import { allZones, entriesOfPort, zonesOfPort } from './connections/of-port.ts';
+import { PortReader } from './connections/of-port.ts';
 import { MOST_AT_ONCE } from './connections/reading.ts';
 import { Recreator } from './connections/recreator.ts';
 import { Restorer } from './connections/restorer.ts';
+import { entriesOfTold } from './connections/told.ts';
 import { ConntrackLink } from './conntrack-link.ts';
 import { answerControl, type ControlOptions, startControl } from './control.ts';
 import { AgentCore } from './core.ts';
@@ -137,12 +137,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     ...(options.token === undefined ? {} : { token: options.token }),
     ...(options.ca === undefined ? {} : { ca: options.ca }),
   });
-  const connectionsOf = async (port: string): Promise<readonly ConnectionEntry[]> => {
-    const zones = zonesOfPort(core.scope, (owner) => core.conntrack.known(owner), port);
-    if (!zones) throw new WeftError('not-found', `this host has, and lately had, no interface of port ${port}`);
-    const text = await conntrackLink.dumpZones(allZones(zones), MOST_AT_ONCE);
-    return entriesOfPort(zones, await parseDump(text));
-  };
+  const portReader = new PortReader({
+    ...{ scope: core.scope, zoneOf: (owner) => core.conntrack.known(owner) },
+    dumpZones: (zones) => conntrackLink.dumpZones(zones, MOST_AT_ONCE),
+  });
   const recreator = new Recreator({
     run: (packets) => switchLink.runThrough(packets),
     disregardSequences: () => conntrackLink.disregardSequences(),
@@ -152,7 +150,8 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     try {
       const path = `/v1/hosts/${encodeURIComponent(options.host)}/imports/${port}`;
       const beganMs = systemClock.monotonicMs();
-      const { entries } = await client.get<ImportAnswer>(path, { query: { from }, signal, timeoutMs: 2_000 });
+      const answer = await client.get<ImportAnswer>(path, { query: { from }, signal, timeoutMs: 2_000 });
+      const entries = 'entries' in answer ? answer.entries : answer.connections.flatMap(entriesOfTold);
       const ms = Math.round(systemClock.monotonicMs() - beganMs);
       log.info('connections of a port that moves here', { port, from, entries: entries.length, ms });
       emit({ kind: 'portConnections', port, entries });
@@ -168,7 +167,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     link: switchLink,
     bridge: options.bridge,
     vswitchdControl,
-    connectionsOf,
+    connectionsOf: (port) => portReader.read(port),
   };
   const serverLink = new ServerLink({
     client,
@@ -192,6 +191,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     datapathType: options.datapathType,
     tracking: conntrackLink,
     post: (report) => client.post<ConnectionsAnswer>(connectionsPath, report, { signal, timeoutMs: 10_000 }),
+    seen: (connections) => emit({ kind: 'connectionsSeen', connections }),
     setProblem: (problem) => {
       if (problem === undefined) core.problems.delete('connections');
       else core.problems.set('connections', problem);

@@ -3,13 +3,15 @@ import { DecodeError, WeftError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { type Connection, SILENCE_MS } from '../../flow-database/flow-store.ts';
 import { type ConnectionsAnswer, type ConnectionsReport, MOST_CONNECTIONS_IN_REPORT } from '../../server/protocol.ts';
-import { parseTracked } from './dump.ts';
+import { linesOf, parseTracked } from './dump.ts';
 import { ConnectionJoin } from './join.ts';
 import { isOrdinary, READ_MS, type ReadingOptions, type ReadingPlan, TrackingReader } from './reading.ts';
 
 export interface ExporterOptions extends ReadingOptions {
   /** Errors: `WeftError`; the batch may or may not have arrived. */
   readonly post: (report: ConnectionsReport) => Promise<ConnectionsAnswer>;
+  /** All translated connections that a reading has seen; not told where something was left out. */
+  readonly seen?: (connections: readonly Connection[]) => void;
   /** What stands in the way, for people; undefined: nothing. */
   readonly setProblem: (problem: string | undefined) => void;
   readonly log: Log;
@@ -91,7 +93,7 @@ export class ConnectionExporter {
     return this.#reader.restMs;
   }
 
-  async #export(join: ConnectionJoin, { unread }: ReadingPlan): Promise<void> {
+  async #export(join: ConnectionJoin, { unread, problem }: ReadingPlan): Promise<void> {
     const nowMs = this.#options.clock.now();
     const wasSilent = nowMs - this.#toldMs >= SILENCE_MS;
     const isWhole = this.#isBroken || wasSilent || nowMs - this.#epoch >= EPOCH_MS;
@@ -102,6 +104,7 @@ export class ConnectionExporter {
     const before = isWhole ? new Map<string, string>() : this.#told;
     const told = new Map<string, string>();
     const sinceMs = new Map<string, number>();
+    const seen: Connection[] = [];
     let put: Connection[] = [];
     for (let n = 0; n < join.size; n++) {
       if (n % SLICE === SLICE - 1) await nextTurn();
@@ -111,6 +114,7 @@ export class ConnectionExporter {
       const known = former === undefined ? {} : knownOf(former, unread);
       const connection = { ...known, ...fresh, sinceMs: this.#sinceMs.get(fresh.key) ?? nowMs };
       sinceMs.set(fresh.key, connection.sinceMs);
+      if (connection.seenAs) seen.push(connection);
       const text = JSON.stringify(connection);
       told.set(fresh.key, text);
       if (before.get(fresh.key) === text) continue;
@@ -119,6 +123,7 @@ export class ConnectionExporter {
       await this.#tell({ epoch: this.#epoch, put, gone: [] }, told);
       put = [];
     }
+    if (problem === undefined) this.#options.seen?.(seen);
     const gone = [...before.keys()].filter((key) => !sinceMs.has(key));
     let isAgain = false;
     // The rest: also with nothing in it, as a sign of life.
@@ -143,15 +148,12 @@ export class ConnectionExporter {
     let lines = 0;
     for await (const text of texts) {
       read.push(text);
-      for (let at = 0; at < text.length; ) {
-        const newline = text.indexOf('\n', at);
-        const end = newline < 0 ? text.length : newline;
-        if (end > at) this.#take(join, text.slice(at, end));
-        at = end + 1;
+      for (const line of linesOf(text)) {
+        this.#take(join, line);
         if (++lines % SLICE === 0) await nextTurn();
       }
     }
-    this.lastRead = read.join('\n');
+    if (read.length > 0) this.lastRead = read.join('\n');
     return join;
   }
 
