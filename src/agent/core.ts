@@ -5,12 +5,14 @@ import type { HostHealth, PortState, Report } from '../server/protocol.ts';
 import { Advertising } from './advertising.ts';
 import { Sessions } from './bgp/sessions.ts';
 import { Imports } from './connections/imports.ts';
+import { MovedWatch } from './connections/moved-watch.ts';
 import { ConntrackZones } from './conntrack.ts';
 import { ConntrackUse } from './conntrack-use.ts';
 import { sumCounters } from './counters.ts';
 import type { AgentEvent, Effect, ScopeChange } from './events.ts';
 import type { Ground } from './ground.ts';
 import { describeHealth } from './health.ts';
+import { Hold } from './hold/hold.ts';
 import { Installation } from './installation.ts';
 import { Interfaces } from './interfaces.ts';
 import { Attachments } from './l2-gateways/attachments.ts';
@@ -27,6 +29,7 @@ import { Probes } from './probes/probes.ts';
 import { RuleLog } from './rule-log.ts';
 import { Scope } from './scope.ts';
 import { SprayGuard } from './spray-guard.ts';
+import { Vteps } from './vteps/vteps.ts';
 import type { KeptZone } from './zones.ts';
 
 const COUNTERS_INTERVAL_MS = 5_000;
@@ -58,11 +61,14 @@ export class AgentCore implements Ground {
   readonly #neighbours = new Neighbours(this, this.#errors);
   readonly #natNeeds = new NatNeeds(this);
   readonly #imports = new Imports(this, this.conntrack);
+  readonly #movedWatch = new MovedWatch(this.scope, () => this.host);
+  readonly hold = new Hold(this, this.conntrack);
   readonly #nextHopHosts: NextHopHosts;
   readonly #probes: Probes;
   readonly #nextHopProbes: NextHopProbes;
   readonly #sessions: Sessions;
-  readonly #attachments = new Attachments(this);
+  readonly #vteps = new Vteps(this, this.learning);
+  readonly #attachments = new Attachments(this, this.#vteps);
   readonly #advertising: Advertising;
   readonly #packetIns: PacketIns;
   readonly #compiler: Compiler;
@@ -120,6 +126,7 @@ export class AgentCore implements Ground {
       probes: this.#probes,
       nextHopProbes: this.#nextHopProbes,
       attachments: this.#attachments,
+      hold: this.hold,
       ruleLog: new RuleLog(this, (cookie) => compiler.explain(cookie)),
     });
     this.#agentVersion = options.agentVersion;
@@ -223,15 +230,16 @@ export class AgentCore implements Ground {
             message: 'the server is gone; this host goes on with what it knows',
             fields: { reason: event.reason },
           },
+          ...this.#vteps.serverLost(),
           ...this.#maybeReadBack(),
         ];
       case 'scope':
         this.#scopeReady = true;
         this.#awaitsServer = false;
-        return this.#applyScope(event.changes, event.revision, nowMs);
+        return [...this.#applyScope(event.changes, event.revision, nowMs), ...this.#vteps.serverCurrent()];
       case 'progress':
         this.revision = event.revision;
-        return this.#reportApplied();
+        return [...this.#reportApplied(), ...this.#vteps.serverCurrent()];
       case 'reportRefused':
         return this.#reportRefused(event.report, event.code, event.message);
       case 'packetIn':
@@ -250,10 +258,15 @@ export class AgentCore implements Ground {
           ...this.#probes.tick(nowMs),
           ...this.#nextHopProbes.tick(nowMs),
           ...this.#sessions.wake(nowMs),
+          ...this.hold.wake(nowMs),
           ...this.#imports.tick(nowMs),
         ];
       case 'portConnections':
         return this.#imports.told(event, nowMs);
+      case 'connectionsSeen':
+        return this.report(this.#movedWatch.judge(event.connections));
+      case 'copies':
+        return this.hold.told(event, nowMs);
       case 'recreated':
         return this.#imports.recreated(event.port);
       case 'speakerPorts':
@@ -268,6 +281,10 @@ export class AgentCore implements Ground {
         return this.#sessions.sessionsTold(event.sessions);
       case 'attachmentLinks':
         return this.#attachments.linksTold(event.links, nowMs);
+      case 'vteps':
+        return [...this.#vteps.told(event.states, nowMs), ...this.#attachments.vtepsTold(nowMs)];
+      case 'vtepMacs':
+        return this.#vteps.macsTold(event.binding, event.seen, event.gone, nowMs);
       case 'received':
         return this.#attachments.counted(event.received, nowMs);
       case 'speakerProblems':
@@ -312,6 +329,7 @@ export class AgentCore implements Ground {
       ...kept.map((record): Report => ({ type: 'learned', ...reported(record) })),
       ...neighbours.kept.map((record): Report => ({ type: 'neighbour', ...reportedNeighbour(record) })),
     ]);
+    effects.push(...this.hold.scopeChanged(changes, nowMs));
     effects.push(...this.#giveNatZones(changes, [this.#selfChange(), ...inputs]), ...this.#ensureTunnel());
     if (isOtherPattern || this.interfaces.hasPattern) effects.push(...this.#rebind(nowMs));
     const touched = changes.flatMap(({ record }) =>
@@ -326,6 +344,7 @@ export class AgentCore implements Ground {
       ...this.#nextHopProbes.scopeChanged(changes, nowMs),
       ...this.#advertising.scopeChanged(changes),
       ...this.#sessions.scopeChanged(changes, nowMs),
+      ...this.#vteps.scopeChanged(inputs, nowMs),
       ...this.#attachments.scopeChanged(changes, nowMs),
       ...this.#imports.scopeChanged(changes, nowMs),
     );
@@ -426,8 +445,8 @@ export class AgentCore implements Ground {
       ...this.#afterChange(put),
       ...this.#natNeeds.ahead(put, nowMs),
       ...this.#probes.portsChanged([...put, ...gone], nowMs),
-      ...this.#nextHopProbes.portsChanged([...put, ...gone], nowMs),
       ...this.#imports.portsChanged([...put, ...gone], nowMs),
+      ...this.#nextHopProbes.portsChanged([...put, ...gone], nowMs),
     ];
   }
 
@@ -530,7 +549,7 @@ export class AgentCore implements Ground {
   /** Takes effect here before the server has agreed; what the server then sends replaces it. */
   overlay(record: ScopeRecord): Effect[] {
     this.scope.apply([{ op: 'put', record }]);
-    return this.compile([{ op: 'put', record }]);
+    return [...this.compile([{ op: 'put', record }]), ...this.#vteps.macsChanged([{ op: 'put', record }])];
   }
 
   // ── time ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -551,6 +570,7 @@ export class AgentCore implements Ground {
       effects.push(
         ...this.compile([{ op: 'delete', kind: 'learned', id: record.id }]),
         ...this.report([{ type: 'forgotten', ...reported(record) }]),
+        ...this.#vteps.macsChanged([{ op: 'delete', record }]),
       );
     }
     // Where the switch refused a bundle without saying why, or Open vSwitch could not make the tunnel port.
@@ -559,12 +579,23 @@ export class AgentCore implements Ground {
       this.#lastCountersMs = nowMs;
       effects.push({ kind: 'readCounters' });
     }
-    effects.push(...this.#imports.tick(nowMs), ...this.#conntrackUse.tick(nowMs), ...this.#sessions.wake(nowMs));
+    effects.push(
+      ...this.hold.tick(nowMs),
+      ...this.#imports.tick(nowMs),
+      ...this.#conntrackUse.tick(nowMs),
+      ...this.#sessions.wake(nowMs),
+    );
     if (nowMs - this.#lastPulseMs >= PULSE_INTERVAL_MS) {
       this.#lastPulseMs = nowMs;
-      effects.push({ kind: 'pulse', addresses: this.scope.neighbours(this.host) });
+      effects.push({ kind: 'pulse', addresses: [...this.scope.neighbours(this.host), ...this.#vteps.remotes()] });
     }
-    return [...effects, ...this.#attachments.tick(nowMs), ...this.#advertising.tick(nowMs), ...this.#reportHealth()];
+    return [
+      ...effects,
+      ...this.#vteps.tick(nowMs),
+      ...this.#attachments.tick(nowMs),
+      ...this.#advertising.tick(nowMs),
+      ...this.#reportHealth(),
+    ];
   }
 
   #counters(event: AgentEvent & { kind: 'counters' }, nowMs: number): Effect[] {
@@ -599,6 +630,7 @@ export class AgentCore implements Ground {
         { type: 'ports', ports: Object.fromEntries(this.portStates) },
         ...this.#sessions.all(),
         { type: 'attachments', attachments: this.#attachments.all() },
+        { type: 'vteps', vteps: this.#vteps.all() },
       ]),
       ...this.#natNeeds.ahead([...this.interfaces.bound().keys()], nowMs),
       ...this.#reportHealth(),

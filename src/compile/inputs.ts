@@ -186,8 +186,11 @@ export const holdersIndex = define.index('holders', 'port', (port) =>
 /** Switch → ports without port security. */
 export const unsecuredIndex = define.index('unsecured', 'port', (port) => (port.portSecurity ? [] : [port.switch]));
 
-/** Port → the L2 gateway whose outside it is. */
-export const gatewayOfPortIndex = define.index('gatewayOfPort', 'l2Gateway', (gateway) => [gateway.port]);
+/** Port → the L2 gateway or VTEP binding whose outside it is. */
+export const outsideOfPortIndex = define.members('outsideOfPort', {
+  l2Gateway: ({ port }, id) => [[port, id]],
+  vtepBinding: ({ port }, id) => [[port, id]],
+});
 
 /** '' → all L2 gateways that this host is a place of. */
 export const gatewaysIndex = define.index('l2Gateways', 'l2Gateway', () => ['']);

@@ -34,6 +34,10 @@ export type LoadBalancer = Stored<'loadBalancer', 'key' | 'slots'> & { readonly 
 export type Mirror = Stored<'mirror', 'key'> & { readonly tenant: string };
 export type BgpPeer = Stored<'bgpPeer'> & { readonly tenant: string };
 export type L2Gateway = Stored<'l2Gateway'> & { readonly tenant: string };
+export type Vtep = Stored<'vtep'>;
+export type VtepBinding = Stored<'vtepBinding', 'vni'> & { readonly tenant: string };
+/** What makes a port the outside: its interface is made by agents, and the server says which of its claims is active. */
+export type Outside = L2Gateway | VtepBinding;
 export type Subnet = z.output<typeof subnetSchema>;
 export type RuleMatch = z.output<typeof ruleMatchSchema>;
 export type Encap = TunnelZone['encap'];
@@ -55,6 +59,8 @@ export interface ObjectOfKind {
   mirror: Mirror;
   bgpPeer: BgpPeer;
   l2Gateway: L2Gateway;
+  vtep: Vtep;
+  vtepBinding: VtepBinding;
 }
 export type AnyObject = ObjectOfKind[keyof ObjectOfKind];
 

@@ -15,13 +15,14 @@ import { checkRouters } from './rules/routers.ts';
 import type { Rule } from './rules/rule.ts';
 import { checkSwitches } from './rules/switches.ts';
 import { checkTranslated } from './rules/translated.ts';
+import { checkVteps } from './rules/vteps.ts';
 import type { ModelIndex } from './view.ts';
 
 /** The rules that a whole model must keep. Each looks only at what a change can have broken. */
 const RULES: readonly Rule[] = [
   ...[checkIdentity, checkReferences, checkSwitches, checkPorts, checkChains, checkHosts],
   ...[checkRouters, checkNextHopProbes, checkRouterPorts, checkRouteCircles, checkTranslated, checkMirrors],
-  ...[checkBgp, checkL2Gateways],
+  ...[checkBgp, checkL2Gateways, checkVteps],
 ];
 
 /**

@@ -22,6 +22,7 @@ import type {
   Neighbour,
   NextHopState,
   ObjectOfKind,
+  Outside,
   Router,
   RouterPort,
   Rule,
@@ -29,21 +30,15 @@ import type {
   ScopeRecord,
   ScopeRecordOfKind,
   SecurityGroup,
+  Vtep,
+  VtepBinding,
 } from './objects.ts';
 import { textsAt } from './paths.ts';
 
 /** Records that no person writes. */
 export const RUNTIME_KINDS = [
-  ...([
-    'binding',
-    'learned',
-    'natLease',
-    'natMove',
-    'memberHealth',
-    'neighbour',
-    'learnedRoute',
-    'nextHopState',
-  ] as const),
+  ...(['binding', 'learned', 'natLease', 'natMove', 'memberHealth', 'neighbour'] as const),
+  ...(['learnedRoute', 'nextHopState'] as const),
 ] as const;
 
 /** A whole model in memory, to be read: what `simulate`, the rules and the server's scope work on. */
@@ -80,8 +75,11 @@ export interface ModelView {
   nextHopStatesOf(routerId: string): Iterable<NextHopState>;
   /** Those with a place on the host. */
   l2GatewaysAt(hostId: string): Iterable<L2Gateway>;
-  /** The gateway whose outside the port is. */
-  l2GatewayOfPort(portId: string): L2Gateway | undefined;
+  /** VTEPs that have the host as a place, and the bindings of a VTEP. */
+  vtepsAt(hostId: string): Iterable<Vtep>;
+  bindingsOfVtep(vtepId: string): Iterable<VtepBinding>;
+  /** The L2 gateway or VTEP binding whose outside the port is. */
+  outsideOfPort(portId: string): Outside | undefined;
   hosts(): Iterable<Host>;
   /** Does a host get no answer from the other to its probes (docs/design/liveness.md)? */
   isLost(host: string, other: string): boolean;
@@ -177,8 +175,15 @@ function* heldBy(record: ScopeRecord): Iterable<readonly [Relation, string]> {
       yield ['bgpPeerAt', record.routerPort];
       return;
     case 'l2Gateway':
-      yield ['l2GatewayOfPort', record.port];
+      yield ['outsideOfPort', record.port];
       for (const host of new Set(record.places.map((place) => place.host))) yield ['l2GatewayAt', host];
+      return;
+    case 'vtep':
+      for (const host of new Set(record.places.map((place) => place.host))) yield ['vtepAt', host];
+      return;
+    case 'vtepBinding':
+      yield ['outsideOfPort', record.port];
+      yield ['bindingOfVtep', record.vtep];
       return;
   }
 }
@@ -207,8 +212,10 @@ type Relation =
   | 'nextHopState'
   | 'bgpPeerOfRouter'
   | 'bgpPeerAt'
-  | 'l2GatewayOfPort'
-  | 'l2GatewayAt';
+  | 'outsideOfPort'
+  | 'l2GatewayAt'
+  | 'vtepAt'
+  | 'bindingOfVtep';
 
 /**
  * The model with its indexes. Every change costs a constant number of index operations, whatever the size of the
@@ -336,12 +343,23 @@ export class ModelIndex implements ModelView {
     return this.#heldAs('l2GatewayAt', hostId);
   }
   /** More than one only while a refused change is being looked at. */
-  l2GatewaysOfPort(portId: string): Iterable<L2Gateway> {
-    return this.#heldAs('l2GatewayOfPort', portId);
+  outsidesOfPort(portId: string): Iterable<Outside> {
+    return this.#heldAs('outsideOfPort', portId);
   }
-  l2GatewayOfPort(portId: string): L2Gateway | undefined {
-    for (const gateway of this.l2GatewaysOfPort(portId)) return gateway;
+  outsideOfPort(portId: string): Outside | undefined {
+    for (const outside of this.outsidesOfPort(portId)) return outside;
     return undefined;
+  }
+  vtepsAt(hostId: string): Iterable<Vtep> {
+    return this.#heldAs('vtepAt', hostId);
+  }
+  bindingsOfVtep(vtepId: string): Iterable<VtepBinding> {
+    return this.#heldAs('bindingOfVtep', vtepId);
+  }
+  /** All that have a place on the host. */
+  *outsidesAt(hostId: string): Iterable<Outside> {
+    yield* this.l2GatewaysAt(hostId);
+    for (const vtep of this.vtepsAt(hostId)) yield* this.bindingsOfVtep(vtep.id);
   }
   learnedRoutesOf(routerId: string): Iterable<LearnedRoute> {
     return this.#learnedRoutes.values(routerId);

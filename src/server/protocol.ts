@@ -106,8 +106,10 @@ export type Report =
     }
   /** All sessions that this host runs, as they are now. */
   | { readonly type: 'bgp'; readonly peers: readonly ReportedSession[] }
-  /** All attachments of L2 gateways on this host, as they are now. */
+  /** All attachments of L2 gateways and VTEP bindings on this host, as they are now. */
   | { readonly type: 'attachments'; readonly attachments: readonly ReportedAttachment[] }
+  /** All VTEPs that this host talks to, as they are now. */
+  | { readonly type: 'vteps'; readonly vteps: readonly ReportedVtep[] }
   /** Flows for everything up to this revision are in the switch. */
   | { readonly type: 'applied'; readonly revision: number }
   /** Changed states of local ports. */
@@ -143,6 +145,7 @@ export interface ConnectionEntry {
   readonly reply: EntryTuple;
   readonly state?: string;
   readonly mark?: number;
+  readonly isUnanswered?: true;
 }
 export interface EntryTuple {
   readonly from: Endpoint;
@@ -151,10 +154,13 @@ export interface EntryTuple {
   readonly icmpType?: number;
 }
 
-/** What `GET /v1/hosts/<own>/imports/<port>?from=<host>` answers: what the other host's agent says, `GET /connections?port=` of its control socket. */
-export interface ImportAnswer {
-  readonly entries: readonly ConnectionEntry[];
-}
+/**
+ * What `GET /v1/hosts/<own>/imports/<port>?from=<host>` answers: what the other host's agent says (`GET /connections?port=` of its control socket), or what
+ * the flow database has of it.
+ */
+export type ImportAnswer =
+  | { readonly entries: readonly ConnectionEntry[] }
+  | { readonly connections: readonly Connection[] };
 
 export interface ReportedClaim {
   readonly port: string;
@@ -215,11 +221,20 @@ export interface ReportedSession {
 }
 
 export interface ReportedAttachment {
-  /** The l2Gateway's id. */
+  /** The id of the l2Gateway or vtepBinding. */
   readonly gateway: string;
   /** docs/design/l2-gateways.md, §2. */
   readonly state: 'up' | 'silent' | 'down' | 'loop';
   readonly problem?: string;
+}
+
+export interface ReportedVtep {
+  readonly vtep: string;
+  /** `wrong`: its database is not what was expected. */
+  readonly state: 'connected' | 'unreachable' | 'wrong';
+  readonly problem?: string;
+  /** Where its tunnels end. */
+  readonly tunnelAddress?: string;
 }
 
 export interface PortState {

@@ -4,7 +4,7 @@ import { WeftError } from '../base/errors.ts';
 import type { Draft } from '../model/draft.ts';
 import { cidrSchema, idSchema, ipSchema, macSchema } from '../model/kinds/common.ts';
 import { MOST_MOVED, parseMoved } from '../model/moved-connections.ts';
-import type { L2Gateway } from '../model/objects.ts';
+import type { Outside } from '../model/objects.ts';
 import { problemsOfZod } from '../model/parse.ts';
 import { problemsError } from '../model/problem.ts';
 import type { AgentStreams } from './agent-streams.ts';
@@ -94,6 +94,19 @@ const reportSchema = z.discriminatedUnion('type', [
           gateway: idSchema,
           state: z.enum(['up', 'silent', 'down', 'loop']),
           problem: z.string().max(2000).optional(),
+        }),
+      )
+      .max(10_000),
+  }),
+  z.object({
+    type: z.literal('vteps'),
+    vteps: z
+      .array(
+        z.object({
+          vtep: idSchema,
+          state: z.enum(['connected', 'unreachable', 'wrong']),
+          problem: z.string().max(2000).optional(),
+          tunnelAddress: z.string().max(64).optional(),
         }),
       )
       .max(10_000),
@@ -223,12 +236,12 @@ export class Reports {
     if (learned.length > 0) this.#streams.publish(this.#state.revision, learned);
     if (bindings.length > 0) refused.push(...(await this.#takeBindings(hostId, bindings)));
     if (reports.some(({ type }) => type === 'attachments'))
-      await this.judgeGateways(this.#state.index.l2GatewaysAt(hostId));
+      await this.judgeGateways(this.#state.index.outsidesAt(hostId));
     return { refused: refused.toSorted((a, b) => a.index - b.index) };
   }
 
-  /** Something that decides where L2 gateways are active is different. */
-  async judgeGateways(gateways: Iterable<L2Gateway>): Promise<void> {
+  /** Something that decides where L2 gateways and VTEP bindings are active is different. */
+  async judgeGateways(gateways: Iterable<Outside>): Promise<void> {
     this.#tell(await this.#gateways.judge(gateways));
   }
 
@@ -387,8 +400,15 @@ export class Reports {
       case 'attachments':
         host.attachments = new Map(
           report.attachments.flatMap((each) =>
-            this.#state.index.get('l2Gateway', each.gateway) ? [[each.gateway, each]] : [],
+            (['l2Gateway', 'vtepBinding'] as const).some((kind) => this.#state.index.get(kind, each.gateway))
+              ? [[each.gateway, each]]
+              : [],
           ),
+        );
+        return true;
+      case 'vteps':
+        host.vteps = new Map(
+          report.vteps.flatMap((each) => (this.#state.index.get('vtep', each.vtep) ? [[each.vtep, each]] : [])),
         );
         return true;
       case 'applied':
@@ -403,6 +423,7 @@ export class Reports {
         return true;
       case 'health':
         host.health = report.health;
+        this.#runtime.setLost(hostId, report.health.lost ?? []);
         this.#state.index.setLost(hostId, report.health.lost ?? []);
         return true;
       case 'counters':

@@ -114,11 +114,13 @@ export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: Kind
     { kind: 'mirror', field: 'tenant' },
     { kind: 'bgpPeer', field: 'tenant' },
     { kind: 'l2Gateway', field: 'tenant' },
+    { kind: 'vtepBinding', field: 'tenant' },
   ],
   tunnelZone: [{ kind: 'host', field: 'zone' }],
   host: [
     { kind: 'port', field: 'host' },
     { kind: 'l2Gateway', field: 'places[].host' },
+    { kind: 'vtep', field: 'places[].host' },
   ],
   switch: [
     { kind: 'port', field: 'switch' },
@@ -154,6 +156,8 @@ export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: Kind
   mirror: [],
   bgpPeer: [],
   l2Gateway: [],
+  vtep: [{ kind: 'vtepBinding', field: 'vtep' }],
+  vtepBinding: [],
   chain: [
     { kind: 'rule', field: 'chain' },
     { kind: 'rule', field: 'jumpTo' },
@@ -169,6 +173,7 @@ export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: Kind
     { kind: 'mirror', field: 'ports[]' },
     { kind: 'mirror', field: 'to.port' },
     { kind: 'l2Gateway', field: 'port' },
+    { kind: 'vtepBinding', field: 'port' },
   ],
 };
 
