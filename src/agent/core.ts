@@ -599,10 +599,9 @@ export class AgentCore implements Ground {
   }
 
   #counters(event: AgentEvent & { kind: 'counters' }, nowMs: number): Effect[] {
-    const { rules, refused, learned } = sumCounters(event.flows, (cookie) => this.#compiler.explain(cookie));
+    const { rules, learned } = sumCounters(event.flows, (cookie) => this.#compiler.explain(cookie).objects);
     for (const [id, packets] of learned) this.learning.heard(id, packets, nowMs);
-    const isAny = Object.keys(rules).length + Object.keys(refused).length > 0;
-    return isAny ? this.report([{ type: 'counters', epochMs: this.#startedMs, rules, refused }]) : [];
+    return Object.keys(rules).length === 0 ? [] : this.report([{ type: 'counters', epochMs: this.#startedMs, rules }]);
   }
 
   // ── reports ────────────────────────────────────────────────────────────────────────────────────────────────────

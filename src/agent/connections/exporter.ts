@@ -153,7 +153,7 @@ export class ConnectionExporter {
         if (++lines % SLICE === 0) await nextTurn();
       }
     }
-    this.lastRead = read.join('\n');
+    if (read.length > 0) this.lastRead = read.join('\n');
     return join;
   }
 
