@@ -189,7 +189,13 @@ export type AgentEvent =
    */
   | { readonly kind: 'hosts'; readonly lost: readonly string[]; readonly isSettled: boolean }
   /** What another host has of a port's connections; absent: it did not say. Answers `askConnections`. */
-  | { readonly kind: 'portConnections'; readonly port: string; readonly entries?: readonly ConnectionEntry[] }
+  | {
+      readonly kind: 'portConnections';
+      readonly port: string;
+      readonly entries?: readonly ConnectionEntry[];
+      /** As they were when the flow database was told last. */
+      readonly isOld?: boolean;
+    }
   /** All connections with a translated source that there are. */
   | { readonly kind: 'connectionsSeen'; readonly connections: readonly Connection[] }
   /** Another place of the L2 gateway with this port is told of its connections; or (`problem`) is not any more. */

@@ -111,6 +111,22 @@ test('behind the announcement it asks once more, and lets connections begin when
   assert.deepEqual(compiled, [`+${P}`, `-${P}`]);
 });
 
+test('what the flow database knew adds to what was there, and ends nothing', () => {
+  const { ground, imports } = rig();
+  ground.put(binding('h2', 'h2', 'h1'));
+  imports.scopeChanged(changed(binding('h2')), 0);
+  imports.told({ kind: 'portConnections', port: P, entries: [filtered(1), snatted(1, 1030)] }, 10);
+  imports.tick(2000);
+  const older = [filtered(2), snatted(2, 1031)];
+  const [effect] = imports.told({ kind: 'portConnections', port: P, entries: older, isOld: true }, 2010);
+  assert.ok(effect?.kind === 'recreate');
+  assert.deepEqual([effect.make.map(({ entry }) => entry), effect.end], [older, []]);
+  assert.deepEqual(
+    ground.reports.map((report) => report.type === 'natMove' && report.connections),
+    [['tcp/1030/198.51.100.7/80'], ['tcp/1030/198.51.100.7/80', 'tcp/1031/198.51.100.7/80']],
+  );
+});
+
 test('nobody waits for a host or a server that is away', () => {
   const { ground, imports, compiled } = rig();
   ground.put(binding('h2', 'h2', 'h1'));

@@ -167,7 +167,7 @@ export class Imports {
   }
 
   /** The answer; without entries there was none. */
-  told({ port, entries }: AgentEvent & { kind: 'portConnections' }, nowMs: number): Effect[] {
+  told({ port, entries, isOld = false }: AgentEvent & { kind: 'portConnections' }, nowMs: number): Effect[] {
     const one = this.#imports.get(port);
     if (!one) return [];
     one.isAsking = false;
@@ -186,14 +186,15 @@ export class Imports {
       make.push({ entry, zone });
     }
     for (const [key, entry] of one.made) {
-      if (there.has(key)) continue;
+      // What is not in an old answer may be newer than that.
+      if (isOld || there.has(key)) continue;
       one.made.delete(key);
       const zone = this.#zoneOf(entry);
       if (zone !== undefined) end.push({ entry, zone });
     }
     const isLast = one.isFinal && !one.isDue;
     const effects: Effect[] = [
-      ...this.#tellMoved(port, one, entries),
+      ...this.#tellMoved(port, one, isOld ? one.made.values() : entries),
       ...(make.length + end.length > 0 || isLast
         ? [{ kind: 'recreate', make, end, ...(isLast ? { port } : {}) } as const]
         : []),
@@ -217,7 +218,7 @@ export class Imports {
   }
 
   /** Which of them have outside ports that another host has leased. */
-  #tellMoved(port: string, one: Import, entries: readonly ConnectionEntry[]): Effect[] {
+  #tellMoved(port: string, one: Import, entries: Iterable<ConnectionEntry>): Effect[] {
     const { scope } = this.#ground;
     const moved = new Map<string, { readonly router: string; readonly address: string; readonly texts: string[] }>();
     for (const { id, router, address } of [...this.#movesOf(port), ...one.told.values()])
