@@ -599,9 +599,10 @@ export class AgentCore implements Ground {
   }
 
   #counters(event: AgentEvent & { kind: 'counters' }, nowMs: number): Effect[] {
-    const { rules, learned } = sumCounters(event.flows, (cookie) => this.#compiler.explain(cookie).objects);
+    const { rules, refused, learned } = sumCounters(event.flows, (cookie) => this.#compiler.explain(cookie));
     for (const [id, packets] of learned) this.learning.heard(id, packets, nowMs);
-    return Object.keys(rules).length === 0 ? [] : this.report([{ type: 'counters', epochMs: this.#startedMs, rules }]);
+    const isAny = Object.keys(rules).length + Object.keys(refused).length > 0;
+    return isAny ? this.report([{ type: 'counters', epochMs: this.#startedMs, rules, refused }]) : [];
   }
 
   // ── reports ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,8 +12,9 @@ import { createClient } from '../server/client.ts';
 import type { ConnectionEntry, ConnectionsAnswer, ImportAnswer, WatchMessage } from '../server/protocol.ts';
 import type { SpeakerLink } from './bgp/speaker-link.ts';
 import { BridgeLink } from './bridge-link.ts';
-import { ConnectionExporter, MOST_CONNECTIONS } from './connections/exporter.ts';
+import { ConnectionExporter } from './connections/exporter.ts';
 import { PortReader } from './connections/of-port.ts';
+import { MOST_AT_ONCE } from './connections/reading.ts';
 import { recreation } from './connections/recreate.ts';
 import { Recreator } from './connections/recreator.ts';
 import { Restorer } from './connections/restorer.ts';
@@ -141,7 +142,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   });
   const portReader = new PortReader({
     ...{ scope: core.scope, zoneOf: (owner) => core.conntrack.known(owner) },
-    dumpZones: (zones) => conntrackLink.dumpZones(zones, MOST_CONNECTIONS.netdev),
+    dumpZones: (zones) => conntrackLink.dumpZones(zones, MOST_AT_ONCE),
   });
   const recreator = new Recreator({
     run: (packets) => switchLink.runThrough(packets),
@@ -216,8 +217,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const exporter = new ConnectionExporter({
     ...{ scope: core.scope, zones: core.conntrack.zones, clock: systemClock, signal },
     datapathType: options.datapathType,
-    count: () => conntrackLink.count(),
-    dump: () => conntrackLink.dump(),
+    tracking: conntrackLink,
     post: (report) => client.post<ConnectionsAnswer>(connectionsPath, report, { signal, timeoutMs: 10_000 }),
     seen: (connections) => emit({ kind: 'connectionsSeen', connections }),
     setProblem: (problem) => {

@@ -15,6 +15,7 @@ import {
 } from './generate-routed.ts';
 import { at, generatedId, plus } from './generated.ts';
 import type {
+  Binding,
   GroupRule,
   LearnedRoute,
   LoadBalancer,
@@ -300,6 +301,19 @@ class NetworkBuilder {
       const all = Array.from({ length: blocks }, (_, b) => ({ first: 4096 * (h + 1) + 256 * b, size }));
       const lease: NatLease = { kind: 'natLease', id, revision: 1, router, address, host, blocks: all };
       this.#records.push(lease);
+    }
+    this.#leasesOfGateways(router, address, near);
+  }
+
+  /** Ports of L2 gateways have their own, behind those of all hosts, and where they are active. */
+  #leasesOfGateways(router: string, address: string, near: ReadonlySet<string>): void {
+    const ports = this.#records.flatMap((record) => (record.kind === 'l2Gateway' ? [record.port] : []));
+    for (const [n, port] of ports.entries()) {
+      const id = `${router}/${address}/${port}`;
+      const host = this.#records.find((r): r is Binding => r.kind === 'binding' && r.id === port)?.active;
+      if (host === undefined || !near.has(host) || this.#records.some((record) => record.id === id)) continue;
+      const blocks = [{ first: 53_248 + 64 * n, size: 64 }];
+      this.#records.push({ kind: 'natLease', id, revision: 1, router, address, host, port, blocks });
     }
   }
 

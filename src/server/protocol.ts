@@ -115,11 +115,12 @@ export type Report =
   /** Changed states of local ports. */
   | { readonly type: 'ports'; readonly ports: Readonly<Record<string, PortState>> }
   | { readonly type: 'health'; readonly health: HostHealth }
-  /** Running totals of rules on this host since the agent's `epochMs`. */
+  /** Running totals of rules on this host since the agent's `epochMs`; and of what ports' groups refused, by `<port>/sends` and `<port>/receives`. */
   | {
       readonly type: 'counters';
       readonly epochMs: number;
       readonly rules: Readonly<Record<string, { readonly packets: number; readonly bytes: number }>>;
+      readonly refused?: Readonly<Record<string, { readonly packets: number; readonly bytes: number }>> | undefined;
     }
   /** Something a person should see (a port that sprays, a logged frame). */
   | {

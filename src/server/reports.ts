@@ -139,6 +139,7 @@ const reportSchema = z.discriminatedUnion('type', [
     type: z.literal('counters'),
     epochMs: z.number(),
     rules: z.record(z.string(), z.object({ packets: count, bytes: count })),
+    refused: z.record(z.string().max(100), z.object({ packets: count, bytes: count })).optional(),
   }),
   z.object({
     type: z.literal('event'),

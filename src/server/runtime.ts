@@ -51,7 +51,7 @@ export interface HostRuntime {
   /** By the id of the L2 gateway or VTEP binding. */
   attachments: ReadonlyMap<string, ReportedAttachment>;
   vteps: ReadonlyMap<string, ReportedVtep>;
-  counters: { readonly epochMs: number; readonly rules: Counters };
+  counters: { readonly epochMs: number; readonly rules: Counters; readonly refused: Counters };
 }
 
 type Counters = Readonly<Record<string, { readonly packets: number; readonly bytes: number }>>;
@@ -61,7 +61,7 @@ export class Runtime {
   readonly #index: ModelIndex;
   readonly #clock: Clock;
   readonly #hosts = new Map<string, HostRuntime>();
-  /** What agents counted before they restarted, per rule. */
+  /** What agents counted before they restarted, per rule, and per port and way that its groups refused. */
   readonly #counted = new Map<string, { packets: number; bytes: number }>();
   /** Hosts that wait for a port to be created: port id → host ids. */
   readonly #awaited = new Map<string, Set<string>>();
@@ -99,7 +99,7 @@ export class Runtime {
       sessions: new Map(),
       attachments: new Map(),
       vteps: new Map(),
-      counters: { epochMs: 0, rules: {} },
+      counters: { epochMs: 0, rules: {}, refused: {} },
     };
     this.#hosts.set(hostId, fresh);
     return fresh;
@@ -315,22 +315,31 @@ export class Runtime {
     });
   }
 
-  setCounters(hostId: string, { epochMs, rules }: CountersReport): void {
+  setCounters(hostId: string, { epochMs, rules, refused = {} }: CountersReport): void {
     const host = this.seen(hostId);
     if (host.counters.epochMs !== epochMs)
-      for (const [rule, { packets, bytes }] of Object.entries(host.counters.rules)) {
-        if (!this.#index.get('rule', rule)) continue;
-        const sum = this.#counted.get(rule) ?? { packets: 0, bytes: 0 };
-        this.#counted.set(rule, { packets: sum.packets + packets, bytes: sum.bytes + bytes });
+      for (const [key, { packets, bytes }] of Object.entries({ ...host.counters.rules, ...host.counters.refused })) {
+        if (!this.#index.get('rule', key) && !this.#index.get('port', key.slice(0, key.indexOf('/')))) continue;
+        const sum = this.#counted.get(key) ?? { packets: 0, bytes: 0 };
+        this.#counted.set(key, { packets: sum.packets + packets, bytes: sum.bytes + bytes });
       }
-    host.counters = { epochMs, rules };
+    host.counters = { epochMs, rules, refused };
   }
 
   /** Of all hosts, since the server started. */
   ruleTotals(ruleId: string): { readonly packets: number; readonly bytes: number } {
-    const total = { ...(this.#counted.get(ruleId) ?? { packets: 0, bytes: 0 }) };
+    return this.#totals('rules', ruleId);
+  }
+
+  /** What the groups of the port refused, of what it sends or receives; as `ruleTotals`. */
+  refusedTotals(portId: string, way: 'sends' | 'receives'): { readonly packets: number; readonly bytes: number } {
+    return this.#totals('refused', `${portId}/${way}`);
+  }
+
+  #totals(of: 'rules' | 'refused', key: string): { readonly packets: number; readonly bytes: number } {
+    const total = { ...(this.#counted.get(key) ?? { packets: 0, bytes: 0 }) };
     for (const host of this.#hosts.values()) {
-      const own = host.counters.rules[ruleId];
+      const own = host.counters[of][key];
       total.packets += own?.packets ?? 0;
       total.bytes += own?.bytes ?? 0;
     }
@@ -340,6 +349,7 @@ export class Runtime {
   /** The port was deleted: nobody has a state of it. */
   dropPort(portId: string): void {
     for (const host of this.#hosts.values()) host.ports.delete(portId);
+    for (const way of ['sends', 'receives']) this.#counted.delete(`${portId}/${way}`);
   }
 
   forgetRule(ruleId: string): void {

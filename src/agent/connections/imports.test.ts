@@ -147,6 +147,24 @@ test('a workload that leaves is not fetched back at once, and one that nothing t
   );
   const none = new Imports(plain, new ConntrackZones());
   assert.deepEqual(none.portsChanged([Q], 0), []);
+  // Tracked, but at two places for good.
+  plain.put(
+    { kind: 'port', id: Q, switch: 's', groups: ['web'], addresses: [] },
+    { kind: 'l2Gateway', id: 'g', port: Q },
+  );
+  assert.deepEqual(none.portsChanged([Q], 0), []);
+});
+
+test('a second claim that stays is asked for less and less', () => {
+  const { ground, imports } = rig();
+  ground.put(binding('h2', 'h2', 'h1'));
+  imports.scopeChanged(changed(binding('h2')), 0);
+  let asked = 0;
+  for (let nowMs = 1000; nowMs <= 600_000; nowMs += 1000) {
+    imports.told({ kind: 'portConnections', port: P, entries: [] }, nowMs);
+    asked += imports.tick(nowMs).length;
+  }
+  assert.ok(asked > 50 && asked < 80, `${asked} times in ten minutes`);
 });
 
 test('when the switch returns nothing begins before all is there again', () => {

@@ -12,6 +12,9 @@ import type { EntryInZone } from './recreate.ts';
 
 /** While the workload is elsewhere its connections are fetched so often: what is left for the moment of the move is little. */
 const AHEAD_MS = 2_000;
+/** A second claim that stays so long is hardly a move: it costs less from then on. */
+const MOVE_MS = 120_000;
+const SELDOM_MS = 30_000;
 /** So long connections that are not known here may still come; then they begin anew. */
 const FINAL_MS = 1_000;
 
@@ -32,6 +35,7 @@ interface Import {
   isAnswered: boolean;
   /** Asked for while an answer was awaited that may be too old. */
   isDue: boolean;
+  readonly begunMs: number;
   askedMs: number;
   deadlineMs: number;
   /** What was made here so far. */
@@ -100,7 +104,15 @@ export class Imports {
       const hasLeft = this.#active.delete(port);
       const flags = { isFinal: false, isAsking: false, isAnswered: hasLeft, isDue: false };
       const made = known?.made ?? new Map<string, ConnectionEntry>();
-      this.#imports.set(port, { from: binding.active, ...flags, askedMs: nowMs, deadlineMs: 0, made, told: new Map() });
+      this.#imports.set(port, {
+        from: binding.active,
+        ...flags,
+        begunMs: nowMs,
+        askedMs: nowMs,
+        deadlineMs: 0,
+        made,
+        told: new Map(),
+      });
       return [...this.#ground.compile([importing(port)]), ...(hasLeft ? [] : this.#ask(port, nowMs))];
     }
     if (isHere && binding?.active === host) this.#active.add(port);
@@ -135,7 +147,7 @@ export class Imports {
           fields: { port, from: one.from },
         });
         effects.push(...this.#end(port));
-      } else if (!one.isFinal && !one.isAsking && nowMs - one.askedMs >= AHEAD_MS)
+      } else if (!one.isFinal && !one.isAsking && nowMs - one.askedMs >= restMs(one, nowMs))
         effects.push(...this.#ask(port, nowMs));
     }
     return effects;
@@ -246,6 +258,10 @@ export class Imports {
     for (const each of scope.all('loadBalancer')) if (each.switch === port.switch) return true;
     return false;
   }
+}
+
+function restMs({ begunMs }: Import, nowMs: number): number {
+  return nowMs - begunMs < MOVE_MS ? AHEAD_MS : SELDOM_MS;
 }
 
 function isSame(a: ConnectionEntry, b: ConnectionEntry): boolean {
