@@ -103,7 +103,13 @@ export interface LocalPort {
   readonly guarded?: { readonly macs: readonly string[]; readonly addresses: readonly string[] };
 }
 
-/** Where a network leads of which hosts learned routes (learned-routes.ts). `id` is `<router>/<network>`. */
+/** A set of next hops that learned routes have (learned-destinations.ts). `id` is its name. */
+export interface LearnedSet {
+  readonly kind: 'learnedSet';
+  readonly id: string;
+}
+
+/** Where a network leads of which hosts learned routes, and for which its router has others (learned-destinations.ts). `id` is `<router>/<network>`. */
 export interface LearnedDestination {
   readonly kind: 'learnedDestination';
   readonly id: string;
@@ -132,9 +138,13 @@ export interface InputOfKind extends ScopeRecordOfKind {
   localProfile: LocalProfile;
   localPort: LocalPort;
   learnedDestination: LearnedDestination;
+  learnedSet: LearnedSet;
   speaker: Speaker;
 }
-export type InputKind = Exclude<keyof InputOfKind, 'localSwitch' | 'localProfile' | 'localPort' | 'learnedDestination'>;
+export type InputKind = Exclude<
+  keyof InputOfKind,
+  'localSwitch' | 'localProfile' | 'localPort' | 'learnedDestination' | 'learnedSet'
+>;
 export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | Cut | HostLost | NatZone | Speaker;
 export type Reader = EngineReader<InputOfKind>;
 
@@ -173,6 +183,7 @@ export const portsOfRouterIndex = define.index('portsOfRouter', 'routerPort', (p
 /** Name of a set of next hops: some learned route has it. */
 export const hopSetsIndex = define.members('hopSets', {
   learnedDestination: ({ hops }) => [[hops, '']],
+  learnedSet: (_, id) => [[id, '']],
 });
 
 /** Switch → router ports on it. */
