@@ -22,7 +22,6 @@
 import type { Unit } from '../incremental/definitions.ts';
 import { type Change, type DotFilter, Engine } from '../incremental/engine.ts';
 import type { Diff } from '../incremental/slots.ts';
-import type { LearnedRoute } from '../model/objects.ts';
 import type { Flow } from '../openflow/flow.ts';
 import { Cookies, type Explanation } from './explain.ts';
 import { type CompiledFlow, flowSink, slotOf } from './flow-sink.ts';
@@ -308,8 +307,8 @@ function* learnedChanges({ beside, appeared, vanished }: DestinationChanges): It
     if (hops === undefined) yield { op: 'delete', kind, id };
     else yield { op: 'put', kind, id, value: { kind, id, router, to, hops } };
   }
-  for (const id of appeared) yield { op: 'put', kind: 'learnedSet', id, value: { kind: 'learnedSet', id } };
-  for (const id of vanished) yield { op: 'delete', kind: 'learnedSet', id };
+  for (const id of appeared) yield { op: 'put', kind: 'plainSet', id, value: { kind: 'plainSet', id } };
+  for (const id of vanished) yield { op: 'delete', kind: 'plainSet', id };
 }
 
 function nameOf({ table, priority, match }: Flow): string {
@@ -325,9 +324,9 @@ function withoutLearned(changes: Iterable<Change<InputOfKind>>): {
   const learned: RecordChange[] = [];
   for (const change of changes) {
     const { kind, id } = change;
-    if (kind !== 'learnedRoute') all.push(change);
-    if (kind === 'learnedRoute' || kind === 'router' || kind === 'routerPort')
-      learned.push({ kind, id, record: change.op === 'put' ? (change.value as LearnedRoute) : undefined });
+    if (kind !== 'learnedRoutes') all.push(change);
+    if (kind === 'learnedRoutes' || kind === 'learnedSet' || kind === 'router' || kind === 'routerPort')
+      learned.push({ kind, id, record: change.op === 'put' ? change.value : undefined } as RecordChange);
   }
   return { all, learned };
 }

@@ -103,9 +103,9 @@ export interface LocalPort {
   readonly guarded?: { readonly macs: readonly string[]; readonly addresses: readonly string[] };
 }
 
-/** A set of next hops that learned routes have (learned-destinations.ts). `id` is its name. */
-export interface LearnedSet {
-  readonly kind: 'learnedSet';
+/** A set of next hops that plain learned routes have (learned-destinations.ts). `id` is its name. */
+export interface PlainSet {
+  readonly kind: 'plainSet';
   readonly id: string;
 }
 
@@ -138,12 +138,12 @@ export interface InputOfKind extends ScopeRecordOfKind {
   localProfile: LocalProfile;
   localPort: LocalPort;
   learnedDestination: LearnedDestination;
-  learnedSet: LearnedSet;
+  plainSet: PlainSet;
   speaker: Speaker;
 }
 export type InputKind = Exclude<
   keyof InputOfKind,
-  'localSwitch' | 'localProfile' | 'localPort' | 'learnedDestination' | 'learnedSet'
+  'localSwitch' | 'localProfile' | 'localPort' | 'learnedDestination' | 'plainSet'
 >;
 export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | Cut | HostLost | NatZone | Speaker;
 export type Reader = EngineReader<InputOfKind>;
@@ -183,7 +183,7 @@ export const portsOfRouterIndex = define.index('portsOfRouter', 'routerPort', (p
 /** Name of a set of next hops: some learned route has it. */
 export const hopSetsIndex = define.members('hopSets', {
   learnedDestination: ({ hops }) => [[hops, '']],
-  learnedSet: (_, id) => [[id, '']],
+  plainSet: (_, id) => [[id, '']],
 });
 
 /** Switch → router ports on it. */

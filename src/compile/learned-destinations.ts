@@ -1,5 +1,7 @@
 import { type Cidr, cidrContains, formatCidr, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
-import type { LearnedRoute, Router, RouterPort } from '../model/objects.ts';
+import { keyOf, type RouteKey } from '../base/route-key.ts';
+import type { LearnedRoutes, LearnedSet, Router, RouterPort } from '../model/objects.ts';
+import { livingHops, type PackedRoutes, unpackRoutes } from '../model/packed-routes.ts';
 import { Aggregate } from './aggregate.ts';
 
 /**
@@ -7,12 +9,13 @@ import { Aggregate } from './aggregate.ts';
  * each has, is worked out here, record by record, beside the engines: there can be a hundred thousand, of each gateway, and anything that is
  * kept for each of them in objects costs more than all else.
  *
- *     learned routes of all hosts ─▶ `Told`: what hosts say of each network ─▶ set of next hops ─▶ `Aggregate` of the router ─▶ changes
- *     networks of the router's ports ─▶ no void ones ───────────────────────────────┘                 │
- *     routers, router ports ─▶ networks with other routes, held ───────────────────────────────────────┘
+ *     blocks of all hosts ─▶ `Told`: which set each host has for a network ─▶ set of next hops ─▶ `Aggregate` of the router ─▶ changes
+ *     sets, networks of the router's ports ─▶ none that leads nowhere ─────────┘                 │
+ *     routers, router ports ─▶ networks with other routes, held ──────────────────────────────────┘
  *
- * Of a network there is a number in the aggregate's trie, which names what the hosts say of it; nothing else. Void next hops are in no set: what is
- * aggregated for one would be lost with it, and what lay below could not show.
+ * Of a network there is a number in the aggregate's trie, which names what the hosts say of it; nothing else. A set of next hops is named by the hosts'
+ * own sets and not by what is in them, so that next hops come and go without a change of any route. Routes whose set leads nowhere are as though they
+ * were not there: what is aggregated for one would be lost with it, and what lay below could not show.
  */
 export class LearnedDestinations {
   readonly #told = new Told();
@@ -20,18 +23,23 @@ export class LearnedDestinations {
   readonly #routers = new Map<string, { readonly aggregate: Aggregate; networks: number }>();
   readonly #held = new HeldNetworks();
   readonly #reached = new ReachedHops();
+  readonly #hostSets = new Map<string, LearnedSet>();
+  readonly #blocks = new Map<string, LearnedRoutes>();
 
   /** Says which networks have another set now, or none. Of several changes of one record the last holds. */
   take(changes: readonly RecordChange[], reach: readonly ReachChange[]): DestinationChanges {
     const routers = new Set<string>();
     const former: number[] = [];
     const turned = new Map<string, { readonly router: string; readonly to: Cidr; readonly wasHeld: boolean }>();
-    for (const { router, networks } of reach)
-      if (this.#reached.take(router, networks)) this.#reachedOthers(router, routers, former);
+    const judged = new Set<string>();
+    for (const { router, networks } of reach) if (this.#reached.take(router, networks)) judged.add(router);
     for (const { kind, id, record } of changes) {
-      if (kind === 'learnedRoute') this.#learn(id, record as LearnedRoute | undefined, routers, former);
-      else
-        for (const { router, to, isHeld } of this.#held.take(id, record as Router | RouterPort | undefined)) {
+      if (kind === 'learnedSet') {
+        if (record) this.#hostSets.set(id, record);
+        else this.#hostSets.delete(id);
+        judged.add(routerOf(id));
+      } else if (kind !== 'learnedRoutes')
+        for (const { router, to, isHeld } of this.#held.take(id, record)) {
           const cidr = parseCidr(to)!;
           const key = `${router}/${to}`;
           if (!turned.has(key)) turned.set(key, { router, to: cidr, wasHeld: !isHeld });
@@ -39,6 +47,8 @@ export class LearnedDestinations {
           routers.add(router);
         }
     }
+    for (const router of judged) this.#judge(router, routers, former);
+    for (const { kind, id, record } of changes) if (kind === 'learnedRoutes') this.#learn(id, record, routers, former);
     const told = new Collected(this.#sets, this.#held, turned);
     for (const router of routers) this.#flush(router, told);
     for (const { router, to } of turned.values()) told.turn(router, to, this.#routers.get(router)?.aggregate);
@@ -65,25 +75,26 @@ export class LearnedDestinations {
       if (hops === number && !this.#held.has(router, to)) yield { router, to, set };
   }
 
-  /** `id` is `<router>/<network>/<host>`. */
-  #learn(id: string, record: LearnedRoute | undefined, routers: Set<string>, former: number[]): void {
-    const first = id.indexOf('/');
-    const last = id.lastIndexOf('/');
-    const router = id.slice(0, first);
-    const to = parseCidr(id.slice(first + 1, last))!;
-    const known = this.#routers.get(router);
-    if (known === undefined && record === undefined) return;
-    const here = known ?? { aggregate: this.#held.aggregateOf(router), networks: 0 };
-    if (known === undefined) this.#routers.set(router, here);
-    routers.add(router);
-    const before = here.aggregate.tagOf(to);
-    const after = this.#told.with(before, router, to.ip.version, id.slice(last + 1), record?.via);
-    if (after === before) return;
-    here.networks += (after === NONE ? 0 : 1) - (before === NONE ? 0 : 1);
-    // The new first: a number without uses may be forgotten.
-    if (after !== NONE) this.#told.use(after, (said) => this.#setOf(said));
-    if (before !== NONE) former.push(...this.#told.release(before));
-    this.#settle(here.aggregate, to, after);
+  /** `id` is `<router>/<host>/<block>`. */
+  #learn(id: string, record: LearnedRoutes | undefined, routers: Set<string>, former: number[]): void {
+    const before = this.#blocks.get(id);
+    if (record) this.#blocks.set(id, record);
+    else this.#blocks.delete(id);
+    const router = routerOf(id);
+    const host = id.slice(router.length + 1, id.lastIndexOf('/'));
+    for (const { to, set } of differing(before?.routes ?? [], record?.routes ?? [])) {
+      routers.add(router);
+      const here = this.#routers.get(router) ?? { aggregate: this.#held.aggregateOf(router), networks: 0 };
+      this.#routers.set(router, here);
+      const was = here.aggregate.tagOf(to);
+      const is = this.#told.with(was, router, to.ip.version, host, set);
+      if (is === was) continue;
+      here.networks += (is === NONE ? 0 : 1) - (was === NONE ? 0 : 1);
+      // The new first: a number without uses may be forgotten.
+      if (is !== NONE) this.#told.use(is, (said) => this.#setOf(said));
+      if (was !== NONE) former.push(...this.#told.release(was));
+      this.#settle(here.aggregate, to, is);
+    }
   }
 
   #settle(aggregate: Aggregate, to: Cidr, told: number): void {
@@ -92,20 +103,25 @@ export class LearnedDestinations {
     else aggregate.put(to, set, told);
   }
 
-  /** The number of the set, which is in use once more; undefined for none. */
-  #setOf(said: Said): number | undefined {
-    const name = hopsOf(said, this.#reached);
-    return name === undefined ? undefined : this.#sets.use(name);
+  /** The number of the set, which is in use once more; undefined for one that leads nowhere. */
+  #setOf({ router, version, sets, name }: Said): number | undefined {
+    for (const [host, set] of sets) {
+      const known = this.#hostSets.get(`${router}/${host}/${set}`);
+      for (const { address } of known ? livingHops(known) : [])
+        if (address.includes(':') === (version === 6) && this.#reached.has(router, address))
+          return this.#sets.use(name);
+    }
+    return undefined;
   }
 
-  /** A network of the router holds other next hops than before. */
-  #reachedOthers(router: string, routers: Set<string>, former: number[]): void {
+  /** Its hosts have other sets than before, or its networks hold other next hops: which sets lead somewhere? */
+  #judge(router: string, routers: Set<string>, former: number[]): void {
     const known = this.#routers.get(router);
     if (known === undefined) return;
-    routers.add(router);
     const others = this.#told.judge(router, (said) => this.#setOf(said));
     former.push(...others.former);
     if (others.numbers.size === 0) return;
+    routers.add(router);
     const here = [...known.aggregate.tags()].filter(({ tag }) => others.numbers.has(tag));
     for (const { to, tag } of here) this.#settle(known.aggregate, to, tag);
   }
@@ -153,11 +169,12 @@ export interface ReachChange {
 }
 
 /** A record put, or gone. */
-export interface RecordChange {
-  readonly kind: 'learnedRoute' | 'router' | 'routerPort';
+export type RecordChange = Changed<LearnedRoutes> | Changed<LearnedSet> | Changed<Router> | Changed<RouterPort>;
+type Changed<R extends { readonly kind: string }> = {
+  readonly kind: R['kind'];
   readonly id: string;
-  readonly record: LearnedRoute | Router | RouterPort | undefined;
-}
+  readonly record: R | undefined;
+};
 
 /** No route, no set. */
 const NONE = -1;
@@ -235,19 +252,21 @@ class Collected {
   }
 }
 
-/** What hosts say of a network: of each its next hops, as `host address weight`, sorted. The same of many networks, and then one. */
+/** What hosts say of a network: the same of many networks, and then one. */
 interface Said {
   readonly router: string;
   readonly version: 4 | 6;
-  /** Host → its next hops. */
-  readonly hops: ReadonlyMap<string, readonly string[]>;
+  /** Host → the number of its set. */
+  readonly sets: ReadonlyMap<string, string>;
+  /** Of the set of next hops: the router, the IP version, then `host/set` of each, sorted. */
+  readonly name: string;
 }
 
 /** Numbers for that. */
 class Told {
   readonly #numbers = new Map<string, number>();
-  readonly #said = new Map<number, Said & { readonly name: string; uses: number; set: number | undefined }>();
-  /** `number host next hops` → what it becomes with them: there are few, each for many networks. */
+  readonly #said = new Map<number, Said & { uses: number; set: number | undefined }>();
+  /** `number host set` → what it becomes with them: there are few, each for many networks. */
   readonly #steps = new Map<string, number>();
   #next = 0;
   #used = 0;
@@ -257,35 +276,28 @@ class Told {
   }
 
   /** The number of what is said once the host says this, or says nothing any more. It may have no uses yet. */
-  with(
-    before: number,
-    router: string,
-    version: 4 | 6,
-    host: string,
-    via: readonly { readonly address: string; readonly weight: number }[] | undefined,
-  ): number {
-    const own = via?.map(({ address, weight }) => `${host} ${address} ${weight}`);
-    const step = `${before} ${before === NONE ? `${router} ${version}` : ''} ${host} ${own?.join() ?? '-'}`;
+  with(before: number, router: string, version: 4 | 6, host: string, set: string | undefined): number {
+    const step = `${before} ${before === NONE ? `${router} ${version}` : ''} ${host} ${set ?? ''}`;
     const known = this.#steps.get(step);
     if (known !== undefined) return known;
-    const hops = new Map(before === NONE ? [] : this.#said.get(before)!.hops);
-    hops.delete(host);
-    if (own !== undefined) hops.set(host, own);
-    const number = this.#numberOf(router, version, hops);
+    const sets = new Map(before === NONE ? [] : this.#said.get(before)!.sets);
+    sets.delete(host);
+    if (set !== undefined) sets.set(host, set);
+    const number = this.#numberOf(router, version, sets);
     if (this.#steps.size > 4 * (this.#said.size + MOST_UNUSED)) this.#steps.clear();
     this.#steps.set(step, number);
     return number;
   }
 
-  #numberOf(router: string, version: 4 | 6, hops: ReadonlyMap<string, readonly string[]>): number {
-    if (hops.size === 0) return NONE;
-    const sorted = [...hops].sort(([a], [b]) => (a < b ? -1 : 1));
-    const name = [router, version, ...sorted.map(([host, own]) => `${host}:${own.join()}`)].join(';');
+  #numberOf(router: string, version: 4 | 6, sets: ReadonlyMap<string, string>): number {
+    if (sets.size === 0) return NONE;
+    const sorted = [...sets].sort(([a], [b]) => (a < b ? -1 : 1));
+    const name = [router, version, ...sorted.map(([host, set]) => `${host}/${set}`)].join();
     const known = this.#numbers.get(name);
     if (known !== undefined) return known;
     const number = this.#next++;
     this.#numbers.set(name, number);
-    this.#said.set(number, { router, version, hops: new Map(sorted), name, uses: 0, set: undefined });
+    this.#said.set(number, { router, version, sets: new Map(sorted), name, uses: 0, set: undefined });
     return number;
   }
 
@@ -463,11 +475,29 @@ function heldBy(record: Router | RouterPort): ReadonlySet<string> {
   );
 }
 
-/** The name of the set of next hops: the router, then `host address weight` of each, sorted; undefined without any that leads somewhere and is of the network's version. */
-function hopsOf({ router, version, hops }: Said, reached: ReachedHops): string | undefined {
-  const usable = [...hops.values()].flat().filter((hop) => {
-    const address = hop.split(' ')[1]!;
-    return address.includes(':') === (version === 6) && reached.has(router, address);
-  });
-  return usable.length === 0 ? undefined : [router, ...new Set(usable.sort())].join(',');
+function routerOf(id: string): string {
+  return id.slice(0, id.indexOf('/'));
+}
+
+/** Networks that two versions of a block have with different sets; undefined: the later has it not. */
+function* differing(
+  before: readonly PackedRoutes[],
+  after: readonly PackedRoutes[],
+): Iterable<{ readonly to: Cidr; readonly set: string | undefined }> {
+  for (const version of [4, 6] as const) {
+    const packed = (of: PackedRoutes | undefined): string => (version === 4 ? of?.v4 : of?.v6) ?? '';
+    const others = (of: readonly PackedRoutes[], than: readonly PackedRoutes[]): readonly PackedRoutes[] =>
+      of.filter((one) => packed(one) !== packed(than.find(({ set }) => set === one.set)));
+    const left = new Map<RouteKey, { readonly to: Cidr; readonly set: string }>();
+    for (const one of others(before, after))
+      for (const to of unpackRoutes(packed(one), version)) left.set(keyOf(to), { to, set: one.set });
+    for (const one of others(after, before))
+      for (const to of unpackRoutes(packed(one), version)) {
+        const key = keyOf(to);
+        const isSame = left.get(key)?.set === one.set;
+        left.delete(key);
+        if (!isSame) yield { to, set: one.set };
+      }
+    for (const { to } of left.values()) yield { to, set: undefined };
+  }
 }

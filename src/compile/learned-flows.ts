@@ -33,7 +33,7 @@ export const setFlowsSink = defineSink<SetFlows, SetFlows>({
 /** Nothing for a set that leads nowhere: its routes are as though they were not there. */
 export const setFlowsUnit = define.unit({
   name: 'setFlows',
-  over: 'learnedSet',
+  over: 'plainSet',
   run(reader, name) {
     const owner = name.slice(0, name.indexOf(','));
     const router = reader.pick('router', owner, 'key');

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { formatCidr, type Ip, parseIp } from '../base/addresses.ts';
 import { contribute, defineSink } from '../incremental/definitions.ts';
+import { livingHops } from '../model/packed-routes.ts';
 import type { Action } from '../openflow/flow.ts';
 import { set } from './fields.ts';
 import { define } from './inputs.ts';
@@ -35,20 +36,30 @@ export interface LearnedHop {
   readonly toldBy: readonly string[];
 }
 
-/** Next hops of a set that a network of the router holds, each once with its highest weight. */
+/** Of the name of a set (learned-destinations.ts). */
+function partsOf(name: string): { readonly router: string; readonly version: 4 | 6; readonly sets: readonly string[] } {
+  const [router, version, ...sets] = name.split(',');
+  return { router: router!, version: version === '6' ? 6 : 4, sets };
+}
+
+/** Next hops of a set that a network of the router holds and whose sessions stand, each once with its highest weight. */
 export const knownHops = define.cell<readonly LearnedHop[]>({
   name: 'knownHops',
   run: (reader, name) => {
-    const [router, ...hops] = name.split(',');
-    const networks = reader.derive(connectedNetworks, router!);
+    const { router, version, sets } = partsOf(name);
+    const networks = reader.derive(connectedNetworks, router);
     const found = new Map<string, LearnedHop>();
-    for (const each of hops) {
-      const [host, via, weight] = each.split(' ') as [string, string, string];
-      const hop = parseIp(via)!;
-      const port = portTowards(networks, hop);
-      if (port === undefined) continue;
-      const { weight: former = 0, toldBy = [] } = found.get(via) ?? {};
-      found.set(via, { via, hop, port, weight: Math.max(Number(weight), former), toldBy: [...toldBy, host] });
+    for (const each of sets) {
+      const via = reader.pick('learnedSet', `${router}/${each}`, 'via') ?? [];
+      const ended = reader.pick('learnedSet', `${router}/${each}`, 'ended');
+      const host = each.slice(0, each.indexOf('/'));
+      for (const { address, weight } of livingHops({ via, ...(ended === undefined ? {} : { ended }) })) {
+        const hop = parseIp(address)!;
+        const port = hop.version === version ? portTowards(networks, hop) : undefined;
+        if (port === undefined) continue;
+        const { weight: former = 0, toldBy = [] } = found.get(address) ?? {};
+        found.set(address, { via: address, hop, port, weight: Math.max(weight, former), toldBy: [...toldBy, host] });
+      }
     }
     return [...found.values()];
   },
@@ -58,7 +69,7 @@ export const knownHops = define.cell<readonly LearnedHop[]>({
 export const usableHops = define.cell<readonly LearnedHop[]>({
   name: 'usableHops',
   run: (reader, name) => {
-    const router = name.slice(0, name.indexOf(','));
+    const { router } = partsOf(name);
     return withoutLost(reader, reader.derive(connectedNetworks, router), reader.derive(knownHops, name));
   },
 });
@@ -74,8 +85,11 @@ export interface HopSetFacts {
 export const hopSetFacts = define.cell<HopSetFacts>({
   name: 'hopSetFacts',
   run: (reader, name) => {
-    const [, ...hops] = name.split(',');
-    const isShared = new Set(hops.map((each) => each.split(' ')[1])).size > 1;
+    const { router, version: own, sets } = partsOf(name);
+    // Also of those that lead nowhere now: it must not change what routes have to do when they come and go.
+    const addresses = sets.flatMap((each) => reader.pick('learnedSet', `${router}/${each}`, 'via') ?? []);
+    const isShared =
+      new Set(addresses.flatMap(({ address }) => (address.includes(':') === (own === 6) ? [address] : []))).size > 1;
     const actions = (version: 4 | 6): Action[] => [
       set('xxreg2', hopSetId(name)),
       ...(isShared ? ecmpSlotFrom(version) : []),

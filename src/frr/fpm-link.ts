@@ -12,6 +12,8 @@ export type FpmLinkOptions = {
   readonly onSynced?: () => void;
   /** Zebra writes some dozen routes at a time: so long they are gathered. */
   readonly batchMs?: number;
+  /** And so long behind `CROWD` changes and more: a whole table comes in a second or two, and each batch has its price. */
+  readonly crowdMs?: number;
   /** So long nothing must have come for zebra to be through: its messages have no mark for that. */
   readonly quietMs?: number;
   /** So long after a connection began routes of the one before are kept: a zebra that died has its routes from bgpd again after 10 s. */
@@ -19,6 +21,8 @@ export type FpmLinkOptions = {
   /** So long without a connection all routes are gone. */
   readonly abandonMs?: number;
 };
+
+const CROWD = 1_000;
 
 /**
  * The end of zebra's forwarding-plane-manager connection: bytes in, changes of the route table out, gathered for some
@@ -38,6 +42,7 @@ export class FpmLink {
   #timer: NodeJS.Timeout | undefined;
   /** Connections that were ended because their bytes made no sense. */
   decodeErrors = 0;
+  #wasCrowd = false;
 
   constructor(options: FpmLinkOptions) {
     this.#options = options;
@@ -56,12 +61,6 @@ export class FpmLink {
   attach(server: Server): void {
     this.#server = server;
     server.on('connection', (socket) => this.#begin(socket));
-  }
-
-  /** Nothing goes to these gateways from now on (`RouteTable.avoid`), without delay. */
-  avoid(gateways: ReadonlySet<string>): void {
-    this.table.avoid(gateways);
-    this.#flush();
   }
 
   close(): void {
@@ -127,13 +126,15 @@ export class FpmLink {
   }
 
   #flushSoon(): void {
-    this.#flushTimer ??= setTimeout(() => this.#flush(), this.#options.batchMs ?? 20);
+    const { batchMs = 20, crowdMs = 500 } = this.#options;
+    this.#flushTimer ??= setTimeout(() => this.#flush(), this.#wasCrowd ? crowdMs : batchMs);
   }
 
   #flush(): void {
     clearTimeout(this.#flushTimer);
     this.#flushTimer = undefined;
     const changes = this.table.takeChanges();
+    this.#wasCrowd = changes.length >= CROWD;
     if (changes.length > 0) this.#options.onChanges(changes);
   }
 }

@@ -20,6 +20,11 @@ export type SpeakerOptions = Omit<FpmLinkOptions, 'log'> & {
   readonly log: Log;
   readonly binDir?: string;
   readonly clock?: Clock;
+  /**
+   * Gateways whose sessions ended a moment ago, all of them as text: nothing is to go to them, whatever zebra says. It needs a second or two to take
+   * back 100,000 routes of a session that ended.
+   */
+  readonly onEnded?: (gateways: readonly string[]) => void;
 };
 
 const LOOK_EVERY_MS = 100;
@@ -31,7 +36,7 @@ const ASK_EVERY_LOOKS = 10;
  *
  *     SpeakerConfig ─▶ config ─▶ supervisor ─▶ daemons ── files, vty ──▶ zebra bgpd bfdd (staticd)
  *     onChanges ◀─ route table ◀─ fpm link ◀── netlink over FPM, 127.0.0.1 in the namespace ──┘
- *                       ▲─ session watch ◀── sessions that ended, before zebra is through with them
+ *     onEnded ◀─ session watch ◀── sessions that ended, before zebra is through with them
  *
  * `close` leaves the daemons and their sessions as they are, for the next agent to find; `stop` ends them.
  */
@@ -51,6 +56,8 @@ export class Speaker {
   /** What bgpd answered since the last look. */
   #established: ReadonlySet<string> | undefined;
   #md5Seen: number | undefined;
+  /** As it was told. */
+  #ended = '';
   /** Index of every interface of the namespace, by name: what a `Via`'s `oif` means. */
   interfaces: ReadonlyMap<string, number> = new Map();
 
@@ -113,7 +120,11 @@ export class Speaker {
     const connected = connectedPeers(...['tcp', 'tcp6'].map((name) => textOf(`/proc/${pid}/net/${name}`)));
     const established = this.#established;
     this.#established = undefined;
-    this.#link?.avoid(this.#watch.look(this.#mortal, connected, established, this.#clock.monotonicMs()));
+    const ended = [...this.#watch.look(this.#mortal, connected, established, this.#clock.monotonicMs())].sort();
+    if (ended.join() !== this.#ended) {
+      this.#ended = ended.join();
+      this.#options.onEnded?.(ended);
+    }
     if (this.#asking || this.#looks++ % ASK_EVERY_LOOKS !== 0) return;
     this.#asking = true;
     this.#states()

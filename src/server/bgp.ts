@@ -2,8 +2,8 @@ import { cidrContains, formatCidr, networkOf, parseCidr, parseIp } from '../base
 import { type Advertised, advertisedBy } from '../model/advertised.ts';
 import { describe, qualifiedName } from '../model/describe.ts';
 import { gatewaysOf } from '../model/gateways.ts';
-import type { BgpPeer, LearnedRoute, Router } from '../model/objects.ts';
-import type { ModelIndex } from '../model/view.ts';
+import type { BgpPeer, Router } from '../model/objects.ts';
+import type { LearnedRoute, ModelIndex } from '../model/view.ts';
 import type { Presenter, SessionStatus, StatusProblem } from './present.ts';
 
 /** What people see of BGP (`GET /v1/bgp`): peers, what routers say, and what they learned. References are names. */
@@ -48,7 +48,7 @@ export function bgpOf(index: ModelIndex, present: Presenter, router: Router): Bg
   const gateways = [...gatewaysOf(index, router.id)];
   const drained = gateways.filter((id) => index.get('host', id)?.drain);
   let learned = 0;
-  for (const _ of index.learnedRoutesOf(router.id)) learned++;
+  for (const record of index.learnedOfRouter(router.id)) if (record.kind === 'learnedRoutes') learned += record.count;
   return {
     ...{ id: router.id, name: router.name, tenant: nameOf('tenant', router.tenant), asn },
     ...(routerId === undefined ? {} : { routerId }),
@@ -72,7 +72,7 @@ export function learnedRoutes(
 ): readonly BgpRoute[] {
   const all = to === undefined ? index.learnedRoutesOf(router.id) : index.learnedRoutesTo(router.id, to);
   return [...all]
-    .sort((a, b) => (a.id < b.id ? -1 : 1))
+    .sort((a, b) => (a.to === b.to ? (a.host < b.host ? -1 : 1) : a.to < b.to ? -1 : 1))
     .slice(0, limit)
     .map((route) => {
       const unused = whyUnused(index, router, route);
@@ -100,6 +100,7 @@ function whyUnused(index: ModelIndex, router: Router, { to, via, host }: Learned
     const hop = parseIp(address)!;
     return address.includes(':') === isV6 && networks.some(({ network }) => cidrContains(network, hop));
   });
+  if (via.length === 0) return 'the session that it came by ended';
   if (!isUsable) return 'no network of the router holds its next hop';
   const better = router.routes.find((route) => route.to === to && !route.from && route.metric < LEARNED_METRIC);
   if (better) return `a static route has metric ${better.metric}`;

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { WeftError } from '../base/errors.ts';
 import type { Draft } from '../model/draft.ts';
-import { cidrSchema, idSchema, ipSchema, macSchema } from '../model/kinds/common.ts';
+import { idSchema, ipSchema, macSchema } from '../model/kinds/common.ts';
 import type { L2Gateway } from '../model/objects.ts';
+import { countPacked } from '../model/packed-routes.ts';
 import { problemsOfZod } from '../model/parse.ts';
 import { problemsError } from '../model/problem.ts';
 import type { AgentStreams } from './agent-streams.ts';
@@ -12,7 +13,13 @@ import type { EventRing } from './events.ts';
 import { L2Gateways } from './l2-gateways.ts';
 import type { TakenRoutes } from './learned-routes.ts';
 import { dropOrphanedLeases, exhausted, growLease, LEASE_REFUSALS } from './nat-leases.ts';
-import { MOST_ROUTES_IN_REPORT, type Report, type ReportedClaim, type ReportsAnswer } from './protocol.ts';
+import {
+  MOST_BLOCKS_IN_REPORT,
+  MOST_SETS_IN_REPORT,
+  type Report,
+  type ReportedClaim,
+  type ReportsAnswer,
+} from './protocol.ts';
 import type { Runtime } from './runtime.ts';
 
 /** What agents may report, as it arrives: an agent of another version, or something else altogether, is refused as a whole. */
@@ -23,15 +30,41 @@ const member = { loadBalancer: idSchema, port: portId };
 const health = { ...member, up: z.boolean() };
 const neighbourAt = { switch: idSchema, address: ipSchema };
 const neighbour = { ...neighbourAt, mac: macSchema, port: portId };
-const route = {
-  router: idSchema,
-  to: cidrSchema,
-  via: z
-    .array(z.object({ address: ipSchema, routerPort: idSchema, weight: z.number().int().min(1).max(100) }))
-    .min(1)
-    .max(64),
-};
-const routes = z.array(z.object(route)).max(MOST_ROUTES_IN_REPORT);
+const setNumber = z.string().regex(/^\d{1,15}$/);
+const setOf = { router: idSchema, set: setNumber };
+const blockOf = { router: idSchema, block: z.string().regex(/^[0-9a-f]{2}$/) };
+const packed = (version: 4 | 6) =>
+  z
+    .string()
+    .max(8_000_000)
+    .refine((text) => countPacked(text, version) !== undefined, 'no packed networks (docs/design/gateways.md)')
+    .optional();
+const learnedSets = z
+  .array(
+    z.object({
+      ...setOf,
+      via: z
+        .array(z.object({ address: ipSchema, routerPort: idSchema, weight: z.number().int().min(1).max(100) }))
+        .min(1)
+        .max(64),
+      ended: z.array(ipSchema).min(1).max(64).optional(),
+    }),
+  )
+  .max(MOST_SETS_IN_REPORT);
+const learnedBlocks = z
+  .array(
+    z
+      .object({
+        ...blockOf,
+        routes: z.array(z.object({ set: setNumber, v4: packed(4), v6: packed(6) })).max(MOST_SETS_IN_REPORT),
+      })
+      .transform((block) => ({ ...block, count: countOf(block.routes) })),
+  )
+  .max(MOST_BLOCKS_IN_REPORT);
+
+function countOf(routes: readonly { readonly v4?: string | undefined; readonly v6?: string | undefined }[]): number {
+  return routes.reduce((sum, { v4, v6 }) => sum + (countPacked(v4 ?? '', 4) ?? 0) + (countPacked(v6 ?? '', 6) ?? 0), 0);
+}
 const count = z.number().min(0);
 const session = {
   peer: idSchema,
@@ -62,11 +95,14 @@ const reportSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('neighbourAll'), neighbours: z.array(z.object(neighbour)).max(1_000_000) }),
   z.object({ type: z.literal('neighbour'), ...neighbour }),
   z.object({ type: z.literal('neighbourGone'), ...neighbourAt }),
-  z.object({ type: z.literal('learnedRoutesAll'), routes, isMore: z.boolean().optional() }),
   z.object({
-    type: z.literal('learnedRoutes'),
-    put: routes,
-    gone: z.array(z.object({ router: idSchema, to: cidrSchema })).max(MOST_ROUTES_IN_REPORT),
+    ...{ type: z.literal('learnedRoutesAll'), sets: learnedSets, blocks: learnedBlocks },
+    isMore: z.boolean().optional(),
+  }),
+  z.object({
+    ...{ type: z.literal('learnedRoutes'), sets: learnedSets, blocks: learnedBlocks },
+    goneSets: z.array(z.object(setOf)).max(MOST_SETS_IN_REPORT),
+    goneBlocks: z.array(z.object(blockOf)).max(256),
   }),
   z.object({ type: z.literal('bgp'), peers: z.array(z.object(session)).max(10_000) }),
   z.object({
@@ -329,12 +365,11 @@ export class Reports {
       case 'learnedRoutesAll':
         return this.#takeRoutes(
           hostId,
-          this.#runtime.learnedRoutes.replace(hostId, report.routes, report.isMore ?? false),
+          this.#runtime.learnedRoutes.replace(hostId, report.sets, report.blocks, report.isMore ?? false),
           changes,
         );
       case 'learnedRoutes':
-        changes.push(...this.#runtime.learnedRoutes.gone(hostId, report.gone));
-        return this.#takeRoutes(hostId, this.#runtime.learnedRoutes.put(hostId, report.put), changes);
+        return this.#takeRoutes(hostId, this.#runtime.learnedRoutes.take(hostId, report), changes);
       case 'bgp':
         host.sessions = new Map(
           report.peers.flatMap((peer) => (this.#state.index.get('bgpPeer', peer.peer) ? [[peer.peer, peer]] : [])),
@@ -373,12 +408,12 @@ export class Reports {
   #takeRoutes(hostId: string, { changes, strange, excess }: TakenRoutes, all: RecordChange[]): boolean {
     for (const change of changes) all.push(change);
     const { index } = this.#state;
-    for (const [id, left] of excess) {
+    for (const id of excess) {
       const router = index.get('router', id);
       if (!router || !this.#isNews(`${hostId} ${id} routes`)) continue;
       const most = router.bgp?.maxRoutes;
       const where = index.get('host', hostId)?.name ?? hostId;
-      const text = `router ${router.name} learned more than ${most} routes at ${where}; ${left} are not used (bgp.maxRoutes)`;
+      const text = `router ${router.name} learned more than ${most} routes at ${where}; further ones are not used (bgp.maxRoutes)`;
       this.#tell([{ level: 'warning', kind: 'router', id, text }]);
     }
     return strange.size === 0;

@@ -120,7 +120,7 @@ export class Runtime {
   /** Some routes of hosts that are forgotten; as long as there are any, there is more to do. */
   expireRoutes(most: number): readonly RecordChange[] {
     for (const [id, host] of this.#hosts) {
-      const changes = host.isForgotten ? this.#leased.endSome(id, 'learnedRoute', most) : [];
+      const changes = host.isForgotten ? this.#leased.endSome(id, ['learnedRoutes', 'learnedSet'], most) : [];
       if (changes.length > 0) return changes;
     }
     return [];
@@ -240,7 +240,7 @@ export class Runtime {
       return this.#leased.remove(health.filter(({ port }) => !members.includes(port)));
     }
     if (before?.kind === 'router' && before.bgp !== undefined && !(after?.kind === 'router' && after.bgp !== undefined))
-      return this.#leased.remove([...this.#index.learnedRoutesOf(before.id)]);
+      return this.#leased.remove([...this.#index.learnedOfRouter(before.id)]);
     return [];
   }
 

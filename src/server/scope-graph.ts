@@ -245,7 +245,8 @@ function placesOf(record: ScopeRecord): readonly Place[] {
       return [['sessions', record.routerPort]];
     case 'l2Gateway':
       return record.places.map(({ host }): Place => ['attachments', host]);
-    case 'learnedRoute':
+    case 'learnedSet':
+    case 'learnedRoutes':
       return [['router', record.router]];
   }
 }
@@ -292,7 +293,7 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
       return yield* index.leasesOfRouter(id);
     case 'router':
       yield* index.routerPortsOfRouter(id);
-      return yield* index.learnedRoutesOf(id);
+      return yield* index.learnedOfRouter(id);
     case 'switch':
       yield* one('switch');
       for (const port of index.portsOfSwitch(id)) {

@@ -87,7 +87,8 @@ function* transactions(
 const DELETED_FIRST = [
   ...[
     'l2Gateway',
-    'learnedRoute',
+    'learnedRoutes',
+    'learnedSet',
     'memberHealth',
     'natLease',
     'neighbour',

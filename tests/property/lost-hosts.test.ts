@@ -17,8 +17,9 @@ import {
   zone,
 } from '../../src/compile/testing/example.ts';
 import { udp } from '../../src/compile/testing/frames.ts';
-import type { LearnedRoute, Neighbour, Route, ScopeRecord } from '../../src/model/objects.ts';
-import { modelOf } from '../../src/model/view.ts';
+import * as ups from '../../src/compile/testing/uplinks.fixture.ts';
+import type { Neighbour, Route, ScopeRecord } from '../../src/model/objects.ts';
+import { type LearnedRoute, modelOf } from '../../src/model/view.ts';
 import { formatFlow } from '../../src/openflow/text/flow.ts';
 import { simulateFrame } from '../../src/simulate/simulate.ts';
 import { observePipeline, pipelineNetwork } from './in-pipeline.ts';
@@ -93,7 +94,7 @@ function recordsOf({ uplinks, routes, drained }: Sketch): ScopeRecord[] {
     else if (how !== 'learned') written.push(route(to, { via: address, metric: how, weight }));
     else {
       const id = `${core.id}/${to}/${gateways[by]!.id}`;
-      const common = { kind: 'learnedRoute', id, revision: 1, router: core.id, to, host: gateways[by]!.id } as const;
+      const common = { router: core.id, to, host: gateways[by]!.id } as const;
       const hop = { address, routerPort: routerPort(2 + via, core).id, weight };
       learned.set(id, { ...common, via: [...(learned.get(id)?.via ?? []), hop] });
     }
@@ -114,7 +115,7 @@ function recordsOf({ uplinks, routes, drained }: Sketch): ScopeRecord[] {
   return [
     ...gateways.map((gateway, n) => ({ ...gateway, drain: ((drained >> n) & 1) === 1 })),
     ...[zone(), here, inside, client, binding(client, here), core, { ...door, router: core.id }],
-    ...[...wires, ...learned.values()],
+    ...[...wires, ...ups.records([...learned.values()])],
   ];
 }
 

@@ -22,7 +22,8 @@ export interface SpeakerPlan {
 export function plansOf(records: Iterable<ScopeRecord>, host: string): readonly SpeakerPlan[] {
   const index = new ModelIndex();
   // Of these there may be very many, and they have no part in it.
-  for (const record of records) if (record.kind !== 'learnedRoute' && record.kind !== 'learned') index.put(record);
+  for (const record of records)
+    if (record.kind !== 'learnedSet' && record.kind !== 'learnedRoutes' && record.kind !== 'learned') index.put(record);
   return planSpeakers(index, host);
 }
 

@@ -1,4 +1,4 @@
-import { formatCidr, formatIp } from '../../base/addresses.ts';
+import { formatIp } from '../../base/addresses.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import { listNamespaces } from '../../base/namespaces.ts';
@@ -39,6 +39,8 @@ interface Running {
   readonly namespace: string;
   readonly speaker: Speaker;
   problem: string | undefined;
+  /** What ways come to, for many routes the same. */
+  hops: Map<Ways, readonly LearnedHop[] | undefined>;
 }
 
 /** The speakers of this host as they are: namespaces, interfaces, FRR. What should be comes by `speak`. */
@@ -103,6 +105,7 @@ export class SpeakerLink {
       for (const { id } of running.plan.ports)
         if (!plan.ports.some((port) => port.id === id)) await removeEnd(running.namespace, id);
       running.plan = plan;
+      running.hops = new Map();
       for (const end of await preparePlace(running.namespace, plan.ports, isUserspace)) made.add(end);
     }
     const ports = plans.flatMap((plan) => plan.ports.map(({ id }) => [interfacesOf(id).outer, id] as const));
@@ -115,6 +118,7 @@ export class SpeakerLink {
       const running = this.#running.get(plan.router)!;
       try {
         const problems = await running.speaker.apply(configOf(plan));
+        running.hops = new Map();
         running.problem =
           problems.map(({ daemon, line, said }) => `${daemon} refused "${line}": ${said}`).join('; ') || undefined;
       } catch (error) {
@@ -135,7 +139,7 @@ export class SpeakerLink {
     const namespace = namespaceOf(this.#options.namespacePrefix, router);
     const { emit } = this.#options;
     const running: Running = {
-      ...{ plan, namespace, problem: undefined },
+      ...{ plan, namespace, problem: undefined, hops: new Map() },
       speaker: new Speaker({
         ...{ namespace, log: this.#options.log },
         onChanges: (changes) =>
@@ -145,6 +149,7 @@ export class SpeakerLink {
             routes: changes.map((change) => toldOf(change, running)),
             isAll: false,
           }),
+        onEnded: (addresses) => emit({ kind: 'endedHops', router, addresses }),
         onSynced: () => emit({ kind: 'learnedRoutes', router, routes: allOf(running), isAll: true }),
       }),
     };
@@ -215,18 +220,28 @@ function configOf(plan: SpeakerPlan): SpeakerConfig {
 }
 
 function toldOf({ to, ways }: RouteChange, running: Running): ToldRoute {
-  return { to: formatCidr(to), via: ways && hopsOf(ways, running) };
+  return { to, via: ways && hopsOf(ways, running) };
 }
 
 function allOf(running: Running): readonly ToldRoute[] {
   const routes: ToldRoute[] = [];
-  for (const { to, ways } of running.speaker.routes?.routes() ?? [])
-    routes.push({ to: formatCidr(to), via: hopsOf(ways, running) });
+  for (const { to, ways } of running.speaker.routes?.routes() ?? []) routes.push({ to, via: hopsOf(ways, running) });
   return routes.filter(({ via }) => via !== undefined);
 }
 
+const MOST_WAYS_KNOWN = 10_000;
+
+function hopsOf(ways: Ways, running: Running): readonly LearnedHop[] | undefined {
+  const { hops: known } = running;
+  if (!known.has(ways)) {
+    if (known.size >= MOST_WAYS_KNOWN) known.clear();
+    known.set(ways, usableHops(ways, running));
+  }
+  return known.get(ways);
+}
+
 /** Undefined where no next hop is left: blackholes that upstreams ask for are not taken. */
-function hopsOf(ways: Ways, { plan, speaker }: Running): readonly LearnedHop[] | undefined {
+function usableHops(ways: Ways, { plan, speaker }: Running): readonly LearnedHop[] | undefined {
   if (ways.kind !== 'forward') return undefined;
   const ports = new Map(plan.ports.map(({ id }) => [speaker.interfaces.get(interfacesOf(id).inner), id]));
   const hops = ways.vias.flatMap(({ gateway, oif, weight }): LearnedHop[] => {
