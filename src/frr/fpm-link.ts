@@ -12,7 +12,7 @@ export type FpmLinkOptions = {
   readonly onSynced?: () => void;
   /** Zebra writes some dozen routes at a time: so long they are gathered. */
   readonly batchMs?: number;
-  /** And so long behind `CROWD` changes and more: a whole table comes in a second or two, and each batch has its price. */
+  /** And so long behind `CROWD` changes and more (longer on a busy machine): a whole table comes in a second or two, and each batch has its price. */
   readonly crowdMs?: number;
   /** So long nothing must have come for zebra to be through: its messages have no mark for that. */
   readonly quietMs?: number;
@@ -23,6 +23,8 @@ export type FpmLinkOptions = {
 };
 
 const CROWD = 1_000;
+/** Of the time at most a quarter is spent on batches of a crowd, unless that would take longer than this. */
+const LONGEST_GATHERING_MS = 2_000;
 
 /**
  * The end of zebra's forwarding-plane-manager connection: bytes in, changes of the route table out, gathered for some
@@ -42,7 +44,7 @@ export class FpmLink {
   #timer: NodeJS.Timeout | undefined;
   /** Connections that were ended because their bytes made no sense. */
   decodeErrors = 0;
-  #wasCrowd = false;
+  #gatherMs: number | undefined;
 
   constructor(options: FpmLinkOptions) {
     this.#options = options;
@@ -126,15 +128,16 @@ export class FpmLink {
   }
 
   #flushSoon(): void {
-    const { batchMs = 20, crowdMs = 500 } = this.#options;
-    this.#flushTimer ??= setTimeout(() => this.#flush(), this.#wasCrowd ? crowdMs : batchMs);
+    this.#flushTimer ??= setTimeout(() => this.#flush(), this.#gatherMs ?? this.#options.batchMs ?? 20);
   }
 
   #flush(): void {
     clearTimeout(this.#flushTimer);
     this.#flushTimer = undefined;
     const changes = this.table.takeChanges();
-    this.#wasCrowd = changes.length >= CROWD;
+    const beginMs = performance.now();
     if (changes.length > 0) this.#options.onChanges(changes);
+    const leastMs = Math.min(4 * (performance.now() - beginMs), LONGEST_GATHERING_MS);
+    this.#gatherMs = changes.length < CROWD ? undefined : Math.max(this.#options.crowdMs ?? 500, leastMs);
   }
 }

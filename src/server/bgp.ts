@@ -1,4 +1,4 @@
-import { cidrContains, formatCidr, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
+import { type Cidr, cidrContains, formatCidr, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
 import { type Advertised, advertisedBy } from '../model/advertised.ts';
 import { describe, qualifiedName } from '../model/describe.ts';
 import { gatewaysOf } from '../model/gateways.ts';
@@ -121,7 +121,7 @@ export function bgpProblems(index: ModelIndex, present: Presenter, nowMs: number
     const { sessions } = present.sessionStatus(peer);
     if (sessions.length === 0) report(peer, 'no host runs the session');
     for (const { host, state, sinceMs, problem } of sessions)
-      if (state !== 'established')
+      if (state !== 'established' || problem !== undefined)
         report(
           peer,
           `${state} for ${seconds(nowMs - sinceMs)} at ${host}${problem === undefined ? '' : `: ${problem}`}`,
@@ -132,7 +132,55 @@ export function bgpProblems(index: ModelIndex, present: Presenter, nowMs: number
     if (gateways.length > 0 && gateways.every((host) => index.get('host', host)?.drain))
       report(router, 'all of its gateways are drained: nothing is advertised');
   }
+  for (const { router, other, text } of overlaps(index))
+    report(router, `${text} of router ${qualifiedName(index, other)}, to the same AS outside`);
   return problems;
+}
+
+/** Routers of two tenants that tell one AS outside of the same addresses: it sends to whichever it likes. Each pair once. */
+function* overlaps(index: ModelIndex): Iterable<{ router: Router; other: Router; text: string }> {
+  const speaking = [...index.all('router')].filter((router) => router.bgp !== undefined && router.adminUp);
+  const told = speaking.flatMap((router) => {
+    const peers = [...index.bgpPeersOfRouter(router.id)].filter(({ adminUp }) => adminUp);
+    return peers.length === 0 ? [] : [{ router, peers: new Set(peers.map(({ asn }) => asn)) }];
+  });
+  if (new Set(told.map(({ router }) => router.tenant)).size < 2) return;
+  const networks = told
+    .flatMap((teller) =>
+      advertisedBy(index, teller.router).map(({ network }) => ({
+        teller,
+        network,
+        cidr: networkOf(parseCidr(network)!),
+      })),
+    )
+    .sort(({ cidr: a }, { cidr: b }) =>
+      a.ip.version !== b.ip.version
+        ? a.ip.version - b.ip.version
+        : a.ip.value < b.ip.value
+          ? -1
+          : a.ip.value > b.ip.value
+            ? 1
+            : a.prefix - b.prefix,
+    );
+  const seen = new Set<string>();
+  // Those that hold the one that is looked at: in this order each lies within all that are open.
+  const open: (typeof networks)[number][] = [];
+  for (const one of networks) {
+    while (open.length > 0 && !holds(open.at(-1)!.cidr, one.cidr)) open.pop();
+    for (const { teller, network } of open) {
+      const [a, b] = [teller.router, one.teller.router];
+      const pair = [a.id, b.id].sort().join();
+      const isCommon = [...teller.peers].some((asn) => one.teller.peers.has(asn));
+      if (a.tenant === b.tenant || seen.has(pair) || !isCommon) continue;
+      seen.add(pair);
+      yield { router: b, other: a, text: `it advertises ${one.network}, within ${network}` };
+    }
+    open.push(one);
+  }
+}
+
+function holds(outer: Cidr, inner: Cidr): boolean {
+  return outer.ip.version === inner.ip.version && outer.prefix <= inner.prefix && cidrContains(outer, inner.ip);
 }
 
 function seconds(ms: number): string {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { WeftError } from '../base/errors.ts';
+import { qualifiedName } from '../model/describe.ts';
 import type { Draft } from '../model/draft.ts';
 import { idSchema, ipSchema, macSchema } from '../model/kinds/common.ts';
 import type { L2Gateway } from '../model/objects.ts';
@@ -18,6 +19,7 @@ import {
   MOST_SETS_IN_REPORT,
   type Report,
   type ReportedClaim,
+  type ReportedSession,
   type ReportsAnswer,
 } from './protocol.ts';
 import type { Runtime } from './runtime.ts';
@@ -182,6 +184,8 @@ export class Reports {
   readonly #gateways: L2Gateways;
   /** What people were told of lately, with when: agents ask again and again for what is not to be had. */
   readonly #toldMs = new Map<string, number>();
+  /** Of which it was told that they ended. */
+  readonly #lostSessions = new Set<string>();
 
   constructor(state: DesiredState, runtime: Runtime, streams: AgentStreams, events: EventRing, now: () => number) {
     this.#state = state;
@@ -371,6 +375,7 @@ export class Reports {
       case 'learnedRoutes':
         return this.#takeRoutes(hostId, this.#runtime.learnedRoutes.take(hostId, report), changes);
       case 'bgp':
+        this.#tellSessions(hostId, host.sessions, report.peers);
         host.sessions = new Map(
           report.peers.flatMap((peer) => (this.#state.index.get('bgpPeer', peer.peer) ? [[peer.peer, peer]] : [])),
         );
@@ -417,6 +422,25 @@ export class Reports {
       this.#tell([{ level: 'warning', kind: 'router', id, text }]);
     }
     return strange.size === 0;
+  }
+
+  /** Sessions that ended, or came back after that was told: of one that flaps no more than once a minute. */
+  #tellSessions(hostId: string, before: ReadonlyMap<string, ReportedSession>, now: readonly ReportedSession[]): void {
+    const { index } = this.#state;
+    for (const { peer: id, state, problem } of now) {
+      const peer = index.get('bgpPeer', id);
+      const was = before.get(id)?.state;
+      const isUp = state === 'established';
+      if (!peer || was === undefined || (was === 'established') === isUp) continue;
+      const about = `${hostId} ${id} session`;
+      if (isUp ? !this.#lostSessions.delete(about) : !this.#isNews(about)) continue;
+      if (!isUp) this.#lostSessions.add(about);
+      const where = `session with ${qualifiedName(index, peer)} (${peer.address}) at ${index.get('host', hostId)?.name ?? hostId}`;
+      const text = isUp
+        ? `the ${where} is up again`
+        : `the ${where} ended${problem === undefined ? '' : `: ${problem}`}`;
+      this.#tell([{ level: isUp ? 'info' : 'warning', kind: 'bgpPeer', id, text }]);
+    }
   }
 
   #isNews(about: string): boolean {

@@ -8,6 +8,7 @@ import { Speaker } from '../../frr/speaker.ts';
 import type { LearnedHop } from '../../model/objects.ts';
 import type { ReportedSession } from '../../server/protocol.ts';
 import type { AgentEvent } from '../events.ts';
+import { Flaps } from './flaps.ts';
 import type { SpeakerPlan } from './plan.ts';
 import type { ToldRoute } from './sessions.ts';
 import { interfacesOf, namespaceOf, preparePlace, removeEnd, removeNamespace } from './speaker-place.ts';
@@ -52,6 +53,7 @@ export class SpeakerLink {
   #isSwept = false;
   #told = '';
   readonly #ages = new StateAges();
+  readonly #flaps = new Flaps();
 
   constructor(options: SpeakerLinkOptions) {
     this.#options = options;
@@ -180,7 +182,9 @@ export class SpeakerLink {
   async #tellSessions(): Promise<void> {
     const sessions: ReportedSession[] = [];
     for (const running of this.#running.values()) sessions.push(...(await this.#sessionsOf(running)));
-    this.#ages.keep(new Set(sessions.map(({ peer }) => peer)));
+    const known = new Set(sessions.map(({ peer }) => peer));
+    this.#ages.keep(known);
+    this.#flaps.keep(known);
     const text = JSON.stringify(sessions);
     if (text === this.#told) return;
     this.#told = text;
@@ -193,7 +197,12 @@ export class SpeakerLink {
     return plan.peers.map((peer): ReportedSession => {
       const state = told?.find(({ address }) => address === peer.address);
       const name = state?.state.toLowerCase() ?? 'idle';
-      const why = state ? state.problem : (problem ?? 'bgpd does not run yet');
+      const flaps = state && this.#flaps.note(peer.id, state.drops, nowMs);
+      const said = state ? state.problem : (problem ?? 'bgpd does not run yet');
+      const why =
+        flaps === undefined
+          ? said
+          : `it went down ${flaps} times within a minute${said === undefined ? '' : `; ${said}`}`;
       return {
         ...{ peer: peer.id, state: name, sinceMs: this.#ages.since(peer.id, name, nowMs, state?.upSince) },
         ...{ received: state?.received ?? 0, accepted: state?.received ?? 0, sent: state?.sent ?? 0 },
