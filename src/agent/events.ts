@@ -4,10 +4,12 @@ import type { Meter } from '../compile/meters.ts';
 import type { TableName } from '../compile/tables.ts';
 import type { Encap, ScopeRecord } from '../model/objects.ts';
 import type { Flow } from '../openflow/flow.ts';
-import type { PortState, Report, ReportedSession } from '../server/protocol.ts';
+import type { ConnectionEntry, PortState, Report, ReportedSession } from '../server/protocol.ts';
 import type { SpeakerPlan } from './bgp/plan.ts';
 import type { ToldRoute } from './bgp/sessions.ts';
+import type { EntryInZone } from './connections/recreate.ts';
 import type { PacketRegisters } from './registers.ts';
+import type { VtepPlan, VtepStates } from './vteps/plan.ts';
 import type { KeptZone } from './zones.ts';
 
 /**
@@ -54,15 +56,28 @@ export interface PacketIn extends PacketRegisters {
   readonly frame: Uint8Array;
 }
 
-/** An L2 gateway's attachment here: a VLAN of a physical interface (absent: all) as the interface of a port. */
-export interface AttachmentPlan {
+/** What an L2 gateway or VTEP binding (`gateway`) has here: the interface of its port. */
+export type AttachmentPlan = PhysicalPlan | TunnelPlan;
+/** A VLAN of a physical interface (absent: all). */
+export interface PhysicalPlan {
   readonly gateway: string;
   readonly port: string;
   readonly interface: string;
   readonly vlan?: number;
 }
+/** A VXLAN tunnel to a VTEP. */
+export interface TunnelPlan {
+  readonly gateway: string;
+  readonly port: string;
+  readonly vni: number;
+  readonly local: string;
+  /** Absent: not known; what an earlier agent made stays. */
+  readonly remote?: string;
+}
 
-export type AttachmentLinkState = { readonly isUp: true } | { readonly isUp: false; readonly problem: string };
+export type AttachmentLinkState =
+  | { readonly isUp: true; readonly problem?: string }
+  | { readonly isUp: false; readonly problem: string };
 
 export interface ZoneUse {
   readonly zone: number;
@@ -97,9 +112,22 @@ export type AgentEvent =
   | { readonly kind: 'endedHops'; readonly router: string; readonly addresses: readonly string[] }
   | { readonly kind: 'planned'; readonly plans: readonly SpeakerPlan[] }
   /** All sessions of this host. */
+  /** Of next hops of the router's that BFD is spoken with: those with a session that is up. */
+  | { readonly kind: 'bfd'; readonly router: string; readonly up: readonly string[] }
   | { readonly kind: 'sessions'; readonly sessions: readonly ReportedSession[] }
   /** By L2 gateway: whether the physical interface has a link. */
   | { readonly kind: 'attachmentLinks'; readonly links: ReadonlyMap<string, AttachmentLinkState> }
+  /** What VTEPs' databases say; comes with every change. */
+  | { readonly kind: 'vteps'; readonly states: VtepStates }
+  /** MACs that a VTEP has behind a binding from now on, or no more; `isFirst`: those it had before anybody looked. */
+  | {
+      readonly kind: 'vtepMacs';
+      readonly vtep: string;
+      readonly binding: string;
+      readonly seen: readonly string[];
+      readonly gone: readonly string[];
+      readonly isFirst: boolean;
+    }
   /** Packets that came in so far, by OpenFlow port. */
   | { readonly kind: 'received'; readonly received: ReadonlyMap<number, number> }
   /** What stands in the way of speakers, for people. */
@@ -145,6 +173,12 @@ export type AgentEvent =
    * known.
    */
   | { readonly kind: 'hosts'; readonly lost: readonly string[]; readonly isSettled: boolean }
+  /** What another host has of a port's connections; absent: it did not say. Answers `askConnections`. */
+  | { readonly kind: 'portConnections'; readonly port: string; readonly entries?: readonly ConnectionEntry[] }
+  /** Translations are in the switch again, as far as they are known, or not needed; then (`isAll`) the rest. Answers `restoreConnections`. */
+  | { readonly kind: 'connectionsRestored'; readonly isAll: boolean }
+  /** The switch has been told all of a `recreate` with a port. */
+  | { readonly kind: 'recreated'; readonly port: string }
   /** Comes once a second. */
   | { readonly kind: 'tick' }
   /** The time that a `wake` asked for has come. */
@@ -170,12 +204,34 @@ export type Effect =
   /** `part` 8: an eighth of the host's connections each. */
   | { readonly kind: 'limitZones'; readonly zones: readonly number[]; readonly part: number }
   | { readonly kind: 'readConntrack' }
+  /** The switch is there again: if it has lost the connections that it had, they are made again as they were last read. */
+  | { readonly kind: 'restoreConnections' }
+  /** What connections has a port at another host (its id), where its workload comes from? */
+  | { readonly kind: 'askConnections'; readonly port: string; readonly from: string }
+  /** Entries of connection tracking to be made in zones here, and such to end; with a port answered by `recreated`. */
+  | {
+      readonly kind: 'recreate';
+      readonly make: readonly EntryInZone[];
+      readonly end: readonly EntryInZone[];
+      readonly port?: string;
+    }
   /** What speakers this host should have is to be found out from the scope: answered by `planned`. */
   | { readonly kind: 'planSpeakers' }
   /** The BGP speakers that this host shall have, all of them. */
   | { readonly kind: 'speak'; readonly plans: readonly SpeakerPlan[] }
-  /** The attachments of L2 gateways that this host shall have, all of them. */
+  /** The attachments of L2 gateways and VTEP bindings that this host shall have, all of them. */
   | { readonly kind: 'attach'; readonly plans: readonly AttachmentPlan[] }
+  /** The VTEPs that this host talks to, all of them. `isCurrent`: the server's last word is known. */
+  | { readonly kind: 'serveVteps'; readonly plans: readonly VtepPlan[]; readonly isCurrent: boolean }
+  /** MACs that are elsewhere than behind a binding from now on, or no more; with `isAll` no others are. */
+  | {
+      readonly kind: 'vtepMacs';
+      readonly vtep: string;
+      readonly binding: string;
+      readonly put: readonly string[];
+      readonly gone: readonly string[];
+      readonly isAll: boolean;
+    }
   /** How many packets came in by these ports? */
   | { readonly kind: 'readReceived'; readonly ofports: readonly number[] }
   | { readonly kind: 'ensureTunnel'; readonly encap: Encap }

@@ -9,10 +9,14 @@ import { listNamespaces } from '../base/namespaces.ts';
 import { systemRandom } from '../base/random.ts';
 import { createCompiler } from '../compile/compiler.ts';
 import { createClient } from '../server/client.ts';
-import type { ConnectionsAnswer, WatchMessage } from '../server/protocol.ts';
+import type { ConnectionEntry, ConnectionsAnswer, ImportAnswer, WatchMessage } from '../server/protocol.ts';
 import type { SpeakerLink } from './bgp/speaker-link.ts';
 import { BridgeLink } from './bridge-link.ts';
-import { ConnectionExporter } from './connections/exporter.ts';
+import { parseDump } from './connections/dump.ts';
+import { ConnectionExporter, MOST_CONNECTIONS } from './connections/exporter.ts';
+import { allZones, entriesOfPort, zonesOfPort } from './connections/of-port.ts';
+import { Recreator } from './connections/recreator.ts';
+import { Restorer } from './connections/restorer.ts';
 import { ConntrackLink } from './conntrack-link.ts';
 import { answerControl, type ControlOptions, startControl } from './control.ts';
 import { AgentCore } from './core.ts';
@@ -25,6 +29,7 @@ import { notifySystemd } from './readiness.ts';
 import { readRegisters } from './registers.ts';
 import { ServerLink } from './server-link.ts';
 import { SwitchLink } from './switch-link.ts';
+import type { VtepLink } from './vteps/vtep-link.ts';
 
 /** What `weft agent run` takes. */
 export interface AgentOptions {
@@ -79,7 +84,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     address: `unix:${join(options.ovsRunDir, `${options.bridge}.mgmt`)}`,
     meters: HOST_METERS,
     readRegisters,
-    emit,
+    emit: (event) => {
+      if (event.kind === 'switchLost') restorer.switchLost();
+      emit(event);
+    },
     clock: systemClock,
     log: log.child({ part: 'openflow' }),
     signal,
@@ -112,6 +120,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     clock: systemClock,
     log: log.child({ part: 'l2-gateways' }),
   });
+  // Most hosts talk to no VTEP.
+  let vteps: Promise<VtepLink> | undefined;
+  const startVteps = async (): Promise<VtepLink> => {
+    const { VtepLink } = await import('./vteps/vtep-link.ts');
+    return new VtepLink({ emit, clock: systemClock, log: log.child({ part: 'vteps' }), signal });
+  };
   const liveness = new LivenessLink({
     emit,
     clock: systemClock,
@@ -123,12 +137,38 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     ...(options.token === undefined ? {} : { token: options.token }),
     ...(options.ca === undefined ? {} : { ca: options.ca }),
   });
+  const connectionsOf = async (port: string): Promise<readonly ConnectionEntry[]> => {
+    const zones = zonesOfPort(core.scope, (owner) => core.conntrack.known(owner), port);
+    if (!zones) throw new WeftError('not-found', `this host has, and lately had, no interface of port ${port}`);
+    const text = await conntrackLink.dumpZones(allZones(zones), MOST_CONNECTIONS.netdev);
+    return entriesOfPort(zones, await parseDump(text));
+  };
+  const recreator = new Recreator({
+    run: (packets) => switchLink.runThrough(packets),
+    disregardSequences: () => conntrackLink.disregardSequences(),
+    log: log.child({ part: 'connections' }),
+  });
+  const askConnections = async ({ port, from }: Extract<Effect, { kind: 'askConnections' }>): Promise<void> => {
+    try {
+      const path = `/v1/hosts/${encodeURIComponent(options.host)}/imports/${port}`;
+      const beganMs = systemClock.monotonicMs();
+      const { entries } = await client.get<ImportAnswer>(path, { query: { from }, signal, timeoutMs: 2_000 });
+      const ms = Math.round(systemClock.monotonicMs() - beganMs);
+      log.info('connections of a port that moves here', { port, from, entries: entries.length, ms });
+      emit({ kind: 'portConnections', port, entries });
+    } catch (error) {
+      if (signal.aborted) return;
+      log.info('connections of a port that moves here are not to be had', { port, from, error });
+      emit({ kind: 'portConnections', port });
+    }
+  };
   const control: ControlOptions = {
     core,
     compiler,
     link: switchLink,
     bridge: options.bridge,
     vswitchdControl,
+    connectionsOf,
   };
   const serverLink = new ServerLink({
     client,
@@ -160,6 +200,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     log: log.child({ part: 'connections' }),
   });
 
+  const restorer = new Restorer({
+    ...{ lastRead: () => exporter.lastRead, count: () => conntrackLink.count(), recreator, clock: systemClock, signal },
+    restored: (isAll) => emit({ kind: 'connectionsRestored', isAll }),
+    log: log.child({ part: 'connections' }),
+  });
+
   const perform = (effect: Effect): void => {
     switch (effect.kind) {
       case 'install':
@@ -180,12 +226,28 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'keepNatZones':
         bridgeLink.perform(effect);
         break;
+      case 'askConnections':
+        void askConnections(effect);
+        break;
+      case 'restoreConnections':
+        void restorer.run();
+        break;
+      case 'recreate':
+        void recreator.perform(effect).then(() => {
+          if (effect.port !== undefined) emit({ kind: 'recreated', port: effect.port });
+        });
+        break;
       case 'limitZones':
       case 'readConntrack':
         conntrackLink.perform(effect);
         break;
       case 'attach':
         attachmentLink.attach(effect.plans);
+        break;
+      case 'serveVteps':
+      case 'vtepMacs':
+        vteps ??= startVteps();
+        void vteps.then((link) => link.perform(effect));
         break;
       case 'planSpeakers':
         planSpeakers().catch((error: unknown) => log.error('what speakers there should be is not known', { error }));

@@ -40,7 +40,7 @@ import { LOCAL_SWITCH_KINDS, LOCAL_SWITCH_UNITS, localSwitchSink } from './local
 import { type Meter, meterSink } from './meters.ts';
 import { problemSink } from './problem-sink.ts';
 import { admissionUnit } from './units/admission.ts';
-import { floatingInUnit, leasesInUnit } from './units/anchor.ts';
+import { floatingInUnit, leasesInUnit, natMoveUnit } from './units/anchor.ts';
 import { agentAnswersUnit, ownProbesUnit } from './units/answer.ts';
 import { memberUnit, slotsUnit } from './units/balancer.ts';
 import { baseUnit } from './units/base.ts';
@@ -52,6 +52,8 @@ import { floodLocalUnit, floodRemoteUnit } from './units/flood.ts';
 import { groupMemberUnit, groupRulesUnit, setMemberUnit } from './units/group.ts';
 import { guardUnit } from './units/guard.ts';
 import { handOffUnit } from './units/hand-off.ts';
+import { holdUnit } from './units/hold.ts';
+import { importingUnit } from './units/importing.ts';
 import { l2GatewayUnit } from './units/l2-gateway.ts';
 import { learnedSourceUnit, learnPortUnit } from './units/learn.ts';
 import { hopSetUnit, learnedRouteUnit } from './units/learned-route.ts';
@@ -59,6 +61,7 @@ import { leaveUnit, outChainUnit } from './units/leave.ts';
 import { hairpinUnit, holdersUnit, learnedUnit, unknownUnit } from './units/lookup.ts';
 import { mirrorUnit } from './units/mirror.ts';
 import { neighbourAnswersUnit, neighbourMovesUnit } from './units/neighbour.ts';
+import { nextHopProbeUnit } from './units/next-hop-probe.ts';
 import { probeUnit } from './units/probe.ts';
 import { floatingAddressesUnit, snatAddressesUnit, vipAddressesUnit } from './units/public-addresses.ts';
 import { floatingSourcesUnit, routerPortSourcesUnit, snatSourcesUnit, vipSourcesUnit } from './units/public-sources.ts';
@@ -93,6 +96,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   learnedSourceUnit,
   markUnit,
   entryUnit,
+  importingUnit,
   mirrorUnit,
   fromChainUnit,
   chainUnit,
@@ -127,15 +131,18 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   neighbourAnswersUnit,
   neighbourMovesUnit,
   probeUnit,
+  nextHopProbeUnit,
   translationUnit,
   vipUnit,
   slotsUnit,
   memberUnit,
   floatingInUnit,
   leasesInUnit,
+  natMoveUnit,
   vipInUnit,
   handOffUnit,
   admissionUnit,
+  holdUnit,
   floatingOutUnit,
   snatUnit,
   snatRepliesUnit,

@@ -91,7 +91,7 @@ const WHOLE = 0xffff;
 const REASON_ACTION = 1;
 
 /** Through which meter: `packetIn` where nothing else is said. */
-const METER_OF: Partial<Record<PacketInClass, 'notice' | 'error' | 'wanted' | 'log'>> = {
+const METER_OF: Partial<Record<PacketInClass, 'notice' | 'error' | 'wanted' | 'log' | 'nextHop'>> = {
   learn: 'notice',
   log: 'log',
   neighbour: 'notice',
@@ -106,12 +106,21 @@ const METER_OF: Partial<Record<PacketInClass, 'notice' | 'error' | 'wanted' | 'l
   reset: 'error',
   resolve: 'wanted',
   noPorts: 'wanted',
+  nextHop: 'nextHop',
 };
 
 /** To the agent, through the meter for frames that it has to see. */
 export function toAgent(reader: Reader, wanted: PacketInClass): Action {
   const meters = reader.pick('self', 'self', 'meters');
   return controller(wanted, WHOLE, meters?.[METER_OF[wanted] ?? 'packetIn'] ?? meters?.packetIn);
+}
+
+/**
+ * To the agent, which lets it go on by the actions behind this one. It passes no meter: what a meter held back would be lost. Who has to bound
+ * them takes the pause away (src/agent/hold).
+ */
+export function toAgentPaused(): Action {
+  return { ...(controller('firstReply', WHOLE, undefined) as Extract<Action, { kind: 'controller' }>), pause: true };
 }
 
 /** A sample of what is dropped, so that the agent notices a spray; nothing where no meter holds it back. */

@@ -43,8 +43,9 @@ export interface Self {
   readonly tunnelPorts: Readonly<Partial<Record<Encap, number>>>;
   /**
    * Meters that packet-ins pass: `packetIn` for what wants an answer, `notice` for new addresses, `log` for what rules log, `sample`
-   * for what only tells of a spray, `error` for what does not go on (any workload may cause that at any rate, without doing wrong), `wanted` for what lacks a next hop or a port.
-   * They are apart so that none takes the answers' share. Without `notice`, `error`, `wanted` and `log` their frames pass `packetIn`; without
+   * for what only tells of a spray, `error` for what does not go on (any workload may cause that at any rate, without doing wrong), `wanted` for what lacks a next hop or a port, `nextHop` for
+   * what next hops answer to probes.
+   * They are apart so that none takes the answers' share. Without `notice`, `error`, `wanted`, `nextHop` and `log` their frames pass `packetIn`; without
    * `sample` there are no samples. And one that packets of connections to balancers pass whose member has to be looked for; without
    * `handOff` it is not.
    */
@@ -56,6 +57,7 @@ export interface Self {
     readonly log?: number;
     readonly handOff?: number;
     readonly wanted?: number;
+    readonly nextHop?: number;
   };
 }
 
@@ -71,10 +73,31 @@ export interface HostLost {
   readonly id: string;
 }
 
+/**
+ * A workload moves here, and its connections are still being brought (docs/design/flow-database.md, §5): until they are here
+ * nothing that it says or gets begins a connection (units/importing.ts). `id` is the port's id, or `EVERY_PORT` where Open vSwitch has lost all of them.
+ */
+export interface Importing {
+  readonly kind: 'importing';
+  readonly id: string;
+}
+
+export const EVERY_PORT = 'every';
+
 /** The outside of an L2 gateway leads back into the switch (docs/design/l2-gateways.md, §3). `id` is the port's id. */
 export interface Cut {
   readonly kind: 'cut';
   readonly id: string;
+}
+
+/**
+ * The port of an L2 gateway here, of whose connections another place of it is told (docs/design/l2-gateways.md, §4). `id` is the port's id.
+ */
+export interface Held {
+  readonly kind: 'held';
+  readonly id: string;
+  /** First replies wait for that; else they go on, and it is told later. */
+  readonly isPaused: boolean;
 }
 
 /** A switch that frames from here can be in: one of its ports is here, or a router leads to it. `id` is the switch's id. */
@@ -131,6 +154,7 @@ export interface InputOfKind extends ScopeRecordOfKind {
   interface: BoundInterface;
   self: Self;
   shutOff: ShutOff;
+  importing: Importing;
   cut: Cut;
   hostLost: HostLost;
   natZone: NatZone;
@@ -140,12 +164,23 @@ export interface InputOfKind extends ScopeRecordOfKind {
   learnedDestination: LearnedDestination;
   plainSet: PlainSet;
   speaker: Speaker;
+  held: Held;
 }
 export type InputKind = Exclude<
   keyof InputOfKind,
   'localSwitch' | 'localProfile' | 'localPort' | 'learnedDestination' | 'plainSet'
 >;
-export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | Cut | HostLost | NatZone | Speaker;
+export type InputRecord =
+  | ScopeRecord
+  | BoundInterface
+  | Self
+  | ShutOff
+  | Importing
+  | Cut
+  | HostLost
+  | NatZone
+  | Speaker
+  | Held;
 export type Reader = EngineReader<InputOfKind>;
 
 export const define = definer<InputOfKind>();
@@ -161,8 +196,14 @@ export const holdersIndex = define.index('holders', 'port', (port) =>
 /** Switch → ports without port security. */
 export const unsecuredIndex = define.index('unsecured', 'port', (port) => (port.portSecurity ? [] : [port.switch]));
 
-/** Port → the L2 gateway whose outside it is. */
-export const gatewayOfPortIndex = define.index('gatewayOfPort', 'l2Gateway', (gateway) => [gateway.port]);
+/** Port → the L2 gateway or VTEP binding whose outside it is. */
+export const outsideOfPortIndex = define.members('outsideOfPort', {
+  l2Gateway: ({ port }, id) => [[port, id]],
+  vtepBinding: ({ port }, id) => [[port, id]],
+});
+
+/** '' → all L2 gateways that this host is a place of. */
+export const gatewaysIndex = define.index('l2Gateways', 'l2Gateway', () => ['']);
 
 /** Switch → hosts that are the active claim of one of its ports. */
 export const activeHostsIndex = define.members('activeHosts', {
@@ -220,6 +261,9 @@ export const healthIndex = define.index('healthOf', 'memberHealth', (health) => 
 
 /** Router → blocks of ports that hosts have for its addresses. */
 export const leasesIndex = define.index('leasesOfRouter', 'natLease', (lease) => [lease.router]);
+
+/** Router → connections of workloads that moved, with outside ports of a former host. */
+export const natMovesIndex = define.index('natMovesOfRouter', 'natMove', (move) => [move.router]);
 
 /** `group/port`: each member of a security group by itself, so that one that comes or goes costs one unit. */
 export const groupMembersIndex = define.index('groupMembers', 'port', (port, id) =>

@@ -5,9 +5,9 @@ import { livingHops } from '../model/packed-routes.ts';
 import type { Action } from '../openflow/flow.ts';
 import { set } from './fields.ts';
 import { define } from './inputs.ts';
-import { withoutLost } from './lost-hosts.ts';
 import { connectedNetworks, portTowards } from './routers.ts';
 import { ecmpSlotFrom } from './units/router-base.ts';
+import { withoutVoid } from './void-next-hops.ts';
 
 /** Sets of next hops that gateways learned (docs/design/gateways.md, §2), and what routes need to know of them. */
 
@@ -70,7 +70,7 @@ export const usableHops = define.cell<readonly LearnedHop[]>({
   name: 'usableHops',
   run: (reader, name) => {
     const { router } = partsOf(name);
-    return withoutLost(reader, reader.derive(connectedNetworks, router), reader.derive(knownHops, name));
+    return withoutVoid(reader, router, reader.derive(connectedNetworks, router), reader.derive(knownHops, name));
   },
 });
 

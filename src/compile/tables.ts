@@ -12,6 +12,7 @@ export const REASONS = {
   'port-down': 'the port is administratively down',
   'switch-down': 'the switch is administratively down',
   'not-active': 'the port is active on another host, and was not asked to move here',
+  importing: 'the port has just moved here, and this may be a connection that is still on its way here',
   tagged: 'a VLAN tag where none may be',
   vlan: 'a VLAN that the port does not carry',
   'spoofed-mac': 'an Ethernet source that the port does not own, or an interface that is no port',
@@ -163,6 +164,11 @@ export const TABLES = {
     merge: 'equal',
     missReason: 'conntrack-full',
   },
+  hold: {
+    number: 52,
+    job: 'was another host told of the connection of an L2 gateway, before its first reply goes on',
+    merge: 'equal',
+  },
   toPort: { number: 60, job: 'may the port receive at all', merge: 'equal' },
   toTracked: { number: 61, job: "what the connection tracking of the receiver's port knows", merge: 'equal' },
   toGroup: { number: 62, job: 'may the groups of the receiver have this connection', merge: 'equal' },
@@ -221,5 +227,9 @@ export const PACKET_IN = {
   probe: 19,
   /** An attachment of an L2 gateway says who it is. */
   hello: 20,
+  /** The first reply of a connection of an L2 gateway, paused: another host has to be told of the connection first. */
+  firstReply: 21,
+  /** A next hop outside answers a probe of ours. */
+  nextHop: 22,
 } as const;
 export type PacketInClass = keyof typeof PACKET_IN;

@@ -25,6 +25,7 @@ export type Rule = Stored<'rule'> & { readonly tenant: string };
 export type Router = Stored<'router', 'key'> & { readonly tenant: string };
 export type RouterPort = Stored<'routerPort', 'key' | 'mac'> & { readonly tenant: string };
 export type Route = Router['routes'][number];
+export type NextHopProbe = NonNullable<Route['probe']>;
 export type PolicyRoute = Router['policies'][number];
 export type SecurityGroup = Stored<'securityGroup', 'key'> & { readonly tenant: string };
 export type GroupRule = SecurityGroup['ingress'][number];
@@ -34,6 +35,10 @@ export type LoadBalancer = Stored<'loadBalancer', 'key' | 'slots'> & { readonly 
 export type Mirror = Stored<'mirror', 'key'> & { readonly tenant: string };
 export type BgpPeer = Stored<'bgpPeer'> & { readonly tenant: string };
 export type L2Gateway = Stored<'l2Gateway'> & { readonly tenant: string };
+export type Vtep = Stored<'vtep'>;
+export type VtepBinding = Stored<'vtepBinding', 'vni'> & { readonly tenant: string };
+/** What makes a port the outside: its interface is made by agents, and the server says which of its claims is active. */
+export type Outside = L2Gateway | VtepBinding;
 export type Subnet = z.output<typeof subnetSchema>;
 export type RuleMatch = z.output<typeof ruleMatchSchema>;
 export type Encap = TunnelZone['encap'];
@@ -55,6 +60,8 @@ export interface ObjectOfKind {
   mirror: Mirror;
   bgpPeer: BgpPeer;
   l2Gateway: L2Gateway;
+  vtep: Vtep;
+  vtepBinding: VtepBinding;
 }
 export type AnyObject = ObjectOfKind[keyof ObjectOfKind];
 
@@ -99,7 +106,7 @@ export interface LearnedAddress {
 
 /**
  * Ports of an SNAT address that a host may use (docs/design/layer3.md, §7). Durable, written by the server when a host asks.
- * `id` is `<router>/<address>/<host>`.
+ * `id` is `<router>/<address>/<host>`; of a lease of the port of an L2 gateway `<router>/<address>/<port>`.
  */
 export interface NatLease {
   readonly kind: 'natLease';
@@ -107,9 +114,29 @@ export interface NatLease {
   readonly revision: number;
   readonly router: string;
   readonly address: string;
+  /** Where its connections are kept; with `port` the host where that is active. */
   readonly host: string;
+  /** The port of an L2 gateway: what comes in by it, and nothing else, uses these ports. They move with it. */
+  readonly port?: string;
   /** `size` is a power of two and `first` a multiple of it. */
   readonly blocks: readonly { readonly first: number; readonly size: number }[];
+}
+
+/**
+ * Connections of a workload that moved, whose outside ports are still in the lease of a host where it was before (docs/design/layer3.md, §7): what comes
+ * for them goes to where the port is active. Durable, written by the server from what the new host has imported. `id` is `<router>/<address>/<port>`.
+ */
+export interface NatMove {
+  readonly kind: 'natMove';
+  readonly id: string;
+  readonly revision: number;
+  readonly router: string;
+  /** The SNAT address. */
+  readonly address: string;
+  /** The workload's port. */
+  readonly port: string;
+  /** Each as `movedText` writes it, sorted. */
+  readonly connections: readonly string[];
 }
 
 /** Does a member answer its probes? Runtime state: leased to the member's host. `id` is `<load balancer>/<port>`. */
@@ -171,15 +198,33 @@ export interface LearnedHop {
   readonly weight: number;
 }
 
+/**
+ * Does the next hop of a static route answer its probes (docs/design/gateways.md, §7)? Runtime state: leased to the gateway that asks. `id` is
+ * `<router>/<address>/<host>`.
+ */
+export interface NextHopState {
+  readonly kind: 'nextHopState';
+  readonly id: string;
+  readonly revision: number;
+  readonly router: string;
+  readonly address: string;
+  readonly host: string;
+  readonly up: boolean;
+  /** Milliseconds since the epoch. */
+  readonly sinceMs: number;
+}
+
 /** Everything that an agent's scope can hold. */
 export interface ScopeRecordOfKind extends ObjectOfKind {
   binding: Binding;
   learned: LearnedAddress;
   natLease: NatLease;
+  natMove: NatMove;
   memberHealth: MemberHealth;
   neighbour: Neighbour;
   learnedSet: LearnedSet;
   learnedRoutes: LearnedRoutes;
+  nextHopState: NextHopState;
 }
 export type ScopeRecord = ScopeRecordOfKind[keyof ScopeRecordOfKind];
 export type ScopeKind = keyof ScopeRecordOfKind;

@@ -21,8 +21,11 @@ import type {
   MemberHealth,
   Mirror,
   NatLease,
+  NatMove,
   Neighbour,
+  NextHopState,
   ObjectOfKind,
+  Outside,
   Router,
   RouterPort,
   Rule,
@@ -30,6 +33,8 @@ import type {
   ScopeRecord,
   ScopeRecordOfKind,
   SecurityGroup,
+  Vtep,
+  VtepBinding,
 } from './objects.ts';
 import { blockOf, livingHops, packedSetOf, routesIn } from './packed-routes.ts';
 import { textsAt } from './paths.ts';
@@ -46,13 +51,8 @@ export interface LearnedRoute {
 
 /** Records that no person writes. */
 export const RUNTIME_KINDS = [
-  'binding',
-  'learned',
-  'natLease',
-  'memberHealth',
-  'neighbour',
-  'learnedSet',
-  'learnedRoutes',
+  ...(['binding', 'learned', 'natLease', 'natMove', 'memberHealth', 'neighbour'] as const),
+  ...(['learnedSet', 'learnedRoutes', 'nextHopState'] as const),
 ] as const;
 
 /** A whole model in memory, to be read: what `simulate`, the rules and the server's scope work on. */
@@ -77,6 +77,7 @@ export interface ModelView {
   /** Mirrors that name the port or switch, as a source or as where the copies go. */
   mirrorsOf(portOrSwitchId: string): Iterable<Mirror>;
   leasesOfRouter(routerId: string): Iterable<NatLease>;
+  natMovesOfRouter(routerId: string): Iterable<NatMove>;
   healthOf(loadBalancerId: string): Iterable<MemberHealth>;
   bgpPeersOfRouter(routerId: string): Iterable<BgpPeer>;
   /** Those whose session runs at the router port. */
@@ -87,10 +88,15 @@ export interface ModelView {
   learnedRoutesOf(routerId: string): Iterable<LearnedRoute>;
   /** To exactly this network: one of each host that learned one. */
   learnedRoutesTo(routerId: string, to: string): Iterable<LearnedRoute>;
+  /** What gateways say of next hops that static routes of the router probe: of one, by each gateway that probes it. */
+  nextHopStatesOf(routerId: string): Iterable<NextHopState>;
   /** Those with a place on the host. */
   l2GatewaysAt(hostId: string): Iterable<L2Gateway>;
-  /** The gateway whose outside the port is. */
-  l2GatewayOfPort(portId: string): L2Gateway | undefined;
+  /** VTEPs that have the host as a place, and the bindings of a VTEP. */
+  vtepsAt(hostId: string): Iterable<Vtep>;
+  bindingsOfVtep(vtepId: string): Iterable<VtepBinding>;
+  /** The L2 gateway or VTEP binding whose outside the port is. */
+  outsideOfPort(portId: string): Outside | undefined;
   hosts(): Iterable<Host>;
   /** Does a host get no answer from the other to its probes (docs/design/liveness.md)? */
   isLost(host: string, other: string): boolean;
@@ -168,19 +174,33 @@ function* heldBy(record: ScopeRecord): Iterable<readonly [Relation, string]> {
     case 'natLease':
       yield ['natLease', record.router];
       return;
+    case 'natMove':
+      yield ['natMove', record.router];
+      yield ['natMoveOfPort', record.port];
+      return;
     case 'memberHealth':
       yield ['memberHealth', record.loadBalancer];
       return;
     case 'neighbour':
       yield ['neighbour', record.switch];
       return;
+    case 'nextHopState':
+      yield ['nextHopState', record.router];
+      return;
     case 'bgpPeer':
       yield ['bgpPeerOfRouter', record.router];
       yield ['bgpPeerAt', record.routerPort];
       return;
     case 'l2Gateway':
-      yield ['l2GatewayOfPort', record.port];
+      yield ['outsideOfPort', record.port];
       for (const host of new Set(record.places.map((place) => place.host))) yield ['l2GatewayAt', host];
+      return;
+    case 'vtep':
+      for (const host of new Set(record.places.map((place) => place.host))) yield ['vtepAt', host];
+      return;
+    case 'vtepBinding':
+      yield ['outsideOfPort', record.port];
+      yield ['bindingOfVtep', record.vtep];
       return;
   }
 }
@@ -202,12 +222,17 @@ type Relation =
   | 'loadBalancer'
   | 'mirror'
   | 'natLease'
+  | 'natMove'
+  | 'natMoveOfPort'
   | 'memberHealth'
   | 'neighbour'
+  | 'nextHopState'
   | 'bgpPeerOfRouter'
   | 'bgpPeerAt'
-  | 'l2GatewayOfPort'
-  | 'l2GatewayAt';
+  | 'outsideOfPort'
+  | 'l2GatewayAt'
+  | 'vtepAt'
+  | 'bindingOfVtep';
 
 /**
  * The model with its indexes. Every change costs a constant number of index operations, whatever the size of the
@@ -313,6 +338,12 @@ export class ModelIndex implements ModelView {
   leasesOfRouter(routerId: string): Iterable<NatLease> {
     return this.#heldAs('natLease', routerId);
   }
+  natMovesOfRouter(routerId: string): Iterable<NatMove> {
+    return this.#heldAs('natMove', routerId);
+  }
+  natMovesOfPort(portId: string): Iterable<NatMove> {
+    return this.#heldAs('natMoveOfPort', portId);
+  }
   healthOf(loadBalancerId: string): Iterable<MemberHealth> {
     return this.#heldAs('memberHealth', loadBalancerId);
   }
@@ -322,16 +353,30 @@ export class ModelIndex implements ModelView {
   bgpPeersAt(routerPortId: string): Iterable<BgpPeer> {
     return this.#heldAs('bgpPeerAt', routerPortId);
   }
+  nextHopStatesOf(routerId: string): Iterable<NextHopState> {
+    return this.#heldAs('nextHopState', routerId);
+  }
   l2GatewaysAt(hostId: string): Iterable<L2Gateway> {
     return this.#heldAs('l2GatewayAt', hostId);
   }
   /** More than one only while a refused change is being looked at. */
-  l2GatewaysOfPort(portId: string): Iterable<L2Gateway> {
-    return this.#heldAs('l2GatewayOfPort', portId);
+  outsidesOfPort(portId: string): Iterable<Outside> {
+    return this.#heldAs('outsideOfPort', portId);
   }
-  l2GatewayOfPort(portId: string): L2Gateway | undefined {
-    for (const gateway of this.l2GatewaysOfPort(portId)) return gateway;
+  outsideOfPort(portId: string): Outside | undefined {
+    for (const outside of this.outsidesOfPort(portId)) return outside;
     return undefined;
+  }
+  vtepsAt(hostId: string): Iterable<Vtep> {
+    return this.#heldAs('vtepAt', hostId);
+  }
+  bindingsOfVtep(vtepId: string): Iterable<VtepBinding> {
+    return this.#heldAs('bindingOfVtep', vtepId);
+  }
+  /** All that have a place on the host. */
+  *outsidesAt(hostId: string): Iterable<Outside> {
+    yield* this.l2GatewaysAt(hostId);
+    for (const vtep of this.vtepsAt(hostId)) yield* this.bindingsOfVtep(vtep.id);
   }
   learnedOfRouter(routerId: string): Iterable<LearnedSet | LearnedRoutes> {
     return this.#learnedRoutes.values(routerId);
@@ -514,9 +559,9 @@ export class ModelIndex implements ModelView {
   }
 }
 
-type HeldOnly = NatLease | MemberHealth | Neighbour | LearnedSet | LearnedRoutes;
+type HeldOnly = NatLease | NatMove | MemberHealth | Neighbour | LearnedSet | LearnedRoutes | NextHopState;
 const HELD_ONLY: ReadonlySet<string> = new Set<HeldOnly['kind']>([
-  ...(['natLease', 'memberHealth', 'neighbour', 'learnedSet', 'learnedRoutes'] as const),
+  ...(['natLease', 'natMove', 'memberHealth', 'neighbour', 'learnedSet', 'learnedRoutes', 'nextHopState'] as const),
 ]);
 /** Found by what holds it, and by nothing else. */
 function isHeldOnly(record: ScopeRecord): record is HeldOnly {

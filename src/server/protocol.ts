@@ -1,4 +1,4 @@
-import type { Connection } from '../flow-database/flow-store.ts';
+import type { Connection, Endpoint } from '../flow-database/flow-store.ts';
 import type { LearnedRoutes, LearnedSet, ScopeKind, ScopeRecord } from '../model/objects.ts';
 
 /**
@@ -58,9 +58,27 @@ export type Report =
   | ({ readonly type: 'forgotten' } & ReportedAddress)
   /**
    * The ports of an SNAT address that this host may use are running out, or it has none. `have`: how many ports its lease
-   * had when this was noticed, so that asking twice gives no more than asking once. The answer is a `natLease` record.
+   * had when this was noticed, so that asking twice gives no more than asking once. `port`: of an L2 gateway, which has a lease of its own.
+   * The answer is a `natLease` record.
    */
-  | { readonly type: 'natNeed'; readonly router: string; readonly address: string; readonly have?: number }
+  | {
+      readonly type: 'natNeed';
+      readonly router: string;
+      readonly address: string;
+      readonly port?: string;
+      readonly have?: number;
+    }
+  /**
+   * Connections that the workload of a port has brought here from another host, with outside ports of that one's lease: all of this port and SNAT address
+   * (src/model/moved-connections.ts), none: it is over. A `natMove` record leads their packets to where the port is active.
+   */
+  | {
+      readonly type: 'natMove';
+      readonly port: string;
+      readonly router: string;
+      readonly address: string;
+      readonly connections: readonly string[];
+    }
   /** What the probes of members on this host say; all of them on every new connection, then changes. */
   | { readonly type: 'memberHealthAll'; readonly members: readonly ReportedMember[] }
   | ({ readonly type: 'memberHealth' } & ReportedMember)
@@ -70,6 +88,11 @@ export type Report =
   | { readonly type: 'neighbourAll'; readonly neighbours: readonly ReportedNeighbour[] }
   | ({ readonly type: 'neighbour' } & ReportedNeighbour)
   | { readonly type: 'neighbourGone'; readonly switch: string; readonly address: string }
+  /** Whether probed next hops behind this host's ports answer; all on every new connection, then changes. */
+  | { readonly type: 'nextHopsAll'; readonly hops: readonly ReportedNextHop[] }
+  | ({ readonly type: 'nextHop' } & ReportedNextHop)
+  /** It is no longer probed here. */
+  | { readonly type: 'nextHopGone'; readonly router: string; readonly address: string }
   /**
    * All routes that this host's daemons learned; on every new connection. At most `MOST_BLOCKS_IN_REPORT` in one: with
    * `isMore` further ones follow in reports of this type, and only with the last is gone what none of them names.
@@ -84,8 +107,10 @@ export type Report =
   | ({ readonly type: 'learnedRoutes' } & LearnedReport)
   /** All sessions that this host runs, as they are now. */
   | { readonly type: 'bgp'; readonly peers: readonly ReportedSession[] }
-  /** All attachments of L2 gateways on this host, as they are now. */
+  /** All attachments of L2 gateways and VTEP bindings on this host, as they are now. */
   | { readonly type: 'attachments'; readonly attachments: readonly ReportedAttachment[] }
+  /** All VTEPs that this host talks to, as they are now. */
+  | { readonly type: 'vteps'; readonly vteps: readonly ReportedVtep[] }
   /** Flows for everything up to this revision are in the switch. */
   | { readonly type: 'applied'; readonly revision: number }
   /** Changed states of local ports. */
@@ -105,6 +130,34 @@ export type Report =
       readonly about: { readonly kind: string; readonly id: string };
       readonly text: string;
     };
+
+/**
+ * An entry of a host's connection tracking, told so that another host can have it too (docs/design/flow-database.md, §5): zones by their owners, as
+ * their numbers are each host's own.
+ */
+export interface ConnectionEntry {
+  /** The port's id, or the router's. */
+  readonly owner: string;
+  /** Which of the owner's zones (`ZONE_KIND`). */
+  readonly kind: 'own' | 'vip' | 'selfCall';
+  /** As Open vSwitch names it. */
+  readonly protocol: string;
+  readonly original: EntryTuple;
+  readonly reply: EntryTuple;
+  readonly state?: string;
+  readonly mark?: number;
+}
+export interface EntryTuple {
+  readonly from: Endpoint;
+  readonly to: Endpoint;
+  readonly icmpId?: number;
+  readonly icmpType?: number;
+}
+
+/** What `GET /v1/hosts/<own>/imports/<port>?from=<host>` answers: what the other host's agent says, `GET /connections?port=` of its control socket. */
+export interface ImportAnswer {
+  readonly entries: readonly ConnectionEntry[];
+}
 
 export interface ReportedClaim {
   readonly port: string;
@@ -131,6 +184,14 @@ export interface ReportedNeighbour {
   readonly mac: string;
   /** The port behind which it was heard. */
   readonly port: string;
+}
+
+export interface ReportedNextHop {
+  readonly router: string;
+  readonly address: string;
+  readonly up: boolean;
+  /** Milliseconds since the epoch. */
+  readonly sinceMs: number;
 }
 
 /** More are refused: the server does nothing else while it takes a report in. Of a hundred thousand routes 400 are in one. */
@@ -163,11 +224,20 @@ export interface ReportedSession {
 }
 
 export interface ReportedAttachment {
-  /** The l2Gateway's id. */
+  /** The id of the l2Gateway or vtepBinding. */
   readonly gateway: string;
   /** docs/design/l2-gateways.md, §2. */
   readonly state: 'up' | 'silent' | 'down' | 'loop';
   readonly problem?: string;
+}
+
+export interface ReportedVtep {
+  readonly vtep: string;
+  /** `wrong`: its database is not what was expected. */
+  readonly state: 'connected' | 'unreachable' | 'wrong';
+  readonly problem?: string;
+  /** Where its tunnels end. */
+  readonly tunnelAddress?: string;
 }
 
 export interface PortState {
@@ -213,4 +283,6 @@ export interface ConnectionsReport {
 export interface ConnectionsAnswer {
   /** Keys of connections whose port is not known to be on the host. */
   readonly refused: readonly string[];
+  /** Something was missed before: everything is to be told in a new epoch. While an epoch is being told it means nothing. */
+  readonly isAgain?: boolean;
 }

@@ -1,9 +1,11 @@
 import { z } from 'zod';
+import { parseIp } from '../base/addresses.ts';
 import { WeftError } from '../base/errors.ts';
 import { qualifiedName } from '../model/describe.ts';
 import type { Draft } from '../model/draft.ts';
 import { idSchema, ipSchema, macSchema } from '../model/kinds/common.ts';
-import type { L2Gateway } from '../model/objects.ts';
+import { MOST_MOVED, parseMoved } from '../model/moved-connections.ts';
+import type { Outside } from '../model/objects.ts';
 import { countPacked } from '../model/packed-routes.ts';
 import { problemsOfZod } from '../model/parse.ts';
 import { problemsError } from '../model/problem.ts';
@@ -13,7 +15,8 @@ import type { DesiredState, RecordChange } from './desired-state.ts';
 import type { EventRing } from './events.ts';
 import { L2Gateways } from './l2-gateways.ts';
 import type { TakenRoutes } from './learned-routes.ts';
-import { dropOrphanedLeases, exhausted, growLease, LEASE_REFUSALS } from './nat-leases.ts';
+import { dropOrphanedLeases, exhausted, growLease, LEASE_REFUSALS, moveLeases } from './nat-leases.ts';
+import { dropOrphanedMoves, MOVE_REFUSALS, setNatMove } from './nat-moves.ts';
 import {
   MOST_BLOCKS_IN_REPORT,
   MOST_SETS_IN_REPORT,
@@ -32,6 +35,8 @@ const member = { loadBalancer: idSchema, port: portId };
 const health = { ...member, up: z.boolean() };
 const neighbourAt = { switch: idSchema, address: ipSchema };
 const neighbour = { ...neighbourAt, mac: macSchema, port: portId };
+const nextHopAt = { router: idSchema, address: ipSchema };
+const nextHop = { ...nextHopAt, up: z.boolean(), sinceMs: z.number().min(0) };
 const setNumber = z.string().regex(/^\d{1,15}$/);
 const setOf = { router: idSchema, set: setNumber };
 const blockOf = { router: idSchema, block: z.string().regex(/^[0-9a-f]{2}$/) };
@@ -67,6 +72,7 @@ const learnedBlocks = z
 function countOf(routes: readonly { readonly v4?: string | undefined; readonly v6?: string | undefined }[]): number {
   return routes.reduce((sum, { v4, v6 }) => sum + (countPacked(v4 ?? '', 4) ?? 0) + (countPacked(v6 ?? '', 6) ?? 0), 0);
 }
+const movedSchema = z.string().max(100).refine(isMoved, 'no connection: tcp/1386/203.0.113.101/80 is one');
 const count = z.number().min(0);
 const session = {
   peer: idSchema,
@@ -89,7 +95,15 @@ const reportSchema = z.discriminatedUnion('type', [
     type: z.literal('natNeed'),
     router: idSchema,
     address: ipSchema,
+    port: portId.optional(),
     have: z.number().int().min(0).optional(),
+  }),
+  z.object({
+    type: z.literal('natMove'),
+    port: portId,
+    router: idSchema,
+    address: ipSchema,
+    connections: z.array(movedSchema).max(MOST_MOVED),
   }),
   z.object({ type: z.literal('memberHealthAll'), members: z.array(z.object(health)).max(1_000_000) }),
   z.object({ type: z.literal('memberHealth'), ...health }),
@@ -97,6 +111,9 @@ const reportSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('neighbourAll'), neighbours: z.array(z.object(neighbour)).max(1_000_000) }),
   z.object({ type: z.literal('neighbour'), ...neighbour }),
   z.object({ type: z.literal('neighbourGone'), ...neighbourAt }),
+  z.object({ type: z.literal('nextHopsAll'), hops: z.array(z.object(nextHop)).max(100_000) }),
+  z.object({ type: z.literal('nextHop'), ...nextHop }),
+  z.object({ type: z.literal('nextHopGone'), ...nextHopAt }),
   z.object({
     ...{ type: z.literal('learnedRoutesAll'), sets: learnedSets, blocks: learnedBlocks },
     isMore: z.boolean().optional(),
@@ -115,6 +132,19 @@ const reportSchema = z.discriminatedUnion('type', [
           gateway: idSchema,
           state: z.enum(['up', 'silent', 'down', 'loop']),
           problem: z.string().max(2000).optional(),
+        }),
+      )
+      .max(10_000),
+  }),
+  z.object({
+    type: z.literal('vteps'),
+    vteps: z
+      .array(
+        z.object({
+          vtep: idSchema,
+          state: z.enum(['connected', 'unreachable', 'wrong']),
+          problem: z.string().max(2000).optional(),
+          tunnelAddress: z.string().max(64).optional(),
         }),
       )
       .max(10_000),
@@ -158,6 +188,12 @@ const reportSchema = z.discriminatedUnion('type', [
 ]);
 const reportsSchema = z.object({ reports: z.array(reportSchema).max(100_000) });
 
+/** Names a connection, with an address that is one. */
+function isMoved(text: string): boolean {
+  const moved = parseMoved(text);
+  return moved !== undefined && parseIp(moved.remote) !== undefined;
+}
+
 /** Throws `invalid` with every problem. */
 export function parseReports(body: unknown): readonly Report[] {
   const parsed = reportsSchema.safeParse(body);
@@ -172,7 +208,7 @@ export const MOST_AT_ONCE = 2_000;
 const NEWS_MS = 60_000;
 
 type Refused = ReportsAnswer['refused'][number];
-type BindingReport = Extract<Report, { type: 'claims' | 'claim' | 'unclaim' | 'activate' | 'natNeed' }>;
+type BindingReport = Extract<Report, { type: 'claims' | 'claim' | 'unclaim' | 'activate' | 'natNeed' | 'natMove' }>;
 
 /** Takes agents' reports in: bindings into the store, everything else into the runtime state. */
 export class Reports {
@@ -196,6 +232,8 @@ export class Reports {
     this.#gateways = new L2Gateways(state, runtime, now);
     state.amendWrites((draft) => this.#claimCreatedPorts(draft));
     state.amendWrites(dropOrphanedLeases);
+    state.amendWrites(moveLeases);
+    state.amendWrites(dropOrphanedMoves);
   }
 
   /** All reports of a request, in order; what concerns bindings is one transaction. */
@@ -216,11 +254,16 @@ export class Reports {
         case 'unclaim':
         case 'activate':
         case 'natNeed':
+        case 'natMove':
           bindings.push({ index, report });
           break;
         default:
           if (!this.#takeRuntime(hostId, report, learned))
-            refused.push({ index, code: 'no-port', message: 'no port, member or uplink of this id is there for it' });
+            refused.push({
+              index,
+              code: 'no-port',
+              message: 'no port, member, next hop or uplink of this id is there for it',
+            });
           // Other requests have their turn between chunks of thousands.
           if (learned.length >= MOST_AT_ONCE) {
             this.#streams.publish(this.#state.revision, learned.splice(0));
@@ -233,12 +276,12 @@ export class Reports {
     if (learned.length > 0) this.#streams.publish(this.#state.revision, learned);
     if (bindings.length > 0) refused.push(...(await this.#takeBindings(hostId, bindings)));
     if (reports.some(({ type }) => type === 'attachments'))
-      await this.judgeGateways(this.#state.index.l2GatewaysAt(hostId));
+      await this.judgeGateways(this.#state.index.outsidesAt(hostId));
     return { refused: refused.toSorted((a, b) => a.index - b.index) };
   }
 
-  /** Something that decides where L2 gateways are active is different. */
-  async judgeGateways(gateways: Iterable<L2Gateway>): Promise<void> {
+  /** Something that decides where L2 gateways and VTEP bindings are active is different. */
+  async judgeGateways(gateways: Iterable<Outside>): Promise<void> {
     this.#tell(await this.#gateways.judge(gateways));
   }
 
@@ -305,6 +348,9 @@ export class Reports {
               id: report.router,
               text: exhausted(draft.index, hostId, report),
             });
+        } else if (report.type === 'natMove') {
+          const outcome = setNatMove(draft, hostId, report);
+          if (outcome !== 'held') refused.push({ index, code: outcome, message: MOVE_REFUSALS[outcome] });
         } else {
           const outcome = activatePort(draft, hostId, report.port);
           if (outcome === 'no-port') unknown(report.port);
@@ -366,6 +412,17 @@ export class Reports {
       case 'neighbourGone':
         changes.push(...this.#runtime.endNeighbour(hostId, report.switch, report.address));
         return true;
+      case 'nextHopsAll':
+        changes.push(...this.#runtime.replaceNextHops(hostId, report.hops));
+        return true;
+      case 'nextHop': {
+        const state = this.#runtime.setNextHop(hostId, report);
+        changes.push(...(state ?? []));
+        return state !== undefined;
+      }
+      case 'nextHopGone':
+        changes.push(...this.#runtime.endNextHop(hostId, report.router, report.address));
+        return true;
       case 'learnedRoutesAll':
         return this.#takeRoutes(
           hostId,
@@ -383,8 +440,15 @@ export class Reports {
       case 'attachments':
         host.attachments = new Map(
           report.attachments.flatMap((each) =>
-            this.#state.index.get('l2Gateway', each.gateway) ? [[each.gateway, each]] : [],
+            (['l2Gateway', 'vtepBinding'] as const).some((kind) => this.#state.index.get(kind, each.gateway))
+              ? [[each.gateway, each]]
+              : [],
           ),
+        );
+        return true;
+      case 'vteps':
+        host.vteps = new Map(
+          report.vteps.flatMap((each) => (this.#state.index.get('vtep', each.vtep) ? [[each.vtep, each]] : [])),
         );
         return true;
       case 'applied':

@@ -10,7 +10,7 @@ import type { RecordChange } from './desired-state.ts';
  *   │          ├─▶ chain ─▶ chain jumped to  ─▶ edge: never in circles; followed by counting
  *   │          │     └─▶ address set, members of a group
  *   │          └─▶ facade of the router ─┬─▶ tenant
- *   │                                    ├─▶ port with its binding (of floating addresses) ─▶ host ─▶ tunnel zone
+ *   │                                    ├─▶ port with its binding (of floating addresses, moved connections) ─▶ host ─▶ tunnel zone
  *   │                                    ├─▶ balancer ─▶ ports of its members
  *   │                                    └─▶ hosts with leases
  *   ├─▶ claimants: hosts with a claim of its ports; balancers on it; tenant
@@ -19,7 +19,7 @@ import type { RecordChange } from './desired-state.ts';
  * ports of a switch that are local ─▶ where it is shared: all hosts, for whose routers lead into it is not followed
  * mirrors (of a local port, of the switch of one) ─▶ port with its binding (where the copies go) ─▶ host
  * mirrors to a local port ─▶ ports with their bindings, claimants of the switch (where the copies come from) ─▶ host
- * attachments (of a host): L2 gateways that have a place there, for that host alone
+ * attachments (of a host): L2 gateways that have a place there, for that host alone ─▶ VTEPs likewise, with their bindings
  * security group (of a local port) ─▶ members of groups and address sets that its rules name
  * ```
  *
@@ -30,6 +30,7 @@ export type NodeType =
   | 'host'
   | 'hosts'
   | 'attachments'
+  | 'vtep'
   | 'locals'
   | 'tenant'
   | 'addressSet'
@@ -86,7 +87,7 @@ export class ScopeGraph<H> {
     this.#index = index;
     this.#listener = listener;
     const kinds = ['host', 'switch', 'binding', 'rule', 'securityGroup', 'router', 'floatingAddress'] as const;
-    for (const kind of [...kinds, 'loadBalancer', 'natLease', 'mirror'] as const)
+    for (const kind of [...kinds, 'loadBalancer', 'natLease', 'natMove', 'mirror', 'vtep'] as const)
       for (const record of index.all(kind)) for (const edge of edgesOf(record)) this.#add(edge);
     for (const port of index.all('routerPort')) this.#takeRouterPort(port.id);
   }
@@ -234,6 +235,7 @@ function placesOf(record: ScopeRecord): readonly Place[] {
       return [['router', record.router], ...(record.switch === undefined ? [] : [['switch', record.switch] as const])];
     case 'floatingAddress':
     case 'natLease':
+    case 'natMove':
       return [['facade', record.router]];
     case 'loadBalancer':
       return [['balancer', record.id]];
@@ -245,8 +247,13 @@ function placesOf(record: ScopeRecord): readonly Place[] {
       return [['sessions', record.routerPort]];
     case 'l2Gateway':
       return record.places.map(({ host }): Place => ['attachments', host]);
+    case 'vtep':
+      return [['vtep', record.id]];
+    case 'vtepBinding':
+      return [['vtep', record.vtep]];
     case 'learnedSet':
     case 'learnedRoutes':
+    case 'nextHopState':
       return [['router', record.router]];
   }
 }
@@ -264,6 +271,9 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
       return;
     case 'attachments':
       return yield* index.l2GatewaysAt(id);
+    case 'vtep':
+      yield* one('vtep');
+      return yield* index.bindingsOfVtep(id);
     case 'tunnelZone':
     case 'host':
     case 'tenant':
@@ -290,10 +300,12 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
     case 'facade':
       yield* one('router');
       yield* index.floatingAddressesOfRouter(id);
-      return yield* index.leasesOfRouter(id);
+      yield* index.leasesOfRouter(id);
+      return yield* index.natMovesOfRouter(id);
     case 'router':
       yield* index.routerPortsOfRouter(id);
-      return yield* index.learnedOfRouter(id);
+      yield* index.learnedOfRouter(id);
+      return yield* index.nextHopStatesOf(id);
     case 'switch':
       yield* one('switch');
       for (const port of index.portsOfSwitch(id)) {
@@ -347,6 +359,7 @@ function edgesOf(record: ScopeRecord): readonly Edge[] {
         { from: ['facade', record.id], to: ['tenant', record.tenant] },
       ];
     case 'floatingAddress':
+    case 'natMove':
       return [{ from: ['facade', record.router], to: ['port', record.port] }];
     case 'loadBalancer': {
       const device: Place = record.router === undefined ? ['switch', record.switch!] : ['facade', record.router];
@@ -366,6 +379,8 @@ function edgesOf(record: ScopeRecord): readonly Edge[] {
     }
     case 'natLease':
       return [{ from: ['facade', record.router], to: ['host', record.host] }];
+    case 'vtep':
+      return record.places.map(({ host }) => ({ from: ['attachments', host], to: ['vtep', record.id] }));
     default:
       return [];
   }

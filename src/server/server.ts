@@ -5,7 +5,8 @@ import type { Log } from '../base/log.ts';
 import { MemoryTrimmer } from '../base/memory.ts';
 import { systemRandom } from '../base/random.ts';
 import type { FlowStore } from '../flow-database/flow-store.ts';
-import type { L2Gateway } from '../model/objects.ts';
+import type { RedisSettings } from '../flow-database/redis-settings.ts';
+import type { Outside } from '../model/objects.ts';
 import type { ModelIndex } from '../model/view.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
 import type { Store } from '../store/store.ts';
@@ -39,7 +40,9 @@ export interface ServerOptions extends ListenSettings {
   readonly clock?: Clock;
   /** Instead of the SQLite store in `stateDir`. */
   readonly store?: Store;
-  /** Instead of the flow database in `stateDir`. */
+  /** The connections of the flow database are there instead of in `stateDir`. */
+  readonly flowDatabase?: RedisSettings;
+  /** Instead of any other flow database. */
   readonly flowStore?: FlowStore;
 }
 
@@ -68,8 +71,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   let flowStore = options.flowStore;
   try {
     state = await DesiredState.open(store, systemRandom, log);
-    flowStore ??= await openFlowStore(options.stateDir, clock.now(), log.child({ part: 'flows' }));
+    let flows: FlowDatabase | undefined;
+    let trouble: string | undefined;
+    flowStore ??= await openFlowStore(
+      ...[options.stateDir, clock.now(), log.child({ part: 'flows' }), options.flowDatabase],
+      (now) => {
+        trouble = now;
+        flows?.setTrouble(now);
+      },
+    );
     const context = createContext(state, flowStore, clock, log, closing.signal);
+    flows = context.flows;
+    flows.setTrouble(trouble);
     const api = await createApi(context, (request) => listeners.scopeOf(request));
     const urls = await listeners.open((request, response) => api.routing(request, response));
     const stopTimers = startTimers(context);
@@ -153,12 +166,13 @@ function createContext(
   };
 }
 
-/** L2 gateways whose places or claims a transaction touches. */
-function gatewaysConcerned(index: ModelIndex, changes: readonly RecordChange[]): readonly L2Gateway[] {
+/** L2 gateways and VTEP bindings whose places or claims a transaction touches. */
+function gatewaysConcerned(index: ModelIndex, changes: readonly RecordChange[]): readonly Outside[] {
   return changes.flatMap(({ kind, id }) => {
-    const gateway =
-      kind === 'l2Gateway' ? index.get(kind, id) : kind === 'binding' ? index.l2GatewayOfPort(id) : undefined;
-    return gateway ? [gateway] : [];
+    if (kind === 'vtep') return [...index.bindingsOfVtep(id)];
+    const isOne = kind === 'l2Gateway' || kind === 'vtepBinding';
+    const outside = isOne ? index.get(kind, id) : kind === 'binding' ? index.outsideOfPort(id) : undefined;
+    return outside ? [outside] : [];
   });
 }
 
@@ -197,7 +211,7 @@ function startTimers({ state, runtime, reports, streams, events, flows, clock, l
       if (changes.length > 0) streams.publish(state.revision, changes);
       expireRoutes();
       for (const id of dead) {
-        reports.judgeGateways(state.index.l2GatewaysAt(id)).catch(failed('looking at L2 gateways'));
+        reports.judgeGateways(state.index.outsidesAt(id)).catch(failed('looking at L2 gateways and VTEPs'));
         const name = state.index.get('host', id)?.name ?? id;
         const text = `host ${name}: its agent is silent; traffic goes on as it was`;
         events.add({ atMs: clock.now(), level: 'warning', about: { kind: 'host', id }, text });

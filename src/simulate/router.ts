@@ -41,8 +41,15 @@ export function enterRouter(journey: Journey, { packet, port, member }: Leg & { 
   }
   if (!frame.ip) return journey.drop('not-ip', host, about);
   if (packet.hops >= HOPS_MAX) return journey.drop('too-many-hops', host, about);
-  const { from: _, ...entering } = packet;
-  const inside: Packet = { ...entering, hops: packet.hops + 1, isRouters: false };
+  const { from: _, gatewayPort, ...entering } = packet;
+  // Behind a shared switch it is like any other.
+  const isNear = packet.hops === 0 || port.switch === undefined || !journey.model.get('switch', port.switch)?.shared;
+  const inside: Packet = {
+    ...entering,
+    ...(gatewayPort === undefined || !isNear ? {} : { gatewayPort }),
+    hops: packet.hops + 1,
+    isRouters: false,
+  };
   const arriving = port.outside ? comeIn(journey, inside, router, port, member) : [inside];
   for (const each of arriving) cross(journey, each, router, port);
 }

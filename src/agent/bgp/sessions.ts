@@ -1,6 +1,6 @@
 import type { Cidr } from '../../base/addresses.ts';
 import { keyOf } from '../../base/route-key.ts';
-import type { LearnedHop, LearnedRoutes, LearnedSet, ScopeKind, ScopeRecord } from '../../model/objects.ts';
+import type { LearnedHop, LearnedRoutes, LearnedSet, Router, ScopeKind, ScopeRecord } from '../../model/objects.ts';
 import {
   MOST_BLOCKS_IN_REPORT,
   MOST_SETS_IN_REPORT,
@@ -42,6 +42,8 @@ export class Sessions {
   readonly #synced = new Set<string>();
   #sessions: readonly ReportedSession[] = [];
   #speakerPorts: ReadonlyMap<string, number> = new Map();
+  /** Routers of which a next hop is probed by BFD. */
+  readonly #withBfd = new Set<string>();
 
   /** `areLeft`: an earlier agent's speakers are there, wanted or not. */
   constructor(ground: Ground, areLeft = false) {
@@ -55,7 +57,13 @@ export class Sessions {
     for (const { op, record } of changes)
       if (op === 'put' && (record.kind === 'learnedSet' || record.kind === 'learnedRoutes'))
         this.#adopt(record as LearnedSet | LearnedRoutes);
-    const mayHave = this.#ground.scope.count('bgpPeer') > 0 || this.#planned !== NONE;
+    for (const { op, record } of changes)
+      if (record.kind === 'router') {
+        const hasBfd = op === 'put' && (record as Router).routes.some(({ probe }) => probe?.type === 'bfd');
+        if (hasBfd) this.#withBfd.add(record.id);
+        else this.#withBfd.delete(record.id);
+      }
+    const mayHave = this.#ground.scope.count('bgpPeer') + this.#withBfd.size > 0 || this.#planned !== NONE;
     if (this.#isDue || !mayHave || changes.every(({ record }) => BESIDE.has(record.kind))) return [];
     this.#isDue = true;
     this.#wakeMs = nowMs + SETTLE_MS;

@@ -17,6 +17,7 @@ function trial(zones: Readonly<Record<string, number>> = EAST_ZONES) {
     dumpMs: 1,
     failure: undefined as WeftError | undefined,
     refused: [] as string[],
+    isAgain: false,
     problem: undefined as string | undefined,
     posted: [] as ConnectionsReport[],
   };
@@ -31,7 +32,7 @@ function trial(zones: Readonly<Record<string, number>> = EAST_ZONES) {
     post: async (report) => {
       if (state.failure) throw state.failure;
       state.posted.push(report);
-      return { refused: state.refused };
+      return { refused: state.refused, isAgain: state.isAgain };
     },
     setProblem: (problem) => {
       state.problem = problem;
@@ -73,6 +74,28 @@ test('tells everything first, then what is new, other or gone, and a sign of lif
   );
   clock.advance(20_000);
   assert.deepEqual(await round(), [{ epoch: first!.epoch, put: [], gone: [] }]);
+});
+
+test('where the server wants everything anew it is told in a new epoch, not more often than twice a minute', async () => {
+  const { state, clock, round } = trial();
+  state.isAgain = true;
+  const [first] = await round();
+  const epochs: (number | undefined)[] = [];
+  for (let n = 0; n < 8; n++) {
+    clock.advance(20_000);
+    epochs.push((await round()).find(({ isWhole }) => isWhole)?.epoch);
+  }
+  assert.ok(first?.isWhole);
+  assert.deepEqual(
+    epochs.map((epoch) => epoch !== undefined),
+    [false, false, true, false, false, true, false, false],
+  );
+  state.isAgain = false;
+  await round();
+  for (let n = 0; n < 4; n++) {
+    clock.advance(20_000);
+    assert.ok(!(await round()).some(({ isWhole }) => isWhole));
+  }
 });
 
 test('a batch that does not arrive is dropped, and a new epoch tells everything again', async () => {
@@ -144,27 +167,28 @@ test('50,000 connections: in batches, and others have their turn every few milli
     const [source, port] = [`10.0.1.${12}`, 1024 + (i % 60_000)];
     return `tcp,orig=(src=${source},dst=198.51.100.9,sport=${port},dport=80),reply=(src=198.51.100.9,dst=${source},sport=80,dport=${port}),zone=12,timeout=86399,mark=4,protoinfo=(state=ESTABLISHED)`;
   }).join('\n');
-  let [turns, longestMs, lastMs] = [0, 0, performance.now()];
+  // Of the processor, not of the clock: machines that run tests are busy.
+  const ownMs = (): number => Object.values(process.threadCpuUsage()).reduce((sum, us) => sum + us, 0) / 1000;
+  let [turns, longestMs, lastMs] = [0, 0, ownMs()];
   let isOver = false;
   const turn = (): void => {
-    const now = performance.now();
+    const now = ownMs();
     longestMs = Math.max(longestMs, now - lastMs);
     lastMs = now;
     turns++;
     if (!isOver) setImmediate(turn);
   };
   setImmediate(turn);
-  const begun = performance.now();
+  const begun = ownMs();
   const posted = await round();
   isOver = true;
-  const tookMs = performance.now() - begun;
+  const tookMs = ownMs() - begun;
   assert.equal(
     posted.reduce((sum, { put }) => sum + put.length, 0),
     n,
   );
   assert.ok(posted.every(({ put }) => put.length <= MOST_CONNECTIONS_IN_REPORT));
   assert.ok(turns > 40, `${turns} turns`);
-  // Generous: machines that run tests are busy.
   assert.ok(longestMs < 250, `${Math.round(longestMs)} ms in one piece, of ${Math.round(tookMs)}`);
   assert.deepEqual(await round(), [], 'no news of 50,000');
 });
