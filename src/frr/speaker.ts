@@ -50,6 +50,8 @@ export class Speaker {
   #timer: NodeJS.Timeout | undefined;
   readonly #watch = new SessionWatch();
   #mortal: ReadonlySet<string> = new Set();
+  /** Addresses of the peers that have a password. */
+  #signed: ReadonlySet<string> = new Set();
   #looking = false;
   #asking = false;
   #looks = 0;
@@ -96,6 +98,7 @@ export class Speaker {
     // Not told to go where it is not needed any more: it is small, and has nothing to do then.
     if (config.routes.length > 0 || this.#daemons.pidOf('staticd') !== undefined) wanted.push('staticd');
     const problems = await this.#supervisor.configure(texts, wanted);
+    this.#signed = new Set(config.peers.flatMap((p) => (p.password ? [formatIp(parseIp(p.address)!)] : [])));
     this.#mortal = new Set(config.peers.filter((p) => !outlivesRestart(p)).map((p) => formatIp(parseIp(p.address)!)));
     this.#timer ??= setInterval(() => void this.#look(), LOOK_EVERY_MS);
     return problems;
@@ -162,11 +165,14 @@ export class Speaker {
   async peers(): Promise<PeerState[]> {
     const peers = await this.#states();
     if (!this.#wrongSignatures()) return peers;
-    return peers.map((peer) =>
-      peer.problem?.startsWith('the peer does not answer')
-        ? { ...peer, problem: 'the peer does not answer, and segments with another password arrive' }
-        : peer,
-    );
+    return peers.map((peer) => {
+      if (peer.problem === undefined) return peer;
+      if (peer.problem.startsWith('the peer does not answer'))
+        return { ...peer, problem: 'the peer does not answer, and segments with another password arrive' };
+      // Why it ended, whenever that was; it does not come back for this.
+      const signed = this.#signed.has(peer.address);
+      return signed ? { ...peer, problem: `${peer.problem}; segments with another password arrive` } : peer;
+    });
   }
 
   /** Errors: `unreachable` while bfdd is not up, `protocol`. */
