@@ -2,6 +2,7 @@ import { PACKET_IN } from '../compile/tables.ts';
 import type { LogicalPort } from '../model/objects.ts';
 import type { Effect, PacketIn } from './events.ts';
 import type { Ground } from './ground.ts';
+import type { Hold } from './hold/hold.ts';
 import type { Attachments } from './l2-gateways/attachments.ts';
 import { LEARNED_OUTSIDE, LEARNED_PER_PORT, type Learning, reported } from './learning.ts';
 import type { Moves } from './moves.ts';
@@ -28,6 +29,7 @@ export interface PacketInParts {
   readonly probes: Probes;
   readonly nextHopProbes: NextHopProbes;
   readonly attachments: Attachments;
+  readonly hold: Hold;
   readonly ruleLog: RuleLog;
 }
 
@@ -50,6 +52,7 @@ export class PacketIns {
   handle(packet: PacketIn, nowMs: number): Effect[] {
     const { scope, interfaces, host } = this.#ground;
     const { guard, moves, errors, neighbours, natNeeds, probes, attachments, ruleLog } = this.#parts;
+    if (packet.class === PACKET_IN.firstReply) return this.#parts.hold.firstReply(packet, nowMs);
     const port = this.#sender(packet);
     // Not in the budget of the port: what does not go on, or is the answer to a question of ours, is no spray. They have limits of their own.
     if (errors.isFor(packet)) return errors.handle(packet, nowMs);

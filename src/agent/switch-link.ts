@@ -16,6 +16,7 @@ import { PACKET_IN_FORMAT } from '../openflow/messages/nicira.ts';
 import type { PacketIn as OpenFlowPacketIn } from '../openflow/messages/packet-in.ts';
 import { OF15 } from '../openflow/version.ts';
 import type { TrackingPacket } from './connections/recreate.ts';
+import { REFUSALS } from './counters.ts';
 import type { AgentEvent, Effect, InstalledFlow, PacketIn } from './events.ts';
 import { flowBody, flowKey } from './flow-key.ts';
 import { meterConfig } from './meters.ts';
@@ -48,7 +49,8 @@ type SwitchEffect =
   | 'inject'
   | 'flushZones'
   | 'setMeters'
-  | 'readReceived';
+  | 'readReceived'
+  | 'resume';
 
 const RETRY_MS = 250;
 
@@ -161,6 +163,9 @@ export class SwitchLink {
           frame: effect.frame,
         });
         break;
+      case 'resume':
+        connection.send({ kind: 'resume', ...effect.paused });
+        break;
       case 'setMeters':
         setMeters(connection, effect);
         break;
@@ -229,10 +234,10 @@ export class SwitchLink {
     }
   }
 
-  /** Of the tables whose flows are counted for people (rules) or for ageing (learned addresses). */
+  /** Of the tables whose flows are counted for people (rules, refusals) or for ageing (learned addresses). */
   async #readCounters(connection: OpenFlowConnection): Promise<void> {
     try {
-      const tables = [TABLES.chain.number, TABLES.learn.number];
+      const tables = [TABLES.chain.number, TABLES.learn.number, ...Object.keys(REFUSALS).map(Number)];
       const replies = await Promise.all(
         tables.map((table) => connection.multipart({ kind: 'flow', table, match: {} }, this.#options.signal)),
       );
@@ -277,6 +282,9 @@ export class SwitchLink {
       inPort: Number(typeof in_port === 'object' ? in_port.value : (in_port ?? 0)),
       ...this.#options.readRegisters(message.match),
       frame: message.frame,
+      ...(message.continuation && {
+        paused: { frame: message.frame, match: message.match, continuation: message.continuation },
+      }),
     };
   }
 }

@@ -65,6 +65,7 @@ import { nextHopProbeUnit } from './units/next-hop-probe.ts';
 import { probeUnit } from './units/probe.ts';
 import { floatingAddressesUnit, snatAddressesUnit, vipAddressesUnit } from './units/public-addresses.ts';
 import { floatingSourcesUnit, routerPortSourcesUnit, snatSourcesUnit, vipSourcesUnit } from './units/public-sources.ts';
+import { refusalsUnit } from './units/refusals.ts';
 import { neighboursUnit, portAddressesUnit, routerAddressesUnit } from './units/resolve.ts';
 import { policiesUnit, routesUnit } from './units/route.ts';
 import { ownUnit, routerInUnit, routerMacUnit, tunnelToRouterUnit } from './units/router-in.ts';
@@ -99,6 +100,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   importingUnit,
   mirrorUnit,
   fromChainUnit,
+  refusalsUnit,
   chainUnit,
   ruleUnit,
   ownProbesUnit,

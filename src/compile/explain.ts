@@ -29,6 +29,7 @@ const ABOUT: Readonly<Record<string, string>> = {
   learned: 'learned',
   learnedLookup: 'learned',
   fromChain: 'port',
+  refusals: 'port',
   toPort: 'port',
   entry: 'port',
   mirror: 'mirror',

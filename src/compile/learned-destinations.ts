@@ -107,9 +107,9 @@ export class LearnedDestinations {
   #setOf({ router, version, sets, name }: Said): number | undefined {
     for (const [host, set] of sets) {
       const known = this.#hostSets.get(`${router}/${host}/${set}`);
+      // RFC 8950: next hops of IPv4 routes may be IPv6.
       for (const { address } of known ? livingHops(known) : [])
-        if (address.includes(':') === (version === 6) && this.#reached.has(router, address))
-          return this.#sets.use(name);
+        if ((version === 4 || address.includes(':')) && this.#reached.has(router, address)) return this.#sets.use(name);
     }
     return undefined;
   }

@@ -17,7 +17,9 @@ const h1 = example.host(1);
 const h2 = example.host(2);
 const [w1, w2] = ['192.0.2.1', '192.0.2.9'];
 /** The upstreams, as their wires heard them. */
+const w6 = '2001:db8:f::1';
 const upstreams = [
+  { of: ups.up, port: ups.wire, address: w6, mac: '02:ee:00:00:00:01' },
   { of: ups.up, port: ups.wire, address: w1, mac: '02:ee:00:00:00:01' },
   { of: ups.second, port: ups.secondWire, address: w2, mac: '02:ee:00:00:00:02' },
 ].flatMap(({ of, port, address, mac }) => [
@@ -113,12 +115,9 @@ const CASES: readonly (readonly [string, Router, readonly LearnedRoute[], Readon
   ],
   ['a void one', ups.core, [learned(FAR, h1, '203.0.113.7'), learned('0.0.0.0/0', h1, w2)], { second: 1 }],
   ['a void next hop', ups.core, [learned(FAR, h1, '203.0.113.7', w2)], { second: 1 }],
-  [
-    'a next hop of the other version',
-    ups.core,
-    [learned(FAR, h1, '2001:db8:f::1'), learned('0.0.0.0/0', h1, w2)],
-    { second: 1 },
-  ],
+  ['IPv4 by an IPv6 next hop (RFC 8950)', ups.core, [learned(FAR, h1, w6)], { first: 1 }],
+  ['IPv4 by next hops of both versions', ups.core, [learned(FAR, h1, w6, w2)], { first: 0.5, second: 0.5 }],
+  ['IPv4 by a written IPv6 next hop', { ...ups.core, routes: [via(w6), via(w2)] }, [], { first: 0.5, second: 0.5 }],
   ['over a static one', { ...ups.core, routes: [via(w2)] }, [learned(FAR, h1, w1)], { first: 1 }],
   [
     'under a better static one',

@@ -55,7 +55,7 @@ export const knownHops = define.cell<readonly LearnedHop[]>({
       const host = each.slice(0, each.indexOf('/'));
       for (const { address, weight } of livingHops({ via, ...(ended === undefined ? {} : { ended }) })) {
         const hop = parseIp(address)!;
-        const port = hop.version === version ? portTowards(networks, hop) : undefined;
+        const port = version === 4 || hop.version === 6 ? portTowards(networks, hop) : undefined;
         if (port === undefined) continue;
         const { weight: former = 0, toldBy = [] } = found.get(address) ?? {};
         found.set(address, { via: address, hop, port, weight: Math.max(weight, former), toldBy: [...toldBy, host] });
@@ -89,7 +89,7 @@ export const hopSetFacts = define.cell<HopSetFacts>({
     // Also of those that lead nowhere now: it must not change what routes have to do when they come and go.
     const addresses = sets.flatMap((each) => reader.pick('learnedSet', `${router}/${each}`, 'via') ?? []);
     const isShared =
-      new Set(addresses.flatMap(({ address }) => (address.includes(':') === (own === 6) ? [address] : []))).size > 1;
+      new Set(addresses.flatMap(({ address }) => (own === 4 || address.includes(':') ? [address] : []))).size > 1;
     const actions = (version: 4 | 6): Action[] => [
       set('xxreg2', hopSetId(name)),
       ...(isShared ? ecmpSlotFrom(version) : []),

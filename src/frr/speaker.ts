@@ -3,7 +3,7 @@ import { formatIp, parseIp } from '../base/addresses.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import { type DaemonName, formatConfig, outlivesRestart, type SpeakerConfig } from './config.ts';
+import { type DaemonName, formatConfig, isBfdAlone, outlivesRestart, type SpeakerConfig } from './config.ts';
 import { NamespaceDaemons } from './daemons.ts';
 import { FpmLink, type FpmLinkOptions } from './fpm-link.ts';
 import { applyInterfaces, calmNamespace, listenInNamespace } from './namespace.ts';
@@ -92,8 +92,7 @@ export class Speaker {
     this.interfaces = await applyInterfaces(this.#options.namespace, config.interfaces);
     await this.#listen(config.fpmPort);
     const wanted: DaemonName[] = ['zebra', 'bfdd'];
-    if (config.peers.length > 0 || !config.bfdPeers?.length || this.#daemons.pidOf('bgpd') !== undefined)
-      wanted.push('bgpd');
+    if (!isBfdAlone(config) || this.#daemons.pidOf('bgpd') !== undefined) wanted.push('bgpd');
     if (this.#daemons.has('mgmtd')) wanted.push('mgmtd');
     // Not told to go where it is not needed any more: it is small, and has nothing to do then.
     if (config.routes.length > 0 || this.#daemons.pidOf('staticd') !== undefined) wanted.push('staticd');

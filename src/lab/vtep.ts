@@ -16,7 +16,7 @@ export interface PhysicalMachine {
   readonly vlan?: number;
   /** With prefix length. */
   readonly addresses: readonly string[];
-  readonly mac?: string;
+  readonly gateway?: string;
 }
 
 const PORT = 6640;
@@ -48,6 +48,16 @@ export class VtepEmulator {
     await vtep.#describe();
     await vtep.startEmulator();
     return vtep;
+  }
+
+  /** Joins two VTEPs by a cable, at a physical port of this name of each. */
+  static async cable(one: VtepEmulator, other: VtepEmulator, port: string): Promise<void> {
+    const inside = ({ place }: VtepEmulator): string => one.#lab.namespace(place);
+    await ipBatch([`link add ${port} netns ${inside(one)} type veth peer ${port} netns ${inside(other)}`]);
+    for (const vtep of [one, other]) {
+      await scriptIn(inside(vtep), up(port));
+      await one.#lab.switchOf(vtep.place).vsctl(['--timeout=30', 'add-port', vtep.place, port]);
+    }
   }
 
   /** For the VTEP's `management`. */
@@ -82,19 +92,14 @@ export class VtepEmulator {
           `link add eth0 netns ${this.#lab.namespace(name)} type veth peer ${far ? port : `m-${name}`} netns ${inside}`,
         );
       await ipBatch(commands);
-      const up = (device: string): string[] => [
-        `echo 1 > /proc/sys/net/ipv6/conf/${device}/disable_ipv6`,
-        `ethtool -K ${device} tx off >/dev/null`,
-        `ip link set ${device} up`,
-      ];
       const ours = far ? [port] : [port, `x-${port}`, ...its.map(({ name }) => `m-${name}`)];
       await scriptIn(inside, ours.flatMap(up));
-      for (const { name, addresses, mac } of its)
+      for (const { name, addresses, gateway } of its)
         await scriptIn(this.#lab.namespace(name), [
-          ...(mac === undefined ? [] : [`ip link set eth0 address ${mac}`]),
           ...up('eth0'),
           'ip link set lo up',
           ...addresses.map((address) => `ip addr add ${address} dev eth0`),
+          ...(gateway === undefined ? [] : [`ip route add default via ${gateway}`]),
         ]);
       if (far === undefined) {
         const ovs = this.#lab.switchOf(this.place);
@@ -113,6 +118,12 @@ export class VtepEmulator {
       ...['--timeout=30', 'add-br', this.place, '--', 'set', 'bridge', this.place, `datapath_type=${ovs.datapath}`],
       ...[...trunks.keys()].flatMap((port) => ['--', 'add-port', this.place, port]),
     ]);
+  }
+
+  /** How many logical switches the emulator works with; it looks once a second. */
+  async logicalSwitches(): Promise<number> {
+    const bridges = await this.#lab.switchOf(this.place).vsctl(['list-br']);
+    return bridges.split('\n').filter((bridge) => bridge.includes('_vtep_ls')).length;
   }
 
   async #createDatabase(): Promise<void> {
@@ -144,6 +155,7 @@ export class VtepEmulator {
 
   /** As though the switch were reset to how it came: both processes anew, on an empty database. */
   async wipe(): Promise<void> {
+    const ports = await this.ctl('list-ports', this.place);
     await this.emulator.kill();
     await this.database.kill();
     rmSync(join(this.#dir, 'vtep.db'));
@@ -151,6 +163,10 @@ export class VtepEmulator {
     await this.startDatabase();
     await this.#describe();
     await this.startEmulator();
+    for (let waitedMs = 0; (await this.ctl('list-ports', this.place)) !== ports; waitedMs += 100) {
+      if (waitedMs > 20_000) throw new WeftError('timeout', `the emulator of ${this.place} does not tell its ports`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
   }
 
   /** The script calls the tools of Open vSwitch by their names, and means those of this machine. */
@@ -178,4 +194,12 @@ export class VtepEmulator {
       },
     );
   }
+}
+
+function up(device: string): string[] {
+  return [
+    `echo 1 > /proc/sys/net/ipv6/conf/${device}/disable_ipv6`,
+    `ethtool -K ${device} tx off >/dev/null`,
+    `ip link set ${device} up`,
+  ];
 }

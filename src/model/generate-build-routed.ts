@@ -15,6 +15,7 @@ import {
 } from './generate-routed.ts';
 import { at, generatedId, plus } from './generated.ts';
 import type {
+  Binding,
   GroupRule,
   LearnedHop,
   LoadBalancer,
@@ -231,7 +232,7 @@ class NetworkBuilder {
     if (metric === 'learned') return [];
     const common = { to: network, ...source, metric };
     if (action !== 'via') return [{ ...common, action, weight: 1 }];
-    const hops = new Map(via.map((each) => [at(this.#nextHops(n, version), each.at), each.weight]));
+    const hops = new Map(via.map((each) => [at(this.#nextHops(n, each.six ? 6 : version), each.at), each.weight]));
     return [...hops].map(([hop, weight]) => ({ ...common, via: hop, weight }));
   }
 
@@ -244,12 +245,12 @@ class NetworkBuilder {
     for (const { to: index, via, metric } of routes) {
       if (metric !== 'learned') continue;
       const to = at(this.#networks(), index);
-      const hops = this.#nextHops(n, to.includes(':') ? 6 : 4);
-      for (const [v, { at: hop, weight }] of via.entries())
+      for (const [v, { at: hop, weight, six }] of via.entries())
         for (const h of weight === 2 ? [v, v + 1] : [v]) {
           const host = generatedId('host', h % this.#sketch.hosts.length);
           const own = learned.get(host) ?? new Map<string, readonly LearnedHop[]>();
           learned.set(host, own);
+          const hops = this.#nextHops(n, six || to.includes(':') ? 6 : 4);
           const next = { address: at(hops, hop), routerPort: by.id, weight: weight + h };
           own.set(to, [...(own.get(to) ?? []), next]);
         }
@@ -308,6 +309,19 @@ class NetworkBuilder {
       const all = Array.from({ length: blocks }, (_, b) => ({ first: 4096 * (h + 1) + 256 * b, size }));
       const lease: NatLease = { kind: 'natLease', id, revision: 1, router, address, host, blocks: all };
       this.#records.push(lease);
+    }
+    this.#leasesOfGateways(router, address, near);
+  }
+
+  /** Ports of L2 gateways have their own, behind those of all hosts, and where they are active. */
+  #leasesOfGateways(router: string, address: string, near: ReadonlySet<string>): void {
+    const ports = this.#records.flatMap((record) => (record.kind === 'l2Gateway' ? [record.port] : []));
+    for (const [n, port] of ports.entries()) {
+      const id = `${router}/${address}/${port}`;
+      const host = this.#records.find((r): r is Binding => r.kind === 'binding' && r.id === port)?.active;
+      if (host === undefined || !near.has(host) || this.#records.some((record) => record.id === id)) continue;
+      const blocks = [{ first: 53_248 + 64 * n, size: 64 }];
+      this.#records.push({ kind: 'natLease', id, revision: 1, router, address, host, port, blocks });
     }
   }
 

@@ -99,7 +99,7 @@ function whyUnused(index: ModelIndex, router: Router, { to, via, host }: Learned
   const isV6 = to.includes(':');
   const isUsable = via.some(({ address }) => {
     const hop = parseIp(address)!;
-    return address.includes(':') === isV6 && networks.some(({ network }) => cidrContains(network, hop));
+    return (address.includes(':') || !isV6) && networks.some(({ network }) => cidrContains(network, hop));
   });
   if (via.length === 0) return 'the session that it came by ended';
   if (!isUsable) return 'no network of the router holds its next hop';

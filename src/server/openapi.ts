@@ -34,7 +34,9 @@ export function openApiDocument(): Json {
       get: operation('natHolders', 'Who held an outside address and port at a time', { query: natQuerySchema }),
     },
     '/v1/flows/refused': {
-      get: operation('refusingRules', 'Rules that dropped or rejected packets', { query: refusedQuerySchema }),
+      get: operation('refused', 'What rules dropped or rejected, and what the security groups of ports did not allow', {
+        query: refusedQuerySchema,
+      }),
     },
     '/v1/sync': { get: operation('sync', 'Wait until hosts have applied a revision', { query: syncQuerySchema }) },
     '/v1/watch': { get: operation('watch', 'Objects as they change, JSON lines', { query: watchQuerySchema }) },

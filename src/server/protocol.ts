@@ -116,11 +116,12 @@ export type Report =
   /** Changed states of local ports. */
   | { readonly type: 'ports'; readonly ports: Readonly<Record<string, PortState>> }
   | { readonly type: 'health'; readonly health: HostHealth }
-  /** Running totals of rules on this host since the agent's `epochMs`. */
+  /** Running totals of rules on this host since the agent's `epochMs`; and of what ports' groups refused, by `<port>/sends` and `<port>/receives`. */
   | {
       readonly type: 'counters';
       readonly epochMs: number;
       readonly rules: Readonly<Record<string, { readonly packets: number; readonly bytes: number }>>;
+      readonly refused?: Readonly<Record<string, { readonly packets: number; readonly bytes: number }>> | undefined;
     }
   /** Something a person should see (a port that sprays, a logged frame). */
   | {
@@ -146,6 +147,7 @@ export interface ConnectionEntry {
   readonly reply: EntryTuple;
   readonly state?: string;
   readonly mark?: number;
+  readonly isUnanswered?: true;
 }
 export interface EntryTuple {
   readonly from: Endpoint;
@@ -154,10 +156,13 @@ export interface EntryTuple {
   readonly icmpType?: number;
 }
 
-/** What `GET /v1/hosts/<own>/imports/<port>?from=<host>` answers: what the other host's agent says, `GET /connections?port=` of its control socket. */
-export interface ImportAnswer {
-  readonly entries: readonly ConnectionEntry[];
-}
+/**
+ * What `GET /v1/hosts/<own>/imports/<port>?from=<host>` answers: what the other host's agent says (`GET /connections?port=` of its control socket), or what
+ * the flow database has of it.
+ */
+export type ImportAnswer =
+  | { readonly entries: readonly ConnectionEntry[] }
+  | { readonly connections: readonly Connection[] };
 
 export interface ReportedClaim {
   readonly port: string;

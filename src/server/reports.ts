@@ -177,6 +177,7 @@ const reportSchema = z.discriminatedUnion('type', [
     type: z.literal('counters'),
     epochMs: z.number(),
     rules: z.record(z.string(), z.object({ packets: count, bytes: count })),
+    refused: z.record(z.string().max(100), z.object({ packets: count, bytes: count })).optional(),
   }),
   z.object({
     type: z.literal('event'),
@@ -463,6 +464,7 @@ export class Reports {
         return true;
       case 'health':
         host.health = report.health;
+        this.#runtime.setLost(hostId, report.health.lost ?? []);
         this.#state.index.setLost(hostId, report.health.lost ?? []);
         return true;
       case 'counters':

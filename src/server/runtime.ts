@@ -28,6 +28,10 @@ import type {
  */
 export const LEASE_MS = 10_000;
 export const WAYS_LEASE_MS = 600_000;
+/** A host that others have lost may still show that it lives, for so long. */
+const GIVE_UP_MS = 1_500;
+/** Two hosts that lose each other say so within this; it takes longer until one that is dead is lost (docs/design/liveness.md, §2). */
+const SAME_MOMENT_MS = 250;
 
 export interface HostRuntime {
   lastSeenMs: number;
@@ -40,12 +44,14 @@ export interface HostRuntime {
   readonly ports: Map<string, PortState>;
   /** Claims of ports that do not exist (yet). */
   readonly pendingClaims: Map<string, ReportedClaim>;
+  /** Hosts that do not answer it, and when that was first heard. */
+  lostSinceMs: ReadonlyMap<string, number>;
   /** BGP sessions that it runs, by the peer's id. */
   sessions: ReadonlyMap<string, ReportedSession>;
   /** By the id of the L2 gateway or VTEP binding. */
   attachments: ReadonlyMap<string, ReportedAttachment>;
   vteps: ReadonlyMap<string, ReportedVtep>;
-  counters: { readonly epochMs: number; readonly rules: Counters };
+  counters: { readonly epochMs: number; readonly rules: Counters; readonly refused: Counters };
 }
 
 type Counters = Readonly<Record<string, { readonly packets: number; readonly bytes: number }>>;
@@ -55,7 +61,7 @@ export class Runtime {
   readonly #index: ModelIndex;
   readonly #clock: Clock;
   readonly #hosts = new Map<string, HostRuntime>();
-  /** What agents counted before they restarted, per rule. */
+  /** What agents counted before they restarted, per rule, and per port and way that its groups refused. */
   readonly #counted = new Map<string, { packets: number; bytes: number }>();
   /** Hosts that wait for a port to be created: port id → host ids. */
   readonly #awaited = new Map<string, Set<string>>();
@@ -89,13 +95,43 @@ export class Runtime {
       applied: 0,
       ports: new Map(),
       pendingClaims: new Map(),
+      lostSinceMs: new Map(),
       sessions: new Map(),
       attachments: new Map(),
       vteps: new Map(),
-      counters: { epochMs: 0, rules: {} },
+      counters: { epochMs: 0, rules: {}, refused: {} },
     };
     this.#hosts.set(hostId, fresh);
     return fresh;
+  }
+
+  /** The host says which others do not answer it. */
+  setLost(hostId: string, lost: readonly string[]): void {
+    const host = this.seen(hostId);
+    const now = this.#clock.now();
+    host.lostSinceMs = new Map(lost.map((id) => [id, host.lostSinceMs.get(id) ?? now]));
+  }
+
+  /** Hosts that others lost. */
+  lostHosts(): ReadonlySet<string> {
+    return new Set(
+      [...this.#hosts.values()].flatMap(({ isAlive, lostSinceMs }) => (isAlive ? [...lostSinceMs.keys()] : [])),
+    );
+  }
+
+  /**
+   * Is the host dead as a whole? One of these says that it does not answer, and nothing was heard of it here since. A host that is only cut off from the
+   * others notices that as soon as they do, and says so.
+   */
+  isGivenUp(hostId: string, by: readonly string[]): boolean {
+    const lastSeenMs = this.#hosts.get(hostId)?.lastSeenMs ?? 0;
+    return by.some((id) => {
+      const other = this.#hosts.get(id);
+      const sinceMs = other?.isAlive ? other.lostSinceMs.get(hostId) : undefined;
+      return (
+        sinceMs !== undefined && this.#clock.now() - sinceMs >= GIVE_UP_MS && lastSeenMs < sinceMs - SAME_MOMENT_MS
+      );
+    });
   }
 
   /**
@@ -279,22 +315,31 @@ export class Runtime {
     });
   }
 
-  setCounters(hostId: string, { epochMs, rules }: CountersReport): void {
+  setCounters(hostId: string, { epochMs, rules, refused = {} }: CountersReport): void {
     const host = this.seen(hostId);
     if (host.counters.epochMs !== epochMs)
-      for (const [rule, { packets, bytes }] of Object.entries(host.counters.rules)) {
-        if (!this.#index.get('rule', rule)) continue;
-        const sum = this.#counted.get(rule) ?? { packets: 0, bytes: 0 };
-        this.#counted.set(rule, { packets: sum.packets + packets, bytes: sum.bytes + bytes });
+      for (const [key, { packets, bytes }] of Object.entries({ ...host.counters.rules, ...host.counters.refused })) {
+        if (!this.#index.get('rule', key) && !this.#index.get('port', key.slice(0, key.indexOf('/')))) continue;
+        const sum = this.#counted.get(key) ?? { packets: 0, bytes: 0 };
+        this.#counted.set(key, { packets: sum.packets + packets, bytes: sum.bytes + bytes });
       }
-    host.counters = { epochMs, rules };
+    host.counters = { epochMs, rules, refused };
   }
 
   /** Of all hosts, since the server started. */
   ruleTotals(ruleId: string): { readonly packets: number; readonly bytes: number } {
-    const total = { ...(this.#counted.get(ruleId) ?? { packets: 0, bytes: 0 }) };
+    return this.#totals('rules', ruleId);
+  }
+
+  /** What the groups of the port refused, of what it sends or receives; as `ruleTotals`. */
+  refusedTotals(portId: string, way: 'sends' | 'receives'): { readonly packets: number; readonly bytes: number } {
+    return this.#totals('refused', `${portId}/${way}`);
+  }
+
+  #totals(of: 'rules' | 'refused', key: string): { readonly packets: number; readonly bytes: number } {
+    const total = { ...(this.#counted.get(key) ?? { packets: 0, bytes: 0 }) };
     for (const host of this.#hosts.values()) {
-      const own = host.counters.rules[ruleId];
+      const own = host.counters[of][key];
       total.packets += own?.packets ?? 0;
       total.bytes += own?.bytes ?? 0;
     }
@@ -304,6 +349,7 @@ export class Runtime {
   /** The port was deleted: nobody has a state of it. */
   dropPort(portId: string): void {
     for (const host of this.#hosts.values()) host.ports.delete(portId);
+    for (const way of ['sends', 'receives']) this.#counted.delete(`${portId}/${way}`);
   }
 
   forgetRule(ruleId: string): void {

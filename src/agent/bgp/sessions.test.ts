@@ -182,3 +182,30 @@ describe('sessions of a gateway', () => {
     );
   });
 });
+
+test('a host that is drained tells its peers for thirty seconds that others go before it, then nothing', () => {
+  const { ground, sessions } = start();
+  const drain = (isDrained: boolean, nowMs: number): void => {
+    const record = { ...host, drain: isDrained };
+    ground.put(record);
+    sessions.scopeChanged([{ op: 'put', record }], nowMs);
+  };
+  drain(true, 5_000);
+  assert.deepEqual(sessions.wake(5_100), [{ kind: 'planSpeakers', isLeaving: true }]);
+  assert.deepEqual(sessions.wake(34_900), []);
+  assert.deepEqual(sessions.wake(35_001), [{ kind: 'planSpeakers', isLeaving: false }]);
+  assert.deepEqual(sessions.wake(38_000), []);
+  drain(false, 40_000);
+  assert.deepEqual(sessions.wake(40_100), [{ kind: 'planSpeakers', isLeaving: false }]);
+  // Taken back before it is over.
+  drain(true, 50_000);
+  drain(false, 51_000);
+  assert.deepEqual(sessions.wake(51_200), [{ kind: 'planSpeakers', isLeaving: false }]);
+  assert.deepEqual(sessions.wake(90_000), []);
+});
+
+test('a host that was drained before its agent started tells nothing from the start', () => {
+  const { effects } = start(RECORDS.map((record) => (record.id === host.id ? { ...host, drain: true } : record)));
+  const [speak] = effects;
+  assert.ok(speak?.kind === 'speak' && speak.plans[0]?.isLeaving === false && speak.plans[0].networks.length === 0);
+});

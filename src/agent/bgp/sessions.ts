@@ -16,6 +16,8 @@ import type { SpeakerPlan } from './plan.ts';
 
 /** Changes of the scope are gathered for so long: many come together, and each asks what is advertised. */
 const SETTLE_MS = 100;
+/** Upstreams get so long to send by others before a host that is drained tells them nothing more. */
+const LEAVE_MS = 30_000;
 const NONE = '[]';
 const LEFT = '';
 /** May be very many, and have no part in what a speaker is to be. */
@@ -44,6 +46,10 @@ export class Sessions {
   #speakerPorts: ReadonlyMap<string, number> = new Map();
   /** Routers of which a next hop is probed by BFD. */
   readonly #withBfd = new Set<string>();
+  /** Undefined until it is known. */
+  #wasDrained: boolean | undefined;
+  /** 0: it is not being drained, or is already. */
+  #leavingUntilMs = 0;
 
   /** `areLeft`: an earlier agent's speakers are there, wanted or not. */
   constructor(ground: Ground, areLeft = false) {
@@ -64,10 +70,11 @@ export class Sessions {
         else this.#withBfd.delete(record.id);
       }
     const mayHave = this.#ground.scope.count('bgpPeer') + this.#withBfd.size > 0 || this.#planned !== NONE;
-    if (this.#isDue || !mayHave || changes.every(({ record }) => BESIDE.has(record.kind))) return [];
+    const leaving = this.#noteDrain(changes, nowMs);
+    if (this.#isDue || !mayHave || changes.every(({ record }) => BESIDE.has(record.kind))) return leaving;
     this.#isDue = true;
     this.#wakeMs = nowMs + SETTLE_MS;
-    return [{ kind: 'wake', inMs: SETTLE_MS }];
+    return [...leaving, { kind: 'wake', inMs: SETTLE_MS }];
   }
 
   /** Routes of ours that the disk or the server remembers hold until the speaker has told what it knows. */
@@ -77,9 +84,12 @@ export class Sessions {
   }
 
   wake(nowMs: number): Effect[] {
-    if (!this.#isDue || nowMs < this.#wakeMs || this.#ground.host === undefined) return [];
+    const hasLeft = this.#leavingUntilMs > 0 && nowMs >= this.#leavingUntilMs;
+    if (!hasLeft && (!this.#isDue || nowMs < this.#wakeMs)) return [];
+    if (this.#ground.host === undefined) return [];
+    if (hasLeft) this.#leavingUntilMs = 0;
     this.#isDue = false;
-    return [{ kind: 'planSpeakers' }];
+    return [{ kind: 'planSpeakers', isLeaving: this.#leavingUntilMs > 0 }];
   }
 
   planned(plans: readonly SpeakerPlan[]): Effect[] {
@@ -108,6 +118,21 @@ export class Sessions {
       ...[...ofports].map(([id, ofport]) => ({ op: 'put', record: { kind: 'speaker', id, ofport } }) as const),
       ...[...before.keys()].flatMap((id) => (ofports.has(id) ? [] : [{ op: 'delete', kind: 'speaker', id } as const])),
     ]);
+  }
+
+  /** Drained from now on: not what it was when this agent started. */
+  #noteDrain(changes: readonly ScopeChange[], nowMs: number): Effect[] {
+    const own = this.#ground.host;
+    const change = changes.find(({ record }) => record.kind === 'host' && record.id === own);
+    if (change === undefined) return [];
+    const isDrained = this.#ground.scope.host(own!)?.drain === true;
+    const isNew = isDrained && this.#wasDrained === false;
+    this.#wasDrained = isDrained;
+    if (!isDrained) this.#leavingUntilMs = 0;
+    // Without peers there is nobody to tell.
+    if (!isNew || this.#ground.scope.count('bgpPeer') === 0) return [];
+    this.#leavingUntilMs = nowMs + LEAVE_MS;
+    return [{ kind: 'wake', inMs: LEAVE_MS + 1 }];
   }
 
   // ── what they learned ────────────────────────────────────────────────────────────────────────────────────────────

@@ -244,7 +244,8 @@ function configOf(plan: SpeakerPlan): SpeakerConfig {
     peers: plan.peers.map((peer) => ({
       ...{ address: peer.address, asn: peer.asn, keepaliveS: peer.keepaliveS, holdS: peer.holdS },
       ...{ maxPrefixes: peer.maxPrefixes, adminUp: peer.adminUp, communities: peer.communities },
-      families: [peer.address.includes(':') ? ('ipv6' as const) : ('ipv4' as const)],
+      isLeaving: plan.isLeaving,
+      families: peer.families ?? [peer.address.includes(':') ? ('ipv6' as const) : ('ipv4' as const)],
       ...(peer.password === undefined ? {} : { password: peer.password }),
       ...(peer.multihop === undefined ? {} : { multihop: peer.multihop }),
       ...(peer.accept === undefined ? {} : { accept: peer.accept }),

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import type { Endpoint, Holder } from '../../flow-database/flow-store.ts';
-import type { FlowWatchMessage, NatAnswer, RefusingRule, ShownConnection } from '../../server/routes/flows.ts';
+import type { FlowWatchMessage, NatAnswer, RefusedAnswer, ShownConnection } from '../../server/routes/flows.ts';
 import { EXIT, UsageError } from '../exit-codes.ts';
-import { dim, formatTable, green, print, printJson, say } from '../output.ts';
+import { dim, formatTable, green, print, printJson, red, say, yellow } from '../output.ts';
 import { type Session, splitName, withSession } from '../session.ts';
 import { ageText, clockText } from '../times.ts';
 
@@ -11,6 +11,8 @@ interface FlowsOptions {
   readonly address?: string;
   readonly protocol?: string;
   readonly state?: string;
+  readonly network?: string;
+  readonly router?: string;
   readonly host?: string;
   readonly limit: string;
   readonly follow?: boolean;
@@ -27,6 +29,8 @@ export function register(program: Command): void {
     .option('--port <port>', 'only those of this port: name, tenant/name or id')
     .option('-t, --tenant <name>', "only those of this tenant's ports")
     .option('--address <address>', 'only those with this address, translated or not')
+    .option('--network <cidr>', 'only those with an address in this network')
+    .option('--router <name>', 'only those that this router translates: name, tenant/name or id')
     .option('--protocol <name>', 'tcp, udp, icmp, …')
     .option('--state <state>', 'established, syn-sent, time-wait, … (TCP and SCTP)')
     .option('--host <name>', 'only those that this host keeps')
@@ -34,7 +38,10 @@ export function register(program: Command): void {
     .option('-f, --follow', 'what begins, changes and ends, as agents tell of it, until ^C')
     .option('--nat <address[:port]>', 'who had this address and port ([2001:db8::1]:443 in IPv6)')
     .option('--at <time>', 'with --nat: when, as 2026-11-29T22:00Z (default: now)')
-    .option('--refused', 'rules that dropped or rejected packets')
+    .option(
+      '--refused',
+      'what rules of chains dropped or rejected, and what the security groups of ports did not allow',
+    )
     .option('-o, --output <format>', 'table or json', 'table')
     .addHelpText(
       'after',
@@ -58,40 +65,76 @@ async function flows(options: FlowsOptions, session: Session): Promise<void> {
   );
   if (options.output === 'json') return printJson(items);
   print(items.length === 0 ? 'no connections' : formatFlows(items, Date.now()));
-  if (isMore) say(`\nand more: --limit, or filter by --port, --address, --protocol, --state, --host`);
+  if (isMore)
+    say(`\nand more: --limit, or filter by --port, --address, --network, --router, --protocol, --state, --host`);
 }
 
 function queryOf(options: FlowsOptions, session: Session): Record<string, string> {
-  const { address, protocol, state, host } = options;
+  const { router, address, network, protocol, state, host } = options;
   const named = options.port === undefined ? undefined : splitName(options.port, session);
   const tenant = named ? named.tenant : session.tenant;
-  const given = { port: named?.name, tenant, address, protocol, state, host };
+  const given = { port: named?.name, tenant, router, address, network, protocol, state, host };
   return Object.fromEntries(
     Object.entries(given).flatMap(([key, value]) => (value === undefined ? [] : [[key, value] as const])),
   );
 }
 
-const HEADER = ['PORT', 'PROTOCOL', 'STATE', 'FROM', 'SEEN AS', 'TO', 'ASKED', 'PEER', 'HOST', 'SINCE'];
+/** Columns in which there is nothing are left out; `FROM`, `TO` and who is where are always there. */
+const COLUMNS: readonly (readonly [
+  title: string,
+  cell: (item: ShownConnection, nowMs: number) => string,
+  isKept?: true,
+])[] = [
+  ['PORT', ({ names }) => names.port, true],
+  ['PROTOCOL', ({ protocol }) => protocol, true],
+  ['STATE', ({ state }) => stateText(state), true],
+  ['FROM', ({ from }) => endText(from), true],
+  ['SEEN AS', ({ seenAs }) => endText(seenAs)],
+  ['TO', ({ to }) => endText(to), true],
+  ['ASKED', ({ asked }) => endText(asked)],
+  ['PEER', ({ peer }) => peer ?? ''],
+  ['ROUTER', ({ names }) => names.router ?? ''],
+  ['ALLOWED BY', ({ allowedBy }) => allowedText(allowedBy)],
+  ['HOST', ({ names }) => names.host, true],
+  ['SINCE', ({ sinceMs }, nowMs) => ageText(nowMs - sinceMs), true],
+  ['PACKETS', ({ packets }) => (packets === undefined ? '' : String(packets))],
+  ['BYTES', ({ bytes }) => (bytes === undefined ? '' : sizeText(bytes))],
+];
 
 export function formatFlows(items: readonly ShownConnection[], nowMs: number): string {
-  const isCounted = items.some(({ bytes }) => bytes !== undefined);
-  const rows = [...items]
-    .sort((a, b) => (a.names.port === b.names.port ? b.sinceMs - a.sinceMs : a.names.port < b.names.port ? -1 : 1))
-    .map((item) => [...rowOf(item, nowMs), ...(isCounted ? [String(item.bytes ?? '')] : [])]);
-  return formatTable(isCounted ? [...HEADER, 'BYTES'] : HEADER, rows);
+  const sorted = items.toSorted((a, b) =>
+    a.names.port === b.names.port ? b.sinceMs - a.sinceMs : a.names.port < b.names.port ? -1 : 1,
+  );
+  const columns = COLUMNS.map(([title, cell, isKept]) => ({
+    title,
+    isKept,
+    cells: sorted.map((item) => cell(item, nowMs)),
+  })).filter(({ isKept, cells }) => isKept || cells.some((text) => text !== ''));
+  return formatTable(
+    columns.map(({ title }) => title),
+    sorted.map((_, row) => columns.map(({ cells }) => cells[row]!)),
+  );
 }
 
-function rowOf(connection: ShownConnection, nowMs: number): string[] {
-  const { names, protocol, state, from, seenAs, to, asked, peer, sinceMs } = connection;
-  return [
-    names.port,
-    protocol,
-    state === 'established' ? green(state) : (state ?? ''),
-    ...[from, seenAs, to, asked].map(endText),
-    peer ?? '',
-    names.host,
-    ageText(nowMs - sinceMs),
-  ];
+/** What goes on, what begins, what is over. */
+function stateText(state: string | undefined): string {
+  if (state === undefined || state === 'established') return state === undefined ? '' : green(state);
+  return state.startsWith('syn') ? yellow(state) : dim(state);
+}
+
+function allowedText(allowedBy: string | null | undefined): string {
+  return allowedBy === null ? red('no rule any more') : (allowedBy ?? '');
+}
+
+/** `999 B`, `1.2 kB`, `34 MB`: decimal, two digits. */
+export function sizeText(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+  let [value, unit] = [bytes, 0];
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 
 /** `10.0.0.5:80`, `[2001:db8::1]:80`; empty for none. */
@@ -182,10 +225,21 @@ export function formatHolders(holders: readonly Holder[]): string {
 }
 
 async function refused(options: FlowsOptions, session: Session): Promise<void> {
-  const query = session.tenant === undefined ? {} : { tenant: session.tenant };
-  const { items } = await session.client.get<{ items: readonly RefusingRule[] }>('/v1/flows/refused', { query });
-  if (options.output === 'json') return printJson(items);
-  if (items.length === 0) return print('no rule has refused a packet');
-  const rows = items.map(({ rule, action, packets, bytes }) => [rule, action, String(packets), String(bytes)]);
-  print(formatTable(['RULE', 'ACTION', 'PACKETS', 'BYTES'], rows));
+  const { port, tenant } = queryOf(options, session);
+  const query = { ...(port === undefined ? {} : { port }), ...(tenant === undefined ? {} : { tenant }) };
+  const answer = await session.client.get<RefusedAnswer>('/v1/flows/refused', { query });
+  if (options.output === 'json') return printJson(answer);
+  print(formatRefused(answer));
+}
+
+export function formatRefused({ items, ports }: RefusedAnswer): string {
+  if (items.length + ports.length === 0) return 'nothing was refused';
+  const rules = items.map(({ rule, action, packets, bytes }) => [rule, action, String(packets), sizeText(bytes)]);
+  const groups = ports.map(({ port, way, groups: names, packets, bytes }) => [
+    ...[port, way, names.join(', '), String(packets), sizeText(bytes)],
+  ]);
+  return [
+    ...(groups.length > 0 ? [formatTable(['PORT', 'WHAT IT', 'NOT ALLOWED BY', 'PACKETS', 'BYTES'], groups)] : []),
+    ...(rules.length > 0 ? [formatTable(['RULE', 'ACTION', 'PACKETS', 'BYTES'], rules)] : []),
+  ].join('\n\n');
 }

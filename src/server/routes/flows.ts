@@ -9,11 +9,13 @@ import {
   type StoredConnection,
 } from '../../flow-database/flow-store.ts';
 import { qualifiedName } from '../../model/describe.ts';
-import { idSchema, ipSchema } from '../../model/kinds/common.ts';
+import { cidrSchema, idSchema, ipSchema } from '../../model/kinds/common.ts';
+import type { LogicalPort } from '../../model/objects.ts';
 import { problemsOfZod } from '../../model/parse.ts';
 import { problemsError } from '../../model/problem.ts';
 import type { ModelIndex } from '../../model/view.ts';
 import { HEARTBEAT_MS } from '../agent-streams.ts';
+import { allowers } from '../allowed-by.ts';
 import type { ServerContext } from '../context.ts';
 import { requireObject } from '../mutations.ts';
 import { type ConnectionsReport, MOST_CONNECTIONS_IN_REPORT } from '../protocol.ts';
@@ -29,6 +31,10 @@ export const flowWatchQuerySchema = z.object({
   /** Any of the connection's: as the workload sees it, or translated. */
   address: ipSchema.optional(),
   protocol: z.string().max(16).optional(),
+  /** A CIDR that has any of its addresses. */
+  network: cidrSchema.optional(),
+  /** That translates it: by name, `tenant/name` or id. */
+  router: z.string().optional(),
   /** `established`, `syn-sent`, …; TCP and SCTP only. */
   state: z.string().max(32).optional(),
 });
@@ -42,7 +48,11 @@ export const natQuerySchema = z.object({
   /** Milliseconds since the epoch, or as in RFC 3339; default: now. */
   at: z.string().optional(),
 });
-export const refusedQuerySchema = z.object({ tenant: z.string().optional() });
+export const refusedQuerySchema = z.object({
+  tenant: z.string().optional(),
+  /** Only what its groups refused: by name, `tenant/name` or id. */
+  port: z.string().optional(),
+});
 
 const end = z.object({ address: ipSchema, port: numberSchema.optional() });
 const count = z.number().min(0);
@@ -69,6 +79,8 @@ const reportSchema = z.object({
 export type ShownConnection = StoredConnection & {
   /** The port that has the other end's address, where it is one of the same tenant. */
   readonly peer?: string;
+  /** The rule of the port's security groups that allows it now (../allowed-by.ts); null: none does any more. Absent: it has no groups. */
+  readonly allowedBy?: string | null;
 };
 export type FlowWatchMessage =
   | { readonly type: 'put'; readonly connection: ShownConnection }
@@ -85,6 +97,20 @@ export interface RefusingRule {
   readonly action: string;
   readonly packets: number;
   readonly bytes: number;
+}
+
+/** What the security groups of a port refused: none of their rules allowed it. */
+export interface RefusingPort {
+  readonly port: string;
+  /** `sends`: it began what no rule of egress allows, or answered what none of ingress allows (any more); `receives` the other way round. */
+  readonly way: 'sends' | 'receives';
+  readonly groups: readonly string[];
+  readonly packets: number;
+  readonly bytes: number;
+}
+export interface RefusedAnswer {
+  readonly items: readonly RefusingRule[];
+  readonly ports: readonly RefusingPort[];
 }
 
 /** The flow database: what agents tell, and what people ask. */
@@ -118,31 +144,57 @@ export function addFlowRoutes(app: FastifyInstance, context: ServerContext): voi
     return { atMs, ...(await flows.whoHeld({ ...question, atMs })) } satisfies NatAnswer;
   });
   app.get('/v1/flows/refused', async (request) => {
-    const { tenant } = parseQuery(refusedQuerySchema, request.query);
+    const { tenant, port: wanted } = parseQuery(refusedQuerySchema, request.query);
     const owner = tenant === undefined ? undefined : requireObject(index, 'tenant', tenant).id;
+    const only = wanted === undefined ? undefined : requireObject(index, 'port', wanted, tenant);
     const items: RefusingRule[] = [];
-    for (const rule of index.all('rule')) {
+    for (const rule of only ? [] : index.all('rule')) {
       if ((rule.action !== 'drop' && rule.action !== 'reject') || (owner !== undefined && rule.tenant !== owner))
         continue;
       const { packets, bytes } = context.runtime.ruleTotals(rule.id);
       if (packets > 0) items.push({ rule: qualifiedName(index, rule), action: rule.action, packets, bytes });
     }
-    return { items: items.sort((a, b) => b.packets - a.packets) };
+    const ports = refusingPorts(context, only ? [only] : index.all('port'), owner);
+    const most = (a: { packets: number }, b: { packets: number }): number => b.packets - a.packets;
+    return { items: items.sort(most), ports: ports.sort(most) } satisfies RefusedAnswer;
   });
+}
+
+function refusingPorts(
+  { state: { index }, runtime }: ServerContext,
+  ports: Iterable<LogicalPort>,
+  tenant: string | undefined,
+): RefusingPort[] {
+  const found: RefusingPort[] = [];
+  for (const port of ports) {
+    if (port.groups.length === 0 || (tenant !== undefined && port.tenant !== tenant)) continue;
+    for (const way of ['sends', 'receives'] as const) {
+      const { packets, bytes } = runtime.refusedTotals(port.id, way);
+      if (packets === 0) continue;
+      const groups = port.groups
+        .map((id) => index.get('securityGroup', id))
+        .flatMap((each) => (each ? [qualifiedName(index, each)] : []));
+      found.push({ port: qualifiedName(index, port), way, groups, packets, bytes });
+    }
+  }
+  return found;
 }
 
 /** Names become ids. Throws `not-found`. */
 function filterOf(index: ModelIndex, wanted: z.output<typeof flowWatchQuerySchema>): ConnectionFilter {
-  const { port, tenant, host, ...others } = wanted;
+  const { port, tenant, host, router, ...others } = wanted;
   return {
     ...others,
     ...(port === undefined ? {} : { port: requireObject(index, 'port', port, tenant).id }),
     ...(tenant === undefined ? {} : { tenant: requireObject(index, 'tenant', tenant).id }),
+    ...(router === undefined
+      ? {}
+      : { router: requireObject(index, 'router', router, router.includes('/') ? undefined : tenant).id }),
     ...(host === undefined ? {} : { host: requireObject(index, 'host', host).id }),
   };
 }
 
-/** Shows connections, with what the other end is called. */
+/** Shows connections, with what the other end is called and what allows them. */
 function shower(index: ModelIndex): (connection: StoredConnection) => ShownConnection {
   const switches = new Map<string, readonly string[]>();
   const switchesOf = (tenant: string): readonly string[] => {
@@ -152,12 +204,18 @@ function shower(index: ModelIndex): (connection: StoredConnection) => ShownConne
     switches.set(tenant, own);
     return own;
   };
+  const allowedBy = allowers(index);
   return (connection) => {
     const { direction, from, to, tenant, port } = connection;
     const { address } = direction === 'out' ? to : from;
     const found = switchesOf(tenant).flatMap((id) => [...index.portsWithAddress(id, address)]);
     const [peer, another] = found.filter(({ id, tenant: owner }) => id !== port && owner === tenant);
-    return { ...connection, ...(peer && !another ? { peer: qualifiedName(index, peer) } : {}) };
+    const allowing = allowedBy(connection);
+    return {
+      ...connection,
+      ...(peer && !another ? { peer: qualifiedName(index, peer) } : {}),
+      ...(allowing === undefined ? {} : { allowedBy: allowing }),
+    };
   };
 }
 
