@@ -126,6 +126,8 @@ export type AgentEvent =
       readonly routes: readonly ToldRoute[];
       readonly isAll: boolean;
     }
+  /** Next hops of a router's routes whose sessions ended a moment ago, all of them: addresses. */
+  | { readonly kind: 'endedHops'; readonly router: string; readonly addresses: readonly string[] }
   | { readonly kind: 'planned'; readonly plans: readonly SpeakerPlan[] }
   /** All sessions of this host. */
   /** Of next hops of the router's that BFD is spoken with: those with a session that is up. */

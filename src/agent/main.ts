@@ -80,6 +80,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
 
   const memory = new MemoryTrimmer();
   const emit = (event: AgentEvent): void => {
+    if (event.kind === 'learnedRoutes') memory.worked(event.routes.length);
     for (const effect of core.step(event, systemClock.now())) perform(effect);
   };
   const switchLink = new SwitchLink({

@@ -17,7 +17,7 @@ import { at, generatedId, plus } from './generated.ts';
 import type {
   Binding,
   GroupRule,
-  LearnedRoute,
+  LearnedHop,
   LoadBalancer,
   LogicalPort,
   LogicalSwitch,
@@ -28,6 +28,7 @@ import type {
   RouterPort,
   ScopeRecord,
 } from './objects.ts';
+import { learnedRecords } from './packed-routes.ts';
 import { subnetOf } from './subnets.ts';
 
 /** The records that a `NetworkSketch` adds to those of layer 2. They keep the rules of rules.ts. */
@@ -235,10 +236,10 @@ class NetworkBuilder {
     return [...hops].map(([hop, weight]) => ({ ...common, via: hop, weight }));
   }
 
-  /** One record for each host that learned a network. */
+  /** The records of each host that learned a network. */
   #buildLearned(n: number, { routes }: RouterSketch): void {
     const router = generatedId('router', n);
-    const learned = new Map<string, LearnedRoute>();
+    const learned = new Map<string, Map<string, readonly LearnedHop[]>>();
     const [by] = this.#portsOf(n);
     if (!by) return;
     for (const { to: index, via, metric } of routes) {
@@ -247,14 +248,21 @@ class NetworkBuilder {
       for (const [v, { at: hop, weight, six }] of via.entries())
         for (const h of weight === 2 ? [v, v + 1] : [v]) {
           const host = generatedId('host', h % this.#sketch.hosts.length);
-          const id = `${router}/${to}/${host}`;
-          const known = learned.get(id) ?? { kind: 'learnedRoute', id, revision: 1, router, to, host, via: [] };
+          const own = learned.get(host) ?? new Map<string, readonly LearnedHop[]>();
+          learned.set(host, own);
           const hops = this.#nextHops(n, six || to.includes(':') ? 6 : 4);
           const next = { address: at(hops, hop), routerPort: by.id, weight: weight + h };
-          learned.set(id, { ...known, via: [...known.via, next] });
+          own.set(to, [...(own.get(to) ?? []), next]);
         }
     }
-    this.#records.push(...learned.values());
+    for (const [host, own] of learned)
+      this.#records.push(
+        ...learnedRecords(
+          router,
+          host,
+          [...own].map(([to, via]) => ({ to, via })),
+        ),
+      );
   }
 
   #policy(n: number, p: number, { src, dst, upper, action, via }: PolicySketch): PolicyRoute {
