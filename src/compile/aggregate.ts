@@ -182,7 +182,8 @@ class Table {
   setOwn(to: Cidr, hops: number, tag: number): void {
     const node = this.#trie.reach(to, hops !== NONE || tag !== NONE);
     if (node === undefined || (this.#own[node] === hops && this.#tag[node] === tag)) return;
-    const isSame = this.#own[node] === hops && tag !== NONE;
+    // One that had no tag may be new, with a fork above it: then what lies below is to be looked at.
+    const isSame = this.#own[node] === hops && this.#tag[node] !== NONE && tag !== NONE;
     this.#tag[node] = tag;
     if (isSame) return;
     this.#own[node] = hops;

@@ -268,3 +268,20 @@ test('next hops whose sessions ended are out of all routes at the cost of their 
   compiler.update(sets.map((record) => ({ op: 'put', record })));
   assert.deepEqual(lines(compiler), before);
 });
+
+test('a void route is as though it were not there, also where it parts those that are', () => {
+  const others = [learned('198.51.100.0/28', h1, w1), learned('198.51.100.128/28', h1, w2)];
+  const compiler = compiled(ups.core, others);
+  const before = executed(compiler);
+  const all = [
+    ...others,
+    learned('198.51.100.64/28', h1, '203.0.113.7'),
+    learned('198.51.100.0/25', h1, '203.0.113.7'),
+  ];
+  relearn(compiler, others, all);
+  assert.deepEqual(executed(compiler), before);
+  assert.deepEqual(executed(compiled(ups.core, all)), before);
+  assert.deepEqual(executed(compiled(ups.core, all.toReversed())), before);
+  relearn(compiler, all, []);
+  assert.deepEqual(lines(compiler), lines(compiled(ups.core, [])));
+});
