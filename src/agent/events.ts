@@ -258,6 +258,8 @@ export type Effect =
   /** What others told of the port's connections is to be in connection tracking before any flow that is installed after it. */
   | { readonly kind: 'takeOver'; readonly port: string }
   | { readonly kind: 'resume'; readonly paused: PausedPacket }
+  /** First replies wait for this agent, for three seconds more. */
+  | { readonly kind: 'keepPausing' }
   /** What speakers this host should have is to be found out from the scope: answered by `planned`. `isLeaving`: it is drained, its peers have to be told first that others go before. */
   | { readonly kind: 'planSpeakers'; readonly isLeaving: boolean }
   /** The BGP speakers that this host shall have, all of them. */

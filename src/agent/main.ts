@@ -248,6 +248,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'setMeters':
       case 'readReceived':
       case 'resume':
+      case 'keepPausing':
         switchLink.perform(effect);
         break;
       case 'markInstalled':

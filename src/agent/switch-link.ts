@@ -2,6 +2,7 @@ import { ByteWriter } from '../base/bytes.ts';
 import type { Clock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import { pausing } from '../compile/facts.ts';
 import { load, NEXT_HOP, set } from '../compile/fields.ts';
 import { TABLES } from '../compile/tables.ts';
 import { canonicalMatch } from '../openflow/canonical.ts';
@@ -49,7 +50,8 @@ type SwitchEffect =
   | 'flushZones'
   | 'setMeters'
   | 'readReceived'
-  | 'resume';
+  | 'resume'
+  | 'keepPausing';
 
 const RETRY_MS = 250;
 
@@ -165,6 +167,9 @@ export class SwitchLink {
       case 'resume':
         connection.send({ kind: 'resume', ...effect.paused });
         break;
+      case 'keepPausing':
+        connection.send(flowMod(pausing(), FLOW_COMMAND.add));
+        break;
       case 'setMeters':
         setMeters(connection, effect);
         break;
@@ -213,7 +218,9 @@ export class SwitchLink {
     const connection = this.#connection;
     if (!connection) throw new WeftError('unreachable', 'Open vSwitch does not answer');
     const { flows } = await connection.multipart({ kind: 'flow', table, match: {} }, this.#options.signal);
-    return flows.map((flow) => ({
+    // What is not compiled, and ends by itself, is nobody's to compare.
+    const compiled = flows.filter((flow) => flow.table !== TABLES.pause.number);
+    return compiled.map((flow) => ({
       key: flowKey(flow),
       body: flowBody(flow),
       flow: { ...flow, match: canonicalMatch(flow.match) },

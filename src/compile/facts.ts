@@ -1,7 +1,7 @@
 import { parseCidr, parseIp } from '../base/addresses.ts';
-import type { Action } from '../openflow/flow.ts';
+import type { Action, Flow } from '../openflow/flow.ts';
 import { define, type Reader } from './inputs.ts';
-import { PACKET_IN, type PacketInClass } from './tables.ts';
+import { PACKET_IN, type PacketInClass, TABLES } from './tables.ts';
 
 /** Small derived facts that many units ask for. A cell stops a change that does not matter to its readers. */
 
@@ -117,10 +117,18 @@ export function toAgent(reader: Reader, wanted: PacketInClass): Action {
 
 /**
  * To the agent, which lets it go on by the actions behind this one. It passes no meter: what a meter held back would be lost. Who has to bound
- * them takes the pause away (src/agent/hold).
+ * them takes the way to it away (src/agent/hold).
  */
 export function toAgentPaused(): Action {
   return { ...(controller('firstReply', WHOLE, undefined) as Extract<Action, { kind: 'controller' }>), pause: true };
+}
+
+/** Waits for the agent, if there is one: it keeps the one flow of that table alive (`pausing`), and without it the packet goes on at once. */
+export const waitForAgent: Action = { kind: 'resubmit', table: TABLES.pause.number };
+
+/** Not compiled: the agent's own, which ends with it. */
+export function pausing(): Flow {
+  return { table: TABLES.pause.number, priority: 1, match: {}, actions: [toAgentPaused()], cookie: 0n, hardTimeout: 3 };
 }
 
 /** A sample of what is dropped, so that the agent notices a spray; nothing where no meter holds it back. */

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { frame, ip, networkOf, tcp } from '../pipeline/frames.fixture.ts';
 import type { Network } from '../pipeline/network.fixture.ts';
 import type { PacketIn } from '../pipeline/result.ts';
+import { pausing } from './facts.ts';
 import { PACKET_IN } from './tables.ts';
 import * as example from './testing/example.ts';
 import {
@@ -29,7 +30,7 @@ const SYN = 2;
 const SYN_ACK = 18;
 const ACK = 16;
 
-function network(isPaused?: boolean): Network {
+function network(isPaused?: boolean, hasAgent = true): Network {
   const records = [
     ...[...world, router, example.l2Gateway(1, a, [here])],
     ...[
@@ -40,6 +41,7 @@ function network(isPaused?: boolean): Network {
     ],
   ];
   const net = networkOf([here], records, sites);
+  if (hasAgent) net.install(here.id, pausing());
   if (isPaused !== undefined) for (const { id } of [a, b]) net.change({ kind: 'held', id, isPaused });
   return net;
 }
@@ -110,7 +112,8 @@ for (const [name, packets] of Object.entries(CONVERSATIONS)) {
   });
 
   test(`${name}: where nothing may wait nothing does, and it is as without`, () => {
-    for (const net of [network(false), network()])
+    // … also where there is no agent to let go on what waits.
+    for (const net of [network(false), network(), network(true, false)])
       for (const [sent, arrives] of packets) assert.deepEqual(send(net, sent), { arrives, waited: [] });
   });
 }

@@ -169,6 +169,7 @@ export const TABLES = {
     job: 'was another host told of the connection of an L2 gateway, before its first reply goes on',
     merge: 'equal',
   },
+  pause: { number: 53, job: 'while an agent is there to let it go on, a first reply waits here', merge: 'equal' },
   toPort: { number: 60, job: 'may the port receive at all', merge: 'equal' },
   toTracked: { number: 61, job: "what the connection tracking of the receiver's port knows", merge: 'equal' },
   toGroup: { number: 62, job: 'may the groups of the receiver have this connection', merge: 'equal' },

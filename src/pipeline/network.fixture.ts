@@ -2,6 +2,7 @@ import { parseIp } from '../base/addresses.ts';
 import { type Compiler, createCompiler } from '../compile/compiler.ts';
 import type { InputRecord } from '../compile/inputs.ts';
 import { type Reason, TABLES, tableName } from '../compile/tables.ts';
+import type { Flow } from '../openflow/flow.ts';
 import { OFPP } from '../openflow/flow.ts';
 import type { Tunnel } from './packet-state.ts';
 import { Pipeline, type RunInput } from './pipeline.ts';
@@ -60,6 +61,11 @@ export class Network {
 
   compilerOf(host: string): Compiler {
     return this.#hosts.get(host)!.compiler;
+  }
+
+  /** A flow that is not compiled. */
+  install(host: string, flow: Flow): void {
+    this.#hosts.get(host)!.pipeline.apply([flow]);
   }
 
   /** So many connections may a zone of a host hold. */

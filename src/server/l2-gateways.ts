@@ -47,7 +47,11 @@ export class L2Gateways {
     const chosen = chooseHost(places, binding, (host) =>
       this.#runtime.isGivenUp(host, places.hosts) ? 'down' : this.#stateAt(gateway, host, binding),
     );
-    return chosen === binding.active ? undefined : chosen;
+    if (chosen === undefined || chosen === binding.active) return undefined;
+    const { active } = binding;
+    const isAway = active === undefined || this.#runtime.isGivenUp(active, places.hosts);
+    const worksThere = !isAway && this.#stateAt(gateway, active, binding) === 'up';
+    return worksThere && !this.#runtime.isSettled(chosen) ? undefined : chosen;
   }
 
   #stateAt({ id }: Outside, host: string, { active }: Binding): AttachmentState {

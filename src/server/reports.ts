@@ -247,6 +247,7 @@ export class Reports {
         case 'claims':
           // A new connection: the states that still hold follow.
           this.#runtime.seen(hostId).ports.clear();
+          this.#runtime.connected(hostId);
           this.#runtime.learnedRoutes.forgetComing(hostId);
           bindings.push({ index, report });
           break;

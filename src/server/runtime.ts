@@ -30,6 +30,8 @@ export const LEASE_MS = 10_000;
 export const WAYS_LEASE_MS = 600_000;
 /** A host that others have lost may still show that it lives, for so long. */
 const GIVE_UP_MS = 1_500;
+/** So long a host is connected before it takes an L2 gateway from one where it works: it has its connections by then. */
+const SETTLE_MS = 5_000;
 /** Two hosts that lose each other say so within this; it takes longer until one that is dead is lost (docs/design/liveness.md, §2). */
 const SAME_MOMENT_MS = 250;
 
@@ -44,6 +46,8 @@ export interface HostRuntime {
   readonly ports: Map<string, PortState>;
   /** Claims of ports that do not exist (yet). */
   readonly pendingClaims: Map<string, ReportedClaim>;
+  /** Since when its agent is connected. */
+  connectedMs: number;
   /** Hosts that do not answer it, and when that was first heard. */
   lostSinceMs: ReadonlyMap<string, number>;
   /** BGP sessions that it runs, by the peer's id. */
@@ -95,6 +99,7 @@ export class Runtime {
       applied: 0,
       ports: new Map(),
       pendingClaims: new Map(),
+      connectedMs: this.#clock.now(),
       lostSinceMs: new Map(),
       sessions: new Map(),
       attachments: new Map(),
@@ -110,6 +115,23 @@ export class Runtime {
     const host = this.seen(hostId);
     const now = this.#clock.now();
     host.lostSinceMs = new Map(lost.map((id) => [id, host.lostSinceMs.get(id) ?? now]));
+  }
+
+  /** The host's agent is connected anew. */
+  connected(hostId: string): void {
+    this.seen(hostId).connectedMs = this.#clock.now();
+  }
+
+  /** Long enough for what other hosts have to tell its agent (src/agent/hold). */
+  isSettled(hostId: string): boolean {
+    const host = this.#hosts.get(hostId);
+    return host !== undefined && this.#clock.now() - host.connectedMs >= SETTLE_MS;
+  }
+
+  /** Hosts that became so a moment ago. */
+  settling(): readonly string[] {
+    const now = this.#clock.now();
+    return [...this.#hosts].flatMap(([id, { connectedMs }]) => (now - connectedMs < 2 * SETTLE_MS ? [id] : []));
   }
 
   /** Hosts that others lost. */

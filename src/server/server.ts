@@ -210,7 +210,7 @@ function startTimers({ state, runtime, reports, streams, events, flows, clock, l
       const { dead, changes } = runtime.expire();
       if (changes.length > 0) streams.publish(state.revision, changes);
       expireRoutes();
-      for (const id of runtime.lostHosts())
+      for (const id of new Set([...runtime.lostHosts(), ...runtime.settling()]))
         reports.judgeGateways(state.index.outsidesAt(id)).catch(failed('looking at L2 gateways and VTEPs'));
       for (const id of dead) {
         reports.judgeGateways(state.index.outsidesAt(id)).catch(failed('looking at L2 gateways and VTEPs'));

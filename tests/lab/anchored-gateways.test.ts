@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { type ConnectionCrowd, type CrowdOptions, startCrowd } from '../../src/lab/connection-crowd.ts';
 import { findPort, waitForPorts } from '../../src/lab/weft.ts';
 import type { OutsideStatus } from '../../src/server/present.ts';
-import { eventually } from './datacentre.ts';
+import { eventually, sleep } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { CLIENT, shop, startTwoGateways, type TwoGateways, UPLINKS } from './two-gateways.ts';
 import { buildSegment } from './vlan-segment.ts';
@@ -116,6 +116,15 @@ describe('connections between a VLAN and uplinks', { skip: needsRoot, timeout: 4
     await two.weft.agent('gw-2').start();
     await isCopied(true);
     await areWell();
+  });
+
+  test('begin also while the agent of the host where they are kept is away', async () => {
+    const agent = two.weft.agent('gw-1');
+    await agent.kill({ wanted: true });
+    await crowd('out by SNAT, without agent', { from: 'rack-2', to: 'client', address: CLIENT, port: 7113 });
+    await agent.start();
+    await areWell();
+    await sleep(10_000); // what began meanwhile is told by reading
   });
 
   test('outlive the gateway, powered off, by the other, and its return', async (t) => {

@@ -110,7 +110,7 @@ test('replies wait while a place is told, and not while there are too many', () 
   const { hold, begun, held } = trial();
   assert.deepEqual(
     begun.map(({ kind }) => kind),
-    ['copyRoles'],
+    ['copyRoles', 'keepPausing'],
   );
   assert.deepEqual(held(), [false]);
   hold.told({ kind: 'copies', port: PORT, host: 'h2', problem: undefined }, 0);
@@ -124,7 +124,7 @@ test('replies wait while a place is told, and not while there are too many', () 
   assert.deepEqual(held(), []);
   assert.deepEqual(
     hold.firstReply(packet, 1_000).map(({ kind }) => kind),
-    ['copyConnection', 'wake'],
+    ['copyConnection', 'keepPausing', 'wake'],
   );
   assert.deepEqual(held(), [false]);
   hold.wake(1_500);
@@ -163,7 +163,7 @@ test('where a gateway becomes active its connections come before its flows; wher
   assert.deepEqual(held(), []);
   assert.deepEqual(
     change(binding('h1')).map(({ kind }) => kind),
-    ['copyRoles', 'takeOver'],
+    ['copyRoles', 'takeOver', 'keepPausing'],
   );
   assert.deepEqual(held(), [false]);
   const [roles, ...more] = change(binding('h2'));

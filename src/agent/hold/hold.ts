@@ -109,7 +109,9 @@ export class Hold {
         ? [{ op: 'delete', kind: 'held', id }]
         : [{ op: 'put', record: { kind: 'held', id, isPaused } }];
     });
-    return changes.length === 0 ? [] : this.#ground.compile(changes);
+    if (changes.length === 0) return [];
+    const isWaiting = changes.some((change) => change.op === 'put');
+    return [...(isWaiting ? [{ kind: 'keepPausing' } as const] : []), ...this.#ground.compile(changes)];
   }
 
   /** A first reply waits. */
@@ -170,6 +172,7 @@ export class Hold {
         if (!one.isTold) effects.push(...this.#event(place, nowMs, 'warning', text));
         one.isTold = true;
       }
+    if ([...this.#places.values()].some(({ isPaused }) => isPaused)) effects.push({ kind: 'keepPausing' });
     const active = [...this.#places.values()].flatMap(({ role, isPaused }) =>
       isPaused === undefined ? [] : [role.port],
     );

@@ -1,6 +1,6 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
-import { toAgentPaused } from '../facts.ts';
+import { waitForAgent } from '../facts.ts';
 import {
   CT_FLAGS,
   CT_MARK,
@@ -38,7 +38,7 @@ import { COMMIT } from './track.ts';
 /**
  * The first reply of a connection of an L2 gateway waits until its host has told another of the connection (docs/design/l2-gateways.md, §4).
  * Each zone that knows the connection is told for itself: what connection tracking knows there can be made again elsewhere. A mark says that it
- * was, so that no later packet is asked.
+ * was, so that no later packet is asked. Without an agent nothing waits: `pause` is empty then.
  *
  *   fromVerdict ─▶ commit ─┬─▶ unVip                       the zone of the port, of what it answers
  *                          └─(pause)─ct(mark)─▶ unVip
@@ -82,7 +82,7 @@ export const holdUnit = define.unit({
     const onSwitch = reader.pick('port', id, 'switch');
     if (key === undefined || onSwitch === undefined) return [];
     const isPaused = reader.pick('held', id, 'isPaused') === true;
-    const pause = isPaused ? [toAgentPaused()] : [];
+    const pause = isPaused ? [waitForAgent] : [];
     const unVip = [
       ...zoneOf('inZone', 'vip', { segment: heldSegment('answer', isPaused) }),
       track('hold', undefined, KNOWN),
@@ -134,7 +134,7 @@ function hold(): Contribution[] {
     const remember = table === 'answer' ? [] : [move(CT_FLAGS, TRACKED_FLAGS), ...load({ admitted: 1 })];
     return [false, true].flatMap((isPaused) => {
       const at = { segment: heldSegment(table, isPaused) };
-      const pause = isPaused ? [toAgentPaused()] : [];
+      const pause = isPaused ? [waitForAgent] : [];
       return [
         ...TOLD.map((what) =>
           flow('hold', HOLD.uncopied, match(at, { ...what, ...UNCOPIED, ...reply }), {
