@@ -273,6 +273,8 @@ export class AgentCore implements Ground {
         return this.#sessions.portsTold(event.ofports);
       case 'learnedRoutes':
         return this.#sessions.routesTold(event.router, event.routes, event.isAll);
+      case 'endedHops':
+        return this.#sessions.endedTold(event.router, event.addresses);
       case 'planned':
         return this.#sessions.planned(event.plans);
       case 'bfd':
@@ -599,10 +601,9 @@ export class AgentCore implements Ground {
   }
 
   #counters(event: AgentEvent & { kind: 'counters' }, nowMs: number): Effect[] {
-    const { rules, refused, learned } = sumCounters(event.flows, (cookie) => this.#compiler.explain(cookie));
+    const { rules, learned } = sumCounters(event.flows, (cookie) => this.#compiler.explain(cookie).objects);
     for (const [id, packets] of learned) this.learning.heard(id, packets, nowMs);
-    const isAny = Object.keys(rules).length + Object.keys(refused).length > 0;
-    return isAny ? this.report([{ type: 'counters', epochMs: this.#startedMs, rules, refused }]) : [];
+    return Object.keys(rules).length === 0 ? [] : this.report([{ type: 'counters', epochMs: this.#startedMs, rules }]);
   }
 
   // ── reports ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -80,6 +80,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
 
   const memory = new MemoryTrimmer();
   const emit = (event: AgentEvent): void => {
+    if (event.kind === 'learnedRoutes') memory.worked(event.routes.length);
     for (const effect of core.step(event, systemClock.now())) perform(effect);
   };
   const switchLink = new SwitchLink({
@@ -157,7 +158,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       const entries = 'entries' in answer ? answer.entries : answer.connections.flatMap(entriesOfTold);
       const ms = Math.round(systemClock.monotonicMs() - beganMs);
       log.info('connections of a port that moves here', { port, from, entries: entries.length, ms });
-      emit({ kind: 'portConnections', port, entries });
+      emit({ kind: 'portConnections', port, entries, isOld: 'connections' in answer });
     } catch (error) {
       if (signal.aborted) return;
       log.info('connections of a port that moves here are not to be had', { port, from, error });

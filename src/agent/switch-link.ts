@@ -16,7 +16,6 @@ import { PACKET_IN_FORMAT } from '../openflow/messages/nicira.ts';
 import type { PacketIn as OpenFlowPacketIn } from '../openflow/messages/packet-in.ts';
 import { OF15 } from '../openflow/version.ts';
 import type { TrackingPacket } from './connections/recreate.ts';
-import { REFUSALS } from './counters.ts';
 import type { AgentEvent, Effect, InstalledFlow, PacketIn } from './events.ts';
 import { flowBody, flowKey } from './flow-key.ts';
 import { meterConfig } from './meters.ts';
@@ -234,10 +233,10 @@ export class SwitchLink {
     }
   }
 
-  /** Of the tables whose flows are counted for people (rules, refusals) or for ageing (learned addresses). */
+  /** Of the tables whose flows are counted for people (rules) or for ageing (learned addresses). */
   async #readCounters(connection: OpenFlowConnection): Promise<void> {
     try {
-      const tables = [TABLES.chain.number, TABLES.learn.number, ...Object.keys(REFUSALS).map(Number)];
+      const tables = [TABLES.chain.number, TABLES.learn.number];
       const replies = await Promise.all(
         tables.map((table) => connection.multipart({ kind: 'flow', table, match: {} }, this.#options.signal)),
       );

@@ -3,7 +3,6 @@ import { test } from 'node:test';
 import type { LogicalPort } from '../model/objects.ts';
 import type { Journey } from '../pipeline/network.fixture.ts';
 import type { InputRecord } from './inputs.ts';
-import { TABLES } from './tables.ts';
 import * as example from './testing/example.ts';
 import { ACK, icmp, quote, SYN_ACK, tcp, udp } from './testing/frames.ts';
 import { HOSTS, type Site, siteNetwork } from './testing/sites.fixture.ts';
@@ -55,28 +54,6 @@ test('a new connection passes where a rule of the group says so, its replies pas
     assert.equal(outcome(network, client, tcp([client, server], 1001, 80, 0, { version: 6 })), 'invalid');
     assert.equal(outcome(network, client, tcp([client, server], 1001, 80, 2, { version: 6 })), server.name);
   }
-});
-
-test('what the groups of a port refuse ends at a flow of its own, each way', () => {
-  const network = start();
-  const refusing = (from: LogicalPort, bytes: Uint8Array): unknown => {
-    const { host, result } = send(network, from, bytes).results.at(-1)!;
-    const last = result.steps.findLast((step) => step.flow !== undefined)!;
-    const { units, reason } = network.compilerOf(host).explain(last.flow!.cookie ?? 0n);
-    return [last.table, units, reason];
-  };
-  for (const server of [web1, web2])
-    assert.deepEqual(refusing(client, tcp([client, server], 1000, 22)), [
-      TABLES.toChain.number,
-      [`refusals/${server.id}`],
-      'group',
-    ]);
-  network.change({ ...web, egress: [] });
-  assert.deepEqual(refusing(web1, tcp([web1, client], 1000, 22)), [
-    TABLES.fromPort.number,
-    [`refusals/${web1.id}`],
-    'group',
-  ]);
 });
 
 test('what a member begins is asked of egress, of its peer of ingress', () => {

@@ -10,7 +10,7 @@ import { SqliteFlowStore } from '../flow-database/sqlite.ts';
 import { type Client, createClient } from './client.ts';
 import type { WeftEvent } from './events.ts';
 import type { ConnectionsAnswer, ConnectionsReport } from './protocol.ts';
-import type { FlowWatchMessage, NatAnswer, RefusedAnswer, ShownConnection } from './routes/flows.ts';
+import type { FlowWatchMessage, NatAnswer, ShownConnection } from './routes/flows.ts';
 import { type RunningServer, startServer } from './server.ts';
 
 const NETWORK = [
@@ -160,28 +160,6 @@ test('which rule allows a connection is told as the groups are now', async () =>
   await assert.rejects(flows({ network: '10.0.0.6/24' }), refusal('invalid'));
   await assert.rejects(flows({ router: 'none' }), refusal('not-found'));
   await tell('h1', [], { gone: told.map(({ key }) => key) });
-});
-
-test('what rules and groups refused is told with their names, over restarts of agents', async () => {
-  const web = ids.get('web')!;
-  const count = (packets: number) => ({ packets, bytes: 60 * packets });
-  const report = (host: string, epochMs: number, refused: object) =>
-    client.post(`/v1/hosts/${host}/reports`, { reports: [{ type: 'counters', epochMs, rules: {}, refused }] });
-  await report('h1', 1, { [`${web}/receives`]: count(3), [`${web}/sends`]: count(1) });
-  await report('h1', 2, { [`${web}/receives`]: count(4) });
-  await report('h2', 1, { [`${web}/receives`]: count(10) });
-  const of = async (query: Record<string, string> = {}) => {
-    const { ports } = await client.get<RefusedAnswer>('/v1/flows/refused', { query });
-    return ports.map(({ port, way, groups, packets, bytes }) => [port, way, groups, packets, bytes]);
-  };
-  const expected = [
-    ['acme/web', 'receives', ['acme/web'], 17, 1020],
-    ['acme/web', 'sends', ['acme/web'], 1, 60],
-  ];
-  assert.deepEqual(await of(), expected);
-  assert.deepEqual(await of({ port: 'web', tenant: 'acme' }), expected);
-  assert.deepEqual(await of({ port: 'acme/db' }), []);
-  assert.deepEqual(await of({ tenant: 'other' }), []);
 });
 
 test('a host tells of ports that it has, of no others', async () => {

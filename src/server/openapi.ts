@@ -34,7 +34,7 @@ export function openApiDocument(): Json {
       get: operation('natHolders', 'Who held an outside address and port at a time', { query: natQuerySchema }),
     },
     '/v1/flows/refused': {
-      get: operation('refused', 'What rules dropped or rejected, and what the security groups of ports did not allow', {
+      get: operation('refusingRules', 'Rules that dropped or rejected packets', {
         query: refusedQuerySchema,
       }),
     },

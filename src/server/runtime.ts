@@ -51,7 +51,7 @@ export interface HostRuntime {
   /** By the id of the L2 gateway or VTEP binding. */
   attachments: ReadonlyMap<string, ReportedAttachment>;
   vteps: ReadonlyMap<string, ReportedVtep>;
-  counters: { readonly epochMs: number; readonly rules: Counters; readonly refused: Counters };
+  counters: { readonly epochMs: number; readonly rules: Counters };
 }
 
 type Counters = Readonly<Record<string, { readonly packets: number; readonly bytes: number }>>;
@@ -61,7 +61,7 @@ export class Runtime {
   readonly #index: ModelIndex;
   readonly #clock: Clock;
   readonly #hosts = new Map<string, HostRuntime>();
-  /** What agents counted before they restarted, per rule, and per port and way that its groups refused. */
+  /** What agents counted before they restarted, per rule. */
   readonly #counted = new Map<string, { packets: number; bytes: number }>();
   /** Hosts that wait for a port to be created: port id → host ids. */
   readonly #awaited = new Map<string, Set<string>>();
@@ -99,7 +99,7 @@ export class Runtime {
       sessions: new Map(),
       attachments: new Map(),
       vteps: new Map(),
-      counters: { epochMs: 0, rules: {}, refused: {} },
+      counters: { epochMs: 0, rules: {} },
     };
     this.#hosts.set(hostId, fresh);
     return fresh;
@@ -160,7 +160,7 @@ export class Runtime {
   /** Some routes of hosts that are forgotten; as long as there are any, there is more to do. */
   expireRoutes(most: number): readonly RecordChange[] {
     for (const [id, host] of this.#hosts) {
-      const changes = host.isForgotten ? this.#leased.endSome(id, 'learnedRoute', most) : [];
+      const changes = host.isForgotten ? this.#leased.endSome(id, ['learnedRoutes', 'learnedSet'], most) : [];
       if (changes.length > 0) return changes;
     }
     return [];
@@ -304,7 +304,7 @@ export class Runtime {
       ({ address }) => !routes.some(({ via, probe }) => probe && via === address),
     );
     const speaksNoMore = before.bgp !== undefined && !(after?.kind === 'router' && after.bgp !== undefined);
-    return this.#leased.remove([...states, ...(speaksNoMore ? this.#index.learnedRoutesOf(before.id) : [])]);
+    return this.#leased.remove([...states, ...(speaksNoMore ? this.#index.learnedOfRouter(before.id) : [])]);
   }
 
   /** The session of a peer on each host that runs it, by host. */
@@ -315,31 +315,22 @@ export class Runtime {
     });
   }
 
-  setCounters(hostId: string, { epochMs, rules, refused = {} }: CountersReport): void {
+  setCounters(hostId: string, { epochMs, rules }: CountersReport): void {
     const host = this.seen(hostId);
     if (host.counters.epochMs !== epochMs)
-      for (const [key, { packets, bytes }] of Object.entries({ ...host.counters.rules, ...host.counters.refused })) {
-        if (!this.#index.get('rule', key) && !this.#index.get('port', key.slice(0, key.indexOf('/')))) continue;
-        const sum = this.#counted.get(key) ?? { packets: 0, bytes: 0 };
-        this.#counted.set(key, { packets: sum.packets + packets, bytes: sum.bytes + bytes });
+      for (const [rule, { packets, bytes }] of Object.entries(host.counters.rules)) {
+        if (!this.#index.get('rule', rule)) continue;
+        const sum = this.#counted.get(rule) ?? { packets: 0, bytes: 0 };
+        this.#counted.set(rule, { packets: sum.packets + packets, bytes: sum.bytes + bytes });
       }
-    host.counters = { epochMs, rules, refused };
+    host.counters = { epochMs, rules };
   }
 
   /** Of all hosts, since the server started. */
   ruleTotals(ruleId: string): { readonly packets: number; readonly bytes: number } {
-    return this.#totals('rules', ruleId);
-  }
-
-  /** What the groups of the port refused, of what it sends or receives; as `ruleTotals`. */
-  refusedTotals(portId: string, way: 'sends' | 'receives'): { readonly packets: number; readonly bytes: number } {
-    return this.#totals('refused', `${portId}/${way}`);
-  }
-
-  #totals(of: 'rules' | 'refused', key: string): { readonly packets: number; readonly bytes: number } {
-    const total = { ...(this.#counted.get(key) ?? { packets: 0, bytes: 0 }) };
+    const total = { ...(this.#counted.get(ruleId) ?? { packets: 0, bytes: 0 }) };
     for (const host of this.#hosts.values()) {
-      const own = host.counters[of][key];
+      const own = host.counters.rules[ruleId];
       total.packets += own?.packets ?? 0;
       total.bytes += own?.bytes ?? 0;
     }
@@ -349,7 +340,6 @@ export class Runtime {
   /** The port was deleted: nobody has a state of it. */
   dropPort(portId: string): void {
     for (const host of this.#hosts.values()) host.ports.delete(portId);
-    for (const way of ['sends', 'receives']) this.#counted.delete(`${portId}/${way}`);
   }
 
   forgetRule(ruleId: string): void {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { streamFor } from '../../src/lab/packet-stream.ts';
-import type { RefusedAnswer, ShownConnection } from '../../src/server/routes/flows.ts';
+import type { ShownConnection } from '../../src/server/routes/flows.ts';
 import { type Datacentre, eventually, pings, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { ask, hold, serve, streamBack } from './services.ts';
@@ -222,20 +222,16 @@ describe('filters', { skip: needsRoot }, () => {
     await put(port({}));
   });
 
-  test('who asks is told which rule allows a connection, and what the groups of a port refused', async () => {
+  test('who asks is told which rule allows a connection', async () => {
     const held = await hold(dc.lab, 'a2', '10.0.2.11', 22);
     assert.equal((await ask(dc.lab, 'a2', 'tcp', '10.0.2.11', 5432)).why, 'timeout');
     const query = { port: 'b1', tenant: 'acme' };
     const { client } = dc.weft;
-    await eventually('both are told', 40_000, async () => {
+    await eventually('it is told', 40_000, async () => {
       const { items } = await client.get<{ items: readonly ShownConnection[] }>('/v1/flows', { query });
-      const { ports } = await client.get<RefusedAnswer>('/v1/flows/refused', { query });
       const ssh = items.find(({ to, state }) => to.port === 22 && state === 'established');
-      const received = ports.find(({ way }) => way === 'receives');
-      if (!ssh || !received) return false;
+      if (!ssh) return false;
       assert.equal(ssh.allowedBy, 'acme/web: ingress[0] (tcp/22 from 0.0.0.0/0)');
-      assert.deepEqual([received.port, received.groups], ['acme/b1', ['acme/web']]);
-      assert.ok(received.packets > 0 && received.bytes > 0);
       return true;
     });
     held.stop();

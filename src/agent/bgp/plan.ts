@@ -37,8 +37,8 @@ const NO_BGP = { asn: 0, routerId: '0.0.0.0' } as const;
  */
 export function plansOf(records: Iterable<ScopeRecord>, host: string, isLeaving = false): readonly SpeakerPlan[] {
   const index = new ModelIndex();
-  // Of these there may be very many, and they have no part in it.
-  for (const record of records) if (record.kind !== 'learnedRoute' && record.kind !== 'learned') index.put(record);
+  // Of these there may be very many, and they have no part in it; nor have those of former kinds, which a disk may remember.
+  for (const record of records) if (!record.kind.startsWith('learned')) index.put(record);
   return planSpeakers(index, host, isLeaving);
 }
 

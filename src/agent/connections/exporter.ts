@@ -10,7 +10,7 @@ import { isOrdinary, READ_MS, type ReadingOptions, type ReadingPlan, TrackingRea
 export interface ExporterOptions extends ReadingOptions {
   /** Errors: `WeftError`; the batch may or may not have arrived. */
   readonly post: (report: ConnectionsReport) => Promise<ConnectionsAnswer>;
-  /** All translated connections that a reading has seen. */
+  /** All translated connections that a reading of everything has seen. */
   readonly seen?: (connections: readonly Connection[]) => void;
   /** What stands in the way, for people; undefined: nothing. */
   readonly setProblem: (problem: string | undefined) => void;
@@ -40,7 +40,7 @@ export class ConnectionExporter {
   #toldMs = 0;
   /** Something was not told, or nothing yet. */
   #isBroken = true;
-  /** What the datapath had at the last reading. */
+  /** What the datapath had at the last reading, as far as it was read. */
   lastRead = '';
   #wasBadText = false;
   #wasDropped = false;
@@ -93,7 +93,7 @@ export class ConnectionExporter {
     return this.#reader.restMs;
   }
 
-  async #export(join: ConnectionJoin, { unread }: ReadingPlan): Promise<void> {
+  async #export(join: ConnectionJoin, { unread, problem }: ReadingPlan): Promise<void> {
     const nowMs = this.#options.clock.now();
     const wasSilent = nowMs - this.#toldMs >= SILENCE_MS;
     const isWhole = this.#isBroken || wasSilent || nowMs - this.#epoch >= EPOCH_MS;
@@ -123,7 +123,7 @@ export class ConnectionExporter {
       await this.#tell({ epoch: this.#epoch, put, gone: [] }, told);
       put = [];
     }
-    this.#options.seen?.(seen);
+    if (problem === undefined) this.#options.seen?.(seen);
     const gone = [...before.keys()].filter((key) => !sinceMs.has(key));
     let isAgain = false;
     // The rest: also with nothing in it, as a sign of life.
@@ -153,7 +153,7 @@ export class ConnectionExporter {
         if (++lines % SLICE === 0) await nextTurn();
       }
     }
-    this.lastRead = read.join('\n');
+    if (read.length > 0) this.lastRead = read.join('\n');
     return join;
   }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ShownConnection } from '../../server/routes/flows.ts';
 import { UsageError } from '../exit-codes.ts';
-import { formatFlows, formatHolders, formatRefused, parseEnd, sizeText } from './flows.ts';
+import { formatFlows, formatHolders, parseEnd, sizeText } from './flows.ts';
 
 const NOW = 1_000_000;
 const connection: ShownConnection = {
@@ -40,19 +40,6 @@ test('connections are a line each, with bytes where anybody counts them', () => 
     text,
     / ALLOWED BY +HOST .*\n.* acme\/web: https \(tcp\/443 from anywhere\) +east .*\n.* no rule any more +east/,
   );
-});
-
-test('refusals are told by port and by rule', () => {
-  assert.equal(formatRefused({ items: [], ports: [] }), 'nothing was refused');
-  const ports = [{ port: 'acme/web', way: 'sends', groups: ['acme/a', 'acme/b'], packets: 3, bytes: 180 }] as const;
-  const items = [{ rule: 'acme/fw/ssh', action: 'drop', packets: 1, bytes: 60 }];
-  assert.deepEqual(formatRefused({ items, ports }).split('\n'), [
-    'PORT      WHAT IT  NOT ALLOWED BY  PACKETS  BYTES',
-    'acme/web  sends    acme/a, acme/b  3        180 B',
-    '',
-    'RULE         ACTION  PACKETS  BYTES',
-    'acme/fw/ssh  drop    1        60 B',
-  ]);
 });
 
 test('sizes are read at a glance', () => {

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Endpoint, Holder } from '../../flow-database/flow-store.ts';
-import type { FlowWatchMessage, NatAnswer, RefusedAnswer, ShownConnection } from '../../server/routes/flows.ts';
+import type { FlowWatchMessage, NatAnswer, RefusingRule, ShownConnection } from '../../server/routes/flows.ts';
 import { EXIT, UsageError } from '../exit-codes.ts';
 import { dim, formatTable, green, print, printJson, red, say, yellow } from '../output.ts';
 import { type Session, splitName, withSession } from '../session.ts';
@@ -38,10 +38,7 @@ export function register(program: Command): void {
     .option('-f, --follow', 'what begins, changes and ends, as agents tell of it, until ^C')
     .option('--nat <address[:port]>', 'who had this address and port ([2001:db8::1]:443 in IPv6)')
     .option('--at <time>', 'with --nat: when, as 2026-11-29T22:00Z (default: now)')
-    .option(
-      '--refused',
-      'what rules of chains dropped or rejected, and what the security groups of ports did not allow',
-    )
+    .option('--refused', 'rules that dropped or rejected packets')
     .option('-o, --output <format>', 'table or json', 'table')
     .addHelpText(
       'after',
@@ -225,21 +222,10 @@ export function formatHolders(holders: readonly Holder[]): string {
 }
 
 async function refused(options: FlowsOptions, session: Session): Promise<void> {
-  const { port, tenant } = queryOf(options, session);
-  const query = { ...(port === undefined ? {} : { port }), ...(tenant === undefined ? {} : { tenant }) };
-  const answer = await session.client.get<RefusedAnswer>('/v1/flows/refused', { query });
-  if (options.output === 'json') return printJson(answer);
-  print(formatRefused(answer));
-}
-
-export function formatRefused({ items, ports }: RefusedAnswer): string {
-  if (items.length + ports.length === 0) return 'nothing was refused';
-  const rules = items.map(({ rule, action, packets, bytes }) => [rule, action, String(packets), sizeText(bytes)]);
-  const groups = ports.map(({ port, way, groups: names, packets, bytes }) => [
-    ...[port, way, names.join(', '), String(packets), sizeText(bytes)],
-  ]);
-  return [
-    ...(groups.length > 0 ? [formatTable(['PORT', 'WHAT IT', 'NOT ALLOWED BY', 'PACKETS', 'BYTES'], groups)] : []),
-    ...(rules.length > 0 ? [formatTable(['RULE', 'ACTION', 'PACKETS', 'BYTES'], rules)] : []),
-  ].join('\n\n');
+  const query = session.tenant === undefined ? {} : { tenant: session.tenant };
+  const { items } = await session.client.get<{ items: readonly RefusingRule[] }>('/v1/flows/refused', { query });
+  if (options.output === 'json') return printJson(items);
+  if (items.length === 0) return print('no rule has refused a packet');
+  const rows = items.map(({ rule, action, packets, bytes }) => [rule, action, String(packets), sizeText(bytes)]);
+  print(formatTable(['RULE', 'ACTION', 'PACKETS', 'BYTES'], rows));
 }

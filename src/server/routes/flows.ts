@@ -10,7 +10,6 @@ import {
 } from '../../flow-database/flow-store.ts';
 import { qualifiedName } from '../../model/describe.ts';
 import { cidrSchema, idSchema, ipSchema } from '../../model/kinds/common.ts';
-import type { LogicalPort } from '../../model/objects.ts';
 import { problemsOfZod } from '../../model/parse.ts';
 import { problemsError } from '../../model/problem.ts';
 import type { ModelIndex } from '../../model/view.ts';
@@ -48,11 +47,7 @@ export const natQuerySchema = z.object({
   /** Milliseconds since the epoch, or as in RFC 3339; default: now. */
   at: z.string().optional(),
 });
-export const refusedQuerySchema = z.object({
-  tenant: z.string().optional(),
-  /** Only what its groups refused: by name, `tenant/name` or id. */
-  port: z.string().optional(),
-});
+export const refusedQuerySchema = z.object({ tenant: z.string().optional() });
 
 const end = z.object({ address: ipSchema, port: numberSchema.optional() });
 const count = z.number().min(0);
@@ -99,20 +94,6 @@ export interface RefusingRule {
   readonly bytes: number;
 }
 
-/** What the security groups of a port refused: none of their rules allowed it. */
-export interface RefusingPort {
-  readonly port: string;
-  /** `sends`: it began what no rule of egress allows, or answered what none of ingress allows (any more); `receives` the other way round. */
-  readonly way: 'sends' | 'receives';
-  readonly groups: readonly string[];
-  readonly packets: number;
-  readonly bytes: number;
-}
-export interface RefusedAnswer {
-  readonly items: readonly RefusingRule[];
-  readonly ports: readonly RefusingPort[];
-}
-
 /** The flow database: what agents tell, and what people ask. */
 export function addFlowRoutes(app: FastifyInstance, context: ServerContext): void {
   const { state, flows } = context;
@@ -144,40 +125,17 @@ export function addFlowRoutes(app: FastifyInstance, context: ServerContext): voi
     return { atMs, ...(await flows.whoHeld({ ...question, atMs })) } satisfies NatAnswer;
   });
   app.get('/v1/flows/refused', async (request) => {
-    const { tenant, port: wanted } = parseQuery(refusedQuerySchema, request.query);
+    const { tenant } = parseQuery(refusedQuerySchema, request.query);
     const owner = tenant === undefined ? undefined : requireObject(index, 'tenant', tenant).id;
-    const only = wanted === undefined ? undefined : requireObject(index, 'port', wanted, tenant);
     const items: RefusingRule[] = [];
-    for (const rule of only ? [] : index.all('rule')) {
+    for (const rule of index.all('rule')) {
       if ((rule.action !== 'drop' && rule.action !== 'reject') || (owner !== undefined && rule.tenant !== owner))
         continue;
       const { packets, bytes } = context.runtime.ruleTotals(rule.id);
       if (packets > 0) items.push({ rule: qualifiedName(index, rule), action: rule.action, packets, bytes });
     }
-    const ports = refusingPorts(context, only ? [only] : index.all('port'), owner);
-    const most = (a: { packets: number }, b: { packets: number }): number => b.packets - a.packets;
-    return { items: items.sort(most), ports: ports.sort(most) } satisfies RefusedAnswer;
+    return { items: items.sort((a, b) => b.packets - a.packets) };
   });
-}
-
-function refusingPorts(
-  { state: { index }, runtime }: ServerContext,
-  ports: Iterable<LogicalPort>,
-  tenant: string | undefined,
-): RefusingPort[] {
-  const found: RefusingPort[] = [];
-  for (const port of ports) {
-    if (port.groups.length === 0 || (tenant !== undefined && port.tenant !== tenant)) continue;
-    for (const way of ['sends', 'receives'] as const) {
-      const { packets, bytes } = runtime.refusedTotals(port.id, way);
-      if (packets === 0) continue;
-      const groups = port.groups
-        .map((id) => index.get('securityGroup', id))
-        .flatMap((each) => (each ? [qualifiedName(index, each)] : []));
-      found.push({ port: qualifiedName(index, port), way, groups, packets, bytes });
-    }
-  }
-  return found;
 }
 
 /** Names become ids. Throws `not-found`. */
