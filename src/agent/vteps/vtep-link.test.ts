@@ -227,7 +227,7 @@ describe('the link to VTEPs', { skip: noVtepSchema }, () => {
     await learns(mac(7), BLUE);
     one.serve([{ ...red, vni: 6000 }]);
     await eventually('gone', async () => (await rows()).switches.join() === `${nameOf(RED)} 6000`);
-    assert.deepEqual((await rows()).bindings, [`p1/100 ${nameOf(RED)}`]);
+    await eventually('bound', async () => (await rows()).bindings.join() === `p1/100 ${nameOf(RED)}`);
   });
 
   test('a host that is not active writes nothing, and what it takes over is its own then', async () => {
