@@ -537,9 +537,10 @@ export class AgentCore implements Ground {
   }
 
   #counters(event: AgentEvent & { kind: 'counters' }, nowMs: number): Effect[] {
-    const { rules, learned } = sumCounters(event.flows, (cookie) => this.#compiler.explain(cookie).objects);
+    const { rules, drops, learned } = sumCounters(event, this.#compiler);
     for (const [id, packets] of learned) this.learning.heard(id, packets, nowMs);
-    return Object.keys(rules).length === 0 ? [] : this.report([{ type: 'counters', epochMs: this.#startedMs, rules }]);
+    if (Object.keys(rules).length + Object.keys(drops).length === 0) return [];
+    return this.report([{ type: 'counters', epochMs: this.#startedMs, rules, drops }]);
   }
 
   // ── reports ────────────────────────────────────────────────────────────────────────────────────────────────────

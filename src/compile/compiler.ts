@@ -60,6 +60,13 @@ import { leaveUnit, outChainUnit } from './units/leave.ts';
 import { hairpinUnit, holdersUnit, learnedUnit, unknownUnit } from './units/lookup.ts';
 import { mirrorUnit } from './units/mirror.ts';
 import { neighbourAnswersUnit, neighbourMovesUnit } from './units/neighbour.ts';
+import {
+  balancerPrefilterUnit,
+  floatingPrefilterUnit,
+  inboundLimitUnit,
+  routerPrefilterUnit,
+  switchPrefilterUnit,
+} from './units/prefilter.ts';
 import { probeUnit } from './units/probe.ts';
 import { floatingAddressesUnit, snatAddressesUnit, vipAddressesUnit } from './units/public-addresses.ts';
 import { floatingSourcesUnit, routerPortSourcesUnit, snatSourcesUnit, vipSourcesUnit } from './units/public-sources.ts';
@@ -67,6 +74,7 @@ import { neighboursUnit, portAddressesUnit, routerAddressesUnit } from './units/
 import { policiesUnit, routesUnit } from './units/route.ts';
 import { ownUnit, routerInUnit, routerMacUnit, tunnelToRouterUnit } from './units/router-in.ts';
 import { answersToSnatUnit, floatingOutUnit, snatRepliesUnit, snatUnit } from './units/snat.ts';
+import { sourceCheckUnit } from './units/source-check.ts';
 import { speakerUnit } from './units/speaker.ts';
 import { fromChainUnit, toPortUnit } from './units/to-port.ts';
 import { trackUnit } from './units/track.ts';
@@ -114,6 +122,12 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   routerMacUnit,
   tunnelToRouterUnit,
   routerInUnit,
+  sourceCheckUnit,
+  switchPrefilterUnit,
+  routerPrefilterUnit,
+  floatingPrefilterUnit,
+  balancerPrefilterUnit,
+  inboundLimitUnit,
   ownUnit,
   policiesUnit,
   routesUnit,

@@ -14,7 +14,7 @@ import type { Action, FieldRange, FieldValue, Masked, Match } from '../openflow/
  *   reg4   |ad|hand |fr|bi|mv|ju|ow|vv|sh|iv|ot|it|un|ad|tu|re|rl|es|ne| vlan     |
  *   reg5   chain     key of the chain that is being run, or of the set that it asks for; between chains
  *          | memberPort                 | natZone                       |kind|
- *   reg6   |in|  | slot      |po|le|verd.| segment                                  |
+ *   reg6   |in|rv| slot, gate|po|le|verd.| segment                                  |
  *   reg7   profile   which security groups the port has that are asked; within a router
  *          routerPort  as enteredBy, then of the port by which it leaves
  *   reg8..11 (xxreg2) nextHop: the address that is looked for; IPv4 in its lowest 32 bits (reg11)
@@ -85,6 +85,10 @@ export const REGISTERS = {
   policyDrop: { field: 'reg6', from: 19, bits: 1 },
   /** Slot of a load balancer. */
   slot: { field: 'reg6', from: 20, bits: 10 },
+  /** At outside ports, before a slot is chosen: which pre-filters are still to be asked, a `GATE`. */
+  gate: { field: 'reg6', from: 20, bits: 3 },
+  /** The routes are asked for the way back to the source. */
+  reverse: { field: 'reg6', from: 30, bits: 1 },
   /** The address is in the set that a rule asked for. */
   isIn: { field: 'reg6', from: 31, bits: 1 },
   /** Slot of an ECMP route; what it is still to be XORed with; and whether it is. */
@@ -122,6 +126,9 @@ export const VERDICT = { none: 0, accept: 1, drop: 2, reject: 3 } as const;
 
 /** Members that do not know the packet's connection may hand it to the others; or one of the others has got it so, and may not. */
 export const HAND_OFF = { may: 1, was: 2 } as const;
+
+/** Pre-filters are asked in this order: of the switch, of the router, of the address. */
+export const GATE = { switch: 1, router: 2, address: 3, passed: 4 } as const;
 
 /** `ct_state`: its lowest bits, in the order of the registers isNew, isEstablished, isRelated, isReply. */
 export const CT_FLAGS = { field: 'ct_state', from: 0, bits: 4 } as const satisfies FieldRange;

@@ -180,6 +180,14 @@ export const routerPortsIndex = define.index('routerPortsOfSwitch', 'routerPort'
   port.switch === undefined ? [] : [port.switch],
 );
 
+/** Key of a router port → the port, where only sources that are routed by it come in. */
+export const strictPortsIndex = define.index('strictPorts', 'routerPort', ({ sourceCheck, key }) =>
+  sourceCheck === 'strict' ? [`${key}`] : [],
+);
+
+/** Router port → BGP peers there. */
+export const bgpPeersIndex = define.index('bgpPeersAt', 'bgpPeer', (peer) => [peer.routerPort]);
+
 /** Router port → the router port that names it as its peer. */
 export const peersIndex = define.index('peers', 'routerPort', (port) => (port.peer === undefined ? [] : [port.peer]));
 
@@ -274,6 +282,26 @@ export function profileHash(id: string): number {
 export function profileName(groups: readonly string[]): string | undefined {
   if (groups.length === 0) return undefined;
   return groups.length === 1 ? groups[0] : [...new Set(groups)].sort().join('+');
+}
+
+/** Hash → what has a limit for what comes in from outside: one, but by a rare accident. */
+export const limitedByHashIndex = define.members('limitedByHash', {
+  tenant: limitedByHash,
+  router: limitedByHash,
+  floatingAddress: limitedByHash,
+  loadBalancer: limitedByHash,
+});
+
+function limitedByHash(record: {
+  readonly id: string;
+  readonly inboundLimit?: object | undefined;
+}): [string, string][] {
+  return record.inboundLimit === undefined ? [] : [[`${limitHash(record.id)}`, record.id]];
+}
+
+/** 24 bits. */
+export function limitHash(id: string): number {
+  return profileHash(id) & 0xff_ffff;
 }
 
 /** Chain → its rules. */

@@ -7,6 +7,7 @@ import { checkIdentity } from './rules/identity.ts';
 import { checkL2Gateways } from './rules/l2-gateways.ts';
 import { checkMirrors } from './rules/mirrors.ts';
 import { checkPorts } from './rules/ports.ts';
+import { checkProtection } from './rules/protection.ts';
 import { checkReferences } from './rules/references.ts';
 import { checkRouteCircles } from './rules/route-circles.ts';
 import { checkRouterPorts } from './rules/router-ports.ts';
@@ -20,6 +21,7 @@ import type { ModelIndex } from './view.ts';
 const RULES: readonly Rule[] = [
   ...[checkIdentity, checkReferences, checkSwitches, checkPorts, checkChains, checkHosts],
   ...[checkRouters, checkRouterPorts, checkRouteCircles, checkTranslated, checkMirrors, checkBgp, checkL2Gateways],
+  checkProtection,
 ];
 
 /**

@@ -22,8 +22,8 @@ import { TABLES } from '../tables.ts';
 /**
  * Flows that all routers share (docs/design/layer3.md, §6): what they ask is in registers, whichever router it is.
  *
- *   lookup, tunnel ─▶ routerIn ─┬──────────────────────▶ inChain ─▶ inVerdict ─▶ own ─▶ ttl ─▶ policy ─▶ route ─▶ ecmp
- *                        ▲      └(outside)─▶ anchor ─▲                            └(answers)─▲    │       │       │
+ *   lookup, tunnel ─▶ routerIn ─┬─(sourceCheck)────────▶ inChain ─▶ inVerdict ─▶ own ─▶ ttl ─▶ policy ─▶ route ─▶ ecmp
+ *                        ▲      └(prefilter)▶ anchor ─▲                            └(answers)─▲    │       │       │
  *                        │                                                                        ▼       ▼       ▼
  *                        └─resubmit(peer)─ leave ◀──────────────────────────── outVerdict ◀── outChain ◀──┴───────┘
  *                                            │
@@ -32,7 +32,8 @@ import { TABLES } from '../tables.ts';
  *                                                                          └resubmit─▶ resolve
  */
 
-export const ROUTER_IN = { down: 300, usedUp: 200, outside: 150, up: 100 } as const;
+/** Odd ones: of what another host's pre-filters have let through. */
+export const ROUTER_IN = { down: 300, usedUp: 200, outside: 150, checked: 120, up: 100 } as const;
 export const ANCHOR = { own: 100 } as const;
 /** What stands above `address` is asked of packets that came there. */
 export const OWN = { echo: 400, agent: 300, rest: 200, arrived: 170, answer: 160, address: 100 } as const;
@@ -180,7 +181,7 @@ function routeBase(reader: Reader): Contribution[] {
       { do: nextHopFrom6('ipv6_dst'), goto: 'outChain' },
     ),
     flow('policy', 0, {}, { goto: 'route' }),
-    flow('route', 0, {}, { do: [toAgent(reader, 'unreachable')], drop: 'no-route' }),
+    flow('route', 0, match({ reverse: 0 }), { do: [toAgent(reader, 'unreachable')], drop: 'no-route' }),
   ];
 }
 
