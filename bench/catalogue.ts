@@ -5,6 +5,7 @@ import { codecs } from './codecs.ts';
 import { datapath } from './datapath.ts';
 import { flowInstall } from './flow-install.ts';
 import { flowsPerHost } from './flows-per-host.ts';
+import { gatewayConnections } from './gateway-connections.ts';
 import { OVN_CONTROL } from './ovn-control.ts';
 import { ovnDatapath } from './ovn-datapath.ts';
 import { ovnPaths } from './ovn-paths.ts';
@@ -30,4 +31,5 @@ export const CATALOGUE: readonly Bench[] = [
   ...OVN_CONTROL,
   ovnDatapath,
   ovnPaths,
+  gatewayConnections,
 ];

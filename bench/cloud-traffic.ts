@@ -115,7 +115,8 @@ export const CONNECTION_RATE: TrafficMetric = {
   },
 };
 
-function switchSeconds(lab: Lab): number {
+/** Processor time of all switches of a lab so far. */
+export function switchSeconds(lab: Lab): number {
   return lab.hosts.reduce((sum, { name }) => sum + threadSeconds(lab.switchOf(name).vswitchd!), 0);
 }
 

@@ -1,6 +1,6 @@
 import type { Lab } from '../src/lab/lab.ts';
 import type { ManagedProcess } from '../src/lab/managed-process.ts';
-import type { WorkloadInput } from '../src/lab/spec.ts';
+import type { LabSpecInput, WorkloadInput } from '../src/lab/spec.ts';
 import type { Match } from '../src/openflow/flow.ts';
 import type { BenchContext } from './bench.ts';
 import { ENCAP, HOST_NAMES } from './network.ts';
@@ -43,8 +43,15 @@ export interface Cloud {
   stop(): Promise<void>;
 }
 
+/** What of a lab is the bench's to choose. */
+export type CloudSite = Pick<LabSpecInput, 'hosts' | 'workloads' | 'internet' | 'routers' | 'outside'>;
+
+/** Two hosts, with these workloads. */
+export function twoHosts(workloads: readonly WorkloadInput[]): CloudSite {
+  return { hosts: HOST_NAMES.map((name) => ({ name })), workloads: [...workloads] };
+}
+
 /** The lab of a cloud: the same for every make. */
-export function cloudLab(context: BenchContext, workloads: readonly WorkloadInput[]): Promise<Lab> {
-  const hosts = HOST_NAMES.map((name) => ({ name }));
-  return context.lab({ encap: ENCAP, hosts, workloads: [...workloads], datapath: 'netdev' });
+export function cloudLab(context: BenchContext, site: CloudSite): Promise<Lab> {
+  return context.lab({ ...site, encap: ENCAP, datapath: 'netdev' });
 }

@@ -37,6 +37,8 @@ export const NbLogicalRouter = defineTable('Logical_Router', {
   static_routes: setOf('uuid'),
   nat: setOf('uuid'),
   load_balancer: setOf('uuid'),
+  /** `chassis`: it is a gateway router, all of it there. */
+  options: strings,
 });
 
 export const NbRouterPort = defineTable('Logical_Router_Port', {
@@ -49,6 +51,8 @@ export const NbRouterPort = defineTable('Logical_Router_Port', {
 export const NbStaticRoute = defineTable('Logical_Router_Static_Route', {
   ip_prefix: scalar('string'),
   nexthop: scalar('string'),
+  /** `src-ip`: `ip_prefix` is of the source. */
+  policy: optional('string'),
 });
 
 export const NbGatewayChassis = defineTable('Gateway_Chassis', {
@@ -67,6 +71,7 @@ export const NbLoadBalancer = defineTable('Load_Balancer', {
   name: scalar('string'),
   protocol: optional('string'),
   vips: strings,
+  options: strings,
 });
 
 export const NbPortGroup = defineTable('Port_Group', {

@@ -13,8 +13,8 @@ import type { Uuid } from '../src/ovsdb/values.ts';
 import { ETHER_TYPE } from '../src/packet/ethernet.ts';
 import { IP_PROTO } from '../src/packet/ip-protocol.ts';
 import type { BenchContext } from './bench.ts';
-import { type Cloud, type CloudProcess, cloudLab } from './cloud.ts';
-import { ENCAP, HOST_NAMES } from './network.ts';
+import { type Cloud, type CloudProcess, type CloudSite, cloudLab, twoHosts } from './cloud.ts';
+import { ENCAP } from './network.ts';
 import { addPort, changeRule, createNetwork, deleteNetwork, dhcpName, PHYSICAL_NETWORK } from './ovn-network.ts';
 import { NbDhcpOptions, NbGlobal, OVN_NORTHBOUND_DB } from './ovn-tables.ts';
 import type { TenantPort, TenantsSize } from './tenants.ts';
@@ -26,7 +26,8 @@ import type { TenantPort, TenantsSize } from './tenants.ts';
  */
 const PLACE = 'server';
 const CONTROLLER = 'ovn-controller';
-const EXTERNAL_BRIDGE = 'br-ex';
+/** Joins a host to the networks outside. */
+export const EXTERNAL_BRIDGE = 'br-ex';
 const WRITE_TIMEOUT_MS = 120_000;
 
 /** Fetches OVN if it is not there and gives its folder and version. Error: `refused` where it cannot be had. */
@@ -40,20 +41,25 @@ export async function findOvn(): Promise<{ readonly dir: string; readonly versio
 }
 
 /** Starts a lab with an empty OVN in it; workloads are plugged already. */
-export async function startOvn(context: BenchContext, workloads: readonly WorkloadInput[] = []): Promise<Cloud> {
+export function startOvn(context: BenchContext, workloads: readonly WorkloadInput[] = []): Promise<Ovn> {
+  return startOvnAt(context, twoHosts(workloads));
+}
+
+/** The same on any number of hosts, with what is outside of them. */
+export async function startOvnAt(context: BenchContext, site: CloudSite): Promise<Ovn> {
   const { dir, version } = await findOvn();
-  context.progress(`starting OVN ${version} on two hosts`);
-  const lab = await cloudLab(context, workloads);
+  context.progress(`starting OVN ${version} on ${site.hosts!.length} hosts`);
+  const lab = await cloudLab(context, site);
   const ovn = new Ovn(lab, dir, `OVN ${version}`);
   await ovn.start();
   context.defer(() => ovn.stop());
   return ovn;
 }
 
-class Ovn implements Cloud {
+export class Ovn implements Cloud {
   readonly name: string;
   readonly lab: Lab;
-  readonly hosts = HOST_NAMES;
+  readonly hosts: readonly string[];
   readonly installedMark = 'ovn-installed';
   readonly #dir: string;
   /** The ids of rows that ports refer to, by the names that they were written with. */
@@ -62,6 +68,7 @@ class Ovn implements Cloud {
 
   constructor(lab: Lab, dir: string, name: string) {
     this.lab = lab;
+    this.hosts = lab.hosts.map(({ name }) => name);
     this.name = name;
     this.#dir = dir;
   }
@@ -88,7 +95,7 @@ class Ovn implements Cloud {
 
   async createAll(size: TenantsSize): Promise<void> {
     const operations = createNetwork(size, this.hosts);
-    const ids = await this.#write(operations);
+    const ids = await this.write(operations);
     for (const [i, { wire }] of operations.entries())
       if (wire.table === NbDhcpOptions.name) this.#dhcpOptions.set(String(wire['uuid-name']), ids[i] as Uuid);
   }
@@ -96,11 +103,11 @@ class Ovn implements Cloud {
   async addPort(port: TenantPort): Promise<void> {
     const options = this.#dhcpOptions.get(dhcpName(port.tenant, port.switchIndex));
     if (options === undefined) throw new WeftError('not-found', `no switch for ${port.name}`);
-    await this.#write(addPort(port, options));
+    await this.write(addPort(port, options));
   }
 
   async changeRule(tenant: number, tcpPort: number): Promise<void> {
-    const [changed] = await this.#write(changeRule(tenant, tcpPort));
+    const [changed] = await this.write(changeRule(tenant, tcpPort));
     if (changed !== 1) throw new WeftError('not-found', `no rule of tenant ${tenant} to change`);
   }
 
@@ -109,7 +116,7 @@ class Ovn implements Cloud {
   }
 
   async deleteAll(): Promise<void> {
-    await this.#write(deleteNetwork());
+    await this.write(deleteNetwork());
   }
 
   /** As `ovn-nbctl --wait=hv sync`. */
@@ -195,7 +202,8 @@ class Ovn implements Cloud {
     return this.#north;
   }
 
-  #write(operations: readonly Operation[]): Promise<readonly unknown[]> {
+  /** One transaction of the northbound database. */
+  write(operations: readonly Operation[]): Promise<readonly unknown[]> {
     return this.#client().transact(OVN_NORTHBOUND_DB, operations, { timeoutMs: WRITE_TIMEOUT_MS });
   }
 }

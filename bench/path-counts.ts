@@ -27,19 +27,27 @@ const MANY = 400;
 const STARTS = 2;
 
 /** Opens TCP connections along a way that works already. */
-export async function countPath(lab: Lab, pair: Pair): Promise<PathCounts> {
+export function countPath(lab: Lab, pair: Pair): Promise<PathCounts> {
+  return countWay(lab, [pair]);
+}
+
+/** The same where a way has several pairs of ends: the first connection is one of the first pair, the others are shared out. */
+export async function countWay(lab: Lab, pairs: readonly Pair[]): Promise<PathCounts> {
+  const openAlong = async (count: number): Promise<void> => {
+    for (const pair of pairs) await openConnections(lab, pair, { count: count / pairs.length });
+  };
   await forgetMegaflows(lab);
   const tablesBefore = await lookupsOf(lab);
-  await openConnections(lab, pair, { count: 1 });
+  await openConnections(lab, pairs[0]!, { count: 1 });
   const first = await megaflowsOf(lab);
   // What megaflows have seen is told to the flows at the latest when they go.
   await forgetMegaflows(lab);
   const lookups = ((await lookupsOf(lab)) - tablesBefore) / Math.max(1, tallyOf(first).packets + STARTS);
 
-  await openConnections(lab, pair, { count: 8 });
+  await openAlong(8);
   const before = tallyOf(await megaflowsOf(lab));
   for (const { name } of lab.hosts) await lab.switchOf(name).appctl('dpif-netdev/pmd-stats-clear');
-  await openConnections(lab, pair, { count: MANY });
+  await openAlong(MANY);
   const tries = await triesOf(lab);
   const many = await megaflowsOf(lab);
   const after = tallyOf(many);

@@ -19,6 +19,8 @@ export interface Pair {
   readonly toAddress: string;
   /** The Ethernet destination of what goes there, where that is not the other workload: a router's. */
   readonly nextHop?: string;
+  /** Both addresses may be lists, with commas between: connections take them in turn. */
+  readonly isSpread?: boolean;
 }
 
 const IPERF_PORT = 5201;
@@ -99,7 +101,7 @@ export interface Connections {
   readonly elapsedMs: number;
 }
 
-/** Short TCP connections, many at a time, for a time or up to a number. */
+/** Short TCP connections, many at a time, for a time or up to a number. Ends with `isSpread` have many addresses, with commas between. */
 export async function openConnections(
   lab: Lab,
   pair: Pair,
@@ -111,6 +113,7 @@ export async function openConnections(
     SIDE_BY_SIDE,
     'ms' in limit ? limit.ms : 0,
     'count' in limit ? limit.count : 0,
+    ...(pair.isSpread ? [pair.fromAddress] : []),
   ];
   return JSON.parse(
     await lab.execOk(pair.from, [process.execPath, CONNECTION_END, 'open', ...words.map(String)]),

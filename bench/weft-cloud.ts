@@ -6,8 +6,7 @@ import type { Match } from '../src/openflow/flow.ts';
 import { ETHER_TYPE } from '../src/packet/ethernet.ts';
 import { IP_PROTO } from '../src/packet/ip-protocol.ts';
 import type { BenchContext } from './bench.ts';
-import { type Cloud, type CloudProcess, cloudLab } from './cloud.ts';
-import { HOST_NAMES } from './network.ts';
+import { type Cloud, type CloudProcess, type CloudSite, cloudLab, twoHosts } from './cloud.ts';
 import type { TenantPort, TenantsSize } from './tenants.ts';
 import { type ApiObject, createObjects, groupObject, groupPath, portObject } from './weft-network.ts';
 
@@ -21,12 +20,14 @@ const WRITE_TIMEOUT_MS = 120_000;
  * Starts a lab with an empty Weft in it, workloads plugged already: the server in its place, an agent on each host. They meet on a unix socket, as OVN's
  * controllers and databases do (ovn.ts): a network between them would be Open vSwitch's own here.
  */
-export async function startWeftCloud(
-  context: BenchContext,
-  workloads: readonly WorkloadInput[] = [],
-): Promise<WeftCloud> {
-  context.progress('starting Weft on two hosts');
-  const lab = await cloudLab(context, workloads);
+export function startWeftCloud(context: BenchContext, workloads: readonly WorkloadInput[] = []): Promise<WeftCloud> {
+  return startWeftAt(context, twoHosts(workloads));
+}
+
+/** The same on any number of hosts, with what is outside of them. */
+export async function startWeftAt(context: BenchContext, site: CloudSite): Promise<WeftCloud> {
+  context.progress(`starting Weft on ${site.hosts!.length} hosts`);
+  const lab = await cloudLab(context, site);
   const weft = new WeftCloud(lab, await startWeftInLab(lab, { agentsReachBy: 'socket' }));
   context.defer(() => weft.stop());
   return weft;
@@ -35,12 +36,13 @@ export async function startWeftCloud(
 export class WeftCloud implements Cloud {
   readonly name = 'Weft';
   readonly lab: Lab;
-  readonly hosts = HOST_NAMES;
+  readonly hosts: readonly string[];
   readonly installedMark = 'weft-installed';
   readonly #weft: WeftInLab;
 
   constructor(lab: Lab, weft: WeftInLab) {
     this.lab = lab;
+    this.hosts = lab.hosts.map(({ name }) => name);
     this.#weft = weft;
   }
 

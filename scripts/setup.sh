@@ -25,8 +25,10 @@ packages=(
   openvswitch-switch openvswitch-common # the switch
   iproute2 ethtool procps               # namespaces and links of the lab
   tcpdump tcpreplay                     # captures; injection of arbitrary frames
+  nftables                              # counts packets, and sends them by turns, outside of the lab's cloud
   iputils-ping iperf3 busybox udhcpc wide-dhcpv6-client # what the workloads run
   frr                                   # BGP and BFD of gateways, in namespaces
+  redis-server openssl                  # the flow database of many hosts; certificates of its tests
 )
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -42,11 +44,11 @@ as_root() {
 
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null || true)" = installed ]; }
 
-# The lab and the agents start FRR's daemons themselves, in namespaces. The package starts a service of its own in the host's
-# (zebra and staticd): without systemd, as in a container, it is ended again; where systemd runs it may stay disabled
-# (systemctl disable --now frr).
-end_frr_service() {
-  [ -d /run/systemd/system ] || as_root /etc/init.d/frr stop >/dev/null 2>&1 || true
+# The lab and the agents start FRR's daemons themselves, in namespaces, and the tests their own Redis. The packages start services of their
+# own in the host's (zebra and staticd; a Redis on loopback): without systemd, as in a container, they are ended again; where systemd runs
+# they may stay disabled (systemctl disable --now frr redis-server).
+end_service() {
+  [ -d /run/systemd/system ] || as_root "/etc/init.d/$1" stop >/dev/null 2>&1 || true
 }
 
 install_packages() {
@@ -60,7 +62,9 @@ install_packages() {
     as_root apt-get -o DPkg::Lock::Timeout=120 update -q >&2 || warn "apt-get update failed; trying with the lists there are"
     as_root "${install[@]}" "${missing[@]}" >&2 || die "apt-get could not install: ${missing[*]}"
   fi
-  case " ${missing[*]} " in *' frr '*) end_frr_service ;; esac
+  for name in frr redis-server; do
+    case " ${missing[*]} " in *" $name "*) end_service "$name" ;; esac
+  done
 }
 
 install_modules() {

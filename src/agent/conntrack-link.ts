@@ -68,6 +68,24 @@ export class ConntrackLink {
     return text;
   }
 
+  /** As `dump`, of these zones only. Error `full` where they hold more than `most`: a reading holds packets up. */
+  async dumpZones(zones: readonly number[], most: number): Promise<string> {
+    const [limits = ''] = await this.#run([['dpctl/ct-get-limits', this.#datapath]]);
+    const asked = new Set(zones);
+    const held = readLimits(limits).reduce(
+      (sum, { zone, connections }) => sum + (asked.has(zone) ? connections : 0),
+      0,
+    );
+    if (held > most) throw new WeftError('full', `${held} connections in the zones of the port, more than ${most}`);
+    const texts = await this.#run(zones.map((zone) => ['dpctl/dump-conntrack', '-s', this.#datapath, `zone=${zone}`]));
+    return texts.join('');
+  }
+
+  /** Sequence numbers are not asked for from now on, whatever may come before zones are limited. Errors: `WeftError`. */
+  async disregardSequences(): Promise<void> {
+    if (this.#options.datapathType === 'netdev') await this.#run([['dpctl/ct-disable-tcp-seq-chk', this.#datapath]]);
+  }
+
   async #limit(): Promise<void> {
     if (this.#isLimiting) return;
     this.#isLimiting = true;

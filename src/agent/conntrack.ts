@@ -16,6 +16,9 @@ const PART = { port: 8, router: 2 } as const;
  */
 const ROOM = { tight: 1_000_000, enough: 1_200_000 } as const;
 
+/** Ports that left and are remembered. */
+const MOST_FORMER = 1_000;
+
 /** Kinds whose records decide which routers translate. */
 const ABOUT_NAT: ReadonlySet<string> = new Set(['router', 'floatingAddress', 'loadBalancer']);
 
@@ -25,6 +28,8 @@ const ABOUT_NAT: ReadonlySet<string> = new Set(['router', 'floatingAddress', 'lo
  */
 export class ConntrackZones {
   readonly zones = new Zones();
+  /** Of ports that left: nobody else has the zone yet, and the workload's new host may still ask for what is in it. */
+  readonly #former = new Map<string, number>();
   readonly #routers = new Set<string>();
   /** Those of which the flows know. */
   readonly #told = new Set<string>();
@@ -38,7 +43,17 @@ export class ConntrackZones {
 
   /** Interfaces became ports (`put`), or are none any more: gives zones, and flushes what others left in them. */
   rebound(put: Iterable<readonly [port: string, entry: LocalInterface]>, gone: readonly string[]): Effect[] {
-    for (const port of gone) this.zones.release(port);
+    for (const port of gone) {
+      const zone = this.zones.of(port);
+      if (zone === undefined) continue;
+      this.zones.release(port);
+      this.#former.delete(port); // the newest last
+      this.#former.set(port, zone);
+    }
+    for (const port of this.#former.keys()) {
+      if (this.#former.size <= MOST_FORMER) break;
+      this.#former.delete(port);
+    }
     // Kept zones first: nobody else may get them.
     const fresh: string[] = [];
     const kept: number[] = [];
@@ -49,6 +64,13 @@ export class ConntrackZones {
     }
     const given = fresh.map((port) => this.zones.give(port)).filter((zone) => zone !== undefined);
     return [...flush(given), ...limit([...kept, ...given], PART.port)];
+  }
+
+  /** The owner's zone, or what was a port's until it left, while nobody else has it. */
+  known(owner: string): number | undefined {
+    const zone = this.zones.of(owner) ?? this.#former.get(owner);
+    const has = zone === undefined ? undefined : this.zones.ownerOf(zone);
+    return has === undefined || has === owner ? zone : undefined;
   }
 
   /** The datapath is a new one, and knows no limits. */

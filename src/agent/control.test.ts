@@ -13,6 +13,7 @@ const options: ControlOptions = {
   link: {} as SwitchLink,
   bridge: 'br-int',
   vswitchdControl: () => '/nowhere',
+  connectionsOf: () => Promise.resolve([]),
 };
 
 test('no request, however wrong, is more than an answer', async () => {

@@ -8,6 +8,7 @@ import { createServer } from '../base/http.ts';
 import type { Compiler } from '../compile/compiler.ts';
 import type { Encap } from '../model/objects.ts';
 import { formatFlow } from '../openflow/text/flow.ts';
+import type { ConnectionEntry, ImportAnswer } from '../server/protocol.ts';
 import type { AgentCore } from './core.ts';
 import { flowBody, flowKey } from './flow-key.ts';
 import { realTrace } from './real-trace.ts';
@@ -24,6 +25,8 @@ export interface ControlOptions {
   readonly bridge: string;
   /** Control socket of ovs-vswitchd, looked up anew each time: its name may hold a process id. */
   readonly vswitchdControl: () => string;
+  /** What connection tracking has of a port's connections, now. Errors: `WeftError`. */
+  readonly connectionsOf: (port: string) => Promise<readonly ConnectionEntry[]>;
 }
 
 export interface ControlAnswer {
@@ -48,6 +51,7 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
   'GET /graph': ({ compiler }) => ({ status: 200, type: 'text/vnd.graphviz', body: compiler.toDot() }),
   'POST /trace': trace,
   'GET /capture': capture,
+  'GET /connections': connections,
 };
 
 /** Answers one request; whoever carries it (a socket, the server's relay). Errors become answers. */
@@ -208,6 +212,12 @@ async function trace(
     flow = `in_port=${entry.ofport}`;
   }
   return json({ text: await realTrace(vswitchdControl(), bridge, flow, frame) });
+}
+
+/** For the host that the port's workload moves to (docs/design/flow-database.md, §5). */
+async function connections({ connectionsOf }: ControlOptions, query: URLSearchParams): Promise<ControlAnswer> {
+  const answer: ImportAnswer = { entries: await connectionsOf(query.get('port') ?? '') };
+  return json(answer);
 }
 
 /** A pcap stream of what passes the port's interface. */

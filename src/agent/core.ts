@@ -4,6 +4,7 @@ import type { Binding, Encap, LearnedAddress, ScopeRecord } from '../model/objec
 import type { HostHealth, PortState, Report } from '../server/protocol.ts';
 import { Advertising } from './advertising.ts';
 import { Sessions } from './bgp/sessions.ts';
+import { Imports } from './connections/imports.ts';
 import { ConntrackZones } from './conntrack.ts';
 import { ConntrackUse } from './conntrack-use.ts';
 import { sumCounters } from './counters.ts';
@@ -55,6 +56,7 @@ export class AgentCore implements Ground {
   readonly #errors = new PacketErrors(this);
   readonly #neighbours = new Neighbours(this, this.#errors);
   readonly #natNeeds = new NatNeeds(this);
+  readonly #imports = new Imports(this, this.conntrack);
   readonly #nextHopHosts: NextHopHosts;
   readonly #probes: Probes;
   readonly #sessions: Sessions;
@@ -73,6 +75,7 @@ export class AgentCore implements Ground {
   #ovsdbConnected = false;
   #openvswitchVersion = 'unknown';
   #switchConnected = false;
+  #wasSwitchLost = false;
   serverConnected = false;
   #readBackAsked = false;
   #readySaid = false;
@@ -168,9 +171,16 @@ export class AgentCore implements Ground {
       case 'switchConnected':
         this.#switchConnected = true;
         this.#openvswitchVersion = event.version;
-        return [...this.conntrack.limits(), ...this.#maybeReadBack()];
+        return [
+          ...this.conntrack.limits(),
+          ...(this.#wasSwitchLost ? this.#imports.switchReturned() : []),
+          ...this.#maybeReadBack(),
+        ];
+      case 'connectionsRestored':
+        return [...this.#imports.restored(event.isAll), ...this.#maybeReadBack()];
       case 'switchLost':
         this.#switchConnected = false;
+        this.#wasSwitchLost = true;
         this.#readBackAsked = false;
         this.installation.lost();
         return [
@@ -221,7 +231,7 @@ export class AgentCore implements Ground {
       case 'reportRefused':
         return this.#reportRefused(event.report, event.code, event.message);
       case 'packetIn':
-        return this.#packetIns.handle(event.packet, nowMs);
+        return [...this.#packetIns.handle(event.packet, nowMs), ...this.#imports.announced(nowMs)];
       case 'counters':
         return this.#counters(event, nowMs);
       case 'tick':
@@ -232,7 +242,11 @@ export class AgentCore implements Ground {
       case 'hosts':
         return [...this.#nextHopHosts.told(event), ...this.#maybeReadBack(), ...this.#reportHealth()];
       case 'wake':
-        return [...this.#probes.tick(nowMs), ...this.#sessions.wake(nowMs)];
+        return [...this.#probes.tick(nowMs), ...this.#sessions.wake(nowMs), ...this.#imports.tick(nowMs)];
+      case 'portConnections':
+        return this.#imports.told(event, nowMs);
+      case 'recreated':
+        return this.#imports.recreated(event.port);
       case 'speakerPorts':
         return this.#sessions.portsTold(event.ofports);
       case 'learnedRoutes':
@@ -301,6 +315,7 @@ export class AgentCore implements Ground {
       ...this.#advertising.scopeChanged(changes),
       ...this.#sessions.scopeChanged(changes, nowMs),
       ...this.#attachments.scopeChanged(changes, nowMs),
+      ...this.#imports.scopeChanged(changes, nowMs),
     );
     if (neighbours.release) effects.push(...this.installation.whenInstalled(neighbours.release));
     if (revision === undefined) return effects;
@@ -399,6 +414,7 @@ export class AgentCore implements Ground {
       ...this.#afterChange(put),
       ...this.#natNeeds.ahead(put, nowMs),
       ...this.#probes.portsChanged([...put, ...gone], nowMs),
+      ...this.#imports.portsChanged([...put, ...gone], nowMs),
     ];
   }
 
@@ -489,6 +505,7 @@ export class AgentCore implements Ground {
       !this.#scopeReady ||
       !this.#ovsdb ||
       this.#nextHopHosts.isAwaited ||
+      this.#imports.isRestoring ||
       this.installation.synced ||
       this.#readBackAsked
     )
@@ -528,7 +545,7 @@ export class AgentCore implements Ground {
       this.#lastCountersMs = nowMs;
       effects.push({ kind: 'readCounters' });
     }
-    effects.push(...this.#conntrackUse.tick(nowMs), ...this.#sessions.wake(nowMs));
+    effects.push(...this.#imports.tick(nowMs), ...this.#conntrackUse.tick(nowMs), ...this.#sessions.wake(nowMs));
     if (nowMs - this.#lastPulseMs >= PULSE_INTERVAL_MS) {
       this.#lastPulseMs = nowMs;
       effects.push({ kind: 'pulse', addresses: this.scope.neighbours(this.host) });

@@ -4,9 +4,10 @@ import type { Meter } from '../compile/meters.ts';
 import type { TableName } from '../compile/tables.ts';
 import type { Encap, ScopeRecord } from '../model/objects.ts';
 import type { Flow } from '../openflow/flow.ts';
-import type { PortState, Report, ReportedSession } from '../server/protocol.ts';
+import type { ConnectionEntry, PortState, Report, ReportedSession } from '../server/protocol.ts';
 import type { SpeakerPlan } from './bgp/plan.ts';
 import type { ToldRoute } from './bgp/sessions.ts';
+import type { EntryInZone } from './connections/recreate.ts';
 import type { PacketRegisters } from './registers.ts';
 import type { KeptZone } from './zones.ts';
 
@@ -145,6 +146,12 @@ export type AgentEvent =
    * known.
    */
   | { readonly kind: 'hosts'; readonly lost: readonly string[]; readonly isSettled: boolean }
+  /** What another host has of a port's connections; absent: it did not say. Answers `askConnections`. */
+  | { readonly kind: 'portConnections'; readonly port: string; readonly entries?: readonly ConnectionEntry[] }
+  /** Translations are in the switch again, as far as they are known, or not needed; then (`isAll`) the rest. Answers `restoreConnections`. */
+  | { readonly kind: 'connectionsRestored'; readonly isAll: boolean }
+  /** The switch has been told all of a `recreate` with a port. */
+  | { readonly kind: 'recreated'; readonly port: string }
   /** Comes once a second. */
   | { readonly kind: 'tick' }
   /** The time that a `wake` asked for has come. */
@@ -170,6 +177,17 @@ export type Effect =
   /** `part` 8: an eighth of the host's connections each. */
   | { readonly kind: 'limitZones'; readonly zones: readonly number[]; readonly part: number }
   | { readonly kind: 'readConntrack' }
+  /** The switch is there again: if it has lost the connections that it had, they are made again as they were last read. */
+  | { readonly kind: 'restoreConnections' }
+  /** What connections has a port at another host (its id), where its workload comes from? */
+  | { readonly kind: 'askConnections'; readonly port: string; readonly from: string }
+  /** Entries of connection tracking to be made in zones here, and such to end; with a port answered by `recreated`. */
+  | {
+      readonly kind: 'recreate';
+      readonly make: readonly EntryInZone[];
+      readonly end: readonly EntryInZone[];
+      readonly port?: string;
+    }
   /** What speakers this host should have is to be found out from the scope: answered by `planned`. */
   | { readonly kind: 'planSpeakers' }
   /** The BGP speakers that this host shall have, all of them. */

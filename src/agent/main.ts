@@ -9,10 +9,14 @@ import { listNamespaces } from '../base/namespaces.ts';
 import { systemRandom } from '../base/random.ts';
 import { createCompiler } from '../compile/compiler.ts';
 import { createClient } from '../server/client.ts';
-import type { ConnectionsAnswer, WatchMessage } from '../server/protocol.ts';
+import type { ConnectionEntry, ConnectionsAnswer, ImportAnswer, WatchMessage } from '../server/protocol.ts';
 import type { SpeakerLink } from './bgp/speaker-link.ts';
 import { BridgeLink } from './bridge-link.ts';
-import { ConnectionExporter } from './connections/exporter.ts';
+import { parseDump } from './connections/dump.ts';
+import { ConnectionExporter, MOST_CONNECTIONS } from './connections/exporter.ts';
+import { allZones, entriesOfPort, zonesOfPort } from './connections/of-port.ts';
+import { Recreator } from './connections/recreator.ts';
+import { Restorer } from './connections/restorer.ts';
 import { ConntrackLink } from './conntrack-link.ts';
 import { answerControl, type ControlOptions, startControl } from './control.ts';
 import { AgentCore } from './core.ts';
@@ -78,7 +82,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     address: `unix:${join(options.ovsRunDir, `${options.bridge}.mgmt`)}`,
     meters: HOST_METERS,
     readRegisters,
-    emit,
+    emit: (event) => {
+      if (event.kind === 'switchLost') restorer.switchLost();
+      emit(event);
+    },
     clock: systemClock,
     log: log.child({ part: 'openflow' }),
     signal,
@@ -122,12 +129,38 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     ...(options.token === undefined ? {} : { token: options.token }),
     ...(options.ca === undefined ? {} : { ca: options.ca }),
   });
+  const connectionsOf = async (port: string): Promise<readonly ConnectionEntry[]> => {
+    const zones = zonesOfPort(core.scope, (owner) => core.conntrack.known(owner), port);
+    if (!zones) throw new WeftError('not-found', `this host has, and lately had, no interface of port ${port}`);
+    const text = await conntrackLink.dumpZones(allZones(zones), MOST_CONNECTIONS.netdev);
+    return entriesOfPort(zones, await parseDump(text));
+  };
+  const recreator = new Recreator({
+    run: (packets) => switchLink.runThrough(packets),
+    disregardSequences: () => conntrackLink.disregardSequences(),
+    log: log.child({ part: 'connections' }),
+  });
+  const askConnections = async ({ port, from }: Extract<Effect, { kind: 'askConnections' }>): Promise<void> => {
+    try {
+      const path = `/v1/hosts/${encodeURIComponent(options.host)}/imports/${port}`;
+      const beganMs = systemClock.monotonicMs();
+      const { entries } = await client.get<ImportAnswer>(path, { query: { from }, signal, timeoutMs: 2_000 });
+      const ms = Math.round(systemClock.monotonicMs() - beganMs);
+      log.info('connections of a port that moves here', { port, from, entries: entries.length, ms });
+      emit({ kind: 'portConnections', port, entries });
+    } catch (error) {
+      if (signal.aborted) return;
+      log.info('connections of a port that moves here are not to be had', { port, from, error });
+      emit({ kind: 'portConnections', port });
+    }
+  };
   const control: ControlOptions = {
     core,
     compiler,
     link: switchLink,
     bridge: options.bridge,
     vswitchdControl,
+    connectionsOf,
   };
   const serverLink = new ServerLink({
     client,
@@ -159,6 +192,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     log: log.child({ part: 'connections' }),
   });
 
+  const restorer = new Restorer({
+    ...{ lastRead: () => exporter.lastRead, count: () => conntrackLink.count(), recreator, clock: systemClock, signal },
+    restored: (isAll) => emit({ kind: 'connectionsRestored', isAll }),
+    log: log.child({ part: 'connections' }),
+  });
+
   const perform = (effect: Effect): void => {
     switch (effect.kind) {
       case 'install':
@@ -178,6 +217,17 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'ensureTunnel':
       case 'keepNatZones':
         bridgeLink.perform(effect);
+        break;
+      case 'askConnections':
+        void askConnections(effect);
+        break;
+      case 'restoreConnections':
+        void restorer.run();
+        break;
+      case 'recreate':
+        void recreator.perform(effect).then(() => {
+          if (effect.port !== undefined) emit({ kind: 'recreated', port: effect.port });
+        });
         break;
       case 'limitZones':
       case 'readConntrack':

@@ -27,13 +27,17 @@ export class NatNeeds {
     const router = id === undefined ? undefined : scope.get('router', id);
     const offender = offenderOf(packet.frame);
     const to = router && offender && translatedTo(router, offender.src);
-    return router && to !== undefined ? this.#ground.report(this.#need(router.id, to, nowMs)) : [];
+    const port = scope.portByKey(packet.portKey)?.id;
+    return router && to !== undefined
+      ? this.#ground.report(this.#need(router.id, to, this.#ofGateway(port), nowMs))
+      : [];
   }
 
   scopeChanged(changes: readonly ScopeChange[], nowMs: number): Effect[] {
     const { interfaces } = this.#ground;
     const isAboutMany = changes.some(
-      ({ op, record: { kind } }) => isAboutSnat(kind) || (kind === 'natLease' && op === 'delete'),
+      ({ op, record: { kind } }) =>
+        isAboutSnat(kind) || kind === 'l2Gateway' || (kind === 'natLease' && op === 'delete'),
     );
     if (isAboutMany) return this.ahead([...interfaces.bound().keys()], nowMs);
     return this.ahead(
@@ -58,30 +62,39 @@ export class NatNeeds {
     const reports: Report[] = [];
     for (const id of ports) {
       const port = scope.port(id);
+      const gateway = this.#ofGateway(id);
+      if (gateway !== undefined && scope.binding(gateway)?.active !== this.#ground.host) continue;
       for (const router of (port && routersOf.get(port.switch)) ?? [])
         for (const address of port!.addresses) {
           const to = translatedTo(router, parseIp(address)!);
-          if (to !== undefined && this.#ports(router.id, to) === 0) reports.push(...this.#need(router.id, to, nowMs));
+          if (to !== undefined && this.#ports(router.id, to, gateway) === 0)
+            reports.push(...this.#need(router.id, to, gateway, nowMs));
         }
     }
     return this.#ground.report(reports);
   }
 
-  /** How many ports of the address this host has. */
-  #ports(router: string, address: string): number {
+  /** The port, if it is that of an L2 gateway: then it has leases of its own. */
+  #ofGateway(port: string | undefined): string | undefined {
+    for (const gateway of this.#ground.scope.all('l2Gateway')) if (gateway.port === port) return port;
+    return undefined;
+  }
+
+  /** How many ports of the address this host (or that port here) has. */
+  #ports(router: string, address: string, port: string | undefined): number {
     const { scope, host } = this.#ground;
-    const lease = scope.get('natLease', `${router}/${address}/${host}`);
+    const lease = scope.get('natLease', `${router}/${address}/${port ?? host}`);
     return lease?.blocks.reduce((sum, { size }) => sum + size, 0) ?? 0;
   }
 
-  #need(router: string, address: string, nowMs: number): Report[] {
+  #need(router: string, address: string, port: string | undefined, nowMs: number): Report[] {
     if (!this.#ground.serverConnected) return [];
-    const key = `${router}/${address}`;
-    const have = this.#ports(router, address);
+    const key = `${router}/${address}/${port ?? ''}`;
+    const have = this.#ports(router, address, port);
     const before = this.#asked.get(key);
     if (before?.have === have && nowMs - before.atMs < ASK_AGAIN_MS) return [];
     this.#asked.set(key, { atMs: nowMs, have });
-    return [{ type: 'natNeed', router, address, have }];
+    return [{ type: 'natNeed', router, address, ...(port === undefined ? {} : { port }), have }];
   }
 
   /** A server that did not hear us is asked again. */

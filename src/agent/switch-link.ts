@@ -15,6 +15,7 @@ import { BAND_TYPE, METER_COMMAND, METER_FLAG } from '../openflow/messages/meter
 import { PACKET_IN_FORMAT } from '../openflow/messages/nicira.ts';
 import type { PacketIn as OpenFlowPacketIn } from '../openflow/messages/packet-in.ts';
 import { OF15 } from '../openflow/version.ts';
+import type { TrackingPacket } from './connections/recreate.ts';
 import type { AgentEvent, Effect, InstalledFlow, PacketIn } from './events.ts';
 import { flowBody, flowKey } from './flow-key.ts';
 import { meterConfig } from './meters.ts';
@@ -117,6 +118,14 @@ export class SwitchLink {
       connection.send({ ...mod, command: METER_COMMAND.modify });
     }
     await connection.barrier();
+  }
+
+  /** Runs packets through actions and forgets them: what they do to connection tracking stays. Before what is sent after it. */
+  runThrough(packets: readonly TrackingPacket[]): void {
+    const connection = this.#connection;
+    if (!connection || connection.closed) return;
+    const match = { in_port: OFPP.controller };
+    for (const { frame, actions } of packets) connection.send({ kind: 'packetOut', match, actions, frame });
   }
 
   /** The effects that are for the switch. */

@@ -83,6 +83,12 @@ export const slotsOf = define.cell<readonly number[]>({
   },
 });
 
+/** Whether it matters which slot a packet has: several members serve. */
+export const areSlotsShared = define.cell<boolean>({
+  name: 'balancerSlotsShared',
+  run: (reader, id) => new Set(reader.derive(slotsOf, id)).size > 1,
+});
+
 /** The address at which a port serves: its first of the VIP's version. */
 export function memberAddress(reader: Reader, port: string, version: 4 | 6): Ip | undefined {
   for (const text of reader.pick('port', port, 'addresses') ?? []) {

@@ -60,24 +60,26 @@ export function otherBits(owned: readonly Fixed[], bits: number, limit: number, 
  * networks two more for the bits of the byte that are fixed. No bytes at all: no common bits.
  */
 export function commonBits(bytes: readonly string[], bits: 32 | 48): Fixed {
-  let mask = bytes.length === 0 ? 0n : (1n << BigInt(bits)) - 1n;
-  let value = 0n;
-  for (let place = 0; place < bits / 8; place++) {
-    let and = 0xff;
-    let or = 0;
-    let fixed = 0xff;
-    for (const byte of bytes) {
-      if (Number.parseInt(byte[0]!, 16) !== place) continue;
-      const digits = Number.parseInt(byte.slice(1, 3), 16);
-      and &= digits;
-      or |= digits;
-      if (byte.length > 3) fixed &= Number.parseInt(byte.slice(3), 16);
-    }
-    const shift = BigInt(place * 8);
-    mask &= ~(BigInt(((and ^ or) | ~fixed) & 0xff) << shift);
-    value |= BigInt(and) << shift;
+  if (bytes.length === 0) return { value: 0n, mask: 0n };
+  const places = bits / 8;
+  const and = new Uint8Array(places).fill(0xff);
+  const or = new Uint8Array(places);
+  const fixed = new Uint8Array(places).fill(0xff);
+  for (const byte of bytes) {
+    const place = Number.parseInt(byte[0]!, 16);
+    const digits = Number.parseInt(byte.slice(1, 3), 16);
+    and[place]! &= digits;
+    or[place]! |= digits;
+    if (byte.length > 3) fixed[place]! &= Number.parseInt(byte.slice(3), 16);
   }
-  return { value: value & mask, mask };
+  let mask = 0n;
+  let value = 0n;
+  for (let place = 0; place < places; place++) {
+    const shared = ~(and[place]! ^ or[place]!) & fixed[place]! & 0xff;
+    mask |= BigInt(shared) << BigInt(place * 8);
+    value |= BigInt(and[place]! & shared) << BigInt(place * 8);
+  }
+  return { value, mask };
 }
 
 /** Which bit a one-bit mask is. As part of a priority it makes equal masks stand together, so that subtables stay in order. */

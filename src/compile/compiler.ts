@@ -41,7 +41,7 @@ import { LOCAL_SWITCH_KINDS, LOCAL_SWITCH_UNITS, localSwitchSink } from './local
 import { type Meter, meterSink } from './meters.ts';
 import { problemSink } from './problem-sink.ts';
 import { admissionUnit } from './units/admission.ts';
-import { floatingInUnit, leasesInUnit } from './units/anchor.ts';
+import { floatingInUnit, leasesInUnit, natMoveUnit } from './units/anchor.ts';
 import { agentAnswersUnit, ownProbesUnit } from './units/answer.ts';
 import { memberUnit, slotsUnit } from './units/balancer.ts';
 import { baseUnit } from './units/base.ts';
@@ -53,6 +53,8 @@ import { floodLocalUnit, floodRemoteUnit } from './units/flood.ts';
 import { groupMemberUnit, groupRulesUnit, setMemberUnit } from './units/group.ts';
 import { guardUnit } from './units/guard.ts';
 import { handOffUnit } from './units/hand-off.ts';
+import { holdUnit } from './units/hold.ts';
+import { importingUnit } from './units/importing.ts';
 import { l2GatewayUnit } from './units/l2-gateway.ts';
 import { learnedSourceUnit, learnPortUnit } from './units/learn.ts';
 import { hopSetUnit, learnedRouteUnit } from './units/learned-route.ts';
@@ -102,6 +104,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   learnedSourceUnit,
   markUnit,
   entryUnit,
+  importingUnit,
   mirrorUnit,
   fromChainUnit,
   chainUnit,
@@ -147,9 +150,11 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   memberUnit,
   floatingInUnit,
   leasesInUnit,
+  natMoveUnit,
   vipInUnit,
   handOffUnit,
   admissionUnit,
+  holdUnit,
   floatingOutUnit,
   snatUnit,
   snatRepliesUnit,

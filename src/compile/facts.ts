@@ -114,6 +114,14 @@ export function toAgent(reader: Reader, wanted: PacketInClass): Action {
   return controller(wanted, WHOLE, meters?.[METER_OF[wanted] ?? 'packetIn'] ?? meters?.packetIn);
 }
 
+/**
+ * To the agent, which lets it go on by the actions behind this one. It passes no meter: what a meter held back would be lost. Who has to bound
+ * them takes the pause away (src/agent/hold).
+ */
+export function toAgentPaused(): Action {
+  return { ...(controller('firstReply', WHOLE, undefined) as Extract<Action, { kind: 'controller' }>), pause: true };
+}
+
 /** A sample of what is dropped, so that the agent notices a spray; nothing where no meter holds it back. */
 export function sample(reader: Reader, wanted: 'guard' | 'stray' = 'guard'): Action[] {
   const meter = reader.pick('self', 'self', 'meters')?.sample;

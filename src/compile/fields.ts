@@ -144,9 +144,12 @@ export const NEXT_HOP_4 = { field: 'reg11', from: 0, bits: 32 } as const satisfi
 
 /**
  * Bits of `ct_mark` in a port's zone: the connection came through a VIP, translated at the client, or here at the member; and one that all
- * connections have: a packet without it is of none, as the zone was full (units/admission.ts).
+ * connections have: a packet without it is of none, as the zone was full (units/admission.ts). In any zone
+ * `copied`: another host was told of the connection, when it was first answered (units/hold.ts).
  */
-export const CT_MARK = { viaVip: 1, memberVip: 2, kept: 4 } as const;
+export const CT_MARK = { viaVip: 1, memberVip: 2, kept: 4, copied: 8 } as const;
+/** In a router's zone, of connections of L2 gateways: the port that their source was given (units/hold.ts). */
+export const SNAT_PORT_MARK = { field: 'ct_mark', from: 16, bits: 16 } as const satisfies FieldRange;
 
 /** Match on registers and fields; registers that share a word become one masked field. */
 export function match(registers: RegisterMatch, fields: Match = {}): Match {

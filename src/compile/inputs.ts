@@ -71,10 +71,31 @@ export interface HostLost {
   readonly id: string;
 }
 
+/**
+ * A workload moves here, and its connections are still being brought (docs/design/flow-database.md, §5): until they are here
+ * nothing that it says or gets begins a connection (units/importing.ts). `id` is the port's id, or `EVERY_PORT` where Open vSwitch has lost all of them.
+ */
+export interface Importing {
+  readonly kind: 'importing';
+  readonly id: string;
+}
+
+export const EVERY_PORT = 'every';
+
 /** The outside of an L2 gateway leads back into the switch (docs/design/l2-gateways.md, §3). `id` is the port's id. */
 export interface Cut {
   readonly kind: 'cut';
   readonly id: string;
+}
+
+/**
+ * The port of an L2 gateway here, of whose connections another place of it is told (docs/design/l2-gateways.md, §4). `id` is the port's id.
+ */
+export interface Held {
+  readonly kind: 'held';
+  readonly id: string;
+  /** First replies wait for that; else they go on, and it is told later. */
+  readonly isPaused: boolean;
 }
 
 /** A switch that frames from here can be in: one of its ports is here, or a router leads to it. `id` is the switch's id. */
@@ -125,6 +146,7 @@ export interface InputOfKind extends ScopeRecordOfKind {
   interface: BoundInterface;
   self: Self;
   shutOff: ShutOff;
+  importing: Importing;
   cut: Cut;
   hostLost: HostLost;
   natZone: NatZone;
@@ -133,9 +155,20 @@ export interface InputOfKind extends ScopeRecordOfKind {
   localPort: LocalPort;
   learnedDestination: LearnedDestination;
   speaker: Speaker;
+  held: Held;
 }
 export type InputKind = Exclude<keyof InputOfKind, 'localSwitch' | 'localProfile' | 'localPort' | 'learnedDestination'>;
-export type InputRecord = ScopeRecord | BoundInterface | Self | ShutOff | Cut | HostLost | NatZone | Speaker;
+export type InputRecord =
+  | ScopeRecord
+  | BoundInterface
+  | Self
+  | ShutOff
+  | Importing
+  | Cut
+  | HostLost
+  | NatZone
+  | Speaker
+  | Held;
 export type Reader = EngineReader<InputOfKind>;
 
 export const define = definer<InputOfKind>();
@@ -153,6 +186,9 @@ export const unsecuredIndex = define.index('unsecured', 'port', (port) => (port.
 
 /** Port → the L2 gateway whose outside it is. */
 export const gatewayOfPortIndex = define.index('gatewayOfPort', 'l2Gateway', (gateway) => [gateway.port]);
+
+/** '' → all L2 gateways that this host is a place of. */
+export const gatewaysIndex = define.index('l2Gateways', 'l2Gateway', () => ['']);
 
 /** Switch → hosts that are the active claim of one of its ports. */
 export const activeHostsIndex = define.members('activeHosts', {
@@ -217,6 +253,9 @@ export const healthIndex = define.index('healthOf', 'memberHealth', (health) => 
 
 /** Router → blocks of ports that hosts have for its addresses. */
 export const leasesIndex = define.index('leasesOfRouter', 'natLease', (lease) => [lease.router]);
+
+/** Router → connections of workloads that moved, with outside ports of a former host. */
+export const natMovesIndex = define.index('natMovesOfRouter', 'natMove', (move) => [move.router]);
 
 /** `group/port`: each member of a security group by itself, so that one that comes or goes costs one unit. */
 export const groupMembersIndex = define.index('groupMembers', 'port', (port, id) =>

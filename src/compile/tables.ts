@@ -12,6 +12,7 @@ export const REASONS = {
   'port-down': 'the port is administratively down',
   'switch-down': 'the switch is administratively down',
   'not-active': 'the port is active on another host, and was not asked to move here',
+  importing: 'the port has just moved here, and this may be a connection that is still on its way here',
   tagged: 'a VLAN tag where none may be',
   vlan: 'a VLAN that the port does not carry',
   'spoofed-mac': 'an Ethernet source that the port does not own, or an interface that is no port',
@@ -165,20 +166,25 @@ export const TABLES = {
     merge: 'equal',
     missReason: 'conntrack-full',
   },
-  sourceCheck: {
+  hold: {
     number: 52,
+    job: 'was another host told of the connection of an L2 gateway, before its first reply goes on',
+    merge: 'equal',
+  },
+  sourceCheck: {
+    number: 53,
     job: 'may packets from this source come in by the router port',
     merge: 'equal',
     prefixes: ['ip_src', 'ipv6_src'],
   },
-  reversed: { number: 53, job: 'does the way back to the source lead there', merge: 'equal' },
+  reversed: { number: 54, job: 'does the way back to the source lead there', merge: 'equal' },
   prefilter: {
-    number: 54,
+    number: 55,
     job: 'the chains that protect what is outside: of the switch, the router, the address',
     merge: 'equal',
     prefixes: ['ip_dst', 'ipv6_dst'],
   },
-  prefiltered: { number: 55, job: 'what the chain decided', merge: 'equal' },
+  prefiltered: { number: 56, job: 'what the chain decided', merge: 'equal' },
   toPort: { number: 60, job: 'may the port receive at all', merge: 'equal' },
   toTracked: { number: 61, job: "what the connection tracking of the receiver's port knows", merge: 'equal' },
   toGroup: { number: 62, job: 'may the groups of the receiver have this connection', merge: 'equal' },
@@ -243,5 +249,7 @@ export const PACKET_IN = {
   probe: 19,
   /** An attachment of an L2 gateway says who it is. */
   hello: 20,
+  /** The first reply of a connection of an L2 gateway, paused: another host has to be told of the connection first. */
+  firstReply: 21,
 } as const;
 export type PacketInClass = keyof typeof PACKET_IN;

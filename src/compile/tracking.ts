@@ -56,7 +56,7 @@ const routerAsks = define.cell<boolean>({
 });
 
 /** Routers that a router is linked to, by a peer or a switch that is not shared. */
-const linkedRouters = define.cell<readonly string[]>({
+export const linkedRouters = define.cell<readonly string[]>({
   name: 'linkedRouters',
   run: (reader, router) => {
     const linked = new Set<string>();

@@ -99,6 +99,47 @@ export function marked(mark: keyof typeof CT_MARK): Match {
   return { ct_mark: { value: CT_MARK[mark], mask: CT_MARK[mark] } };
 }
 
+/** A match on connections without one bit of the mark. */
+export function unmarked(mark: keyof typeof CT_MARK): Match {
+  return { ct_mark: { value: 0, mask: CT_MARK[mark] } };
+}
+
+/** Where `hold` goes back to (units/hold.ts), in the register of segments: no chain is run meanwhile. */
+export const HELD_BACK = { answer: 1, snatted: 2, anchored: 3 } as const satisfies Partial<Record<TableName, number>>;
+
+/** Beside it: the packet waits there, if it is a first reply. */
+export const HELD_PAUSE = 4;
+
+/** For `hold`: where to go back to. */
+export function heldSegment(back: keyof typeof HELD_BACK, isPaused: boolean): number {
+  return HELD_BACK[back] + (isPaused ? HELD_PAUSE : 0);
+}
+
+/** Asks the zone of a router, and goes on behind `hold` for the port of an L2 gateway of whose connections another host is told. */
+export function trackHeld(
+  reader: Reader,
+  port: string | undefined,
+  back: 'snatted' | 'anchored',
+  zone: number,
+): Action[] {
+  return [...noteHeld(reader, port, back, zone), { kind: 'ctClear' }, track(behind(reader, port, back), zone, KNOWN)];
+}
+
+/** Where what was asked goes on: at `back`, or there by way of `hold`. */
+export function behind(reader: Reader, port: string | undefined, back: 'snatted' | 'anchored'): TableName {
+  return port === undefined || reader.get('held', port) === undefined ? back : 'hold';
+}
+
+export function noteHeld(
+  reader: Reader,
+  port: string | undefined,
+  back: 'snatted' | 'anchored',
+  zone: number,
+): Action[] {
+  const isPaused = port === undefined ? undefined : reader.pick('held', port, 'isPaused');
+  return isPaused === undefined ? [] : load({ segment: heldSegment(back, isPaused), natZone: zone });
+}
+
 export function from({ ip, prefix }: Cidr): Match {
   const source = prefixMatch(ip.value, prefix, ip.version === 4 ? 32 : 128);
   if (ip.version === 4) return source === undefined ? IPV4 : { ...IPV4, ip_src: source };

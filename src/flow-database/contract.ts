@@ -54,7 +54,7 @@ export function outward(n: number, more: Partial<StoredConnection> = {}): Stored
   };
 }
 
-function batch(put: readonly StoredConnection[], more: Partial<ConnectionBatch> = {}): ConnectionBatch {
+export function batch(put: readonly StoredConnection[], more: Partial<ConnectionBatch> = {}): ConnectionBatch {
   return { host: 'h1', epoch: 1, atMs: NOW, put, gone: [], ...more };
 }
 

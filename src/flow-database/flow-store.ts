@@ -3,23 +3,36 @@
  * (docs/design/flow-database.md). Owned by `src/flow-database`: keeping and finding them. Not here: names of objects and who may
  * tell what (`server`), and desired state (`store`), from which it is kept apart: it may be slow, full or lost.
  *
- * Implementations: `sqlite.ts`, alone or behind a worker thread (`worker-store.ts`); `contract.ts` is what all must do.
+ * Implementations: `sqlite.ts`; `split.ts`, with the connections in Redis or Valkey (`redis.ts`) and the log in SQLite; either behind a
+ * worker thread (`worker-store.ts`). `contract.ts` is what all must do.
  */
-export interface FlowStore {
-  /** All or nothing. Errors: `full` (too many connections, or the disk). */
-  write(batch: ConnectionBatch): Promise<void>;
-  /** In no particular order, at most `limit`. */
-  list(filter: ConnectionFilter, limit: number): Promise<readonly StoredConnection[]>;
+export interface FlowStore extends ConnectionStore {
   /** From `atMs` on the host has exactly these ports of the address. The same again changes nothing. */
   setLease(lease: Lease): Promise<void>;
   /** Leases that hold at the moment. */
   leases(): Promise<readonly Lease[]>;
   /** Who held the address and port at the time: connections first, those that cover the time before those near it; then leases. */
   whoHeld(question: HeldQuestion): Promise<HeldAnswer>;
+}
+
+/** The part of it that knows the connections there are. */
+export interface ConnectionStore {
+  /** All or nothing. Errors: `full` (too many connections, or the disk). */
+  write(batch: ConnectionBatch): Promise<Written>;
+  /** In no particular order, at most `limit`. */
+  list(filter: ConnectionFilter, limit: number): Promise<readonly StoredConnection[]>;
   /** Ends the connections of hosts that were silent, and forgets what is too old or too much. */
   expire(nowMs: number): Promise<void>;
   close(): Promise<void>;
 }
+
+export interface Written {
+  /** Something of this host's was missed before: it has to tell everything anew, in a new epoch. */
+  readonly isAgain?: boolean;
+}
+
+/** What keeps a store from its work as a whole, for people; undefined: nothing does. Told at each change. */
+export type TroubleListener = (trouble: string | undefined) => void;
 
 export interface Endpoint {
   readonly address: string;

@@ -14,6 +14,7 @@ import {
   SILENCE_MS,
   SLACK_MS,
   type StoredConnection,
+  type Written,
 } from './flow-store.ts';
 
 export interface SqliteFlowOptions {
@@ -22,6 +23,8 @@ export interface SqliteFlowOptions {
   readonly nowMs: number;
   readonly mostConnections?: number;
   readonly mostTranslations?: number;
+  /** Connections are elsewhere: only those are kept here that hold an outside address, as far as the log needs them; `list` finds none. */
+  readonly isLogOnly?: boolean;
 }
 
 /** Of what is too old so much goes at once. */
@@ -89,10 +92,13 @@ export class SqliteFlowStore implements FlowStore {
   readonly #statements: Record<keyof typeof SQL, StatementSync>;
   readonly #mostConnections: number;
   readonly #mostTranslations: number;
+  readonly #isLogOnly: boolean;
   #connections: number;
   #translations: number;
 
-  constructor({ path, nowMs, mostConnections = 1_000_000, mostTranslations = 10_000_000 }: SqliteFlowOptions) {
+  constructor(options: SqliteFlowOptions) {
+    const { path, nowMs, mostConnections = 1_000_000, mostTranslations = 10_000_000, isLogOnly = false } = options;
+    this.#isLogOnly = isLogOnly;
     this.#mostConnections = mostConnections;
     this.#mostTranslations = mostTranslations;
     try {
@@ -111,7 +117,7 @@ export class SqliteFlowStore implements FlowStore {
     }
   }
 
-  async write(batch: ConnectionBatch): Promise<void> {
+  async write(batch: ConnectionBatch): Promise<Written> {
     const { host, epoch, atMs, put, gone, isWhole } = batch;
     const sql = this.#statements;
     const before = [this.#connections, this.#translations] as const;
@@ -134,6 +140,7 @@ export class SqliteFlowStore implements FlowStore {
       [this.#connections, this.#translations] = before;
       throw operational(error, 'flow database');
     }
+    return {};
   }
 
   #put(connection: StoredConnection, epoch: number, atMs: number): void {
@@ -142,11 +149,24 @@ export class SqliteFlowStore implements FlowStore {
     const ends = heldBy(connection);
     const held = JSON.stringify(ends);
     const known = sql.held.get(host, key) as Row | undefined;
+    if (this.#isLogOnly && ends.length === 0 && !known) return;
     const isSame = known?.held === held;
     const sinceMs = isSame ? Math.min(Number(known.since_ms), connection.sinceMs) : connection.sinceMs;
     const value = JSON.stringify({ ...connection, sinceMs });
-    const addresses = ` ${addressesOf(connection).join(' ')} `;
-    sql.put.run(host, key, epoch, port, tenant, protocol, state ?? null, sinceMs, addresses, held, value);
+    const addresses = this.#isLogOnly ? '' : ` ${addressesOf(connection).join(' ')} `;
+    sql.put.run(
+      host,
+      key,
+      epoch,
+      port,
+      tenant,
+      protocol,
+      state ?? null,
+      sinceMs,
+      addresses,
+      held,
+      this.#isLogOnly ? '' : value,
+    );
     if (!known) this.#connections++;
     if (isSame) return;
     // The same ends with another translation: the former connection ended between two readings.
@@ -158,6 +178,7 @@ export class SqliteFlowStore implements FlowStore {
   }
 
   async list(filter: ConnectionFilter, limit: number): Promise<readonly StoredConnection[]> {
+    if (this.#isLogOnly) return [];
     const wanted: string[] = [];
     const values: string[] = [];
     for (const column of ['port', 'tenant', 'protocol', 'state', 'host'] as const) {

@@ -1,10 +1,16 @@
 import { Worker } from 'node:worker_threads';
 import { type ErrorCode, WeftError } from '../base/errors.ts';
-import type { FlowStore } from './flow-store.ts';
+import type { FlowStore, TroubleListener } from './flow-store.ts';
+import type { RedisOptions } from './redis.ts';
 import type { SqliteFlowOptions } from './sqlite.ts';
 
+export interface WorkerFlowOptions extends SqliteFlowOptions {
+  /** Connections are kept there, and only the log in SQLite. */
+  readonly redis?: Omit<RedisOptions, 'onTrouble'>;
+}
+
 /** Methods of the store, called by name in the thread. */
-export type Method = Exclude<keyof FlowStore, 'close'> | 'open' | 'close';
+export type Method = keyof FlowStore | 'open';
 export interface Call {
   readonly id: number;
   readonly method: Method;
@@ -12,13 +18,18 @@ export interface Call {
 }
 export type Reply =
   | { readonly id: number; readonly result: unknown }
-  | { readonly id: number; readonly code: ErrorCode | undefined; readonly message: string };
+  | { readonly id: number; readonly code: ErrorCode | undefined; readonly message: string }
+  /** Said unasked. */
+  | { readonly trouble: string | undefined };
 
 /**
- * The SQLite flow store in a thread of its own: its writes hold up nobody. Errors: those of the store; `closed` for all calls in hand
+ * The flow store in a thread of its own: its writes hold up nobody. Errors: those of the store; `closed` for all calls in hand
  * and to come when the thread has ended.
  */
-export async function openWorkerFlowStore(options: SqliteFlowOptions): Promise<FlowStore> {
+export async function openWorkerFlowStore(
+  options: WorkerFlowOptions,
+  onTrouble: TroubleListener = () => {},
+): Promise<FlowStore> {
   const worker = new Worker(new URL('worker.ts', import.meta.url));
   worker.unref();
   const waiting = new Map<number, { resolve(value: never): void; reject(error: Error): void }>();
@@ -30,6 +41,7 @@ export async function openWorkerFlowStore(options: SqliteFlowOptions): Promise<F
     waiting.clear();
   };
   worker.on('message', (reply: Reply) => {
+    if ('trouble' in reply) return onTrouble(reply.trouble);
     const call = waiting.get(reply.id);
     waiting.delete(reply.id);
     if ('result' in reply) call?.resolve(reply.result as never);

@@ -4,6 +4,7 @@ import { isAddressTaken } from './address-uses.ts';
 import { describe } from './describe.ts';
 import type { AnyObject, LogicalPort, LogicalSwitch, Subnet } from './objects.ts';
 import type { Problem } from './problem.ts';
+import { slotsFor } from './shares.ts';
 import { isInVlan, isReservedIn, lastOf } from './subnets.ts';
 import { isKeyed, type ModelIndex } from './view.ts';
 
@@ -46,8 +47,7 @@ export class Allocator {
       const message = `tunnel key ${key} was just given back; hosts may still know it`;
       report({ object: describe(this.#index, object), path: 'key', code: 'duplicate-key', message });
     }
-    if (object.kind === 'loadBalancer')
-      return { ...object, key, slots: given.slots ?? slotsFor(object.members.length) };
+    if (object.kind === 'loadBalancer') return { ...object, key, slots: given.slots ?? slotsFor(object.members) };
     if (object.kind === 'routerPort') return { ...object, key, mac: given.mac ?? this.#allocateMac() };
     if (object.kind !== 'port') return { ...object, key };
     const mac = given.mac ?? this.#allocateMac();
@@ -279,13 +279,6 @@ function slaacAddress(cidr: Cidr, mac: string): string {
     version: 6,
     value: ((cidr.ip.value as bigint) | eui64(parseMac(mac)!)) as typeof cidr.ip.value & bigint,
   } as Ip);
-}
-
-/** At least 16 slots per member, so that shares are within a few percent of the weights. */
-function slotsFor(members: number): number {
-  let slots = 16;
-  while (slots < 16 * members && slots < 1024) slots *= 2;
-  return slots;
 }
 
 function followingKey(key: number): number {

@@ -1,9 +1,9 @@
 import type { KindName } from './kind.ts';
-import type { AnyObject, Binding, NatLease, ScopeKind, ScopeRecord } from './objects.ts';
+import type { AnyObject, Binding, NatLease, NatMove, ScopeKind, ScopeRecord } from './objects.ts';
 import type { ModelIndex } from './view.ts';
 
-/** Records that a draft may change: what people write, bindings, and leases of ports. */
-export type DraftRecord = AnyObject | Binding | NatLease;
+/** Records that a draft may change: what people write, bindings, leases of ports, and connections that moved. */
+export type DraftRecord = AnyObject | Binding | NatLease | NatMove;
 
 export interface DraftChange {
   readonly kind: DraftRecord['kind'];

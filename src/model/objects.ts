@@ -98,7 +98,7 @@ export interface LearnedAddress {
 
 /**
  * Ports of an SNAT address that a host may use (docs/design/layer3.md, §7). Durable, written by the server when a host asks.
- * `id` is `<router>/<address>/<host>`.
+ * `id` is `<router>/<address>/<host>`; of a lease of the port of an L2 gateway `<router>/<address>/<port>`.
  */
 export interface NatLease {
   readonly kind: 'natLease';
@@ -106,9 +106,29 @@ export interface NatLease {
   readonly revision: number;
   readonly router: string;
   readonly address: string;
+  /** Where its connections are kept; with `port` the host where that is active. */
   readonly host: string;
+  /** The port of an L2 gateway: what comes in by it, and nothing else, uses these ports. They move with it. */
+  readonly port?: string;
   /** `size` is a power of two and `first` a multiple of it. */
   readonly blocks: readonly { readonly first: number; readonly size: number }[];
+}
+
+/**
+ * Connections of a workload that moved, whose outside ports are still in the lease of a host where it was before (docs/design/layer3.md, §7): what comes
+ * for them goes to where the port is active. Durable, written by the server from what the new host has imported. `id` is `<router>/<address>/<port>`.
+ */
+export interface NatMove {
+  readonly kind: 'natMove';
+  readonly id: string;
+  readonly revision: number;
+  readonly router: string;
+  /** The SNAT address. */
+  readonly address: string;
+  /** The workload's port. */
+  readonly port: string;
+  /** Each as `movedText` writes it, sorted. */
+  readonly connections: readonly string[];
 }
 
 /** Does a member answer its probes? Runtime state: leased to the member's host. `id` is `<load balancer>/<port>`. */
@@ -163,6 +183,7 @@ export interface ScopeRecordOfKind extends ObjectOfKind {
   binding: Binding;
   learned: LearnedAddress;
   natLease: NatLease;
+  natMove: NatMove;
   memberHealth: MemberHealth;
   neighbour: Neighbour;
   learnedRoute: LearnedRoute;

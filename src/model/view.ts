@@ -18,6 +18,7 @@ import type {
   MemberHealth,
   Mirror,
   NatLease,
+  NatMove,
   Neighbour,
   ObjectOfKind,
   Router,
@@ -31,7 +32,9 @@ import type {
 import { textsAt } from './paths.ts';
 
 /** Records that no person writes. */
-export const RUNTIME_KINDS = ['binding', 'learned', 'natLease', 'memberHealth', 'neighbour', 'learnedRoute'] as const;
+export const RUNTIME_KINDS = [
+  ...(['binding', 'learned', 'natLease', 'natMove', 'memberHealth', 'neighbour', 'learnedRoute'] as const),
+] as const;
 
 /** A whole model in memory, to be read: what `simulate`, the rules and the server's scope work on. */
 export interface ModelView {
@@ -55,6 +58,7 @@ export interface ModelView {
   /** Mirrors that name the port or switch, as a source or as where the copies go. */
   mirrorsOf(portOrSwitchId: string): Iterable<Mirror>;
   leasesOfRouter(routerId: string): Iterable<NatLease>;
+  natMovesOfRouter(routerId: string): Iterable<NatMove>;
   healthOf(loadBalancerId: string): Iterable<MemberHealth>;
   bgpPeersOfRouter(routerId: string): Iterable<BgpPeer>;
   /** Those whose session runs at the router port. */
@@ -143,6 +147,10 @@ function* heldBy(record: ScopeRecord): Iterable<readonly [Relation, string]> {
     case 'natLease':
       yield ['natLease', record.router];
       return;
+    case 'natMove':
+      yield ['natMove', record.router];
+      yield ['natMoveOfPort', record.port];
+      return;
     case 'memberHealth':
       yield ['memberHealth', record.loadBalancer];
       return;
@@ -177,6 +185,8 @@ type Relation =
   | 'loadBalancer'
   | 'mirror'
   | 'natLease'
+  | 'natMove'
+  | 'natMoveOfPort'
   | 'memberHealth'
   | 'neighbour'
   | 'bgpPeerOfRouter'
@@ -287,6 +297,12 @@ export class ModelIndex implements ModelView {
   }
   leasesOfRouter(routerId: string): Iterable<NatLease> {
     return this.#heldAs('natLease', routerId);
+  }
+  natMovesOfRouter(routerId: string): Iterable<NatMove> {
+    return this.#heldAs('natMove', routerId);
+  }
+  natMovesOfPort(portId: string): Iterable<NatMove> {
+    return this.#heldAs('natMoveOfPort', portId);
   }
   healthOf(loadBalancerId: string): Iterable<MemberHealth> {
     return this.#heldAs('memberHealth', loadBalancerId);
@@ -474,9 +490,9 @@ export class ModelIndex implements ModelView {
   }
 }
 
-type HeldOnly = NatLease | MemberHealth | Neighbour | LearnedRoute;
+type HeldOnly = NatLease | NatMove | MemberHealth | Neighbour | LearnedRoute;
 const HELD_ONLY: ReadonlySet<string> = new Set<HeldOnly['kind']>([
-  ...(['natLease', 'memberHealth', 'neighbour', 'learnedRoute'] as const),
+  ...(['natLease', 'natMove', 'memberHealth', 'neighbour', 'learnedRoute'] as const),
 ]);
 /** Found by what holds it, and by nothing else. */
 function isHeldOnly(record: ScopeRecord): record is HeldOnly {

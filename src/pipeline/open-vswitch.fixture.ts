@@ -125,15 +125,19 @@ export class OpenVswitchFixture {
     execFileSync(program('ovs-vsctl'), [database, ...args], { env: this.#env(), stdio: ['ignore', 'ignore', 'pipe'] });
   }
 
+  /** Where the bridge speaks OpenFlow. */
+  get bridge(): string {
+    return `unix:${join(this.#dir, 'br0.mgmt')}`;
+  }
+
   /** What flows see of first fragments: `normal` or `nx-match`. */
   setFragments(mode: string): void {
-    const bridge = `unix:${join(this.#dir, 'br0.mgmt')}`;
-    execFileSync(program('ovs-ofctl'), ['set-frags', bridge, mode], { env: this.#env() });
+    execFileSync(program('ovs-ofctl'), ['set-frags', this.bridge, mode], { env: this.#env() });
   }
 
   /** Replaces all flows and groups by those of the texts. */
   setFlows(flows: readonly string[], groups: readonly string[] = []): void {
-    const bridge = `unix:${join(this.#dir, 'br0.mgmt')}`;
+    const { bridge } = this;
     const ofctl = (...args: string[]): void => {
       execFileSync(program('ovs-ofctl'), ['-O', 'OpenFlow15', ...args], {
         env: this.#env(),

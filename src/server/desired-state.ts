@@ -45,7 +45,7 @@ interface Staged {
 const GENERATION_KEY = 'generation';
 /** `retired/<tunnel key>`: not to be given out until every host has applied a later revision. */
 const RETIRED_PREFIX = 'retired/';
-const STORED_KINDS: ReadonlySet<string> = new Set([...KIND_NAMES, 'binding', 'natLease']);
+const STORED_KINDS: ReadonlySet<string> = new Set([...KIND_NAMES, 'binding', 'natLease', 'natMove']);
 /** Beside ports. */
 const HOLDING_ADDRESSES: ReadonlySet<string> = new Set(['router', 'routerPort', 'floatingAddress', 'loadBalancer']);
 const MOST_ATTEMPTS = 5;

@@ -45,7 +45,7 @@ const flowStore: FlowStore = {
   write: async (batch) => {
     await blocked;
     if (failure) throw failure;
-    await real.write(batch);
+    return await real.write(batch);
   },
   list: (filter, limit) => real.list(filter, limit),
   setLease: (lease) => real.setLease(lease),

@@ -10,7 +10,9 @@ import {
   type HeldAnswer,
   type HeldQuestion,
   type StoredConnection,
+  type TroubleListener,
 } from '../flow-database/flow-store.ts';
+import type { RedisSettings } from '../flow-database/redis-settings.ts';
 import { openWorkerFlowStore } from '../flow-database/worker-store.ts';
 import { qualifiedName } from '../model/describe.ts';
 import type { NatLease } from '../model/objects.ts';
@@ -23,6 +25,8 @@ import type { ConnectionsAnswer, ConnectionsReport } from './protocol.ts';
 const MOST_IN_HAND = 32;
 /** The same thing is told no more often. */
 const NEWS_MS = 60_000;
+/** Behind every trouble. */
+export const UNTROUBLED = 'traffic goes on, and the log of addresses does; connections are told again when it is well';
 
 export type FlowNews =
   | { readonly type: 'put'; readonly connections: readonly StoredConnection[] }
@@ -41,6 +45,9 @@ export class FlowDatabase {
   readonly #followers = new Set<(news: FlowNews) => void>();
   #inHand = 0;
   #saidMs = Number.NEGATIVE_INFINITY;
+  #trouble: string | undefined;
+  /** What the last event said of it, and when. */
+  #told: { readonly trouble: string | undefined; readonly atMs: number } = { trouble: undefined, atMs: 0 };
 
   constructor(
     index: ModelIndex,
@@ -54,9 +61,27 @@ export class FlowDatabase {
     this.#log = log;
   }
 
+  /** What keeps the store from its work as a whole, for people. */
+  get trouble(): string | undefined {
+    return this.#trouble;
+  }
+
+  /** At each change. Of one that comes and goes an event in a minute is enough. */
+  setTrouble(trouble: string | undefined): void {
+    this.#trouble = trouble;
+    const now = this.#clock.now();
+    if (trouble === this.#told.trouble || (trouble !== undefined && now - this.#told.atMs < NEWS_MS)) return;
+    this.#told = { trouble, atMs: trouble === undefined ? this.#told.atMs : now };
+    const about = { kind: 'server', id: 'flows' };
+    if (trouble === undefined)
+      this.#events.add({ atMs: now, level: 'info', about, text: 'the flow database is well again' });
+    else this.#events.add({ atMs: now, level: 'warning', about, text: `flow database: ${trouble}; ${UNTROUBLED}` });
+    this.#log.warn('the flow database', { trouble: trouble ?? 'is well again' });
+  }
+
   /** What the host tells. Errors: `busy`, `full`, `closed`: nothing of it was taken. */
   async take(hostId: string, { epoch, put, gone, isWhole }: ConnectionsReport): Promise<ConnectionsAnswer> {
-    if (this.#inHand >= MOST_IN_HAND) throw this.#trouble('busy', 'the flow database is behind; this is told again');
+    if (this.#inHand >= MOST_IN_HAND) throw this.#refusal('busy', 'the flow database is behind; this is told again');
     const host = this.#index.get('host', hostId)?.name ?? hostId;
     const refused: string[] = [];
     const known: StoredConnection[] = [];
@@ -76,21 +101,23 @@ export class FlowDatabase {
       known.push({ ...connection, host: hostId, tenant: port.tenant, names });
     }
     this.#inHand++;
+    let isAgain: boolean | undefined;
     try {
       const atMs = this.#clock.now();
-      await this.#store.write({ host: hostId, epoch, atMs, put: known, gone, ...(isWhole ? { isWhole } : {}) });
+      const written = { host: hostId, epoch, atMs, put: known, gone, ...(isWhole ? { isWhole } : {}) };
+      ({ isAgain } = await this.#store.write(written));
     } catch (error) {
-      if (error instanceof WeftError) throw this.#trouble(error.code, error.message);
+      if (error instanceof WeftError) throw this.#refusal(error.code, error.message);
       throw error;
     } finally {
       this.#inHand--;
     }
     if (known.length > 0) for (const tell of this.#followers) tell({ type: 'put', connections: known });
     if (gone.length > 0) for (const tell of this.#followers) tell({ type: 'gone', host: hostId, keys: gone });
-    return { refused };
+    return { refused, ...(isAgain ? { isAgain } : {}) };
   }
 
-  #trouble(code: WeftError['code'], message: string): WeftError {
+  #refusal(code: WeftError['code'], message: string): WeftError {
     const now = this.#clock.now();
     if (now - this.#saidMs >= NEWS_MS) {
       this.#saidMs = now;
@@ -128,21 +155,28 @@ export class FlowDatabase {
   /** The log of leases follows the desired state. */
   followCommit(changes: readonly RecordChange[]): void {
     for (const { before, after } of changes) {
-      if (after?.kind === 'natLease') this.#inBackground(this.#setLease(after));
-      else if (!after && before?.kind === 'natLease') this.#inBackground(this.#setLease({ ...before, blocks: [] }));
+      for (const lease of leasesOf(before, after)) this.#inBackground(this.#setLease(lease));
     }
   }
 
   /** Leases as they are now: the log may have missed some while no server ran. */
   async adoptLeases(): Promise<void> {
     for (const { router, address, host, names, atMs: _atMs } of await this.#store.leases()) {
-      if (this.#index.get('natLease', `${router}/${address}/${host}`)) continue;
+      if (this.#blocksOf(router, address, host).length > 0) continue;
       await this.#store.setLease({ ...{ router, address, host, names, blocks: [] }, atMs: this.#clock.now() });
     }
     for (const lease of this.#index.all('natLease')) await this.#setLease(lease);
   }
 
-  #setLease({ router: routerId, address, host: hostId, blocks }: NatLease): Promise<void> {
+  /** All that the host has of the address now, as its own or as those of ports that are active there. */
+  #blocksOf(router: string, address: string, host: string): NatLease['blocks'] {
+    return [...this.#index.leasesOfRouter(router)].flatMap((lease) =>
+      lease.address === address && lease.host === host ? lease.blocks : [],
+    );
+  }
+
+  #setLease({ router: routerId, address, host: hostId }: LeaseHolder): Promise<void> {
+    const blocks = this.#blocksOf(routerId, address, hostId);
     const router = this.#index.get('router', routerId);
     const names = {
       host: this.#index.get('host', hostId)?.name ?? hostId,
@@ -166,20 +200,40 @@ export class FlowDatabase {
   }
 }
 
-/** `flows.db` in the state directory; a damaged one is set aside. Where no file can be written: in memory. */
-export async function openFlowStore(stateDir: string, nowMs: number, log: Log): Promise<FlowStore> {
+/**
+ * `flows.db` in the state directory; a damaged one is set aside. Where no file can be written: in memory. With `redis` the connections are
+ * there, and the log in the file; it is not waited for.
+ */
+export async function openFlowStore(
+  stateDir: string,
+  nowMs: number,
+  log: Log,
+  redis?: RedisSettings,
+  onTrouble: TroubleListener = () => {},
+): Promise<FlowStore> {
   const path = join(stateDir, 'flows.db');
+  const common = { nowMs, ...(redis ? { redis: { settings: redis } } : {}) };
   try {
-    return await openWorkerFlowStore({ path, nowMs });
+    return await openWorkerFlowStore({ path, ...common }, onTrouble);
   } catch (error) {
     log.error('the flow database cannot be opened; a new one is begun', { error, path });
   }
   try {
     if (existsSync(path)) renameSync(path, `${path}.damaged`);
     for (const suffix of ['-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true });
-    return await openWorkerFlowStore({ path, nowMs });
+    return await openWorkerFlowStore({ path, ...common }, onTrouble);
   } catch (error) {
     log.error('nor can a new one: until the next start the flow database is in memory', { error, path });
   }
-  return await openWorkerFlowStore({ path: ':memory:', nowMs, mostConnections: 100_000, mostTranslations: 500_000 });
+  const bounds = { mostConnections: 100_000, mostTranslations: 500_000 };
+  return await openWorkerFlowStore({ path: ':memory:', ...common, ...bounds }, onTrouble);
+}
+
+type LeaseHolder = Pick<NatLease, 'router' | 'address' | 'host'>;
+
+/** Of whom a change of a lease says something: also of the host that it left. */
+function leasesOf(before: RecordChange['before'], after: RecordChange['after']): readonly LeaseHolder[] {
+  const was = before?.kind === 'natLease' ? before : undefined;
+  const is = after?.kind === 'natLease' ? after : undefined;
+  return [...(is ? [is] : []), ...(was && was.host !== is?.host ? [was] : [])];
 }

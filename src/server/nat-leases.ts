@@ -1,5 +1,6 @@
 import { referenceName } from '../model/describe.ts';
 import type { Draft } from '../model/draft.ts';
+import { parseMoved } from '../model/moved-connections.ts';
 import type { NatLease } from '../model/objects.ts';
 import { grownBlocks, portCount } from '../model/port-blocks.ts';
 import type { ModelIndex } from '../model/view.ts';
@@ -7,7 +8,7 @@ import type { ModelIndex } from '../model/view.ts';
 /**
  * Ports of SNAT addresses, leased to the hosts whose workloads use them. Durable: connections go on over a restart of
  * the server. A lease grows when its host asks, and ends when none of the host's ports is behind the router any more,
- * or with the router, the rule or the host (docs/design/layer3.md, §7).
+ * or with the router, the rule or the host (docs/design/layer3.md, §7). The port of an L2 gateway has leases of its own, which move with it.
  */
 export type LeaseOutcome = 'granted' | 'no-snat' | 'not-here' | 'no-ports';
 
@@ -21,30 +22,40 @@ export const LEASE_REFUSALS: { readonly [K in LeaseOutcome]: string } = {
 export interface LeaseNeed {
   readonly router: string;
   readonly address: string;
-  /** Ports that the host has and that are not enough; with more leased already, nothing is to be done. */
+  /** The port of an L2 gateway, active on the host: the lease is its own. */
+  readonly port?: string;
+  /** Ports that the host (or the port) has and that are not enough; with more leased already, nothing is to be done. */
   readonly have?: number;
 }
 
 /** The host gets more ports of the address. `isBehind`: one of its ports is behind the router. */
 export function growLease(draft: Draft, hostId: string, need: LeaseNeed, isBehind: boolean): LeaseOutcome {
   const { index } = draft;
-  const { router, address } = need;
+  const { router, address, port } = need;
   if (!index.get('router', router)?.snat.some(({ to }) => to === address)) return 'no-snat';
   if (!isBehind) return 'not-here';
-  const id = `${router}/${address}/${hostId}`;
+  const isActive = port === undefined || index.bindingOf(port)?.active === hostId;
+  if (!isActive || (port !== undefined && index.l2GatewayOfPort(port) === undefined)) return 'not-here';
+  const id = `${router}/${address}/${port ?? hostId}`;
   const own = index.get('natLease', id)?.blocks ?? [];
   if (need.have !== undefined && portCount(own) > need.have) return 'granted';
-  const blocks = grownBlocks(own, othersOf(index, need, hostId));
+  const blocks = grownBlocks(own, othersOf(index, need, id));
   if (!blocks) return 'no-ports';
-  draft.put({ kind: 'natLease', id, revision: 0, router, address, host: hostId, blocks });
+  const ofPort = port === undefined ? {} : { port };
+  draft.put({ kind: 'natLease', id, revision: 0, router, address, host: hostId, ...ofPort, blocks });
   return 'granted';
 }
 
 /** An address may be translated to by one router only: its leases are all there are. */
-function othersOf(index: ModelIndex, { router, address }: LeaseNeed, hostId: string): NatLease['blocks'] {
-  return [...index.leasesOfRouter(router)].flatMap((lease) =>
-    lease.address === address && lease.host !== hostId ? lease.blocks : [],
+function othersOf(index: ModelIndex, { router, address }: LeaseNeed, id: string): NatLease['blocks'] {
+  const leased = [...index.leasesOfRouter(router)].flatMap((lease) =>
+    lease.address === address && lease.id !== id ? lease.blocks : [],
   );
+  // What a workload took along when it moved stays in use, though its former host has let go of the lease.
+  const moved = [...index.natMovesOfRouter(router)].flatMap((move) =>
+    move.address === address ? move.connections.map((text) => ({ first: parseMoved(text)!.port, size: 1 })) : [],
+  );
+  return [...leased, ...moved];
 }
 
 /** What a person is told when a host asks in vain. */
@@ -64,7 +75,24 @@ export function dropOrphanedLeases(draft: Draft): void {
         if (!wanted.has(lease.address)) draft.delete('natLease', lease.id);
     }
     if (kind === 'host' && !after)
-      for (const lease of [...index.all('natLease')]) if (lease.host === id) draft.delete('natLease', lease.id);
+      for (const lease of [...index.all('natLease')])
+        if (lease.host === id && (lease.port === undefined || index.bindingOf(lease.port)?.active === undefined))
+          draft.delete('natLease', lease.id);
+    if (kind === 'l2Gateway')
+      for (const lease of [...index.all('natLease')])
+        if (lease.port !== undefined && index.l2GatewayOfPort(lease.port) === undefined)
+          draft.delete('natLease', lease.id);
+  }
+}
+
+/** Ports that are leased to the port of an L2 gateway are where that is active, from the same transaction on. */
+export function moveLeases(draft: Draft): void {
+  const { index } = draft;
+  for (const { kind, after } of draft.changes()) {
+    if (kind !== 'binding' || after?.kind !== 'binding' || after.active === undefined) continue;
+    if (index.l2GatewayOfPort(after.id) === undefined) continue;
+    for (const lease of [...index.all('natLease')])
+      if (lease.port === after.id && lease.host !== after.active) draft.put({ ...lease, host: after.active });
   }
 }
 

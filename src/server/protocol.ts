@@ -1,4 +1,4 @@
-import type { Connection } from '../flow-database/flow-store.ts';
+import type { Connection, Endpoint } from '../flow-database/flow-store.ts';
 import type { ScopeKind, ScopeRecord } from '../model/objects.ts';
 
 /**
@@ -58,9 +58,27 @@ export type Report =
   | ({ readonly type: 'forgotten' } & ReportedAddress)
   /**
    * The ports of an SNAT address that this host may use are running out, or it has none. `have`: how many ports its lease
-   * had when this was noticed, so that asking twice gives no more than asking once. The answer is a `natLease` record.
+   * had when this was noticed, so that asking twice gives no more than asking once. `port`: of an L2 gateway, which has a lease of its own.
+   * The answer is a `natLease` record.
    */
-  | { readonly type: 'natNeed'; readonly router: string; readonly address: string; readonly have?: number }
+  | {
+      readonly type: 'natNeed';
+      readonly router: string;
+      readonly address: string;
+      readonly port?: string;
+      readonly have?: number;
+    }
+  /**
+   * Connections that the workload of a port has brought here from another host, with outside ports of that one's lease: all of this port and SNAT address
+   * (src/model/moved-connections.ts), none: it is over. A `natMove` record leads their packets to where the port is active.
+   */
+  | {
+      readonly type: 'natMove';
+      readonly port: string;
+      readonly router: string;
+      readonly address: string;
+      readonly connections: readonly string[];
+    }
   /** What the probes of members on this host say; all of them on every new connection, then changes. */
   | { readonly type: 'memberHealthAll'; readonly members: readonly ReportedMember[] }
   | ({ readonly type: 'memberHealth' } & ReportedMember)
@@ -105,6 +123,34 @@ export type Report =
       readonly about: { readonly kind: string; readonly id: string };
       readonly text: string;
     };
+
+/**
+ * An entry of a host's connection tracking, told so that another host can have it too (docs/design/flow-database.md, §5): zones by their owners, as
+ * their numbers are each host's own.
+ */
+export interface ConnectionEntry {
+  /** The port's id, or the router's. */
+  readonly owner: string;
+  /** Which of the owner's zones (`ZONE_KIND`). */
+  readonly kind: 'own' | 'vip' | 'selfCall';
+  /** As Open vSwitch names it. */
+  readonly protocol: string;
+  readonly original: EntryTuple;
+  readonly reply: EntryTuple;
+  readonly state?: string;
+  readonly mark?: number;
+}
+export interface EntryTuple {
+  readonly from: Endpoint;
+  readonly to: Endpoint;
+  readonly icmpId?: number;
+  readonly icmpType?: number;
+}
+
+/** What `GET /v1/hosts/<own>/imports/<port>?from=<host>` answers: what the other host's agent says, `GET /connections?port=` of its control socket. */
+export interface ImportAnswer {
+  readonly entries: readonly ConnectionEntry[];
+}
 
 export interface ReportedClaim {
   readonly port: string;
@@ -207,4 +253,6 @@ export interface ConnectionsReport {
 export interface ConnectionsAnswer {
   /** Keys of connections whose port is not known to be on the host. */
   readonly refused: readonly string[];
+  /** Something was missed before: everything is to be told in a new epoch. While an epoch is being told it means nothing. */
+  readonly isAgain?: boolean;
 }

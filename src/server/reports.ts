@@ -1,7 +1,9 @@
 import { z } from 'zod';
+import { parseIp } from '../base/addresses.ts';
 import { WeftError } from '../base/errors.ts';
 import type { Draft } from '../model/draft.ts';
 import { cidrSchema, idSchema, ipSchema, macSchema } from '../model/kinds/common.ts';
+import { MOST_MOVED, parseMoved } from '../model/moved-connections.ts';
 import type { L2Gateway } from '../model/objects.ts';
 import { problemsOfZod } from '../model/parse.ts';
 import { problemsError } from '../model/problem.ts';
@@ -11,7 +13,8 @@ import type { DesiredState, RecordChange } from './desired-state.ts';
 import type { EventRing } from './events.ts';
 import { L2Gateways } from './l2-gateways.ts';
 import type { TakenRoutes } from './learned-routes.ts';
-import { dropOrphanedLeases, exhausted, growLease, LEASE_REFUSALS } from './nat-leases.ts';
+import { dropOrphanedLeases, exhausted, growLease, LEASE_REFUSALS, moveLeases } from './nat-leases.ts';
+import { dropOrphanedMoves, MOVE_REFUSALS, setNatMove } from './nat-moves.ts';
 import { MOST_ROUTES_IN_REPORT, type Report, type ReportedClaim, type ReportsAnswer } from './protocol.ts';
 import type { Runtime } from './runtime.ts';
 
@@ -32,6 +35,7 @@ const route = {
     .max(64),
 };
 const routes = z.array(z.object(route)).max(MOST_ROUTES_IN_REPORT);
+const movedSchema = z.string().max(100).refine(isMoved, 'no connection: tcp/1386/203.0.113.101/80 is one');
 const count = z.number().min(0);
 const session = {
   peer: idSchema,
@@ -54,7 +58,15 @@ const reportSchema = z.discriminatedUnion('type', [
     type: z.literal('natNeed'),
     router: idSchema,
     address: ipSchema,
+    port: portId.optional(),
     have: z.number().int().min(0).optional(),
+  }),
+  z.object({
+    type: z.literal('natMove'),
+    port: portId,
+    router: idSchema,
+    address: ipSchema,
+    connections: z.array(movedSchema).max(MOST_MOVED),
   }),
   z.object({ type: z.literal('memberHealthAll'), members: z.array(z.object(health)).max(1_000_000) }),
   z.object({ type: z.literal('memberHealth'), ...health }),
@@ -121,6 +133,12 @@ const reportSchema = z.discriminatedUnion('type', [
 ]);
 const reportsSchema = z.object({ reports: z.array(reportSchema).max(100_000) });
 
+/** Names a connection, with an address that is one. */
+function isMoved(text: string): boolean {
+  const moved = parseMoved(text);
+  return moved !== undefined && parseIp(moved.remote) !== undefined;
+}
+
 /** Throws `invalid` with every problem. */
 export function parseReports(body: unknown): readonly Report[] {
   const parsed = reportsSchema.safeParse(body);
@@ -135,7 +153,7 @@ export const MOST_AT_ONCE = 2_000;
 const NEWS_MS = 60_000;
 
 type Refused = ReportsAnswer['refused'][number];
-type BindingReport = Extract<Report, { type: 'claims' | 'claim' | 'unclaim' | 'activate' | 'natNeed' }>;
+type BindingReport = Extract<Report, { type: 'claims' | 'claim' | 'unclaim' | 'activate' | 'natNeed' | 'natMove' }>;
 
 /** Takes agents' reports in: bindings into the store, everything else into the runtime state. */
 export class Reports {
@@ -157,6 +175,8 @@ export class Reports {
     this.#gateways = new L2Gateways(state, runtime, now);
     state.amendWrites((draft) => this.#claimCreatedPorts(draft));
     state.amendWrites(dropOrphanedLeases);
+    state.amendWrites(moveLeases);
+    state.amendWrites(dropOrphanedMoves);
   }
 
   /** All reports of a request, in order; what concerns bindings is one transaction. */
@@ -177,6 +197,7 @@ export class Reports {
         case 'unclaim':
         case 'activate':
         case 'natNeed':
+        case 'natMove':
           bindings.push({ index, report });
           break;
         default:
@@ -266,6 +287,9 @@ export class Reports {
               id: report.router,
               text: exhausted(draft.index, hostId, report),
             });
+        } else if (report.type === 'natMove') {
+          const outcome = setNatMove(draft, hostId, report);
+          if (outcome !== 'held') refused.push({ index, code: outcome, message: MOVE_REFUSALS[outcome] });
         } else {
           const outcome = activatePort(draft, hostId, report.port);
           if (outcome === 'no-port') unknown(report.port);

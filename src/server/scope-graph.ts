@@ -10,7 +10,7 @@ import type { RecordChange } from './desired-state.ts';
  *   │          ├─▶ chain ─▶ chain jumped to  ─▶ edge: never in circles; followed by counting
  *   │          │     └─▶ address set, members of a group
  *   │          └─▶ facade of the router ─┬─▶ tenant, chain (pre-filters)
- *   │                                    ├─▶ port with its binding (of floating addresses) ─▶ host ─▶ tunnel zone
+ *   │                                    ├─▶ port with its binding (of floating addresses, moved connections) ─▶ host ─▶ tunnel zone
  *   │                                    ├─▶ balancer ─▶ ports of its members
  *   │                                    └─▶ hosts with leases
  *   ├─▶ claimants: hosts with a claim of its ports; balancers on it; tenant; chain (its pre-filter)
@@ -86,7 +86,7 @@ export class ScopeGraph<H> {
     this.#index = index;
     this.#listener = listener;
     const kinds = ['host', 'switch', 'binding', 'rule', 'securityGroup', 'router', 'floatingAddress'] as const;
-    for (const kind of [...kinds, 'loadBalancer', 'natLease', 'mirror'] as const)
+    for (const kind of [...kinds, 'loadBalancer', 'natLease', 'natMove', 'mirror'] as const)
       for (const record of index.all(kind)) for (const edge of edgesOf(record)) this.#add(edge);
     for (const port of index.all('routerPort')) this.#takeRouterPort(port.id);
   }
@@ -234,6 +234,7 @@ function placesOf(record: ScopeRecord): readonly Place[] {
       return [['router', record.router], ...(record.switch === undefined ? [] : [['switch', record.switch] as const])];
     case 'floatingAddress':
     case 'natLease':
+    case 'natMove':
       return [['facade', record.router]];
     case 'loadBalancer':
       return [['balancer', record.id]];
@@ -289,7 +290,8 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
     case 'facade':
       yield* one('router');
       yield* index.floatingAddressesOfRouter(id);
-      return yield* index.leasesOfRouter(id);
+      yield* index.leasesOfRouter(id);
+      return yield* index.natMovesOfRouter(id);
     case 'router':
       yield* index.routerPortsOfRouter(id);
       return yield* index.learnedRoutesOf(id);
@@ -352,6 +354,8 @@ function edgesOf(record: ScopeRecord): readonly Edge[] {
         { from: ['facade', record.router], to: ['port', record.port] },
         ...prefilter(['facade', record.router], record),
       ];
+    case 'natMove':
+      return [{ from: ['facade', record.router], to: ['port', record.port] }];
     case 'loadBalancer': {
       const device: Place = record.router === undefined ? ['switch', record.switch!] : ['facade', record.router];
       const to: Place = ['balancer', record.id];

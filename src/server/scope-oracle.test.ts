@@ -147,6 +147,11 @@ class Oracle {
         this.#add(lease);
         this.#host(lease.host);
       }
+    for (const move of this.#model.all('natMove'))
+      if (move.router === id) {
+        this.#add(move);
+        this.#portWithBinding(move.port);
+      }
     this.#balancersOf(id);
   }
   #balancersOf(device: string): void {

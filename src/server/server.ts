@@ -5,6 +5,7 @@ import type { Log } from '../base/log.ts';
 import { MemoryTrimmer } from '../base/memory.ts';
 import { systemRandom } from '../base/random.ts';
 import type { FlowStore } from '../flow-database/flow-store.ts';
+import type { RedisSettings } from '../flow-database/redis-settings.ts';
 import type { L2Gateway } from '../model/objects.ts';
 import type { ModelIndex } from '../model/view.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
@@ -39,7 +40,9 @@ export interface ServerOptions extends ListenSettings {
   readonly clock?: Clock;
   /** Instead of the SQLite store in `stateDir`. */
   readonly store?: Store;
-  /** Instead of the flow database in `stateDir`. */
+  /** The connections of the flow database are there instead of in `stateDir`. */
+  readonly flowDatabase?: RedisSettings;
+  /** Instead of any other flow database. */
   readonly flowStore?: FlowStore;
 }
 
@@ -68,8 +71,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   let flowStore = options.flowStore;
   try {
     state = await DesiredState.open(store, systemRandom, log);
-    flowStore ??= await openFlowStore(options.stateDir, clock.now(), log.child({ part: 'flows' }));
+    let flows: FlowDatabase | undefined;
+    let trouble: string | undefined;
+    flowStore ??= await openFlowStore(
+      ...[options.stateDir, clock.now(), log.child({ part: 'flows' }), options.flowDatabase],
+      (now) => {
+        trouble = now;
+        flows?.setTrouble(now);
+      },
+    );
     const context = createContext(state, flowStore, clock, log, closing.signal);
+    flows = context.flows;
+    flows.setTrouble(trouble);
     const api = await createApi(context, (request) => listeners.scopeOf(request));
     const urls = await listeners.open((request, response) => api.routing(request, response));
     const stopTimers = startTimers(context);

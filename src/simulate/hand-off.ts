@@ -71,6 +71,6 @@ function handOver(journey: Journey, packet: Packet, balancer: LoadBalancer, port
   journey.step(packet.host, at, `through the tunnel to host ${name}: a member there may know its connection`);
   const marker = (0x024e_0000_0000 + balancer.key) as Mac;
   journey.anchor({ from: packet.host, to: host, routerPort: port.id, frame: { ...packet.frame, dst: marker } });
-  const { state: _, ...untracked } = packet;
+  const { state: _, gatewayPort: __, ...untracked } = packet;
   return { ...untracked, host, isFromTunnel: true };
 }

@@ -1,5 +1,6 @@
 import { cidrContains, formatIp, type Ip, type Mac, parseCidr, parseIp, parseMac } from '../base/addresses.ts';
-import type { FloatingAddress, LoadBalancer, NatLease, Router, RouterPort } from '../model/objects.ts';
+import { parseMoved } from '../model/moved-connections.ts';
+import type { FloatingAddress, LoadBalancer, NatLease, NatMove, Router, RouterPort } from '../model/objects.ts';
 import type { ModelView } from '../model/view.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 import { fixedOf, floatingOf, routerPortOwns } from './addresses.ts';
@@ -73,7 +74,7 @@ function atAnchor(
     `through the tunnel to host ${nameOf(journey.model, { kind: 'host', id: anchor })}, its anchor`,
   );
   journey.anchor({ from: host, to: anchor, routerPort: port.id, frame: { ...packet.frame, dst: mac } });
-  const { state: _, ...untracked } = packet;
+  const { state: _, gatewayPort: __, ...untracked } = packet;
   return { ...untracked, host: anchor, isFromTunnel: true };
 }
 
@@ -113,7 +114,10 @@ function toTranslated(
   const { ip, ports } = packet.frame;
   const leases = [...journey.model.leasesOfRouter(router.id)].filter((lease) => lease.address === address);
   const hasPorts = ip!.protocol === IP_PROTO.tcp || ip!.protocol === IP_PROTO.udp;
+  const moves = [...journey.model.natMovesOfRouter(router.id)].filter((move) => move.address === address);
   if (hasPorts) {
+    const move = moves.find((move) => tookAlong(move, packet));
+    if (move) return toMoved(journey, packet, router, port, move);
     const lease = ports && leases.find(({ blocks }) => blocks.some((b) => holds(b, ports.dst)));
     if (!lease) return asOwn(journey, packet, router, port);
     const here = atAnchor(journey, packet, port, lease.host);
@@ -121,10 +125,35 @@ function toTranslated(
   }
   // A ping from outside answers nobody.
   if (isEchoRequest(packet.frame) || leases.length === 0) return asOwn(journey, packet, router, port);
-  return leases.flatMap((lease) => {
-    const here = atAnchor(journey, packet, port, lease.host);
+  const hosts = new Set(leases.map(({ host }) => host));
+  for (const move of moves) {
+    const host = journey.model.bindingOf(move.port)?.active;
+    if (host !== undefined) hosts.add(host);
+  }
+  return [...hosts].flatMap((host) => {
+    const here = atAnchor(journey, packet, port, host);
     return here ? turnedBack(journey, here, router) : [];
   });
+}
+
+/** Is it for one of the connections that moved? */
+function tookAlong({ connections }: NatMove, { frame: { ip, ports } }: Packet): boolean {
+  return connections.some((text) => {
+    const moved = parseMoved(text);
+    if (!moved || !ports || ip!.protocol !== (moved.protocol === 'tcp' ? IP_PROTO.tcp : IP_PROTO.udp)) return false;
+    return ports.dst === moved.port && ports.src === moved.remotePort && sameIp(ip!.src, parseIp(moved.remote)!);
+  });
+}
+
+/** The workload is elsewhere than the lease of the port: its host has the connection. */
+function toMoved(journey: Journey, packet: Packet, router: Router, port: RouterPort, move: NatMove): readonly Packet[] {
+  const anchor = journey.model.bindingOf(move.port)?.active;
+  if (anchor === undefined) {
+    journey.drop('not-bound', packet.host, { kind: 'port', id: move.port });
+    return [];
+  }
+  const here = atAnchor(journey, packet, port, anchor);
+  return here ? turnedBack(journey, here, router, port) : [];
 }
 
 /** `own`: the port whose address it may be, too. */
@@ -230,6 +259,13 @@ export function goOut(journey: Journey, packet: Packet, router: Router): Packet 
   const to = sourceTranslation(journey.model, router, packet);
   if (!to) return packet;
   if (to === 'no-lease') {
+    const known = journey.tracker.look(zone, frame);
+    const isHere = hasMovedHere(journey.model, router, packet);
+    if (isHere && known.connection) return toldBy({ ...packet, frame: known.frame, state: known.state });
+    if (isHere && known.state.isInvalid) {
+      journey.drop('invalid', host, about);
+      return undefined;
+    }
     journey.drop('no-ports', host, about);
     return undefined;
   }
@@ -248,17 +284,16 @@ function shown({ frame: { ip, ports } }: Packet): string {
 function sourceTranslation(
   model: ModelView,
   router: Router,
-  { frame, host }: Packet,
+  { frame, host, gatewayPort }: Packet,
 ): Translation | 'no-lease' | undefined {
   const { src, protocol } = frame.ip!;
   for (const floating of floatingOf(model, router.id)) {
     const fixed = fixedOf(model, floating);
     if (fixed && sameIp(fixed, src)) return { end: 'src', address: parseIp(floating.address)! };
   }
-  const rules = router.snat.filter(({ from }) => cidrContains(parseCidr(from)!, src));
-  const [rule] = rules.sort((a, b) => parseCidr(b.from)!.prefix - parseCidr(a.from)!.prefix);
+  const rule = ruleFor(router, src);
   if (!rule) return undefined;
-  const lease = leaseOf(model, router, rule.to, host);
+  const lease = leaseOf(model, router, rule.to, host, gatewayPort);
   if (!lease || lease.blocks.length === 0) return 'no-lease';
   const address = parseIp(rule.to)!;
   if (protocol !== IP_PROTO.tcp && protocol !== IP_PROTO.udp) return { end: 'src', address };
@@ -266,9 +301,29 @@ function sourceTranslation(
   return { end: 'src', address, ranges };
 }
 
-function leaseOf(model: ModelView, router: Router, address: string, host: string): NatLease | undefined {
+/** Has a workload of this host connections of the address that the source becomes, with ports of another host? */
+function hasMovedHere(model: ModelView, router: Router, { frame, host }: Packet): boolean {
+  const to = ruleFor(router, frame.ip!.src)?.to;
+  return [...model.natMovesOfRouter(router.id)].some(
+    ({ address, port }) => address === to && model.bindingOf(port)?.active === host,
+  );
+}
+
+function ruleFor(router: Router, src: Ip): Router['snat'][number] | undefined {
+  const rules = router.snat.filter(({ from }) => cidrContains(parseCidr(from)!, src));
+  return rules.sort((a, b) => parseCidr(b.from)!.prefix - parseCidr(a.from)!.prefix)[0];
+}
+
+/** The host's, or that of the L2 gateway's port by which the packet came in. */
+function leaseOf(
+  model: ModelView,
+  router: Router,
+  address: string,
+  host: string,
+  port: string | undefined,
+): NatLease | undefined {
   for (const lease of model.leasesOfRouter(router.id))
-    if (lease.address === address && lease.host === host) return lease;
+    if (lease.address === address && lease.port === port && (port !== undefined || lease.host === host)) return lease;
   return undefined;
 }
 

@@ -13,6 +13,8 @@ export interface Packet {
   readonly state?: PacketState;
   /** Interface of a workload, to which a switch never gives it back; absent behind a router. */
   readonly from?: { readonly port: string; readonly host: string };
+  /** The outside of an L2 gateway by which it came in: its source is translated with the ports of that. */
+  readonly gatewayPort?: string;
   /** It came through a tunnel to its anchor, and may go into no other. */
   readonly isFromTunnel: boolean;
   /** Its destination was a VIP until the client's port translated it. */

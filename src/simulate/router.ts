@@ -47,8 +47,15 @@ export function enterRouter(journey: Journey, { packet, port, member }: Leg & { 
     journey.step(host, about, problem);
     return journey.drop('source-check', host, about);
   }
-  const { from: _, ...entering } = packet;
-  const inside: Packet = { ...entering, hops: packet.hops + 1, isRouters: false };
+  const { from: _, gatewayPort, ...entering } = packet;
+  // Behind a shared switch it is like any other.
+  const isNear = packet.hops === 0 || port.switch === undefined || !journey.model.get('switch', port.switch)?.shared;
+  const inside: Packet = {
+    ...entering,
+    ...(gatewayPort === undefined || !isNear ? {} : { gatewayPort }),
+    hops: packet.hops + 1,
+    isRouters: false,
+  };
   const isHandedOver = packet.isFromTunnel && packet.hops === 0;
   if (port.outside && !isHandedOver && !passesPrefilters(journey, inside, router, port)) return;
   const arriving = port.outside ? comeIn(journey, inside, router, port, member) : [inside];

@@ -94,6 +94,7 @@ function enterSwitch(
     frame: enter(journey, frame, host, port, sw),
     host,
     from: { port: port.id, host },
+    ...(journey.model.l2GatewayOfPort(port.id) === undefined ? {} : { gatewayPort: port.id }),
     hops: 0,
     isFromTunnel: false,
     isViaVip: false,

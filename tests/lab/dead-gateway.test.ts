@@ -1,3 +1,4 @@
+// Measures: runs alone.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';

@@ -1,3 +1,4 @@
+// Measures: runs alone.
 import assert from 'node:assert/strict';
 import { loadavg } from 'node:os';
 import { after, before, describe, type TestContext, test } from 'node:test';
@@ -10,6 +11,7 @@ import {
 import { startMigration } from '../../src/lab/migration.ts';
 import { type PacketStream, startStream } from '../../src/lab/packet-stream.ts';
 import { findPort, waitForPorts } from '../../src/lab/weft.ts';
+import { alternate } from './alternating.ts';
 import { sleep } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { socketDrops, startLossless } from './lossless.ts';
@@ -37,6 +39,9 @@ const CROWDS: Readonly<Record<string, CrowdOptions>> = {
 const RESUMES_MS = 1000;
 const PPS = 5000;
 const OUT_STREAMS = 6;
+/** On the VIP, beside the others, and how far a member's part may be from its weight. */
+const LATE = 10_000;
+const SPREAD = 0.05;
 
 describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 600_000 }, () => {
   let site: TwoGateways;
@@ -79,23 +84,25 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 6
   test('all of them are opened, spread over both members', async (t) => {
     tellLoad(t);
     const { at } = (await allLive(t, 'opened')).get('in by a VIP')!;
-    for (const member of ['web-1', 'web-2']) assert.ok(Math.abs(at[member]! - 2000) < 200, JSON.stringify(at));
+    for (const member of ['web-1', 'web-2']) assert.ok(Math.abs(at[member]! / 2000 - 1) < SPREAD, JSON.stringify(at));
   });
 
-  test('their packets come in by either gateway, changing all the time, and go out by both', async (t) => {
-    const [first, second] = site.lab.spec.routers.map(({ addresses }) => addresses[0]!.split('/')[0]!);
+  test('their packets come in by one gateway and the other in turn, and go out so', async (t) => {
     const streams = await startLossless(site.lab, [
-      { from: 'client', to: 'web-1', address: FLOATING, pps: 1000, port: 7001 },
-      { from: 'web-2', to: 'client', address: CLIENT, pps: 1000, port: 7002 },
+      { from: 'client', to: 'web-1', address: FLOATING, pps: 500, port: 7001 },
+      { from: 'web-2', to: 'client', address: CLIENT, pps: 500, port: 7002 },
     ]);
-    // Each lasts for about the time between two packets of a connection that is asked: neighbouring packets take different ways.
-    const flips =
-      'for n in $(seq 100); do for via in "$@"; do ip route replace default via "$via"; sleep 0.02; done; done';
-    const flipping = site.lab.execOk('client', ['sh', '-c', flips, 'flips', first!, second!]);
+    const alternation = await alternate(site);
     await allLive(t, 'during it');
-    await flipping;
+    const counts = await alternation.counts();
+    await alternation.stop();
     await streams.stop('alternating gateways');
-    await site.lab.sendVia('client', ['up-1', 'up-2']);
+    t.diagnostic(`packets by each gateway: ${JSON.stringify(counts)}`);
+    for (const [direction, [first, second]] of Object.entries(counts)) {
+      // Every connection is asked and answers; each workload takes turns by itself.
+      assert.ok(first! + second! > 2 * 10_000, `${direction}: ${first} and ${second}`);
+      assert.ok(Math.abs(first! / second! - 1) < 0.01, `${direction}: ${first} and ${second}`);
+    }
   });
 
   test('a member is added, drained, killed: only the connections of the killed one are lost', async (t) => {
@@ -104,19 +111,19 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 6
     await allLive(t, 'one more');
     const late = await startCrowd(site.lab, {
       ...{ from: 'client', to: WEBS_OF_LATE, address: VIP, port: 80 },
-      ...{ connections: 3000, perSecond: 700 },
+      ...{ connections: LATE, perSecond: 700, openTimeoutMs: 30_000 },
     });
-    const { at } = await late.report('answered', 20_000);
-    t.diagnostic(`3,000 over three members: ${JSON.stringify(at)}`);
-    for (const n of Object.values(at)) assert.ok(Math.abs(n - 1000) < 120, JSON.stringify(at));
+    const { at } = await late.report('answered', 30_000);
+    t.diagnostic(`${LATE} over three members: ${JSON.stringify(at)}`);
+    for (const n of Object.values(at)) assert.ok(Math.abs(n / (LATE / 3) - 1) < SPREAD, JSON.stringify(at));
     await put(balancer([one!, two!, { ...three!, drain: true }]));
     await sleep(500);
-    const drained = await late.report('answered', 20_000);
-    assert.deepEqual([drained.established, drained.stalled, drained.died], [3000, 0, 0]);
+    const drained = await late.report('answered', 30_000);
+    assert.deepEqual([drained.established, drained.stalled, drained.died], [LATE, 0, 0]);
     assert.deepEqual(drained.at, at);
     await site.lab.unplug('web-3');
     await sleep(1500);
-    const killed = await late.report('answered', 10_000);
+    const killed = await late.report('answered', 30_000);
     t.diagnostic(`killed: ${JSON.stringify({ ...killed, troubles: killed.troubles.length })}`);
     assert.equal(killed.stalled + killed.died, at['web-3']);
     await late.stop(1);
@@ -140,10 +147,11 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 6
     await sleep(1000);
     await site.lab.stopHost('gw-1');
     await sleep(5000);
+    const gaps = new Map<string, number>();
     for (const [way, running] of streams) {
       const { sent, lost, longestGapMs, pps } = await running.stop();
       t.diagnostic(`one-way UDP ${way}: ${JSON.stringify({ sent, lost, longestGapMs, pps })}`);
-      assert.ok(longestGapMs < RESUMES_MS, `${way}: ${longestGapMs} ms`);
+      gaps.set(way, longestGapMs);
     }
     tellLoad(t);
     await site.lab.sendVia('client', ['up-1', 'up-2']);
@@ -158,9 +166,11 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 6
     for (const [way, running] of meanwhile) {
       const { sent, lost, longestGapMs } = await running.stop();
       t.diagnostic(`while it comes back, UDP ${way}: ${JSON.stringify({ sent, lost, longestGapMs })}`);
-      assert.ok(longestGapMs < RESUMES_MS, `${way}: ${longestGapMs} ms`);
+      gaps.set(`${way}, while it comes back`, longestGapMs);
     }
     await allLive(t, 'it is back');
+    // Asked at last: what is too slow here leaves a site that is whole to the tests behind.
+    for (const [way, gapMs] of gaps) assert.ok(gapMs < RESUMES_MS, `${way}: ${gapMs} ms`);
   });
 
   test('agent and server of a gateway are killed: BGP stays up, no packet is lost', async (t) => {

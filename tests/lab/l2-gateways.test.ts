@@ -1,12 +1,14 @@
+// Measures: runs alone.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Lab, removeLab } from '../../src/lab/lab.ts';
-import { ipBatch, scriptIn } from '../../src/lab/namespaces.ts';
+import { scriptIn } from '../../src/lab/namespaces.ts';
 import { plugIntoPort, startWeftInLab, type WeftInLab, waitForPorts } from '../../src/lab/weft.ts';
 import type { WeftEvent } from '../../src/server/events.ts';
 import type { L2GatewayStatus } from '../../src/server/present.ts';
 import { eventually, pings } from './datacentre.ts';
 import { labName, needsRoot } from './lab-name.ts';
+import { buildSegment } from './vlan-segment.ts';
 
 /**
  * Two VLANs outside, joined to two switches by two hosts (docs/design/l2-gateways.md). `eth-more` of gw-1 is a second way into VLAN 100,
@@ -58,41 +60,6 @@ describe('L2 gateways', { skip: needsRoot }, () => {
       return code === 0;
     });
 
-  /**
-   * The switch outside is Open vSwitch of a host of its own: not every kernel has bridges with VLANs. Namespaces begin as those of the
-   * lab do, and go with it.
-   */
-  async function buildOutside(): Promise<void> {
-    const inside = (place: string): string => lab.namespace(place);
-    const link = (device: string, place: string, port: string): string =>
-      `link add ${device} netns ${inside(place)} type veth peer ${port} netns ${inside('outside')}`;
-    await ipBatch([
-      ...VLANS.map(({ vlan }) => `netns add ${inside(`o${vlan}`)}`),
-      ...GATEWAYS.map((gw) => link('eth-out', gw, gw)),
-      link('eth-more', 'gw-1', 'again'),
-      link('eth-trunk', 'gw-1', 'trunk'),
-      ...VLANS.map(({ vlan }) => link('eth0', `o${vlan}`, `o${vlan}`)),
-    ]);
-    const up = (device: string): string[] => [
-      `echo 1 > /proc/sys/net/ipv6/conf/${device}/disable_ipv6`,
-      `ethtool -K ${device} tx off >/dev/null`,
-      `ip link set ${device} up`,
-    ];
-    const ports = [...GATEWAYS, 'again', 'trunk', ...VLANS.map(({ vlan }) => `o${vlan}`)];
-    await scriptIn(inside('outside'), ports.flatMap(up));
-    for (const gw of GATEWAYS)
-      await scriptIn(inside(gw), [...up('eth-out'), ...(gw === 'gw-1' ? [...up('eth-more'), ...up('eth-trunk')] : [])]);
-    for (const { vlan, outside } of VLANS)
-      await scriptIn(inside(`o${vlan}`), [...up('eth0'), `ip addr add ${outside}/24 dev eth0`]);
-    const segment = lab.switchOf('outside');
-    await segment.vsctl([
-      ...['--timeout=30', 'add-br', 'segment', '--', 'set', 'bridge', 'segment', `datapath_type=${segment.datapath}`],
-      ...[...GATEWAYS, 'trunk'].flatMap((port) => ['--', 'add-port', 'segment', port]),
-      ...['--', 'add-port', 'segment', 'again', 'tag=100'],
-      ...VLANS.flatMap(({ vlan }) => ['--', 'add-port', 'segment', `o${vlan}`, `tag=${vlan}`]),
-    ]);
-  }
-
   before(async () => {
     lab = await Lab.start({
       name,
@@ -103,7 +70,14 @@ describe('L2 gateways', { skip: needsRoot }, () => {
         addresses: [`${inside}/24`],
       })),
     });
-    await buildOutside();
+    await buildSegment(lab, {
+      cables: [
+        ...GATEWAYS.map((host) => ({ host, interface: 'eth-out', port: host })),
+        { host: 'gw-1', interface: 'eth-more', port: 'again', tag: 100 },
+        { host: 'gw-1', interface: 'eth-trunk', port: 'trunk' },
+      ],
+      ends: VLANS.map(({ vlan, outside }) => ({ name: `o${vlan}`, vlan, addresses: [`${outside}/24`] })),
+    });
     weft = await startWeftInLab(lab);
     await apply(
       { kind: 'tenant', name: 'acme' },

@@ -131,12 +131,16 @@ export interface TwoGateways {
   down(): Promise<void>;
 }
 
-/** `peered`: those with a session from the start. */
-export async function startTwoGateways(prefix: string, peered: readonly Uplink[] = UPLINKS): Promise<TwoGateways> {
+/** `peered`: those with a session from the start. `moreHosts`: of the lab, beside those of the picture. */
+export async function startTwoGateways(
+  prefix: string,
+  peered: readonly Uplink[] = UPLINKS,
+  moreHosts: readonly string[] = [],
+): Promise<TwoGateways> {
   const name = labName(prefix);
   const lab = await Lab.start({
     name,
-    hosts: ['gw-1', 'gw-2', 'east', 'west'].map((host) => ({ name: host })),
+    hosts: ['gw-1', 'gw-2', 'east', 'west', ...moreHosts].map((host) => ({ name: host })),
     workloads: WEBS.map((web, n) => ({
       ...{ name: web, host: n === 0 ? 'east' : 'west', addresses: [`10.0.1.1${n + 1}/24`], gateways: ['10.0.1.1'] },
     })),

@@ -18,8 +18,8 @@ test("every line of real dumps parses, and says what Open vSwitch's text says", 
   });
   assert.deepEqual(all[0]![9], {
     ...{ protocol: 'icmp', zone: 8 },
-    original: { from: { address: '10.0.1.12' }, to: { address: '203.0.113.101' }, icmpId: 12523 },
-    reply: { from: { address: '203.0.113.101' }, to: { address: '203.0.113.2' }, icmpId: 12523 },
+    original: { from: { address: '10.0.1.12' }, to: { address: '203.0.113.101' }, icmpId: 12523, icmpType: 8 },
+    reply: { from: { address: '203.0.113.101' }, to: { address: '203.0.113.2' }, icmpId: 12523, icmpType: 0 },
   });
   assert.deepEqual(all[0]![5]!.original.from, { address: 'fd00:1::12', port: 55122 });
 });

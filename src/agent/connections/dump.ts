@@ -1,12 +1,14 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { formatIp, parseIp } from '../../base/addresses.ts';
 import { DecodeError } from '../../base/errors.ts';
 import type { Endpoint } from '../../flow-database/flow-store.ts';
 
-/** One direction of a tracked connection. ICMP has an id instead of ports. */
+/** One direction of a tracked connection. ICMP has an id instead of ports, and a type. */
 export interface Tuple {
   readonly from: Endpoint;
   readonly to: Endpoint;
   readonly icmpId?: number;
+  readonly icmpType?: number;
   readonly packets?: number;
   readonly bytes?: number;
 }
@@ -20,10 +22,13 @@ export interface Tracked {
   readonly reply: Tuple;
   /** Of TCP and SCTP: `established`, `time-wait`, … */
   readonly state?: string;
+  /** `ct_mark`; absent: 0. */
+  readonly mark?: number;
 }
 
 const LINE = /^([a-z0-9-]+),orig=\(([^)]*)\),reply=\(([^)]*)\)(,.*)?$/;
 const ZONE = /,zone=(\d+)/;
+const MARK = /,mark=(\d+)/;
 const STATE = /,protoinfo=\((?:[^)]*,)?state(?:_orig)?=([A-Z0-9_]+)/;
 /** What these have for ports are ports; of other protocols Open vSwitch prints zeros. */
 const WITH_PORTS: ReadonlySet<string> = new Set(['tcp', 'udp', 'sctp', 'udplite', 'dccp']);
@@ -37,13 +42,44 @@ export function parseTracked(line: string): Tracked {
   const zone = Number(ZONE.exec(rest)?.[1] ?? 0);
   if (zone > 0xffff) throw new DecodeError('bad-text', line.length - rest.length, 'zone');
   const state = STATE.exec(rest)?.[1]?.toLowerCase().replaceAll('_', '-');
+  const mark = Number(MARK.exec(rest)?.[1] ?? 0);
+  if (mark > 0xffff_ffff) throw new DecodeError('bad-text', line.length - rest.length, 'mark');
   return {
     protocol,
     zone,
     original: parseTuple(protocol, original, offset),
     reply: parseTuple(protocol, reply, offset + original.length + '),reply=('.length),
     ...(state === undefined ? {} : { state }),
+    ...(mark === 0 ? {} : { mark }),
   };
+}
+
+/** Lines between two turns of others. */
+const SLICE = 250;
+
+/** A whole dump, in slices; lines that are none are left out. */
+export async function parseDump(text: string): Promise<Tracked[]> {
+  const entries: Tracked[] = [];
+  let lines = 0;
+  for (const line of linesOf(text)) {
+    if (++lines % SLICE === 0) await nextTurn();
+    try {
+      entries.push(parseTracked(line));
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+    }
+  }
+  return entries;
+}
+
+/** Lines with something in them. */
+export function* linesOf(text: string): Iterable<string> {
+  for (let at = 0; at < text.length; ) {
+    const newline = text.indexOf('\n', at);
+    const end = newline < 0 ? text.length : newline;
+    if (end > at) yield text.slice(at, end);
+    at = end + 1;
+  }
 }
 
 function parseTuple(protocol: string, text: string, offset: number): Tuple {
@@ -67,11 +103,13 @@ function parseTuple(protocol: string, text: string, offset: number): Tuple {
     const port = WITH_PORTS.has(protocol) ? number(portName, 0xffff) : undefined;
     return { address: address(name), ...(port === undefined ? {} : { port }) };
   };
-  const [icmpId, packets, bytes] = [number('id', 0xffff), number('packets'), number('bytes')];
+  const [icmpId, icmpType] = [number('id', 0xffff), number('type', 0xff)];
+  const [packets, bytes] = [number('packets'), number('bytes')];
   return {
     from: end('src', 'sport'),
     to: end('dst', 'dport'),
     ...(icmpId === undefined ? {} : { icmpId }),
+    ...(icmpType === undefined ? {} : { icmpType }),
     ...(packets === undefined ? {} : { packets }),
     ...(bytes === undefined ? {} : { bytes }),
   };

@@ -17,6 +17,7 @@ function trial(zones: Readonly<Record<string, number>> = EAST_ZONES) {
     dumpMs: 1,
     failure: undefined as WeftError | undefined,
     refused: [] as string[],
+    isAgain: false,
     problem: undefined as string | undefined,
     posted: [] as ConnectionsReport[],
   };
@@ -31,7 +32,7 @@ function trial(zones: Readonly<Record<string, number>> = EAST_ZONES) {
     post: async (report) => {
       if (state.failure) throw state.failure;
       state.posted.push(report);
-      return { refused: state.refused };
+      return { refused: state.refused, isAgain: state.isAgain };
     },
     setProblem: (problem) => {
       state.problem = problem;
@@ -73,6 +74,28 @@ test('tells everything first, then what is new, other or gone, and a sign of lif
   );
   clock.advance(20_000);
   assert.deepEqual(await round(), [{ epoch: first!.epoch, put: [], gone: [] }]);
+});
+
+test('where the server wants everything anew it is told in a new epoch, not more often than twice a minute', async () => {
+  const { state, clock, round } = trial();
+  state.isAgain = true;
+  const [first] = await round();
+  const epochs: (number | undefined)[] = [];
+  for (let n = 0; n < 8; n++) {
+    clock.advance(20_000);
+    epochs.push((await round()).find(({ isWhole }) => isWhole)?.epoch);
+  }
+  assert.ok(first?.isWhole);
+  assert.deepEqual(
+    epochs.map((epoch) => epoch !== undefined),
+    [false, false, true, false, false, true, false, false],
+  );
+  state.isAgain = false;
+  await round();
+  for (let n = 0; n < 4; n++) {
+    clock.advance(20_000);
+    assert.ok(!(await round()).some(({ isWhole }) => isWhole));
+  }
 });
 
 test('a batch that does not arrive is dropped, and a new epoch tells everything again', async () => {

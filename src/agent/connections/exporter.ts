@@ -43,6 +43,8 @@ const SLICE = 250;
 const LIFE_MS = 20_000;
 /** Everything is told again so often even if nothing seems to be missing. */
 const EPOCH_MS = 10 * 60_000;
+/** And not more often because the server asks for it. */
+const AGAIN_MS = 30_000;
 
 /**
  * Tells the flow database of this host's connections (docs/design/flow-database.md, §2). On its own beside the core: it reads what the core
@@ -58,6 +60,8 @@ export class ConnectionExporter {
   #toldMs = 0;
   /** Something was not told, or nothing yet. */
   #isBroken = true;
+  /** What the datapath had at the last reading. */
+  lastRead = '';
   #wasBadText = false;
   #wasDropped = false;
 
@@ -89,6 +93,7 @@ export class ConnectionExporter {
         return READ_MS;
       }
       text = await this.#options.dump();
+      this.lastRead = text;
     } catch (error) {
       if (!(error instanceof WeftError)) throw error;
       log.debug('connections were not read', { error });
@@ -141,17 +146,21 @@ export class ConnectionExporter {
       put = [];
     }
     const gone = [...before.keys()].filter((key) => !sinceMs.has(key));
+    let isAgain = false;
     // The rest: also with nothing in it, as a sign of life.
     do {
       const some = gone.splice(0, MOST_CONNECTIONS_IN_REPORT);
       const isLast = gone.length === 0;
       if (put.length + some.length > 0 || isWhole || nowMs - this.#toldMs >= LIFE_MS)
-        await this.#tell({ epoch: this.#epoch, put, gone: some, ...(isWhole && isLast ? { isWhole } : {}) }, told);
+        isAgain = await this.#tell(
+          { epoch: this.#epoch, put, gone: some, ...(isWhole && isLast ? { isWhole } : {}) },
+          told,
+        );
       put = [];
     } while (gone.length > 0);
     this.#told = told;
     this.#sinceMs = sinceMs;
-    this.#isBroken = false;
+    this.#isBroken = isAgain && nowMs - this.#epoch >= AGAIN_MS;
   }
 
   async #joined(text: string): Promise<ConnectionJoin> {
@@ -178,10 +187,12 @@ export class ConnectionExporter {
     }
   }
 
-  async #tell(report: ConnectionsReport, told?: Map<string, string>): Promise<void> {
-    const { refused } = await this.#options.post(report);
+  /** Does the server want everything anew? */
+  async #tell(report: ConnectionsReport, told?: Map<string, string>): Promise<boolean> {
+    const { refused, isAgain = false } = await this.#options.post(report);
     this.#toldMs = this.#options.clock.now();
     // Told again next time: the server may not know yet that the port is here.
     for (const key of refused) told?.delete(key);
+    return isAgain;
   }
 }

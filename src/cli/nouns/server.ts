@@ -2,9 +2,16 @@ import { createHash, randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { dirname, join } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { WeftError } from '../../base/errors.ts';
 import { createLog, LOG_LEVELS, type LogLevel } from '../../base/log.ts';
+import {
+  hasPassword,
+  parseRedisUrl,
+  REDIS_URL_EXAMPLE,
+  type RedisSettings,
+  withoutPassword,
+} from '../../flow-database/redis-settings.ts';
 import { DEFAULT_SERVER } from '../contexts.ts';
 import { EXIT, UsageError } from '../exit-codes.ts';
 import { formatTable, print, say } from '../output.ts';
@@ -17,9 +24,16 @@ interface RunOptions {
   readonly tlsKey?: string;
   readonly tokens?: string;
   readonly socketMode: string;
+  readonly flowDatabase?: string;
+  readonly flowDatabasePasswordFile?: string;
+  readonly flowDatabaseCaFile?: string;
+  readonly flowDatabaseCert?: string;
+  readonly flowDatabaseKey?: string;
   readonly logLevel: LogLevel;
 }
 
+/** In the environment: instead of the option, and then with a password where it likes. */
+const FLOW_DATABASE = 'WEFT_FLOW_DATABASE';
 const DEFAULT_TOKENS = '/var/lib/weft/server/tokens';
 
 export function register(program: Command): void {
@@ -38,8 +52,20 @@ export function register(program: Command): void {
     .option('--tls-key <file>', 'its key')
     .option('--tokens <file>', "who may connect by tls: ('weft server token create' adds to it)")
     .option('--socket-mode <octal>', 'who may open unix sockets, and so do everything', '660')
+    .addOption(
+      new Option('--flow-database <url>', `Redis or Valkey that has the connections: ${REDIS_URL_EXAMPLE}`).env(
+        FLOW_DATABASE,
+      ),
+    )
+    .option('--flow-database-password-file <file>', 'its password; read again at each connection')
+    .option('--flow-database-ca-file <file>', 'whom to trust with rediss:// (default: the authorities of this machine)')
+    .option('--flow-database-cert <file>', 'our certificate in PEM, where it wants one')
+    .option('--flow-database-key <file>', 'its key')
     .option('--log-level <level>', LOG_LEVELS.join(', '), 'info')
-    .addHelpText('after', '\nNothing listens beyond unix sockets and loopback without a certificate and tokens.\n')
+    .addHelpText(
+      'after',
+      `\nNothing listens beyond unix sockets and loopback without a certificate and tokens.\nThe flow database is in the state directory, where --flow-database does not say otherwise.\n`,
+    )
     .action((options: RunOptions) => run(options));
   registerTokens(server.command('token').description('who may connect: one token per person or host'));
   server
@@ -63,6 +89,7 @@ async function run(options: RunOptions): Promise<void> {
     ...(options.tlsKey === undefined ? {} : { tlsKeyFile: options.tlsKey }),
     ...(options.tokens === undefined ? {} : { tokenFile: options.tokens }),
     socketMode: Number.parseInt(options.socketMode, 8),
+    ...flowDatabaseOf(options),
     log: createLog(options.logLevel),
   });
   flushCompileCache(); // not only at the end: what starts from sources is slow, and 30 MB larger
@@ -71,6 +98,24 @@ async function run(options: RunOptions): Promise<void> {
   });
   await server.close();
   process.exit(EXIT.ok);
+}
+
+function flowDatabaseOf(options: RunOptions): { readonly flowDatabase?: RedisSettings } {
+  const { flowDatabase: url } = options;
+  const files = {
+    ...{ passwordFile: options.flowDatabasePasswordFile, caFile: options.flowDatabaseCaFile },
+    ...{ certFile: options.flowDatabaseCert, keyFile: options.flowDatabaseKey },
+  };
+  if (url === undefined || url === '') {
+    if (Object.values(files).some((file) => file !== undefined))
+      throw new UsageError('--flow-database-…-file, -cert and -key are about --flow-database');
+    return {};
+  }
+  if (hasPassword(url) && process.env[FLOW_DATABASE] !== url)
+    throw new UsageError(
+      `--flow-database ${withoutPassword(url)}: everybody on this machine would see the password; --flow-database-password-file FILE, or the URL in the environment (${FLOW_DATABASE})`,
+    );
+  return { flowDatabase: parseRedisUrl(url, files) };
 }
 
 interface TokenOptions {

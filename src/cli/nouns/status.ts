@@ -71,7 +71,7 @@ export function judge({ server, hosts, ports, problems, objects }: StatusAnswer)
     const { about } = problems[0]!;
     return bad(
       `${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}`,
-      `'weft describe ${about.kind} ${about.name}'`,
+      about.kind === 'server' ? `see to the ${about.name}, as below` : `'weft describe ${about.kind} ${about.name}'`,
     );
   }
   if ((ports.pending ?? 0) > 0) return bad(`${ports.pending} ports are not ready yet`, "'weft sync --wait'");

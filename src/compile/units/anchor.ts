@@ -1,17 +1,28 @@
 import { type Ip, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
+import { parseMoved } from '../../model/moved-connections.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
-import { memberAddress } from '../balancers.ts';
+import { memberAddress, TRANSPORT } from '../balancers.ts';
 import { prefixCover } from '../bits.ts';
 import { selfHost, wayTo } from '../facts.ts';
 import { CT_MARK, load, match, move, PROTO, REGISTERS } from '../fields.ts';
 import { limitOf } from '../floating-limits.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
-import { define, leasesIndex, portsOfRouterIndex, type Reader } from '../inputs.ts';
+import { define, leasesIndex, natMovesIndex, portsOfRouterIndex, type Reader } from '../inputs.ts';
 import { hasOutside, ownAddresses } from '../routers.ts';
 import { TABLES } from '../tables.ts';
 import { zoneOf } from '../tracking.ts';
-import { anchorOf, destinationUnknown, KNOWN, later, natTo, track, translate, ZONE_KIND } from '../translation.ts';
+import {
+  anchorOf,
+  behind,
+  destinationUnknown,
+  later,
+  natTo,
+  noteHeld,
+  trackHeld,
+  translate,
+  ZONE_KIND,
+} from '../translation.ts';
 import { addressedTo } from './router-base.ts';
 import { echoRequest } from './vip.ts';
 
@@ -32,6 +43,7 @@ export const ANCHOR = {
   marked: 450,
   listener: 400,
   admitted: 310,
+  moved: 305,
   address: 300,
   later: 290,
   own: 280,
@@ -69,13 +81,16 @@ export const floatingInUnit = define.unit({
     if (way === undefined) return [...meters, leads({ drop: 'no-tunnel' })];
     if (way !== 'here') return [...meters, leads({ do: through(way), goto: 'tunnelOut' })];
     if (zone === undefined) return [...meters, leads({ drop: 'not-translated' })];
-    const translated = translate('anchored', zone, natTo('dst', fixed));
+    const translated = [
+      ...noteHeld(reader, floating.port, 'anchored', zone),
+      ...translate(behind(reader, floating.port, 'anchored'), zone, natTo('dst', fixed)),
+    ];
     const portZone = zoneOf(reader, floating.port);
     if (!reader.pick('natZone', floating.router, 'isTight') || !portZone)
       return [...meters, leads({ do: [...pass, ...translated] })];
     return [
       ...meters,
-      leads({ do: [...pass, { kind: 'ctClear' }, track('anchored', zone, KNOWN)] }),
+      leads({ do: [...pass, ...trackHeld(reader, floating.port, 'anchored', zone)] }),
       flow('anchor', ANCHOR.admitted, match({ router, admitted: 1 }, to), { do: translated }),
       admitToFloating(router, ip, portZone),
     ];
@@ -104,6 +119,47 @@ function admitToFloating(router: number, ip: Ip, portZone: number): Contribution
   );
 }
 
+/**
+ * Connections of a workload that moved go where it is, whoever has the block of their ports. What comes from a tunnel goes into none here either: a host
+ * that has heard of the move earlier than the one that sent it on drops it.
+ */
+export const natMoveUnit = define.unit({
+  name: 'natMove',
+  over: 'natMove',
+  run(reader, id): readonly Contribution[] {
+    const { router: routerId, address, port, connections } = reader.get('natMove', id)!;
+    const router = outsideKey(reader, routerId);
+    const ip = parseIp(address);
+    if (router === undefined || ip === undefined || !translatesTo(reader, routerId, address)) return [];
+    const target = ((): FlowTarget => {
+      const host = anchorOf(reader, port);
+      if (host === undefined) return { drop: 'not-bound' };
+      const way = reader.derive(wayTo, host);
+      if (way === undefined) return { drop: 'no-tunnel' };
+      return way === 'here' ? knownHere(reader, routerId) : { do: through(way), goto: 'tunnelOut' };
+    })();
+    const flows = connections.flatMap((text): Contribution[] => {
+      const moved = parseMoved(text);
+      const remote = moved && parseIp(moved.remote);
+      if (moved === undefined || remote?.version !== ip.version) return [];
+      const { proto, src, dst } = TRANSPORT[moved.protocol];
+      const ports = { ip_proto: proto, [src]: moved.remotePort, [dst]: moved.port };
+      return [
+        flow('anchor', ANCHOR.moved, match({ router }, { ...addressedTo(ip), ...sentBy(remote), ...ports }), target),
+      ];
+    });
+    return [...flows, ...unknown(reader, routerId, router, ip)];
+  },
+});
+
+function sentBy(ip: Ip): Match {
+  return ip.version === 4 ? { ip_src: ip.value } : { ipv6_src: ip.value };
+}
+
+function translatesTo(reader: Reader, router: string, address: string): boolean {
+  return (reader.pick('router', router, 'snat') ?? []).some(({ to }) => to === address);
+}
+
 /** Addresses of source translation: ports by the blocks that hosts have, ICMP to all of these hosts. */
 export const leasesInUnit = define.unit({
   name: 'leasesIn',
@@ -111,11 +167,10 @@ export const leasesInUnit = define.unit({
   run(reader, routerId) {
     const router = outsideKey(reader, routerId);
     if (router === undefined) return [];
-    const rules = reader.pick('router', routerId, 'snat') ?? [];
     const byAddress = new Map<string, string[]>();
     for (const lease of reader.ids(leasesIndex, routerId)) {
       const address = reader.pick('natLease', lease, 'address')!;
-      if (!rules.some(({ to }) => to === address)) continue;
+      if (!translatesTo(reader, routerId, address)) continue;
       const there = byAddress.get(address);
       if (there === undefined) byAddress.set(address, [lease]);
       else there.push(lease);
@@ -124,18 +179,27 @@ export const leasesInUnit = define.unit({
       const ip = parseIp(address)!;
       return [
         ...leases.flatMap((lease) => blocks(reader, lease, routerId, router, ip)),
-        ...withoutPorts(reader, leases, routerId, router, ip),
+        ...withoutPorts(reader, knowing(reader, routerId, address, leases), routerId, router, ip),
         ...unknown(reader, routerId, router, ip),
       ];
     });
   },
 });
 
-function knownHere(reader: Reader, routerId: string): FlowTarget {
+/** Hosts that may know connections of the address: those with ports of it, and those where a workload is that has moved. */
+function knowing(reader: Reader, router: string, address: string, leases: readonly string[]): readonly string[] {
+  const hosts = new Set(leases.map((lease) => reader.pick('natLease', lease, 'host')!));
+  for (const move of reader.ids(natMovesIndex, router)) {
+    const port = reader.pick('natMove', move, 'address') === address ? reader.pick('natMove', move, 'port') : undefined;
+    const host = port === undefined ? undefined : anchorOf(reader, port);
+    if (host !== undefined) hosts.add(host);
+  }
+  return [...hosts];
+}
+
+function knownHere(reader: Reader, routerId: string, port?: string): FlowTarget {
   const zone = reader.pick('natZone', routerId, 'zone');
-  return zone === undefined
-    ? { drop: 'not-translated' }
-    : { do: [{ kind: 'ctClear' }, track('anchored', zone, KNOWN)] };
+  return zone === undefined ? { drop: 'not-translated' } : { do: trackHeld(reader, port, 'anchored', zone) };
 }
 
 const PORTS = [
@@ -147,7 +211,8 @@ function blocks(reader: Reader, lease: string, routerId: string, router: number,
   const way = reader.derive(wayTo, reader.pick('natLease', lease, 'host')!);
   const target = ((): FlowTarget => {
     if (way === undefined) return { drop: 'no-tunnel' };
-    return way === 'here' ? knownHere(reader, routerId) : { do: through(way), goto: 'tunnelOut' };
+    if (way !== 'here') return { do: through(way), goto: 'tunnelOut' };
+    return knownHere(reader, routerId, reader.pick('natLease', lease, 'port'));
   })();
   return reader
     .pick('natLease', lease, 'blocks')!
@@ -171,12 +236,11 @@ function blocks(reader: Reader, lease: string, routerId: string, router: number,
  */
 function withoutPorts(
   reader: Reader,
-  leases: readonly string[],
+  hosts: readonly string[],
   routerId: string,
   router: number,
   ip: Ip,
 ): Contribution[] {
-  const hosts = [...new Set(leases.map((lease) => reader.pick('natLease', lease, 'host')!))];
   const self = selfHost(reader);
   const here = self !== undefined && hosts.includes(self) ? knownHere(reader, routerId) : undefined;
   const copies = hosts.flatMap((host): Action[] => {

@@ -64,16 +64,17 @@ export const floodLocalUnit = define.unit({
     const ports = reader.ids(localPortsIndex, id);
     const onSwitch = ports.length === 0 ? undefined : reader.derive(switchFacts, id);
     if (onSwitch === undefined) return [];
-    const unsecured = ports.filter((port) => reader.pick('port', port, 'portSecurity') === false);
+    const open = new Set(reader.ids(unsecuredIndex, id));
+    const unsecured = open.size === 0 ? [] : ports.filter((port) => open.has(port));
     return [...localCopies(reader, onSwitch, 0, ports), ...localCopies(reader, onSwitch, 1, unsecured)];
   },
 });
 
 function localCopies(reader: Reader, onSwitch: SwitchFacts, unknown: 0 | 1, ports: readonly string[]): Contribution[] {
-  const copies = new Map<string, Action[]>();
+  const copies = new Map<string, readonly Action[]>();
   for (const port of ports) {
-    const { ofport } = placementOf(reader, port);
-    if (ofport !== undefined) copies.set(port, copyTo(reader, onSwitch, port, ofport));
+    const copy = reader.derive(copyTo, port);
+    if (copy !== undefined) copies.set(port, copy);
   }
   const here = [...copies.keys()];
   const everywhere: VlanBlock = { members: here, vlans: {}, above: 0 };
@@ -90,22 +91,31 @@ function localCopies(reader: Reader, onSwitch: SwitchFacts, unknown: 0 | 1, port
     );
 }
 
-/** A port that nothing more is asked about gets its copy at once; any other goes the way of unicast frames. */
-function copyTo(reader: Reader, onSwitch: SwitchFacts, id: string, ofport: number): Action[] {
-  const port = reader.get('port', id)!;
-  const isTracked = reader.derive(portTracked, id);
-  const isUp = port.adminUp && reader.get('cut', id) === undefined;
-  if (!onSwitch.vlanAware && isUp && port.toChain === undefined && !isTracked && !isHeldAtDelivery(reader, id))
-    return [{ kind: 'output', port: ofport }];
-  // Of the copy before, nothing may be left.
-  const registers: Registers = isTracked ? receiverRegisters(reader, id) : { outTracked: 0 };
-  const actions: Action[] = [
-    ...load({ outPort: port.key, outOfport: ofport, verdict: VERDICT.none, ...registers }),
-    { kind: 'resubmit', table: TABLES.toPort.number },
-  ];
-  // On a VLAN-aware switch delivery may take the tag off, which the next copy has to have again.
-  return onSwitch.vlanAware ? [{ kind: 'clone', actions }] : actions;
-}
+/**
+ * The copy of a flood that a local port gets, so that one port more does not ask about all others again. A port that nothing more is asked
+ * about gets it at once; any other goes the way of unicast frames.
+ */
+const copyTo = define.cell<readonly Action[] | undefined>({
+  name: 'floodCopy',
+  run(reader, id) {
+    const { ofport } = placementOf(reader, id);
+    const port = ofport === undefined ? undefined : reader.get('port', id);
+    const onSwitch = port && reader.derive(switchFacts, port.switch);
+    if (onSwitch === undefined) return undefined;
+    const isTracked = reader.derive(portTracked, id);
+    const isUp = port!.adminUp && reader.get('cut', id) === undefined;
+    if (!onSwitch.vlanAware && isUp && port!.toChain === undefined && !isTracked && !isHeldAtDelivery(reader, id))
+      return [{ kind: 'output', port: ofport! }];
+    // Of the copy before, nothing may be left.
+    const registers: Registers = isTracked ? receiverRegisters(reader, id) : { outTracked: 0 };
+    const actions: Action[] = [
+      ...load({ outPort: port!.key, outOfport: ofport!, verdict: VERDICT.none, ...registers }),
+      { kind: 'resubmit', table: TABLES.toPort.number },
+    ];
+    // On a VLAN-aware switch delivery may take the tag off, which the next copy has to have again.
+    return onSwitch.vlanAware ? [{ kind: 'clone', actions }] : actions;
+  },
+});
 
 /** One flow with all copies, or where they are many one that runs flows with a thousand each. */
 function chunked(

@@ -3,10 +3,12 @@ import type { Contribution } from '../../incremental/definitions.ts';
 import type { Match } from '../../openflow/flow.ts';
 import { memberAddress } from '../balancers.ts';
 import { selfHost, toAgent } from '../facts.ts';
-import { IPV4, IPV6, load, match, PROTO } from '../fields.ts';
+import { IPV4, IPV6, load, match, PROTO, type RegisterMatch } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
-import { define, type Reader } from '../inputs.ts';
+import { define, natMovesIndex, type Reader } from '../inputs.ts';
+import { gatewayPortsOf } from '../l2-gateway-ports.ts';
 import {
+  anchorOf,
   from,
   fromAddress,
   KNOWN,
@@ -21,7 +23,7 @@ import { addressedTo, OWN } from './router-base.ts';
 import { FOR_ROUTER } from './router-in.ts';
 
 /** What leaves by an outside port gets its public source (docs/design/layer3.md, §7): in the router's zone on this host. */
-export const SNAT = { reply: 1000, admission: 950, floating: 900, network: 100 } as const;
+export const SNAT = { reply: 1000, admission: 950, floating: 900, gateway: 400, network: 100 } as const;
 export const SNATTED = { translated: 1200, reply: 1100, invalid: 1000 } as const;
 
 /** Replies, and what the router says itself: turned back if this zone translated what they answer, else as they are. */
@@ -75,29 +77,49 @@ export const snatUnit = define.unit({
     const { outside } = reader.derive(portsFacing, id);
     if (outside.length === 0) return [];
     const rules = reader.pick('router', id, 'snat') ?? [];
+    const gateways = rules.length === 0 ? [] : reader.derive(gatewayPortsOf, id);
     const flows: Contribution[] = [];
     const seen = new Set<string>();
     for (const { from: network, to } of rules) {
       // Of two rules for one network the first holds.
       if (seen.has(network)) continue;
       seen.add(network);
-      for (const { key } of outside) flows.push(...rule(reader, id, key, network, parseIp(to)!));
+      for (const { key: routerPort } of outside) {
+        flows.push(...rule(reader, id, { routerPort }, network, parseIp(to)!));
+        // What comes in by an L2 gateway has ports of its own, which go where its connections go.
+        for (const gateway of gateways)
+          flows.push(...rule(reader, id, { routerPort, inPort: gateway.key }, network, parseIp(to)!, gateway.id));
+      }
     }
     return flows;
   },
 });
 
-function rule(reader: Reader, routerId: string, routerPort: number, network: string, to: Ip): Contribution[] {
+/** `gateway`: the port of an L2 gateway that has a lease of its own. */
+function rule(
+  reader: Reader,
+  routerId: string,
+  by: RegisterMatch,
+  network: string,
+  to: Ip,
+  gateway?: string,
+): Contribution[] {
   const cidr = parseCidr(network)!;
   const source = from(cidr);
   // A network's own flow stands below those of its protocols, and both above those of wider networks.
-  const priority = SNAT.network + 2 * cidr.prefix;
-  const by = { routerPort };
+  const priority = (gateway === undefined ? SNAT.network : SNAT.gateway) + 2 * cidr.prefix;
   const zone = reader.pick('natZone', routerId, 'zone');
-  const blocks = reader.pick('natLease', `${routerId}/${formatIp(to)}/${selfHost(reader)}`, 'blocks') ?? [];
+  const holder = gateway ?? selfHost(reader);
+  const blocks = reader.pick('natLease', `${routerId}/${formatIp(to)}/${holder}`, 'blocks') ?? [];
   const noPorts = { do: [toAgent(reader, 'noPorts')], drop: 'no-ports' } as const;
-  if (blocks.length === 0) return [flow('snat', priority, match(by, source), noPorts)];
+  const isKnowing = blocks.length > 0 || hasMovedHere(reader, routerId, formatIp(to));
+  if (!isKnowing) return [flow('snat', priority, match(by, source), noPorts)];
   if (zone === undefined) return [flow('snat', priority, match(by, source), { drop: 'no-ports' })];
+  if (blocks.length === 0)
+    return [
+      flow('snat', priority, match(by, source), { do: [{ kind: 'ctClear' }, track('snatted', zone, KNOWN)] }),
+      flow('snatted', priority, match(by, { ...source, ...sourceUntouched }), noPorts),
+    ];
   const blockFrom = (i: number): FlowTarget => {
     const { first, size } = blocks[i]!;
     return { do: [...load({ slot: i }), ...translate('snatted', zone, natTo('src', to, first, first + size - 1))] };
@@ -122,6 +144,17 @@ function rule(reader: Reader, routerId: string, routerPort: number, network: str
       ];
     }),
   ];
+}
+
+/** Does a workload here have connections of the address with ports of another host? They need no port of ours. */
+function hasMovedHere(reader: Reader, router: string, address: string): boolean {
+  return reader
+    .ids(natMovesIndex, router)
+    .some(
+      (move) =>
+        reader.pick('natMove', move, 'address') === address &&
+        anchorOf(reader, reader.pick('natMove', move, 'port')!) === selfHost(reader),
+    );
 }
 
 /**

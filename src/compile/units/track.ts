@@ -40,7 +40,7 @@ const TRACK = { exception: 150, closed: 140, ask: 130, tracked: 1 } as const;
 export const TRACKED = { selfCall: 400, invalid: 300, untouched: 200, translated: 150 } as const;
 const GROUP = { none: 200, reply: 100 } as const;
 const CHAIN = { refused: 1000, tracked: 1 } as const;
-const COMMIT = { marked: 200, plain: 150, tracked: 100 } as const;
+export const COMMIT = { held: 300, marked: 200, plain: 150, tracked: 100 } as const;
 
 /** One side of a connection: the sender's, or the receiver's. */
 interface Side {

@@ -30,7 +30,7 @@ export const vipInUnit = define.unit({
           goto: 'member',
         }),
         flow('anchor', ANCHOR.listener, match({ router }, fields), {
-          do: [...load({ ...chosen, balancer: balancer.key }), chooseSlot(balancer, listener)],
+          do: [...load({ ...chosen, balancer: balancer.key }), ...chooseSlot(reader, id, balancer, listener)],
           goto: 'slot',
         }),
       ];

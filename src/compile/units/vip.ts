@@ -1,7 +1,14 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { OFPP } from '../../openflow/flow.ts';
-import { type BalancerFacts, balancerFacts, clientSwitches, type Listener, TRANSPORT } from '../balancers.ts';
+import {
+  areSlotsShared,
+  type BalancerFacts,
+  balancerFacts,
+  clientSwitches,
+  type Listener,
+  TRANSPORT,
+} from '../balancers.ts';
 import { localSwitch, toAgent } from '../facts.ts';
 import {
   CT_FLAGS,
@@ -40,14 +47,20 @@ export const VIP = {
 
 /**
  * Bits of a packet that choose its slot: of the source port all but the lowest (many clients count in twos), or of the source address, which is
- * all that later fragments have.
+ * all that later fragments have. Where all slots are one member's none are looked at: each value of them would be a megaflow.
  */
-export function chooseSlot(balancer: BalancerFacts, listener: Listener | undefined): Action {
+export function chooseSlot(
+  reader: Reader,
+  id: string,
+  balancer: BalancerFacts,
+  listener: Listener | undefined,
+): Action[] {
+  if (!reader.derive(areSlotsShared, id)) return [];
   const bits = balancer.slotBits;
   const slot = { ...REGISTERS.slot, bits };
   if (balancer.sticky === 'source' || listener === undefined)
-    return move({ field: balancer.vip.version === 4 ? 'ip_src' : 'ipv6_src', from: 0, bits }, slot);
-  return move({ field: TRANSPORT[listener.protocol].src, from: 1, bits }, slot);
+    return [move({ field: balancer.vip.version === 4 ? 'ip_src' : 'ipv6_src', from: 0, bits }, slot)];
+  return [move({ field: TRANSPORT[listener.protocol].src, from: 1, bits }, slot)];
 }
 
 export function forListener({ vip }: BalancerFacts, { protocol, port }: Listener): Match {
@@ -69,7 +82,7 @@ export const vipUnit = define.unit({
     if (balancer === undefined) return [];
     const keys = clientSwitches(reader, balancer).flatMap((id) => reader.derive(localSwitch, id)?.key ?? []);
     if (keys.length === 0) return [];
-    return [...keys.flatMap((key) => fromSwitch(balancer, key)), untranslated(balancer)];
+    return [...keys.flatMap((key) => fromSwitch(reader, id, balancer, key)), untranslated(balancer)];
   },
 });
 
@@ -82,12 +95,15 @@ function untranslated({ key, vip }: BalancerFacts): Contribution {
   });
 }
 
-function fromSwitch(balancer: BalancerFacts, key: number): Contribution[] {
+function fromSwitch(reader: Reader, id: string, balancer: BalancerFacts, key: number): Contribution[] {
   const at = { switch: key, inTracked: 1 };
   const { version } = balancer.vip;
   const isIcmp = { ip_proto: version === 4 ? PROTO.icmp : PROTO.icmpv6 };
   const choose = (memberPort: number, listener?: Listener): FlowTarget => ({
-    do: [...zoneOf('inZone', 'vip', { viaVip: 1, balancer: balancer.key, memberPort }), chooseSlot(balancer, listener)],
+    do: [
+      ...zoneOf('inZone', 'vip', { viaVip: 1, balancer: balancer.key, memberPort }),
+      ...chooseSlot(reader, id, balancer, listener),
+    ],
     goto: 'slot',
   });
   const ask = { do: [...zoneOf('inZone', 'vip', { viaVip: 1 }), track('vip', undefined, KNOWN)] };

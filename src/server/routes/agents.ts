@@ -16,6 +16,10 @@ interface OfHost {
 interface OfAnswer {
   readonly Params: { readonly ref: string; readonly request: string };
 }
+interface OfImport {
+  readonly Params: { readonly ref: string; readonly port: string };
+  readonly Querystring: { readonly from?: string };
+}
 interface OfAgent {
   readonly Params: { readonly ref: string; readonly '*': string };
 }
@@ -63,6 +67,20 @@ export function addAgentRoutes(app: FastifyInstance, context: ServerContext): vo
       await new Promise((resolve) => request.raw.on('close', resolve));
       return reply.code(204).send();
     });
+  });
+
+  // A port's connections, from the host where it was: asked by a host that has an interface of it.
+  app.get<OfImport>('/v1/hosts/:ref/imports/:port', { config: AGENT_ROUTE }, async (request, reply) => {
+    const host = requireObject(index, 'host', request.params.ref);
+    const { port } = request.params;
+    const from = requireObject(index, 'host', request.query.from ?? '');
+    if (!index.bindingOf(port)?.claims.some((claim) => claim.host === host.id))
+      throw new WeftError('denied', `this host has no claim of port ${port}`);
+    const gone = new AbortController();
+    reply.raw.on('close', () => gone.abort());
+    const path = `/connections?port=${encodeURIComponent(port)}`;
+    const answer = await context.relay.ask(from.id, { method: 'GET', path, body: '' }, gone.signal);
+    return reply.code(answer.status).type(answer.type).send(answer.body);
   });
 
   const relayed = async (host: string, method: 'GET' | 'POST', path: string, body: unknown, signal: AbortSignal) =>

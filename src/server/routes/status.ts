@@ -8,6 +8,7 @@ import { HEARTBEAT_MS } from '../agent-streams.ts';
 import { bgpProblems } from '../bgp.ts';
 import type { ServerContext } from '../context.ts';
 import type { Commit } from '../desired-state.ts';
+import { UNTROUBLED } from '../flows.ts';
 import type { StatusProblem } from '../present.ts';
 import { parseQuery } from './query.ts';
 
@@ -82,7 +83,7 @@ function parseKinds(text: string | undefined): ReadonlySet<KindName> {
 }
 
 /** Everything at a glance: the verdict is the list of problems, empty when all is well. */
-function statusOf({ state, present, startedMs, clock }: ServerContext): object {
+function statusOf({ state, present, flows, startedMs, clock }: ServerContext): object {
   const { index } = state;
   const hosts = [...index.hosts()].map((host) => ({
     ...{ id: host.id, name: host.name, ...present.hostStatus(host) },
@@ -109,6 +110,10 @@ function statusOf({ state, present, startedMs, clock }: ServerContext): object {
       const about = { kind: 'l2Gateway', id: gateway.id, name: gateway.name };
       problems.push({ about, text: `L2 gateway ${gateway.name} at ${host}: ${problem ?? its}` });
     }
+  if (flows.trouble !== undefined) {
+    const about = { kind: 'server', id: 'flows', name: 'flow database' };
+    problems.push({ about, text: `flow database: ${flows.trouble}; ${UNTROUBLED}` });
+  }
   const objects = Object.fromEntries(KIND_NAMES.map((kind) => [kind, index.count(kind)]));
   return {
     server: {

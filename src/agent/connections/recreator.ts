@@ -1,0 +1,48 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { WeftError } from '../../base/errors.ts';
+import type { Log } from '../../base/log.ts';
+import { type EntryInZone, ending, recreation, type TrackingPacket } from './recreate.ts';
+
+export interface RecreatorOptions {
+  /** Runs packets through actions, before whatever is sent to the switch after it. */
+  readonly run: (packets: readonly TrackingPacket[]) => void;
+  /** Sequence numbers are not to be asked for (recreate.ts). Errors: `WeftError`. */
+  readonly disregardSequences: () => Promise<void>;
+  readonly log: Log;
+}
+
+/** Entries between two turns of others. */
+const SLICE = 100;
+
+/** Makes entries of connection tracking again, in slices: others have their turn between. */
+export class Recreator {
+  readonly #options: RecreatorOptions;
+
+  constructor(options: RecreatorOptions) {
+    this.#options = options;
+  }
+
+  async perform({ make, end = [] }: { make: readonly EntryInZone[]; end?: readonly EntryInZone[] }): Promise<void> {
+    const { run, disregardSequences, log } = this.#options;
+    if (make.length + end.length === 0) return;
+    try {
+      await disregardSequences();
+    } catch (error) {
+      if (!(error instanceof WeftError)) throw error;
+      log.warn('connection tracking may ask for sequence numbers of imported connections', { error });
+    }
+    await this.#inSlices(make, recreation, run);
+    await this.#inSlices(end, ending, run);
+  }
+
+  async #inSlices(
+    all: readonly EntryInZone[],
+    packetsOf: typeof recreation,
+    run: (packets: readonly TrackingPacket[]) => void,
+  ): Promise<void> {
+    for (let at = 0; at < all.length; at += SLICE) {
+      if (at > 0) await nextTurn();
+      run(all.slice(at, at + SLICE).flatMap(({ entry, zone }) => packetsOf(entry, zone)));
+    }
+  }
+}

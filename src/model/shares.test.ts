@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { shares, slotsFor } from './shares.ts';
+
+interface Member {
+  readonly id: string;
+  readonly weight: number;
+}
+
+function members(weights: readonly number[], ids?: readonly string[]): Member[] {
+  return weights.map((weight, at) => ({ id: ids?.[at] ?? `port-${at}`, weight }));
+}
+
+/** The largest difference of a member's share from its weight, in parts of that. */
+function offBy(of: readonly Member[], slots: number): number {
+  const owners = shares(of, slots);
+  const total = of.reduce((sum, { weight }) => sum + weight, 0);
+  return Math.max(
+    ...of.map(({ id, weight }) =>
+      Math.abs(owners.filter((each) => each === id).length / ((slots * weight) / total) - 1),
+    ),
+  );
+}
+
+const randomMembers = fc
+  .uniqueArray(fc.tuple(fc.uuid(), fc.integer({ min: 1, max: 100 })), {
+    ...{ minLength: 1, maxLength: 40, selector: ([id]) => id },
+  })
+  .map((each) => each.map(([id, weight]) => ({ id, weight })));
+
+describe('slots of a load balancer', () => {
+  for (const weights of [[1, 1], [1, 2], [1, 3, 5], [2, 3, 7], Array<number>(10).fill(1), Array<number>(50).fill(1)])
+    test(`are shared out within 5 % of the weights: ${weights.join(':')}`, () => {
+      const of = members(weights);
+      assert.ok(offBy(of, slotsFor(of)) <= 0.05, `off by ${offBy(of, slotsFor(of))} with ${slotsFor(of)}`);
+    });
+
+  test('are as many as keep every share of 2 % and more within 5 % of its weight', () => {
+    fc.assert(
+      fc.property(randomMembers, (of) => {
+        const slots = slotsFor(of);
+        assert.ok(slots >= 256 && slots <= 1024 && (slots & (slots - 1)) === 0);
+        const total = of.reduce((sum, { weight }) => sum + weight, 0);
+        fc.pre(of.every(({ weight }) => weight / total >= 0.02));
+        assert.ok(offBy(of, slots) <= 0.05);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('are enough for up to 12 members of one weight, however few there were at first', () => {
+    const slots = slotsFor(members([1]));
+    for (let count = 1; count <= 12; count++) assert.ok(offBy(members(Array<number>(count).fill(1)), slots) <= 0.05);
+  });
+
+  test('are all shared out, and the order of the members does not matter', () => {
+    fc.assert(
+      fc.property(randomMembers, (of) => {
+        const slots = slotsFor(of);
+        const owners = shares(of, slots);
+        assert.equal(owners.length, slots);
+        assert.deepEqual(shares(of.toReversed(), slots), owners);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('move with the member that goes or comes, and few others', () => {
+    fc.assert(
+      fc.property(randomMembers, fc.nat(), (of, which) => {
+        fc.pre(of.length > 1);
+        const gone = of[which % of.length]!;
+        const slots = slotsFor(of);
+        const [before, after] = [shares(of, slots), shares(without(of, gone), slots)];
+        const own = before.filter((owner) => owner === gone.id).length;
+        const others = before.filter((owner, slot) => owner !== gone.id && after[slot] !== owner).length;
+        // Rounding gives and takes a slot of every other; a chain of exchanges comes on top.
+        assert.ok(
+          others <= own + 2 * of.length,
+          `${others} others moved with ${own} of ${slots}, ${of.length} members`,
+        );
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+function without(of: readonly Member[], gone: Member): Member[] {
+  return of.filter((each) => each !== gone);
+}

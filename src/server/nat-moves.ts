@@ -1,0 +1,48 @@
+import type { Draft } from '../model/draft.ts';
+import type { Report } from '../server/protocol.ts';
+
+/**
+ * Connections that a workload took along to another host, whose outside ports are in the lease of the former one (docs/design/layer3.md, §7). Durable,
+ * as leases are: connections go on over a restart of the server, and whatever becomes of the former host. They end when the workload's host
+ * says so, or with the router, the rule, the port, or its last interface.
+ */
+export type MoveOutcome = 'held' | 'no-claim' | 'no-snat';
+
+export const MOVE_REFUSALS: { readonly [O in MoveOutcome]: string } = {
+  held: '',
+  'no-claim': 'this host has no claim of the port',
+  'no-snat': 'the router translates nothing to this address',
+};
+
+/** Replaces what is known of the port at this address. */
+export function setNatMove(
+  draft: Draft,
+  hostId: string,
+  { router, address, port, connections }: Extract<Report, { type: 'natMove' }>,
+): MoveOutcome {
+  const { index } = draft;
+  if (!index.bindingOf(port)?.claims.some(({ host }) => host === hostId)) return 'no-claim';
+  const id = `${router}/${address}/${port}`;
+  if (connections.length === 0) {
+    if (index.get('natMove', id)) draft.delete('natMove', id);
+    return 'held';
+  }
+  if (!index.get('router', router)?.snat.some(({ to }) => to === address)) return 'no-snat';
+  draft.put({ kind: 'natMove', id, revision: 0, router, address, port, connections: [...connections].sort() });
+  return 'held';
+}
+
+/** Moves that lost what they are of go with the change that took it. */
+export function dropOrphanedMoves(draft: Draft): void {
+  const { index } = draft;
+  for (const { kind, id, after } of draft.changes()) {
+    if (kind === 'router') {
+      const wanted = new Set(after?.kind === 'router' ? after.snat.map(({ to }) => to) : []);
+      for (const move of [...index.natMovesOfRouter(id)])
+        if (!wanted.has(move.address)) draft.delete('natMove', move.id);
+    }
+    const isBound = after?.kind === 'binding' && after.claims.length > 0;
+    if ((kind === 'port' && !after) || (kind === 'binding' && !isBound))
+      for (const move of [...index.natMovesOfPort(id)]) draft.delete('natMove', move.id);
+  }
+}

@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { TABLES } from '../../src/compile/tables.ts';
+import { scriptIn } from '../../src/lab/namespaces.ts';
+import { INTEGRATION_BRIDGE } from '../../src/lab/open-vswitch.ts';
+import { CLIENT, type TwoGateways, UPLINKS, WEBS } from './two-gateways.ts';
+
+/**
+ * Sends each packet of a connection by the other gateway than the one before it, in both directions, strictly:
+ *
+ * - inwards the client's packet filter counts (`numgen inc mod 2`), and its routing follows the mark;
+ * - outwards the workload's packet filter counts and writes the DSCP, which flows of this test alone, in front of those that choose by addresses in
+ *   `ecmp`, take the next hop by. The packets keep the mark, so that it can be seen outside which way each was sent.
+ *
+ * What passes the routers outside is counted there, by the wire of which gateway it came or went.
+ */
+export interface Alternation {
+  /** Packets of TCP and UDP between the client and the cloud by each gateway, in the order of `UPLINKS`, since the last call. */
+  counts(): Promise<{ readonly in: readonly number[]; readonly out: readonly number[] }>;
+  stop(): Promise<void>;
+}
+
+/** DSCP (RFC 2474, class selectors) of what the workloads send by the first and by the second gateway. */
+const CLASSES = [8, 16] as const;
+const MARK_BASE = 101;
+/** Above everything that the agent writes in `ecmp`. */
+const PRIORITY = 40_000;
+const COOKIE = '0x7e57a17e';
+
+export async function alternate(site: TwoGateways): Promise<Alternation> {
+  const { lab } = site;
+  const hosts = lab.hosts.map(({ name }) => name).filter((name) => !UPLINKS.some(({ gateway }) => gateway === name));
+  const ways = lab.spec.routers.map(({ addresses }) => addresses[0]!.split('/')[0]!);
+  await scriptIn(lab.namespace('client'), [
+    'nft add table ip alternate',
+    'nft add chain ip alternate out "{ type route hook output priority mangle; }"',
+    `nft add rule ip alternate out meta l4proto { tcp, udp } meta mark set numgen inc mod 2 offset ${MARK_BASE}`,
+    ...ways.flatMap((via, i) => [
+      `ip route add default via ${via} table ${MARK_BASE + i}`,
+      `ip rule add fwmark ${MARK_BASE + i} table ${MARK_BASE + i} priority ${MARK_BASE + i}`,
+    ]),
+  ]);
+  for (const web of WEBS)
+    await scriptIn(lab.namespace(web), [
+      'nft add table ip alternate',
+      'nft add chain ip alternate out "{ type filter hook postrouting priority mangle; }"',
+      `nft add rule ip alternate out meta l4proto { tcp, udp } ip daddr ${CLIENT} meta mark set numgen inc mod 2 offset ${MARK_BASE}`,
+      ...CLASSES.map((dscp, i) => `nft add rule ip alternate out meta mark ${MARK_BASE + i} ip dscp set ${dscp}`),
+    ]);
+  for (const { router } of UPLINKS) await countAt(site, router);
+  for (const host of hosts) await steer(site, host);
+
+  return {
+    counts: async () => {
+      const counted = await Promise.all(UPLINKS.map(({ router }) => countsOf(site, router)));
+      return { in: counted.map((each) => each.in), out: counted.map((each) => each.out) };
+    },
+    stop: async () => {
+      for (const host of hosts) await lab.switchOf(host).ofctl('del-flows', INTEGRATION_BRIDGE, `cookie=${COOKIE}/-1`);
+      for (const place of ['client', ...WEBS, ...UPLINKS.map(({ router }) => router)])
+        await lab.execOk(place, ['nft', 'delete', 'table', 'ip', 'alternate']);
+      await scriptIn(
+        lab.namespace('client'),
+        ways.flatMap((_, i) => [`ip rule del priority ${MARK_BASE + i}`, `ip route flush table ${MARK_BASE + i}`]),
+      );
+    },
+  };
+}
+
+/** Outwards only what carries the class of this gateway's router counts: what came another way than it was sent by is missing. */
+async function countAt({ lab }: TwoGateways, router: string): Promise<void> {
+  const own = CLASSES[UPLINKS.findIndex((uplink) => uplink.router === router)]!;
+  const { gateway } = UPLINKS.find((uplink) => uplink.router === router)!;
+  const wire = `to-${gateway}`;
+  await scriptIn(lab.namespace(router), [
+    'nft add table ip alternate',
+    'nft add counter ip alternate in',
+    'nft add counter ip alternate out',
+    'nft add chain ip alternate forward "{ type filter hook forward priority 0; }"',
+    `nft add rule ip alternate forward oifname ${wire} meta l4proto { tcp, udp } ip saddr ${CLIENT} counter name in`,
+    `nft add rule ip alternate forward iifname ${wire} meta l4proto { tcp, udp } ip daddr ${CLIENT} ip dscp ${own} counter name out`,
+  ]);
+}
+
+async function countsOf({ lab }: TwoGateways, router: string): Promise<{ in: number; out: number }> {
+  const text = await lab.execOk(router, ['nft', 'reset', 'counters', 'table', 'ip', 'alternate']);
+  const of = (name: string): number =>
+    Number(new RegExp(`counter ${name} \\{\\s*packets (\\d+)`).exec(text)?.[1] ?? Number.NaN);
+  return { in: of('in'), out: of('out') };
+}
+
+/** Of each set of two next hops in `ecmp` the first is for the first class, whatever the slot: the order of both is that of the gateways. */
+async function steer({ lab }: TwoGateways, host: string): Promise<void> {
+  const ovs = lab.switchOf(host);
+  const dumped = await ovs.ofctl('dump-flows', INTEGRATION_BRIDGE, `table=${TABLES.ecmp.number}`, '--no-stats');
+  const bySet = new Map<string, Map<string, string>>();
+  for (const line of dumped.split('\n')) {
+    const [, text, actions] = /^\s*cookie=\S+, (?:table=\d+, )?priority=\d+,(\S+) actions=(.*)$/.exec(line) ?? [];
+    if (text === undefined || actions === undefined) continue;
+    const set = /(?:^|,)(xxreg2=[^,]+|reg8=[^,]+,reg9=[^,]+,reg10=[^,]+,reg11=[^,]+)/.exec(text)?.[1];
+    if (set === undefined || !/(^|,)reg6=/.test(text)) continue;
+    const hops = bySet.get(set) ?? new Map<string, string>();
+    bySet.set(set, hops.set(actions, text));
+  }
+  const flows = [...bySet].flatMap(([set, hops]) => {
+    if (hops.size !== UPLINKS.length) return [];
+    return CLASSES.map((dscp, i) => {
+      const actions = [...hops.keys()].toSorted((a, b) => hopOf(a) - hopOf(b))[i]!;
+      return `table=${TABLES.ecmp.number},cookie=${COOKIE},priority=${PRIORITY},ip,nw_tos=${dscp << 2},${set},reg6=0/0x10000000,actions=${actions}`;
+    });
+  });
+  assert.ok(flows.length > 0, `no set of two next hops on ${host}:\n${dumped}`);
+  for (const flow of flows) await ovs.ofctl('add-flow', INTEGRATION_BRIDGE, flow);
+}
+
+/** The last byte of the next hop, an address of 192.0.2.0/24, that the actions write. */
+function hopOf(actions: string): number {
+  const [, last] = /0xc00002([0-9a-f]{2})/.exec(actions) ?? [];
+  assert.ok(last !== undefined, actions);
+  return Number.parseInt(last, 16);
+}

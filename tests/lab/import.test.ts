@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, type TestContext, test } from 'node:test';
+import {
+  type ConnectionCrowd,
+  type CrowdOptions,
+  type CrowdReport,
+  startCrowd,
+} from '../../src/lab/connection-crowd.ts';
+import { startMigration } from '../../src/lab/migration.ts';
+import { waitForPorts } from '../../src/lab/weft.ts';
+import { type Datacentre, eventually, sleep, startDatacentre } from './datacentre.ts';
+import { needsRoot } from './lab-name.ts';
+import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
+
+/** The kinds of connections that conntrack keeps for a workload (docs/design/flow-database.md, §5): 1,000 of a1, and others. */
+const CROWDS: Readonly<Record<string, CrowdOptions>> = {
+  'out by SNAT': { from: 'a1', to: 'o1', address: '203.0.113.101', port: 7101, connections: 250 },
+  'in by a VIP': { from: 'o1', to: ['a1', 'b1'], address: '203.0.113.50', port: 7102, connections: 500 },
+  'by a VIP to another': { from: 'a1', to: 'b1', address: '203.0.113.51', port: 7103, connections: 250 },
+  'in past a group': { from: 'b1', to: 'a1', address: '10.0.1.11', port: 7104, connections: 250 },
+  'in by a floating address': { from: 'o1', to: 'a2', address: '203.0.113.12', port: 7105, connections: 250 },
+};
+
+describe('connections of a workload that moves', { skip: needsRoot, timeout: 300_000 }, () => {
+  let dc: Datacentre;
+  const crowds = new Map<string, ConnectionCrowd>();
+
+  before(async () => {
+    dc = await startDatacentre({
+      prefix: 'import',
+      hosts: ['east', 'west', 'edge'],
+      objects: [
+        ...networks({ snat: [{ from: '10.0.0.0/16', to: '203.0.113.2' }] }),
+        // What comes in is answered because it is known, and for no other reason.
+        acme('securityGroup', 'web', {
+          ingress: [{ protocol: 'tcp', ports: '7102' }, { protocol: 'tcp', ports: '7104' }, { protocol: 'icmp' }],
+          egress: [
+            { protocol: 'tcp', ports: '7101' },
+            { protocol: 'tcp', ports: '7103' },
+          ],
+        }),
+        member('a1', { groups: ['web'] }),
+        member('a2'),
+        member('b1'),
+        acme('floatingAddress', 'f2', { address: '203.0.113.12', router: 'r', port: 'a2' }),
+        acme('loadBalancer', 'in', {
+          ...{ address: '203.0.113.50', router: 'r', members: [{ port: 'a1' }, { port: 'b1' }] },
+          listeners: [{ protocol: 'tcp', port: 7102 }],
+        }),
+        acme('loadBalancer', 'other', {
+          ...{ address: '203.0.113.51', router: 'r', members: [{ port: 'b1' }] },
+          listeners: [{ protocol: 'tcp', port: 7103 }],
+        }),
+        outsider('o1', 1),
+      ],
+      workloads: [
+        workload('a1', 'east'),
+        workload('a2', 'east'),
+        workload('b1', 'west'),
+        outsideWorkload('o1', 1, 'edge'),
+      ],
+    });
+    for (const [name, options] of Object.entries(CROWDS)) {
+      const crowd = await startCrowd(dc.lab, { perSecond: 500, ...options });
+      crowds.set(name, crowd);
+      assertWhole(name, await crowd.report('answered'));
+    }
+  });
+  after(async () => {
+    await dc?.down();
+  });
+
+  const move = async (t: TestContext, name: string, host: string): Promise<void> => {
+    const { id } = dc.ports.get(name)!;
+    await dc.weft.client.request('PATCH', `/v1/ports/${id}`, { body: { host } });
+    const migration = await startMigration(dc.lab, name, host);
+    await waitForPorts(dc.weft.client, [id]);
+    await sleep(3000);
+    await migration.activate();
+    const begun = performance.now();
+    await migration.finish();
+    await eventually(`${name} at ${host}`, 3000, async () => {
+      const port = await dc.weft.client.get<{ status: { host?: string } }>(`/v1/ports/${id}`);
+      return port.status.host === host;
+    });
+    t.diagnostic(`${name} is at ${host} ${Math.round(performance.now() - begun)} ms after it went on there`);
+  };
+  const allWhole = async (t: TestContext): Promise<void> => {
+    for (const [name, crowd] of crowds) {
+      const report = await crowd.report('answered', 15_000);
+      t.diagnostic(`${name}: ${JSON.stringify(report)}`);
+    }
+    for (const [name, crowd] of crowds) assertWhole(name, await crowd.report('answered', 15_000));
+  };
+
+  test('none is lost when it moves: SNAT, VIPs from both sides, floating address, groups', async (t) => {
+    await move(t, 'a1', 'west');
+    await move(t, 'a2', 'west');
+    await allWhole(t);
+  });
+  test('none is lost when Open vSwitch is restarted where they are', async (t) => {
+    await sleep(6_000); // they are read every five seconds
+    const { vswitchd } = dc.lab.switchOf('west');
+    const answersOf = async (name: string): Promise<number> =>
+      (await crowds.get(name)!.report('answered', 200)).answers;
+    await vswitchd!.kill();
+    const before = await answersOf('out by SNAT');
+    const begun = performance.now();
+    await vswitchd!.start();
+    await eventually('an answer', 20_000, async () => {
+      return (await answersOf('out by SNAT')) > before;
+    });
+    t.diagnostic(`goes on ${Math.round(performance.now() - begun)} ms after the start`);
+    await sleep(3000);
+    await allWhole(t);
+  });
+});
+
+function assertWhole(name: string, { established, failed, died, stalled, wrong, troubles }: CrowdReport): void {
+  assert.deepEqual(
+    { name, established, failed, died, stalled, wrong },
+    { name, established: CROWDS[name]!.connections, failed: 0, died: 0, stalled: 0, wrong: 0 },
+    troubles.slice(0, 5).join(),
+  );
+}
