@@ -53,6 +53,7 @@ import { floodLocalUnit, floodRemoteUnit } from './units/flood.ts';
 import { groupMemberUnit, groupRulesUnit, setMemberUnit } from './units/group.ts';
 import { guardUnit } from './units/guard.ts';
 import { handOffUnit } from './units/hand-off.ts';
+import { heldBackUnit } from './units/held-back.ts';
 import { holdUnit } from './units/hold.ts';
 import { importingUnit } from './units/importing.ts';
 import { l2GatewayUnit } from './units/l2-gateway.ts';
@@ -126,6 +127,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   tunnelToRouterUnit,
   routerInUnit,
   sourceCheckUnit,
+  heldBackUnit,
   switchPrefilterUnit,
   routerPrefilterUnit,
   floatingPrefilterUnit,

@@ -9,7 +9,7 @@ import type { Action, FieldRange, FieldValue, Masked, Match } from '../openflow/
  *   reg1   switch    key of the switch or (`router`) of the router where it is now
  *   reg2   outPort   tunnel key of the local port that it goes to
  *          enteredBy within a router: key of its port by which the packet came in
- *   reg3   | chunk (of a long flood)    | outOfport: OpenFlow port of outPort        |
+ *   reg3   |ho|er| chunk (of a flood)   | outOfport: OpenFlow port of outPort        |
  *          at the entry                                    |marks| dscp            |
  *   reg4   |ad|hand |fr|bi|mv|ju|ow|vv|sh|iv|ot|it|un|ad|tu|re|rl|es|ne| vlan     |
  *   reg5   chain     key of the chain that is being run, or of the set that it asks for; between chains
@@ -33,7 +33,10 @@ export const REGISTERS = {
   outPort: { field: 'reg2', from: 0, bits: 32 },
   enteredBy: { field: 'reg2', from: 0, bits: 32 },
   outOfport: { field: 'reg3', from: 0, bits: 16 },
-  chunk: { field: 'reg3', from: 16, bits: 16 },
+  chunk: { field: 'reg3', from: 16, bits: 14 },
+  /** Where it came from causes too much work for the agent: it is not told of errors, or not asked for next hops (units/held-back.ts). */
+  noErrors: { field: 'reg3', from: 30, bits: 1 },
+  noHops: { field: 'reg3', from: 31, bits: 1 },
   /** At the entry: what the IP packets of the port are marked with, and whether they are. */
   dscp: { field: 'reg3', from: 0, bits: 6 },
   marks: { field: 'reg3', from: 6, bits: 1 },

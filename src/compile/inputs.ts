@@ -65,6 +65,16 @@ export interface ShutOff {
   readonly id: string;
 }
 
+/** What comes from there asks too much of the agent (docs/design/gateways.md, §7). `id` is that of a port here, or of a router port by which other hosts hand on. */
+export interface HeldBack {
+  readonly kind: 'heldBack';
+  readonly id: string;
+  /** Nothing is said about packets that do not go on. */
+  readonly errors: boolean;
+  /** No next hop is looked for. */
+  readonly hops: boolean;
+}
+
 /** A host that does not answer this one any more (docs/design/liveness.md). `id` is that host's id. */
 export interface HostLost {
   readonly kind: 'hostLost';
@@ -149,6 +159,7 @@ export interface InputOfKind extends ScopeRecordOfKind {
   importing: Importing;
   cut: Cut;
   hostLost: HostLost;
+  heldBack: HeldBack;
   natZone: NatZone;
   localSwitch: LocalSwitch;
   localProfile: LocalProfile;
@@ -166,6 +177,7 @@ export type InputRecord =
   | Importing
   | Cut
   | HostLost
+  | HeldBack
   | NatZone
   | Speaker
   | Held;

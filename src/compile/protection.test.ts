@@ -7,6 +7,7 @@ import { createPipeline } from '../pipeline/pipeline.ts';
 import { simulateFrame } from '../simulate/simulate.ts';
 import { createCompiler } from './compiler.ts';
 import type { InputRecord } from './inputs.ts';
+import { PACKET_IN } from './tables.ts';
 import * as example from './testing/example.ts';
 import {
   a,
@@ -140,6 +141,38 @@ describe('a limit of what comes in', () => {
     assert.equal(goneMeters.length, 2);
     assert.equal(compiler.meters().size, 0);
   });
+});
+
+test('who is held back gets no answer from the agent, and is dropped for the same reason; others are answered', () => {
+  const sites = sitesOn({ a: h1, b: h1, c: h2, x: h2 });
+  const floating = example.floatingAddress(1, '203.0.113.50', plain, a);
+  const reject = { ...plain, routes: [example.route('198.18.0.0/15', { action: 'reject' })] };
+  const asked = (held: readonly InputRecord[], from: 'a' | 'b' | 'x', dst: string, ttl: number): string => {
+    const net = networkOf([h1, h2], [...world, reject, floating, ...held], sites);
+    const [host, ofport, port] = from === 'x' ? [h2, 4, x] : from === 'a' ? [h1, 1, a] : [h1, 2, b];
+    const gateway = from === 'x' ? uplink.mac : toInside.mac;
+    const src = from === 'x' ? '198.51.100.9' : from === 'a' ? '10.0.1.11' : '10.0.1.12';
+    return story(net.send(host.id, ofport, frame(port.mac, gateway, ip(src, dst, udp(1, 2), ttl))));
+  };
+  const errors = { kind: 'heldBack', id: a.id, errors: true, hops: false } as const;
+  const hops = { kind: 'heldBack', id: a.id, errors: false, hops: true } as const;
+  const outer = { kind: 'heldBack', id: uplink.id, errors: true, hops: true } as const;
+  const cases: readonly (readonly [dst: string, ttl: number, agent: number, reason: string, isHops?: true])[] = [
+    ['10.0.2.13', 1, PACKET_IN.ttl, 'ttl'],
+    ['8.8.8.8', 64, PACKET_IN.unreachable, 'no-route'],
+    ['198.18.0.1', 64, PACKET_IN.unreachable, 'no-route'],
+    ['10.0.2.1', 64, PACKET_IN.portUnreachable, 'own'],
+    ['10.0.2.99', 64, PACKET_IN.resolve, 'no-neighbour', true],
+  ];
+  for (const [dst, ttl, agent, reason, isHops] of cases) {
+    const answered = `agent ${agent}; ${reason}`;
+    assert.equal(asked([], 'a', dst, ttl), answered);
+    assert.equal(asked([isHops ? hops : errors], 'a', dst, ttl), reason);
+    assert.equal(asked([isHops ? errors : hops], 'a', dst, ttl), answered);
+    assert.equal(asked([errors, hops], 'b', dst, ttl), answered);
+  }
+  assert.equal(asked([], 'x', '203.0.113.50', 1), `agent ${PACKET_IN.ttl}; ttl`);
+  assert.equal(asked([outer], 'x', '203.0.113.50', 1), 'ttl');
 });
 
 describe('a source check', () => {

@@ -4,6 +4,7 @@ import { describe, qualifiedName } from '../model/describe.ts';
 import { gatewaysOf } from '../model/gateways.ts';
 import type { BgpPeer, LearnedRoute, Router } from '../model/objects.ts';
 import type { ModelIndex } from '../model/view.ts';
+import { overlapsOf } from './overlaps.ts';
 import type { Presenter, SessionStatus, StatusProblem } from './present.ts';
 
 /** What people see of BGP (`GET /v1/bgp`): peers, what routers say, and what they learned. References are names. */
@@ -131,6 +132,8 @@ export function bgpProblems(index: ModelIndex, present: Presenter, nowMs: number
     if (gateways.length > 0 && gateways.every((host) => index.get('host', host)?.drain))
       report(router, 'all of its gateways are drained: nothing is advertised');
   }
+  for (const { router, text } of overlapsOf(index))
+    problems.push({ about: { kind: 'router', id: router.id, name: qualifiedName(index, router) }, text });
   return problems;
 }
 

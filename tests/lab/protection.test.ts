@@ -207,4 +207,43 @@ describe('public addresses', { skip: needsRoot }, () => {
     assert.ok(crossed > 200 && crossed < 1200, `${crossed} of ${sent} crossed`);
     await apply(floating('shop'));
   });
+
+  test('packets that need the agent, by the thousand from one wire, take no share of what others need of it', async (t) => {
+    const ends = { src: dc.ports.get('w1')!.mac, dst: gateways.get('w1')! };
+    const storms = {
+      // Those of the address never reach the shop; those to nobody wait for a next hop.
+      errors: packets(SHOP).map((_, i) => udp({ ...ends, ttl: 1 }, [`198.51.100.${1 + (i % 250)}`, SHOP], [i, 53])),
+      hops: packets(SHOP).map((_, i) =>
+        udp(ends, [`198.51.100.${1 + (i % 250)}`, `203.0.113.${100 + (i % 150)}`], [i, 53]),
+      ),
+    };
+    const status = () => dc.weft.client.get<{ problems: { text: string }[] }>('/v1/status');
+    const isHeld = async (): Promise<boolean> =>
+      (await status()).problems.some(({ text }) => /packets a second .* come by port w1/.test(text));
+    for (const [what, frames] of Object.entries(storms)) {
+      const spray = await sendFrames(dc.lab, 'w1', frames, { pps: PPS, loop: 'forever' });
+      await eventually(`${what}: it is held back`, 20_000, isHeld);
+      const { stdout } = await dc.lab.exec('w2', ['ping', '-c', '20', '-i', '0.2', '-W', '2', '-t', '1', BANK]);
+      const { sent } = await spray.stop();
+      const answers = stdout.match(/exceeded/g)?.length ?? 0;
+      t.diagnostic(JSON.stringify({ what, sent, answers }));
+      assert.ok(answers >= 16, `${what}: ${answers} of 20 were told that their time was over`);
+      await eventually(`${what}: it is heard again`, 60_000, async () => !(await isHeld()));
+    }
+    const { items } = await dc.weft.client.get<{ items: { text: string }[] }>('/v1/events');
+    const said = items.map(({ text }) => text).filter((text) => text.includes('port w1'));
+    assert.ok(
+      said.some((text) => text.includes('their senders are told nothing')),
+      said.join(),
+    );
+    assert.ok(
+      said.some((text) => text.includes('none is looked for')),
+      said.join(),
+    );
+    assert.ok(
+      said.some((text) => text.includes('are answered again')),
+      said.join(),
+    );
+    assert.equal((await ask(dc.lab, 'w1', 'tcp', SHOP, 80)).by, 's1');
+  });
 });

@@ -136,10 +136,11 @@ export function routeFlows(
   if (best.some(({ action }) => action === 'blackhole')) return [flow('route', priority, where, { drop: 'blackhole' })];
   if (best.some(({ action }) => action !== undefined))
     return [
-      flow('route', priority, match({ router, reverse: 0 }, wayOf(to, from)), {
+      flow('route', priority, match({ router, reverse: 0, noErrors: 0 }, wayOf(to, from)), {
         do: [toAgent(reader, 'unreachable')],
         drop: 'no-route',
       }),
+      flow('route', priority, match({ router, reverse: 0, noErrors: 1 }, wayOf(to, from)), { drop: 'no-route' }),
       // Who asks for the way back is told nothing.
       flow('route', priority, match({ router, reverse: 1 }, wayOf(to, from)), {}),
     ];

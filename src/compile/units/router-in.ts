@@ -8,6 +8,7 @@ import { macOf } from '../owned.ts';
 import { linkOf, ownAddresses, vlansOfRouterPort } from '../routers.ts';
 import { TABLES } from '../tables.ts';
 import { LOOKUP } from './base.ts';
+import { heldBack } from './held-back.ts';
 import { LEARN } from './learn.ts';
 import { firstGate } from './prefilter.ts';
 import { ANCHOR, addressedTo, enterRouter, OWN, ROUTER_IN } from './router-base.ts';
@@ -60,7 +61,8 @@ export const tunnelToRouterUnit = define.unit({
     if (enter === undefined) return [];
     const key = BigInt(reader.pick('routerPort', id, 'key')!);
     const fits = { tun_id: key, eth_dst: macOf(reader.pick('routerPort', id, 'mac')!) };
-    return [flow('tunnel', TUNNEL.fits, fits, { do: [...load({ fromTunnel: 1 }), ...enter], goto: 'routerIn' })];
+    const told = load({ fromTunnel: 1, ...heldBack(reader, id) });
+    return [flow('tunnel', TUNNEL.fits, fits, { do: [...told, ...enter], goto: 'routerIn' })];
   },
 });
 
