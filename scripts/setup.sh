@@ -29,6 +29,7 @@ packages=(
   iputils-ping iperf3 busybox udhcpc wide-dhcpv6-client # what the workloads run
   frr                                   # BGP and BFD of gateways, in namespaces
   redis-server openssl                  # the flow database of many hosts; certificates of its tests
+  openvswitch-vtep                      # a hardware VTEP, emulated
 )
 
 say() { printf 'setup: %s\n' "$*" >&2; }

@@ -81,7 +81,7 @@ const port = (n: number): LogicalPort =>
       key: n,
       mac: `02:00:00:00:00:0${n}`,
     },
-    ...{ addresses: [], allowedPairs: [], portSecurity: true, adminUp: true },
+    ...{ addresses: [], allowedPairs: [], groups: [], portSecurity: true, adminUp: true },
   }) as unknown as LogicalPort;
 const binding = (n: number, active: string): Binding => ({
   ...{ kind: 'binding', id: ID(n), revision: 7, switch: 's', active },

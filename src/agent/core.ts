@@ -21,12 +21,14 @@ import { Moves } from './moves.ts';
 import { NatNeeds } from './nat-needs.ts';
 import { Neighbours, reported as reportedNeighbour } from './neighbours.ts';
 import { NextHopHosts } from './next-hop-hosts.ts';
+import { NextHopProbes } from './next-hops/next-hop-probes.ts';
 import { PacketErrors } from './packet-errors.ts';
 import { PacketIns } from './packet-ins.ts';
 import { Probes } from './probes/probes.ts';
 import { RuleLog } from './rule-log.ts';
 import { Scope } from './scope.ts';
 import { SprayGuard } from './spray-guard.ts';
+import { Vteps } from './vteps/vteps.ts';
 import type { KeptZone } from './zones.ts';
 
 const COUNTERS_INTERVAL_MS = 5_000;
@@ -61,8 +63,10 @@ export class AgentCore implements Ground {
   readonly #imports = new Imports(this, this.conntrack);
   readonly #nextHopHosts: NextHopHosts;
   readonly #probes: Probes;
+  readonly #nextHopProbes: NextHopProbes;
   readonly #sessions: Sessions;
-  readonly #attachments = new Attachments(this);
+  readonly #vteps = new Vteps(this, this.learning);
+  readonly #attachments = new Attachments(this, this.#vteps);
   readonly #advertising: Advertising;
   readonly #packetIns: PacketIns;
   readonly #compiler: Compiler;
@@ -109,6 +113,7 @@ export class AgentCore implements Ground {
     this.#compiler = compiler;
     this.#sessions = new Sessions(this, options.areSpeakersLeft);
     this.#probes = new Probes(this, options.random);
+    this.#nextHopProbes = new NextHopProbes(this, options.random, () => this.installation.synced);
     this.#packetIns = new PacketIns(this, {
       guard: this.#guard,
       backOff: this.#backOff,
@@ -118,6 +123,7 @@ export class AgentCore implements Ground {
       neighbours: this.#neighbours,
       natNeeds: this.#natNeeds,
       probes: this.#probes,
+      nextHopProbes: this.#nextHopProbes,
       attachments: this.#attachments,
       ruleLog: new RuleLog(this, (cookie) => compiler.explain(cookie)),
     });
@@ -222,15 +228,16 @@ export class AgentCore implements Ground {
             message: 'the server is gone; this host goes on with what it knows',
             fields: { reason: event.reason },
           },
+          ...this.#vteps.serverLost(),
           ...this.#maybeReadBack(),
         ];
       case 'scope':
         this.#scopeReady = true;
         this.#awaitsServer = false;
-        return this.#applyScope(event.changes, event.revision, nowMs);
+        return [...this.#applyScope(event.changes, event.revision, nowMs), ...this.#vteps.serverCurrent()];
       case 'progress':
         this.revision = event.revision;
-        return this.#reportApplied();
+        return [...this.#reportApplied(), ...this.#vteps.serverCurrent()];
       case 'reportRefused':
         return this.#reportRefused(event.report, event.code, event.message);
       case 'packetIn':
@@ -245,7 +252,12 @@ export class AgentCore implements Ground {
       case 'hosts':
         return [...this.#nextHopHosts.told(event), ...this.#maybeReadBack(), ...this.#reportHealth()];
       case 'wake':
-        return [...this.#probes.tick(nowMs), ...this.#sessions.wake(nowMs), ...this.#imports.tick(nowMs)];
+        return [
+          ...this.#probes.tick(nowMs),
+          ...this.#nextHopProbes.tick(nowMs),
+          ...this.#sessions.wake(nowMs),
+          ...this.#imports.tick(nowMs),
+        ];
       case 'portConnections':
         return this.#imports.told(event, nowMs);
       case 'recreated':
@@ -256,10 +268,16 @@ export class AgentCore implements Ground {
         return this.#sessions.routesTold(event.router, event.routes, event.isAll);
       case 'planned':
         return this.#sessions.planned(event.plans);
+      case 'bfd':
+        return this.#nextHopProbes.bfdTold(event.router, event.up, nowMs);
       case 'sessions':
         return this.#sessions.sessionsTold(event.sessions);
       case 'attachmentLinks':
         return this.#attachments.linksTold(event.links, nowMs);
+      case 'vteps':
+        return [...this.#vteps.told(event.states, nowMs), ...this.#attachments.vtepsTold(nowMs)];
+      case 'vtepMacs':
+        return this.#vteps.macsTold(event.binding, event.seen, event.gone, event.isFirst, nowMs);
       case 'received':
         return this.#attachments.counted(event.received, nowMs);
       case 'speakerProblems':
@@ -315,8 +333,10 @@ export class AgentCore implements Ground {
       ...this.#natNeeds.scopeChanged(changes, nowMs),
       ...this.#nextHopHosts.scopeChanged(changes, nowMs),
       ...this.#probes.scopeChanged(changes, nowMs),
+      ...this.#nextHopProbes.scopeChanged(changes, nowMs),
       ...this.#advertising.scopeChanged(changes),
       ...this.#sessions.scopeChanged(changes, nowMs),
+      ...this.#vteps.scopeChanged(inputs, nowMs),
       ...this.#attachments.scopeChanged(changes, nowMs),
       ...this.#imports.scopeChanged(changes, nowMs),
     );
@@ -418,6 +438,7 @@ export class AgentCore implements Ground {
       ...this.#natNeeds.ahead(put, nowMs),
       ...this.#probes.portsChanged([...put, ...gone], nowMs),
       ...this.#imports.portsChanged([...put, ...gone], nowMs),
+      ...this.#nextHopProbes.portsChanged([...put, ...gone], nowMs),
     ];
   }
 
@@ -520,7 +541,7 @@ export class AgentCore implements Ground {
   /** Takes effect here before the server has agreed; what the server then sends replaces it. */
   overlay(record: ScopeRecord): Effect[] {
     this.scope.apply([{ op: 'put', record }]);
-    return this.compile([{ op: 'put', record }]);
+    return [...this.compile([{ op: 'put', record }]), ...this.#vteps.macsChanged([{ op: 'put', record }])];
   }
 
   // ── time ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -538,6 +559,7 @@ export class AgentCore implements Ground {
       ...this.#neighbours.tick(nowMs),
       ...this.#probes.tick(nowMs),
     );
+    effects.push(...this.#nextHopProbes.tick(nowMs));
     // Ageing stops while the server is away: nobody could tell us that an address lives elsewhere now.
     for (const record of this.serverConnected ? this.learning.idle(nowMs) : []) {
       this.learning.lose(record.id);
@@ -545,6 +567,7 @@ export class AgentCore implements Ground {
       effects.push(
         ...this.compile([{ op: 'delete', kind: 'learned', id: record.id }]),
         ...this.report([{ type: 'forgotten', ...reported(record) }]),
+        ...this.#vteps.macsChanged([{ op: 'delete', record }]),
       );
     }
     // Where the switch refused a bundle without saying why, or Open vSwitch could not make the tunnel port.
@@ -556,7 +579,7 @@ export class AgentCore implements Ground {
     effects.push(...this.#imports.tick(nowMs), ...this.#conntrackUse.tick(nowMs), ...this.#sessions.wake(nowMs));
     if (nowMs - this.#lastPulseMs >= PULSE_INTERVAL_MS) {
       this.#lastPulseMs = nowMs;
-      effects.push({ kind: 'pulse', addresses: this.scope.neighbours(this.host) });
+      effects.push({ kind: 'pulse', addresses: [...this.scope.neighbours(this.host), ...this.#vteps.remotes()] });
     }
     return [...effects, ...this.#attachments.tick(nowMs), ...this.#advertising.tick(nowMs), ...this.#reportHealth()];
   }
@@ -590,9 +613,11 @@ export class AgentCore implements Ground {
         { type: 'learnedAll', addresses: this.learning.all() },
         { type: 'neighbourAll', neighbours: this.#neighbours.all() },
         { type: 'memberHealthAll', members: this.#probes.all() },
+        { type: 'nextHopsAll', hops: this.#nextHopProbes.all() },
         { type: 'ports', ports: Object.fromEntries(this.portStates) },
         ...this.#sessions.all(),
         { type: 'attachments', attachments: this.#attachments.all() },
+        { type: 'vteps', vteps: this.#vteps.all() },
       ]),
       ...this.#natNeeds.ahead([...this.interfaces.bound().keys()], nowMs),
       ...this.#reportHealth(),

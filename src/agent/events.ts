@@ -9,6 +9,7 @@ import type { SpeakerPlan } from './bgp/plan.ts';
 import type { ToldRoute } from './bgp/sessions.ts';
 import type { EntryInZone } from './connections/recreate.ts';
 import type { PacketRegisters } from './registers.ts';
+import type { VtepPlan, VtepStates } from './vteps/plan.ts';
 import type { KeptZone } from './zones.ts';
 
 /**
@@ -55,15 +56,28 @@ export interface PacketIn extends PacketRegisters {
   readonly frame: Uint8Array;
 }
 
-/** An L2 gateway's attachment here: a VLAN of a physical interface (absent: all) as the interface of a port. */
-export interface AttachmentPlan {
+/** What an L2 gateway or VTEP binding (`gateway`) has here: the interface of its port. */
+export type AttachmentPlan = PhysicalPlan | TunnelPlan;
+/** A VLAN of a physical interface (absent: all). */
+export interface PhysicalPlan {
   readonly gateway: string;
   readonly port: string;
   readonly interface: string;
   readonly vlan?: number;
 }
+/** A VXLAN tunnel to a VTEP. */
+export interface TunnelPlan {
+  readonly gateway: string;
+  readonly port: string;
+  readonly vni: number;
+  readonly local: string;
+  /** Absent: not known; what an earlier agent made stays. */
+  readonly remote?: string;
+}
 
-export type AttachmentLinkState = { readonly isUp: true } | { readonly isUp: false; readonly problem: string };
+export type AttachmentLinkState =
+  | { readonly isUp: true; readonly problem?: string }
+  | { readonly isUp: false; readonly problem: string };
 
 export interface ZoneUse {
   readonly zone: number;
@@ -96,9 +110,22 @@ export type AgentEvent =
     }
   | { readonly kind: 'planned'; readonly plans: readonly SpeakerPlan[] }
   /** All sessions of this host. */
+  /** Of next hops of the router's that BFD is spoken with: those with a session that is up. */
+  | { readonly kind: 'bfd'; readonly router: string; readonly up: readonly string[] }
   | { readonly kind: 'sessions'; readonly sessions: readonly ReportedSession[] }
   /** By L2 gateway: whether the physical interface has a link. */
   | { readonly kind: 'attachmentLinks'; readonly links: ReadonlyMap<string, AttachmentLinkState> }
+  /** What VTEPs' databases say; comes with every change. */
+  | { readonly kind: 'vteps'; readonly states: VtepStates }
+  /** MACs that a VTEP has behind a binding from now on, or no more; `isFirst`: those it had before anybody looked. */
+  | {
+      readonly kind: 'vtepMacs';
+      readonly vtep: string;
+      readonly binding: string;
+      readonly seen: readonly string[];
+      readonly gone: readonly string[];
+      readonly isFirst: boolean;
+    }
   /** Packets that came in so far, by OpenFlow port. */
   | { readonly kind: 'received'; readonly received: ReadonlyMap<number, number> }
   /** What stands in the way of speakers, for people. */
@@ -192,8 +219,19 @@ export type Effect =
   | { readonly kind: 'planSpeakers' }
   /** The BGP speakers that this host shall have, all of them. */
   | { readonly kind: 'speak'; readonly plans: readonly SpeakerPlan[] }
-  /** The attachments of L2 gateways that this host shall have, all of them. */
+  /** The attachments of L2 gateways and VTEP bindings that this host shall have, all of them. */
   | { readonly kind: 'attach'; readonly plans: readonly AttachmentPlan[] }
+  /** The VTEPs that this host talks to, all of them. `isCurrent`: the server's last word is known. */
+  | { readonly kind: 'serveVteps'; readonly plans: readonly VtepPlan[]; readonly isCurrent: boolean }
+  /** MACs that are elsewhere than behind a binding from now on, or no more; with `isAll` no others are. */
+  | {
+      readonly kind: 'vtepMacs';
+      readonly vtep: string;
+      readonly binding: string;
+      readonly put: readonly string[];
+      readonly gone: readonly string[];
+      readonly isAll: boolean;
+    }
   /** How many packets came in by these ports? */
   | { readonly kind: 'readReceived'; readonly ofports: readonly number[] }
   | { readonly kind: 'ensureTunnel'; readonly encap: Encap }

@@ -12,6 +12,8 @@ interface Entry {
   readonly record: LearnedAddress;
   lastSeenMs: number;
   packets: number;
+  /** Somebody else sees to it that it goes when it should. */
+  isKept: boolean;
 }
 
 /** The addresses that this host's ports taught it. What other hosts learned is part of the scope, not of this. */
@@ -38,7 +40,7 @@ export class Learning {
     if ((this.#perPort.get(port) ?? 0) >= most) return undefined;
     if (before) this.#count(before.record.port, -1);
     const record: LearnedAddress = { kind: 'learned', id, revision: 0, switch: switchId, port, host, mac, vlan };
-    this.#own.set(id, { record, lastSeenMs: nowMs, packets: 0 });
+    this.#own.set(id, { record, lastSeenMs: nowMs, packets: 0, isKept: false });
     this.#count(port, 1);
     return record;
   }
@@ -55,6 +57,14 @@ export class Learning {
     const absent = [...this.#own.values()].map((entry) => entry.record).filter((record) => !isHere(record.port));
     for (const { id } of absent) this.lose(id);
     return absent;
+  }
+
+  /** Kept, the address does not age, however silent it is. */
+  keep(id: string, isKept: boolean, nowMs: number): void {
+    const entry = this.#own.get(id);
+    if (!entry) return;
+    entry.isKept = isKept;
+    entry.lastSeenMs = nowMs;
   }
 
   /** Another host (or port) has the address now. */
@@ -87,7 +97,7 @@ export class Learning {
 
   idle(nowMs: number): LearnedAddress[] {
     return [...this.#own.values()]
-      .filter((entry) => nowMs - entry.lastSeenMs > LEARNED_IDLE_MS)
+      .filter((entry) => !entry.isKept && nowMs - entry.lastSeenMs > LEARNED_IDLE_MS)
       .map((entry) => entry.record);
   }
 

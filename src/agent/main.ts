@@ -29,6 +29,7 @@ import { notifySystemd } from './readiness.ts';
 import { readRegisters } from './registers.ts';
 import { ServerLink } from './server-link.ts';
 import { SwitchLink } from './switch-link.ts';
+import type { VtepLink } from './vteps/vtep-link.ts';
 
 /** What `weft agent run` takes. */
 export interface AgentOptions {
@@ -118,6 +119,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     clock: systemClock,
     log: log.child({ part: 'l2-gateways' }),
   });
+  // Most hosts talk to no VTEP.
+  let vteps: Promise<VtepLink> | undefined;
+  const startVteps = async (): Promise<VtepLink> => {
+    const { VtepLink } = await import('./vteps/vtep-link.ts');
+    return new VtepLink({ emit, clock: systemClock, log: log.child({ part: 'vteps' }), signal });
+  };
   const liveness = new LivenessLink({
     emit,
     clock: systemClock,
@@ -235,6 +242,11 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         break;
       case 'attach':
         attachmentLink.attach(effect.plans);
+        break;
+      case 'serveVteps':
+      case 'vtepMacs':
+        vteps ??= startVteps();
+        void vteps.then((link) => link.perform(effect));
         break;
       case 'planSpeakers':
         planSpeakers().catch((error: unknown) => log.error('what speakers there should be is not known', { error }));

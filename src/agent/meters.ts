@@ -7,10 +7,19 @@ import type { Installation } from './installation.ts';
 /**
  * What may reach the agent in packets a second: a first fence for the whole host, before the budget of each port. What
  * does not want an answer has meters of its own, so that a spray of it does not take the share of what does; `wanted` is what
- * waits for a next hop's MAC or for ports. `handOff`
+ * waits for a next hop's MAC or for ports, `nextHop` what answers the probes of one, from the wire only. `handOff`
  * is not about packet-ins: it bounds what one host makes others look for among the members of balancers.
  */
-export const HOST_METER = { packetIn: 1, sample: 2, notice: 3, error: 4, log: 5, handOff: 6, wanted: 7 } as const;
+export const HOST_METER = {
+  packetIn: 1,
+  sample: 2,
+  notice: 3,
+  error: 4,
+  log: 5,
+  handOff: 6,
+  wanted: 7,
+  nextHop: 8,
+} as const;
 
 export const HOST_METERS = [
   { meter: HOST_METER.packetIn, packetsPerSecond: 2000, burst: 2000 },
@@ -20,6 +29,7 @@ export const HOST_METERS = [
   { meter: HOST_METER.log, packetsPerSecond: 2000, burst: 2000 },
   { meter: HOST_METER.handOff, packetsPerSecond: 20_000, burst: 4000 },
   { meter: HOST_METER.wanted, packetsPerSecond: 2000, burst: 2000 },
+  { meter: HOST_METER.nextHop, packetsPerSecond: 2000, burst: 2000 },
 ] as const;
 
 /** A limit of the model as the switch wants it told. */

@@ -8,6 +8,7 @@ import { LEARNED_OUTSIDE, LEARNED_PER_PORT, type Learning, reported } from './le
 import type { Moves } from './moves.ts';
 import type { NatNeeds } from './nat-needs.ts';
 import type { Neighbours } from './neighbours.ts';
+import type { NextHopProbes } from './next-hops/next-hop-probes.ts';
 import type { PacketErrors } from './packet-errors.ts';
 import { answerPacketIn } from './packet-in/answer.ts';
 import { sourceMac } from './packet-in/frame-macs.ts';
@@ -27,6 +28,7 @@ export interface PacketInParts {
   readonly neighbours: Neighbours;
   readonly natNeeds: NatNeeds;
   readonly probes: Probes;
+  readonly nextHopProbes: NextHopProbes;
   readonly attachments: Attachments;
   readonly ruleLog: RuleLog;
 }
@@ -69,6 +71,7 @@ export class PacketIns {
     if (packet.class === PACKET_IN.noPorts) return natNeeds.handle(packet, nowMs);
     if (packet.class === PACKET_IN.neighbour) return port ? neighbours.heard(packet, port, nowMs) : [];
     if (packet.class === PACKET_IN.probe) return port ? probes.answered(packet, port, nowMs) : [];
+    if (packet.class === PACKET_IN.nextHop) return port ? this.#nextHopSaid(packet, port, nowMs) : [];
     if (packet.class === PACKET_IN.hello) return port ? attachments.heard(packet, port, nowMs) : [];
     if (packet.class === PACKET_IN.log) return ruleLog.handle(packet, nowMs);
     const ofport = port && interfaces.get(port.id)?.ofport;
@@ -97,6 +100,12 @@ export class PacketIns {
         return frame ? [{ kind: 'packetOut', frame, toOfport: ofport }] : [];
       }
     }
+  }
+
+  /** It answers a probe, and says where it is. */
+  #nextHopSaid(packet: PacketIn, port: LogicalPort, nowMs: number): Effect[] {
+    const { neighbours, nextHopProbes } = this.#parts;
+    return [...nextHopProbes.answered(packet, port, nowMs), ...neighbours.heard(packet, port, nowMs)];
   }
 
   /** The outside of an L2 gateway is many: it may teach what the meters let through, of the rest some is answered, and it is never shut off. */

@@ -253,6 +253,35 @@ export const CLI_KINDS: readonly CliKind[] = [
       wide('UP', 'adminUp'),
     ],
   },
+  {
+    kind: 'vtep',
+    plural: 'vteps',
+    short: ['vtep'],
+    tenantOwned: false,
+    columns: [
+      column('MANAGEMENT', 'management'),
+      column('HOSTS', 'places[].host'),
+      column('PORTS', 'physicalPorts[]'),
+      column('TUNNELS', 'status.tunnelAddress'),
+      column('STATE', 'status.state'),
+    ],
+  },
+  {
+    kind: 'vtepBinding',
+    plural: 'vtep-bindings',
+    short: ['vtep-binding'],
+    tenantOwned: true,
+    columns: [
+      column('PORT', 'port'),
+      column('VTEP', 'vtep'),
+      column('PHYSICAL', 'physicalPorts[].port'),
+      column('VLAN', 'physicalPorts[].vlan'),
+      column('VNI', 'vni'),
+      column('ACTIVE', 'status.active'),
+      column('STATE', 'status.state'),
+      wide('UP', 'adminUp'),
+    ],
+  },
 ];
 
 /** Every word that names a kind, as typed on the command line or written in a file. */

@@ -63,6 +63,7 @@ import { leaveUnit, outChainUnit } from './units/leave.ts';
 import { hairpinUnit, holdersUnit, learnedUnit, unknownUnit } from './units/lookup.ts';
 import { mirrorUnit } from './units/mirror.ts';
 import { neighbourAnswersUnit, neighbourMovesUnit } from './units/neighbour.ts';
+import { nextHopProbeUnit } from './units/next-hop-probe.ts';
 import {
   balancerPrefilterUnit,
   floatingPrefilterUnit,
@@ -146,6 +147,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   neighbourAnswersUnit,
   neighbourMovesUnit,
   probeUnit,
+  nextHopProbeUnit,
   translationUnit,
   vipUnit,
   slotsUnit,

@@ -32,6 +32,7 @@ const ABOUT: Readonly<Record<string, string>> = {
   mirror: 'mirror',
   hairpin: 'port',
   ownProbes: 'port',
+  nextHopProbe: 'port',
   tunnelToPort: 'port',
   portAddresses: 'port',
   chain: 'chain',

@@ -91,7 +91,7 @@ const WHOLE = 0xffff;
 const REASON_ACTION = 1;
 
 /** Through which meter: `packetIn` where nothing else is said. */
-const METER_OF: Partial<Record<PacketInClass, 'notice' | 'error' | 'wanted' | 'log'>> = {
+const METER_OF: Partial<Record<PacketInClass, 'notice' | 'error' | 'wanted' | 'log' | 'nextHop'>> = {
   learn: 'notice',
   log: 'log',
   neighbour: 'notice',
@@ -106,6 +106,7 @@ const METER_OF: Partial<Record<PacketInClass, 'notice' | 'error' | 'wanted' | 'l
   reset: 'error',
   resolve: 'wanted',
   noPorts: 'wanted',
+  nextHop: 'nextHop',
 };
 
 /** To the agent, through the meter for frames that it has to see. */

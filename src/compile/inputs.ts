@@ -43,8 +43,9 @@ export interface Self {
   readonly tunnelPorts: Readonly<Partial<Record<Encap, number>>>;
   /**
    * Meters that packet-ins pass: `packetIn` for what wants an answer, `notice` for new addresses, `log` for what rules log, `sample`
-   * for what only tells of a spray, `error` for what does not go on (any workload may cause that at any rate, without doing wrong), `wanted` for what lacks a next hop or a port.
-   * They are apart so that none takes the answers' share. Without `notice`, `error`, `wanted` and `log` their frames pass `packetIn`; without
+   * for what only tells of a spray, `error` for what does not go on (any workload may cause that at any rate, without doing wrong), `wanted` for what lacks a next hop or a port, `nextHop` for
+   * what next hops answer to probes.
+   * They are apart so that none takes the answers' share. Without `notice`, `error`, `wanted`, `nextHop` and `log` their frames pass `packetIn`; without
    * `sample` there are no samples. And one that packets of connections to balancers pass whose member has to be looked for; without
    * `handOff` it is not.
    */
@@ -56,6 +57,7 @@ export interface Self {
     readonly log?: number;
     readonly handOff?: number;
     readonly wanted?: number;
+    readonly nextHop?: number;
   };
 }
 
@@ -65,7 +67,7 @@ export interface ShutOff {
   readonly id: string;
 }
 
-/** What comes from there asks too much of the agent (docs/design/gateways.md, §7). `id` is that of a port here, or of a router port by which other hosts hand on. */
+/** What comes from there asks too much of the agent (docs/design/gateways.md, §8). `id` is that of a port here, or of a router port by which other hosts hand on. */
 export interface HeldBack {
   readonly kind: 'heldBack';
   readonly id: string;
@@ -196,8 +198,11 @@ export const holdersIndex = define.index('holders', 'port', (port) =>
 /** Switch → ports without port security. */
 export const unsecuredIndex = define.index('unsecured', 'port', (port) => (port.portSecurity ? [] : [port.switch]));
 
-/** Port → the L2 gateway whose outside it is. */
-export const gatewayOfPortIndex = define.index('gatewayOfPort', 'l2Gateway', (gateway) => [gateway.port]);
+/** Port → the L2 gateway or VTEP binding whose outside it is. */
+export const outsideOfPortIndex = define.members('outsideOfPort', {
+  l2Gateway: ({ port }, id) => [[port, id]],
+  vtepBinding: ({ port }, id) => [[port, id]],
+});
 
 /** '' → all L2 gateways that this host is a place of. */
 export const gatewaysIndex = define.index('l2Gateways', 'l2Gateway', () => ['']);

@@ -6,9 +6,9 @@ import type { Action } from '../openflow/flow.ts';
 import { Aggregate } from './aggregate.ts';
 import { set } from './fields.ts';
 import { define, type LearnedDestination } from './inputs.ts';
-import { withoutLost } from './lost-hosts.ts';
 import { connectedNetworks, portTowards } from './routers.ts';
 import { ecmpSlotFrom } from './units/router-base.ts';
+import { withoutVoid } from './void-next-hops.ts';
 
 /**
  * Routes that gateways learned (docs/design/gateways.md, §2): many networks, few sets of next hops. Which networks need a flow, and which set
@@ -294,7 +294,7 @@ export const usableHops = define.cell<readonly LearnedHop[]>({
   name: 'usableHops',
   run: (reader, name) => {
     const router = name.slice(0, name.indexOf(','));
-    return withoutLost(reader, reader.derive(connectedNetworks, router), reader.derive(knownHops, name));
+    return withoutVoid(reader, router, reader.derive(connectedNetworks, router), reader.derive(knownHops, name));
   },
 });
 

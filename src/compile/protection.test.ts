@@ -24,7 +24,7 @@ import {
 } from './testing/outside-world.fixture.ts';
 import * as ups from './testing/uplinks.fixture.ts';
 
-// What protects the outside (docs/design/gateways.md, §7), when the compiled flows are executed.
+// What protects the outside (docs/design/gateways.md, §8), when the compiled flows are executed.
 
 const h1 = example.host(1);
 const h2 = example.host(2);

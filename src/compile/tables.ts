@@ -251,5 +251,7 @@ export const PACKET_IN = {
   hello: 20,
   /** The first reply of a connection of an L2 gateway, paused: another host has to be told of the connection first. */
   firstReply: 21,
+  /** A next hop outside answers a probe of ours. */
+  nextHop: 22,
 } as const;
 export type PacketInClass = keyof typeof PACKET_IN;

@@ -23,11 +23,22 @@ export type SpeakerConfig = {
   readonly peers: readonly SpeakerPeer[];
   /** Prefixes of either family that every peer of that family is told: these, and nothing else. */
   readonly networks: readonly string[];
+  /** Neighbours that only BFD is spoken with (RFC 5881). Without `peers` no bgpd runs, and `asn` and `routerId` mean nothing. */
+  readonly bfdPeers?: readonly BfdPeer[];
   /** How peers that are more than a hop away are reached. */
   readonly routes: readonly { readonly to: string; readonly via: string }[];
 };
 
 export type SpeakerInterface = { readonly name: string; readonly addresses: readonly string[] };
+
+/** `local`: our address, on `interface`. */
+export type BfdPeer = {
+  readonly address: string;
+  readonly local: string;
+  readonly interface: string;
+  readonly multiplier: number;
+  readonly intervalMs: number;
+};
 
 export type SpeakerPeer = {
   readonly address: string;
@@ -104,6 +115,7 @@ function text(lines: readonly string[]): string {
  * empty AS path) pass outwards. Neither list changes when networks do.
  */
 function bgpLines(config: SpeakerConfig): string[] {
+  if (config.peers.length === 0 && config.bfdPeers !== undefined && config.bfdPeers.length > 0) return [];
   const policies = new Map<string, readonly string[]>();
   const router = [
     `router bgp ${config.asn}`,
@@ -201,7 +213,9 @@ function outwards(communities: readonly string[] | undefined, policies: Map<stri
 }
 
 function bfdLines(config: SpeakerConfig): string[] {
-  const profiles = new Map(config.peers.flatMap(({ bfd }) => (bfd ? [[bfdProfile(bfd), bfd] as const] : [])));
+  const peers = config.bfdPeers ?? [];
+  const all = [...config.peers.flatMap(({ bfd }) => bfd ?? []), ...peers];
+  const profiles = new Map(all.map((bfd) => [bfdProfile(bfd), bfd] as const));
   if (profiles.size === 0) return [];
   const lines = [...profiles].flatMap(([name, bfd]) => [
     ` profile ${name}`,
@@ -210,7 +224,12 @@ function bfdLines(config: SpeakerConfig): string[] {
     `  transmit-interval ${bfd.intervalMs}`,
     ' exit',
   ]);
-  return ['bfd', ...lines, 'exit'];
+  const sessions = peers.flatMap((peer) => [
+    ` peer ${ip(peer.address)} local-address ${ip(peer.local)} interface ${peer.interface}`,
+    `  profile ${bfdProfile(peer)}`,
+    ' exit',
+  ]);
+  return ['bfd', ...lines, ...sessions, 'exit'];
 }
 
 function bfdProfile(bfd: { readonly multiplier: number; readonly intervalMs: number }): string {
@@ -264,6 +283,12 @@ function check(config: SpeakerConfig): void {
         /^(\d{1,5}:\d{1,5}|[a-z][a-z-]{0,40})$/.test(community),
         `community ${JSON.stringify(community)} of ${name}`,
       );
+  }
+  for (const peer of config.bfdPeers ?? []) {
+    const name = `BFD with ${peer.address}`;
+    need(parseIp(peer.address) !== undefined && parseIp(peer.local) !== undefined, name);
+    need(isName(peer.interface), `interface of ${name}`);
+    need(within(peer.multiplier, 2, 255) && within(peer.intervalMs, 10, 60_000), `intervals of ${name}`);
   }
   if (wrong.length > 0) throw new WeftError('invalid', `no BGP speaker can have: ${wrong.join('; ')}`);
 }

@@ -82,7 +82,9 @@ export class Speaker {
     if (!this.#timer) await calmNamespace(this.#options.namespace);
     this.interfaces = await applyInterfaces(this.#options.namespace, config.interfaces);
     await this.#listen(config.fpmPort);
-    const wanted: DaemonName[] = ['zebra', 'bfdd', 'bgpd'];
+    const wanted: DaemonName[] = ['zebra', 'bfdd'];
+    if (config.peers.length > 0 || !config.bfdPeers?.length || this.#daemons.pidOf('bgpd') !== undefined)
+      wanted.push('bgpd');
     if (this.#daemons.has('mgmtd')) wanted.push('mgmtd');
     // Not told to go where it is not needed any more: it is small, and has nothing to do then.
     if (config.routes.length > 0 || this.#daemons.pidOf('staticd') !== undefined) wanted.push('staticd');

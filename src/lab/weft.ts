@@ -10,6 +10,7 @@ import type { HostStatus, PortStatus } from '../server/present.ts';
 import type { Lab } from './lab.ts';
 import type { ManagedProcess } from './managed-process.ts';
 import { INTEGRATION_BRIDGE } from './open-vswitch.ts';
+import type { HostSpec } from './spec.ts';
 import type { LabState } from './state.ts';
 import { type Lease, requestLease } from './udhcpc.ts';
 import { namespaceOf } from './underlay.ts';
@@ -84,6 +85,8 @@ export interface WeftOptions {
    * the userspace one the underlay is a bridge of it, so that every message passes Open vSwitch twice.
    */
   readonly agentsReachBy?: 'underlay' | 'socket';
+  /** Machines of the lab that are no hosts of Weft's: no agent runs there. */
+  readonly strangers?: readonly string[];
 }
 
 /** Starts server and agents in a lab and returns when every agent is ready. Errors: those of `ManagedProcess.start`. */
@@ -96,10 +99,11 @@ export async function startWeftInLab(lab: Lab, options: WeftOptions = {}): Promi
   tell('starting the server');
   const server = await startServerProcess(lab, files, address, logLevel);
   const client = createClient({ url: files.serverUrl });
-  await createHosts(lab, client);
-  tell(`starting the agents of ${lab.hosts.map((host) => host.name).join(', ')}`);
+  const hosts = lab.hosts.filter(({ name }) => !options.strangers?.includes(name));
+  await createHosts(lab, hosts, client);
+  tell(`starting the agents of ${hosts.map((host) => host.name).join(', ')}`);
   const serverUrl = options.agentsReachBy === 'socket' ? files.serverUrl : urlAt(address);
-  await Promise.all(lab.hosts.map((host) => startAgentProcess(lab, files, host.name, serverUrl, logLevel)));
+  await Promise.all(hosts.map((host) => startAgentProcess(lab, files, host.name, serverUrl, logLevel)));
   return { files, client, server, agent: (host) => agentOf(lab, host) };
 }
 
@@ -147,9 +151,9 @@ function startServerProcess(lab: Lab, files: WeftFiles, address: string, logLeve
   });
 }
 
-async function createHosts(lab: Lab, client: Client): Promise<void> {
+async function createHosts(lab: Lab, its: readonly HostSpec[], client: Client): Promise<void> {
   const zone = { kind: 'tunnelZone', name: LAB_ZONE, encap: lab.spec.encap };
-  const hosts = lab.hosts.map(({ name, address }) => ({
+  const hosts = its.map(({ name, address }) => ({
     kind: 'host',
     name,
     zone: LAB_ZONE,

@@ -13,7 +13,7 @@ const LAST_KEY = 0xff_ffff;
 const MOST_OFFSETS = 2 ** 40;
 
 /**
- * Gives out what people did not choose: MAC addresses, addresses of subnets, tunnel keys. Whether something is free is
+ * Gives out what people did not choose: MAC addresses, addresses of subnets, tunnel keys, VNIs. Whether something is free is
  * always asked of the index, so nothing is given twice; what is kept here only makes the next free one quick to find
  * (a constant cost each, whatever the size) and may be lost at any time.
  *
@@ -39,6 +39,10 @@ export class Allocator {
 
   /** The object with its allocated fields; what could not be allocated is a problem and stays away. */
   fill<T extends AnyObject>(object: T, report: (problem: Problem) => void): T {
+    if (object.kind === 'vtepBinding') {
+      const vni = (object as { readonly vni?: number }).vni ?? this.#index.get('port', object.port)?.key;
+      return vni === undefined ? object : { ...object, vni };
+    }
     if (!isKeyed(object)) return object;
     // Reading the object as it was written: these fields may be absent still.
     const given = object as Partial<Pick<LogicalPort, 'key' | 'mac' | 'addresses'>> & { readonly slots?: number };

@@ -25,6 +25,7 @@ import type {
   RuleMatch,
   ScopeRecord,
   Subnet,
+  Vtep,
 } from './objects.ts';
 import { isInVlan } from './subnets.ts';
 
@@ -157,7 +158,7 @@ function buildSwitch(
   const ports = device.ports.map((port, p) => buildPort(sketch, n, p, port, record));
   for (const [p, port] of ports.entries()) {
     records.push(port);
-    if (isOutside(device.ports[p]!)) records.push(gatewayOf(sketch, record, port, n * 100 + p));
+    if (isOutside(device.ports[p]!)) records.push(...outsideOf(sketch, record, port, n * 100 + p));
     bind(sketch, device.ports[p]!, port, records, interfaces);
   }
   buildNeighbours(device, record, ports, records);
@@ -185,6 +186,25 @@ function buildSwitch(
 
 function isOutside({ unsecured, outside }: PortSketch): boolean {
   return unsecured && outside === true;
+}
+
+/** Of one VLAN: every other one a binding of a VTEP of its own, which every host talks to. */
+function outsideOf(sketch: ModelSketch, device: LogicalSwitch, port: LogicalPort, n: number): ScopeRecord[] {
+  if (n % 2 === 0 || (device.vlanAware && !(port.vlan && 'access' in port.vlan)))
+    return [gatewayOf(sketch, device, port, n)];
+  const vtep: Vtep = {
+    ...{ kind: 'vtep', id: generatedId('vtep', n), name: `vtep-${n}`, revision: 1, failBack: true },
+    ...{ management: `tcp:vtep-${n}:6640`, physicalPorts: ['eth1'] },
+    places: sketch.hosts.map((_, h) => ({ host: generatedId('host', h), address: `192.0.2.${h + 1}` })),
+  };
+  return [
+    vtep,
+    {
+      ...{ kind: 'vtepBinding', id: generatedId('vtepBinding', n), name: `binding-${n}`, tenant: port.tenant },
+      ...{ revision: 1, port: port.id, vtep: vtep.id, vni: port.key, adminUp: true },
+      physicalPorts: [{ port: 'eth1', vlan: n % 3 }],
+    },
+  ];
 }
 
 /** Each has interfaces of its own, and a place on every host. */

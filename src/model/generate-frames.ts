@@ -264,7 +264,7 @@ export function poolsFor(model: ModelView, portId: string): Pools {
   const shared = [...SHARED_MACS, ...LEARNED_MACS].map(macOf);
   const theirMacs = others.flatMap(macsOf);
   // Of another place of the same gateway.
-  const places = model.l2GatewayOfPort(portId) ? [attachmentMac(port.key, 1)] : [];
+  const places = model.outsideOfPort(portId) ? [attachmentMac(port.key, 1)] : [];
   const switchKey = model.get('switch', port.switch)?.key ?? 0;
   const groups = places.length > 0 ? [helloGroup(switchKey), helloGroup(switchKey + 1), ...places] : [];
   return {

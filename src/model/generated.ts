@@ -7,12 +7,12 @@ import type { BgpPeer, ScopeRecord } from './objects.ts';
 const KINDS: readonly KindName[] = [
   ...(['tenant', 'tunnelZone', 'host', 'switch', 'chain', 'rule', 'port'] as const),
   ...(['securityGroup', 'addressSet', 'router', 'routerPort', 'floatingAddress', 'loadBalancer', 'mirror'] as const),
-  'l2Gateway',
+  ...(['l2Gateway', 'vtep', 'vtepBinding'] as const),
 ];
 
 /** The id of the n-th object of a kind: the same in every run. */
 export function generatedId(kind: KindName, n: number): string {
-  return `0000000${(KINDS.indexOf(kind) + 1).toString(16)}-0000-4000-8000-${n.toString().padStart(12, '0')}`;
+  return `${(KINDS.indexOf(kind) + 1).toString(16).padStart(8, '0')}-0000-4000-8000-${n.toString().padStart(12, '0')}`;
 }
 
 /** The element that an index of a sketch means. */

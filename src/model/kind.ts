@@ -55,6 +55,8 @@ export const KIND_NAMES = [
   'mirror',
   'bgpPeer',
   'l2Gateway',
+  'vtep',
+  'vtepBinding',
 ] as const;
 export type KindName = (typeof KIND_NAMES)[number];
 

@@ -11,6 +11,7 @@ import { addressSetKind, securityGroupKind } from './kinds/security-group.ts';
 import { switchKind } from './kinds/switch.ts';
 import { tenantKind } from './kinds/tenant.ts';
 import { tunnelZoneKind } from './kinds/tunnel-zone.ts';
+import { vtepBindingKind, vtepKind } from './kinds/vtep.ts';
 
 /** All kinds, each after those that it refers to (so that creating in this order and deleting in reverse works). */
 export const KINDS = {
@@ -30,4 +31,6 @@ export const KINDS = {
   mirror: mirrorKind,
   bgpPeer: bgpPeerKind,
   l2Gateway: l2GatewayKind,
+  vtep: vtepKind,
+  vtepBinding: vtepBindingKind,
 } as const satisfies Record<KindName, KindDefinition>;

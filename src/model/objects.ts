@@ -24,6 +24,7 @@ export type Rule = Stored<'rule'> & { readonly tenant: string };
 export type Router = Stored<'router', 'key'> & { readonly tenant: string };
 export type RouterPort = Stored<'routerPort', 'key' | 'mac'> & { readonly tenant: string };
 export type Route = Router['routes'][number];
+export type NextHopProbe = NonNullable<Route['probe']>;
 export type PolicyRoute = Router['policies'][number];
 export type SecurityGroup = Stored<'securityGroup', 'key'> & { readonly tenant: string };
 export type GroupRule = SecurityGroup['ingress'][number];
@@ -33,6 +34,10 @@ export type LoadBalancer = Stored<'loadBalancer', 'key' | 'slots'> & { readonly 
 export type Mirror = Stored<'mirror', 'key'> & { readonly tenant: string };
 export type BgpPeer = Stored<'bgpPeer'> & { readonly tenant: string };
 export type L2Gateway = Stored<'l2Gateway'> & { readonly tenant: string };
+export type Vtep = Stored<'vtep'>;
+export type VtepBinding = Stored<'vtepBinding', 'vni'> & { readonly tenant: string };
+/** What makes a port the outside: its interface is made by agents, and the server says which of its claims is active. */
+export type Outside = L2Gateway | VtepBinding;
 export type Subnet = z.output<typeof subnetSchema>;
 export type RuleMatch = z.output<typeof ruleMatchSchema>;
 export type Encap = TunnelZone['encap'];
@@ -54,6 +59,8 @@ export interface ObjectOfKind {
   mirror: Mirror;
   bgpPeer: BgpPeer;
   l2Gateway: L2Gateway;
+  vtep: Vtep;
+  vtepBinding: VtepBinding;
 }
 export type AnyObject = ObjectOfKind[keyof ObjectOfKind];
 
@@ -178,6 +185,22 @@ export interface LearnedHop {
   readonly weight: number;
 }
 
+/**
+ * Does the next hop of a static route answer its probes (docs/design/gateways.md, §7)? Runtime state: leased to the gateway that asks. `id` is
+ * `<router>/<address>/<host>`.
+ */
+export interface NextHopState {
+  readonly kind: 'nextHopState';
+  readonly id: string;
+  readonly revision: number;
+  readonly router: string;
+  readonly address: string;
+  readonly host: string;
+  readonly up: boolean;
+  /** Milliseconds since the epoch. */
+  readonly sinceMs: number;
+}
+
 /** Everything that an agent's scope can hold. */
 export interface ScopeRecordOfKind extends ObjectOfKind {
   binding: Binding;
@@ -187,6 +210,7 @@ export interface ScopeRecordOfKind extends ObjectOfKind {
   memberHealth: MemberHealth;
   neighbour: Neighbour;
   learnedRoute: LearnedRoute;
+  nextHopState: NextHopState;
 }
 export type ScopeRecord = ScopeRecordOfKind[keyof ScopeRecordOfKind];
 export type ScopeKind = keyof ScopeRecordOfKind;

@@ -52,11 +52,50 @@ const balancer = (fields: object) =>
     ...{ address: '203.0.113.61', router: 'r', listeners: [{ protocol: 'tcp', port: 80 }], members: [{ port: 'w1' }] },
     ...fields,
   });
+const probing = (probe: object, rest: object = {}) =>
+  router({ routes: [{ to: '0.0.0.0/0', via: '203.0.113.1', probe }], ...rest });
+const toShared = [{ from: '10.0.0.0/8', to: '203.0.113.2' }];
+const toOwn = [{ from: '10.0.0.0/8', to: '203.0.113.9' }];
 const toOutside = { routes: [{ to: '0.0.0.0/0', via: '203.0.113.1' }] };
 
 /** What is applied, and every problem that comes of it as `code object path`. */
 const CASES: readonly (readonly [what: string, objects: readonly object[], ...problems: readonly string[]])[] = [
   ['an open end', [routerPort({ router: 'r2' })]],
+  ['a next hop that is probed by ARP', [probing({}, { snat: toShared })]],
+  ['a next hop that is pinged from an address of its own', [probing({ type: 'ping' }, { snat: toOwn })]],
+  [
+    'a next hop that is pinged from an address that others have, too',
+    [probing({ type: 'ping' }, { snat: toShared })],
+    'probe router acme/r routes[0].probe',
+  ],
+  [
+    'a virtual address that becomes the one from which BFD is spoken',
+    [probing({ type: 'bfd' }), balancer({ address: '203.0.113.2' })],
+    'probe router acme/r routes[0].probe',
+  ],
+  [
+    'one next hop with two probes',
+    [
+      router({
+        routes: [
+          { to: '0.0.0.0/0', via: '203.0.113.1', probe: {} },
+          { to: '198.51.100.0/24', via: '203.0.113.1', probe: { intervalMs: 100 } },
+          { to: '198.51.101.0/24', via: '203.0.113.1' },
+        ],
+      }),
+    ],
+    'probe router acme/r routes[1].probe',
+  ],
+  [
+    'a workload as a next hop that is probed',
+    [router({ routes: [{ to: '198.51.100.0/24', via: '10.0.0.77', probe: {} }] }), port({ addresses: ['10.0.0.77'] })],
+    'probe router acme/r routes[0].probe',
+  ],
+  [
+    'a next hop behind an open end that is probed',
+    [of('router')({ name: 'r2', routes: [{ to: '198.51.100.0/24', via: '10.8.0.2', probe: {} }] })],
+    'probe router acme/r2 routes[0].probe',
+  ],
   ['a mirror to a port', [mirror({ ports: ['w1'], to: { port: 'w2' } })]],
   ['a mirror to itself', [mirror({ ports: ['w2'], to: { port: 'w2' } })], 'ambiguous mirror acme/new ports[0]'],
   [

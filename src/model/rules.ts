@@ -6,6 +6,7 @@ import { checkHosts } from './rules/hosts.ts';
 import { checkIdentity } from './rules/identity.ts';
 import { checkL2Gateways } from './rules/l2-gateways.ts';
 import { checkMirrors } from './rules/mirrors.ts';
+import { checkNextHopProbes } from './rules/next-hop-probes.ts';
 import { checkPorts } from './rules/ports.ts';
 import { checkProtection } from './rules/protection.ts';
 import { checkReferences } from './rules/references.ts';
@@ -15,13 +16,14 @@ import { checkRouters } from './rules/routers.ts';
 import type { Rule } from './rules/rule.ts';
 import { checkSwitches } from './rules/switches.ts';
 import { checkTranslated } from './rules/translated.ts';
+import { checkVteps } from './rules/vteps.ts';
 import type { ModelIndex } from './view.ts';
 
 /** The rules that a whole model must keep. Each looks only at what a change can have broken. */
 const RULES: readonly Rule[] = [
   ...[checkIdentity, checkReferences, checkSwitches, checkPorts, checkChains, checkHosts],
-  ...[checkRouters, checkRouterPorts, checkRouteCircles, checkTranslated, checkMirrors, checkBgp, checkL2Gateways],
-  checkProtection,
+  ...[checkRouters, checkNextHopProbes, checkRouterPorts, checkRouteCircles, checkTranslated, checkMirrors],
+  ...[checkBgp, checkL2Gateways, checkVteps, checkProtection],
 ];
 
 /**

@@ -20,7 +20,9 @@ import type {
   NatLease,
   NatMove,
   Neighbour,
+  NextHopState,
   ObjectOfKind,
+  Outside,
   Router,
   RouterPort,
   Rule,
@@ -28,12 +30,15 @@ import type {
   ScopeRecord,
   ScopeRecordOfKind,
   SecurityGroup,
+  Vtep,
+  VtepBinding,
 } from './objects.ts';
 import { textsAt } from './paths.ts';
 
 /** Records that no person writes. */
 export const RUNTIME_KINDS = [
-  ...(['binding', 'learned', 'natLease', 'natMove', 'memberHealth', 'neighbour', 'learnedRoute'] as const),
+  ...(['binding', 'learned', 'natLease', 'natMove', 'memberHealth', 'neighbour'] as const),
+  ...(['learnedRoute', 'nextHopState'] as const),
 ] as const;
 
 /** A whole model in memory, to be read: what `simulate`, the rules and the server's scope work on. */
@@ -66,10 +71,15 @@ export interface ModelView {
   learnedRoutesOf(routerId: string): Iterable<LearnedRoute>;
   /** To exactly this network: one of each host that learned one. */
   learnedRoutesTo(routerId: string, to: string): Iterable<LearnedRoute>;
+  /** What gateways say of next hops that static routes of the router probe: of one, by each gateway that probes it. */
+  nextHopStatesOf(routerId: string): Iterable<NextHopState>;
   /** Those with a place on the host. */
   l2GatewaysAt(hostId: string): Iterable<L2Gateway>;
-  /** The gateway whose outside the port is. */
-  l2GatewayOfPort(portId: string): L2Gateway | undefined;
+  /** VTEPs that have the host as a place, and the bindings of a VTEP. */
+  vtepsAt(hostId: string): Iterable<Vtep>;
+  bindingsOfVtep(vtepId: string): Iterable<VtepBinding>;
+  /** The L2 gateway or VTEP binding whose outside the port is. */
+  outsideOfPort(portId: string): Outside | undefined;
   hosts(): Iterable<Host>;
   /** Does a host get no answer from the other to its probes (docs/design/liveness.md)? */
   isLost(host: string, other: string): boolean;
@@ -157,13 +167,23 @@ function* heldBy(record: ScopeRecord): Iterable<readonly [Relation, string]> {
     case 'neighbour':
       yield ['neighbour', record.switch];
       return;
+    case 'nextHopState':
+      yield ['nextHopState', record.router];
+      return;
     case 'bgpPeer':
       yield ['bgpPeerOfRouter', record.router];
       yield ['bgpPeerAt', record.routerPort];
       return;
     case 'l2Gateway':
-      yield ['l2GatewayOfPort', record.port];
+      yield ['outsideOfPort', record.port];
       for (const host of new Set(record.places.map((place) => place.host))) yield ['l2GatewayAt', host];
+      return;
+    case 'vtep':
+      for (const host of new Set(record.places.map((place) => place.host))) yield ['vtepAt', host];
+      return;
+    case 'vtepBinding':
+      yield ['outsideOfPort', record.port];
+      yield ['bindingOfVtep', record.vtep];
       return;
   }
 }
@@ -189,10 +209,13 @@ type Relation =
   | 'natMoveOfPort'
   | 'memberHealth'
   | 'neighbour'
+  | 'nextHopState'
   | 'bgpPeerOfRouter'
   | 'bgpPeerAt'
-  | 'l2GatewayOfPort'
-  | 'l2GatewayAt';
+  | 'outsideOfPort'
+  | 'l2GatewayAt'
+  | 'vtepAt'
+  | 'bindingOfVtep';
 
 /**
  * The model with its indexes. Every change costs a constant number of index operations, whatever the size of the
@@ -313,16 +336,30 @@ export class ModelIndex implements ModelView {
   bgpPeersAt(routerPortId: string): Iterable<BgpPeer> {
     return this.#heldAs('bgpPeerAt', routerPortId);
   }
+  nextHopStatesOf(routerId: string): Iterable<NextHopState> {
+    return this.#heldAs('nextHopState', routerId);
+  }
   l2GatewaysAt(hostId: string): Iterable<L2Gateway> {
     return this.#heldAs('l2GatewayAt', hostId);
   }
   /** More than one only while a refused change is being looked at. */
-  l2GatewaysOfPort(portId: string): Iterable<L2Gateway> {
-    return this.#heldAs('l2GatewayOfPort', portId);
+  outsidesOfPort(portId: string): Iterable<Outside> {
+    return this.#heldAs('outsideOfPort', portId);
   }
-  l2GatewayOfPort(portId: string): L2Gateway | undefined {
-    for (const gateway of this.l2GatewaysOfPort(portId)) return gateway;
+  outsideOfPort(portId: string): Outside | undefined {
+    for (const outside of this.outsidesOfPort(portId)) return outside;
     return undefined;
+  }
+  vtepsAt(hostId: string): Iterable<Vtep> {
+    return this.#heldAs('vtepAt', hostId);
+  }
+  bindingsOfVtep(vtepId: string): Iterable<VtepBinding> {
+    return this.#heldAs('bindingOfVtep', vtepId);
+  }
+  /** All that have a place on the host. */
+  *outsidesAt(hostId: string): Iterable<Outside> {
+    yield* this.l2GatewaysAt(hostId);
+    for (const vtep of this.vtepsAt(hostId)) yield* this.bindingsOfVtep(vtep.id);
   }
   learnedRoutesOf(routerId: string): Iterable<LearnedRoute> {
     return this.#learnedRoutes.values(routerId);
@@ -490,9 +527,9 @@ export class ModelIndex implements ModelView {
   }
 }
 
-type HeldOnly = NatLease | NatMove | MemberHealth | Neighbour | LearnedRoute;
+type HeldOnly = NatLease | NatMove | MemberHealth | Neighbour | LearnedRoute | NextHopState;
 const HELD_ONLY: ReadonlySet<string> = new Set<HeldOnly['kind']>([
-  ...(['natLease', 'natMove', 'memberHealth', 'neighbour', 'learnedRoute'] as const),
+  ...(['natLease', 'natMove', 'memberHealth', 'neighbour', 'learnedRoute', 'nextHopState'] as const),
 ]);
 /** Found by what holds it, and by nothing else. */
 function isHeldOnly(record: ScopeRecord): record is HeldOnly {

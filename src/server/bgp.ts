@@ -4,6 +4,7 @@ import { describe, qualifiedName } from '../model/describe.ts';
 import { gatewaysOf } from '../model/gateways.ts';
 import type { BgpPeer, LearnedRoute, Router } from '../model/objects.ts';
 import type { ModelIndex } from '../model/view.ts';
+import { silenceOf, timeText } from '../simulate/routes.ts';
 import { overlapsOf } from './overlaps.ts';
 import type { Presenter, SessionStatus, StatusProblem } from './present.ts';
 
@@ -105,6 +106,9 @@ function whyUnused(index: ModelIndex, router: Router, { to, via, host }: Learned
   const better = router.routes.find((route) => route.to === to && !route.from && route.metric < LEARNED_METRIC);
   if (better) return `a static route has metric ${better.metric}`;
   const isDrained = (id: string): boolean => index.get('host', id)?.drain === true;
+  const silent = via.flatMap(({ address }) => silenceOf(index, router, address));
+  if (silent.length === via.length && [...index.learnedRoutesTo(router.id, to)].length > 1)
+    return `next hop ${silent[0]![0]} does not answer since ${timeText(silent[0]![1])}`;
   const others = [...index.learnedRoutesTo(router.id, to)].filter((route) => !isDrained(route.host));
   return isDrained(host) && others.length > 0 ? `host ${index.get('host', host)?.name} is drained` : undefined;
 }

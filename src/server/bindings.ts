@@ -14,7 +14,7 @@ import type { ReportedClaim } from './protocol.ts';
 export interface Notice {
   readonly level: 'info' | 'warning';
   /** What it is about. */
-  readonly kind: 'port' | 'router' | 'l2Gateway';
+  readonly kind: 'port' | 'router' | 'l2Gateway' | 'vtepBinding';
   readonly id: string;
   readonly text: string;
 }
@@ -44,8 +44,8 @@ export function claimPort(
   };
   const others = claims.filter((other) => other.host !== hostId);
   putBinding(draft, port, [...others, claim], binding?.active ?? hostId);
-  // Of an L2 gateway every place has one.
-  if (!known && others.length > 0 && port.host !== hostId && index.l2GatewayOfPort(port.id) === undefined) {
+  // Of an outside every place has one.
+  if (!known && others.length > 0 && port.host !== hostId && index.outsideOfPort(port.id) === undefined) {
     const names = others.map((other) => index.get('host', other.host)?.name ?? other.host).join(', ');
     const text =
       `${describe(index, port)}: ${index.get('host', hostId)?.name ?? hostId} has interface ${claim.interface} with this port's id as well as ${names}; ` +

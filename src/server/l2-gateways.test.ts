@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type AttachmentState, chooseHost } from './l2-gateways.ts';
 
-const places = ['a', 'b', 'c'].map((host) => ({ host, interface: 'eth1' }));
+const hosts = ['a', 'b', 'c'];
 const claims = ['c', 'b', 'a'].map((host) => ({ host, interface: 'l2', sinceMs: 0 }));
 
 function chosen(states: string, active: string | undefined, failBack = true): string | undefined {
   const [a, b, c] = states.split(' ') as AttachmentState[];
   const stateAt = (host: string): AttachmentState => ({ a, b, c })[host] ?? 'down';
-  return chooseHost({ places, failBack }, { claims, ...(active === undefined ? {} : { active }) }, stateAt);
+  return chooseHost({ hosts, failBack }, { claims, ...(active === undefined ? {} : { active }) }, stateAt);
 }
 
 describe('the active host of an L2 gateway', () => {
@@ -34,7 +34,7 @@ describe('the active host of an L2 gateway', () => {
   test('is none that has no claim', () => {
     const binding = { claims: claims.filter(({ host }) => host !== 'a'), active: 'c' };
     assert.equal(
-      chooseHost({ places, failBack: true }, binding, () => 'up'),
+      chooseHost({ hosts, failBack: true }, binding, () => 'up'),
       'b',
     );
   });

@@ -1,11 +1,12 @@
 import { describe } from '../model/describe.ts';
-import type { Binding, L2Gateway } from '../model/objects.ts';
+import type { Binding, Outside } from '../model/objects.ts';
 import type { ModelIndex } from '../model/view.ts';
+import { placesOf } from '../model/vteps.ts';
 import { activatePort, type Notice } from './bindings.ts';
 import type { DesiredState } from './desired-state.ts';
 import { LEASE_MS, type Runtime } from './runtime.ts';
 
-/** Of which host an L2 gateway's attachment forwards: the active claim of its port (docs/design/l2-gateways.md, §2). */
+/** Of which host the attachment of an L2 gateway or VTEP binding forwards: the active claim of its port (docs/design/l2-gateways.md, §2). */
 export class L2Gateways {
   readonly #state: DesiredState;
   readonly #runtime: Runtime;
@@ -20,33 +21,33 @@ export class L2Gateways {
   }
 
   /** Looks at these again; what was decided is written when this returns. Returns what people should hear. */
-  async judge(gateways: Iterable<L2Gateway>): Promise<readonly Notice[]> {
-    const ids = [...gateways].filter((gateway) => this.#choice(this.#state.index, gateway)).map(({ id }) => id);
-    if (ids.length === 0) return [];
+  async judge(gateways: Iterable<Outside>): Promise<readonly Notice[]> {
+    const due = [...gateways].filter((gateway) => this.#choice(this.#state.index, gateway));
+    if (due.length === 0) return [];
     const notices: Notice[] = [];
     await this.#state.write((draft) => {
       notices.length = 0;
-      for (const id of ids) {
-        const gateway = draft.index.get('l2Gateway', id);
+      for (const { kind, id } of due) {
+        const gateway: Outside | undefined = draft.index.get(kind, id);
         const chosen = gateway && this.#choice(draft.index, gateway);
         if (!gateway || !chosen) continue;
         const former = draft.index.bindingOf(gateway.port)?.active;
         activatePort(draft, chosen, gateway.port);
-        notices.push({ level: 'warning', kind: 'l2Gateway', id, text: this.#story(gateway, chosen, former) });
+        notices.push({ level: 'warning', kind, id, text: this.#story(gateway, chosen, former) });
       }
     });
     return notices;
   }
 
   /** The host that should be active and is not. */
-  #choice(index: ModelIndex, gateway: L2Gateway): string | undefined {
+  #choice(index: ModelIndex, gateway: Outside): string | undefined {
     const binding = index.bindingOf(gateway.port);
     if (!binding || !gateway.adminUp) return undefined;
-    const chosen = chooseHost(gateway, binding, (host) => this.#stateAt(gateway, host, binding));
+    const chosen = chooseHost(placesOf(index, gateway), binding, (host) => this.#stateAt(gateway, host, binding));
     return chosen === binding.active ? undefined : chosen;
   }
 
-  #stateAt({ id }: L2Gateway, host: string, { active }: Binding): AttachmentState {
+  #stateAt({ id }: Outside, host: string, { active }: Binding): AttachmentState {
     const runtime = this.#runtime.host(host);
     if (runtime?.isAlive) {
       const attachment = runtime.attachments.get(id);
@@ -57,7 +58,7 @@ export class L2Gateways {
     return host === active && isNew && (runtime === undefined || runtime.isAlive) ? 'up' : 'down';
   }
 
-  #story(gateway: L2Gateway, chosen: string, former: string | undefined): string {
+  #story(gateway: Outside, chosen: string, former: string | undefined): string {
     const { index } = this.#state;
     const nameOf = (host: string): string => index.get('host', host)?.name ?? host;
     const at = former === undefined ? undefined : this.#runtime.host(former);
@@ -71,11 +72,11 @@ export type AttachmentState = 'up' | 'silent' | 'down' | 'loop';
 
 /** Of the hosts with a claim the best, in the order of places; what is active stays where nothing better is to be had. */
 export function chooseHost(
-  { places, failBack }: Pick<L2Gateway, 'places' | 'failBack'>,
+  { hosts, failBack }: { readonly hosts: readonly string[]; readonly failBack: boolean },
   { active, claims }: Pick<Binding, 'active' | 'claims'>,
   stateAt: (host: string) => AttachmentState,
 ): string | undefined {
-  const claimed = places.map(({ host }) => host).filter((host) => claims.some((claim) => claim.host === host));
+  const claimed = hosts.filter((host) => claims.some((claim) => claim.host === host));
   for (const wanted of ['up', 'silent'] as const) {
     const fit = claimed.filter((host) => stateAt(host) === wanted);
     if (fit.length === 0) continue;

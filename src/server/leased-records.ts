@@ -1,14 +1,14 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../base/clock.ts';
-import type { LearnedAddress, LearnedRoute, MemberHealth, Neighbour } from '../model/objects.ts';
+import type { LearnedAddress, LearnedRoute, MemberHealth, Neighbour, NextHopState } from '../model/objects.ts';
 import type { ModelIndex } from '../model/view.ts';
 import type { RecordChange } from './desired-state.ts';
 
 /** What hosts see and nobody wrote: it is gone when its host goes silent, and comes again with its next connection. */
-export type LeasedRecord = LearnedAddress | MemberHealth | Neighbour | LearnedRoute;
+export type LeasedRecord = LearnedAddress | MemberHealth | Neighbour | LearnedRoute | NextHopState;
 export type LeasedKind = LeasedRecord['kind'];
 export const LEASED_KINDS: ReadonlySet<string> = new Set<LeasedKind>([
-  ...(['learned', 'memberHealth', 'neighbour', 'learnedRoute'] as const),
+  ...(['learned', 'memberHealth', 'neighbour', 'learnedRoute', 'nextHopState'] as const),
 ]);
 
 type WithoutRevision<R extends LeasedRecord> = R extends LeasedRecord ? Omit<R, 'revision'> : never;

@@ -187,6 +187,49 @@ test('health of members and neighbours go to agents, belong to the reporter, and
   });
 });
 
+test('states of next hops go to agents, show in status and router, and go with their probe', async () => {
+  await withNetwork(async ({ client, id, report, told }) => {
+    const routes = (probe: object) => [{ to: '0.0.0.0/0', via: '203.0.113.1', ...probe }];
+    const router = { kind: 'router', tenant: 'acme', name: 'r', snat: [{ from: '10.1.0.0/24', to: '203.0.113.9' }] };
+    const texts = async (): Promise<string[]> =>
+      (await client.get<{ problems: { text: string }[] }>('/v1/status')).problems.map(({ text }) => text);
+    const of = (hop: object): Report => ({ type: 'nextHop', router: own, address: '203.0.113.1', ...hop }) as Report;
+    const own = await id('routers/r');
+    const refused = async (): Promise<number> => (await report('h1', of({ up: true, sinceMs: 1 }))).refused.length;
+    assert.equal(await refused(), 1);
+    await client.post('/v1/apply', { objects: [{ ...router, routes: routes({ probe: {} }) }] });
+    await told();
+    assert.match((await texts()).join(), /nobody asks whether next hop 203\.0\.113\.1 answers/);
+    await client.post('/v1/apply', {
+      objects: [{ kind: 'port', tenant: 'acme', name: 'wire', switch: 'public', portSecurity: false }],
+    });
+    await told();
+    await report('h2', { type: 'claim', port: await id('ports/wire'), interface: 'eth1' });
+    await told();
+    assert.deepEqual(await texts(), []);
+    await report('h2', of({ up: false, sinceMs: 1_764_000_000_000 }));
+    const state = recordIn(await told());
+    assert.ok(state.kind === 'nextHopState' && !state.up && state.id.startsWith(`${own}/203.0.113.1/`));
+    assert.deepEqual(await texts(), [
+      'router acme/r: next hop 203.0.113.1 does not answer since 2025-11-24T16:00:00Z (asked by h2)',
+    ]);
+    const shown = async () => (await client.get<{ status: { nextHops?: object } }>('/v1/routers/r')).status.nextHops;
+    assert.deepEqual(await shown(), [
+      { address: '203.0.113.1', probe: 'arp', state: 'silent', hosts: ['h2'], sinceMs: 1_764_000_000_000 },
+    ]);
+    // Not h1's to take back.
+    await report('h1', { type: 'nextHopGone', router: own, address: '203.0.113.1' });
+    assert.equal((await texts()).length, 1);
+    await report('h2', { type: 'nextHopsAll', hops: [] });
+    assert.ok((await told()).some(({ type }) => type === 'delete'));
+    await report('h2', of({ up: true, sinceMs: 5 }));
+    await told();
+    await client.post('/v1/apply', { objects: [{ ...router, routes: routes({}) }] });
+    assert.ok((await told()).some((each) => each.type === 'delete' && each.kind === 'nextHopState'));
+    assert.equal(await shown(), undefined);
+  });
+});
+
 test('over a restart of the server leases hold, and health that nobody reported again yet is left with agents', async () => {
   await withNetwork(async ({ id, report, told, restart }) => {
     const [router, loadBalancer, port] = await Promise.all(['routers/r', 'load-balancers/vip', 'ports/b'].map(id));

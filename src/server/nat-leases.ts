@@ -35,7 +35,7 @@ export function growLease(draft: Draft, hostId: string, need: LeaseNeed, isBehin
   if (!index.get('router', router)?.snat.some(({ to }) => to === address)) return 'no-snat';
   if (!isBehind) return 'not-here';
   const isActive = port === undefined || index.bindingOf(port)?.active === hostId;
-  if (!isActive || (port !== undefined && index.l2GatewayOfPort(port) === undefined)) return 'not-here';
+  if (!isActive || (port !== undefined && index.outsideOfPort(port)?.kind !== 'l2Gateway')) return 'not-here';
   const id = `${router}/${address}/${port ?? hostId}`;
   const own = index.get('natLease', id)?.blocks ?? [];
   if (need.have !== undefined && portCount(own) > need.have) return 'granted';
@@ -80,7 +80,7 @@ export function dropOrphanedLeases(draft: Draft): void {
           draft.delete('natLease', lease.id);
     if (kind === 'l2Gateway')
       for (const lease of [...index.all('natLease')])
-        if (lease.port !== undefined && index.l2GatewayOfPort(lease.port) === undefined)
+        if (lease.port !== undefined && index.outsideOfPort(lease.port)?.kind !== 'l2Gateway')
           draft.delete('natLease', lease.id);
   }
 }
@@ -90,7 +90,7 @@ export function moveLeases(draft: Draft): void {
   const { index } = draft;
   for (const { kind, after } of draft.changes()) {
     if (kind !== 'binding' || after?.kind !== 'binding' || after.active === undefined) continue;
-    if (index.l2GatewayOfPort(after.id) === undefined) continue;
+    if (index.outsideOfPort(after.id)?.kind !== 'l2Gateway') continue;
     for (const lease of [...index.all('natLease')])
       if (lease.port === after.id && lease.host !== after.active) draft.put({ ...lease, host: after.active });
   }

@@ -4,15 +4,18 @@ import type {
   BgpPeer,
   FloatingAddress,
   Host,
-  L2Gateway,
   LoadBalancer,
   LogicalPort,
+  Outside,
   Router,
+  Vtep,
 } from '../model/objects.ts';
 import { portCount } from '../model/port-blocks.ts';
 import { withoutSecrets } from '../model/secrets.ts';
 import type { ModelIndex } from '../model/view.ts';
-import type { HostHealth, PortState, ReportedAttachment, ReportedSession } from './protocol.ts';
+import { placesOf } from '../model/vteps.ts';
+import { type NextHopStatus, nextHopsOf } from './next-hops.ts';
+import type { HostHealth, PortState, ReportedAttachment, ReportedSession, ReportedVtep } from './protocol.ts';
 import type { Runtime } from './runtime.ts';
 
 /** Objects as answers show them: with what agents report as `status`, and references as names where asked. */
@@ -65,6 +68,11 @@ export interface LeaseStatus {
   readonly ports: number;
 }
 
+export interface RouterStatus {
+  readonly leases: readonly LeaseStatus[];
+  readonly nextHops?: readonly NextHopStatus[];
+}
+
 export interface SessionStatus {
   /** Of the session that is furthest; `none`: no host runs it. */
   readonly state: string;
@@ -73,7 +81,8 @@ export interface SessionStatus {
   readonly sessions: readonly (Omit<ReportedSession, 'peer'> & { readonly host: string })[];
 }
 
-export interface L2GatewayStatus {
+/** Of an L2 gateway or a VTEP binding. */
+export interface OutsideStatus {
   /** The host that forwards. */
   readonly active?: string;
   /** Of its attachment. `unknown`: its agent has not said. */
@@ -81,6 +90,17 @@ export interface L2GatewayStatus {
   readonly places: readonly {
     readonly host: string;
     readonly state: ReportedAttachment['state'] | 'unknown';
+    readonly problem?: string;
+  }[];
+}
+
+export interface VtepStatus {
+  /** `connected` where one place is; `unknown`: no agent has said. */
+  readonly state: ReportedVtep['state'] | 'unknown';
+  readonly tunnelAddress?: string;
+  readonly places: readonly {
+    readonly host: string;
+    readonly state: ReportedVtep['state'] | 'unknown';
     readonly problem?: string;
   }[];
 }
@@ -131,7 +151,10 @@ export class Presenter {
       case 'bgpPeer':
         return this.sessionStatus(object);
       case 'l2Gateway':
-        return this.l2GatewayStatus(object);
+      case 'vtepBinding':
+        return this.outsideStatus(object);
+      case 'vtep':
+        return this.vtepStatus(object);
       case 'tenant':
       case 'tunnelZone':
       case 'chain':
@@ -142,14 +165,15 @@ export class Presenter {
     }
   }
 
-  /** Ports of SNAT addresses that hosts have. */
-  routerStatus(router: Router): { readonly leases: readonly LeaseStatus[] } {
+  /** Ports of SNAT addresses that hosts have, and whether next hops answer that are probed. */
+  routerStatus(router: Router): RouterStatus {
     const leases = [...this.#index.leasesOfRouter(router.id)].map(({ address, host, blocks }) => ({
       address,
       host: this.#hostName(host),
       ports: portCount(blocks),
     }));
-    return { leases };
+    const nextHops = nextHopsOf(this.#index, router);
+    return { leases, ...(nextHops.length === 0 ? {} : { nextHops }) };
   }
 
   /** A session runs on every gateway of its uplink: on one, but while it moves. */
@@ -163,19 +187,39 @@ export class Presenter {
     return { state: best?.state ?? 'none', received: best?.received ?? 0, sent: best?.sent ?? 0, sessions };
   }
 
-  l2GatewayStatus({ id, port, places }: L2Gateway): L2GatewayStatus {
+  outsideStatus(outside: Outside): OutsideStatus {
+    const { id, port } = outside;
+    const { hosts } = placesOf(this.#index, outside);
     const active = this.#index.bindingOf(port)?.active;
-    const shown = places.map(({ host }): L2GatewayStatus['places'][number] => {
+    const shown = hosts.map((host): OutsideStatus['places'][number] => {
       const runtime = this.#runtime.host(host);
       const attachment = runtime?.isAlive ? runtime.attachments.get(id) : undefined;
       const { state = 'unknown', problem } = attachment ?? {};
       return { host: this.#hostName(host), state, ...(problem === undefined ? {} : { problem }) };
     });
-    const at = places.findIndex(({ host }) => host === active);
+    const at = active === undefined ? -1 : hosts.indexOf(active);
     return {
       ...(active === undefined ? {} : { active: this.#hostName(active) }),
       state: shown[at]?.state ?? 'unknown',
       places: shown,
+    };
+  }
+
+  vtepStatus({ id, places }: Vtep): VtepStatus {
+    const told = places.map(({ host }) => {
+      const runtime = this.#runtime.host(host);
+      return { host, said: runtime?.isAlive ? runtime.vteps.get(id) : undefined };
+    });
+    const best = told.find(({ said }) => said?.state === 'connected') ?? told.find(({ said }) => said);
+    const tunnelAddress = best?.said?.tunnelAddress;
+    return {
+      state: best?.said?.state ?? 'unknown',
+      ...(tunnelAddress === undefined ? {} : { tunnelAddress }),
+      places: told.map(({ host, said }) => ({
+        host: this.#hostName(host),
+        state: said?.state ?? 'unknown',
+        ...(said?.problem === undefined ? {} : { problem: said.problem }),
+      })),
     };
   }
 

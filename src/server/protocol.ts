@@ -88,6 +88,11 @@ export type Report =
   | { readonly type: 'neighbourAll'; readonly neighbours: readonly ReportedNeighbour[] }
   | ({ readonly type: 'neighbour' } & ReportedNeighbour)
   | { readonly type: 'neighbourGone'; readonly switch: string; readonly address: string }
+  /** Whether probed next hops behind this host's ports answer; all on every new connection, then changes. */
+  | { readonly type: 'nextHopsAll'; readonly hops: readonly ReportedNextHop[] }
+  | ({ readonly type: 'nextHop' } & ReportedNextHop)
+  /** It is no longer probed here. */
+  | { readonly type: 'nextHopGone'; readonly router: string; readonly address: string }
   /**
    * All routes that this host's daemons learned; on every new connection. At most `MOST_ROUTES_IN_REPORT` in one: with
    * `isMore` further ones follow in reports of this type, and only with the last is gone what none of them names.
@@ -101,8 +106,10 @@ export type Report =
     }
   /** All sessions that this host runs, as they are now. */
   | { readonly type: 'bgp'; readonly peers: readonly ReportedSession[] }
-  /** All attachments of L2 gateways on this host, as they are now. */
+  /** All attachments of L2 gateways and VTEP bindings on this host, as they are now. */
   | { readonly type: 'attachments'; readonly attachments: readonly ReportedAttachment[] }
+  /** All VTEPs that this host talks to, as they are now. */
+  | { readonly type: 'vteps'; readonly vteps: readonly ReportedVtep[] }
   /** Flows for everything up to this revision are in the switch. */
   | { readonly type: 'applied'; readonly revision: number }
   /** Changed states of local ports. */
@@ -179,6 +186,14 @@ export interface ReportedNeighbour {
   readonly port: string;
 }
 
+export interface ReportedNextHop {
+  readonly router: string;
+  readonly address: string;
+  readonly up: boolean;
+  /** Milliseconds since the epoch. */
+  readonly sinceMs: number;
+}
+
 /** More are refused: the server does nothing else while it takes a report in. */
 export const MOST_ROUTES_IN_REPORT = 5_000;
 
@@ -203,11 +218,20 @@ export interface ReportedSession {
 }
 
 export interface ReportedAttachment {
-  /** The l2Gateway's id. */
+  /** The id of the l2Gateway or vtepBinding. */
   readonly gateway: string;
   /** docs/design/l2-gateways.md, §2. */
   readonly state: 'up' | 'silent' | 'down' | 'loop';
   readonly problem?: string;
+}
+
+export interface ReportedVtep {
+  readonly vtep: string;
+  /** `wrong`: its database is not what was expected. */
+  readonly state: 'connected' | 'unreachable' | 'wrong';
+  readonly problem?: string;
+  /** Where its tunnels end. */
+  readonly tunnelAddress?: string;
 }
 
 export interface PortState {

@@ -4,7 +4,7 @@ import { WeftError } from '../base/errors.ts';
 import type { Draft } from '../model/draft.ts';
 import { cidrSchema, idSchema, ipSchema, macSchema } from '../model/kinds/common.ts';
 import { MOST_MOVED, parseMoved } from '../model/moved-connections.ts';
-import type { L2Gateway } from '../model/objects.ts';
+import type { Outside } from '../model/objects.ts';
 import { problemsOfZod } from '../model/parse.ts';
 import { problemsError } from '../model/problem.ts';
 import type { AgentStreams } from './agent-streams.ts';
@@ -26,6 +26,8 @@ const member = { loadBalancer: idSchema, port: portId };
 const health = { ...member, up: z.boolean() };
 const neighbourAt = { switch: idSchema, address: ipSchema };
 const neighbour = { ...neighbourAt, mac: macSchema, port: portId };
+const nextHopAt = { router: idSchema, address: ipSchema };
+const nextHop = { ...nextHopAt, up: z.boolean(), sinceMs: z.number().min(0) };
 const route = {
   router: idSchema,
   to: cidrSchema,
@@ -74,6 +76,9 @@ const reportSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('neighbourAll'), neighbours: z.array(z.object(neighbour)).max(1_000_000) }),
   z.object({ type: z.literal('neighbour'), ...neighbour }),
   z.object({ type: z.literal('neighbourGone'), ...neighbourAt }),
+  z.object({ type: z.literal('nextHopsAll'), hops: z.array(z.object(nextHop)).max(100_000) }),
+  z.object({ type: z.literal('nextHop'), ...nextHop }),
+  z.object({ type: z.literal('nextHopGone'), ...nextHopAt }),
   z.object({ type: z.literal('learnedRoutesAll'), routes, isMore: z.boolean().optional() }),
   z.object({
     type: z.literal('learnedRoutes'),
@@ -89,6 +94,19 @@ const reportSchema = z.discriminatedUnion('type', [
           gateway: idSchema,
           state: z.enum(['up', 'silent', 'down', 'loop']),
           problem: z.string().max(2000).optional(),
+        }),
+      )
+      .max(10_000),
+  }),
+  z.object({
+    type: z.literal('vteps'),
+    vteps: z
+      .array(
+        z.object({
+          vtep: idSchema,
+          state: z.enum(['connected', 'unreachable', 'wrong']),
+          problem: z.string().max(2000).optional(),
+          tunnelAddress: z.string().max(64).optional(),
         }),
       )
       .max(10_000),
@@ -202,7 +220,11 @@ export class Reports {
           break;
         default:
           if (!this.#takeRuntime(hostId, report, learned))
-            refused.push({ index, code: 'no-port', message: 'no port, member or uplink of this id is there for it' });
+            refused.push({
+              index,
+              code: 'no-port',
+              message: 'no port, member, next hop or uplink of this id is there for it',
+            });
           // Other requests have their turn between chunks of thousands.
           if (learned.length >= MOST_AT_ONCE) {
             this.#streams.publish(this.#state.revision, learned.splice(0));
@@ -215,12 +237,12 @@ export class Reports {
     if (learned.length > 0) this.#streams.publish(this.#state.revision, learned);
     if (bindings.length > 0) refused.push(...(await this.#takeBindings(hostId, bindings)));
     if (reports.some(({ type }) => type === 'attachments'))
-      await this.judgeGateways(this.#state.index.l2GatewaysAt(hostId));
+      await this.judgeGateways(this.#state.index.outsidesAt(hostId));
     return { refused: refused.toSorted((a, b) => a.index - b.index) };
   }
 
-  /** Something that decides where L2 gateways are active is different. */
-  async judgeGateways(gateways: Iterable<L2Gateway>): Promise<void> {
+  /** Something that decides where L2 gateways and VTEP bindings are active is different. */
+  async judgeGateways(gateways: Iterable<Outside>): Promise<void> {
     this.#tell(await this.#gateways.judge(gateways));
   }
 
@@ -351,6 +373,17 @@ export class Reports {
       case 'neighbourGone':
         changes.push(...this.#runtime.endNeighbour(hostId, report.switch, report.address));
         return true;
+      case 'nextHopsAll':
+        changes.push(...this.#runtime.replaceNextHops(hostId, report.hops));
+        return true;
+      case 'nextHop': {
+        const state = this.#runtime.setNextHop(hostId, report);
+        changes.push(...(state ?? []));
+        return state !== undefined;
+      }
+      case 'nextHopGone':
+        changes.push(...this.#runtime.endNextHop(hostId, report.router, report.address));
+        return true;
       case 'learnedRoutesAll':
         return this.#takeRoutes(
           hostId,
@@ -368,8 +401,15 @@ export class Reports {
       case 'attachments':
         host.attachments = new Map(
           report.attachments.flatMap((each) =>
-            this.#state.index.get('l2Gateway', each.gateway) ? [[each.gateway, each]] : [],
+            (['l2Gateway', 'vtepBinding'] as const).some((kind) => this.#state.index.get(kind, each.gateway))
+              ? [[each.gateway, each]]
+              : [],
           ),
+        );
+        return true;
+      case 'vteps':
+        host.vteps = new Map(
+          report.vteps.flatMap((each) => (this.#state.index.get('vtep', each.vtep) ? [[each.vtep, each]] : [])),
         );
         return true;
       case 'applied':

@@ -12,7 +12,9 @@ import type {
   ReportedClaim,
   ReportedMember,
   ReportedNeighbour,
+  ReportedNextHop,
   ReportedSession,
+  ReportedVtep,
 } from './protocol.ts';
 
 /**
@@ -40,8 +42,9 @@ export interface HostRuntime {
   readonly pendingClaims: Map<string, ReportedClaim>;
   /** BGP sessions that it runs, by the peer's id. */
   sessions: ReadonlyMap<string, ReportedSession>;
-  /** Of L2 gateways, by the gateway's id. */
+  /** By the id of the L2 gateway or VTEP binding. */
   attachments: ReadonlyMap<string, ReportedAttachment>;
+  vteps: ReadonlyMap<string, ReportedVtep>;
   counters: { readonly epochMs: number; readonly rules: Counters; readonly drops: Counters };
 }
 
@@ -88,6 +91,7 @@ export class Runtime {
       pendingClaims: new Map(),
       sessions: new Map(),
       attachments: new Map(),
+      vteps: new Map(),
       counters: { epochMs: 0, rules: {}, drops: {} },
     };
     this.#hosts.set(hostId, fresh);
@@ -106,7 +110,7 @@ export class Runtime {
     for (const [id, host] of this.#hosts) {
       if (!host.isForgotten && now - host.lastSeenMs >= WAYS_LEASE_MS) {
         host.isForgotten = true;
-        changes.push(...this.#leased.endAll(id, ['neighbour']));
+        changes.push(...this.#leased.endAll(id, ['neighbour', 'nextHopState']));
       }
       if (!host.isAlive || now - host.lastSeenMs < LEASE_MS) continue;
       host.isAlive = false;
@@ -218,6 +222,24 @@ export class Runtime {
     return [...this.#leased.endAll(hostId, ['neighbour'], keep), ...changes];
   }
 
+  /** Returns what changed, or undefined when the router probes no such next hop. */
+  setNextHop(hostId: string, { router, address, up, sinceMs }: ReportedNextHop): readonly RecordChange[] | undefined {
+    const isProbed = this.#index.get('router', router)?.routes.some(({ via, probe }) => probe && via === address);
+    if (!isProbed) return undefined;
+    const id = `${router}/${address}/${hostId}`;
+    return this.#leased.put({ kind: 'nextHopState', id, router, address, host: hostId, up, sinceMs });
+  }
+
+  endNextHop(hostId: string, router: string, address: string): readonly RecordChange[] {
+    return this.#leased.end(hostId, 'nextHopState', `${router}/${address}/${hostId}`);
+  }
+
+  replaceNextHops(hostId: string, hops: readonly ReportedNextHop[]): readonly RecordChange[] {
+    const keep = new Set(hops.map(({ router, address }) => `${router}/${address}/${hostId}`));
+    const changes = hops.flatMap((hop) => this.setNextHop(hostId, hop) ?? []);
+    return [...this.#leased.endAll(hostId, ['nextHopState'], keep), ...changes];
+  }
+
   #isElsewhere(hostId: string, kind: 'learned' | 'memberHealth' | 'neighbour', id: string): boolean {
     const record = this.#index.get(kind, id);
     return record !== undefined && record.host !== hostId;
@@ -225,7 +247,8 @@ export class Runtime {
 
   /**
    * What a written change takes away with it: learned addresses of a port that is gone or has port security now,
-   * neighbours behind it, the health of what is no longer a member, and routes of a router that speaks BGP no more.
+   * neighbours behind it, the health of what is no longer a member, states of next hops that are not probed any more, and routes of a router that
+   * speaks BGP no more.
    */
   followChange({ before, after }: RecordChange): readonly RecordChange[] {
     if (before?.kind === 'port') {
@@ -239,9 +262,13 @@ export class Runtime {
       const health = [...this.#index.healthOf(before.id)];
       return this.#leased.remove(health.filter(({ port }) => !members.includes(port)));
     }
-    if (before?.kind === 'router' && before.bgp !== undefined && !(after?.kind === 'router' && after.bgp !== undefined))
-      return this.#leased.remove([...this.#index.learnedRoutesOf(before.id)]);
-    return [];
+    if (before?.kind !== 'router') return [];
+    const routes = after?.kind === 'router' ? after.routes : [];
+    const states = [...this.#index.nextHopStatesOf(before.id)].filter(
+      ({ address }) => !routes.some(({ via, probe }) => probe && via === address),
+    );
+    const speaksNoMore = before.bgp !== undefined && !(after?.kind === 'router' && after.bgp !== undefined);
+    return this.#leased.remove([...states, ...(speaksNoMore ? this.#index.learnedRoutesOf(before.id) : [])]);
   }
 
   /** The session of a peer on each host that runs it, by host. */

@@ -19,7 +19,7 @@ import type { RecordChange } from './desired-state.ts';
  * ports of a switch that are local ─▶ where it is shared: all hosts, for whose routers lead into it is not followed
  * mirrors (of a local port, of the switch of one) ─▶ port with its binding (where the copies go) ─▶ host
  * mirrors to a local port ─▶ ports with their bindings, claimants of the switch (where the copies come from) ─▶ host
- * attachments (of a host): L2 gateways that have a place there, for that host alone
+ * attachments (of a host): L2 gateways that have a place there, for that host alone ─▶ VTEPs likewise, with their bindings
  * security group (of a local port) ─▶ members of groups and address sets that its rules name
  * ```
  *
@@ -30,6 +30,7 @@ export type NodeType =
   | 'host'
   | 'hosts'
   | 'attachments'
+  | 'vtep'
   | 'locals'
   | 'tenant'
   | 'addressSet'
@@ -86,7 +87,7 @@ export class ScopeGraph<H> {
     this.#index = index;
     this.#listener = listener;
     const kinds = ['host', 'switch', 'binding', 'rule', 'securityGroup', 'router', 'floatingAddress'] as const;
-    for (const kind of [...kinds, 'loadBalancer', 'natLease', 'natMove', 'mirror'] as const)
+    for (const kind of [...kinds, 'loadBalancer', 'natLease', 'natMove', 'mirror', 'vtep'] as const)
       for (const record of index.all(kind)) for (const edge of edgesOf(record)) this.#add(edge);
     for (const port of index.all('routerPort')) this.#takeRouterPort(port.id);
   }
@@ -246,7 +247,12 @@ function placesOf(record: ScopeRecord): readonly Place[] {
       return [['sessions', record.routerPort]];
     case 'l2Gateway':
       return record.places.map(({ host }): Place => ['attachments', host]);
+    case 'vtep':
+      return [['vtep', record.id]];
+    case 'vtepBinding':
+      return [['vtep', record.vtep]];
     case 'learnedRoute':
+    case 'nextHopState':
       return [['router', record.router]];
   }
 }
@@ -264,6 +270,9 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
       return;
     case 'attachments':
       return yield* index.l2GatewaysAt(id);
+    case 'vtep':
+      yield* one('vtep');
+      return yield* index.bindingsOfVtep(id);
     case 'tunnelZone':
     case 'host':
     case 'tenant':
@@ -294,7 +303,8 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
       return yield* index.natMovesOfRouter(id);
     case 'router':
       yield* index.routerPortsOfRouter(id);
-      return yield* index.learnedRoutesOf(id);
+      yield* index.learnedRoutesOf(id);
+      return yield* index.nextHopStatesOf(id);
     case 'switch':
       yield* one('switch');
       for (const port of index.portsOfSwitch(id)) {
@@ -378,6 +388,8 @@ function edgesOf(record: ScopeRecord): readonly Edge[] {
     }
     case 'natLease':
       return [{ from: ['facade', record.router], to: ['host', record.host] }];
+    case 'vtep':
+      return record.places.map(({ host }) => ({ from: ['attachments', host], to: ['vtep', record.id] }));
     default:
       return [];
   }

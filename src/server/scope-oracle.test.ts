@@ -23,6 +23,11 @@ class Oracle {
     this.#host(hostId);
     for (const gateway of model.all('l2Gateway'))
       if (gateway.places.some(({ host }) => host === hostId)) this.#add(gateway);
+    for (const vtep of model.all('vtep')) {
+      if (!vtep.places.some(({ host }) => host === hostId)) continue;
+      this.#add(vtep);
+      for (const binding of model.all('vtepBinding')) if (binding.vtep === vtep.id) this.#add(binding);
+    }
     for (const port of local) this.#localPort(port);
     const switches = new Set(local.map((port) => port.switch));
     for (const peer of model.all('bgpPeer')) {

@@ -327,4 +327,5 @@ export class HostScope {
 const RECORD_ORDER: readonly NodeType[] = [
   ...(['tunnelZone', 'host', 'tenant', 'addressSet', 'group', 'members', 'chain'] as const),
   ...(['switch', 'facade', 'router', 'port', 'balancer', 'mirrors', 'claimants', 'sessions', 'attachments'] as const),
+  'vtep',
 ];

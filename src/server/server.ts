@@ -6,7 +6,7 @@ import { MemoryTrimmer } from '../base/memory.ts';
 import { systemRandom } from '../base/random.ts';
 import type { FlowStore } from '../flow-database/flow-store.ts';
 import type { RedisSettings } from '../flow-database/redis-settings.ts';
-import type { L2Gateway } from '../model/objects.ts';
+import type { Outside } from '../model/objects.ts';
 import type { ModelIndex } from '../model/view.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
 import type { Store } from '../store/store.ts';
@@ -167,12 +167,13 @@ function createContext(
   };
 }
 
-/** L2 gateways whose places or claims a transaction touches. */
-function gatewaysConcerned(index: ModelIndex, changes: readonly RecordChange[]): readonly L2Gateway[] {
+/** L2 gateways and VTEP bindings whose places or claims a transaction touches. */
+function gatewaysConcerned(index: ModelIndex, changes: readonly RecordChange[]): readonly Outside[] {
   return changes.flatMap(({ kind, id }) => {
-    const gateway =
-      kind === 'l2Gateway' ? index.get(kind, id) : kind === 'binding' ? index.l2GatewayOfPort(id) : undefined;
-    return gateway ? [gateway] : [];
+    if (kind === 'vtep') return [...index.bindingsOfVtep(id)];
+    const isOne = kind === 'l2Gateway' || kind === 'vtepBinding';
+    const outside = isOne ? index.get(kind, id) : kind === 'binding' ? index.outsideOfPort(id) : undefined;
+    return outside ? [outside] : [];
   });
 }
 
@@ -214,7 +215,7 @@ function startTimers({ state, runtime, reports, streams, events, flows, clock, l
       for (const { router, text } of overlaps.news(state))
         events.add({ atMs: clock.now(), level: 'warning', about: { kind: 'router', id: router.id }, text });
       for (const id of dead) {
-        reports.judgeGateways(state.index.l2GatewaysAt(id)).catch(failed('looking at L2 gateways'));
+        reports.judgeGateways(state.index.outsidesAt(id)).catch(failed('looking at L2 gateways and VTEPs'));
         const name = state.index.get('host', id)?.name ?? id;
         const text = `host ${name}: its agent is silent; traffic goes on as it was`;
         events.add({ atMs: clock.now(), level: 'warning', about: { kind: 'host', id }, text });

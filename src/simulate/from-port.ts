@@ -7,6 +7,7 @@ import { echoReply, isEchoRequest } from './echo.ts';
 import type { Ingress } from './forward.ts';
 import { groupsAllow } from './groups.ts';
 import type { Journey } from './journey.ts';
+import { probeAnswerOf } from './next-hop-probes.ts';
 import { addressesOf } from './ownership.ts';
 import type { Packet } from './packet.ts';
 import { isProbeAnswer } from './probes.ts';
@@ -27,6 +28,13 @@ export function leavePort(journey: Journey, packet: Packet, ingress: Ingress): P
   if (isProbeAnswer(journey.model, port, ingress.switch, packet.frame)) {
     journey.drop('agent', packet.host, at);
     journey.ask('health', packet, at);
+    return undefined;
+  }
+  const answer = probeAnswerOf(journey.model, port, ingress.switch, packet.frame);
+  if (answer) {
+    const by = { kind: 'routerPort', id: answer.port.id } as const;
+    journey.drop(answer.what === 'answer' ? 'agent' : 'own', packet.host, by);
+    if (answer.what === 'answer') journey.ask('next-hop', packet, by);
     return undefined;
   }
   if (!isTracked(journey.model, port) || !isTrackable(packet.frame, 'sends'))

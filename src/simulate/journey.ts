@@ -103,7 +103,7 @@ export class Journey {
 }
 
 /** Nobody waits for an answer to these. */
-const ANSWERLESS: ReadonlySet<RequestService> = new Set(['resolve', 'neighbour', 'health', 'hello']);
+const ANSWERLESS: ReadonlySet<RequestService> = new Set(['resolve', 'neighbour', 'health', 'next-hop', 'hello']);
 
 /** ICMP errors and resets are sent about none of these (RFC 1122 §3.2.2, RFC 4443 §2.4). */
 function mustNotBeAnswered(frame: Packet['frame']): boolean {

@@ -10,7 +10,7 @@ export function saidByAgent(
   sw: LogicalSwitch,
   frame: Frame,
 ): 'hello' | 'probe' | undefined {
-  if (model.l2GatewayOfPort(port.id) === undefined) return undefined;
+  if (model.outsideOfPort(port.id) === undefined) return undefined;
   if (frame.etherType === HELLO_ETHER_TYPE && frame.dst === helloGroup(sw.key)) return 'hello';
   const own = BigInt(attachmentMac(port.key));
   const isOurs = [frame.src, frame.dst].some((mac) => (BigInt(mac) & BigInt(PLACES_MASK)) === own);

@@ -97,6 +97,8 @@ export type RequestService =
   | 'neighbour'
   /** A member's answer to a probe of its health. */
   | 'health'
+  /** What a next hop outside answers to a probe. */
+  | 'next-hop'
   /** What another attachment of an L2 gateway of the switch says of itself. */
   | 'hello';
 

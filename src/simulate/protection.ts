@@ -18,7 +18,7 @@ import type { ObjectRef } from './outcome.ts';
 import type { Packet } from './packet.ts';
 import { connectedNetworksOf, portsBackTo, portTowards } from './routes.ts';
 
-/** What protects a cloud from its outside (docs/design/gateways.md, §7): pre-filters of outside ports, and the check of sources at uplinks. */
+/** What protects a cloud from its outside (docs/design/gateways.md, §8): pre-filters of outside ports, and the check of sources at uplinks. */
 
 /** Does it pass the chains of the switch, of the router and of the address? If not, the journey knows. */
 export function passesPrefilters(journey: Journey, packet: Packet, router: Router, port: RouterPort): boolean {

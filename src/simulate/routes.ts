@@ -105,11 +105,10 @@ export function portsBackTo(
 function bestRoute(model: ModelView, router: Router, frame: Frame, host: string): Way | undefined {
   const { dst } = frame.ip!;
   const fitting = fittingRoutes(model, router, frame);
-  // What leads to a lost host is void, unless all routes for these packets do; of the others what leads to a drained one.
-  const living = orAll(
-    fitting,
-    ({ route }) => !route || !isBehind(model, router, route, (id) => model.isLost(host, id)),
-  );
+  // What leads to a lost host or a silent next hop is void, unless all routes for these packets do; of the others what leads to a drained one.
+  const isLost = (route: LearnedRoute): boolean => isBehind(model, router, route, (id) => model.isLost(host, id));
+  const silent = new Map(fitting.flatMap(({ route }) => silenceOf(model, router, route?.via)));
+  const living = orAll(fitting, ({ route }) => !route || !(silent.has(route.via!) || isLost(route)));
   const isDrained = (id: string): boolean => model.get('host', id)?.drain === true;
   const usable = orAll(living, ({ route }) => !route || !isBehind(model, router, route, isDrained));
   const best = usable[0];
@@ -125,12 +124,40 @@ function bestRoute(model: ModelView, router: Router, frame: Frame, host: string)
     frame,
     equals.flatMap(({ route }) => route ?? []),
   );
+  const lost = fitting.filter(({ route }) => route && !silent.has(route.via!) && isLost(route));
   const around = [
-    [fitting.length - living.length, 'no answer from the host'],
+    [living === fitting ? 0 : lost.length, 'no answer from the host'],
     [living.length - usable.length, 'the host is drained'],
   ] as const;
-  const voids = around.flatMap(([count, why]) => (count === 0 ? [] : [`${count} void: ${why}`]));
+  const voids = [
+    ...[...silent].map(([via, sinceMs]) => `next hop ${via} does not answer since ${timeText(sinceMs)}`),
+    ...around.flatMap(([count, why]) => (count === 0 ? [] : [`${count} void: ${why}`])),
+  ];
   return voids.length === 0 ? way : { ...way, why: `${way.why} (${voids.join('; ')})` };
+}
+
+/** A next hop of which some gateway on its switch says that it does not answer, and none that it does: with when that began. */
+export function silenceOf(model: ModelView, router: Router, via: string | undefined): readonly [string, number][] {
+  const hop = via === undefined ? undefined : parseIp(via)!;
+  const onSwitch = hop && portTowards(model, router, hop)?.switch;
+  if (onSwitch === undefined) return [];
+  const hosts = activeHosts(model, onSwitch);
+  const said = [...model.nextHopStatesOf(router.id)].filter((each) => each.address === via && hosts.has(each.host));
+  if (said.length === 0 || said.some(({ up }) => up)) return [];
+  return [[via!, Math.min(...said.map(({ sinceMs }) => sinceMs))]];
+}
+
+export function timeText(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
+}
+
+function activeHosts(model: ModelView, switchId: string): ReadonlySet<string> {
+  const active = new Set<string>();
+  for (const { id } of model.portsOfSwitch(switchId)) {
+    const host = model.bindingOf(id)?.active;
+    if (host !== undefined) active.add(host);
+  }
+  return active;
 }
 
 /** Those that fit, or all where none does. */
@@ -158,11 +185,7 @@ function isBehind(
   if (!hop || onSwitch === undefined) return false;
   const text = formatIp(hop);
   for (const { address, host } of model.neighboursOf(onSwitch)) if (address === text) return isOne(host);
-  const active = new Set<string>();
-  for (const { id } of model.portsOfSwitch(onSwitch)) {
-    const host = model.bindingOf(id)?.active;
-    if (host !== undefined) active.add(host);
-  }
+  const active = activeHosts(model, onSwitch);
   const hosts = active.size === 1 ? [...active] : (toldBy ?? []);
   return hosts.length > 0 && hosts.every(isOne);
 }

@@ -76,7 +76,7 @@ function enterSwitch(
   const binding = journey.model.bindingOf(port.id);
   if (!binding?.claims.some((claim) => claim.host === host)) return journey.drop('not-bound', host, about);
   if (binding.active !== undefined && binding.active !== host) {
-    journey.activates = journey.model.l2GatewayOfPort(port.id) === undefined && isAnnouncement(port, sw, frame);
+    journey.activates = journey.model.outsideOfPort(port.id) === undefined && isAnnouncement(port, sw, frame);
     if (!journey.activates && port.host !== host) return journey.drop('not-active', host, about);
   }
   const ingress = ingressVlan(sw, port, frame.tag);
@@ -94,7 +94,7 @@ function enterSwitch(
     frame: enter(journey, frame, host, port, sw),
     host,
     from: { port: port.id, host },
-    ...(journey.model.l2GatewayOfPort(port.id) === undefined ? {} : { gatewayPort: port.id }),
+    ...(journey.model.outsideOfPort(port.id)?.kind === 'l2Gateway' ? { gatewayPort: port.id } : {}),
     hops: 0,
     isFromTunnel: false,
     isViaVip: false,

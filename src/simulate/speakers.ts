@@ -1,9 +1,10 @@
-import { parseMac } from '../base/addresses.ts';
+import { parseIp, parseMac } from '../base/addresses.ts';
 import type { LogicalPort, LogicalSwitch, RouterPort } from '../model/objects.ts';
 import type { ModelView } from '../model/view.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 import { routerPortOwns } from './addresses.ts';
 import type { Frame } from './frame.ts';
+import { portTowards } from './routes.ts';
 
 /** Which of the frames from outside are for the BGP daemon that shares a router port's address (docs/design/gateways.md, §3). */
 
@@ -32,7 +33,10 @@ function isSession({ ip, ports }: Frame): boolean {
 /** One runs wherever the wire is, while a peer is spoken to there. */
 function hasSpeaker(model: ModelView, port: RouterPort): boolean {
   const router = model.get('router', port.router);
-  if (!port.adminUp || !router?.adminUp || router.bgp === undefined) return false;
+  if (!port.adminUp || !router?.adminUp) return false;
+  for (const { via, probe } of router.routes)
+    if (probe?.type === 'bfd' && portTowards(model, router, parseIp(via!)!)?.id === port.id) return true;
+  if (router.bgp === undefined) return false;
   for (const { adminUp } of model.bgpPeersAt(port.id)) if (adminUp) return true;
   return false;
 }

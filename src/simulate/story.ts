@@ -91,6 +91,7 @@ const REQUEST_TEXTS: Readonly<Record<RequestService, string>> = {
   resolve: 'asks the neighbourhood',
   neighbour: 'notes where the neighbour is',
   health: 'notes that the member is well',
+  'next-hop': 'notes that the next hop answers',
   hello: 'hears who is outside by another L2 gateway',
 };
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type ConnectionCrowd, startCrowd } from '../../src/lab/connection-crowd.ts';
 import { findPort, waitForPorts } from '../../src/lab/weft.ts';
-import type { L2GatewayStatus } from '../../src/server/present.ts';
+import type { OutsideStatus } from '../../src/server/present.ts';
 import { eventually } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { CLIENT, SNAT, shop, startTwoGateways, type TwoGateways, UPLINKS } from './two-gateways.ts';
@@ -22,8 +22,8 @@ const VIP = '203.0.113.81';
 
 describe('connections between a VLAN and uplinks', { skip: needsRoot }, () => {
   let two: TwoGateways;
-  const statusOf = async (): Promise<L2GatewayStatus> =>
-    (await two.weft.client.get<{ readonly status: L2GatewayStatus }>('/v1/l2-gateways/shop%2Fmetal')).status;
+  const statusOf = async (): Promise<OutsideStatus> =>
+    (await two.weft.client.get<{ readonly status: OutsideStatus }>('/v1/l2-gateways/shop%2Fmetal')).status;
   const activeAt = (host: string, timeoutMs = 20_000): Promise<boolean> =>
     eventually(`metal at ${host}`, timeoutMs, async () => {
       const { active, places } = await statusOf();

@@ -1,9 +1,9 @@
 // Measures: runs alone.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import { type Datacentre, eventually, pings, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
+import { pinged } from './pinged.ts';
 
 /**
  * Two gateways with an uplink each, in real Open vSwitch: written routes share packets out over both. Eight addresses beyond are pinged all the
@@ -21,32 +21,6 @@ const uplink = (n: number): Record<string, unknown>[] => [
   acme('port', `wire${n}`, { switch: `up${n}`, portSecurity: false }),
   acme('routerPort', `up${n}`, { router: 'core', switch: `up${n}`, addresses: [`192.0.${n}.2/30`] }),
 ];
-
-/** Pings all targets 20 times a second each while `during` runs; the longest silence of each in milliseconds, and how many went unanswered. */
-async function pinged(dc: Datacentre, during: () => Promise<unknown>): Promise<{ gapMs: number; lost: number }[]> {
-  const runs = TARGETS.map((target) => {
-    const child = dc.lab.spawn('client', ['ping', '-n', '-D', '-i', '0.05', target]);
-    let text = '';
-    child.stdout?.on('data', (chunk) => {
-      text += chunk;
-    });
-    return { child, text: () => text };
-  });
-  await sleep(1_000);
-  await during();
-  await sleep(1_000);
-  return Promise.all(
-    runs.map(async ({ child, text }) => {
-      child.kill('SIGINT');
-      if (child.exitCode === null) await once(child, 'exit');
-      const times = [...text().matchAll(/^\[(\d+\.\d+)\].*icmp_seq/gm)].map((match) => Number(match[1]) * 1000);
-      const gaps = times.slice(1).map((time, i) => time - times[i]!);
-      const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(text()) ?? [];
-      // The last one may be on its way.
-      return { gapMs: Math.max(...gaps), lost: Math.max(0, Number(sent) - Number(received) - 1) };
-    }),
-  );
-}
 
 describe('a gateway that dies', { skip: needsRoot }, () => {
   let dc: Datacentre;
@@ -84,7 +58,7 @@ describe('a gateway that dies', { skip: needsRoot }, () => {
 
   test('takes no packet for longer than a second, whether its cable is cut or only silent; and none is lost when it is back', async () => {
     for (const how of ['cutLink', 'silenceLink'] as const) {
-      const down = await pinged(dc, async () => {
+      const down = await pinged(dc.lab, 'client', TARGETS, async () => {
         await dc.lab[how]('one');
         await sleep(2_000);
       });
@@ -92,7 +66,7 @@ describe('a gateway that dies', { skip: needsRoot }, () => {
       assert.ok(Math.max(...gaps) > 150, `none of them went by this gateway: ${gaps}`);
       assert.ok(Math.max(...gaps) < 1_000, `${how}: ${gaps}`);
       await eventually('the host says so', 5_000, async () => (await lostAt('north')).length === 1);
-      const up = await pinged(dc, async () => {
+      const up = await pinged(dc.lab, 'client', TARGETS, async () => {
         await dc.lab.restoreLink('one');
         await eventually('it is back', 15_000, async () => (await lostAt('north')).length === 0);
       });
@@ -104,7 +78,7 @@ describe('a gateway that dies', { skip: needsRoot }, () => {
   });
 
   test('of which only the agent dies costs no packet, and is not lost', async () => {
-    const down = await pinged(dc, async () => {
+    const down = await pinged(dc.lab, 'client', TARGETS, async () => {
       await dc.weft.agent('two').kill({ wanted: true });
       await sleep(3_000);
       assert.deepEqual(await lostAt('north'), []);
@@ -119,7 +93,7 @@ describe('a gateway that dies', { skip: needsRoot }, () => {
   test('an agent that starts while a gateway is dead leads no packet to it', async () => {
     await dc.lab.cutLink('one');
     await eventually('the host says so', 5_000, async () => (await lostAt('north')).length === 1);
-    const restart = await pinged(dc, async () => {
+    const restart = await pinged(dc.lab, 'client', TARGETS, async () => {
       await dc.weft.agent('north').kill({ wanted: true });
       await dc.weft.agent('north').start();
     });

@@ -5,7 +5,7 @@ import { Lab, removeLab } from '../../src/lab/lab.ts';
 import { scriptIn } from '../../src/lab/namespaces.ts';
 import { plugIntoPort, startWeftInLab, type WeftInLab, waitForPorts } from '../../src/lab/weft.ts';
 import type { WeftEvent } from '../../src/server/events.ts';
-import type { L2GatewayStatus } from '../../src/server/present.ts';
+import type { OutsideStatus } from '../../src/server/present.ts';
 import { eventually, pings } from './datacentre.ts';
 import { labName, needsRoot } from './lab-name.ts';
 import { buildSegment } from './vlan-segment.ts';
@@ -30,7 +30,7 @@ const acme = (kind: string, named: string, rest: object = {}) => ({ kind, tenant
 const wire = (named: string, device: string) =>
   acme('port', named, { switch: device, portSecurity: false, addresses: [] });
 
-type ShownGateway = { readonly status: L2GatewayStatus };
+type ShownGateway = { readonly status: OutsideStatus };
 
 describe('L2 gateways', { skip: needsRoot }, () => {
   let lab: Lab;
@@ -44,7 +44,7 @@ describe('L2 gateways', { skip: needsRoot }, () => {
       .switchOf('outside')
       .vsctl(isSilent ? ['set', 'port', port, 'trunks=4000'] : ['remove', 'port', port, 'trunks', '4000']);
   const apply = (...objects: object[]) => weft.client.post('/v1/apply', { objects });
-  const statusOf = async (gateway: string): Promise<L2GatewayStatus> =>
+  const statusOf = async (gateway: string): Promise<OutsideStatus> =>
     (await weft.client.get<ShownGateway>(`/v1/l2-gateways/acme%2F${gateway}`)).status;
   const activeAt = (host: string, gateway = 'red', timeoutMs = 10_000): Promise<boolean> =>
     eventually(`${gateway} at ${host}`, timeoutMs, async () => (await statusOf(gateway)).active === host);

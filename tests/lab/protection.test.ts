@@ -8,7 +8,7 @@ import { startLossless } from './lossless.ts';
 import { ask, serve } from './services.ts';
 
 /**
- * What protects public addresses (docs/design/gateways.md, §7): two wires on a gateway, two tenants whose workloads are elsewhere.
+ * What protects public addresses (docs/design/gateways.md, §8): two wires on a gateway, two tenants whose workloads are elsewhere.
  *
  *   w1, w2 ── up-1, up-2 ── core ── public 203.0.113.0/24 ─┬─ shop ── s1 (.11)       wires on gw, workloads on east
  *                                                          └─ bank ── b1 (.21)

@@ -114,6 +114,7 @@ const REQUESTS: Readonly<Record<RequestService, PacketInClass>> = {
   neighbour: 'neighbour',
   hello: 'hello',
   health: 'probe',
+  'next-hop': 'nextHop',
 };
 
 /** What `origins` tells of: the others come from within routers. */

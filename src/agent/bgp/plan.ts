@@ -1,6 +1,7 @@
+import { cidrContains, formatIp, type Ip, parseCidr, parseIp } from '../../base/addresses.ts';
 import { advertisedBy } from '../../model/advertised.ts';
 import { routerIdAt } from '../../model/gateways.ts';
-import type { BgpPeer, Router, ScopeRecord } from '../../model/objects.ts';
+import type { BgpPeer, Router, RouterPort, ScopeRecord } from '../../model/objects.ts';
 import { ModelIndex } from '../../model/view.ts';
 
 /** What the speaker of one router on this host is to be (docs/design/gateways.md, §3 and §4). */
@@ -11,9 +12,22 @@ export interface SpeakerPlan {
   /** Those that a session runs on, with the MAC and addresses that the speaker shares. */
   readonly ports: readonly { readonly id: string; readonly mac: string; readonly addresses: readonly string[] }[];
   readonly peers: readonly BgpPeer[];
+  /** Next hops of static routes that are probed by BFD (docs/design/gateways.md, §7), with the router port's address. */
+  readonly bfd: readonly PlannedBfd[];
   /** Advertised to every peer: nothing of a host that is drained. */
   readonly networks: readonly string[];
 }
+
+export interface PlannedBfd {
+  readonly address: string;
+  readonly local: string;
+  readonly routerPort: string;
+  readonly intervalMs: number;
+  readonly failures: number;
+}
+
+/** What stands for an AS number and a router id where no BGP is spoken. */
+const NO_BGP = { asn: 0, routerId: '0.0.0.0' } as const;
 
 /**
  * The speakers of a host whose scope this is. This file brings the whole model's code with it: hosts without sessions
@@ -26,29 +40,33 @@ export function plansOf(records: Iterable<ScopeRecord>, host: string): readonly 
   return planSpeakers(index, host);
 }
 
-/** The speakers of this host: one for each router with a session whose wire is here. Sorted by router. */
+/** The speakers of this host: one for each router with a session, of BGP or of BFD alone, whose wire is here. Sorted by router. */
 export function planSpeakers(index: ModelIndex, host: string): readonly SpeakerPlan[] {
   const plans: SpeakerPlan[] = [];
   const isDrained = index.get('host', host)?.drain === true;
   for (const router of index.all('router')) {
     const { bgp } = router;
-    if (bgp === undefined || !router.adminUp) continue;
-    const peers = [...index.bgpPeersOfRouter(router.id)].filter((peer) => hasWireHere(index, peer, host));
-    const ports = portsOf(index, peers);
+    if (!router.adminUp) continue;
+    const bfd = bfdOf(index, router, host);
+    const all = bgp === undefined ? [] : [...index.bgpPeersOfRouter(router.id)];
+    const here = all.filter((peer) => hasWireHere(index, peer.routerPort, host));
     // Of the ports here: no two gateways may have the same.
-    const routerId = routerIdAt(bgp.routerId, ports);
-    if (peers.length === 0 || routerId === undefined) continue;
+    const routerId = bgp && routerIdAt(bgp.routerId, portsOf(index, here));
+    const peers = routerId === undefined ? [] : here;
+    if (peers.length + bfd.length === 0) continue;
     plans.push({
-      ...{ router: router.id, asn: bgp.asn, routerId, ports },
+      ...{ router: router.id, ...NO_BGP, ...(peers.length === 0 ? {} : { asn: bgp!.asn, routerId: routerId! }) },
+      ...{ ports: portsOf(index, [...peers, ...bfd]), bfd },
       peers: peers.sort((a, b) => (a.id < b.id ? -1 : 1)),
-      networks: isDrained ? [] : advertisedBy(index, router as Router).map(({ network }) => network),
+      networks:
+        isDrained || peers.length === 0 ? [] : advertisedBy(index, router as Router).map(({ network }) => network),
     });
   }
   return plans.sort((a, b) => (a.router < b.router ? -1 : 1));
 }
 
 /** The wire is active here: a port without port security on the switch of the session's router port. */
-function hasWireHere(index: ModelIndex, { routerPort }: BgpPeer, host: string): boolean {
+function hasWireHere(index: ModelIndex, routerPort: string, host: string): boolean {
   const port = index.get('routerPort', routerPort);
   if (port?.switch === undefined || !port.adminUp) return false;
   for (const wire of index.portsOfSwitch(port.switch))
@@ -56,7 +74,31 @@ function hasWireHere(index: ModelIndex, { routerPort }: BgpPeer, host: string): 
   return false;
 }
 
-function portsOf(index: ModelIndex, peers: readonly BgpPeer[]): SpeakerPlan['ports'] {
+/** Sorted by address; of one next hop once. */
+function bfdOf(index: ModelIndex, router: Router, host: string): PlannedBfd[] {
+  const found = new Map<string, PlannedBfd>();
+  for (const { via, probe } of router.routes) {
+    const hop = probe?.type === 'bfd' ? parseIp(via!) : undefined;
+    const at = hop && portTowards(index, router, hop);
+    if (!hop || !at || !hasWireHere(index, at.port.id, host)) continue;
+    const { intervalMs, failures } = probe!;
+    found.set(via!, { address: formatIp(hop), local: at.local, routerPort: at.port.id, intervalMs, failures });
+  }
+  return [...found.values()].sort((a, b) => (a.address < b.address ? -1 : 1));
+}
+
+function portTowards(index: ModelIndex, router: Router, hop: Ip): { port: RouterPort; local: string } | undefined {
+  let best: { port: RouterPort; local: string; prefix: number } | undefined;
+  for (const port of index.routerPortsOfRouter(router.id))
+    for (const text of port.addresses) {
+      const cidr = parseCidr(text)!;
+      if (cidrContains(cidr, hop) && cidr.prefix > (best?.prefix ?? -1))
+        best = { port, local: formatIp(cidr.ip), prefix: cidr.prefix };
+    }
+  return best;
+}
+
+function portsOf(index: ModelIndex, peers: readonly { readonly routerPort: string }[]): SpeakerPlan['ports'] {
   const ids = [...new Set(peers.map(({ routerPort }) => routerPort))].sort();
   return ids.map((id) => {
     const { mac, addresses } = index.get('routerPort', id)!;

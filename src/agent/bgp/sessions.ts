@@ -1,4 +1,4 @@
-import type { LearnedHop, LearnedRoute, ScopeKind, ScopeRecord } from '../../model/objects.ts';
+import type { LearnedHop, LearnedRoute, Router, ScopeKind, ScopeRecord } from '../../model/objects.ts';
 import { MOST_ROUTES_IN_REPORT, type Report, type ReportedRoute, type ReportedSession } from '../../server/protocol.ts';
 import type { Effect, ScopeChange } from '../events.ts';
 import type { Ground } from '../ground.ts';
@@ -32,6 +32,8 @@ export class Sessions {
   readonly #synced = new Set<string>();
   #sessions: readonly ReportedSession[] = [];
   #speakerPorts: ReadonlyMap<string, number> = new Map();
+  /** Routers of which a next hop is probed by BFD. */
+  readonly #withBfd = new Set<string>();
 
   /** `areLeft`: an earlier agent's speakers are there, wanted or not. */
   constructor(ground: Ground, areLeft = false) {
@@ -44,7 +46,13 @@ export class Sessions {
   scopeChanged(changes: readonly ScopeChange[], nowMs: number): Effect[] {
     for (const { op, record } of changes)
       if (op === 'put' && record.kind === 'learnedRoute') this.#adopt(record as LearnedRoute);
-    const mayHave = this.#ground.scope.count('bgpPeer') > 0 || this.#planned !== NONE;
+    for (const { op, record } of changes)
+      if (record.kind === 'router') {
+        const hasBfd = op === 'put' && (record as Router).routes.some(({ probe }) => probe?.type === 'bfd');
+        if (hasBfd) this.#withBfd.add(record.id);
+        else this.#withBfd.delete(record.id);
+      }
+    const mayHave = this.#ground.scope.count('bgpPeer') + this.#withBfd.size > 0 || this.#planned !== NONE;
     if (this.#isDue || !mayHave || changes.every(({ record }) => BESIDE.has(record.kind))) return [];
     this.#isDue = true;
     this.#wakeMs = nowMs + SETTLE_MS;

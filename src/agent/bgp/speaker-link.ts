@@ -31,6 +31,7 @@ const FPM_PORT = 2620;
 const MOST_WEIGHT = 100;
 const RETRY_MS = 2_000;
 const ASK_MS = 1_000;
+const ASK_BFD_MS = 100;
 /** Until Open vSwitch has taken an interface off its bridge. */
 const LET_GO_MS = 500;
 
@@ -63,12 +64,32 @@ export class SpeakerLink {
 
   async run(): Promise<void> {
     const { clock, signal } = this.#options;
+    const watching = this.#watchBfd();
     while (!signal.aborted) {
       if (this.#running.size > 0 || this.#told !== '') await this.#tellSessions();
       await clock.sleep(ASK_MS, signal).catch(() => {});
     }
+    await watching;
     // The sessions go on.
     for (const { speaker } of this.#running.values()) speaker.close();
+  }
+
+  /** bfdd tells nobody by itself that a session is down: it is asked, where there are any. */
+  async #watchBfd(): Promise<void> {
+    const { clock, emit, signal } = this.#options;
+    const told = new Map<string, string>();
+    while (!signal.aborted) {
+      for (const { plan, speaker } of this.#running.values()) {
+        const states = plan.bfd.length === 0 ? undefined : await speaker.bfd().catch(() => undefined);
+        if (states === undefined) continue;
+        const up = plan.bfd.flatMap(({ address }) => (states.some((s) => s.up && s.peer === address) ? [address] : []));
+        const text = up.join();
+        if (told.get(plan.router) === text) continue;
+        told.set(plan.router, text);
+        emit({ kind: 'bfd', router: plan.router, up });
+      }
+      await clock.sleep(ASK_BFD_MS, signal).catch(() => {});
+    }
   }
 
   async #settle(): Promise<void> {
@@ -201,6 +222,10 @@ export class SpeakerLink {
 function configOf(plan: SpeakerPlan): SpeakerConfig {
   return {
     ...{ routerId: plan.routerId, asn: plan.asn, fpmPort: FPM_PORT, networks: plan.networks, routes: [] },
+    bfdPeers: plan.bfd.map(({ address, local, routerPort, intervalMs, failures }) => ({
+      ...{ address, local, interface: interfacesOf(routerPort).inner, intervalMs },
+      multiplier: Math.max(2, failures),
+    })),
     interfaces: plan.ports.map(({ id, addresses }) => ({ name: interfacesOf(id).inner, addresses })),
     peers: plan.peers.map((peer) => ({
       ...{ address: peer.address, asn: peer.asn, keepaliveS: peer.keepaliveS, holdS: peer.holdS },

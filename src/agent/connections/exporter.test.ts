@@ -167,27 +167,28 @@ test('50,000 connections: in batches, and others have their turn every few milli
     const [source, port] = [`10.0.1.${12}`, 1024 + (i % 60_000)];
     return `tcp,orig=(src=${source},dst=198.51.100.9,sport=${port},dport=80),reply=(src=198.51.100.9,dst=${source},sport=80,dport=${port}),zone=12,timeout=86399,mark=4,protoinfo=(state=ESTABLISHED)`;
   }).join('\n');
-  let [turns, longestMs, lastMs] = [0, 0, performance.now()];
+  // Of the processor, not of the clock: machines that run tests are busy.
+  const ownMs = (): number => Object.values(process.threadCpuUsage()).reduce((sum, us) => sum + us, 0) / 1000;
+  let [turns, longestMs, lastMs] = [0, 0, ownMs()];
   let isOver = false;
   const turn = (): void => {
-    const now = performance.now();
+    const now = ownMs();
     longestMs = Math.max(longestMs, now - lastMs);
     lastMs = now;
     turns++;
     if (!isOver) setImmediate(turn);
   };
   setImmediate(turn);
-  const begun = performance.now();
+  const begun = ownMs();
   const posted = await round();
   isOver = true;
-  const tookMs = performance.now() - begun;
+  const tookMs = ownMs() - begun;
   assert.equal(
     posted.reduce((sum, { put }) => sum + put.length, 0),
     n,
   );
   assert.ok(posted.every(({ put }) => put.length <= MOST_CONNECTIONS_IN_REPORT));
   assert.ok(turns > 40, `${turns} turns`);
-  // Generous: machines that run tests are busy.
   assert.ok(longestMs < 250, `${Math.round(longestMs)} ms in one piece, of ${Math.round(tookMs)}`);
   assert.deepEqual(await round(), [], 'no news of 50,000');
 });

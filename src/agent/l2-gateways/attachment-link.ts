@@ -7,7 +7,7 @@ import { Bridge, Interface, OPEN_VSWITCH_DB, OpenVswitch, Port } from '../../ovs
 import { insert, mutate, type Operation } from '../../ovsdb/operations.ts';
 import { type WatchedRow, watch } from '../../ovsdb/replica.ts';
 import { named } from '../../ovsdb/values.ts';
-import type { AgentEvent, AttachmentLinkState, AttachmentPlan } from '../events.ts';
+import type { AgentEvent, AttachmentLinkState, AttachmentPlan, PhysicalPlan, TunnelPlan } from '../events.ts';
 
 export interface AttachmentLinkOptions {
   /** Holds `db.sock`. */
@@ -30,7 +30,7 @@ type Watches = (typeof WATCHED)[number];
 type BridgeRow = WatchedRow<(typeof WATCHED)[0]>;
 type PortRow = WatchedRow<(typeof WATCHED)[1]>;
 
-/** On both patch ports: the gateway's id and what the pair was made for. */
+/** On both patch ports, and on tunnels: the gateway's id and what they were made for. */
 const ATTACHMENT_MARK = 'weft-l2-gateway';
 const MADE_FOR = 'weft-l2-made-for';
 /** On bridges of our own: the physical interface. */
@@ -39,7 +39,8 @@ const RETRY_MS = 1_000;
 
 /**
  * The OVSDB side of L2 gateways: a bridge around each physical interface, and for each attachment a pair of patch ports between it and
- * the integration bridge, whose inner end is an interface of the port. Connected while there are plans; what an earlier agent left goes.
+ * the integration bridge, whose inner end is an interface of the port; and for each VTEP binding a tunnel that is one. Connected while there
+ * are plans; what an earlier agent left goes.
  */
 export class AttachmentLink {
   readonly #options: AttachmentLinkOptions;
@@ -126,13 +127,13 @@ export class AttachmentLink {
 
   /** Pairs that nobody wants, or that were made for something else, and bridges around interfaces that no pair leads to. */
   *#removals(): Iterable<Operation> {
-    const wanted = new Map(this.#plans.map((plan) => [plan.gateway, this.#purpose(plan)]));
+    const plans = new Map(this.#plans.map((plan) => [plan.gateway, plan]));
     for (const [bridge, port] of this.#ports()) {
       const gateway = port.external_ids.get(ATTACHMENT_MARK);
-      if (gateway === undefined || port.external_ids.get(MADE_FOR) === wanted.get(gateway)) continue;
+      if (gateway === undefined || isFor(plans.get(gateway), port.external_ids.get(MADE_FOR))) continue;
       yield mutate(Bridge, [['name', '==', bridge.name]], [['ports', 'delete', [port._uuid]]]);
     }
-    const interfaces = new Set(this.#plans.map((plan) => plan.interface));
+    const interfaces = new Set(this.#plans.flatMap((plan) => ('vni' in plan ? [] : [plan.interface])));
     for (const bridge of this.#monitor!.replica.table('Bridge').rows.values()) {
       const around = bridge.external_ids.get(BRIDGE_MARK);
       if (around !== undefined && !interfaces.has(around))
@@ -145,8 +146,12 @@ export class AttachmentLink {
     const there = new Set<string | undefined>();
     for (const [, port] of this.#ports()) there.add(port.external_ids.get(MADE_FOR));
     for (const plan of this.#plans) {
+      if ('vni' in plan) {
+        if (plan.remote !== undefined && !there.has(purpose(plan))) yield* this.#tunnel(plan, plan.remote);
+        continue;
+      }
       const existing = this.#bridgeOf(plan.interface)?.name;
-      if (existing === this.#options.bridge || there.has(this.#purpose(plan))) continue;
+      if (existing === this.#options.bridge || there.has(purpose(plan))) continue;
       const bridge = existing ?? bridgeName(plan.interface);
       if (existing === undefined && !made.has(bridge)) yield* this.#bridge(bridge, plan.interface);
       made.add(bridge);
@@ -167,11 +172,30 @@ export class AttachmentLink {
     yield mutate(OpenVswitch, [], [['bridges', 'insert', [named(`b${id}`)]]]);
   }
 
-  *#pair(plan: AttachmentPlan, bridge: string): Iterable<Operation> {
+  /** Packets of its VNI from the VTEP come in by it, whatever other tunnels there are: the narrower one is asked first. */
+  *#tunnel(plan: TunnelPlan, remote: string): Iterable<Operation> {
+    const name = `vt-${plan.gateway.replaceAll('-', '').slice(0, 10)}`;
+    const marks: readonly [string, string][] = [
+      [ATTACHMENT_MARK, plan.gateway],
+      [MADE_FOR, purpose(plan)],
+    ];
+    const options = new Map([
+      ['remote_ip', remote],
+      ['local_ip', plan.local],
+      ['key', String(plan.vni)],
+    ]);
+    const external_ids = new Map([...marks, ['iface-id', plan.port]]);
+    const id = symbol(name);
+    yield insert(Interface, { name, type: 'vxlan', options, external_ids }, { name: `i${id}` });
+    yield insert(Port, { name, interfaces: [named(`i${id}`)], external_ids: new Map(marks) }, { name: `p${id}` });
+    yield mutate(Bridge, [['name', '==', this.#options.bridge]], [['ports', 'insert', [named(`p${id}`)]]]);
+  }
+
+  *#pair(plan: PhysicalPlan, bridge: string): Iterable<Operation> {
     const [inner, outer] = [patchName(plan.gateway, 'i'), patchName(plan.gateway, 'o')];
     const marks: readonly [string, string][] = [
       [ATTACHMENT_MARK, plan.gateway],
-      [MADE_FOR, this.#purpose(plan)],
+      [MADE_FOR, purpose(plan)],
     ];
     for (const [name, peer, onto, more, tag] of [
       [inner, outer, this.#options.bridge, [['iface-id', plan.port]], undefined],
@@ -194,10 +218,6 @@ export class AttachmentLink {
     }
   }
 
-  #purpose(plan: AttachmentPlan): string {
-    return `${plan.port} ${plan.interface} ${plan.vlan ?? 'all'}`;
-  }
-
   #tell(): void {
     if (!this.#monitor) return;
     const links = new Map(this.#plans.map((plan) => [plan.gateway, this.#linkOf(plan)]));
@@ -211,14 +231,30 @@ export class AttachmentLink {
     const { replica } = this.#monitor!;
     const down = (problem: string): AttachmentLinkState => ({ isUp: false, problem });
     for (const [bridge, port] of this.#ports()) {
+      if ('vni' in plan) {
+        if (port.external_ids.get(ATTACHMENT_MARK) !== plan.gateway) continue;
+        const error = port.interfaces.flatMap((id) => replica.table('Interface').rows.get(id)?.error ?? [])[0];
+        return error === undefined ? { isUp: true } : down(`Open vSwitch makes no tunnel to the VTEP: ${error}`);
+      }
       if (port.name !== plan.interface) continue;
       if (bridge.name === this.#options.bridge) return down(`${plan.interface} is on the integration bridge itself`);
       const rows = [...port.interfaces].flatMap((id) => replica.table('Interface').rows.get(id) ?? []);
       if (rows.some((row) => row.link_state === 'up')) return { isUp: true };
       return down(rows.find((row) => row.error)?.error ?? `${plan.interface} has no link`);
     }
-    return down(`there is no ${plan.interface}`);
+    return down('vni' in plan ? 'there is no tunnel to the VTEP yet' : `there is no ${plan.interface}`);
   }
+}
+
+function purpose(plan: AttachmentPlan): string {
+  if ('vni' in plan) return `${plan.port} vxlan ${plan.vni} ${plan.local} ${plan.remote ?? ''}`;
+  return `${plan.port} ${plan.interface} ${plan.vlan ?? 'all'}`;
+}
+
+/** While it is not known where a tunnel should lead, it stays as it is. */
+function isFor(plan: AttachmentPlan | undefined, made: string | undefined): boolean {
+  if (plan === undefined || made === undefined) return false;
+  return 'vni' in plan && plan.remote === undefined ? made.startsWith(purpose(plan)) : made === purpose(plan);
 }
 
 /** The kernel takes 15 characters. */

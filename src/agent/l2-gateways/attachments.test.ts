@@ -5,7 +5,9 @@ import { ETHER_TYPE, encodeEthernet } from '../../packet/ethernet.ts';
 import { decodePacket } from '../../packet/packet.ts';
 import type { ReportedAttachment } from '../../server/protocol.ts';
 import type { Effect, PacketIn, ScopeChange } from '../events.ts';
+import { Learning } from '../learning.ts';
 import { portId, type TestGround, testGround } from '../testing/test-ground.ts';
+import { Vteps } from '../vteps/vteps.ts';
 import { Attachments } from './attachments.ts';
 
 const OUT = portId(1);
@@ -47,7 +49,7 @@ function attached(active: string, more: object = {}, claimed: typeof claims = cl
       return [];
     },
   };
-  const part = new Attachments(kept);
+  const part = new Attachments(kept, new Vteps(kept, new Learning()));
   const first = part.scopeChanged(changes(records), 0);
   const link = (nowMs: number, isUp = true): Effect[] =>
     part.linksTold(new Map([['g', isUp ? { isUp } : { isUp, problem: 'eth1 has no link' }]]), nowMs);

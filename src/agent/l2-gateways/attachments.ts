@@ -1,11 +1,13 @@
 import { DecodeError } from '../../base/errors.ts';
-import type { L2Gateway, LogicalPort } from '../../model/objects.ts';
+import type { LogicalPort, Outside } from '../../model/objects.ts';
 import { decodeHello } from '../../packet/attachment-hello.ts';
 import { decodeEthernet } from '../../packet/ethernet.ts';
 import type { ReportedAttachment } from '../../server/protocol.ts';
 import type { AttachmentLinkState, AttachmentPlan, Effect, PacketIn, ScopeChange } from '../events.ts';
 import type { Ground } from '../ground.ts';
+import type { Vteps } from '../vteps/vteps.ts';
 import { announcements, helloFrame, probeFrame } from './frames.ts';
+import { type Spot, spotsAt } from './spots.ts';
 
 /** So long a place has to be well before it says so. */
 const WELL_MS = 2_000;
@@ -17,7 +19,7 @@ const ANNOUNCED = 3;
 
 interface Attachment {
   readonly plan: AttachmentPlan;
-  gateway: L2Gateway;
+  gateway: Outside;
   readonly place: number;
   /** Undefined: not heard of yet. */
   link: AttachmentLinkState | undefined;
@@ -33,20 +35,25 @@ interface Attachment {
   announce: number;
 }
 
-/** The attachments of L2 gateways on this host: whether their outside is well, and what is said there (docs/design/l2-gateways.md). */
+/** The attachments of L2 gateways and VTEP bindings on this host: whether their outside is well, and what is said there (docs/design/l2-gateways.md). */
 export class Attachments {
   readonly #ground: Ground;
+  readonly #vteps: Vteps;
   readonly #attachments = new Map<string, Attachment>();
   #planned: string | undefined;
 
-  constructor(ground: Ground) {
+  constructor(ground: Ground, vteps: Vteps) {
     this.#ground = ground;
+    this.#vteps = vteps;
   }
 
   scopeChanged(changes: readonly ScopeChange[], nowMs: number): Effect[] {
     const { host } = this.#ground;
     if (host === undefined) return [];
-    const isOther = changes.some(({ record }) => record.kind === 'l2Gateway');
+    const isOther = changes.some(
+      ({ record: { kind, id } }) =>
+        kind === 'l2Gateway' || kind === 'vtep' || kind === 'vtepBinding' || (kind === 'host' && id === host),
+    );
     const planned = isOther || this.#planned === undefined ? this.#plan(host, nowMs) : [];
     const ports = new Set(changes.flatMap(({ record }) => (record.kind === 'binding' ? [record.id] : [])));
     for (const attachment of this.#attachments.values())
@@ -57,15 +64,12 @@ export class Attachments {
   #plan(host: string, nowMs: number): Effect[] {
     const wanted = new Map<string, Attachment>();
     const fresh: Attachment[] = [];
-    for (const gateway of this.#ground.scope.all('l2Gateway')) {
-      const place = gateway.places.findIndex((each) => each.host === host);
-      if (place < 0 || !gateway.adminUp) continue;
-      const { id, port, vlan } = gateway;
-      const { interface: name } = gateway.places[place]!;
-      const plan = { gateway: id, port, interface: name, ...(vlan === undefined ? {} : { vlan }) };
+    for (const spot of spotsAt(this.#ground.scope, host)) {
+      const { outside, place, plan } = spot;
+      const { id, port } = outside;
       const known = this.#attachments.get(id);
       const isSame = known?.place === place && JSON.stringify(known.plan) === JSON.stringify(plan);
-      wanted.set(id, isSame ? Object.assign(known, { gateway }) : attachmentOf(gateway, plan, place, nowMs));
+      wanted.set(id, isSame ? Object.assign(known, { gateway: outside }) : attachmentOf(spot, nowMs));
       // What an agent before this one attached goes on.
       const isAttached = this.#ground.scope.binding(port)?.claims.some((claim) => claim.host === host) ?? false;
       if (!isSame && (known || !isAttached)) fresh.push(wanted.get(id)!);
@@ -76,16 +80,25 @@ export class Attachments {
     this.#attachments.clear();
     for (const [id, attachment] of wanted) this.#attachments.set(id, attachment);
     for (const attachment of fresh) released.push(...this.#cut(attachment, { untilMs: nowMs + LISTEN_MS }));
-    const plans = [...wanted.values()].map(({ plan }) => plan);
+    return [...released, ...this.#attach()];
+  }
+
+  #attach(): Effect[] {
+    const plans = [...this.#attachments.values()].map(({ plan, gateway }) => {
+      const remote = gateway.kind === 'vtepBinding' ? this.#vteps.remoteOf(gateway.vtep) : undefined;
+      return remote === undefined ? plan : { ...plan, remote };
+    });
     const text = JSON.stringify(plans);
-    if (text === this.#planned) return released;
+    if (text === this.#planned) return [];
     this.#planned = text;
-    return [...released, { kind: 'attach', plans }, ...this.#tell(true)];
+    return [{ kind: 'attach', plans }, ...this.#tell(true)];
   }
 
   #follow(attachment: Attachment, host: string): void {
     const isActive = this.#ground.scope.binding(attachment.plan.port)?.active === host;
-    if (isActive && attachment.isActive === false) attachment.announce = ANNOUNCED;
+    // A VTEP is told by its database.
+    if (isActive && attachment.isActive === false && attachment.gateway.kind === 'l2Gateway')
+      attachment.announce = ANNOUNCED;
     attachment.isActive = isActive;
   }
 
@@ -105,6 +118,11 @@ export class Attachments {
       attachment.link = link;
     }
     return this.#judge(nowMs);
+  }
+
+  /** What is known of VTEPs is other than it was. */
+  vtepsTold(nowMs: number): Effect[] {
+    return [...this.#attach(), ...this.#judge(nowMs)];
   }
 
   /** Frames that came from outside so far, by OpenFlow port. */
@@ -130,7 +148,8 @@ export class Attachments {
     const isYounger = hello.sinceMs > sinceMs || (hello.sinceMs === sinceMs && hello.port > port.key);
     if (isOwn ? hello.place !== attachment.place : isYounger) {
       // While both passed frames, switches outside may have learned our MACs behind the other.
-      if (!isOwn && attachment.isActive && nowMs - attachment.rivalMs > CUT_MS) attachment.announce = ANNOUNCED;
+      if (!isOwn && attachment.isActive && nowMs - attachment.rivalMs > CUT_MS)
+        attachment.announce = attachment.gateway.kind === 'l2Gateway' ? ANNOUNCED : 0;
       if (!isOwn) attachment.rivalMs = nowMs;
       return [];
     }
@@ -141,14 +160,12 @@ export class Attachments {
     const isKnown = attachment.cut?.why !== undefined;
     const cut = this.#cut(attachment, { untilMs: nowMs + CUT_MS, why });
     if (isKnown) return [];
-    const { id, name } = attachment.gateway;
-    const text = `L2 gateway ${name} is cut off here: ${why}`;
+    const { id, name, kind } = attachment.gateway;
+    const text = `${kind === 'l2Gateway' ? 'L2 gateway' : 'VTEP binding'} ${name} is cut off here: ${why}`;
     return [
       ...cut,
       ...this.#judge(nowMs),
-      ...this.#ground.report([
-        { type: 'event', atMs: nowMs, level: 'warning', about: { kind: 'l2Gateway', id }, text },
-      ]),
+      ...this.#ground.report([{ type: 'event', atMs: nowMs, level: 'warning', about: { kind, id }, text }]),
       { kind: 'log', level: 'warn', message: text, fields: { gateway: id } },
     ];
   }
@@ -189,7 +206,8 @@ export class Attachments {
     const sw = port && scope.switchOf(port);
     if (!sw) return [];
     const frames = [helloFrame(sw, port, place, this.#sinceMs(port.id))];
-    if (gateway.probe !== undefined) frames.push(probeFrame(port, place, gateway.probe));
+    if (gateway.kind === 'l2Gateway' && gateway.probe !== undefined)
+      frames.push(probeFrame(port, place, gateway.probe));
     return frames.map((frame) => ({ kind: 'packetOut', frame, toOfport }));
   }
 
@@ -197,9 +215,11 @@ export class Attachments {
     return [...this.#attachments.values()].flatMap((attachment) => {
       const toOfport = this.#ofport(attachment);
       const port = this.#ground.scope.port(attachment.plan.port);
+      const { gateway } = attachment;
       if (attachment.announce === 0 || toOfport === undefined || !port || attachment.cut) return [];
+      if (gateway.kind !== 'l2Gateway') return [];
       attachment.announce--;
-      const frames = announcements(this.#ground.scope, attachment.gateway, port);
+      const frames = announcements(this.#ground.scope, gateway, port);
       return frames.map((frame): Effect => ({ kind: 'packetOut', frame, toOfport }));
     });
   }
@@ -211,7 +231,12 @@ export class Attachments {
   #judge(nowMs: number): Effect[] {
     let isNews = false;
     for (const attachment of this.#attachments.values()) {
-      const now = stateOf(attachment, nowMs);
+      const { gateway } = attachment;
+      const now = stateOf(
+        attachment,
+        nowMs,
+        gateway.kind === 'vtepBinding' ? this.#vteps.linkOf(gateway) : { isUp: true },
+      );
       if (now === undefined || (now.state === attachment.told?.state && now.problem === attachment.told.problem))
         continue;
       attachment.told = now;
@@ -231,30 +256,37 @@ export class Attachments {
   }
 }
 
-function attachmentOf(gateway: L2Gateway, plan: AttachmentPlan, place: number, nowMs: number): Attachment {
+function attachmentOf({ outside, plan, place }: Spot, nowMs: number): Attachment {
   return {
-    ...{ plan, gateway, place, link: undefined, received: undefined, heardMs: nowMs, wellSinceMs: undefined },
+    ...{ plan, gateway: outside, place, link: undefined, received: undefined, heardMs: nowMs, wellSinceMs: undefined },
     ...{ cut: undefined, told: undefined, isActive: undefined, announce: 0 },
     rivalMs: Number.NEGATIVE_INFINITY,
   };
 }
 
-/** Undefined: nothing to say yet. */
-function stateOf(attachment: Attachment, nowMs: number): ReportedAttachment | undefined {
+/** `behind`: what the interface leads to. Undefined: nothing to say yet. */
+function stateOf(
+  attachment: Attachment,
+  nowMs: number,
+  behind: AttachmentLinkState | undefined,
+): ReportedAttachment | undefined {
   const { gateway, link, cut, told } = attachment;
   const ill = (state: ReportedAttachment['state'], problem: string): ReportedAttachment => {
     attachment.wellSinceMs = undefined;
     return { gateway: gateway.id, state, problem };
   };
   if (cut) return cut.why === undefined ? told : ill('loop', `cut off: ${cut.why}`);
-  if (link === undefined) return undefined;
+  if (behind?.isUp === false) return ill('down', behind.problem);
+  if (link === undefined || behind === undefined) return undefined;
   if (!link.isUp) return ill('down', link.problem);
-  if (nowMs - attachment.heardMs > gateway.silenceS * 1000)
+  // A VTEP with nobody behind it says nothing.
+  if (gateway.kind === 'l2Gateway' && nowMs - attachment.heardMs > gateway.silenceS * 1000)
     return ill('silent', `no frame from outside for ${gateway.silenceS} s`);
   // What forwards at an agent's start goes on.
   if (attachment.wellSinceMs === undefined)
     attachment.wellSinceMs = told === undefined && attachment.isActive ? Number.NEGATIVE_INFINITY : nowMs;
-  return nowMs - attachment.wellSinceMs < WELL_MS ? told : { gateway: gateway.id, state: 'up' };
+  const problem = behind.problem === undefined ? {} : { problem: behind.problem };
+  return nowMs - attachment.wellSinceMs < WELL_MS ? told : { gateway: gateway.id, state: 'up', ...problem };
 }
 
 function readHello(bytes: Uint8Array): ReturnType<typeof decodeHello> | undefined {

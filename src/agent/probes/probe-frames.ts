@@ -58,8 +58,8 @@ export function udpProbe(ends: ProbeEnds): Uint8Array {
   return frame(ends, IP_PROTO.udp, UDP_HEADER_LENGTH, (writer, pseudo) => encodeUdp(header, NO_BYTES, pseudo, writer));
 }
 
-export function echoProbe(ends: ProbeEnds): Uint8Array {
-  const rest = echoRest(ends.srcPort, 1);
+export function echoProbe(ends: ProbeEnds, sequence = 1): Uint8Array {
+  const rest = echoRest(ends.srcPort, sequence);
   if (ends.dst.version === 4)
     return frame(ends, IP_PROTO.icmp, 8, (writer) =>
       encodeIcmp({ type: ICMP_TYPE.echoRequest, code: 0, rest }, NO_BYTES, writer),

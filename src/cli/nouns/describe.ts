@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { KindName } from '../../model/kind.ts';
 import { textsAt } from '../../model/paths.ts';
 import type { WeftEvent } from '../../server/events.ts';
+import type { NextHopStatus } from '../../server/next-hops.ts';
 import { UsageError } from '../exit-codes.ts';
 import { type CliKind, entryOf, plurals, requireKind } from '../kinds.ts';
 import { bold, dim, print, printJson, red, yellow } from '../output.ts';
@@ -67,6 +68,7 @@ function describeStatus(object: ShownObject): string[] {
       return (value as { host: string; interface: string; sinceMs: number }[]).map(
         (claim) => `  claim: ${claim.host} by interface ${claim.interface}, for ${ageText(Date.now() - claim.sinceMs)}`,
       );
+    if (key === 'nextHops') return (value as NextHopStatus[]).map(nextHopLine);
     if (key === 'lastSeenMs') return [`  last seen: ${ageText(Date.now() - (value as number))} ago`];
     if (key === 'health')
       return Object.entries(value as object)
@@ -74,6 +76,13 @@ function describeStatus(object: ShownObject): string[] {
         .map(([k, v]) => `  ${k}: ${inlineText(v)}`);
     return [`  ${key}: ${inlineText(value)}`];
   });
+}
+
+function nextHopLine({ address, probe, state, sinceMs, hosts }: NextHopStatus): string {
+  const since = sinceMs === undefined ? '' : ` since ${clockText(sinceMs)}`;
+  const words = { answers: 'answers', silent: red('does not answer'), unknown: dim('is not known to answer yet') };
+  const by = hosts.length === 0 ? '' : `, asked by ${hosts.join(', ')}`;
+  return `  next hop: ${address} (${probe}) ${words[state]}${since}${by}`;
 }
 
 const MOST_LISTED = 15;
@@ -105,11 +114,13 @@ export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: Kind
     { kind: 'mirror', field: 'tenant' },
     { kind: 'bgpPeer', field: 'tenant' },
     { kind: 'l2Gateway', field: 'tenant' },
+    { kind: 'vtepBinding', field: 'tenant' },
   ],
   tunnelZone: [{ kind: 'host', field: 'zone' }],
   host: [
     { kind: 'port', field: 'host' },
     { kind: 'l2Gateway', field: 'places[].host' },
+    { kind: 'vtep', field: 'places[].host' },
   ],
   switch: [
     { kind: 'port', field: 'switch' },
@@ -145,6 +156,8 @@ export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: Kind
   mirror: [],
   bgpPeer: [],
   l2Gateway: [],
+  vtep: [{ kind: 'vtepBinding', field: 'vtep' }],
+  vtepBinding: [],
   chain: [
     ...(['switch', 'router', 'floatingAddress', 'loadBalancer'] as const).map((kind) => ({ kind, field: 'prefilter' })),
     { kind: 'rule', field: 'chain' },
@@ -161,6 +174,7 @@ export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: Kind
     { kind: 'mirror', field: 'ports[]' },
     { kind: 'mirror', field: 'to.port' },
     { kind: 'l2Gateway', field: 'port' },
+    { kind: 'vtepBinding', field: 'port' },
   ],
 };
 

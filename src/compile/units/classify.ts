@@ -4,7 +4,7 @@ import type { Match } from '../../openflow/flow.ts';
 import { type SwitchFacts, switchFacts, toAgent } from '../facts.ts';
 import { ARP_REQUEST, ETH, load, match, ND, neighbor, type Registers } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
-import { define, gatewayOfPortIndex, macsOf, type Reader } from '../inputs.ts';
+import { define, macsOf, outsideOfPortIndex, type Reader } from '../inputs.ts';
 import { macOf, type Owned, ownedBy } from '../owned.ts';
 import { sendsHere } from '../placement.ts';
 import type { Reason, TableName } from '../tables.ts';
@@ -113,7 +113,7 @@ function macChecks(
 /** Frames by which a workload says that it is here now (step 1): they tell the agent and go on like others. */
 function announcements(reader: Reader, port: LogicalPort, owned: Owned, from: Match, keys: Registers): Contribution[] {
   // What moves outside is not for it to say.
-  if (reader.ids(gatewayOfPortIndex, port.id).length > 0) return [];
+  if (reader.members(outsideOfPortIndex, port.id).length > 0) return [];
   const says: Match[] = [{ eth_type: ETH.rarp }];
   for (const { cidr } of owned.pairs) {
     const { ip, prefix } = cidr;

@@ -5,7 +5,7 @@ import { ARRIVE, LEAVE, OWN, TTL } from './router-base.ts';
 import { VERDICTS } from './verdict.ts';
 
 /**
- * Who asks too much of the agent is not heard for a while (docs/design/gateways.md, §7): what comes from there has it noted in its registers from the
+ * Who asks too much of the agent is not heard for a while (docs/design/gateways.md, §8): what comes from there has it noted in its registers from the
  * start, and beside each flow that would tell the agent stands one that does not. They are there only while somebody is held back.
  */
 export function heldBack(reader: Reader, id: string): Registers {

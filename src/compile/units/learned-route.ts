@@ -28,7 +28,7 @@ export const learnedRouteUnit = define.unit({
       const learned = reader
         .derive(knownHops, hops)
         .map(({ via, weight, toldBy }) => ({ to, via, weight, toldBy, metric: LEARNED_METRIC }));
-      return routeFlows(reader, router, [...equals, ...learned], reader.derive(connectedNetworks, owner));
+      return routeFlows(reader, owner, [...equals, ...learned], reader.derive(connectedNetworks, owner));
     }
     const { isUsable, actions } = reader.derive(hopSetFacts, hops);
     if (!isUsable) return [];

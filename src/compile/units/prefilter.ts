@@ -11,7 +11,7 @@ import { addressedTo } from './router-base.ts';
 import { throughChain } from './to-port.ts';
 
 /**
- * Pre-filters (docs/design/gateways.md, §7): stateless chains for what comes in by an outside port, asked on the host where it comes in, before
+ * Pre-filters (docs/design/gateways.md, §8): stateless chains for what comes in by an outside port, asked on the host where it comes in, before
  * any tunnel and any conntrack. What they let in passes the meters of its address, its router and its tenant.
  *
  *   routerIn ─▶ prefilter (gate: switch) ─▶ chain ─▶ prefiltered ─▶ prefilter (gate: router) ─▶ … (gate: address) ─▶ … (gate: passed) ─▶ anchor

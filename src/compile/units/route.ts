@@ -9,10 +9,10 @@ import { ETH, IPV4, IPV6, load, match, set } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, type Reader, strictPortsIndex } from '../inputs.ts';
 import { hopSetId } from '../learned-routes.ts';
-import { withoutLost } from '../lost-hosts.ts';
 import { reportProblem } from '../problem-sink.ts';
 import { type ConnectedNetwork, connectedNetworks, portTowards } from '../routers.ts';
 import { planOf } from '../rule-match.ts';
+import { withoutVoid } from '../void-next-hops.ts';
 import { ecmpSlotFrom, nextHopFrom4, nextHopFrom6 } from './router-base.ts';
 
 /** Which way a packet leaves its router (docs/design/layer3.md, §6.6 and 6.7): policies, then routes. */
@@ -90,7 +90,7 @@ export const routesUnit = define.unit({
     // A connected network has the lowest metric of all; where routes to one were learned, they and the static ones are put together.
     for (const [name, routes] of byNetwork(reader.pick('router', id, 'routes')!))
       if (!connected.has(name) && reader.get('learnedDestination', `${id}/${name}`) === undefined)
-        flows.push(...routeFlows(reader, router, routes, networks));
+        flows.push(...routeFlows(reader, id, routes, networks));
     return flows;
   },
 });
@@ -109,18 +109,20 @@ function byNetwork(routes: readonly Route[]): Map<string, Route[]> {
 
 export function routeFlows(
   reader: Reader,
-  router: number,
+  id: string,
   routes: readonly Route[],
   networks: readonly ConnectedNetwork[],
 ): Contribution[] {
+  const router = reader.pick('router', id, 'key')!;
   const hops = new Map<Route, { readonly hop: Ip; readonly port: number }>();
   for (const route of routes) {
     const hop = route.via === undefined ? undefined : parseIp(route.via);
     const port = hop && portTowards(networks, hop);
     if (port !== undefined) hops.set(route, { hop: hop!, port });
   }
-  const usable = withoutLost(
+  const usable = withoutVoid(
     reader,
+    id,
     networks,
     routes.filter((route) => route.action !== undefined || hops.has(route)),
   );

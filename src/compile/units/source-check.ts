@@ -9,7 +9,7 @@ import { TABLES } from '../tables.ts';
 import { from, fromAddress } from '../translation.ts';
 
 /**
- * Which sources may come in by a router port that a wire leads to (docs/design/gateways.md, §7). No flow per route: for `loose` and `strict` the
+ * Which sources may come in by a router port that a wire leads to (docs/design/gateways.md, §8). No flow per route: for `loose` and `strict` the
  * packet turns round for a moment, and the routes are asked where it would go then.
  *
  *   routerIn ─▶ sourceCheck ─┬─(own)──────────────────────────────────▶ inChain

@@ -116,7 +116,7 @@ export const prefilterSchema = refSchema.optional();
 
 /** Kilobits a second, in thousands of bits. */
 export const kbpsSchema = z.number().int().min(8).max(400_000_000);
-/** Most that comes in from outside, at each host where it does (docs/design/gateways.md, §7). */
+/** Most that comes in from outside, at each host where it does (docs/design/gateways.md, §8). */
 export const inboundLimitSchema = z
   .strictObject({
     kbps: kbpsSchema.optional().describe('thousands of bits a second'),

@@ -16,6 +16,19 @@ import {
   unicastMacSchema,
 } from './common.ts';
 
+/** Does the next hop answer? Defaults find silence within 0.8 s: (failures + 1) × intervalMs (docs/design/gateways.md, §7). */
+export const nextHopProbeSchema = z.strictObject({
+  type: z
+    .enum(['arp', 'ping', 'bfd'])
+    .default('arp')
+    .describe(
+      'arp: ARP, or neighbour discovery for IPv6; ping: ICMP echo; bfd: single-hop BFD, the next hop speaks it too',
+    ),
+  intervalMs: z.number().int().min(50).max(60_000).default(200).describe('a probe each'),
+  failures: z.number().int().min(1).max(20).default(3).describe('so many unanswered in a row: not used'),
+  recoveries: z.number().int().min(1).max(20).default(3).describe('so many answered in a row: used again'),
+});
+
 /** Routes with the same `to`, `from` and `metric` and a `via` are one ECMP route (docs/design/layer3.md, §6.7). */
 export const routeSchema = z
   .strictObject({
@@ -25,8 +38,13 @@ export const routeSchema = z
     action: z.enum(['blackhole', 'reject']).optional().describe('instead of via'),
     metric: z.number().int().min(1).max(65_535).default(100).describe('of equal networks the lowest wins'),
     weight: z.number().int().min(1).max(100).default(1).describe('share of this next hop among equal routes'),
+    probe: nextHopProbeSchema
+      .optional()
+      .describe('is the next hop there? while it is silent others are used; {}: by ARP'),
   })
   .superRefine((route, context) => {
+    if (route.probe !== undefined && route.via === undefined)
+      context.addIssue({ code: 'custom', path: ['probe'], message: 'only a next hop (via) can be probed' });
     if ((route.via === undefined) === (route.action === undefined))
       context.addIssue({ code: 'custom', path: ['via'], message: 'a route has one of via (a next hop) and action' });
   });
@@ -120,7 +138,7 @@ export const routerPortSchema = z
     addresses: z.array(interfaceAddressSchema).max(16).default([]).describe('with prefix length, as 10.0.1.1/24'),
     /** Address translation happens here, and only what is translated comes in. */
     outside: z.boolean().default(false).describe('true: faces the outside; NAT happens here'),
-    /** Of what ports of its switch send into the router (docs/design/gateways.md, §7). */
+    /** Of what ports of its switch send into the router (docs/design/gateways.md, §8). */
     sourceCheck: z
       .enum(SOURCE_CHECKS)
       .optional()

@@ -16,6 +16,7 @@ const IMMUTABLE: { readonly [K in AnyObject['kind']]?: readonly string[] } = {
   loadBalancer: ['key', 'router', 'switch'],
   bgpPeer: ['router'],
   l2Gateway: ['port'],
+  vtepBinding: ['port', 'vtep'],
 };
 
 /** Names are unique within their scope, keys in the whole store, and what identifies an object stays as it is. */

@@ -1,7 +1,8 @@
 import { describe } from '../describe.ts';
-import type { L2Gateway, LogicalPort } from '../objects.ts';
-import type { Problem, ProblemCode } from '../problem.ts';
+import type { L2Gateway } from '../objects.ts';
+import type { Problem } from '../problem.ts';
 import type { ModelIndex } from '../view.ts';
+import { checkOutsidePort, isOfOneVlan, type Report } from './outsides.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';
 
@@ -16,7 +17,7 @@ export const checkL2Gateways: Rule = (index, changes, report) => {
     }
   };
   for (const { after } of written(changes, 'l2Gateway')) check([after]);
-  for (const { before, after } of written(changes, 'port')) if (before) check(index.l2GatewaysOfPort(after.id));
+  for (const { before, after } of written(changes, 'port')) if (before) check(gatewaysOfPort(index, after.id));
   for (const { before, after } of written(changes, 'host')) if (before) check(index.l2GatewaysAt(after.id));
   for (const { before, after } of written(changes, 'switch'))
     if (before && before.vlanAware !== after.vlanAware)
@@ -24,13 +25,22 @@ export const checkL2Gateways: Rule = (index, changes, report) => {
         if (index.get('port', gateway.port)?.switch === after.id) check([gateway]);
 };
 
-type Report = (path: string, code: ProblemCode, message: string, hint?: string) => void;
+function* gatewaysOfPort(index: ModelIndex, port: string): Iterable<L2Gateway> {
+  for (const outside of index.outsidesOfPort(port)) if (outside.kind === 'l2Gateway') yield outside;
+}
 
 function checkGateway(index: ModelIndex, gateway: L2Gateway, report: (problem: Problem) => void): void {
   const problem: Report = (path, code, message, hint) =>
     report({ object: describe(index, gateway), path, code, message, ...(hint === undefined ? {} : { hint }) });
   const port = index.get('port', gateway.port);
-  if (port) checkPort(index, gateway, port, problem);
+  if (port) {
+    checkOutsidePort(index, gateway, port, problem);
+    const device = index.get('switch', port.switch);
+    if (gateway.vlan === undefined && device && !device.vlanAware)
+      problem('vlan', 'vlan', `is missing: ${describe(index, device)} is not VLAN-aware, a trunk cannot join it`);
+    if (gateway.vlan !== undefined && !isOfOneVlan(index, port))
+      problem('vlan', 'vlan', `frames of one VLAN have no tag inside, and ${describe(index, port)} is no access port`);
+  }
   for (const [at, place] of gateway.places.entries()) {
     const host = index.get('host', place.host);
     if (gateway.places.findIndex((other) => other.host === place.host) !== at)
@@ -51,30 +61,4 @@ function checkGateway(index: ModelIndex, gateway: L2Gateway, report: (problem: P
       problem(path, 'interface', `${whose} has ${what} of ${place.interface} on host ${host.name}`);
     }
   }
-}
-
-function checkPort(index: ModelIndex, gateway: L2Gateway, port: LogicalPort, problem: Report): void {
-  const named = describe(index, port);
-  if (port.portSecurity)
-    problem(
-      'port',
-      'l2-port',
-      `${named} has port security`,
-      'set its portSecurity to false: the outside has many MACs',
-    );
-  if (port.host !== undefined)
-    problem(
-      'port',
-      'l2-port',
-      `${named} names a host`,
-      'leave its host out: the places of the gateway say where it is',
-    );
-  for (const other of index.l2GatewaysOfPort(port.id))
-    if (other.id !== gateway.id) problem('port', 'l2-port', `${named} is the outside of ${describe(index, other)}`);
-  const device = index.get('switch', port.switch);
-  if (!device) return;
-  if (gateway.vlan === undefined && !device.vlanAware)
-    problem('vlan', 'vlan', `is missing: ${describe(index, device)} is not VLAN-aware, a trunk cannot join it`);
-  if (gateway.vlan !== undefined && device.vlanAware && !(port.vlan && 'access' in port.vlan))
-    problem('vlan', 'vlan', `frames of one VLAN have no tag inside, and ${named} is no access port`);
 }

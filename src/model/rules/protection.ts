@@ -6,7 +6,7 @@ import type { Rule } from './rule.ts';
 import { written } from './rule.ts';
 
 /**
- * What protects the outside (docs/design/gateways.md, §7): pre-filters are asked where no connection is known and answer nobody, sources are
+ * What protects the outside (docs/design/gateways.md, §8): pre-filters are asked where no connection is known and answer nobody, sources are
  * checked where frames come from a switch.
  */
 export const checkProtection: Rule = (index, changes, report) => {

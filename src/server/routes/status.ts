@@ -9,6 +9,8 @@ import { bgpProblems } from '../bgp.ts';
 import type { ServerContext } from '../context.ts';
 import type { Commit } from '../desired-state.ts';
 import { UNTROUBLED } from '../flows.ts';
+import { nextHopProblems } from '../next-hops.ts';
+import { outsideProblems } from '../outsides.ts';
 import type { StatusProblem } from '../present.ts';
 import { parseQuery } from './query.ts';
 
@@ -104,12 +106,8 @@ function statusOf({ state, present, flows, startedMs, clock }: ServerContext): o
         problems.push({ about: { kind: 'port', id: port.id, name: port.name }, text: `port ${port.name}: ${text}` });
   }
   problems.push(...bgpProblems(index, present, clock.now()).slice(0, 1000));
-  for (const gateway of index.all('l2Gateway'))
-    for (const { host, state: its, problem } of gateway.adminUp ? present.l2GatewayStatus(gateway).places : []) {
-      if (its === 'up' || its === 'unknown') continue;
-      const about = { kind: 'l2Gateway', id: gateway.id, name: gateway.name };
-      problems.push({ about, text: `L2 gateway ${gateway.name} at ${host}: ${problem ?? its}` });
-    }
+  problems.push(...nextHopProblems(index).slice(0, 1000));
+  problems.push(...outsideProblems(index, present));
   if (flows.trouble !== undefined) {
     const about = { kind: 'server', id: 'flows', name: 'flow database' };
     problems.push({ about, text: `flow database: ${flows.trouble}; ${UNTROUBLED}` });

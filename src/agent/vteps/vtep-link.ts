@@ -1,0 +1,91 @@
+import type { Clock } from '../../base/clock.ts';
+import type { Log } from '../../base/log.ts';
+import type { AgentEvent, Effect } from '../events.ts';
+import type { VtepBindingState, VtepPlan, VtepState } from './plan.ts';
+import { VtepSession } from './session.ts';
+
+export interface VtepLinkOptions {
+  readonly emit: (event: AgentEvent) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+/** The sessions with the VTEPs that this host talks to. */
+export class VtepLink {
+  readonly #options: VtepLinkOptions;
+  readonly #sessions = new Map<string, VtepSession>();
+  /** MACs of bindings that are elsewhere than behind the VTEP: a session that follows another has them, too. */
+  readonly #wanted = new Map<string, Set<string>>();
+  #told = '';
+
+  constructor(options: VtepLinkOptions) {
+    this.#options = options;
+  }
+
+  perform(effect: Extract<Effect, { kind: 'serveVteps' | 'vtepMacs' }>): void {
+    if (effect.kind === 'vtepMacs') {
+      this.#setMacs(effect);
+      return;
+    }
+    const bindings = new Set(effect.plans.flatMap((plan) => plan.bindings.map(({ binding }) => binding)));
+    for (const id of this.#wanted.keys()) if (!bindings.has(id)) this.#wanted.delete(id);
+    for (const [id, session] of this.#sessions) {
+      const plan = effect.plans.find(({ vtep }) => vtep === id);
+      if (plan && isSameWay(plan, session.plan)) continue;
+      this.#sessions.delete(id);
+      if (plan) session.end();
+      else session.leave();
+    }
+    for (const plan of effect.plans) {
+      const session = this.#sessions.get(plan.vtep) ?? this.#start(plan);
+      session.follow(plan, effect.isCurrent);
+    }
+    this.#tell();
+  }
+
+  #setMacs({ vtep, binding, put, gone, isAll }: Extract<Effect, { kind: 'vtepMacs' }>): void {
+    const wanted = (isAll ? undefined : this.#wanted.get(binding)) ?? new Set();
+    this.#wanted.set(binding, wanted);
+    for (const mac of put) wanted.add(mac);
+    for (const mac of gone) wanted.delete(mac);
+    this.#sessions.get(vtep)?.touched(binding, isAll ? 'all' : [...put, ...gone]);
+  }
+
+  #start(plan: VtepPlan): VtepSession {
+    const { clock, log, signal, emit } = this.#options;
+    const session: VtepSession = new VtepSession(
+      { ...plan, bindings: [] },
+      {
+        ...{ clock, log, signal, wanted: this.#wanted },
+        onState: () => this.#tell(),
+        onMacs: (binding, seen, gone, isFirst) => {
+          if (this.#sessions.get(plan.vtep) === session)
+            emit({ kind: 'vtepMacs', vtep: plan.vtep, binding, seen, gone, isFirst });
+        },
+      },
+    );
+    this.#sessions.set(plan.vtep, session);
+    return session;
+  }
+
+  #tell(): void {
+    const vteps = new Map<string, VtepState>();
+    const bindings = new Map<string, VtepBindingState>();
+    for (const [id, session] of this.#sessions) {
+      const { state } = session;
+      if (state) vteps.set(id, state);
+      for (const [binding, its] of session.bindings) bindings.set(binding, its);
+    }
+    const text = JSON.stringify([[...vteps], [...bindings]]);
+    if (text === this.#told) return;
+    this.#told = text;
+    this.#options.emit({ kind: 'vteps', states: { vteps, bindings } });
+  }
+}
+
+/** Does a session go on with the plan? */
+function isSameWay(a: VtepPlan, b: VtepPlan): boolean {
+  const way = ({ management, tls }: VtepPlan): string => JSON.stringify([management, tls]);
+  return way(a) === way(b);
+}
