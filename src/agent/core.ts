@@ -6,12 +6,14 @@ import { Advertising } from './advertising.ts';
 import { BackOff } from './back-off.ts';
 import { Sessions } from './bgp/sessions.ts';
 import { Imports } from './connections/imports.ts';
+import { MovedWatch } from './connections/moved-watch.ts';
 import { ConntrackZones } from './conntrack.ts';
 import { ConntrackUse } from './conntrack-use.ts';
 import { sumCounters } from './counters.ts';
 import type { AgentEvent, Effect, ScopeChange } from './events.ts';
 import type { Ground } from './ground.ts';
 import { describeHealth } from './health.ts';
+import { Hold } from './hold/hold.ts';
 import { Installation } from './installation.ts';
 import { Interfaces } from './interfaces.ts';
 import { Attachments } from './l2-gateways/attachments.ts';
@@ -61,6 +63,8 @@ export class AgentCore implements Ground {
   readonly #neighbours = new Neighbours(this, this.#errors);
   readonly #natNeeds = new NatNeeds(this);
   readonly #imports = new Imports(this, this.conntrack);
+  readonly #movedWatch = new MovedWatch(this.scope, () => this.host);
+  readonly hold = new Hold(this, this.conntrack);
   readonly #nextHopHosts: NextHopHosts;
   readonly #probes: Probes;
   readonly #nextHopProbes: NextHopProbes;
@@ -125,6 +129,7 @@ export class AgentCore implements Ground {
       probes: this.#probes,
       nextHopProbes: this.#nextHopProbes,
       attachments: this.#attachments,
+      hold: this.hold,
       ruleLog: new RuleLog(this, (cookie) => compiler.explain(cookie)),
     });
     this.#agentVersion = options.agentVersion;
@@ -256,10 +261,15 @@ export class AgentCore implements Ground {
           ...this.#probes.tick(nowMs),
           ...this.#nextHopProbes.tick(nowMs),
           ...this.#sessions.wake(nowMs),
+          ...this.hold.wake(nowMs),
           ...this.#imports.tick(nowMs),
         ];
       case 'portConnections':
         return this.#imports.told(event, nowMs);
+      case 'connectionsSeen':
+        return this.report(this.#movedWatch.judge(event.connections));
+      case 'copies':
+        return this.hold.told(event, nowMs);
       case 'recreated':
         return this.#imports.recreated(event.port);
       case 'speakerPorts':
@@ -277,7 +287,7 @@ export class AgentCore implements Ground {
       case 'vteps':
         return [...this.#vteps.told(event.states, nowMs), ...this.#attachments.vtepsTold(nowMs)];
       case 'vtepMacs':
-        return this.#vteps.macsTold(event.binding, event.seen, event.gone, event.isFirst, nowMs);
+        return this.#vteps.macsTold(event.binding, event.seen, event.gone, nowMs);
       case 'received':
         return this.#attachments.counted(event.received, nowMs);
       case 'speakerProblems':
@@ -322,6 +332,7 @@ export class AgentCore implements Ground {
       ...kept.map((record): Report => ({ type: 'learned', ...reported(record) })),
       ...neighbours.kept.map((record): Report => ({ type: 'neighbour', ...reportedNeighbour(record) })),
     ]);
+    effects.push(...this.hold.scopeChanged(changes, nowMs));
     effects.push(...this.#giveNatZones(changes, [this.#selfChange(), ...inputs]), ...this.#ensureTunnel());
     if (isOtherPattern || this.interfaces.hasPattern) effects.push(...this.#rebind(nowMs));
     const touched = changes.flatMap(({ record }) =>
@@ -576,12 +587,23 @@ export class AgentCore implements Ground {
       this.#lastCountersMs = nowMs;
       effects.push({ kind: 'readCounters' });
     }
-    effects.push(...this.#imports.tick(nowMs), ...this.#conntrackUse.tick(nowMs), ...this.#sessions.wake(nowMs));
+    effects.push(
+      ...this.hold.tick(nowMs),
+      ...this.#imports.tick(nowMs),
+      ...this.#conntrackUse.tick(nowMs),
+      ...this.#sessions.wake(nowMs),
+    );
     if (nowMs - this.#lastPulseMs >= PULSE_INTERVAL_MS) {
       this.#lastPulseMs = nowMs;
       effects.push({ kind: 'pulse', addresses: [...this.scope.neighbours(this.host), ...this.#vteps.remotes()] });
     }
-    return [...effects, ...this.#attachments.tick(nowMs), ...this.#advertising.tick(nowMs), ...this.#reportHealth()];
+    return [
+      ...effects,
+      ...this.#vteps.tick(nowMs),
+      ...this.#attachments.tick(nowMs),
+      ...this.#advertising.tick(nowMs),
+      ...this.#reportHealth(),
+    ];
   }
 
   #counters(event: AgentEvent & { kind: 'counters' }, nowMs: number): Effect[] {

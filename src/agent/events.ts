@@ -2,8 +2,9 @@ import type { Ip } from '../base/addresses.ts';
 import type { Registers } from '../compile/fields.ts';
 import type { Meter } from '../compile/meters.ts';
 import type { TableName } from '../compile/tables.ts';
+import type { Connection } from '../flow-database/flow-store.ts';
 import type { Encap, ScopeRecord } from '../model/objects.ts';
-import type { Flow } from '../openflow/flow.ts';
+import type { Flow, Match } from '../openflow/flow.ts';
 import type { ConnectionEntry, PortState, Report, ReportedSession } from '../server/protocol.ts';
 import type { SpeakerPlan } from './bgp/plan.ts';
 import type { ToldRoute } from './bgp/sessions.ts';
@@ -47,6 +48,22 @@ export interface InstalledFlow {
   readonly flow: Flow;
 }
 
+/** A packet that waits in the switch's hands until it is handed back (NXT_RESUME). */
+export interface PausedPacket {
+  readonly frame: Uint8Array;
+  readonly match: Match;
+  readonly continuation: Uint8Array;
+}
+
+/** What this host is for the connections of an L2 gateway's port (docs/design/l2-gateways.md, §4). */
+export interface CopyRole {
+  readonly port: string;
+  readonly secret: string;
+  readonly isActive: boolean;
+  /** The other places, by their underlay addresses. */
+  readonly others: readonly { readonly host: string; readonly address: string }[];
+}
+
 export interface PacketIn extends PacketRegisters {
   /** First byte of the userdata: what the flow that sent it wanted (docs/design/layer2.md, Packet-ins). */
   readonly class: number;
@@ -54,6 +71,7 @@ export interface PacketIn extends PacketRegisters {
   /** OpenFlow port it came in by. */
   readonly inPort: number;
   readonly frame: Uint8Array;
+  readonly paused?: PausedPacket;
 }
 
 /** What an L2 gateway or VTEP binding (`gateway`) has here: the interface of its port. */
@@ -117,14 +135,13 @@ export type AgentEvent =
   | { readonly kind: 'attachmentLinks'; readonly links: ReadonlyMap<string, AttachmentLinkState> }
   /** What VTEPs' databases say; comes with every change. */
   | { readonly kind: 'vteps'; readonly states: VtepStates }
-  /** MACs that a VTEP has behind a binding from now on, or no more; `isFirst`: those it had before anybody looked. */
+  /** MACs that a VTEP has behind a binding from now on, or no more. */
   | {
       readonly kind: 'vtepMacs';
       readonly vtep: string;
       readonly binding: string;
       readonly seen: readonly string[];
       readonly gone: readonly string[];
-      readonly isFirst: boolean;
     }
   /** Packets that came in so far, by OpenFlow port. */
   | { readonly kind: 'received'; readonly received: ReadonlyMap<number, number> }
@@ -175,6 +192,10 @@ export type AgentEvent =
   | { readonly kind: 'hosts'; readonly lost: readonly string[]; readonly isSettled: boolean }
   /** What another host has of a port's connections; absent: it did not say. Answers `askConnections`. */
   | { readonly kind: 'portConnections'; readonly port: string; readonly entries?: readonly ConnectionEntry[] }
+  /** All connections with a translated source that there are. */
+  | { readonly kind: 'connectionsSeen'; readonly connections: readonly Connection[] }
+  /** Another place of the L2 gateway with this port is told of its connections; or (`problem`) is not any more. */
+  | { readonly kind: 'copies'; readonly port: string; readonly host: string; readonly problem: string | undefined }
   /** Translations are in the switch again, as far as they are known, or not needed; then (`isAll`) the rest. Answers `restoreConnections`. */
   | { readonly kind: 'connectionsRestored'; readonly isAll: boolean }
   /** The switch has been told all of a `recreate` with a port. */
@@ -215,6 +236,22 @@ export type Effect =
       readonly end: readonly EntryInZone[];
       readonly port?: string;
     }
+  /** Ports of L2 gateways that this host is a place of, all of them, and its own underlay address. */
+  | { readonly kind: 'copyRoles'; readonly own: string | undefined; readonly roles: readonly CopyRole[] }
+  /** Other places are to hold the connection; then, or when that takes too long, the packet goes on. */
+  | {
+      readonly kind: 'copyConnection';
+      readonly port: string;
+      readonly entry: ConnectionEntry;
+      readonly paused: PausedPacket;
+      /** False: it will be paused again, and wait then for this too. */
+      readonly waits: boolean;
+    }
+  /** Other places are to hold what connection tracking has of these ports. */
+  | { readonly kind: 'readCopies'; readonly ports: readonly string[] }
+  /** What others told of the port's connections is to be in connection tracking before any flow that is installed after it. */
+  | { readonly kind: 'takeOver'; readonly port: string }
+  | { readonly kind: 'resume'; readonly paused: PausedPacket }
   /** What speakers this host should have is to be found out from the scope: answered by `planned`. */
   | { readonly kind: 'planSpeakers' }
   /** The BGP speakers that this host shall have, all of them. */

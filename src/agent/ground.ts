@@ -12,6 +12,8 @@ export interface Ground {
   /** Our host's id; undefined until the server (or the disk) has told. */
   readonly host: string | undefined;
   readonly serverConnected: boolean;
+  /** What people should see in the host's status, by a key of whoever says so. */
+  readonly problems: Map<string, string>;
   /** New inputs for the flows. */
   compile(changes: readonly CompilerChange[]): Effect[];
   /** The record takes effect here before the server has agreed; what the server then sends replaces it. */

@@ -12,15 +12,17 @@ import { createClient } from '../server/client.ts';
 import type { ConnectionEntry, ConnectionsAnswer, ImportAnswer, WatchMessage } from '../server/protocol.ts';
 import type { SpeakerLink } from './bgp/speaker-link.ts';
 import { BridgeLink } from './bridge-link.ts';
-import { parseDump } from './connections/dump.ts';
 import { ConnectionExporter, MOST_CONNECTIONS } from './connections/exporter.ts';
-import { allZones, entriesOfPort, zonesOfPort } from './connections/of-port.ts';
+import { PortReader } from './connections/of-port.ts';
+import { recreation } from './connections/recreate.ts';
 import { Recreator } from './connections/recreator.ts';
 import { Restorer } from './connections/restorer.ts';
+import { entriesOfTold } from './connections/told.ts';
 import { ConntrackLink } from './conntrack-link.ts';
 import { answerControl, type ControlOptions, startControl } from './control.ts';
 import { AgentCore } from './core.ts';
 import type { AgentEvent, Effect } from './events.ts';
+import { CopyLink } from './hold/copy-link.ts';
 import { AttachmentLink } from './l2-gateways/attachment-link.ts';
 import { LivenessLink } from './liveness/liveness-link.ts';
 import { LocalState } from './local-state.ts';
@@ -136,12 +138,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     ...(options.token === undefined ? {} : { token: options.token }),
     ...(options.ca === undefined ? {} : { ca: options.ca }),
   });
-  const connectionsOf = async (port: string): Promise<readonly ConnectionEntry[]> => {
-    const zones = zonesOfPort(core.scope, (owner) => core.conntrack.known(owner), port);
-    if (!zones) throw new WeftError('not-found', `this host has, and lately had, no interface of port ${port}`);
-    const text = await conntrackLink.dumpZones(allZones(zones), MOST_CONNECTIONS.netdev);
-    return entriesOfPort(zones, await parseDump(text));
-  };
+  const portReader = new PortReader({
+    ...{ scope: core.scope, zoneOf: (owner) => core.conntrack.known(owner) },
+    dumpZones: (zones) => conntrackLink.dumpZones(zones, MOST_CONNECTIONS.netdev),
+  });
   const recreator = new Recreator({
     run: (packets) => switchLink.runThrough(packets),
     disregardSequences: () => conntrackLink.disregardSequences(),
@@ -151,7 +151,8 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     try {
       const path = `/v1/hosts/${encodeURIComponent(options.host)}/imports/${port}`;
       const beganMs = systemClock.monotonicMs();
-      const { entries } = await client.get<ImportAnswer>(path, { query: { from }, signal, timeoutMs: 2_000 });
+      const answer = await client.get<ImportAnswer>(path, { query: { from }, signal, timeoutMs: 2_000 });
+      const entries = 'entries' in answer ? answer.entries : answer.connections.flatMap(entriesOfTold);
       const ms = Math.round(systemClock.monotonicMs() - beganMs);
       log.info('connections of a port that moves here', { port, from, entries: entries.length, ms });
       emit({ kind: 'portConnections', port, entries });
@@ -161,13 +162,38 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       emit({ kind: 'portConnections', port });
     }
   };
+  const copyLink = new CopyLink({ emit, clock: systemClock, log: log.child({ part: 'copies' }) });
+  /** At once, so that it is done before whatever is sent to the switch after it. */
+  const takeOver = (port: string): void => {
+    const beganMs = systemClock.monotonicMs();
+    const entries = copyLink.takeOver(port);
+    for (const { entry, zone } of core.hold.zonesOf(entries)) switchLink.runThrough(recreation(entry, zone));
+    const ms = Math.round(systemClock.monotonicMs() - beganMs);
+    log.info('connections of a port that is active here now are made again', { port, entries: entries.length, ms });
+  };
+  let isReadingCopies = false;
+  const readCopies = async (ports: readonly string[]): Promise<void> => {
+    if (isReadingCopies) return;
+    isReadingCopies = true;
+    try {
+      for (const port of ports) {
+        const beganMs = systemClock.monotonicMs();
+        const entries = await portReader.read(port);
+        copyLink.reconcile(port, entries.filter(isLasting), beganMs);
+      }
+    } catch (error) {
+      log.debug('connections to be copied were not read', { error });
+    } finally {
+      isReadingCopies = false;
+    }
+  };
   const control: ControlOptions = {
     core,
     compiler,
     link: switchLink,
     bridge: options.bridge,
     vswitchdControl,
-    connectionsOf,
+    connectionsOf: (port) => portReader.read(port),
   };
   const serverLink = new ServerLink({
     client,
@@ -192,6 +218,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     count: () => conntrackLink.count(),
     dump: () => conntrackLink.dump(),
     post: (report) => client.post<ConnectionsAnswer>(connectionsPath, report, { signal, timeoutMs: 10_000 }),
+    seen: (connections) => emit({ kind: 'connectionsSeen', connections }),
     setProblem: (problem) => {
       if (problem === undefined) core.problems.delete('connections');
       else core.problems.set('connections', problem);
@@ -218,6 +245,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'flushZones':
       case 'setMeters':
       case 'readReceived':
+      case 'resume':
         switchLink.perform(effect);
         break;
       case 'markInstalled':
@@ -235,6 +263,26 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         void recreator.perform(effect).then(() => {
           if (effect.port !== undefined) emit({ kind: 'recreated', port: effect.port });
         });
+        break;
+      case 'copyRoles':
+        copyLink.perform(effect);
+        if (effect.roles.length > 0)
+          conntrackLink
+            .disregardSequences()
+            .catch((error: unknown) =>
+              log.warn('connection tracking may ask for sequence numbers of copies', { error }),
+            );
+        break;
+      case 'copyConnection': {
+        const { port, entry, paused, waits } = effect;
+        copyLink.copy(port, entry, () => switchLink.perform({ kind: 'resume', paused }), waits);
+        break;
+      }
+      case 'readCopies':
+        void readCopies(effect.ports);
+        break;
+      case 'takeOver':
+        takeOver(effect.port);
         break;
       case 'limitZones':
       case 'readConntrack':
@@ -333,9 +381,21 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     rmSync(options.controlSocket, { force: true });
     client.close();
     liveness.close();
+    copyLink.close();
     pulse.close();
     pulse6.close();
   }
+}
+
+/** Answered, and not over: worth being held elsewhere. */
+function isLasting({ state }: ConnectionEntry): boolean {
+  return (
+    state === undefined ||
+    state === 'established' ||
+    state === 'fin-wait-1' ||
+    state === 'fin-wait' ||
+    state === 'close-wait'
+  );
 }
 
 /** `ovs-vswitchd.ctl`, or with the process id that the pid file tells. */

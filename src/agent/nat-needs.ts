@@ -1,8 +1,9 @@
-import { cidrContains, type Ip, parseCidr, parseIp } from '../base/addresses.ts';
+import { parseIp } from '../base/addresses.ts';
 import type { Router } from '../model/objects.ts';
 import type { Report } from '../server/protocol.ts';
 import type { Effect, PacketIn, ScopeChange } from './events.ts';
 import type { Ground } from './ground.ts';
+import { translatedTo } from './hold/first-reply.ts';
 import { offenderOf } from './packet-in/offender.ts';
 
 /** The server has answered by then, or did not hear. */
@@ -105,14 +106,4 @@ export class NatNeeds {
 
 function isAboutSnat(kind: string): boolean {
   return kind === 'router' || kind === 'routerPort';
-}
-
-/** The address that the router's longest network with this source gives. */
-function translatedTo(router: Router, source: Ip): string | undefined {
-  let best: { to: string; prefix: number } | undefined;
-  for (const { from, to } of router.snat) {
-    const network = parseCidr(from)!;
-    if (cidrContains(network, source) && network.prefix > (best?.prefix ?? -1)) best = { to, prefix: network.prefix };
-  }
-  return best?.to;
 }

@@ -44,7 +44,7 @@ function rig(): Rig {
   interfaces.rebind(() => undefined);
   const reports: Report[] = [];
   const ground: Ground = {
-    ...{ scope, interfaces, host: 'h1', serverConnected: true },
+    ...{ scope, interfaces, host: 'h1', serverConnected: true, problems: new Map() },
     compile: () => [],
     overlay: (record) => {
       put([record]);

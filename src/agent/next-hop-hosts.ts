@@ -6,14 +6,14 @@ import type { WatchedHost } from './liveness/host-watch.ts';
 import { portTowards } from './router-addresses.ts';
 
 /** Kinds of which any record may say where a next hop is. */
-const ABOUT: ReadonlySet<ScopeKind> = new Set<ScopeKind>(['router', 'routerPort', 'host', 'neighbour']);
+const ABOUT: ReadonlySet<ScopeKind> = new Set<ScopeKind>(['router', 'routerPort', 'host', 'neighbour', 'l2Gateway']);
 /** Next hops that nobody learns any more may be watched for so long. */
 const FORGET_INTERVAL_MS = 10_000;
 /** So long a start waits at most for what is found out about them. */
 const START_GRACE_MS = 1_000;
 
 /**
- * Other hosts behind which next hops of our routers are: those whose lives matter here (docs/design/liveness.md). As the flows have it: the host
+ * Other hosts behind which next hops of our routers are, or that are places of the same L2 gateway: those whose lives matter here (docs/design/liveness.md). As the flows have it: the host
  * that heard the next hop, else the only one with an active port of its switch, else those that learned it.
  */
 export class NextHopHosts {
@@ -79,7 +79,7 @@ export class NextHopHosts {
     const { scope, host: self } = this.#ground;
     const own = self === undefined ? undefined : scope.host(self);
     const found = new Map<string, WatchedHost>();
-    for (const id of own ? this.#hosts() : []) {
+    for (const id of own ? [...this.#hosts(), ...this.#otherPlaces()] : []) {
       const host = id === self ? undefined : scope.host(id);
       if (host?.zone === own!.zone) found.set(id, { host: id, address: host!.tunnelAddress });
     }
@@ -133,6 +133,11 @@ export class NextHopHosts {
       else for (const host of own?.size === 1 ? own : toldBy) found.add(host);
     }
     return found;
+  }
+
+  /** Of L2 gateways that this host is a place of: who of them is dead the others find out. */
+  #otherPlaces(): string[] {
+    return [...this.#ground.scope.all('l2Gateway')].flatMap(({ places }) => places.map(({ host }) => host));
   }
 
   #activeHosts(): Map<string, Set<string>> {

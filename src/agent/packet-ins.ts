@@ -3,6 +3,7 @@ import type { LogicalPort } from '../model/objects.ts';
 import type { BackOff } from './back-off.ts';
 import type { Effect, PacketIn } from './events.ts';
 import type { Ground } from './ground.ts';
+import type { Hold } from './hold/hold.ts';
 import type { Attachments } from './l2-gateways/attachments.ts';
 import { LEARNED_OUTSIDE, LEARNED_PER_PORT, type Learning, reported } from './learning.ts';
 import type { Moves } from './moves.ts';
@@ -30,6 +31,7 @@ export interface PacketInParts {
   readonly probes: Probes;
   readonly nextHopProbes: NextHopProbes;
   readonly attachments: Attachments;
+  readonly hold: Hold;
   readonly ruleLog: RuleLog;
 }
 
@@ -62,6 +64,7 @@ export class PacketIns {
   handle(packet: PacketIn, nowMs: number): Effect[] {
     const { scope, interfaces, host } = this.#ground;
     const { guard, backOff, moves, errors, neighbours, natNeeds, probes, attachments, ruleLog } = this.#parts;
+    if (packet.class === PACKET_IN.firstReply) return this.#parts.hold.firstReply(packet, nowMs);
     const port = this.#sender(packet);
     const held = backOff.stops(packet, nowMs);
     if (held) return held;

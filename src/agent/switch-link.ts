@@ -48,7 +48,8 @@ type SwitchEffect =
   | 'inject'
   | 'flushZones'
   | 'setMeters'
-  | 'readReceived';
+  | 'readReceived'
+  | 'resume';
 
 const RETRY_MS = 250;
 
@@ -160,6 +161,9 @@ export class SwitchLink {
           actions: injection(effect),
           frame: effect.frame,
         });
+        break;
+      case 'resume':
+        connection.send({ kind: 'resume', ...effect.paused });
         break;
       case 'setMeters':
         setMeters(connection, effect);
@@ -285,6 +289,9 @@ export class SwitchLink {
       inPort: Number(typeof in_port === 'object' ? in_port.value : (in_port ?? 0)),
       ...this.#options.readRegisters(message.match),
       frame: message.frame,
+      ...(message.continuation && {
+        paused: { frame: message.frame, match: message.match, continuation: message.continuation },
+      }),
     };
   }
 }

@@ -256,7 +256,7 @@ export const CLI_KINDS: readonly CliKind[] = [
   {
     kind: 'vtep',
     plural: 'vteps',
-    short: ['vtep'],
+    short: [],
     tenantOwned: false,
     columns: [
       column('MANAGEMENT', 'management'),

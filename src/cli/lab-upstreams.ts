@@ -6,7 +6,9 @@ import { print, say } from './output.ts';
 
 /** The part of `weft lab` that is about what lies outside: upstream routers, their daemons and sessions, clients. */
 export function registerUpstreams(lab: Command, chosen: () => Promise<Lab>): void {
-  const router = lab.command('router').description(`a daemon of an upstream router: ${DAEMONS.join(', ')}`);
+  const router = lab
+    .command('router')
+    .description(`a daemon of an upstream router, or (kill only) of a gateway host: ${DAEMONS.join(', ')}`);
   const onDaemon = (
     name: string,
     about: string,
@@ -18,7 +20,9 @@ export function registerUpstreams(lab: Command, chosen: () => Promise<Lab>): voi
       .action(async (place: string, daemon: string) => work(await chosen(), place, daemonOf(daemon)));
   };
   onDaemon('stop', 'end it', (it, place, daemon) => it.upstream(place).daemons.daemon(daemon).stop());
-  onDaemon('kill', 'end it as a crash would', (it, place, daemon) => it.upstream(place).killDaemon(daemon));
+  onDaemon('kill', 'end it as a crash would; that of a gateway host its agent starts again', (it, place, daemon) =>
+    it.killDaemon(place, daemon),
+  );
   onDaemon('start', 'start it again', (it, place, daemon) => it.upstream(place).startDaemon(daemon));
   const session = lab.command('session').description('a BGP session, at the end of an upstream router');
   session

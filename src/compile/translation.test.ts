@@ -169,6 +169,38 @@ describe('source translation', () => {
   });
 });
 
+describe('connections that moved', () => {
+  const moved = (port: LogicalPort, ...connections: string[]): InputRecord => ({
+    ...{ kind: 'natMove', id: `${snat.id}/203.0.113.1/${port.id}`, revision: 1, router: snat.id },
+    ...{ address: '203.0.113.1', port: port.id, connections },
+  });
+
+  test('go to where their port is, whoever has leased the block; all others go by the block', () => {
+    const net = networkWith(snat, ...leases, moved(a, 'tcp/20500/198.51.100.1/443'));
+    assert.equal(send(net, a, '10.0.1.11', '198.51.100.1', tcp(5000, 443)), 'p9: 203.0.113.1:10240 > 198.51.100.1:443');
+    const hosts = (port: number): string[] => {
+      const packet = frame(x.mac, uplink.mac, ip('198.51.100.1', '203.0.113.1', tcp(443, port, ACK)));
+      return [...new Set(net.send(h2.id, 4, packet).results.map(({ host }) => host))];
+    };
+    assert.deepEqual(hosts(20500), [h2.id, h1.id], 'to the host of a');
+    assert.deepEqual(hosts(20501), [h2.id], 'to the host that has the block');
+    assert.equal(send(net, x, '198.51.100.1', '203.0.113.1', tcp(443, 20500, ACK)), `${asks('reset')}; own`);
+  });
+
+  test('and never through two tunnels', () => {
+    const net = networkWith(snat, ...leases, moved(a, 'tcp/20500/198.51.100.1/443'));
+    const tunnel = { id: BigInt(uplink.key), src: 0xc000_0201, dst: 0xc000_0202 };
+    const packet = frame(x.mac, uplink.mac, ip('198.51.100.1', '203.0.113.1', tcp(443, 20500, ACK)));
+    assert.equal(story(net.arrive(h2.id, tunnel, packet)), 'tunnel-loop');
+  });
+
+  test('need no block of their new host', () => {
+    const net = networkWith(snat, leases[0]!, moved(c, 'tcp/10300/198.51.100.1/443'));
+    // Not known after all: then a port is wanted, and there is none.
+    assert.equal(send(net, c, '10.0.2.13', '198.51.100.1', tcp(5000, 443, ACK)), `${asks('noPorts')}; no-ports`);
+  });
+});
+
 test('what came from a tunnel goes into none, and a key with another destination nowhere', () => {
   const net = networkWith(example.floatingAddress(1, '203.0.113.10', plain, a));
   const tunnel = { id: BigInt(uplink.key), src: 0xc000_0201, dst: 0xc000_0202 };

@@ -5,8 +5,9 @@ import { type Cable, cut, forwards, restore, silence } from './cable.ts';
 import { type CommandResult, launch, type RunOptions, run, runOk } from './command.ts';
 import { createInternet, internetCable, routeLines } from './internet.ts';
 import { ManagedProcess, type ProcessOptions } from './managed-process.ts';
-import { inNamespace, ipBatch, killAll, processesIn, scriptIn } from './namespaces.ts';
+import { inNamespace, ipBatch, killAll, nameOf, processesIn, scriptIn } from './namespaces.ts';
 import { findOpenVswitch, HostSwitch, type OpenVswitch } from './open-vswitch.ts';
+import type { Daemon } from './routing-daemons.ts';
 import {
   checkLabSpec,
   checkWorkload,
@@ -339,6 +340,19 @@ export class Lab {
     const running = this.switchOf(host).vswitchd;
     await (options.crash ? running?.kill() : running?.stop());
     await this.switchOf(host).startVswitchd();
+  }
+
+  /**
+   * Ends a daemon of FRR as a crash would: of an upstream router for good, of a gateway host (in the namespaces that its agent made) until the
+   * agent starts it again. Error: `not-found` where none runs.
+   */
+  async killDaemon(place: string, daemon: Daemon): Promise<void> {
+    if (this.spec.routers.some(({ name }) => name === place)) return this.upstream(place).killDaemon(daemon);
+    this.host(place);
+    const pids = processesIn(listNamespaces(`${this.namespace(place)}-bgp-`)).filter((pid) => nameOf(pid) === daemon);
+    if (pids.length === 0)
+      throw new WeftError('not-found', `no ${daemon} runs on ${place}: is it a gateway, with BGP peers?`);
+    await killAll(pids);
   }
 
   /** Ends `ovs-vswitchd` of a host at once and leaves it so; `restartVswitchd` brings it back. */

@@ -62,6 +62,15 @@ export function startTicksOf(pid: number): number | undefined {
   }
 }
 
+/** The name of a process (proc(5), comm: 15 characters at most). Undefined when it has ended. */
+export function nameOf(pid: number): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trimEnd();
+  } catch {
+    return undefined;
+  }
+}
+
 /** Ends processes by their ids and waits until they are gone. Returns those that were still there at the time limit. */
 export async function killAll(pids: readonly number[], timeoutMs = 5_000): Promise<number[]> {
   let left = pids.filter((pid) => startTicksOf(pid) !== undefined);

@@ -16,7 +16,7 @@ export interface PhysicalMachine {
   readonly vlan?: number;
   /** With prefix length. */
   readonly addresses: readonly string[];
-  readonly mac?: string;
+  readonly gateway?: string;
 }
 
 const PORT = 6640;
@@ -89,12 +89,12 @@ export class VtepEmulator {
       ];
       const ours = far ? [port] : [port, `x-${port}`, ...its.map(({ name }) => `m-${name}`)];
       await scriptIn(inside, ours.flatMap(up));
-      for (const { name, addresses, mac } of its)
+      for (const { name, addresses, gateway } of its)
         await scriptIn(this.#lab.namespace(name), [
-          ...(mac === undefined ? [] : [`ip link set eth0 address ${mac}`]),
           ...up('eth0'),
           'ip link set lo up',
           ...addresses.map((address) => `ip addr add ${address} dev eth0`),
+          ...(gateway === undefined ? [] : [`ip route add default via ${gateway}`]),
         ]);
       if (far === undefined) {
         const ovs = this.#lab.switchOf(this.place);
@@ -113,6 +113,12 @@ export class VtepEmulator {
       ...['--timeout=30', 'add-br', this.place, '--', 'set', 'bridge', this.place, `datapath_type=${ovs.datapath}`],
       ...[...trunks.keys()].flatMap((port) => ['--', 'add-port', this.place, port]),
     ]);
+  }
+
+  /** How many logical switches the emulator works with; it looks once a second. */
+  async logicalSwitches(): Promise<number> {
+    const bridges = await this.#lab.switchOf(this.place).vsctl(['list-br']);
+    return bridges.split('\n').filter((bridge) => bridge.includes('_vtep_ls')).length;
   }
 
   async #createDatabase(): Promise<void> {

@@ -39,6 +39,7 @@ export class Allocator {
 
   /** The object with its allocated fields; what could not be allocated is a problem and stays away. */
   fill<T extends AnyObject>(object: T, report: (problem: Problem) => void): T {
+    if (object.kind === 'l2Gateway') return { ...object, secret: object.secret ?? this.#newSecret() };
     if (object.kind === 'vtepBinding') {
       const vni = (object as { readonly vni?: number }).vni ?? this.#index.get('port', object.port)?.key;
       return vni === undefined ? object : { ...object, vni };
@@ -123,6 +124,11 @@ export class Allocator {
     const message = 'no tunnel key is free: all 16,777,215 are in use or were released a moment ago';
     report({ object: describe(this.#index, object), path: 'key', code: 'key-space-full', message });
     return 0;
+  }
+
+  /** 256 bits. */
+  #newSecret(): string {
+    return Array.from({ length: 8 }, () => this.#random.u32().toString(16).padStart(8, '0')).join('');
   }
 
   /** Locally administered and random: collisions with other clouds behind the same wire are unlikely too. */

@@ -102,6 +102,10 @@ export class OvsdbClient {
     return this.#link !== undefined;
   }
 
+  /** Why the last attempt to connect failed, or the connection ended; nothing while there is one. */
+  get failure(): WeftError | undefined {
+    return this.#link ? undefined : this.#lastError;
+  }
   /** Called with each change of `connected`. Returns what takes the listener off. */
   onConnected(listener: (connected: boolean) => void): () => void {
     this.#stateListeners.add(listener);

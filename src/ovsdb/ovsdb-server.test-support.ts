@@ -9,6 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const PROGRAM_FOLDERS = ['/usr/sbin', '/usr/bin', '/usr/local/sbin', '/usr/local/bin'];
 const SCHEMA = '/usr/share/openvswitch/vswitch.ovsschema';
+/** Of Debian's `openvswitch-vtep`. */
+export const VTEP_SCHEMA = '/usr/share/openvswitch/vtep.ovsschema';
 
 function program(name: string): string | undefined {
   return PROGRAM_FOLDERS.map((folder) => join(folder, name)).find((path) => existsSync(path));
@@ -17,29 +19,49 @@ function program(name: string): string | undefined {
 /** Why tests with a real server cannot run here; false when they can. */
 export const noOvsdbServer: string | false =
   program('ovsdb-server') && program('ovsdb-tool') && existsSync(SCHEMA) ? false : 'Open vSwitch is not installed';
+export const noVtepSchema: string | false =
+  noOvsdbServer || (existsSync(VTEP_SCHEMA) ? false : 'openvswitch-vtep is not installed');
 export const noOpenssl: string | false = noOvsdbServer || (program('openssl') ? false : 'openssl is not installed');
 
 export class OvsdbTestServer {
   readonly folder = mkdtempSync(join(tmpdir(), 'weft-ovsdb-'));
   readonly unix = `unix:${join(this.folder, 'db.sock')}`;
   readonly #extraArgs: readonly string[];
+  readonly #schema: string;
   #process: ChildProcess | undefined;
 
   /** `clustered` databases keep their transactions' ids, and so let monitors resume. */
-  private constructor(options: { clustered?: boolean; args?: readonly string[] }) {
+  private constructor(options: { clustered?: boolean; args?: readonly string[]; schema?: string | undefined }) {
     this.#extraArgs = options.args ?? [];
+    this.#schema = options.schema ?? SCHEMA;
+    this.#create(options.clustered ?? false);
+  }
+
+  #create(isClustered: boolean): void {
     const database = join(this.folder, 'conf.db');
-    const create = options.clustered
-      ? ['create-cluster', database, SCHEMA, `unix:${join(this.folder, 'raft.sock')}`]
-      : ['create', database, SCHEMA];
+    const create = isClustered
+      ? ['create-cluster', database, this.#schema, `unix:${join(this.folder, 'raft.sock')}`]
+      : ['create', database, this.#schema];
     execFileSync(program('ovsdb-tool')!, create, { stdio: 'pipe' });
   }
 
+  /** Ends it, and starts it on an empty database. */
+  async wipe(): Promise<void> {
+    await this.kill();
+    rmSync(join(this.folder, 'conf.db'));
+    this.#create(false);
+    await this.run();
+  }
+
   static async start(
-    options: { clustered?: boolean; args?: readonly string[] | ((folder: string) => readonly string[]) } = {},
+    options: {
+      clustered?: boolean;
+      schema?: string;
+      args?: readonly string[] | ((folder: string) => readonly string[]);
+    } = {},
   ): Promise<OvsdbTestServer> {
     const args: string[] = [];
-    const server = new OvsdbTestServer({ clustered: options.clustered ?? false, args });
+    const server = new OvsdbTestServer({ clustered: options.clustered ?? false, args, schema: options.schema });
     args.push(...(typeof options.args === 'function' ? options.args(server.folder) : (options.args ?? [])));
     await server.run();
     return server;

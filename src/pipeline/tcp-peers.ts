@@ -4,6 +4,15 @@ const TCP_FLAG = { fin: 1, syn: 2, rst: 4, psh: 8, ack: 16, urg: 32 } as const;
 /** How far a side is, in Open vSwitch's order (`ct_dpif_tcp_state`): comparisons count. */
 const PEER = { closed: 0, synSent: 2, established: 4, closing: 7, finWait2: 9, timeWait: 10 } as const;
 
+const STATES: ReadonlyMap<number, string> = new Map([
+  [PEER.closed, 'closed'],
+  [PEER.synSent, 'syn-sent'],
+  [PEER.established, 'established'],
+  [PEER.closing, 'closing'],
+  [PEER.finWait2, 'fin-wait-2'],
+  [PEER.timeWait, 'time-wait'],
+]);
+
 /** What a TCP packet of a known connection is: Open vSwitch's `ct_update_res`. */
 export type TcpUpdate = 'valid' | 'valid-new' | 'reopens' | 'invalid';
 
@@ -11,6 +20,16 @@ export type TcpUpdate = 'valid' | 'valid-new' | 'reopens' | 'invalid';
 export class TcpPeers {
   /** By direction: who began, who answers. */
   readonly #peers: [number, number] = [PEER.synSent, PEER.closed];
+
+  /** As Open vSwitch tells it: of the side that is further. */
+  get state(): string {
+    return STATES.get(Math.max(...this.#peers))!;
+  }
+
+  /** Both sides have closed. */
+  get isOver(): boolean {
+    return this.#peers.every((peer) => peer >= PEER.closing);
+  }
 
   update(flags: number, isReply: boolean): TcpUpdate {
     const { fin, syn, rst, ack } = TCP_FLAG;

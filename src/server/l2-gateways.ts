@@ -43,7 +43,10 @@ export class L2Gateways {
   #choice(index: ModelIndex, gateway: Outside): string | undefined {
     const binding = index.bindingOf(gateway.port);
     if (!binding || !gateway.adminUp) return undefined;
-    const chosen = chooseHost(placesOf(index, gateway), binding, (host) => this.#stateAt(gateway, host, binding));
+    const places = placesOf(index, gateway);
+    const chosen = chooseHost(places, binding, (host) =>
+      this.#runtime.isGivenUp(host, places.hosts) ? 'down' : this.#stateAt(gateway, host, binding),
+    );
     return chosen === binding.active ? undefined : chosen;
   }
 
@@ -62,7 +65,12 @@ export class L2Gateways {
     const { index } = this.#state;
     const nameOf = (host: string): string => index.get('host', host)?.name ?? host;
     const at = former === undefined ? undefined : this.#runtime.host(former);
-    const why = at?.isAlive ? (at.attachments.get(gateway.id)?.state ?? 'not attached') : 'its agent is silent';
+    const isGivenUp = former !== undefined && this.#runtime.isGivenUp(former, placesOf(index, gateway).hosts);
+    const why = isGivenUp
+      ? 'it does not answer'
+      : at?.isAlive
+        ? (at.attachments.get(gateway.id)?.state ?? 'not attached')
+        : 'its agent is silent';
     const before = former === undefined ? '' : `, no longer ${nameOf(former)} (${why})`;
     return `${describe(index, gateway)}: ${nameOf(chosen)} forwards now${before}`;
   }

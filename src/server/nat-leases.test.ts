@@ -134,6 +134,65 @@ test('a lease ends with its rule, and a host without a port behind the router ge
   });
 });
 
+test("connections that moved are led to their port's host; who is about to get it adds to them, its active host says what holds", async () => {
+  await withNetwork(async ({ id, report, told }) => {
+    const [router, a] = [await id('routers/r'), await id('ports/a')];
+    const move = (...connections: string[]) =>
+      ({ type: 'natMove', port: a, router, address: '203.0.113.9', connections }) as const;
+    const [one, two] = ['tcp/1100/198.51.100.7/80', 'udp/1101/2001:db8::7/53'] as const;
+    assert.deepEqual(
+      (await report('h2', move(one))).refused.map(({ code }) => code),
+      ['no-claim'],
+    );
+    await report('h2', { type: 'claim', port: a, interface: 'tap9' });
+    await told();
+    await report('h2', move(one));
+    const held = recordIn(await told());
+    assert.ok(held.kind === 'natMove' && held.port === a);
+    assert.deepEqual(held.connections, [one]);
+    await report('h1', move(two, one));
+    assert.deepEqual((recordIn(await told()) as typeof held).connections, [one, two], 'a is active at h1');
+    await report('h1', move(two));
+    assert.deepEqual((recordIn(await told()) as typeof held).connections, [two]);
+    await report('h2', move());
+    await report('h2', move(one));
+    assert.deepEqual((recordIn(await told()) as typeof held).connections, [one, two], 'h2 cannot take any away');
+    // Nobody gets a block with one of their ports, though no host has leased it.
+    await report('h1', { type: 'natNeed', router, address: '203.0.113.9' });
+    const lease = recordIn(await told());
+    assert.ok(lease.kind === 'natLease');
+    assert.deepEqual(lease.blocks, [{ first: 1536, size: 512 }]);
+    await report('h1', move());
+    assert.deepEqual(
+      (await told()).map(({ type }) => type),
+      ['delete'],
+    );
+    assert.deepEqual(
+      (await report('h1', { ...move(one), address: '203.0.113.77' })).refused.map(({ code }) => code),
+      ['no-snat'],
+    );
+    await assert.rejects(report('h1', move('tcp/70000/198.51.100.7/80')), /no connection/);
+  });
+});
+
+test('connections that moved are forgotten with the last interface of their port, and with the rule', async () => {
+  await withNetwork(async ({ client, id, report, told }) => {
+    const [router, a] = [await id('routers/r'), await id('ports/a')];
+    const connections = ['tcp/1100/198.51.100.7/80'];
+    const move = { type: 'natMove', port: a, router, address: '203.0.113.9', connections } as const;
+    await report('h1', move);
+    assert.equal(recordIn(await told()).kind, 'natMove');
+    await report('h1', { type: 'unclaim', port: a });
+    assert.ok((await told()).some((message) => message.type === 'delete' && message.kind === 'natMove'));
+    await report('h1', { type: 'claim', port: a, interface: 'tap1' });
+    await told();
+    await report('h1', move);
+    await told();
+    await client.request('PATCH', '/v1/routers/r', { body: { snat: [] } });
+    assert.ok((await told()).some((message) => message.type === 'delete' && message.kind === 'natMove'));
+  });
+});
+
 test('when all ports of an address are leased, the host is refused and people are told; another tenant gets his', async () => {
   const beta = (kind: string, name: string, more: object = {}) => ({ kind, tenant: 'beta', name, ...more });
   await withNetwork(async ({ client, id, report }) => {

@@ -1,5 +1,6 @@
 import type { Draft } from '../model/draft.ts';
-import type { Report } from '../server/protocol.ts';
+import { MOST_MOVED } from '../model/moved-connections.ts';
+import type { Report } from './protocol.ts';
 
 /**
  * Connections that a workload took along to another host, whose outside ports are in the lease of the former one (docs/design/layer3.md, §7). Durable,
@@ -14,21 +15,29 @@ export const MOVE_REFUSALS: { readonly [O in MoveOutcome]: string } = {
   'no-snat': 'the router translates nothing to this address',
 };
 
-/** Replaces what is known of the port at this address. */
+/**
+ * What the port's active host says replaces what is known of the port at this address; what another says that may become active is added to it: the connections
+ * are not there yet.
+ */
 export function setNatMove(
   draft: Draft,
   hostId: string,
   { router, address, port, connections }: Extract<Report, { type: 'natMove' }>,
 ): MoveOutcome {
   const { index } = draft;
-  if (!index.bindingOf(port)?.claims.some(({ host }) => host === hostId)) return 'no-claim';
+  const binding = index.bindingOf(port);
+  if (!binding?.claims.some(({ host }) => host === hostId)) return 'no-claim';
   const id = `${router}/${address}/${port}`;
-  if (connections.length === 0) {
-    if (index.get('natMove', id)) draft.delete('natMove', id);
+  const before = index.get('natMove', id)?.connections ?? [];
+  const all = binding.active === hostId ? connections : [...new Set([...before, ...connections])].slice(0, MOST_MOVED);
+  if (all.length === 0) {
+    if (before.length > 0) draft.delete('natMove', id);
     return 'held';
   }
+  const wanted = [...all].sort();
+  if (wanted.join() === before.join()) return 'held';
   if (!index.get('router', router)?.snat.some(({ to }) => to === address)) return 'no-snat';
-  draft.put({ kind: 'natMove', id, revision: 0, router, address, port, connections: [...connections].sort() });
+  draft.put({ kind: 'natMove', id, revision: 0, router, address, port, connections: wanted });
   return 'held';
 }
 

@@ -268,7 +268,9 @@ export class Presenter {
       sinceMs: claim.sinceMs,
     }));
     const problems: string[] = [];
-    if (claims.length > 1 && binding?.claims.every((c) => c.host === binding.active || c.host !== port.host)) {
+    // Of an outside every place has one.
+    const isMany = claims.length > 1 && this.#index.outsideOfPort(port.id) === undefined;
+    if (isMany && binding?.claims.every((c) => c.host === binding.active || c.host !== port.host)) {
       const names = claims.map((claim) => claim.host).join(' and ');
       problems.push(`${names} have an interface with this port's id: one is a copy, or a move that was not declared`);
     }

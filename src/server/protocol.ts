@@ -146,6 +146,7 @@ export interface ConnectionEntry {
   readonly reply: EntryTuple;
   readonly state?: string;
   readonly mark?: number;
+  readonly isUnanswered?: true;
 }
 export interface EntryTuple {
   readonly from: Endpoint;
@@ -154,10 +155,13 @@ export interface EntryTuple {
   readonly icmpType?: number;
 }
 
-/** What `GET /v1/hosts/<own>/imports/<port>?from=<host>` answers: what the other host's agent says, `GET /connections?port=` of its control socket. */
-export interface ImportAnswer {
-  readonly entries: readonly ConnectionEntry[];
-}
+/**
+ * What `GET /v1/hosts/<own>/imports/<port>?from=<host>` answers: what the other host's agent says (`GET /connections?port=` of its control socket), or what
+ * the flow database has of it.
+ */
+export type ImportAnswer =
+  | { readonly entries: readonly ConnectionEntry[] }
+  | { readonly connections: readonly Connection[] };
 
 export interface ReportedClaim {
   readonly port: string;

@@ -424,6 +424,7 @@ export class Reports {
         return true;
       case 'health':
         host.health = report.health;
+        this.#runtime.setLost(hostId, report.health.lost ?? []);
         this.#state.index.setLost(hostId, report.health.lost ?? []);
         return true;
       case 'counters':

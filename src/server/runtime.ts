@@ -28,6 +28,10 @@ import type {
  */
 export const LEASE_MS = 10_000;
 export const WAYS_LEASE_MS = 600_000;
+/** A host that others have lost may still show that it lives, for so long. */
+const GIVE_UP_MS = 1_500;
+/** Two hosts that lose each other say so within this; it takes longer until one that is dead is lost (docs/design/liveness.md, §2). */
+const SAME_MOMENT_MS = 250;
 
 export interface HostRuntime {
   lastSeenMs: number;
@@ -40,6 +44,8 @@ export interface HostRuntime {
   readonly ports: Map<string, PortState>;
   /** Claims of ports that do not exist (yet). */
   readonly pendingClaims: Map<string, ReportedClaim>;
+  /** Hosts that do not answer it, and when that was first heard. */
+  lostSinceMs: ReadonlyMap<string, number>;
   /** BGP sessions that it runs, by the peer's id. */
   sessions: ReadonlyMap<string, ReportedSession>;
   /** By the id of the L2 gateway or VTEP binding. */
@@ -89,6 +95,7 @@ export class Runtime {
       applied: 0,
       ports: new Map(),
       pendingClaims: new Map(),
+      lostSinceMs: new Map(),
       sessions: new Map(),
       attachments: new Map(),
       vteps: new Map(),
@@ -96,6 +103,35 @@ export class Runtime {
     };
     this.#hosts.set(hostId, fresh);
     return fresh;
+  }
+
+  /** The host says which others do not answer it. */
+  setLost(hostId: string, lost: readonly string[]): void {
+    const host = this.seen(hostId);
+    const now = this.#clock.now();
+    host.lostSinceMs = new Map(lost.map((id) => [id, host.lostSinceMs.get(id) ?? now]));
+  }
+
+  /** Hosts that others lost. */
+  lostHosts(): ReadonlySet<string> {
+    return new Set(
+      [...this.#hosts.values()].flatMap(({ isAlive, lostSinceMs }) => (isAlive ? [...lostSinceMs.keys()] : [])),
+    );
+  }
+
+  /**
+   * Is the host dead as a whole? One of these says that it does not answer, and nothing was heard of it here since. A host that is only cut off from the
+   * others notices that as soon as they do, and says so.
+   */
+  isGivenUp(hostId: string, by: readonly string[]): boolean {
+    const lastSeenMs = this.#hosts.get(hostId)?.lastSeenMs ?? 0;
+    return by.some((id) => {
+      const other = this.#hosts.get(id);
+      const sinceMs = other?.isAlive ? other.lostSinceMs.get(hostId) : undefined;
+      return (
+        sinceMs !== undefined && this.#clock.now() - sinceMs >= GIVE_UP_MS && lastSeenMs < sinceMs - SAME_MOMENT_MS
+      );
+    });
   }
 
   /**

@@ -212,6 +212,8 @@ function startTimers({ state, runtime, reports, streams, events, flows, clock, l
       const { dead, changes } = runtime.expire();
       if (changes.length > 0) streams.publish(state.revision, changes);
       expireRoutes();
+      for (const id of runtime.lostHosts())
+        reports.judgeGateways(state.index.outsidesAt(id)).catch(failed('looking at L2 gateways and VTEPs'));
       for (const { router, text } of overlaps.news(state))
         events.add({ atMs: clock.now(), level: 'warning', about: { kind: 'router', id: router.id }, text });
       for (const id of dead) {

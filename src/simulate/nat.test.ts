@@ -164,6 +164,35 @@ describe('SNAT', () => {
     assert.equal(answer.anchored.length, 2);
   });
 
+  test('follows connections of a workload that moved, whoever has leased their ports, and lets them out without a lease', () => {
+    const model = open();
+    const call = send(model, 'web-2', packet(model, 'web-2', 'edge/web', toClient));
+    const binding = model.bindingOf('web-2')!;
+    change(model, 'binding', 'web-2', { claims: [{ ...binding.claims[0]!, host: 'h1' }], active: 'h1' });
+    for (const { id, host } of [...model.all('natLease')]) if (host === 'h1') model.delete('natLease', id);
+    const record = { kind: 'natMove', id: 'edge/203.0.113.10/web-2', revision: 1, router: 'edge' } as const;
+    model.put({ ...record, address: '203.0.113.10', port: 'web-2', connections: ['tcp/2048/203.0.113.200/80'] });
+    const brought = new Connections(
+      call.commits.map((each) => ({ ...each, zone: each.zone.replace('@h2', '@h1') as typeof each.zone })),
+    );
+    const fields = { src: '203.0.113.200', dst: '203.0.113.10', ports: [80, 2048], flags: SYN_ACK } as const;
+    const frame = packet(model, 'client', 'edge/outside', fields);
+    const answer = send(model, 'client', frame, brought);
+    assert.deepEqual(gist(answer), ['web-2: 203.0.113.200:80 → 10.0.1.12:40000 ttl 63']);
+    assert.deepEqual(tunnelsOf(answer), ['h3 → h1: edge/outside']);
+    const onward = packet(model, 'web-2', 'edge/web', { ...toClient, flags: TCP_FLAG.ack });
+    assert.deepEqual(gist(send(model, 'web-2', onward, brought)), [
+      'client: 203.0.113.10:2048 → 203.0.113.200:80 ttl 63',
+    ]);
+    const another = packet(model, 'web-2', 'edge/web', { ...toClient, ports: [40_001, 80] });
+    assert.deepEqual(gist(send(model, 'web-2', another, brought)), ['drop no-ports']);
+    // Others by the same port of the address go by the lease, which is h2's still.
+    const other = packet(model, 'client', 'edge/outside', { ...fields, ports: [81, 2048], flags: TCP_FLAG.ack });
+    assert.deepEqual(tunnelsOf(send(model, 'client', other, brought)), ['h3 → h2: edge/outside']);
+    change(model, 'binding', 'web-2', { claims: [], active: undefined });
+    assert.deepEqual(gist(send(model, 'client', frame, brought)), ['drop not-bound']);
+  });
+
   test('the narrowest network decides', () => {
     const model = open();
     const snat = [

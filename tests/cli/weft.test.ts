@@ -319,6 +319,29 @@ test('a gateway: its peer is applied, shown without its password, and bgp says t
   assert.equal((await weft(['delete', 'router', 'isp/core'])).code === 0, false);
 });
 
+test('a hardware VTEP: its binding is applied, shown with the VNI that it was given, and refused where another has its VLAN', async () => {
+  const file = resolve('examples/hardware-vtep.yaml');
+  const applied = await weft(['apply', '-f', file]);
+  assert.equal(applied.code, 0, applied.err);
+  assert.match((await weft(['apply', '-f', file])).err, /9 unchanged/);
+  assert.match(
+    (await weft(['get', 'vteps'])).out,
+    /^tor-1\s+tcp:192\.0\.2\.51:6640\s+edge-1,edge-2\s+eth7,eth8\s+-?\s+unknown/m,
+  );
+  const [, binding] = (await weft(['get', 'vtep-bindings', '-t', 'acme'])).out.split('\n');
+  assert.match(binding!, /racks-tor-1\s+racks-tor-1\s+tor-1\s+eth7,eth8\s+100,0\s+\d+\s+-?\s+unknown/);
+  assert.match((await weft(['describe', 'vtep', 'tor-1'])).out, /racks-tor-1/);
+  const yaml = await weft(['get', 'vteps,vtep-bindings', '-o', 'yaml']);
+  assert.match((await weft(['apply', '-f', '-', '--dry-run'], { input: yaml.out })).err, /2 unchanged/);
+  const port = { kind: 'port', tenant: 'acme', name: 'more', switch: 'racks', portSecurity: false, addresses: [] };
+  const physicalPorts = [{ port: 'eth8' }];
+  const more = { kind: 'vtepBinding', tenant: 'acme', name: 'more', port: 'more', vtep: 'tor-1', physicalPorts };
+  const input = [port, more].map((object) => JSON.stringify(object)).join('\n---\n');
+  const refused = await weft(['apply', '-f', '-'], { input });
+  assert.match(refused.err, /vtepBinding acme\/racks-tor-1 has eth8 without a tag on VTEP tor-1/);
+  assert.equal((await weft(['delete', 'vtep', 'tor-1'])).code === 0, false);
+});
+
 test('a host is drained and given back, and who is no host is named', async () => {
   const zone = { kind: 'tunnelZone', name: 'dc' };
   const hosts = ['gw-1', 'gw-2'].map((name, n) => ({

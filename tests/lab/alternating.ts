@@ -14,7 +14,7 @@ import { CLIENT, type TwoGateways, UPLINKS, WEBS } from './two-gateways.ts';
  * What passes the routers outside is counted there, by the wire of which gateway it came or went.
  */
 export interface Alternation {
-  /** Packets of TCP and UDP between the client and the cloud by each gateway, in the order of `UPLINKS`, since the last call. */
+  /** Packets of TCP and UDP between the client and the cloud by each gateway, in the order of `UPLINKS`, since the last call, or the beginning. */
   counts(): Promise<{ readonly in: readonly number[]; readonly out: readonly number[] }>;
   stop(): Promise<void>;
 }
@@ -49,11 +49,13 @@ export async function alternate(site: TwoGateways): Promise<Alternation> {
   for (const { router } of UPLINKS) await countAt(site, router);
   for (const host of hosts) await steer(site, host);
 
+  const counts: Alternation['counts'] = async () => {
+    const counted = await Promise.all(UPLINKS.map(({ router }) => countsOf(site, router)));
+    return { in: counted.map((each) => each.in), out: counted.map((each) => each.out) };
+  };
+  await counts(); // from now on, when all of it takes turns
   return {
-    counts: async () => {
-      const counted = await Promise.all(UPLINKS.map(({ router }) => countsOf(site, router)));
-      return { in: counted.map((each) => each.in), out: counted.map((each) => each.out) };
-    },
+    counts,
     stop: async () => {
       for (const host of hosts) await lab.switchOf(host).ofctl('del-flows', INTEGRATION_BRIDGE, `cookie=${COOKIE}/-1`);
       for (const place of ['client', ...WEBS, ...UPLINKS.map(({ router }) => router)])

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { type ConnectionCrowd, startCrowd } from '../../src/lab/connection-crowd.ts';
+import { type ConnectionCrowd, type CrowdOptions, startCrowd } from '../../src/lab/connection-crowd.ts';
 import { findPort, waitForPorts } from '../../src/lab/weft.ts';
 import type { OutsideStatus } from '../../src/server/present.ts';
 import { eventually } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
-import { CLIENT, SNAT, shop, startTwoGateways, type TwoGateways, UPLINKS } from './two-gateways.ts';
+import { CLIENT, shop, startTwoGateways, type TwoGateways, UPLINKS } from './two-gateways.ts';
 import { buildSegment } from './vlan-segment.ts';
 
 /**
@@ -19,8 +19,10 @@ import { buildSegment } from './vlan-segment.ts';
 const RACK = '10.0.2.100';
 const FLOATING = '203.0.113.12';
 const VIP = '203.0.113.81';
+/** Each way. */
+const CONNECTIONS = 80;
 
-describe('connections between a VLAN and uplinks', { skip: needsRoot }, () => {
+describe('connections between a VLAN and uplinks', { skip: needsRoot, timeout: 400_000 }, () => {
   let two: TwoGateways;
   const statusOf = async (): Promise<OutsideStatus> =>
     (await two.weft.client.get<{ readonly status: OutsideStatus }>('/v1/l2-gateways/shop%2Fmetal')).status;
@@ -29,6 +31,13 @@ describe('connections between a VLAN and uplinks', { skip: needsRoot }, () => {
       const { active, places } = await statusOf();
       return active === host && places.find((place) => place.host === host)?.state === 'up';
     });
+
+  const crowds = new Map<string, ConnectionCrowd>();
+  const crowd = async (way: string, options: CrowdOptions): Promise<void> =>
+    void crowds.set(
+      way,
+      await startCrowd(two.lab, { ...options, connections: CONNECTIONS, perSecond: 100, stallMs: 15_000 }),
+    );
 
   before(async () => {
     two = await startTwoGateways('anc', UPLINKS, ['outside']);
@@ -70,19 +79,55 @@ describe('connections between a VLAN and uplinks', { skip: needsRoot }, () => {
   });
   after(() => two?.down());
 
-  test('work in every way with packets of one connection at both gateways', async () => {
-    const { lab } = two;
-    const crowds: Record<string, ConnectionCrowd> = {
-      snat: await startCrowd(lab, { from: 'rack', to: 'client', address: CLIENT, port: 7110, connections: 50 }),
-      floating: await startCrowd(lab, { from: 'client', to: 'rack', address: FLOATING, connections: 50 }),
-      vip: await startCrowd(lab, {
-        ...{ from: 'client', to: 'rack', address: VIP, port: 7101, serverPort: 7102, connections: 50 },
-      }),
-    };
-    for (const [way, crowd] of Object.entries(crowds)) {
-      const { established, stalled, troubles } = await crowd.stop();
-      assert.deepEqual({ way, established, stalled, troubles }, { way, established: 50, stalled: 0, troubles: [] });
+  const areWell = async (timeoutMs = 20_000): Promise<void> => {
+    for (const [way, crowd] of crowds) {
+      const { established, died, stalled, troubles } = await crowd.report('answered', timeoutMs);
+      assert.deepEqual(
+        { way, established, died, stalled, troubles },
+        { way, established: CONNECTIONS, died: 0, stalled: 0, troubles: [] },
+      );
     }
-    assert.ok(SNAT);
+  };
+  /** Of which the host says so. */
+  const isCopied = async (wanted: boolean): Promise<boolean> =>
+    eventually(wanted ? 'copies go out' : 'it is said that none do', 20_000, async () => {
+      const { status } = await two.weft.client.get<{ status?: { problems?: string[] } }>('/v1/hosts/gw-1');
+      const said = (status?.problems ?? []).some((text) => text.includes('metal are not copied to gw-2'));
+      return said !== wanted;
+    });
+
+  test('work in every way with packets of one connection at both gateways', async () => {
+    await crowd('out by SNAT', { from: 'rack', to: 'client', address: CLIENT, port: 7110 });
+    await crowd('in by a floating address', { from: 'client', to: 'rack', address: FLOATING });
+    await crowd('in by a VIP', { from: 'client', to: 'rack', address: VIP, port: 7101, serverPort: 7102 });
+    await areWell();
+  });
+
+  test('begin without delay while nobody can be told of them, which is said, and are told of later', async () => {
+    await two.weft.agent('gw-2').kill({ wanted: true });
+    await isCopied(false);
+    const sinceMs = performance.now();
+    await crowd('out by SNAT, untold', { from: 'rack', to: 'client', address: CLIENT, port: 7111 });
+    assert.ok(performance.now() - sinceMs < 10_000);
+    await two.weft.agent('gw-2').start();
+    await isCopied(true);
+    await areWell();
+  });
+
+  test('outlive the gateway, powered off, by the other, and its return', async (t) => {
+    const { lab } = two;
+    let sinceMs = performance.now();
+    const told = (what: string): void => t.diagnostic(`${what} after ${Math.round(performance.now() - sinceMs)} ms`);
+    await lab.stopHost('gw-1');
+    await activeAt('gw-2', 30_000);
+    told('the other place is active');
+    await areWell();
+    told('all answer');
+    sinceMs = performance.now();
+    await lab.startHost('gw-1');
+    await activeAt('gw-1', 90_000);
+    told('the first place is active again');
+    await areWell();
+    told('all answer');
   });
 });

@@ -43,7 +43,7 @@ const OUT_STREAMS = 6;
 const LATE = 10_000;
 const SPREAD = 0.05;
 
-describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 600_000 }, () => {
+describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 1_800_000 }, () => {
   let site: TwoGateways;
   const crowds = new Map<string, ConnectionCrowd>();
 
@@ -99,9 +99,9 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 6
     await streams.stop('alternating gateways');
     t.diagnostic(`packets by each gateway: ${JSON.stringify(counts)}`);
     for (const [direction, [first, second]] of Object.entries(counts)) {
-      // Every connection is asked and answers; each workload takes turns by itself.
+      // Every connection is asked and answers. The counters are not read at one instant, and each workload takes turns by itself.
       assert.ok(first! + second! > 2 * 10_000, `${direction}: ${first} and ${second}`);
-      assert.ok(Math.abs(first! / second! - 1) < 0.01, `${direction}: ${first} and ${second}`);
+      assert.ok(Math.abs(first! / second! - 1) < 0.05, `${direction}: ${first} and ${second}`);
     }
   });
 

@@ -4,10 +4,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { findOpenVswitch } from '../../src/lab/open-vswitch.ts';
 import { extractFlowKey } from '../../src/packet/flow-key.ts';
+import type { Pipeline } from '../../src/pipeline/pipeline.ts';
 import { Conversation, type ConversationSketch, conversationSketch, isMessage } from './conversation.ts';
 import { installForPackets, observePackets } from './in-packets.ts';
 import { applyFlows, observePipeline, pipelineNetwork } from './in-pipeline.ts';
 import { LeasedPorts } from './leased-ports.ts';
+import { broughtBy, runThrough, trackedIn } from './moves.ts';
 import { differences, expected, hex } from './observation.ts';
 import { PacketFarm } from './packet-farm.ts';
 import { conversationRegressions } from './regressions.ts';
@@ -40,6 +42,14 @@ function compareInPipeline(sketch: ConversationSketch, coverage?: RoutedCoverage
     const done = conversation.do(step);
     if (!done) continue;
     if (!isMessage(done)) {
+      if ('move' in done) {
+        const { from, to } = done.move;
+        const [there, here] = [from, to].map(({ id }) => network.host(id)!.pipeline) as [Pipeline, Pipeline];
+        const { packets, moved } = broughtBy(done.move, trackedIn(there));
+        assert.deepEqual(moved, done.moved, `step ${n}: moved connections`);
+        runThrough(here, packets);
+        coverage?.noteMove(done);
+      }
       applyFlows(network, scenario);
       continue;
     }
@@ -102,6 +112,15 @@ async function sendAll(farm: PacketFarm, sketch: ConversationSketch): Promise<vo
     const done = conversation.do(step);
     if (!done) continue;
     if (!isMessage(done)) {
+      if ('move' in done) {
+        const { packets, moved } = broughtBy(done.move, await farm.tracked());
+        await farm.runThrough(scenario.hosts.indexOf(done.move.to), packets);
+        // The switch has chosen ports of its own.
+        for (const record of moved)
+          for (const { compiler, inputs } of scenario.hosts)
+            if (inputs.some(({ kind, id }) => kind === 'router' && id === record.router))
+              compiler.update([{ op: 'put', record }]);
+      }
       await Promise.all(scenario.hosts.map(({ compiler }, bridge) => farm.change(bridge, [...compiler.flows()])));
       continue;
     }

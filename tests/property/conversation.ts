@@ -1,17 +1,18 @@
 import fc from 'fast-check';
-import type { ModelSketch } from '../../src/model/generate.ts';
+import type { BindingSketch, ModelSketch, PortSketch } from '../../src/model/generate.ts';
 import { buildFrame, type FrameSketch, frameSketch } from '../../src/model/generate-frames.ts';
 import { errorAbout, furtherOf, replyTo } from '../../src/model/generate-replies.ts';
 import { routedModelSketch } from '../../src/model/generate-routed.ts';
 import { routedSketch } from '../../src/model/generate-routed-frames.ts';
 import { at } from '../../src/model/generated.ts';
-import type { ScopeRecord } from '../../src/model/objects.ts';
+import type { NatMove, ScopeRecord } from '../../src/model/objects.ts';
 import type { ModelIndex } from '../../src/model/view.ts';
 import { extractFlowKey } from '../../src/packet/flow-key.ts';
 import { Connections } from '../../src/simulate/connections.ts';
 import type { Outcome } from '../../src/simulate/outcome.ts';
 import { simulateFrame } from '../../src/simulate/simulate.ts';
 import { writeFrame } from '../../src/simulate/write-frame.ts';
+import { connectionsAfter, type Move, movesOf } from './moves.ts';
 import { buildScenario, type Entry, type Scenario } from './scenario.ts';
 
 /**
@@ -27,7 +28,9 @@ export type StepSketch =
   | { readonly kind: 'send'; readonly at: number; readonly frame: FrameSketch }
   /** To, about, or as one of the messages before: 0 is the last. */
   | { readonly kind: 'reply' | 'error' | 'again'; readonly to: number }
+  /** Of a record; or a workload moves, if one can and `pick` is at least `MOVE`. */
   | { readonly kind: 'change'; readonly pick: number };
+const MOVE = 16;
 
 /** Types of echo requests and replies, by protocol. */
 const ECHOES: { readonly [proto: number]: readonly number[] } = { 1: [0, 8], 58: [128, 129] };
@@ -78,7 +81,16 @@ export interface Message {
   readonly delivered: { readonly port: string; readonly host: string; readonly bytes: Uint8Array } | undefined;
 }
 
-export function isMessage(done: Message | readonly ScopeRecord[]): done is Message {
+/** What a step has done: a frame was sent, records have changed, a workload has moved. */
+export type Done = Message | { readonly changed: readonly ScopeRecord[] } | MoveDone;
+export interface MoveDone {
+  readonly move: Move;
+  /** Connections that are known at the new host now. */
+  readonly brought: number;
+  readonly moved: readonly NatMove[];
+}
+
+export function isMessage(done: Done): done is Message {
   return 'outcome' in done;
 }
 
@@ -89,12 +101,14 @@ export class Conversation {
   #connections = new Connections();
 
   constructor(sketch: ConversationSketch) {
-    this.scenario = buildScenario({ model: sketch.model, frames: [] });
+    const moves = sketch.steps.some((step) => step.kind === 'change' && step.pick >= MOVE);
+    this.scenario = buildScenario({ model: moves ? withTwoHomes(sketch.model) : sketch.model, frames: [] });
   }
 
-  /** Does a step. The message, if it is one; the records that changed, if it is a change. Undefined where there is nothing to do it with. */
-  do(sketch: StepSketch): Message | readonly ScopeRecord[] | undefined {
-    if (sketch.kind === 'change') return this.#change(sketch.pick);
+  /** Does a step. Undefined where there is nothing to do it with. */
+  do(sketch: StepSketch): Done | undefined {
+    if (sketch.kind === 'change')
+      return (sketch.pick >= MOVE ? this.#move(sketch.pick) : undefined) ?? this.#change(sketch.pick);
     const entry = this.#entryOf(sketch);
     if (!entry) return undefined;
     const outcome = simulateFrame(this.scenario.model, entry, this.#connections);
@@ -131,16 +145,60 @@ export class Conversation {
     return bytes && ofport !== undefined ? entryAt({ ...delivered, ofport }, bytes) : undefined;
   }
 
-  #change(pick: number): readonly ScopeRecord[] | undefined {
+  #move(pick: number): MoveDone | undefined {
+    const possible = movesOf(this.scenario);
+    if (possible.length === 0) return undefined;
+    const before = [...this.#connections].length;
+    const all = possible.map((move) => {
+      const after = connectionsAfter(move, this.#connections);
+      return { move, ...after, brought: [...after.all].length - before };
+    });
+    // Most have nothing to bring.
+    const worth = [all.filter(({ moved }) => moved.length > 0), all.filter(({ brought }) => brought > 0), all];
+    const { move, moved, brought, all: connections } = at(worth.find(({ length }) => length > 0)!, pick);
+    this.#connections = connections;
+    const { model } = this.scenario;
+    this.put({ ...model.bindingOf(move.port)!, active: move.to.id });
+    const ids = new Set(moved.map(({ id }) => id));
+    for (const { id } of [...model.all('natMove')]) {
+      const known = model.get('natMove', id)!;
+      if (known.port === move.port && !ids.has(id)) this.put({ ...known, connections: [] });
+    }
+    for (const record of moved) this.put(record);
+    return { move, brought, moved };
+  }
+
+  /** The record is so from now on, in the model and wherever it is known. */
+  put(record: ScopeRecord): void {
+    this.scenario.model.put(record);
+    for (const { compiler, inputs } of this.scenario.hosts) {
+      const isKnown = inputs.some(
+        ({ kind, id }) =>
+          (kind === record.kind && id === record.id) ||
+          (record.kind === 'natMove' && kind === 'router' && id === record.router),
+      );
+      if (isKnown) compiler.update([{ op: 'put', record }]);
+    }
+  }
+
+  #change(pick: number): Done | undefined {
     const possible = changesOf(this.scenario.model);
     if (possible.length === 0) return undefined;
     const record = at(possible, pick);
-    this.scenario.model.put(record);
-    for (const { compiler, inputs } of this.scenario.hosts)
-      if (inputs.some(({ kind, id }) => kind === record.kind && id === record.id))
-        compiler.update([{ op: 'put', record }]);
-    return [record];
+    this.put(record);
+    return { changed: [record] };
   }
+}
+
+/** Every workload has an interface on a second host: it may move there. */
+function withTwoHomes(model: ModelSketch): ModelSketch {
+  const twice = ({ binding }: PortSketch): BindingSketch =>
+    binding.kind === 'one' ? { kind: 'two', host: binding.host, other: binding.host + 1 } : binding;
+  const switches = model.switches.map((device) => ({
+    ...device,
+    ports: device.ports.map((port) => ({ ...port, binding: twice(port) })),
+  }));
+  return { ...model, switches };
 }
 
 /** Nobody is at port 0, and nobody sends an echo with a code: the userspace datapath's tracker calls both invalid, the kernel's does not. */

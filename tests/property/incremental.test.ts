@@ -86,6 +86,8 @@ function* transactions(
 
 const DELETED_FIRST = [
   ...[
+    'vtepBinding',
+    'vtep',
     'l2Gateway',
     'learnedRoute',
     'memberHealth',

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { TrackingPacket } from '../../src/agent/connections/recreate.ts';
 import { findOpenVswitch } from '../../src/lab/open-vswitch.ts';
 import { connectOpenFlow, type OpenFlowConnection } from '../../src/openflow/connection.ts';
 import { type Flow, OFPP } from '../../src/openflow/flow.ts';
@@ -188,6 +189,14 @@ export class OpenVswitchFarm {
         return { kind: 'flowMod', command: FLOW_COMMAND.add, ...flow, actions } as const;
       }),
     ]);
+  }
+
+  /** Runs packets through actions at a bridge, as its agent would. */
+  async runThrough(bridge: number, packets: readonly TrackingPacket[]): Promise<void> {
+    const connection = this.#connections[bridge]!;
+    for (const { frame, actions } of packets)
+      connection.send({ kind: 'packetOut', match: { in_port: OFPP.controller }, actions, frame });
+    await connection.barrier();
   }
 
   /** Resolves when every packet-in of what was done before has been handed over. */

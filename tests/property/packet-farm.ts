@@ -1,5 +1,7 @@
 import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { parseDump, type Tracked } from '../../src/agent/connections/dump.ts';
+import type { TrackingPacket } from '../../src/agent/connections/recreate.ts';
 import { WeftError } from '../../src/base/errors.ts';
 import { silentLog } from '../../src/base/log.ts';
 import type { Flow } from '../../src/openflow/flow.ts';
@@ -97,6 +99,15 @@ export class PacketFarm {
   async change(bridge: number, flows: readonly Flow[]): Promise<void> {
     await this.farm.setFlows(bridge, flows);
     await this.command('revalidator/purge');
+  }
+
+  /** All connections of all bridges: they have one tracker. */
+  async tracked(): Promise<Tracked[]> {
+    return parseDump(await this.command('dpctl/dump-conntrack', '-s', 'dummy@ovs-dummy'));
+  }
+
+  runThrough(bridge: number, packets: readonly TrackingPacket[]): Promise<void> {
+    return this.farm.runThrough(bridge, packets);
   }
 
   async send(bridge: number, ofport: number, bytes: Uint8Array): Promise<Landed> {

@@ -2,7 +2,7 @@ import type { Rule } from '../../src/model/objects.ts';
 import type { ModelView } from '../../src/model/view.ts';
 import { extractFlowKey } from '../../src/packet/flow-key.ts';
 import { DROP_REASONS, type DropReason, PACKET_DROP_REASONS, type RequestService } from '../../src/simulate/outcome.ts';
-import type { Message, StepSketch } from './conversation.ts';
+import type { Message, MoveDone, StepSketch } from './conversation.ts';
 
 /** What a run of conversations has to have met, so that its silence means something. */
 const KINDS = [
@@ -49,12 +49,19 @@ const WANTED: readonly string[] = [
   ...['IPv4', 'IPv6'].map((version) => `delivers over a router ${version}`),
   ...['send', 'reply', 'error', 'again'].map((kind) => `delivers after ${kind}`),
   ...['answered', 'closed'].map((how) => `a connection is ${how}`),
+  ...['with connections', 'without connections'].map((how) => `moves ${how}`),
+  ...(process.env.WEFT_CAMPAIGN ? ['moves with outside ports'] : []),
   ...['on the same host', 'on another host', 'through an anchor', 'back to the sender'].map(
     (how) => `delivered ${how}`,
   ),
 ];
 
 export class RoutedCoverage {
+  noteMove({ brought, moved }: MoveDone): void {
+    this.#count(brought > 0 ? 'moves with connections' : 'moves without connections');
+    if (moved.length > 0) this.#count('moves with outside ports');
+  }
+
   readonly #counts = new Map<string, number>(WANTED.map((what) => [what, 0]));
 
   #count(what: string): void {

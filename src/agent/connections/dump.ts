@@ -24,10 +24,31 @@ export interface Tracked {
   readonly state?: string;
   /** `ct_mark`; absent: 0. */
   readonly mark?: number;
+  /** Of other protocols: nobody has answered yet, as far as can be told. */
+  readonly isUnanswered?: true;
+  /** Of TCP: both sides have closed it, and it lives on only so that late packets are known. */
+  readonly isOver?: true;
 }
+
+/** States of such connections. */
+const OVER: ReadonlySet<string> = new Set(['time-wait', 'closed', 'close', 'last-ack', 'listen']);
+/**
+ * Open vSwitch's own tracker has a state for each side, and tells the one that is further. Where both have sent FIN it keeps the connection for so long at most;
+ * for a quarter of an hour where one has (lib/conntrack-tcp.c, `tcp_conn_update`).
+ */
+const CLOSING: ReadonlySet<string> = new Set(['closing', 'fin-wait-2']);
+const LONGEST_OVER_S = 45;
+
+/**
+ * Open vSwitch's own tracker keeps what was answered for 30 s, what was not for 60 s from its last packet (lib/conntrack-tp.c, `CT_DPIF_TP_ATTR_*`). The
+ * kernel's says it.
+ */
+const LONGEST_ANSWERED_S = 30;
 
 const LINE = /^([a-z0-9-]+),orig=\(([^)]*)\),reply=\(([^)]*)\)(,.*)?$/;
 const ZONE = /,zone=(\d+)/;
+const TIMEOUT = /,timeout=(\d+)/;
+const STATUS = /,status=([A-Z_|]+)/;
 const MARK = /,mark=(\d+)/;
 const STATE = /,protoinfo=\((?:[^)]*,)?state(?:_orig)?=([A-Z0-9_]+)/;
 /** What these have for ports are ports; of other protocols Open vSwitch prints zeros. */
@@ -51,7 +72,19 @@ export function parseTracked(line: string): Tracked {
     reply: parseTuple(protocol, reply, offset + original.length + '),reply=('.length),
     ...(state === undefined ? {} : { state }),
     ...(mark === 0 ? {} : { mark }),
+    ...(state === undefined && isUnanswered(rest) ? { isUnanswered: true } : {}),
+    ...(state !== undefined && isOver(state, rest) ? { isOver: true } : {}),
   };
+}
+
+function isOver(state: string, rest: string): boolean {
+  return OVER.has(state) || (CLOSING.has(state) && Number(TIMEOUT.exec(rest)?.[1] ?? 0) <= LONGEST_OVER_S);
+}
+
+function isUnanswered(rest: string): boolean {
+  const status = STATUS.exec(rest)?.[1];
+  if (status !== undefined) return !status.includes('SEEN_REPLY');
+  return Number(TIMEOUT.exec(rest)?.[1] ?? 0) > LONGEST_ANSWERED_S;
 }
 
 /** Lines between two turns of others. */

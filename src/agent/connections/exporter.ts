@@ -6,7 +6,7 @@ import { type Connection, SILENCE_MS } from '../../flow-database/flow-store.ts';
 import { type ConnectionsAnswer, type ConnectionsReport, MOST_CONNECTIONS_IN_REPORT } from '../../server/protocol.ts';
 import type { Scope } from '../scope.ts';
 import type { Zones } from '../zones.ts';
-import { parseTracked } from './dump.ts';
+import { linesOf, parseTracked } from './dump.ts';
 import { ConnectionJoin } from './join.ts';
 
 export interface ExporterOptions {
@@ -19,6 +19,8 @@ export interface ExporterOptions {
   readonly dump: () => Promise<string>;
   /** Errors: `WeftError`; the batch may or may not have arrived. */
   readonly post: (report: ConnectionsReport) => Promise<ConnectionsAnswer>;
+  /** All translated connections that a reading has seen. */
+  readonly seen?: (connections: readonly Connection[]) => void;
   /** What stands in the way, for people; undefined: nothing. */
   readonly setProblem: (problem: string | undefined) => void;
   readonly clock: Clock;
@@ -130,6 +132,7 @@ export class ConnectionExporter {
     const before = isWhole ? new Map<string, string>() : this.#told;
     const told = new Map<string, string>();
     const sinceMs = new Map<string, number>();
+    const seen: Connection[] = [];
     let put: Connection[] = [];
     for (let n = 0; n < join.size; n++) {
       if (n % SLICE === SLICE - 1) await nextTurn();
@@ -137,6 +140,7 @@ export class ConnectionExporter {
       if (!fresh || told.has(fresh.key)) continue;
       const connection = { ...fresh, sinceMs: this.#sinceMs.get(fresh.key) ?? nowMs };
       sinceMs.set(fresh.key, connection.sinceMs);
+      if (connection.seenAs) seen.push(connection);
       const text = JSON.stringify(connection);
       told.set(fresh.key, text);
       if (before.get(fresh.key) === text) continue;
@@ -145,6 +149,7 @@ export class ConnectionExporter {
       await this.#tell({ epoch: this.#epoch, put, gone: [] }, told);
       put = [];
     }
+    this.#options.seen?.(seen);
     const gone = [...before.keys()].filter((key) => !sinceMs.has(key));
     let isAgain = false;
     // The rest: also with nothing in it, as a sign of life.
@@ -166,11 +171,8 @@ export class ConnectionExporter {
   async #joined(text: string): Promise<ConnectionJoin> {
     const join = new ConnectionJoin(this.#options.scope, this.#options.zones);
     let lines = 0;
-    for (let at = 0; at < text.length; ) {
-      const newline = text.indexOf('\n', at);
-      const end = newline < 0 ? text.length : newline;
-      if (end > at) this.#take(join, text.slice(at, end));
-      at = end + 1;
+    for (const line of linesOf(text)) {
+      this.#take(join, line);
       if (++lines % SLICE === 0) await nextTurn();
     }
     return join;

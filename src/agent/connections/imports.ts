@@ -1,11 +1,12 @@
 import type { CompilerChange } from '../../compile/compiler.ts';
 import { EVERY_PORT } from '../../compile/inputs.ts';
 import { ZONE_KIND } from '../../compile/translation.ts';
-import { MOST_MOVED, type MovedConnection, movedText } from '../../model/moved-connections.ts';
+import { MOST_MOVED, movedText } from '../../model/moved-connections.ts';
 import type { ConnectionEntry, Report } from '../../server/protocol.ts';
 import type { ConntrackZones } from '../conntrack.ts';
 import type { AgentEvent, Effect, ScopeChange } from '../events.ts';
 import type { Ground } from '../ground.ts';
+import { foreignPort } from './foreign-ports.ts';
 import { entryKey } from './of-port.ts';
 import type { EntryInZone } from './recreate.ts';
 
@@ -13,6 +14,13 @@ import type { EntryInZone } from './recreate.ts';
 const AHEAD_MS = 2_000;
 /** So long connections that are not known here may still come; then they begin anew. */
 const FINAL_MS = 1_000;
+
+/** A `natMove` record by its place. */
+interface Moved {
+  readonly id: string;
+  readonly router: string;
+  readonly address: string;
+}
 
 /** A workload that moves here. */
 interface Import {
@@ -29,7 +37,7 @@ interface Import {
   /** What was made here so far. */
   readonly made: Map<string, ConnectionEntry>;
   /** By router and address: what the server was told last. */
-  readonly told: Map<string, string>;
+  readonly told: Map<string, Moved & { readonly text: string }>;
 }
 
 /**
@@ -47,6 +55,8 @@ export class Imports {
   readonly #ground: Ground;
   readonly #conntrack: ConntrackZones;
   readonly #imports = new Map<string, Import>();
+  /** Ports that are active here. */
+  readonly #active = new Set<string>();
   /** Translations are being made again: no flow is installed before them. */
   isRestoring = false;
 
@@ -86,14 +96,15 @@ export class Imports {
         // At first the server may not have known yet that we may ask.
         return known.isAnswered || known.isAsking ? [] : this.#ask(port, nowMs);
       if (!this.#mayBeTracked(port)) return known ? this.#end(port) : [];
-      const begun = {
-        ...{ isFinal: false, isAsking: false, isAnswered: false, isDue: false },
-        askedMs: nowMs,
-        deadlineMs: 0,
-      };
-      this.#imports.set(port, { from: binding.active, ...begun, made: known?.made ?? new Map(), told: new Map() });
-      return [...this.#ground.compile([importing(port)]), ...this.#ask(port, nowMs)];
+      // Its workload has just left: should it come back, there is time.
+      const hasLeft = this.#active.delete(port);
+      const flags = { isFinal: false, isAsking: false, isAnswered: hasLeft, isDue: false };
+      const made = known?.made ?? new Map<string, ConnectionEntry>();
+      this.#imports.set(port, { from: binding.active, ...flags, askedMs: nowMs, deadlineMs: 0, made, told: new Map() });
+      return [...this.#ground.compile([importing(port)]), ...(hasLeft ? [] : this.#ask(port, nowMs))];
     }
+    if (isHere && binding?.active === host) this.#active.add(port);
+    else this.#active.delete(port);
     if (!known) return [];
     if (!isHere || binding?.active !== host) return this.#end(port);
     return known.isFinal ? [] : this.#finally(port, known, nowMs);
@@ -158,7 +169,7 @@ export class Imports {
       there.add(key);
       const zone = this.#zoneOf(entry);
       const before = one.made.get(key);
-      if (zone === undefined || (before && before.state === entry.state && before.mark === entry.mark)) continue;
+      if (zone === undefined || (before && isSame(before, entry))) continue;
       one.made.set(key, entry);
       make.push({ entry, zone });
     }
@@ -197,9 +208,10 @@ export class Imports {
   #tellMoved(port: string, one: Import, entries: readonly ConnectionEntry[]): Effect[] {
     const { scope } = this.#ground;
     const moved = new Map<string, { readonly router: string; readonly address: string; readonly texts: string[] }>();
-    for (const { id, router, address } of this.#movesOf(port)) moved.set(id, { router, address, texts: [] });
+    for (const { id, router, address } of [...this.#movesOf(port), ...one.told.values()])
+      moved.set(id, { router, address, texts: [] });
     for (const entry of entries) {
-      const connection = this.#behindSnat(entry);
+      const connection = foreignPort(scope, this.#ground.host, entry);
       if (!connection) continue;
       const { address } = entry.reply.to;
       const id = `${entry.owner}/${address}/${port}`;
@@ -211,27 +223,15 @@ export class Imports {
     for (const [id, { router, address, texts }] of moved) {
       const connections = [...new Set(texts)].sort().slice(0, MOST_MOVED);
       const text = connections.join();
-      const before = one.told.get(id) ?? scope.get('natMove', id)?.connections.join() ?? '';
-      one.told.set(id, text);
+      const before = one.told.get(id)?.text ?? scope.get('natMove', id)?.connections.join() ?? '';
+      one.told.set(id, { id, router, address, text });
       if (text !== before) reports.push({ type: 'natMove', port, router, address, connections });
     }
     return this.#ground.report(reports);
   }
 
-  *#movesOf(port: string): Iterable<{ readonly id: string; readonly router: string; readonly address: string }> {
+  *#movesOf(port: string): Iterable<Moved> {
     for (const move of this.#ground.scope.all('natMove')) if (move.port === port) yield move;
-  }
-
-  #behindSnat({ owner, kind, protocol, original, reply }: ConnectionEntry): MovedConnection | undefined {
-    const { scope, host } = this.#ground;
-    if (kind !== 'own' || (protocol !== 'tcp' && protocol !== 'udp')) return undefined;
-    const { address, port } = reply.to;
-    if (port === undefined || reply.from.port === undefined || address === original.from.address) return undefined;
-    const router = scope.get('router', owner);
-    if (!router?.snat.some(({ to }) => to === address)) return undefined;
-    const blocks = scope.get('natLease', `${owner}/${address}/${host}`)?.blocks ?? [];
-    if (blocks.some(({ first, size }) => port >= first && port < first + size)) return undefined;
-    return { protocol, port, remote: reply.from.address, remotePort: reply.from.port };
   }
 
   /** Has it groups, chains, or a router or balancer on its switch? Others are not tracked (docs/design/layer3.md, §2). */
@@ -239,11 +239,17 @@ export class Imports {
     const { scope } = this.#ground;
     const port = scope.port(id);
     if (!port) return false;
+    // Of what an L2 gateway keeps its other places are told as it begins (src/agent/hold).
+    for (const gateway of scope.all('l2Gateway')) if (gateway.port === id) return false;
     if (port.groups.length > 0 || port.fromChain !== undefined || port.toChain !== undefined) return true;
     for (const each of scope.all('routerPort')) if (each.switch === port.switch) return true;
     for (const each of scope.all('loadBalancer')) if (each.switch === port.switch) return true;
     return false;
   }
+}
+
+function isSame(a: ConnectionEntry, b: ConnectionEntry): boolean {
+  return a.state === b.state && a.mark === b.mark && a.isUnanswered === b.isUnanswered;
 }
 
 function importing(id: string): CompilerChange {

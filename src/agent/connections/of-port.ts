@@ -1,7 +1,8 @@
+import { WeftError } from '../../base/errors.ts';
 import { ZONE_KIND } from '../../compile/translation.ts';
 import type { ConnectionEntry } from '../../server/protocol.ts';
 import type { Scope } from '../scope.ts';
-import { type Tracked, tupleText } from './dump.ts';
+import { parseDump, type Tracked, tupleText } from './dump.ts';
 import { RouterReach } from './reach.ts';
 
 /** Which zones an owner (a port or a router) has here, or had until a moment ago: the first of its four. */
@@ -49,7 +50,7 @@ export function entriesOfPort(zones: PortZones, tracked: readonly Tracked[]): Co
   const replies = new Set<string>();
   for (const one of tracked) {
     const kind = kinds.get(one.zone);
-    if (kind === undefined) continue;
+    if (kind === undefined || one.isOver) continue;
     entries.push(entryOf(zones.port, kind, one));
     if (kind !== 'own') continue;
     originals.add(tupleText(one.protocol, one.original));
@@ -57,7 +58,7 @@ export function entriesOfPort(zones: PortZones, tracked: readonly Tracked[]): Co
   }
   for (const one of tracked) {
     const router = routers.get(one.zone);
-    if (router === undefined) continue;
+    if (router === undefined || one.isOver) continue;
     if (originals.has(tupleText(one.protocol, one.original)) || replies.has(tupleText(one.protocol, one.reply)))
       entries.push(entryOf(router, 'own', one));
   }
@@ -65,11 +66,12 @@ export function entriesOfPort(zones: PortZones, tracked: readonly Tracked[]): Co
 }
 
 function entryOf(owner: string, kind: ConnectionEntry['kind'], tracked: Tracked): ConnectionEntry {
-  const { protocol, original, reply, state, mark } = tracked;
+  const { protocol, original, reply, state, mark, isUnanswered } = tracked;
   return {
     ...{ owner, kind, protocol, original, reply },
     ...(state === undefined ? {} : { state }),
     ...(mark === undefined ? {} : { mark }),
+    ...(isUnanswered ? { isUnanswered } : {}),
   };
 }
 
@@ -77,3 +79,42 @@ function entryOf(owner: string, kind: ConnectionEntry['kind'], tracked: Tracked)
 export function entryKey({ owner, kind, protocol, original, reply }: ConnectionEntry): string {
   return `${owner} ${kind} ${tupleText(protocol, original)} ${tupleText(protocol, reply)}`;
 }
+
+/** Reads what connection tracking has of a port's connections, also a moment after the port has left. */
+export class PortReader {
+  readonly #options: PortReaderOptions;
+  /** Of ports that were asked for: when the interface is gone, what they reached may be out of scope. */
+  readonly #last = new Map<string, PortZones>();
+
+  constructor(options: PortReaderOptions) {
+    this.#options = options;
+  }
+
+  /** Errors: `not-found` for a port that has no zone here, `full`, those of Open vSwitch's control socket. */
+  async read(port: string): Promise<readonly ConnectionEntry[]> {
+    const { scope, zoneOf, dumpZones } = this.#options;
+    const zones = zonesOfPort(scope, zoneOf, port) ?? this.#remembered(port);
+    if (!zones) throw new WeftError('not-found', `this host has, and lately had, no interface of port ${port}`);
+    this.#last.delete(port);
+    this.#last.set(port, zones);
+    for (const oldest of this.#last.keys()) {
+      if (this.#last.size <= MOST_REMEMBERED) break;
+      this.#last.delete(oldest);
+    }
+    return entriesOfPort(zones, await parseDump(await dumpZones(allZones(zones))));
+  }
+
+  #remembered(port: string): PortZones | undefined {
+    const zones = this.#last.get(port);
+    return zones && this.#options.zoneOf(port) === zones.own ? zones : undefined;
+  }
+}
+
+export interface PortReaderOptions {
+  readonly scope: Scope;
+  readonly zoneOf: ZoneOfOwner;
+  /** A dump of these zones. Errors: `WeftError`. */
+  readonly dumpZones: (zones: readonly number[]) => Promise<string>;
+}
+
+const MOST_REMEMBERED = 1_000;

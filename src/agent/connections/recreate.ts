@@ -33,7 +33,10 @@ export interface TrackingPacket {
 }
 
 /** As much of an entry as it takes to make it again. */
-export type Recreatable = Pick<Tracked, 'protocol' | 'original' | 'reply' | 'state' | 'mark'>;
+export type Recreatable = Pick<
+  Tracked,
+  'protocol' | 'original' | 'reply' | 'state' | 'mark' | 'isUnanswered' | 'isOver'
+>;
 
 /** With the zone that it is to be in. */
 export interface EntryInZone {
@@ -41,15 +44,13 @@ export interface EntryInZone {
   readonly zone: number;
 }
 
-/** TCP that nobody will miss: over, or as good as. */
-const OVER: ReadonlySet<string> = new Set(['time-wait', 'closed', 'close', 'last-ack', 'listen']);
 /** TCP that nobody has answered. */
 const UNANSWERED: ReadonlySet<string> = new Set(['syn-sent', 'syn-sent2', 'none']);
 
 /** The packets that make the entry in this zone; none for what is over, and for protocols that cannot be. */
 export function recreation(entry: Recreatable, zone: number): TrackingPacket[] {
-  const { protocol, original, reply, state, mark } = entry;
-  if (state !== undefined && OVER.has(state)) return [];
+  const { protocol, original, reply, state, mark, isUnanswered, isOver } = entry;
+  if (isOver) return [];
   const isSyn = state !== undefined && (UNANSWERED.has(state) || state === 'syn-recv');
   const first = packetOf(protocol, original, isSyn ? TCP_FLAG.syn : TCP_FLAG.ack, false);
   const back = packetOf(protocol, reply, isSyn ? TCP_FLAG.syn | TCP_FLAG.ack : TCP_FLAG.ack, true);
@@ -65,7 +66,7 @@ export function recreation(entry: Recreatable, zone: number): TrackingPacket[] {
   };
   const goOn: Action = { kind: 'ct', zone, ...(nat === undefined ? {} : { nat: {} }) };
   const packets = [{ frame: first, actions: [begin] }];
-  if (state !== undefined && UNANSWERED.has(state)) return packets;
+  if (isUnanswered || (state !== undefined && UNANSWERED.has(state))) return packets;
   packets.push({ frame: back, actions: [goOn] });
   if (protocol === 'tcp' && !isSyn) packets.push({ frame: first, actions: [goOn] });
   return packets;

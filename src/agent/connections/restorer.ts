@@ -44,7 +44,7 @@ export class Restorer {
   async run(): Promise<void> {
     const { restored, recreator, log } = this.#options;
     const text = this.#remembered;
-    const lost = text === '' || !(await this.#isEmpty()) ? [] : await parseDump(text);
+    const lost = text === '' || !(await this.#isEmpty()) ? [] : (await parseDump(text)).filter(({ isOver }) => !isOver);
     const translated = lost.filter(isTranslated).slice(0, MOST_RESTORED);
     const plain = lost.filter((one) => !isTranslated(one)).slice(0, MOST_RESTORED - translated.length);
     const inZones = (entries: readonly Tracked[]): EntryInZone[] =>

@@ -11,6 +11,12 @@ import { type Spot, spotsAt } from './spots.ts';
 
 /** So long a place has to be well before it says so. */
 const WELL_MS = 2_000;
+/**
+ * A VTEP sends to the host that it was told, whoever is active, so what forwards is not moved because its database is away. The host that
+ * forwards says so last, and is back first: where others do not reach it either, nothing moves.
+ */
+const VTEP_HOLD_MS = 6_000;
+const VTEP_WELL_MS = 6_000;
 /** A new attachment hears for so long who else is outside, before it passes frames. */
 const LISTEN_MS = 2_500;
 /** So long no hello may have come back before an attachment that was cut passes frames again. */
@@ -26,6 +32,8 @@ interface Attachment {
   received: number | undefined;
   heardMs: number;
   wellSinceMs: number | undefined;
+  /** Since when a VTEP is not as it should be. */
+  illSinceMs: number | undefined;
   /** No frame passes, because of a loop or (without `why`) while it listens. */
   cut: { readonly untilMs: number; readonly why?: string } | undefined;
   /** When a gateway of the switch that has to make way was last heard. */
@@ -200,7 +208,9 @@ export class Attachments {
     return this.#ground.compile([{ op: 'delete', kind: 'cut', id: attachment.plan.port }]);
   }
 
-  #say({ plan, place, gateway }: Attachment, toOfport: number): Effect[] {
+  #say({ plan, place, gateway, isActive }: Attachment, toOfport: number): Effect[] {
+    // A VTEP takes packets of the one host that its database names.
+    if (gateway.kind === 'vtepBinding' && !isActive) return [];
     const { scope } = this.#ground;
     const port = scope.port(plan.port);
     const sw = port && scope.switchOf(port);
@@ -258,7 +268,8 @@ export class Attachments {
 
 function attachmentOf({ outside, plan, place }: Spot, nowMs: number): Attachment {
   return {
-    ...{ plan, gateway: outside, place, link: undefined, received: undefined, heardMs: nowMs, wellSinceMs: undefined },
+    ...{ plan, gateway: outside, place, link: undefined, received: undefined, heardMs: nowMs },
+    ...{ wellSinceMs: undefined, illSinceMs: undefined },
     ...{ cut: undefined, told: undefined, isActive: undefined, announce: 0 },
     rivalMs: Number.NEGATIVE_INFINITY,
   };
@@ -276,17 +287,23 @@ function stateOf(
     return { gateway: gateway.id, state, problem };
   };
   if (cut) return cut.why === undefined ? told : ill('loop', `cut off: ${cut.why}`);
-  if (behind?.isUp === false) return ill('down', behind.problem);
+  if (behind?.isUp === false) {
+    attachment.illSinceMs ??= nowMs;
+    const holds = attachment.isActive && told?.state === 'up' && nowMs - attachment.illSinceMs < VTEP_HOLD_MS;
+    return holds ? told : ill('down', behind.problem);
+  }
   if (link === undefined || behind === undefined) return undefined;
   if (!link.isUp) return ill('down', link.problem);
   // A VTEP with nobody behind it says nothing.
   if (gateway.kind === 'l2Gateway' && nowMs - attachment.heardMs > gateway.silenceS * 1000)
     return ill('silent', `no frame from outside for ${gateway.silenceS} s`);
+  attachment.illSinceMs = undefined;
   // What forwards at an agent's start goes on.
   if (attachment.wellSinceMs === undefined)
     attachment.wellSinceMs = told === undefined && attachment.isActive ? Number.NEGATIVE_INFINITY : nowMs;
   const problem = behind.problem === undefined ? {} : { problem: behind.problem };
-  return nowMs - attachment.wellSinceMs < WELL_MS ? told : { gateway: gateway.id, state: 'up', ...problem };
+  const wellMs = gateway.kind === 'l2Gateway' ? WELL_MS : attachment.isActive ? 0 : VTEP_WELL_MS;
+  return nowMs - attachment.wellSinceMs < wellMs ? told : { gateway: gateway.id, state: 'up', ...problem };
 }
 
 function readHello(bytes: Uint8Array): ReturnType<typeof decodeHello> | undefined {

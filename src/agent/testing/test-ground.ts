@@ -27,7 +27,7 @@ export function testGround(records: readonly unknown[], ports: readonly string[]
     scope.apply((more as ScopeRecord[]).map((record) => ({ op: 'put', record })));
   put(...records);
   return {
-    ...{ scope, interfaces, reports, put, host: 'h1', serverConnected: true },
+    ...{ scope, interfaces, reports, put, host: 'h1', serverConnected: true, problems: new Map() },
     compile: () => [],
     overlay: (record) => {
       put(record);

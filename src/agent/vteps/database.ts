@@ -98,7 +98,9 @@ export function look(database: Database, plan: VtepPlan): Found {
         problems.push(`it has no physical port ${portName} (there is ${some || 'none'})`);
       } else if (bound !== undefined && !isOurs(bound)) {
         const whose = database.table('Logical_Switch').rows.get(bound)?.name ?? bound;
-        problems.push(`VLAN ${vlan} of ${portName} is bound to ${whose}, which is not ours`);
+        problems.push(
+          `${portName} ${vlan === 0 ? 'without a tag' : `with VLAN ${vlan}`} is bound to ${whose}, which is not ours`,
+        );
       } else places.push({ port, vlan });
     }
     if (rival) problems.unshift(`its logical switch ${rival.name}, which is not ours, has VNI ${each.vni}`);

@@ -38,8 +38,8 @@ export interface SessionOptions {
   readonly onState: () => void;
   /** MACs of bindings that are elsewhere than behind the VTEP; `touched` tells of changes. */
   readonly wanted: ReadonlyMap<string, ReadonlySet<string>>;
-  /** MACs that the VTEP has now, or no more, behind a binding. `isFirst`: how it was when we came. */
-  readonly onMacs: (binding: string, seen: readonly string[], gone: readonly string[], isFirst: boolean) => void;
+  /** MACs that the VTEP has now, or no more, behind a binding. */
+  readonly onMacs: (binding: string, seen: readonly string[], gone: readonly string[]) => void;
 }
 
 interface Told {
@@ -144,7 +144,7 @@ export class VtepSession {
     const nothing = (state: VtepState | undefined): Told => ({ state, bindings: new Map() });
     if (this.#failure !== undefined) return nothing({ state: 'wrong', problem: this.#failure });
     if (!this.#monitor?.live) {
-      const problem = `no answer at ${this.#plan.management}`;
+      const problem = this.#client?.failure?.message ?? `no answer at ${this.#plan.management}`;
       return nothing(nowMs - this.#lostMs < GRACE_MS ? undefined : { state: 'unreachable', problem });
     }
     const { state, bindings } = this.#found();
@@ -164,7 +164,7 @@ export class VtepSession {
     const { management, tls } = this.#plan;
     try {
       this.#client = connectOvsdb(management, {
-        ...{ signal, log, clock, maxBackoffMs: 2_000 },
+        ...{ signal, log, clock, maxBackoffMs: 2_000, probeMs: 3_000 },
         ...(tls === undefined ? {} : { tls: tlsOf(tls) }),
       });
     } catch (error) {
@@ -201,7 +201,7 @@ export class VtepSession {
         await clock.sleep(RETRY_MS, signal).catch(() => {});
       }
     this.#failure = undefined;
-    for (const on of this.#rows.local.keys()) this.#tellMacs(on, this.#rows.local.get(on)!.keys(), true);
+    for (const on of this.#rows.local.keys()) this.#tellMacs(on, this.#rows.local.get(on)!.keys());
     this.#options.onState();
     this.#wake();
   }
@@ -218,12 +218,12 @@ export class VtepSession {
       const binding = this.#bindingOf.get(on);
       if (binding !== undefined) this.#touch(binding, macs);
     }
-    for (const [on, macs] of local) this.#tellMacs(on, macs, false);
+    for (const [on, macs] of local) this.#tellMacs(on, macs);
     this.#options.onState();
     this.#wake();
   }
 
-  #tellMacs(logicalSwitch: Uuid, macs: Iterable<string>, isFirst: boolean): void {
+  #tellMacs(logicalSwitch: Uuid, macs: Iterable<string>): void {
     const binding = this.#bindingOf.get(logicalSwitch);
     if (binding === undefined) return;
     const now = this.#rows.local.get(logicalSwitch);
@@ -233,7 +233,6 @@ export class VtepSession {
       binding,
       all.filter(isSeen),
       all.filter((mac) => !isSeen(mac)),
-      isFirst,
     );
   }
 

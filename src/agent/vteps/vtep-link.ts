@@ -59,9 +59,9 @@ export class VtepLink {
       {
         ...{ clock, log, signal, wanted: this.#wanted },
         onState: () => this.#tell(),
-        onMacs: (binding, seen, gone, isFirst) => {
+        onMacs: (binding, seen, gone) => {
           if (this.#sessions.get(plan.vtep) === session)
-            emit({ kind: 'vtepMacs', vtep: plan.vtep, binding, seen, gone, isFirst });
+            emit({ kind: 'vtepMacs', vtep: plan.vtep, binding, seen, gone });
         },
       },
     );

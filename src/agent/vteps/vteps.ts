@@ -28,6 +28,8 @@ export class Vteps {
   #states: VtepStates = { vteps: new Map(), bindings: new Map() };
   /** What the server was told, by VTEP. */
   readonly #told = new Map<string, ReportedVtep>();
+  /** MACs that are nowhere else any more: where a VTEP has them, they are learned again. */
+  readonly #freed = new Map<string, Set<string>>();
   /** The server's last word is known. */
   #isCurrent = false;
   #planned = '';
@@ -66,7 +68,7 @@ export class Vteps {
       const former = before.get(id);
       if (bound.port && !former?.port)
         effects.push(this.#tellMacs(bound, this.#macs.elsewhere(bound.port, this.#vlan(bound.port)), true));
-      if (bound.isActive && !former?.isActive) effects.push(...this.#learn(bound, bound.local, true, nowMs));
+      if (bound.isActive && !former?.isActive) effects.push(...this.#learn(bound, bound.local, nowMs));
     }
     return effects;
   }
@@ -77,8 +79,29 @@ export class Vteps {
     if (touched.size === 0) return [];
     return [...this.#bound.values()].flatMap((bound) => {
       const macs = bound.port && touched.get(bound.port.switch);
-      return macs ? [this.#tellMacs(bound, macs, false)] : [];
+      if (!macs) return [];
+      const freed = [...macs].filter((mac) => bound.local.has(mac));
+      if (freed.length > 0)
+        this.#freed.set(bound.binding.id, new Set([...(this.#freed.get(bound.binding.id) ?? []), ...freed]));
+      return [this.#tellMacs(bound, macs, false)];
     });
+  }
+
+  tick(nowMs: number): Effect[] {
+    const effects: Effect[] = [];
+    for (const [id, macs] of this.#freed) {
+      const bound = this.#bound.get(id);
+      if (bound?.isActive)
+        effects.push(
+          ...this.#learn(
+            bound,
+            [...macs].filter((mac) => bound.local.has(mac)),
+            nowMs,
+          ),
+        );
+    }
+    this.#freed.clear();
+    return effects;
   }
 
   /** Of a port of ours, or its binding to hosts. */
@@ -189,8 +212,8 @@ export class Vteps {
     return problem === '' ? { isUp: true } : { isUp: true, problem: `${name}: ${problem}` };
   }
 
-  /** MACs that a VTEP has behind a binding from now on, or no more. `isFirst`: that is how it is, not what happens. */
-  macsTold(id: string, seen: readonly string[], gone: readonly string[], isFirst: boolean, nowMs: number): Effect[] {
+  /** MACs that a VTEP has behind a binding from now on, or no more. */
+  macsTold(id: string, seen: readonly string[], gone: readonly string[], nowMs: number): Effect[] {
     const bound = this.#bound.get(id);
     if (!bound) return [];
     for (const mac of seen) bound.local.add(mac);
@@ -198,11 +221,14 @@ export class Vteps {
       bound.local.delete(mac);
       if (bound.port) this.#learning.keep(`${bound.port.switch}/${this.#vlan(bound.port)}/${mac}`, false, nowMs);
     }
-    return bound.isActive ? this.#learn(bound, seen, isFirst, nowMs) : [];
+    return bound.isActive ? this.#learn(bound, seen, nowMs) : [];
   }
 
-  /** What the VTEP knows needs no frame to be learned, and is not forgotten while it knows it. */
-  #learn({ port }: Bound, macs: Iterable<string>, isFirst: boolean, nowMs: number): Effect[] {
+  /**
+   * What the VTEP knows needs no frame to be learned, and is not forgotten while it knows it. That a MAC moved only frames tell: what a
+   * database says of it may have been true some seconds ago.
+   */
+  #learn({ port }: Bound, macs: Iterable<string>, nowMs: number): Effect[] {
     const { host, scope } = this.#ground;
     if (!port || host === undefined) return [];
     const vlan = this.#vlan(port);
@@ -211,9 +237,8 @@ export class Vteps {
       const mac = parseMac(text);
       if (mac === undefined || mac === 0 || isMulticastMac(mac) || this.#macs.isHeld(port.switch, text)) continue;
       const id = `${port.switch}/${vlan}/${text}`;
-      // Who heard it last may know better than a list.
       const known = scope.get('learned', id);
-      if (isFirst && known && known.port !== port.id) continue;
+      if (known && known.port !== port.id) continue;
       const record = this.#learning.learn(port.switch, port.id, host, vlan, text, nowMs, LEARNED_OUTSIDE);
       this.#learning.keep(id, true, nowMs);
       if (record)

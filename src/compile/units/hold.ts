@@ -18,7 +18,7 @@ import {
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { routersFrom } from '../l2-gateway-ports.ts';
-import { TABLES } from '../tables.ts';
+import { TABLES, type TableName } from '../tables.ts';
 import {
   destinationTranslated,
   HELD_BACK,
@@ -29,6 +29,7 @@ import {
   sourceTranslated,
   track,
   trackHeld,
+  translateInPlace,
   unmarked,
   zoneOf,
 } from '../translation.ts';
@@ -58,12 +59,16 @@ const TOLD: readonly Match[] = [IPV4, IPV6].flatMap((ip) =>
 );
 /** It was committed here, and its reply was not told of. */
 const UNCOPIED: Match = { ...VALID, ...unmarked('copied') };
-const KEPT_UNCOPIED: Match = {
-  ...VALID,
-  ct_mark: { value: CT_MARK.kept, mask: CT_MARK.kept | CT_MARK.copied },
-};
+/** In the zone of a port; with which of the marks of virtual addresses. */
+function keptUncopied(vip?: 'viaVip' | 'memberVip'): Match {
+  const value = CT_MARK.kept | (vip === undefined ? 0 : CT_MARK[vip]);
+  return { ...VALID, ct_mark: { value, mask: CT_MARK.kept | CT_MARK.copied | CT_MARK.viaVip | CT_MARK.memberVip } };
+}
 
-/** In the mark of the connection that the packet is of; a connection that is not there is not made. */
+/**
+ * In the mark of the connection that the packet is of. What conntrack said is not known behind it, so whoever asks for that has to be gone
+ * around.
+ */
 function markIn(zone: number | typeof REGISTERS.inZone | typeof REGISTERS.outZone | typeof REGISTERS.natZone): Action {
   const exec: Action[] = [{ kind: 'setField', field: 'ct_mark', value: CT_MARK.copied, mask: CT_MARK.copied }];
   return { kind: 'ct', commit: true, zone, exec };
@@ -78,19 +83,27 @@ export const holdUnit = define.unit({
     if (key === undefined || onSwitch === undefined) return [];
     const isPaused = reader.pick('held', id, 'isPaused') === true;
     const pause = isPaused ? [toAgentPaused()] : [];
+    const unVip = [
+      ...zoneOf('inZone', 'vip', { segment: heldSegment('answer', isPaused) }),
+      track('hold', undefined, KNOWN),
+    ];
     return [
-      ...TOLD.flatMap((what) => [
-        flow('commit', COMMIT.held, match({ inTracked: 1, isReply: 1, inPort: key }, { ...what, ...KEPT_UNCOPIED }), {
-          do: [...pause, markIn(REGISTERS.inZone)],
-          goto: 'unVip',
-        }),
-        flow(
-          'toCommit',
-          COMMIT.held,
-          match({ outTracked: 1, isReply: 1, outPort: key }, { ...what, ...KEPT_UNCOPIED }),
-          { do: [...pause, markIn(REGISTERS.outZone)], goto: 'fromVip' },
-        ),
-      ]),
+      ...TOLD.flatMap((what) => {
+        const sent = (vip?: 'memberVip'): Match =>
+          match({ inTracked: 1, isReply: 1, inPort: key }, { ...what, ...keptUncopied(vip) });
+        const got = (vip?: 'viaVip'): Match =>
+          match({ outTracked: 1, isReply: 1, outPort: key, viaVip: 0 }, { ...what, ...keptUncopied(vip) });
+        return [
+          flow('commit', COMMIT.held, sent(), { do: [...pause, markIn(REGISTERS.inZone)], goto: 'answer' }),
+          flow('commit', COMMIT.held, sent('memberVip'), { do: [...pause, markIn(REGISTERS.inZone), ...unVip] }),
+          flow('toCommit', COMMIT.held, got(), { do: [...pause, markIn(REGISTERS.outZone)], goto: 'deliver' }),
+          // As `fromVip` does.
+          flow('toCommit', COMMIT.held, got('viaVip'), {
+            do: [...pause, markIn(REGISTERS.outZone), ...zoneOf('outZone', 'vip'), translateInPlace(KNOWN)],
+            goto: 'deliver',
+          }),
+        ];
+      }),
       ...[IPV4, IPV6].map((ip) =>
         flow('unVip', HELD.unVip, match({ isReply: 1, inPort: key }, { ...ip, ...VALID, ...marked('memberVip') }), {
           do: [
@@ -105,22 +118,30 @@ export const holdUnit = define.unit({
   },
 });
 
+/** Where the packets go that conntrack has translated: by the table that would ask what it said, or around it. */
+const BEHIND = { answer: 'answer', snatted: 'next', anchored: 'inChain' } as const satisfies Record<Back, TableName>;
+
 /** The same for all ports of L2 gateways here. */
 function hold(): Contribution[] {
-  const back = (table: Back): Action[] => [...load({ segment: 0 }), { kind: 'resubmit', table: TABLES[table].number }];
+  const to = (table: TableName): Action[] => [
+    ...load({ segment: 0 }),
+    { kind: 'resubmit', table: TABLES[table].number },
+  ];
   return (Object.keys(HELD_BACK) as Back[]).flatMap((table) => {
     const translated = table === 'anchored' ? destinationTranslated : sourceTranslated;
     const reply = isReplyAnd(translated);
+    // As the table that is gone around does.
+    const remember = table === 'answer' ? [] : [move(CT_FLAGS, TRACKED_FLAGS), ...load({ admitted: 1 })];
     return [false, true].flatMap((isPaused) => {
       const at = { segment: heldSegment(table, isPaused) };
       const pause = isPaused ? [toAgentPaused()] : [];
       return [
         ...TOLD.map((what) =>
           flow('hold', HOLD.uncopied, match(at, { ...what, ...UNCOPIED, ...reply }), {
-            do: [...pause, markIn(REGISTERS.natZone), ...back(table)],
+            do: [...remember, ...pause, markIn(REGISTERS.natZone), ...to(BEHIND[table])],
           }),
         ),
-        flow('hold', HOLD.rest, match(at), { do: back(table) }),
+        flow('hold', HOLD.rest, match(at), { do: to(table) }),
       ];
     });
   });

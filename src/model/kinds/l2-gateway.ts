@@ -20,6 +20,12 @@ export const l2GatewaySchema = z.strictObject({
   probe: ipv4Schema.optional().describe('an address outside that answers ARP: a sign of life where all else is silent'),
   silenceS: z.number().int().min(1).max(60).default(3).describe('so long without a frame, and the outside is silent'),
   failBack: z.boolean().default(true).describe('false: what forwards goes on where a place before it is well again'),
+  secret: z
+    .string()
+    .min(16)
+    .max(128)
+    .optional()
+    .describe('by which places know each other when they copy connections; made when there is none, and not shown'),
   adminUp: z.boolean().default(true).describe('false: not attached anywhere'),
 });
 
@@ -33,6 +39,7 @@ export const l2GatewayKind = {
     { path: 'port', kind: 'port', sameTenant: true, onDelete: 'restrict' },
     { path: 'places[].host', kind: 'host', sameTenant: false, onDelete: 'restrict' },
   ],
-  allocated: [],
+  allocated: ['secret'],
+  secret: ['secret'],
   columns: ['port', 'vlan', 'places[].host', 'status.active', 'status.state', 'adminUp'],
 } as const satisfies KindDefinition;

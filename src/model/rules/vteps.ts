@@ -92,12 +92,12 @@ function checkBinding(index: ModelIndex, binding: VtepBinding, report: (problem:
         problem(
           `physicalPorts[${at}]`,
           'physical-port',
-          `${whose} has ${vlanText(own.vlan)} of ${own.port} on VTEP ${vtep.name}`,
+          `${whose} has ${own.port} ${vlanText(own.vlan)} on VTEP ${vtep.name}`,
         );
   }
   for (const [at, own] of binding.physicalPorts.entries()) {
     if (binding.physicalPorts.findIndex((each) => each.port === own.port && each.vlan === own.vlan) !== at)
-      problem(`physicalPorts[${at}]`, 'ambiguous', `${vlanText(own.vlan)} of ${own.port} is there already`);
+      problem(`physicalPorts[${at}]`, 'ambiguous', `${own.port} ${vlanText(own.vlan)} is there already`);
     if (!vtep.physicalPorts.includes(own.port))
       problem(
         `physicalPorts[${at}].port`,
@@ -109,5 +109,5 @@ function checkBinding(index: ModelIndex, binding: VtepBinding, report: (problem:
 }
 
 function vlanText(vlan: number): string {
-  return vlan === 0 ? 'what has no tag' : `VLAN ${vlan}`;
+  return vlan === 0 ? 'without a tag' : `with VLAN ${vlan}`;
 }

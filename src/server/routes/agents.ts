@@ -6,6 +6,7 @@ import { problemsOfZod } from '../../model/parse.ts';
 import { problemsError } from '../../model/problem.ts';
 import { RUNTIME_KINDS } from '../../model/view.ts';
 import type { ServerContext } from '../context.ts';
+import { importFrom } from '../imports.ts';
 import { requireObject } from '../mutations.ts';
 import type { WatchRequest } from '../protocol.ts';
 import { parseReports } from '../reports.ts';
@@ -74,13 +75,12 @@ export function addAgentRoutes(app: FastifyInstance, context: ServerContext): vo
     const host = requireObject(index, 'host', request.params.ref);
     const { port } = request.params;
     const from = requireObject(index, 'host', request.query.from ?? '');
-    if (!index.bindingOf(port)?.claims.some((claim) => claim.host === host.id))
-      throw new WeftError('denied', `this host has no claim of port ${port}`);
     const gone = new AbortController();
     reply.raw.on('close', () => gone.abort());
-    const path = `/connections?port=${encodeURIComponent(port)}`;
-    const answer = await context.relay.ask(from.id, { method: 'GET', path, body: '' }, gone.signal);
-    return reply.code(answer.status).type(answer.type).send(answer.body);
+    const told = await importFrom(context, host.id, port, from.id, gone.signal);
+    if ('connections' in told) return told;
+    reply.raw.on('close', () => told.body.destroy());
+    return reply.code(told.status).type(told.type).send(told.body);
   });
 
   const relayed = async (host: string, method: 'GET' | 'POST', path: string, body: unknown, signal: AbortSignal) =>

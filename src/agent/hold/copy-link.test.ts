@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict';
+import { connect, createServer } from 'node:net';
+import { afterEach, test } from 'node:test';
+import { systemClock } from '../../base/clock.ts';
+import { silentLog } from '../../base/log.ts';
+import type { ConnectionEntry } from '../../server/protocol.ts';
+import type { AgentEvent, CopyRole } from '../events.ts';
+import { CopyLink, WAIT_MS } from './copy-link.ts';
+import { encodeCopyMessage, NONCE_BYTES } from './message.ts';
+import { keyOf, Sealer } from './sealed.ts';
+
+/** Agents of two hosts at two addresses of this machine; each listens at its own. */
+const PORT = 'port-1';
+const SECRET = 'a secret of sixteen bytes or more';
+let tcpPort = 30_000 + (process.pid % 20_000);
+const ADDRESS = { a: '127.0.0.11', b: '127.0.0.12' } as const;
+type Host = keyof typeof ADDRESS;
+
+const closing: (() => void)[] = [];
+afterEach(() => {
+  for (const close of closing.splice(0)) close();
+  tcpPort++;
+});
+
+function agent(host: Host, isActive: boolean, secret = SECRET, address?: string) {
+  const events: AgentEvent[] = [];
+  const link = new CopyLink({ emit: (event) => events.push(event), clock: systemClock, log: silentLog, tcpPort });
+  closing.push(() => link.close());
+  const other: Host = host === 'a' ? 'b' : 'a';
+  const become = (active: boolean): void => {
+    const role: CopyRole = {
+      ...{ port: PORT, secret, isActive: active },
+      others: [{ host: other, address: address ?? ADDRESS[other] }],
+    };
+    link.perform({ own: ADDRESS[host], roles: [role] });
+  };
+  become(isActive);
+  const up = (): Promise<void> =>
+    until(() => {
+      const last = events.findLast((event) => event.kind === 'copies');
+      return last !== undefined && last.problem === undefined;
+    });
+  return { link, events, become, up };
+}
+
+async function until(holds: () => boolean, timeoutMs = 5_000): Promise<void> {
+  const endMs = performance.now() + timeoutMs;
+  while (!holds()) {
+    assert.ok(performance.now() < endMs, 'not in time');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+function connection(n: number): ConnectionEntry {
+  const [from, to] = [
+    { address: '10.0.2.100', port: 40_000 + n },
+    { address: '198.51.100.200', port: 80 },
+  ];
+  return {
+    ...{ owner: PORT, kind: 'own', protocol: 'tcp', state: 'established', mark: 12 },
+    ...{ original: { from, to }, reply: { from: to, to: from } },
+  };
+}
+
+const copied = (link: CopyLink, entry: ConnectionEntry): Promise<number> => {
+  const sinceMs = performance.now();
+  return new Promise((resolve) => link.copy(PORT, entry, () => resolve(performance.now() - sinceMs)));
+};
+
+test('a connection is held by the other host before it is said to be', async () => {
+  const b = agent('b', false);
+  const a = agent('a', true);
+  await a.up();
+  for (let n = 0; n < 3; n++) {
+    await copied(a.link, connection(n));
+    assert.equal(b.link.counts().held, n + 1);
+  }
+  b.become(true);
+  assert.deepEqual(b.link.takeOver(PORT), [0, 1, 2].map(connection));
+});
+
+test('a host that comes back is told everything, and that what is over is over', async () => {
+  const a = agent('a', true);
+  await copied(a.link, connection(1));
+  await copied(a.link, connection(2));
+  const first = agent('b', false);
+  await a.up();
+  await until(() => first.link.counts().held === 2);
+  first.link.close();
+  await until(() => a.events.some((event) => event.kind === 'copies' && event.problem !== undefined));
+  // As if read ten seconds later.
+  a.link.reconcile(PORT, [connection(2), connection(3)], systemClock.monotonicMs() + 10_000);
+  const second = agent('b', false);
+  await until(() => second.link.counts().held === 2);
+  assert.deepEqual(
+    second.link.takeOver(PORT).map(({ original }) => original.from.port),
+    [40_002, 40_003],
+  );
+});
+
+test('a host that hears and does not answer holds up nothing for longer than it may, and then nothing at all', async () => {
+  const b = agent('b', false);
+  // Between both: what b says can be kept back.
+  let isMute = false;
+  const proxy = createServer((near) => {
+    const far = connect({ host: ADDRESS.b, port: tcpPort });
+    for (const socket of [near, far]) socket.on('error', () => {});
+    near.pipe(far);
+    far.on('data', (bytes: Uint8Array) => isMute || near.write(bytes));
+    closing.push(() => [near, far].map((socket) => socket.destroy()));
+  });
+  await new Promise<void>((resolve) => proxy.listen({ host: '127.0.0.13', port: tcpPort }, resolve));
+  closing.push(() => proxy.close());
+  const a = agent('a', true, SECRET, '127.0.0.13');
+  await a.up();
+  await copied(a.link, connection(0));
+  isMute = true;
+  const first = await copied(a.link, connection(1));
+  assert.ok(first >= WAIT_MS - 1 && first < 10 * WAIT_MS, `${first} ms`);
+  const rest = performance.now();
+  for (let n = 2; n < 102; n++) await copied(a.link, connection(n));
+  assert.ok(performance.now() - rest < 50 * WAIT_MS, 'nobody waits for who is late');
+  await until(() => b.link.counts().held === 102);
+});
+
+test('who has not the secret is refused, whatever it says, and what was recorded is worth nothing', async () => {
+  const b = agent('b', false);
+  const a = agent('a', true, 'another secret of sixteen bytes');
+  await until(() => b.link.refused > 0);
+  assert.ok(a.events.every((event) => event.kind === 'copies' && event.problem !== undefined));
+  const hello = encodeCopyMessage({ kind: 'hello', port: PORT, nonce: new Uint8Array(NONCE_BYTES) });
+  const genuine = new Sealer(keyOf(SECRET), true).seal(hello);
+  const copies = encodeCopyMessage({
+    ...{ kind: 'copies', sequence: 1, isWhole: true },
+    changes: [{ op: 'put', entry: connection(9) }],
+  });
+  const stale = new Sealer(keyOf(SECRET, new Uint8Array(NONCE_BYTES), new Uint8Array(NONCE_BYTES)), true);
+  stale.seal(hello);
+  const before = b.link.refused;
+  for (const bytes of [
+    new Uint8Array(300).fill(0xff),
+    Buffer.concat([genuine.subarray(0, 4), new Uint8Array(16), genuine.subarray(20)]),
+    Buffer.concat([genuine, stale.seal(copies)]),
+  ]) {
+    const socket = connect({ host: ADDRESS.b, port: tcpPort });
+    closing.push(() => socket.destroy());
+    socket.on('error', () => {});
+    socket.write(bytes);
+    await new Promise((resolve) => socket.on('close', resolve).resume());
+  }
+  assert.equal(b.link.refused - before >= 3, true);
+  assert.equal(b.link.counts().held, 0);
+});
