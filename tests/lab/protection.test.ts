@@ -117,15 +117,23 @@ describe('public addresses', { skip: needsRoot }, () => {
       .reduce((sum, { packets }) => sum + packets, 0);
   }
 
+  /** Packets that the gateway's interfaces have handed to its switch so far; with little time for it their sockets overflow before. */
+  async function handedOver(): Promise<number> {
+    const text = await dc.lab.switchOf('gw').ofctl('-O', 'OpenFlow15', 'dump-ports', 'br-int');
+    return [...text.matchAll(/rx pkts=(\d+)/g)].reduce((sum, [, count]) => sum + Number(count), 0);
+  }
+
   /** A flood from w1 for some seconds, while another tenant's numbered stream comes by the other wire. */
   async function flood(frames: readonly Uint8Array[], seconds = 4) {
     const before = await tunnelled();
+    const entered = await handedOver();
     const streams = await startLossless(dc.lab, [{ from: 'w2', to: 'b1', address: BANK, pps: 500 }]);
     const spray = await sendFrames(dc.lab, 'w1', frames, { pps: PPS, loop: 'forever' });
     await sleep(seconds * 1000);
     const { sent } = await spray.stop();
     const [stream] = await streams.stop('the stream of the other tenant');
-    return { sent, crossed: (await tunnelled()) - before - stream!.sent, stream: stream! };
+    const came = (await handedOver()) - entered - stream!.sent;
+    return { sent, came, crossed: (await tunnelled()) - before - stream!.sent, stream: stream! };
   }
 
   /** To a workload's address, from ever other sources and ports. */
@@ -137,12 +145,12 @@ describe('public addresses', { skip: needsRoot }, () => {
 
   test('a flood that a pre-filter drops never leaves the gateway, and another tenant loses nothing', async (t) => {
     await apply(floating('shop', { prefilter: 'web' }));
-    const { sent, crossed, stream } = await flood(packets(SHOP));
-    t.diagnostic(JSON.stringify({ sent, crossed, lost: stream.lost, longestGapMs: stream.longestGapMs }));
+    const { sent, came, crossed, stream } = await flood(packets(SHOP));
+    t.diagnostic(JSON.stringify({ sent, came, crossed, lost: stream.lost, longestGapMs: stream.longestGapMs }));
     assert.ok(sent > PPS, `${sent} sent`);
     assert.ok(crossed < 200, `${crossed} of ${sent} crossed the fabric`);
     assert.equal((await ask(dc.lab, 'w1', 'tcp', SHOP, 80)).by, 's1', 'what the filter accepts comes in');
-    await eventually('drops are told', 20_000, async () => (await dropped('prefilter')) > sent / 2);
+    await eventually('drops are told', 20_000, async () => (await dropped('prefilter')) > 0.9 * came);
     await apply(floating('shop'));
   });
 
@@ -156,12 +164,12 @@ describe('public addresses', { skip: needsRoot }, () => {
       '255.255.255.255',
       '169.254.7.7',
     ];
-    const { sent, crossed } = await flood(
+    const { sent, came, crossed } = await flood(
       packets(SHOP, (i) => ({ src: sources[i % sources.length]! })),
       2,
     );
     assert.ok(sent > PPS / 2 && crossed < 200, `${crossed} of ${sent} crossed`);
-    await eventually('drops are told', 20_000, async () => (await dropped('source-check')) > sent / 2);
+    await eventually('drops are told', 20_000, async () => (await dropped('source-check')) > 0.9 * came);
   });
 
   test('a strict check lets in by each wire only what is routed by it', async () => {
