@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { type UnixctlCommand, unixctl } from '../ovsdb/unixctl.ts';
+import type { TrackingTexts } from './connections/reading.ts';
 import type { AgentEvent, Effect, ZoneUse } from './events.ts';
 
 export interface ConntrackLinkOptions {
@@ -29,7 +30,7 @@ const PROC = '/proc/sys/net/netfilter/nf_conntrack_';
  * `nf_conntrack_tcp_be_liberal`, which is not ours to set (LIMITS.md).
  *
  * Connection tracking of the datapath: limits of zones, and how much of it is used (ovs-vswitchd's `dpctl` commands). */
-export class ConntrackLink {
+export class ConntrackLink implements TrackingTexts {
   readonly #options: ConntrackLinkOptions;
   /** Zone → which part of all connections it may hold. */
   readonly #unlimited = new Map<number, number>();
@@ -62,10 +63,19 @@ export class ConntrackLink {
     return Number(text);
   }
 
-  /** All connections, a line each (src/agent/connections/dump.ts). Errors: `WeftError`. */
-  async dump(): Promise<string> {
-    const [text = ''] = await this.#run([['dpctl/dump-conntrack', '-s', this.#datapath]]);
-    return text;
+  async version(): Promise<string | undefined> {
+    const [text = ''] = await this.#run([['version']]);
+    return /Open vSwitch\) (\d+\.\d+\S*)/.exec(text)?.[1];
+  }
+
+  async uses(): Promise<readonly ZoneUse[]> {
+    const [text = ''] = await this.#run([['dpctl/ct-get-limits', this.#datapath]]);
+    return readLimits(text);
+  }
+
+  async dump(zones?: readonly number[]): Promise<string> {
+    const dump = ['dpctl/dump-conntrack', '-s', this.#datapath] as const;
+    return (await this.#run(zones?.map((zone) => [...dump, `zone=${zone}`] as const) ?? [dump])).join('\n');
   }
 
   /** As `dump`, of these zones only. Error `full` where they hold more than `most`: a reading holds packets up. */
@@ -125,9 +135,9 @@ export class ConntrackLink {
     if (this.#isReading) return;
     this.#isReading = true;
     try {
-      const [limits] = await this.#run([['dpctl/ct-get-limits', this.#datapath]]);
+      const zones = await this.uses();
       const connections = await this.count();
-      this.#options.emit({ kind: 'conntrack', connections, most: await this.#most(), zones: readLimits(limits ?? '') });
+      this.#options.emit({ kind: 'conntrack', connections, most: await this.#most(), zones });
     } catch (error) {
       if (!(error instanceof WeftError)) throw error;
       this.#options.log.debug('connection tracking was not read', { error });

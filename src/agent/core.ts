@@ -276,6 +276,8 @@ export class AgentCore implements Ground {
         return this.#sessions.portsTold(event.ofports);
       case 'learnedRoutes':
         return this.#sessions.routesTold(event.router, event.routes, event.isAll);
+      case 'endedHops':
+        return this.#sessions.endedTold(event.router, event.addresses);
       case 'planned':
         return this.#sessions.planned(event.plans);
       case 'bfd':

@@ -126,6 +126,8 @@ export type AgentEvent =
       readonly routes: readonly ToldRoute[];
       readonly isAll: boolean;
     }
+  /** Next hops of a router's routes whose sessions ended a moment ago, all of them: addresses. */
+  | { readonly kind: 'endedHops'; readonly router: string; readonly addresses: readonly string[] }
   | { readonly kind: 'planned'; readonly plans: readonly SpeakerPlan[] }
   /** All sessions of this host. */
   /** Of next hops of the router's that BFD is spoken with: those with a session that is up. */
@@ -191,7 +193,13 @@ export type AgentEvent =
    */
   | { readonly kind: 'hosts'; readonly lost: readonly string[]; readonly isSettled: boolean }
   /** What another host has of a port's connections; absent: it did not say. Answers `askConnections`. */
-  | { readonly kind: 'portConnections'; readonly port: string; readonly entries?: readonly ConnectionEntry[] }
+  | {
+      readonly kind: 'portConnections';
+      readonly port: string;
+      readonly entries?: readonly ConnectionEntry[];
+      /** As they were when the flow database was told last. */
+      readonly isOld?: boolean;
+    }
   /** All connections with a translated source that there are. */
   | { readonly kind: 'connectionsSeen'; readonly connections: readonly Connection[] }
   /** Another place of the L2 gateway with this port is told of its connections; or (`problem`) is not any more. */
@@ -252,8 +260,8 @@ export type Effect =
   /** What others told of the port's connections is to be in connection tracking before any flow that is installed after it. */
   | { readonly kind: 'takeOver'; readonly port: string }
   | { readonly kind: 'resume'; readonly paused: PausedPacket }
-  /** What speakers this host should have is to be found out from the scope: answered by `planned`. */
-  | { readonly kind: 'planSpeakers' }
+  /** What speakers this host should have is to be found out from the scope: answered by `planned`. `isLeaving`: it is drained, its peers have to be told first that others go before. */
+  | { readonly kind: 'planSpeakers'; readonly isLeaving: boolean }
   /** The BGP speakers that this host shall have, all of them. */
   | { readonly kind: 'speak'; readonly plans: readonly SpeakerPlan[] }
   /** The attachments of L2 gateways and VTEP bindings that this host shall have, all of them. */

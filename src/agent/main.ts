@@ -12,8 +12,9 @@ import { createClient } from '../server/client.ts';
 import type { ConnectionEntry, ConnectionsAnswer, ImportAnswer, WatchMessage } from '../server/protocol.ts';
 import type { SpeakerLink } from './bgp/speaker-link.ts';
 import { BridgeLink } from './bridge-link.ts';
-import { ConnectionExporter, MOST_CONNECTIONS } from './connections/exporter.ts';
+import { ConnectionExporter } from './connections/exporter.ts';
 import { PortReader } from './connections/of-port.ts';
+import { MOST_AT_ONCE } from './connections/reading.ts';
 import { recreation } from './connections/recreate.ts';
 import { Recreator } from './connections/recreator.ts';
 import { Restorer } from './connections/restorer.ts';
@@ -79,6 +80,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
 
   const memory = new MemoryTrimmer();
   const emit = (event: AgentEvent): void => {
+    if (event.kind === 'learnedRoutes') memory.worked(event.routes.length);
     for (const effect of core.step(event, systemClock.now())) perform(effect);
   };
   const switchLink = new SwitchLink({
@@ -111,9 +113,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     void link.run();
     return link;
   };
-  const planSpeakers = async (): Promise<void> => {
+  const planSpeakers = async (isLeaving: boolean): Promise<void> => {
     const { plansOf } = await import('./bgp/plan.ts');
-    if (core.host !== undefined) emit({ kind: 'planned', plans: plansOf(core.scope.everything(), core.host) });
+    if (core.host !== undefined)
+      emit({ kind: 'planned', plans: plansOf(core.scope.everything(), core.host, isLeaving) });
   };
   const attachmentLink = new AttachmentLink({
     ...options,
@@ -140,7 +143,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   });
   const portReader = new PortReader({
     ...{ scope: core.scope, zoneOf: (owner) => core.conntrack.known(owner) },
-    dumpZones: (zones) => conntrackLink.dumpZones(zones, MOST_CONNECTIONS.netdev),
+    dumpZones: (zones) => conntrackLink.dumpZones(zones, MOST_AT_ONCE),
   });
   const recreator = new Recreator({
     run: (packets) => switchLink.runThrough(packets),
@@ -155,7 +158,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       const entries = 'entries' in answer ? answer.entries : answer.connections.flatMap(entriesOfTold);
       const ms = Math.round(systemClock.monotonicMs() - beganMs);
       log.info('connections of a port that moves here', { port, from, entries: entries.length, ms });
-      emit({ kind: 'portConnections', port, entries });
+      emit({ kind: 'portConnections', port, entries, isOld: 'connections' in answer });
     } catch (error) {
       if (signal.aborted) return;
       log.info('connections of a port that moves here are not to be had', { port, from, error });
@@ -215,8 +218,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const exporter = new ConnectionExporter({
     ...{ scope: core.scope, zones: core.conntrack.zones, clock: systemClock, signal },
     datapathType: options.datapathType,
-    count: () => conntrackLink.count(),
-    dump: () => conntrackLink.dump(),
+    tracking: conntrackLink,
     post: (report) => client.post<ConnectionsAnswer>(connectionsPath, report, { signal, timeoutMs: 10_000 }),
     seen: (connections) => emit({ kind: 'connectionsSeen', connections }),
     setProblem: (problem) => {
@@ -297,7 +299,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         void vteps.then((link) => link.perform(effect));
         break;
       case 'planSpeakers':
-        planSpeakers().catch((error: unknown) => log.error('what speakers there should be is not known', { error }));
+        planSpeakers(effect.isLeaving).catch((error: unknown) =>
+          log.error('what speakers there should be is not known', { error }),
+        );
         break;
       case 'speak':
         speakers ??= startSpeakers();

@@ -62,7 +62,7 @@ test('learned next hops count as written ones, and for who learned them where no
   const rig = watching(...uplink(1), router());
   const learned = (host: string, address = '10.9.1.1'): unknown => {
     const via = [{ address, routerPort: 'up1', weight: 1 }];
-    return { kind: 'learnedRoute', id: `r/0.0.0.0/0/${host}`, router: 'r', to: '0.0.0.0/0', host, via };
+    return { kind: 'learnedSet', id: `r/${host}/1`, router: 'r', host, set: '1', via };
   };
   assert.equal(rig.change(0, learned('g1')), 'g1 192.0.2.1');
   assert.equal(rig.change(1, learned('g2')), 'g1 192.0.2.1, g2 192.0.2.2');

@@ -1,5 +1,5 @@
 import { formatIp, parseIp } from '../base/addresses.ts';
-import type { LearnedRoute, ScopeKind } from '../model/objects.ts';
+import type { LearnedSet, ScopeKind } from '../model/objects.ts';
 import type { AgentEvent, Effect, ScopeChange } from './events.ts';
 import type { Ground } from './ground.ts';
 import type { WatchedHost } from './liveness/host-watch.ts';
@@ -40,9 +40,9 @@ export class NextHopHosts {
   scopeChanged(changes: readonly ScopeChange[], nowMs: number): Effect[] {
     const isFirst = this.#told === '';
     for (const { op, record } of changes) {
-      if (record.kind === 'learnedRoute') {
+      if (record.kind === 'learnedSet') {
         if (op === 'delete') this.#isLearnedOld = true;
-        else this.#learn(record as LearnedRoute);
+        else this.#learn(record as LearnedSet);
       } else if (ABOUT.has(record.kind)) this.#isOld = true;
       // One that is deleted says no more of its switch.
       else if (record.kind === 'binding' && (!('switch' in record) || this.#switches.has(record.switch)))
@@ -51,7 +51,7 @@ export class NextHopHosts {
     return isFirst ? this.tick(nowMs) : [];
   }
 
-  #learn({ router, host, via }: LearnedRoute): void {
+  #learn({ router, host, via }: LearnedSet): void {
     const hops = this.#learned.get(router) ?? new Map<string, Set<string>>();
     this.#learned.set(router, hops);
     for (const { address } of via) {
@@ -70,7 +70,7 @@ export class NextHopHosts {
       this.#isOld = true;
       this.#countedMs = nowMs;
       this.#learned = new Map();
-      for (const route of this.#ground.scope.all('learnedRoute')) this.#learn(route);
+      for (const set of this.#ground.scope.all('learnedSet')) this.#learn(set);
     }
     const isStart = nowMs - this.#startedMs < START_GRACE_MS;
     if (!isStart) this.isAwaited = false;

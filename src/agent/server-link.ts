@@ -5,7 +5,7 @@ import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import type { Client } from '../server/client.ts';
 import {
-  MOST_ROUTES_IN_REPORT,
+  MOST_BLOCKS_IN_REPORT,
   type Report,
   type ReportsAnswer,
   type WatchMessage,
@@ -160,10 +160,10 @@ export class ServerLink {
 
   /** All that wait, but of reports with thousands of routes one or two at a time: the server does nothing else meanwhile. */
   #nextReports(): readonly Report[] {
-    let routes = 0;
+    let blocks = 0;
     const end = this.#queue.findIndex((report, i) => {
-      routes += routesIn(report);
-      return i > 0 && routes > MOST_ROUTES_IN_REPORT;
+      blocks += blocksIn(report);
+      return i > 0 && blocks > MOST_BLOCKS_IN_REPORT;
     });
     return this.#queue.splice(0, end < 0 ? this.#queue.length : end);
   }
@@ -188,7 +188,6 @@ export class ServerLink {
   }
 }
 
-function routesIn(report: Report): number {
-  if (report.type === 'learnedRoutesAll') return report.routes.length;
-  return report.type === 'learnedRoutes' ? report.put.length + report.gone.length : 0;
+function blocksIn(report: Report): number {
+  return report.type === 'learnedRoutesAll' || report.type === 'learnedRoutes' ? report.blocks.length : 0;
 }

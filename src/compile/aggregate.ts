@@ -17,8 +17,10 @@ import { NO_NODE, PrefixTrie, ROOT } from './prefix-trie.ts';
  * that a fresh table would have.
  */
 export interface AggregateChange {
-  readonly put: readonly AggregatedRoute[];
-  readonly gone: readonly Cidr[];
+  /** With the set that each had before, where it had one. */
+  readonly put: readonly (AggregatedRoute & { readonly before?: number })[];
+  /** With the set that each had. */
+  readonly gone: readonly AggregatedRoute[];
 }
 export interface AggregatedRoute {
   readonly to: Cidr;
@@ -49,13 +51,30 @@ export class Aggregate {
     this.#maxRoutes = maxRoutes;
   }
 
-  /** A learned route, new or with another set. `hops` is not negative. */
-  put(to: Cidr, hops: number): void {
-    this.#tables[to.ip.version].setOwn(to, hops);
+  /** A learned route, new or with another set. `hops` is not negative. `tag`: a number that is kept with it. */
+  put(to: Cidr, hops: number, tag = NONE): void {
+    this.#tables[to.ip.version].setOwn(to, hops, tag);
   }
 
-  delete(to: Cidr): void {
-    this.#tables[to.ip.version].setOwn(to, NONE);
+  /** With a tag it is still known, though no route. */
+  delete(to: Cidr, tag = NONE): void {
+    this.#tables[to.ip.version].setOwn(to, NONE, tag);
+  }
+
+  /** -1 for a prefix that has none. */
+  tagOf(to: Cidr): number {
+    return this.#tables[to.ip.version].tagOf(to);
+  }
+
+  /** All prefixes with a tag, in no order. */
+  *tags(): Iterable<{ readonly to: Cidr; readonly tag: number }> {
+    yield* this.#tables[4].tags();
+    yield* this.#tables[6].tags();
+  }
+
+  /** The set with which a prefix is used now; -1: it is not. */
+  toldOf(to: Cidr): number {
+    return this.#tables[to.ip.version].toldOf(to);
   }
 
   /** Other routes of the router are for just this prefix (or not any more). */
@@ -65,7 +84,7 @@ export class Aggregate {
 
   /** What is different since the last time. */
   flush(): AggregateChange {
-    const change = { put: [] as AggregatedRoute[], gone: [] as Cidr[] };
+    const change: Changes = { put: [], gone: [] };
     const tables = [this.#tables[4], this.#tables[6]] as const;
     for (const table of tables) table.settle(change.gone);
     const total = tables[0].count + tables[1].count;
@@ -79,7 +98,7 @@ export class Aggregate {
   }
 
   /** Beyond the limit, whatever the length where the limit falls: all routes are looked at. */
-  #cut(tables: readonly [Table, Table], change: { put: AggregatedRoute[]; gone: Cidr[] }): void {
+  #cut(tables: readonly [Table, Table], change: Changes): void {
     let left = this.#maxRoutes;
     let length = 0;
     for (; length <= 128; length++) {
@@ -110,11 +129,18 @@ export class Aggregate {
   }
 }
 
+interface Changes {
+  readonly put: (AggregatedRoute & { readonly before?: number })[];
+  readonly gone: AggregatedRoute[];
+}
+
 /** One IP version. */
 class Table {
   readonly #trie: PrefixTrie;
   /** The learned route of just this prefix. */
   #own!: Int32Array;
+  /** What its user keeps with it. */
+  #tag!: Int32Array;
   /** Other routes are for it. */
   #held!: Uint8Array;
   /** Where the addresses below go that have a route in this subtree: NONE, one set, or MANY. */
@@ -131,7 +157,7 @@ class Table {
   /** And as it was told. */
   #told!: Int32Array;
   #touched: number[] = [];
-  #gone: Cidr[] = [];
+  #gone: AggregatedRoute[] = [];
   count = 0;
   readonly #countByLength = new Uint32Array(129);
 
@@ -142,6 +168,7 @@ class Table {
     const flags = (initial: 0 | 1, take: (array: Uint8Array) => void): void =>
       this.#trie.column((capacity) => new Uint8Array(capacity), initial, take);
     numbers(NONE, (array) => (this.#own = array));
+    numbers(NONE, (array) => (this.#tag = array));
     flags(0, (array) => (this.#held = array));
     numbers(NONE, (array) => (this.#below = array));
     flags(1, (array) => (this.#isOpen = array));
@@ -152,11 +179,29 @@ class Table {
     numbers(NONE, (array) => (this.#told = array));
   }
 
-  setOwn(to: Cidr, hops: number): void {
-    const node = this.#trie.reach(to, hops !== NONE);
-    if (node === undefined || this.#own[node] === hops) return;
+  setOwn(to: Cidr, hops: number, tag: number): void {
+    const node = this.#trie.reach(to, hops !== NONE || tag !== NONE);
+    if (node === undefined || (this.#own[node] === hops && this.#tag[node] === tag)) return;
+    const isSame = this.#own[node] === hops && tag !== NONE;
+    this.#tag[node] = tag;
+    if (isSame) return;
     this.#own[node] = hops;
     this.#summarise();
+  }
+
+  tagOf(to: Cidr): number {
+    const node = this.#trie.reach(to, false);
+    return node === undefined ? NONE : this.#tag[node]!;
+  }
+
+  toldOf(to: Cidr): number {
+    const node = this.#trie.reach(to, false);
+    return node === undefined ? NONE : this.#told[node]!;
+  }
+
+  *tags(): Iterable<{ readonly to: Cidr; readonly tag: number }> {
+    for (const node of this.#nodes())
+      if (this.#tag[node] !== NONE) yield { to: this.#trie.cidrOf(node), tag: this.#tag[node]! };
   }
 
   setHeld(to: Cidr, isHeld: boolean): void {
@@ -196,9 +241,9 @@ class Table {
   }
 
   /** Which are to be used. `gone`: those that were and whose nodes may go. */
-  settle(gone: Cidr[]): void {
+  settle(gone: AggregatedRoute[]): void {
     this.#walk(ROOT, NONE);
-    gone.push(...this.#gone);
+    for (const route of this.#gone) gone.push(route);
     this.#gone = [];
   }
 
@@ -236,18 +281,19 @@ class Table {
     else this.#takeBack(node, this.#gone);
   }
 
-  #takeBack(node: number, gone: Cidr[]): void {
-    if (this.#told[node] === NONE) return;
-    gone.push(this.#trie.cidrOf(node));
+  #takeBack(node: number, gone: AggregatedRoute[]): void {
+    const hops = this.#told[node]!;
+    if (hops === NONE) return;
+    gone.push({ to: this.#trie.cidrOf(node), hops });
     this.#told[node] = NONE;
   }
 
   #isIdle(node: number): boolean {
-    if (this.#own[node] !== NONE || this.#held[node] === 1) return false;
+    if (this.#own[node] !== NONE || this.#tag[node] !== NONE || this.#held[node] === 1) return false;
     return this.#trie.child(node, 0) === NO_NODE || this.#trie.child(node, 1) === NO_NODE;
   }
 
-  tellTouched(put: AggregatedRoute[]): void {
+  tellTouched(put: Changes['put']): void {
     for (const node of this.#touched) this.#tell(node, put);
   }
 
@@ -255,15 +301,17 @@ class Table {
     this.#touched = [];
   }
 
-  #tell(node: number, put: AggregatedRoute[]): void {
+  #tell(node: number, put: Changes['put']): void {
     const hops = this.#wanted[node]!;
-    if (hops === NONE || hops === this.#told[node]) return;
+    const before = this.#told[node]!;
+    if (hops === NONE || hops === before) return;
     this.#told[node] = hops;
-    put.push({ to: this.#trie.cidrOf(node), hops });
+    const to = this.#trie.cidrOf(node);
+    put.push(before === NONE ? { to, hops } : { to, hops, before });
   }
 
   /** All that are shorter than `length`, and `most` of that length. Returns the first that is left out. */
-  tell(length: number, most: number, change: { put: AggregatedRoute[]; gone: Cidr[] }): Cidr | undefined {
+  tell(length: number, most: number, change: Changes): Cidr | undefined {
     const atLimit: number[] = [];
     for (const node of this.#nodes()) {
       if (this.#wanted[node] === NONE) continue;

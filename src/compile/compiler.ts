@@ -22,19 +22,18 @@
 import type { Unit } from '../incremental/definitions.ts';
 import { type Change, type DotFilter, Engine } from '../incremental/engine.ts';
 import type { Diff } from '../incremental/slots.ts';
-import type { LearnedRoute } from '../model/objects.ts';
 import type { Flow } from '../openflow/flow.ts';
 import { Cookies, type Explanation } from './explain.ts';
-import { type CompiledFlow, flowSink } from './flow-sink.ts';
+import { type CompiledFlow, flowSink, slotOf } from './flow-sink.ts';
 import type { InputKind, InputOfKind, InputRecord } from './inputs.ts';
 import {
-  type DestinationChange,
+  type DestinationChanges,
   LearnedDestinations,
   type ReachChange,
   type RecordChange,
-  reachSink,
-  reachUnit,
-} from './learned-routes.ts';
+} from './learned-destinations.ts';
+import { LearnedFlows, setFlowsSink, setFlowsUnit } from './learned-flows.ts';
+import { reachSink, reachUnit } from './learned-routes.ts';
 import { localPortSink, localPortsUnit } from './local-ports.ts';
 import { localProfileSink, localProfilesUnit } from './local-profiles.ts';
 import { LOCAL_SWITCH_KINDS, LOCAL_SWITCH_UNITS, localSwitchSink } from './local-switches.ts';
@@ -139,6 +138,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   routesUnit,
   learnedRouteUnit,
   hopSetUnit,
+  setFlowsUnit,
   outChainUnit,
   leaveUnit,
   portAddressesUnit,
@@ -205,7 +205,7 @@ export interface CompileResult {
 export interface Compiler {
   /** All changes at once; of several for one record the last holds. */
   update(changes: Iterable<CompilerChange>): CompileResult;
-  /** All flows, by table, then as they are named. */
+  /** All flows, by table, then as they are named; those of learned routes last. */
   flows(): Iterable<Flow>;
   /** All flows with the units behind them. */
   compiled(): Iterable<CompiledFlow>;
@@ -223,6 +223,7 @@ export function createCompiler(): Compiler {
   // Its outputs are inputs of the other.
   const localSwitches = new Engine<InputOfKind>(HERE_UNITS);
   const destinations = new LearnedDestinations();
+  const learnedFlows = new LearnedFlows(destinations);
   const cookies = new Cookies();
   const meters = new Map<number, Meter>();
   let flowCount = 0;
@@ -243,18 +244,28 @@ export function createCompiler(): Compiler {
     update(changes) {
       const { learned, all } = withoutLearned(staged(changes));
       const here = localSwitches.update(all.filter(({ kind }) => LOCAL_SWITCH_KINDS.has(kind)));
-      const diff = engine.update([
-        ...all,
-        ...hereChanges(here),
-        ...learnedChanges(destinations.take(learned, reachChanges(here))),
-      ]);
+      const routes = destinations.take(learned, reachChanges(here));
+      const diff = engine.update([...all, ...hereChanges(here), ...learnedChanges(routes)]);
       const { added, changed, removed } = diff.of(flowSink);
+      const sets = diff.of(setFlowsSink);
+      const plain = learnedFlows.update(routes, sets);
       for (const { before } of removed) cookies.delete(before);
       for (const { before } of changed) cookies.delete(before);
       const add: CompiledFlow[] = [];
       for (const { after } of added) add.push(after);
       for (const { after } of changed) add.push(after);
       for (const after of add) cookies.add(after);
+      // All flows of a router's sets have one cookie.
+      for (const { after } of [...sets.added, ...sets.changed]) cookies.add(after);
+      for (const { before } of [...sets.removed, ...sets.changed]) cookies.delete(before);
+      for (const flow of plain.add) add.push(flow);
+      let remove: CompiledFlow[] = removed.map(({ before }) => before);
+      for (const flow of plain.remove) remove.push(flow);
+      // A network that other routes are for now, or are no more: its flow is another's.
+      if (routes.beside.length > 0) {
+        const names = new Set(add.map(nameOf));
+        remove = remove.filter((flow) => !names.has(nameOf(flow)));
+      }
       flowCount += added.length - removed.length;
       const limits = diff.of(meterSink);
       const put = [...limits.added, ...limits.changed].map(({ after }) => after);
@@ -270,17 +281,18 @@ export function createCompiler(): Compiler {
         reported.removed.length;
       const now = hasProblems || news > 0 ? problems() : [];
       hasProblems = now.length > 0;
-      return { add, remove: removed.map(({ before }) => before), meters: put, goneMeters, problems: now };
+      return { add, remove, meters: put, goneMeters, problems: now };
     },
     *flows() {
       yield* this.compiled();
     },
     *compiled() {
       for (const [, compiled] of engine.outputs(flowSink)) yield compiled;
+      yield* learnedFlows.flows();
     },
     meters: () => meters,
     get flowCount() {
-      return flowCount;
+      return flowCount + learnedFlows.count;
     },
     explain: (cookie) => cookies.explain(cookie),
     toDot: (filter) => engine.toDot(filter),
@@ -312,11 +324,18 @@ function reachChanges(here: Diff): ReachChange[] {
   ];
 }
 
-function* learnedChanges(changes: readonly DestinationChange[]): Iterable<Change<InputOfKind>> {
-  for (const { id, value } of changes)
-    yield value
-      ? { op: 'put', kind: 'learnedDestination', id, value }
-      : { op: 'delete', kind: 'learnedDestination', id };
+function* learnedChanges({ beside, appeared, vanished }: DestinationChanges): Iterable<Change<InputOfKind>> {
+  for (const { router, to, set: hops } of beside) {
+    const [kind, id] = ['learnedDestination', `${router}/${to}`] as const;
+    if (hops === undefined) yield { op: 'delete', kind, id };
+    else yield { op: 'put', kind, id, value: { kind, id, router, to, hops } };
+  }
+  for (const id of appeared) yield { op: 'put', kind: 'plainSet', id, value: { kind: 'plainSet', id } };
+  for (const id of vanished) yield { op: 'delete', kind: 'plainSet', id };
+}
+
+function nameOf({ table, priority, match }: Flow): string {
+  return slotOf(table, priority, match);
 }
 
 /** Learned routes are known to the engine by what they come to only; that depends on the other routes of their routers. */
@@ -328,9 +347,9 @@ function withoutLearned(changes: Iterable<Change<InputOfKind>>): {
   const learned: RecordChange[] = [];
   for (const change of changes) {
     const { kind, id } = change;
-    if (kind !== 'learnedRoute') all.push(change);
-    if (kind === 'learnedRoute' || kind === 'router' || kind === 'routerPort')
-      learned.push({ kind, id, record: change.op === 'put' ? (change.value as LearnedRoute) : undefined });
+    if (kind !== 'learnedRoutes') all.push(change);
+    if (kind === 'learnedRoutes' || kind === 'learnedSet' || kind === 'router' || kind === 'routerPort')
+      learned.push({ kind, id, record: change.op === 'put' ? change.value : undefined } as RecordChange);
   }
   return { all, learned };
 }

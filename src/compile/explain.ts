@@ -12,6 +12,8 @@ export interface Explanation {
   readonly reason?: Reason;
 }
 
+type Behind = Pick<CompiledFlow, 'cookie' | 'units' | 'reason'>;
+
 interface Entry {
   readonly units: readonly string[];
   readonly reason: Reason | undefined;
@@ -90,13 +92,13 @@ const KEYED_BY_MORE: ReadonlySet<string> = new Set([
 export class Cookies {
   readonly #entries = new Map<bigint, Entry>();
 
-  add({ cookie, units, reason }: CompiledFlow): void {
+  add({ cookie, units, reason }: Behind): void {
     const entry = this.#entries.get(cookie);
     if (entry === undefined) this.#entries.set(cookie, { units, reason, flows: 1 });
     else entry.flows++;
   }
 
-  delete({ cookie }: CompiledFlow): void {
+  delete({ cookie }: Behind): void {
     const entry = this.#entries.get(cookie);
     if (entry !== undefined && --entry.flows === 0) this.#entries.delete(cookie);
   }
@@ -117,7 +119,7 @@ export class Cookies {
       const kind = ABOUT[family];
       if (kind === undefined) continue;
       const key = unit.slice(slash + 1);
-      const id = KEYED_BY_MORE.has(family) ? key.slice(0, key.search(/[/,]/)) : key;
+      const id = KEYED_BY_MORE.has(family) ? key.split(/[/,]/, 1)[0]! : key;
       objects.set(`${kind}/${id}`, { kind, id });
     }
     return [...objects.values()];

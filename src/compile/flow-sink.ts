@@ -50,7 +50,7 @@ export function flow(table: TableName, priority: number, match: Match, target: F
 }
 
 /** Fields stand in the order in which the match was built; the same match is always built by the same code. */
-function slotOf(table: number, priority: number, match: Match): string {
+export function slotOf(table: number, priority: number, match: Match): string {
   let slot = `${table},${priority}`;
   for (const field in match) {
     const value = match[field as FieldName]!;

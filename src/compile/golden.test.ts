@@ -222,11 +222,13 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
       { ...ups.core, routes: [example.route('198.51.100.0/24', { via: '192.0.2.3' })] },
       ...ups.world,
       ...[example.binding(ups.wire, h1), example.boundInterface(ups.wire, 1), example.binding(ups.secondWire, h2)],
-      ups.learned(ups.core, '0.0.0.0/0', h1, '192.0.2.1'),
-      ups.learned(ups.core, '0.0.0.0/0', h2, '192.0.2.9 3'),
-      ups.learned(ups.core, '198.51.100.0/24', h1, '192.0.2.1'),
-      ups.learned(ups.core, '203.0.113.128/25', h1, '192.0.2.1'),
-      ups.learned(ups.core, '2001:db8:9000::/36', h1, '2001:db8:f::1'),
+      ...ups.records([
+        ups.learned(ups.core, '0.0.0.0/0', h1, '192.0.2.1'),
+        ups.learned(ups.core, '0.0.0.0/0', h2, '192.0.2.9 3'),
+        ups.learned(ups.core, '198.51.100.0/24', h1, '192.0.2.1'),
+        ups.learned(ups.core, '203.0.113.128/25', h1, '192.0.2.1'),
+        ups.learned(ups.core, '2001:db8:9000::/36', h1, '2001:db8:f::1'),
+      ]),
     ],
   ],
   speaker: [
@@ -242,7 +244,7 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
       ...[{ ...ups.core, routes: [example.route('198.18.0.0/15', { via: '10.0.1.11' })] }, ...ups.world],
       { ...ups.uplink, sourceCheck: 'strict' },
       { ...ups.secondUplink, sourceCheck: 'own' },
-      ups.learned(ups.core, '0.0.0.0/0', h1, '192.0.2.1', '192.0.2.9'),
+      ...ups.records([ups.learned(ups.core, '0.0.0.0/0', h1, '192.0.2.1', '192.0.2.9')]),
     ],
   ],
   prefilters: [

@@ -136,7 +136,13 @@ export interface LocalPort {
   readonly guarded?: { readonly macs: readonly string[]; readonly addresses: readonly string[] };
 }
 
-/** Where a network leads of which hosts learned routes (learned-routes.ts). `id` is `<router>/<network>`. */
+/** A set of next hops that plain learned routes have (learned-destinations.ts). `id` is its name. */
+export interface PlainSet {
+  readonly kind: 'plainSet';
+  readonly id: string;
+}
+
+/** Where a network leads of which hosts learned routes, and for which its router has others (learned-destinations.ts). `id` is `<router>/<network>`. */
 export interface LearnedDestination {
   readonly kind: 'learnedDestination';
   readonly id: string;
@@ -167,10 +173,14 @@ export interface InputOfKind extends ScopeRecordOfKind {
   localProfile: LocalProfile;
   localPort: LocalPort;
   learnedDestination: LearnedDestination;
+  plainSet: PlainSet;
   speaker: Speaker;
   held: Held;
 }
-export type InputKind = Exclude<keyof InputOfKind, 'localSwitch' | 'localProfile' | 'localPort' | 'learnedDestination'>;
+export type InputKind = Exclude<
+  keyof InputOfKind,
+  'localSwitch' | 'localProfile' | 'localPort' | 'learnedDestination' | 'plainSet'
+>;
 export type InputRecord =
   | ScopeRecord
   | BoundInterface
@@ -226,6 +236,7 @@ export const portsOfRouterIndex = define.index('portsOfRouter', 'routerPort', (p
 /** Name of a set of next hops: some learned route has it. */
 export const hopSetsIndex = define.members('hopSets', {
   learnedDestination: ({ hops }) => [[hops, '']],
+  plainSet: (_, id) => [[id, '']],
 });
 
 /** Switch → router ports on it. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { LearnedRoute, Router } from '../model/objects.ts';
-import { modelOf } from '../model/view.ts';
+import type { Router } from '../model/objects.ts';
+import { type LearnedRoute, modelOf } from '../model/view.ts';
 import { formatFlow } from '../openflow/text/flow.ts';
 import { frame, ip, udp } from '../pipeline/frames.fixture.ts';
 import { createPipeline } from '../pipeline/pipeline.ts';
@@ -17,7 +17,9 @@ const h1 = example.host(1);
 const h2 = example.host(2);
 const [w1, w2] = ['192.0.2.1', '192.0.2.9'];
 /** The upstreams, as their wires heard them. */
+const w6 = '2001:db8:f::1';
 const upstreams = [
+  { of: ups.up, port: ups.wire, address: w6, mac: '02:ee:00:00:00:01' },
   { of: ups.up, port: ups.wire, address: w1, mac: '02:ee:00:00:00:01' },
   { of: ups.second, port: ups.secondWire, address: w2, mac: '02:ee:00:00:00:02' },
 ].flatMap(({ of, port, address, mac }) => [
@@ -54,7 +56,7 @@ const facts = [
 
 function compiled(router: Router, routes: readonly LearnedRoute[]): Compiler {
   const compiler = createCompiler();
-  compiler.update([...records, ...facts, router, ...routes].map((record) => ({ op: 'put', record })));
+  compiler.update([...records, ...facts, router, ...ups.records(routes)].map((record) => ({ op: 'put', record })));
   return compiler;
 }
 
@@ -70,8 +72,18 @@ function executed(compiler: Compiler): string[] {
   });
 }
 
+/** Its routes are those from now on. */
+function relearn(compiler: Compiler, before: readonly LearnedRoute[], after: readonly LearnedRoute[]) {
+  const now = ups.records(after);
+  const left = ups.records(before).filter(({ kind, id }) => !now.some((each) => each.kind === kind && each.id === id));
+  return compiler.update([
+    ...now.map((record) => ({ op: 'put', record }) as const),
+    ...left.map((record) => ({ op: 'delete', record }) as const),
+  ]);
+}
+
 function simulated(router: Router, routes: readonly LearnedRoute[]): string[] {
-  const model = modelOf([...records, router, ...routes]);
+  const model = modelOf([...records, router, ...ups.records(routes)]);
   return Array.from({ length: 256 }, (_, n) => {
     const [first] = simulateFrame(model, { port: ups.a.id, host: h1.id, bytes: toFar(n) }).deliveries;
     return first === undefined ? '-' : first.port === ups.wire.id ? 'first' : 'second';
@@ -103,12 +115,9 @@ const CASES: readonly (readonly [string, Router, readonly LearnedRoute[], Readon
   ],
   ['a void one', ups.core, [learned(FAR, h1, '203.0.113.7'), learned('0.0.0.0/0', h1, w2)], { second: 1 }],
   ['a void next hop', ups.core, [learned(FAR, h1, '203.0.113.7', w2)], { second: 1 }],
-  [
-    'a next hop of the other version',
-    ups.core,
-    [learned(FAR, h1, '2001:db8:f::1'), learned('0.0.0.0/0', h1, w2)],
-    { second: 1 },
-  ],
+  ['IPv4 by an IPv6 next hop (RFC 8950)', ups.core, [learned(FAR, h1, w6)], { first: 1 }],
+  ['IPv4 by next hops of both versions', ups.core, [learned(FAR, h1, w6, w2)], { first: 0.5, second: 0.5 }],
+  ['IPv4 by a written IPv6 next hop', { ...ups.core, routes: [via(w6), via(w2)] }, [], { first: 0.5, second: 0.5 }],
   ['over a static one', { ...ups.core, routes: [via(w2)] }, [learned(FAR, h1, w1)], { first: 1 }],
   [
     'under a better static one',
@@ -171,11 +180,10 @@ test('a thousand learned routes are a thousand flows and one set; one more is on
   const compiler = compiled(ups.core, many);
   const set = compiler.flowCount - none - 1000;
   assert.ok(set > 0 && set <= 16, `${set} flows for the set`);
-  const { add, remove } = compiler.update(
-    [learned(FAR, h1, w1), learned(FAR, h2, w2)].map((record) => ({ op: 'put', record })),
-  );
+  const more = [...many, learned(FAR, h1, w1), learned(FAR, h2, w2)];
+  const { add, remove } = relearn(compiler, many, more);
   assert.deepEqual([add.length, remove.length], [1, 0]);
-  const gone = compiler.update([{ op: 'delete', kind: 'learnedRoute', id: `${ups.core.id}/${FAR}/${h2.id}` }]);
+  const gone = relearn(compiler, more, more.slice(0, -1));
   // The flow that names another set, and that set's.
   assert.deepEqual([gone.add.length, gone.remove.length], [2, 0]);
   assert.deepEqual(lines(compiler), lines(compiled(ups.core, [...many, learned(FAR, h1, w1)])));
@@ -195,7 +203,7 @@ test('routes that change no decision are no flows, but beside other routes of th
   assert.ok(more > 0 && more <= 16, `${more} flows more`);
   compiler.update([{ op: 'put', record: ups.core }]);
   assert.equal(compiler.flowCount, plain);
-  compiler.update([...whole, ...many].map(({ id }) => ({ op: 'delete', kind: 'learnedRoute', id })));
+  relearn(compiler, [...whole, ...many], []);
   assert.deepEqual(lines(compiler), lines(compiled(ups.core, [])));
 });
 
@@ -210,7 +218,7 @@ test('a change of a static route does not run learned ones', () => {
 });
 
 test('the number of a set begins as no next hop does, and is another for another', () => {
-  const [one, other] = [hopSetId('r,h 192.0.2.1 1'), hopSetId('r,h 192.0.2.1 2')];
+  const [one, other] = [hopSetId('r,4,h/1'), hopSetId('r,4,h/2')];
   assert.equal(one >> 120n, 0xffn);
   assert.notEqual(one, other);
 });
@@ -229,4 +237,35 @@ test('what lies below a route that becomes void shows again, though it was aggre
   compiler.update([{ op: 'put', record: ups.uplink }]);
   assert.equal(shareOf(executed(compiler), 'first'), 1);
   assert.deepEqual(lines(compiler), lines(compiled(ups.core, routes)));
+});
+
+test('next hops whose sessions ended are out of all routes at the cost of their set, and back so', () => {
+  const routes = [
+    ...many.filter(({ host }) => host === h1.id).map(({ to }) => learned(to, h1, w1, w2)),
+    learned(FAR, h1, w1),
+  ];
+  const world = [...routes, learned('198.51.0.0/16', h1, w2)];
+  const compiler = compiled(ups.core, world);
+  const before = lines(compiler);
+  const sets = ups.records(world).filter((record) => record.kind === 'learnedSet');
+  const ended = sets.map((record) =>
+    record.via.some(({ address }) => address === w1) ? { ...record, ended: [w1] } : record,
+  );
+  const { add, remove } = compiler.update(ended.map((record) => ({ op: 'put', record })));
+  // Slots of the set that both are in; and the one route by the one alone, which is as though it were not there.
+  assert.ok(add.length + remove.length <= 20, `${add.length} and ${remove.length} flows`);
+  const blocks = ups.records(world).filter((record) => record.kind === 'learnedRoutes');
+  const model = modelOf([...records, ups.core, ...blocks, ...ended]);
+  const ways = executed(compiler);
+  assert.ok(
+    ways.every((way) => way === 'second'),
+    'the covering one shows',
+  );
+  const [first] = simulateFrame(model, { port: ups.a.id, host: h1.id, bytes: toFar(7) }).deliveries;
+  assert.equal(first?.port, ups.secondWire.id);
+  const fresh = createCompiler();
+  fresh.update([...records, ...facts, ups.core, ...blocks, ...ended].map((record) => ({ op: 'put', record })));
+  assert.deepEqual(lines(compiler), lines(fresh));
+  compiler.update(sets.map((record) => ({ op: 'put', record })));
+  assert.deepEqual(lines(compiler), before);
 });

@@ -195,8 +195,8 @@ describe('a source check', () => {
     ups.learned(core, '11.0.0.0/8', h1, '192.0.2.1', '192.0.2.9'),
     ups.learned(core, '2001:db8:9000::/36', h1, '2001:db8:f::1'),
   ];
-  const model = (at: RouterPort, withPeer: boolean): readonly InputRecord[] => [
-    ...[example.zone(), h1, core, ...learned, at, second],
+  const model = (at: RouterPort, withPeer: boolean, more: typeof learned = []): readonly InputRecord[] => [
+    ...[example.zone(), h1, core, ...ups.records([...learned, ...more]), at, second],
     ...ups.world.filter(({ id, kind }) => id !== at.id && id !== second.id && (withPeer || kind !== 'bgpPeer')),
     ...[ups.wire, ups.a, ups.secondWire].map((port) => example.binding(port, h1)),
   ];
@@ -276,7 +276,7 @@ describe('a source check', () => {
         ups.learned(core, `20.${n}.0.0/16`, h1, `192.0.2.${1 + 8 * (n % 2)}`),
       );
       compiler.update(
-        [...model(uplinkWith(check), true), example.self(h1), ...many].map((record) => ({ op: 'put', record })),
+        [...model(uplinkWith(check), true, many), example.self(h1)].map((record) => ({ op: 'put', record })),
       );
       return compiler.flowCount;
     };

@@ -80,6 +80,12 @@ function connectionTests(check: Check): void {
       'a whole address, not a part of one',
     );
     assert.deepEqual(await found({ host: 'h2', protocol: 'udp' }), []);
+    assert.deepEqual(await found({ network: '198.51.100.0/27' }), ['out-1', 'out-3']);
+    assert.deepEqual(await found({ network: '198.51.100.96/27' }), ['out-2']);
+    assert.deepEqual(await found({ network: '203.0.113.0/24', tenant: 't2' }), ['out-2'], 'a translated one counts');
+    assert.deepEqual(await found({ network: '::/0' }), []);
+    assert.deepEqual(await found({ router: 'r1', protocol: 'tcp' }), ['out-1', 'out-3']);
+    assert.deepEqual(await found({ router: 'r' }), []);
     assert.equal((await store.list({}, 2)).length, 2);
   });
 

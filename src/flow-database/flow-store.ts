@@ -1,3 +1,5 @@
+import { cidrContains, parseCidr, parseIp } from '../base/addresses.ts';
+
 /**
  * The flow database: connections that agents tell of, and who held an outside address and port when
  * (docs/design/flow-database.md). Owned by `src/flow-database`: keeping and finding them. Not here: names of objects and who may
@@ -95,6 +97,10 @@ export interface ConnectionFilter {
   readonly protocol?: string | undefined;
   readonly state?: string | undefined;
   readonly host?: string | undefined;
+  /** A CIDR that has any of the connection's addresses. */
+  readonly network?: string | undefined;
+  /** The router that translates. */
+  readonly router?: string | undefined;
 }
 
 export interface Lease {
@@ -148,7 +154,7 @@ export function heldBy({ direction, seenAs, asked }: Connection): readonly Endpo
 }
 
 export function fits(connection: StoredConnection, filter: ConnectionFilter): boolean {
-  const { port, tenant, address, protocol, state, host } = filter;
+  const { port, tenant, address, protocol, state, host, network, router } = filter;
   const is = (wanted: string | undefined, value: string | undefined): boolean =>
     wanted === undefined || wanted === value;
   return (
@@ -157,8 +163,18 @@ export function fits(connection: StoredConnection, filter: ConnectionFilter): bo
     is(protocol, connection.protocol) &&
     is(state, connection.state) &&
     is(host, connection.host) &&
+    is(router, connection.router) &&
+    (network === undefined || isIn(network, connection)) &&
     (address === undefined || addressesOf(connection).includes(address))
   );
+}
+
+function isIn(network: string, connection: Connection): boolean {
+  const cidr = parseCidr(network);
+  return addressesOf(connection).some((address) => {
+    const ip = parseIp(address);
+    return cidr !== undefined && ip !== undefined && cidrContains(cidr, ip);
+  });
 }
 
 export function addressesOf({ from, to, seenAs, asked }: Connection): readonly string[] {

@@ -6,7 +6,8 @@ import { endOf, hasPassword, parseRedisUrl, withoutPassword } from './redis-sett
 test('a URL says where, over what, as whom and in which database', () => {
   const plain = { host: '10.0.0.5', port: 6379, database: 0, isTls: false };
   assert.deepEqual(parseRedisUrl('redis://10.0.0.5'), plain);
-  assert.deepEqual(parseRedisUrl('valkey://10.0.0.5:6379/0'), plain);
+  const none = { passwordFile: undefined, caFile: undefined, certFile: undefined, keyFile: undefined };
+  assert.deepEqual(parseRedisUrl('valkey://10.0.0.5:6379/0', none), plain);
   assert.deepEqual(parseRedisUrl('rediss://weft:p%40ss@cache.example:7000/3'), {
     ...{ host: 'cache.example', port: 7000, database: 3, isTls: true, user: 'weft', password: 'p@ss' },
   });

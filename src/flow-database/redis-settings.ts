@@ -18,7 +18,9 @@ export interface RedisSettings {
   readonly keyFile?: string;
 }
 
-export type RedisFiles = Pick<RedisSettings, 'passwordFile' | 'caFile' | 'certFile' | 'keyFile'>;
+export type RedisFiles = {
+  readonly [K in 'passwordFile' | 'caFile' | 'certFile' | 'keyFile']?: string | undefined;
+};
 
 const SCHEMES: Readonly<Record<string, boolean>> = {
   'redis:': false,
@@ -48,7 +50,7 @@ export function parseRedisUrl(text: string, files: RedisFiles = {}): RedisSettin
     throw refuse('a certificate and its key go together');
   if (url.password !== '' && files.passwordFile !== undefined)
     throw refuse('the password is in the URL and in a file: one of both is enough');
-  for (const file of Object.values(files)) readable(file);
+  for (const file of Object.values(files)) if (file !== undefined) readable(file);
   return {
     host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
     ...{ port: Number(url.port || 6379), database: Number(database), isTls },

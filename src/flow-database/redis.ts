@@ -139,8 +139,8 @@ export class RedisConnections implements ConnectionStore {
 }
 
 /** What is in the JSON of every connection that fits; that is not all there is to fitting. */
-function needlesOf({ protocol, state, address }: ConnectionFilter): string[] {
-  const wanted = { protocol, state, address };
+function needlesOf({ protocol, state, address, router }: ConnectionFilter): string[] {
+  const wanted = { protocol, state, address, router };
   return Object.entries(wanted).flatMap(([name, value]) =>
     value === undefined ? [] : [`${JSON.stringify(name)}:${JSON.stringify(value)}`],
   );

@@ -5,6 +5,7 @@ import {
   type ConnectionBatch,
   type ConnectionFilter,
   type FlowStore,
+  fits,
   type HeldAnswer,
   type HeldQuestion,
   type Holder,
@@ -191,9 +192,20 @@ export class SqliteFlowStore implements FlowStore {
       wanted.push('instr(addresses, ?) > 0');
       values.push(` ${filter.address} `);
     }
+    if (filter.router !== undefined) {
+      wanted.push('instr(value, ?) > 0');
+      values.push(`"router":${JSON.stringify(filter.router)}`);
+    }
     const where = wanted.length === 0 ? '' : `WHERE ${wanted.join(' AND ')}`;
-    const rows = this.#db.prepare(`SELECT value FROM connections ${where} LIMIT ?`).all(...values, limit);
-    return rows.map(({ value }) => JSON.parse(String(value)) as StoredConnection);
+    const query = this.#db.prepare(`SELECT value FROM connections ${where}`);
+    const found: StoredConnection[] = [];
+    if (limit > 0)
+      for (const { value } of query.iterate(...values)) {
+        const connection = JSON.parse(String(value)) as StoredConnection;
+        // What the rest of the filter asks only this knows.
+        if (fits(connection, filter) && found.push(connection) >= limit) break;
+      }
+    return found;
   }
 
   async setLease({ router, address, host, names, blocks, atMs }: Lease): Promise<void> {

@@ -150,3 +150,23 @@ test('another AS is another router, made when the old one is gone', () => {
   assert.ok(lines.indexOf('no router bgp 65001') < lines.indexOf('router bgp 65009'));
   assert.ok(lines.includes('neighbor 192.0.2.1 password pass|word!'));
 });
+
+test('BFD without BGP: no bgpd, and sessions that name both ends', () => {
+  const bfd = { address: '192.0.2.1', local: '192.0.2.2', interface: 'bg1', multiplier: 3, intervalMs: 200 };
+  const files = formatConfig({ ...config, asn: 0, peers: [], networks: [], bfdPeers: [bfd] });
+  assert.ok(!files.bgpd.includes('router bgp'));
+  assert.match(
+    files.bfdd,
+    / peer 192\.0\.2\.1 local-address 192\.0\.2\.2 interface bg1\n {2}profile weft-3x200\n exit/,
+  );
+  assert.throws(
+    () => formatConfig({ ...config, asn: 0, peers: [], bfdPeers: [{ ...bfd, interface: 'bg1 x', intervalMs: 1 }] }),
+    /interface of BFD with 192\.0\.2\.1; intervals/,
+  );
+});
+
+test('what a peer is told by one that leaves is to be used last', () => {
+  const { bgpd } = formatConfig({ ...config, peers: [{ ...second, isLeaving: true }] });
+  assert.match(bgpd, /set community 65001:100 no-export graceful-shutdown\n set as-path prepend 65001 65001 65001/);
+  assert.match(bgpd, /neighbor 2001:db8::1 route-map weft-leave-[0-9a-f]{8} out/);
+});

@@ -66,6 +66,8 @@ export type SpeakerPeer = {
   readonly accept?: readonly string[];
   /** Communities (`65001:100`, `no-export` …) on all that this peer is told. */
   readonly communities?: readonly string[];
+  /** What this peer is told is to be used last (RFC 8326): with the community graceful-shutdown, and a path that is longer. */
+  readonly isLeaving?: boolean;
 };
 
 /** An IPv6 peer with `ipv4` has IPv4 routes with IPv6 next hops (RFC 8950, which was RFC 5549). */
@@ -87,6 +89,11 @@ export function outlivesRestart(peer: SpeakerPeer): boolean {
 const RESTART_S = 30;
 const MOST_WAYS = 64;
 const RETRY_AFTER_MAX_PREFIXES_MIN = 5;
+
+/** No BGP at all, only BFD. */
+export function isBfdAlone({ peers, bfdPeers = [] }: SpeakerConfig): boolean {
+  return peers.length === 0 && bfdPeers.length > 0;
+}
 
 /**
  * The configuration file of every daemon. Lines are indented by depth and every section is closed, so that
@@ -115,7 +122,7 @@ function text(lines: readonly string[]): string {
  * empty AS path) pass outwards. Neither list changes when networks do.
  */
 function bgpLines(config: SpeakerConfig): string[] {
-  if (config.peers.length === 0 && config.bfdPeers !== undefined && config.bfdPeers.length > 0) return [];
+  if (isBfdAlone(config)) return [];
   const policies = new Map<string, readonly string[]>();
   const router = [
     `router bgp ${config.asn}`,
@@ -163,7 +170,7 @@ function familyLines(config: SpeakerConfig, family: Family, policies: Map<string
     lines.push(
       `${neighbor} activate`,
       `${neighbor} route-map ${inwards(peer.accept, family, policies)} in`,
-      `${neighbor} route-map ${outwards(peer.communities, policies)} out`,
+      `${neighbor} route-map ${outwards(peer, config.asn, policies)} out`,
       `${neighbor} maximum-prefix ${peer.maxPrefixes} restart ${RETRY_AFTER_MAX_PREFIXES_MIN}`,
     );
   }
@@ -200,13 +207,24 @@ function inwards(
   return name;
 }
 
-function outwards(communities: readonly string[] | undefined, policies: Map<string, readonly string[]>): string {
-  const tagged = communities !== undefined && communities.length > 0;
-  const name = tagged ? `weft-out-${nameOf(communities)}` : 'weft-out';
+function outwards(
+  { communities: given = [], isLeaving = false }: SpeakerPeer,
+  asn: number,
+  policies: Map<string, readonly string[]>,
+): string {
+  const communities = isLeaving ? [...new Set([...given, 'graceful-shutdown'])] : given;
+  const tagged = communities.length > 0;
+  const name = isLeaving
+    ? `weft-leave-${nameOf(communities)}`
+    : tagged
+      ? `weft-out-${nameOf(communities)}`
+      : 'weft-out';
   policies.set(name, [
     `route-map ${name} permit 10`,
     ' match as-path weft-own',
     ...(tagged ? [` set community ${communities.join(' ')}`] : []),
+    // For who does not know that community.
+    ...(isLeaving ? [` set as-path prepend ${asn} ${asn} ${asn}`] : []),
     'exit',
   ]);
   return name;
@@ -251,7 +269,7 @@ function check(config: SpeakerConfig): void {
   };
   const within = (n: number, least: number, most: number): boolean => Number.isInteger(n) && n >= least && n <= most;
   need(parseIpv4(config.routerId) !== undefined, `router id ${config.routerId}`);
-  need(within(config.asn, 1, 0xffff_ffff), `AS ${config.asn}`);
+  if (!isBfdAlone(config)) need(within(config.asn, 1, 0xffff_ffff), `AS ${config.asn}`);
   need(within(config.fpmPort, 1, 65_535), `port ${config.fpmPort}`);
   for (const { name, addresses } of config.interfaces) {
     need(isName(name), `interface ${JSON.stringify(name)}`);

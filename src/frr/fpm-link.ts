@@ -12,6 +12,8 @@ export type FpmLinkOptions = {
   readonly onSynced?: () => void;
   /** Zebra writes some dozen routes at a time: so long they are gathered. */
   readonly batchMs?: number;
+  /** And so long behind `CROWD` changes and more (longer on a busy machine): a whole table comes in a second or two, and each batch has its price. */
+  readonly crowdMs?: number;
   /** So long nothing must have come for zebra to be through: its messages have no mark for that. */
   readonly quietMs?: number;
   /** So long after a connection began routes of the one before are kept: a zebra that died has its routes from bgpd again after 10 s. */
@@ -19,6 +21,10 @@ export type FpmLinkOptions = {
   /** So long without a connection all routes are gone. */
   readonly abandonMs?: number;
 };
+
+const CROWD = 1_000;
+/** Of the time at most a quarter is spent on batches of a crowd, unless that would take longer than this. */
+const LONGEST_GATHERING_MS = 2_000;
 
 /**
  * The end of zebra's forwarding-plane-manager connection: bytes in, changes of the route table out, gathered for some
@@ -38,6 +44,7 @@ export class FpmLink {
   #timer: NodeJS.Timeout | undefined;
   /** Connections that were ended because their bytes made no sense. */
   decodeErrors = 0;
+  #gatherMs: number | undefined;
 
   constructor(options: FpmLinkOptions) {
     this.#options = options;
@@ -56,12 +63,6 @@ export class FpmLink {
   attach(server: Server): void {
     this.#server = server;
     server.on('connection', (socket) => this.#begin(socket));
-  }
-
-  /** Nothing goes to these gateways from now on (`RouteTable.avoid`), without delay. */
-  avoid(gateways: ReadonlySet<string>): void {
-    this.table.avoid(gateways);
-    this.#flush();
   }
 
   close(): void {
@@ -127,13 +128,16 @@ export class FpmLink {
   }
 
   #flushSoon(): void {
-    this.#flushTimer ??= setTimeout(() => this.#flush(), this.#options.batchMs ?? 20);
+    this.#flushTimer ??= setTimeout(() => this.#flush(), this.#gatherMs ?? this.#options.batchMs ?? 20);
   }
 
   #flush(): void {
     clearTimeout(this.#flushTimer);
     this.#flushTimer = undefined;
     const changes = this.table.takeChanges();
+    const beginMs = performance.now();
     if (changes.length > 0) this.#options.onChanges(changes);
+    const leastMs = Math.min(4 * (performance.now() - beginMs), LONGEST_GATHERING_MS);
+    this.#gatherMs = changes.length < CROWD ? undefined : Math.max(this.#options.crowdMs ?? 500, leastMs);
   }
 }

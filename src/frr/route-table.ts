@@ -1,4 +1,5 @@
-import { type Cidr, formatCidr, formatIp, type Ip, type Ipv4, parseCidr } from '../base/addresses.ts';
+import { type Cidr, formatIp, type Ip } from '../base/addresses.ts';
+import { cidrOf, keyOf, type RouteKey } from '../base/route-key.ts';
 import {
   MAIN_TABLE,
   type NetlinkMessage,
@@ -27,8 +28,6 @@ export type RouteChange = { readonly to: Cidr; readonly ways: Ways | undefined }
 
 /** A route's own ways, or the id of a next-hop object that says them. */
 type Source = Ways | number;
-/** An IPv4 prefix as address * 64 + bits, an IPv6 prefix as text: a million of them must fit. */
-type Key = number | string;
 
 /** No sender nests groups; a circle of them ends here. */
 const GROUP_DEPTH = 4;
@@ -43,19 +42,16 @@ const GROUP_DEPTH = 4;
  */
 export class RouteTable {
   readonly #protocols: ReadonlySet<number>;
-  readonly #sources = new Map<Key, Source>();
+  readonly #sources = new Map<RouteKey, Source>();
   readonly #objects = new Map<number, NextHopMessage['is']>();
   /** What the reader knows. */
-  readonly #told = new Map<Key, Ways>();
+  readonly #told = new Map<RouteKey, Ways>();
   /** Known from the connection before and not told again yet: `#told` says what they are. */
-  #held = new Set<Key>();
-  #dirty = new Set<Key>();
+  #held = new Set<RouteKey>();
+  #dirty = new Set<RouteKey>();
   #objectsChanged = false;
   /** One object per meaning; grows with the number of different sets of ways, and is cut in `takeChanges`. */
   #interned = new Map<string, Ways>();
-  #avoided: ReadonlySet<string> = new Set();
-  /** What is left of ways without the gateways that are avoided. */
-  readonly #usable = new Map<Ways, Ways | undefined>();
   /** Ways of the objects as they are now. */
   readonly #resolved = new Map<number, Ways | undefined>();
 
@@ -89,18 +85,6 @@ export class RouteTable {
     this.#held.clear();
   }
 
-  /**
-   * Gateways (as text) that nothing goes to, whatever zebra says: it needs a second or two to take back 100,000 routes of a session that
-   * ended, this takes none.
-   */
-  avoid(gateways: ReadonlySet<string>): void {
-    if (gateways.size === this.#avoided.size && [...gateways].every((g) => this.#avoided.has(g))) return;
-    this.#avoided = gateways;
-    this.#usable.clear();
-    for (const key of this.#sources.keys()) this.#dirty.add(key);
-    for (const key of this.#held) this.#dirty.add(key);
-  }
-
   apply(message: NetlinkMessage): void {
     switch (message.kind) {
       case 'route': {
@@ -132,7 +116,7 @@ export class RouteTable {
     const changes: RouteChange[] = [];
     for (const key of this.#dirty) {
       const before = this.#told.get(key);
-      const ways = this.#withoutAvoided(this.#held.has(key) ? before : this.#current(key));
+      const ways = this.#held.has(key) ? before : this.#current(key);
       if (ways === before) continue;
       if (ways) this.#told.set(key, ways);
       else this.#told.delete(key);
@@ -152,18 +136,9 @@ export class RouteTable {
     return this.#told.get(keyOf(to));
   }
 
-  #current(key: Key): Ways | undefined {
+  #current(key: RouteKey): Ways | undefined {
     const source = this.#sources.get(key);
     return typeof source === 'number' ? this.#waysOfObject(source) : source;
-  }
-
-  #withoutAvoided(ways: Ways | undefined): Ways | undefined {
-    if (this.#avoided.size === 0 || ways?.kind !== 'forward') return ways;
-    if (this.#usable.has(ways)) return this.#usable.get(ways);
-    const vias = ways.vias.filter((via) => !via.gateway || !this.#avoided.has(formatIp(via.gateway)));
-    const left = vias.length === 0 ? undefined : this.#intern({ kind: 'forward', vias });
-    this.#usable.set(ways, left);
-    return left;
   }
 
   /** Objects are told ahead of the routes that use them, so most of those that changed are not in use; all of a batch is looked at once. */
@@ -228,7 +203,6 @@ export class RouteTable {
     const used = new Set<Ways>(this.#told.values());
     for (const source of this.#sources.values()) if (typeof source !== 'number') used.add(source);
     for (const ways of this.#resolved.values()) if (ways) used.add(ways);
-    this.#usable.clear();
     for (const [name, ways] of this.#interned) if (!used.has(ways)) this.#interned.delete(name);
   }
 }
@@ -240,13 +214,4 @@ function viaName(via: Via): string {
 
 function ordered(vias: readonly Via[]): Via[] {
   return vias.length === 1 ? [...vias] : [...vias].sort((a, b) => (viaName(a) < viaName(b) ? -1 : 1));
-}
-
-function keyOf({ ip, prefix }: Cidr): Key {
-  return ip.version === 4 ? ip.value * 64 + prefix : formatCidr({ ip, prefix });
-}
-
-function cidrOf(key: Key): Cidr {
-  if (typeof key === 'string') return parseCidr(key)!;
-  return { ip: { version: 4, value: Math.floor(key / 64) as Ipv4 }, prefix: key % 64 };
 }

@@ -3,7 +3,7 @@ import { formatIp, parseIp } from '../base/addresses.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import { type DaemonName, formatConfig, outlivesRestart, type SpeakerConfig } from './config.ts';
+import { type DaemonName, formatConfig, isBfdAlone, outlivesRestart, type SpeakerConfig } from './config.ts';
 import { NamespaceDaemons } from './daemons.ts';
 import { FpmLink, type FpmLinkOptions } from './fpm-link.ts';
 import { applyInterfaces, calmNamespace, listenInNamespace } from './namespace.ts';
@@ -20,6 +20,11 @@ export type SpeakerOptions = Omit<FpmLinkOptions, 'log'> & {
   readonly log: Log;
   readonly binDir?: string;
   readonly clock?: Clock;
+  /**
+   * Gateways whose sessions ended a moment ago, all of them as text: nothing is to go to them, whatever zebra says. It needs a second or two to take
+   * back 100,000 routes of a session that ended.
+   */
+  readonly onEnded?: (gateways: readonly string[]) => void;
 };
 
 const LOOK_EVERY_MS = 100;
@@ -31,7 +36,7 @@ const ASK_EVERY_LOOKS = 10;
  *
  *     SpeakerConfig ─▶ config ─▶ supervisor ─▶ daemons ── files, vty ──▶ zebra bgpd bfdd (staticd)
  *     onChanges ◀─ route table ◀─ fpm link ◀── netlink over FPM, 127.0.0.1 in the namespace ──┘
- *                       ▲─ session watch ◀── sessions that ended, before zebra is through with them
+ *     onEnded ◀─ session watch ◀── sessions that ended, before zebra is through with them
  *
  * `close` leaves the daemons and their sessions as they are, for the next agent to find; `stop` ends them.
  */
@@ -45,12 +50,16 @@ export class Speaker {
   #timer: NodeJS.Timeout | undefined;
   readonly #watch = new SessionWatch();
   #mortal: ReadonlySet<string> = new Set();
+  /** Addresses of the peers that have a password. */
+  #signed: ReadonlySet<string> = new Set();
   #looking = false;
   #asking = false;
   #looks = 0;
   /** What bgpd answered since the last look. */
   #established: ReadonlySet<string> | undefined;
   #md5Seen: number | undefined;
+  /** As it was told. */
+  #ended = '';
   /** Index of every interface of the namespace, by name: what a `Via`'s `oif` means. */
   interfaces: ReadonlyMap<string, number> = new Map();
 
@@ -83,12 +92,12 @@ export class Speaker {
     this.interfaces = await applyInterfaces(this.#options.namespace, config.interfaces);
     await this.#listen(config.fpmPort);
     const wanted: DaemonName[] = ['zebra', 'bfdd'];
-    if (config.peers.length > 0 || !config.bfdPeers?.length || this.#daemons.pidOf('bgpd') !== undefined)
-      wanted.push('bgpd');
+    if (!isBfdAlone(config) || this.#daemons.pidOf('bgpd') !== undefined) wanted.push('bgpd');
     if (this.#daemons.has('mgmtd')) wanted.push('mgmtd');
     // Not told to go where it is not needed any more: it is small, and has nothing to do then.
     if (config.routes.length > 0 || this.#daemons.pidOf('staticd') !== undefined) wanted.push('staticd');
     const problems = await this.#supervisor.configure(texts, wanted);
+    this.#signed = new Set(config.peers.flatMap((p) => (p.password ? [formatIp(parseIp(p.address)!)] : [])));
     this.#mortal = new Set(config.peers.filter((p) => !outlivesRestart(p)).map((p) => formatIp(parseIp(p.address)!)));
     this.#timer ??= setInterval(() => void this.#look(), LOOK_EVERY_MS);
     return problems;
@@ -115,7 +124,11 @@ export class Speaker {
     const connected = connectedPeers(...['tcp', 'tcp6'].map((name) => textOf(`/proc/${pid}/net/${name}`)));
     const established = this.#established;
     this.#established = undefined;
-    this.#link?.avoid(this.#watch.look(this.#mortal, connected, established, this.#clock.monotonicMs()));
+    const ended = [...this.#watch.look(this.#mortal, connected, established, this.#clock.monotonicMs())].sort();
+    if (ended.join() !== this.#ended) {
+      this.#ended = ended.join();
+      this.#options.onEnded?.(ended);
+    }
     if (this.#asking || this.#looks++ % ASK_EVERY_LOOKS !== 0) return;
     this.#asking = true;
     this.#states()
@@ -151,11 +164,14 @@ export class Speaker {
   async peers(): Promise<PeerState[]> {
     const peers = await this.#states();
     if (!this.#wrongSignatures()) return peers;
-    return peers.map((peer) =>
-      peer.problem?.startsWith('the peer does not answer')
-        ? { ...peer, problem: 'the peer does not answer, and segments with another password arrive' }
-        : peer,
-    );
+    return peers.map((peer) => {
+      if (peer.problem === undefined) return peer;
+      if (peer.problem.startsWith('the peer does not answer'))
+        return { ...peer, problem: 'the peer does not answer, and segments with another password arrive' };
+      // Why it ended, whenever that was; it does not come back for this.
+      const signed = this.#signed.has(peer.address);
+      return signed ? { ...peer, problem: `${peer.problem}; segments with another password arrive` } : peer;
+    });
   }
 
   /** Errors: `unreachable` while bfdd is not up, `protocol`. */

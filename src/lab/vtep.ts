@@ -50,6 +50,16 @@ export class VtepEmulator {
     return vtep;
   }
 
+  /** Joins two VTEPs by a cable, at a physical port of this name of each. */
+  static async cable(one: VtepEmulator, other: VtepEmulator, port: string): Promise<void> {
+    const inside = ({ place }: VtepEmulator): string => one.#lab.namespace(place);
+    await ipBatch([`link add ${port} netns ${inside(one)} type veth peer ${port} netns ${inside(other)}`]);
+    for (const vtep of [one, other]) {
+      await scriptIn(inside(vtep), up(port));
+      await one.#lab.switchOf(vtep.place).vsctl(['--timeout=30', 'add-port', vtep.place, port]);
+    }
+  }
+
   /** For the VTEP's `management`. */
   get management(): string {
     return `tcp:${this.#lab.host(this.place).address}:${PORT}`;
@@ -82,11 +92,6 @@ export class VtepEmulator {
           `link add eth0 netns ${this.#lab.namespace(name)} type veth peer ${far ? port : `m-${name}`} netns ${inside}`,
         );
       await ipBatch(commands);
-      const up = (device: string): string[] => [
-        `echo 1 > /proc/sys/net/ipv6/conf/${device}/disable_ipv6`,
-        `ethtool -K ${device} tx off >/dev/null`,
-        `ip link set ${device} up`,
-      ];
       const ours = far ? [port] : [port, `x-${port}`, ...its.map(({ name }) => `m-${name}`)];
       await scriptIn(inside, ours.flatMap(up));
       for (const { name, addresses, gateway } of its)
@@ -150,6 +155,7 @@ export class VtepEmulator {
 
   /** As though the switch were reset to how it came: both processes anew, on an empty database. */
   async wipe(): Promise<void> {
+    const ports = await this.ctl('list-ports', this.place);
     await this.emulator.kill();
     await this.database.kill();
     rmSync(join(this.#dir, 'vtep.db'));
@@ -157,6 +163,10 @@ export class VtepEmulator {
     await this.startDatabase();
     await this.#describe();
     await this.startEmulator();
+    for (let waitedMs = 0; (await this.ctl('list-ports', this.place)) !== ports; waitedMs += 100) {
+      if (waitedMs > 20_000) throw new WeftError('timeout', `the emulator of ${this.place} does not tell its ports`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
   }
 
   /** The script calls the tools of Open vSwitch by their names, and means those of this machine. */
@@ -184,4 +194,12 @@ export class VtepEmulator {
       },
     );
   }
+}
+
+function up(device: string): string[] {
+  return [
+    `echo 1 > /proc/sys/net/ipv6/conf/${device}/disable_ipv6`,
+    `ethtool -K ${device} tx off >/dev/null`,
+    `ip link set ${device} up`,
+  ];
 }

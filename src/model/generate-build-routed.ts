@@ -15,8 +15,9 @@ import {
 } from './generate-routed.ts';
 import { at, generatedId, plus } from './generated.ts';
 import type {
+  Binding,
   GroupRule,
-  LearnedRoute,
+  LearnedHop,
   LoadBalancer,
   LogicalPort,
   LogicalSwitch,
@@ -27,6 +28,7 @@ import type {
   RouterPort,
   ScopeRecord,
 } from './objects.ts';
+import { learnedRecords } from './packed-routes.ts';
 import { subnetOf } from './subnets.ts';
 
 /** The records that a `NetworkSketch` adds to those of layer 2. They keep the rules of rules.ts. */
@@ -232,30 +234,37 @@ class NetworkBuilder {
     if (metric === 'learned') return [];
     const common = { to: network, ...source, metric };
     if (action !== 'via') return [{ ...common, action, weight: 1 }];
-    const hops = new Map(via.map((each) => [at(this.#nextHops(n, version), each.at), each.weight]));
+    const hops = new Map(via.map((each) => [at(this.#nextHops(n, each.six ? 6 : version), each.at), each.weight]));
     return [...hops].map(([hop, weight]) => ({ ...common, via: hop, weight }));
   }
 
-  /** One record for each host that learned a network. */
+  /** The records of each host that learned a network. */
   #buildLearned(n: number, { routes }: RouterSketch): void {
     const router = generatedId('router', n);
-    const learned = new Map<string, LearnedRoute>();
+    const learned = new Map<string, Map<string, readonly LearnedHop[]>>();
     const [by] = this.#portsOf(n);
     if (!by) return;
     for (const { to: index, via, metric } of routes) {
       if (metric !== 'learned') continue;
       const to = at(this.#networks(), index);
-      const hops = this.#nextHops(n, to.includes(':') ? 6 : 4);
-      for (const [v, { at: hop, weight }] of via.entries())
+      for (const [v, { at: hop, weight, six }] of via.entries())
         for (const h of weight === 2 ? [v, v + 1] : [v]) {
           const host = generatedId('host', h % this.#sketch.hosts.length);
-          const id = `${router}/${to}/${host}`;
-          const known = learned.get(id) ?? { kind: 'learnedRoute', id, revision: 1, router, to, host, via: [] };
+          const own = learned.get(host) ?? new Map<string, readonly LearnedHop[]>();
+          learned.set(host, own);
+          const hops = this.#nextHops(n, six || to.includes(':') ? 6 : 4);
           const next = { address: at(hops, hop), routerPort: by.id, weight: weight + h };
-          learned.set(id, { ...known, via: [...known.via, next] });
+          own.set(to, [...(own.get(to) ?? []), next]);
         }
     }
-    this.#records.push(...learned.values());
+    for (const [host, own] of learned)
+      this.#records.push(
+        ...learnedRecords(
+          router,
+          host,
+          [...own].map(([to, via]) => ({ to, via })),
+        ),
+      );
   }
 
   #policy(n: number, p: number, { src, dst, upper, action, via }: PolicySketch): PolicyRoute {
@@ -302,6 +311,19 @@ class NetworkBuilder {
       const all = Array.from({ length: blocks }, (_, b) => ({ first: 4096 * (h + 1) + 256 * b, size }));
       const lease: NatLease = { kind: 'natLease', id, revision: 1, router, address, host, blocks: all };
       this.#records.push(lease);
+    }
+    this.#leasesOfGateways(router, address, near);
+  }
+
+  /** Ports of L2 gateways have their own, behind those of all hosts, and where they are active. */
+  #leasesOfGateways(router: string, address: string, near: ReadonlySet<string>): void {
+    const ports = this.#records.flatMap((record) => (record.kind === 'l2Gateway' ? [record.port] : []));
+    for (const [n, port] of ports.entries()) {
+      const id = `${router}/${address}/${port}`;
+      const host = this.#records.find((r): r is Binding => r.kind === 'binding' && r.id === port)?.active;
+      if (host === undefined || !near.has(host) || this.#records.some((record) => record.id === id)) continue;
+      const blocks = [{ first: 53_248 + 64 * n, size: 64 }];
+      this.#records.push({ kind: 'natLease', id, revision: 1, router, address, host, port, blocks });
     }
   }
 

@@ -83,7 +83,8 @@ export interface RouteSketch {
   readonly from?: number | undefined;
   readonly action: 'via' | 'blackhole' | 'reject';
   /** Of the addresses in the router's networks, others' first; where it has several next hops, each its own weight. */
-  readonly via: readonly { readonly at: number; readonly weight: number }[];
+  /** `six`: of an IPv4 route, an IPv6 one. */
+  readonly via: readonly { readonly at: number; readonly weight: number; readonly six?: boolean | undefined }[];
   /** `learned`: by gateways, whatever `from` and `action` say: the n-th next hop by the n-th host, by the next one too where its weight is 2. */
   readonly metric: number | 'learned';
 }
@@ -278,7 +279,10 @@ const route: fc.Arbitrary<RouteSketch> = fc.record({
   to: fc.oneof({ weight: 1, arbitrary: fc.constantFrom(0, 1) }, { weight: 1, arbitrary: fc.nat({ max: 15 }) }),
   from: perhaps(fc.nat({ max: 15 }), 5),
   action: fc.constantFrom('via', 'via', 'via', 'via', 'blackhole', 'reject'),
-  via: fc.array(fc.record({ at: small, weight: fc.constantFrom(1, 1, 2, 5) }), { minLength: 1, maxLength: 3 }),
+  via: fc.array(
+    fc.record({ at: small, weight: fc.constantFrom(1, 1, 2, 5), six: fc.constantFrom(undefined, undefined, true) }),
+    { minLength: 1, maxLength: 3 },
+  ),
   metric: fc.constantFrom<RouteSketch['metric'][]>(100, 100, 50, 200, 20, 'learned', 'learned', 'learned'),
 });
 const policy: fc.Arbitrary<PolicySketch> = fc.record({

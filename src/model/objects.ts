@@ -3,6 +3,7 @@ import type { Envelope } from './kind.ts';
 import type { ruleMatchSchema } from './kinds/chain.ts';
 import type { subnetSchema } from './kinds/switch.ts';
 import type { KINDS } from './kinds.ts';
+import type { PackedRoutes } from './packed-routes.ts';
 
 /**
  * Objects as the store holds them and as agents receive them: defaults filled in, references as ids, allocated fields
@@ -162,19 +163,31 @@ export interface Neighbour {
   readonly host: string;
 }
 
-/**
- * A route that a gateway's daemon learned (docs/design/gateways.md, §2). Runtime state: leased to the gateway. `id` is
- * `<router>/<to>/<host>`.
- */
-export interface LearnedRoute {
-  readonly kind: 'learnedRoute';
+/** Next hops of routes that a gateway's daemon learned (docs/design/gateways.md, §2). Runtime state: leased to the gateway. `id` is `<router>/<host>/<set>`. */
+export interface LearnedSet {
+  readonly kind: 'learnedSet';
   readonly id: string;
   readonly revision: number;
   readonly router: string;
-  /** A network, as `formatCidr` writes it. */
-  readonly to: string;
   readonly host: string;
+  /** A number, of the gateway's. */
+  readonly set: string;
   readonly via: readonly LearnedHop[];
+  /** Addresses of those whose sessions ended: nothing goes to them, though the routes have not been taken back yet. */
+  readonly ended?: readonly string[];
+}
+
+/** Many such routes: networks of one block (packed-routes.ts), by their sets. Leased to the gateway; `id` is `<router>/<host>/<block>`. */
+export interface LearnedRoutes {
+  readonly kind: 'learnedRoutes';
+  readonly id: string;
+  readonly revision: number;
+  readonly router: string;
+  readonly host: string;
+  readonly block: string;
+  readonly routes: readonly PackedRoutes[];
+  /** How many networks. */
+  readonly count: number;
 }
 
 export interface LearnedHop {
@@ -209,7 +222,8 @@ export interface ScopeRecordOfKind extends ObjectOfKind {
   natMove: NatMove;
   memberHealth: MemberHealth;
   neighbour: Neighbour;
-  learnedRoute: LearnedRoute;
+  learnedSet: LearnedSet;
+  learnedRoutes: LearnedRoutes;
   nextHopState: NextHopState;
 }
 export type ScopeRecord = ScopeRecordOfKind[keyof ScopeRecordOfKind];

@@ -69,8 +69,8 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     'probe router acme/r routes[0].probe',
   ],
   [
-    'a virtual address that becomes the one from which BFD is spoken',
-    [probing({ type: 'bfd' }), balancer({ address: '203.0.113.2' })],
+    'BFD from an address that others have, too',
+    [probing({ type: 'bfd' }, { snat: toShared })],
     'probe router acme/r routes[0].probe',
   ],
   [
@@ -217,6 +217,13 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     'itself as next hop',
     [router({ routes: [{ to: '10.99.0.0/16', via: '10.0.0.1' }] })],
     'next-hop router acme/r routes[0].via',
+  ],
+  [
+    'an IPv4 route by an IPv6 next hop',
+    [
+      routerPort({ router: 'r2', name: 'six', addresses: ['2001:db8:9::1/64'] }),
+      of('router')({ name: 'r2', routes: [{ to: '10.99.0.0/16', via: '2001:db8:9::2' }] }),
+    ],
   ],
   [
     'a next hop of another IP version',

@@ -23,14 +23,14 @@ export function shares(entries: readonly { readonly id: string; readonly weight:
   return taken;
 }
 
-const FEWEST_SLOTS = 256;
+const FEWEST_SLOTS = 64;
 const MOST_SLOTS = 1024;
 /** A share is rounded by less than one slot: with 20 and more it is within 5 % of its weight. */
 const SLOTS_OF_LIGHTEST = 20;
 
 /**
- * How many slots a load balancer with such members gets: a power of two of 256 (which does for 12 members of one weight, or 1:3:5 and
- * further ones to come) to 1024 (for shares of 2 % and more).
+ * How many slots a load balancer with such members gets: a power of two of 64 (which does for one to four members of one weight) to 1024 (for
+ * shares of 2 % and more). Not more than they need: every VIP costs its slots in flows on every host that knows it.
  */
 export function slotsFor(members: readonly { readonly weight: number }[]): number {
   const total = members.reduce((sum, { weight }) => sum + weight, 0);

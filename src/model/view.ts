@@ -1,3 +1,4 @@
+import { formatCidr, parseCidr } from '../base/addresses.ts';
 import { KIND_NAMES, type KindName } from './kind.ts';
 import { KINDS } from './kinds.ts';
 import { MultiIndex, NestedIndex } from './multi-index.ts';
@@ -11,7 +12,9 @@ import type {
   Host,
   L2Gateway,
   LearnedAddress,
-  LearnedRoute,
+  LearnedHop,
+  LearnedRoutes,
+  LearnedSet,
   LoadBalancer,
   LogicalPort,
   LogicalSwitch,
@@ -33,12 +36,23 @@ import type {
   Vtep,
   VtepBinding,
 } from './objects.ts';
+import { blockOf, livingHops, packedSetOf, routesIn } from './packed-routes.ts';
 import { textsAt } from './paths.ts';
+
+/** A route that a gateway learned, by itself. */
+export interface LearnedRoute {
+  readonly router: string;
+  /** As `formatCidr` writes it. */
+  readonly to: string;
+  readonly host: string;
+  /** Those to which packets can go: maybe none. */
+  readonly via: readonly LearnedHop[];
+}
 
 /** Records that no person writes. */
 export const RUNTIME_KINDS = [
   ...(['binding', 'learned', 'natLease', 'natMove', 'memberHealth', 'neighbour'] as const),
-  ...(['learnedRoute', 'nextHopState'] as const),
+  ...(['learnedSet', 'learnedRoutes', 'nextHopState'] as const),
 ] as const;
 
 /** A whole model in memory, to be read: what `simulate`, the rules and the server's scope work on. */
@@ -68,6 +82,9 @@ export interface ModelView {
   bgpPeersOfRouter(routerId: string): Iterable<BgpPeer>;
   /** Those whose session runs at the router port. */
   bgpPeersAt(routerPortId: string): Iterable<BgpPeer>;
+  /** Records of what gateways learned of the router. */
+  learnedOfRouter(routerId: string): Iterable<LearnedSet | LearnedRoutes>;
+  /** Each route of each gateway by itself, unpacked while it is asked for. */
   learnedRoutesOf(routerId: string): Iterable<LearnedRoute>;
   /** To exactly this network: one of each host that learned one. */
   learnedRoutesTo(routerId: string, to: string): Iterable<LearnedRoute>;
@@ -238,8 +255,8 @@ export class ModelIndex implements ModelView {
   readonly #keys = new MultiIndex<KeyedObject>();
   readonly #applySets = new MultiIndex<AnyObject>();
   readonly #held = new NestedIndex<ScopeRecord>();
-  /** By router and network. */
-  readonly #learnedRoutes = new NestedIndex<LearnedRoute>();
+  /** By router and block; sets under the empty one. */
+  readonly #learnedRoutes = new NestedIndex<LearnedSet | LearnedRoutes>();
   readonly #addressHolders = new MultiIndex<AddressHolder>();
   readonly #addressesOfDevice = new NestedIndex<AddressHolder>();
   readonly #lost = new Map<string, ReadonlySet<string>>();
@@ -361,11 +378,24 @@ export class ModelIndex implements ModelView {
     yield* this.l2GatewaysAt(hostId);
     for (const vtep of this.vtepsAt(hostId)) yield* this.bindingsOfVtep(vtep.id);
   }
-  learnedRoutesOf(routerId: string): Iterable<LearnedRoute> {
+  learnedOfRouter(routerId: string): Iterable<LearnedSet | LearnedRoutes> {
     return this.#learnedRoutes.values(routerId);
   }
-  learnedRoutesTo(routerId: string, to: string): Iterable<LearnedRoute> {
-    return this.#learnedRoutes.get(routerId, to);
+  *learnedRoutesOf(routerId: string): Iterable<LearnedRoute> {
+    for (const block of this.#learnedRoutes.values(routerId))
+      if (block.kind === 'learnedRoutes')
+        for (const { to, set } of routesIn(block.routes)) yield* this.#learned(block, formatCidr(to), set);
+  }
+  *learnedRoutesTo(routerId: string, to: string): Iterable<LearnedRoute> {
+    const network = parseCidr(to)!;
+    for (const block of this.#learnedRoutes.get(routerId, blockOf(network))) {
+      const set = block.kind === 'learnedRoutes' ? packedSetOf(block.routes, network) : undefined;
+      if (set !== undefined) yield* this.#learned(block, to, set);
+    }
+  }
+  *#learned({ router, host }: { router: string; host: string }, to: string, set: string): Iterable<LearnedRoute> {
+    const hops = this.get('learnedSet', `${router}/${host}/${set}`);
+    if (hops) yield { router, to, host, via: livingHops(hops) };
   }
   #heldAs<T extends ScopeRecord>(relation: Relation, container: string): Iterable<T> {
     return this.#held.get(relation, container) as Iterable<T>;
@@ -451,7 +481,8 @@ export class ModelIndex implements ModelView {
 
   #index(record: ScopeRecord): void {
     for (const [relation, container] of heldBy(record)) this.#held.add(relation, container, record);
-    if (record.kind === 'learnedRoute') this.#learnedRoutes.add(record.router, record.to, record);
+    if (record.kind === 'learnedRoutes') this.#learnedRoutes.add(record.router, record.block, record);
+    if (record.kind === 'learnedSet') this.#learnedRoutes.add(record.router, '', record);
     if (isHeldOnly(record)) return;
     if (record.kind === 'learned') {
       addTo(this.#learnedBySwitch, record.switch, record.id, record);
@@ -489,7 +520,8 @@ export class ModelIndex implements ModelView {
 
   #unindex(record: ScopeRecord): void {
     for (const [relation, container] of heldBy(record)) this.#held.remove(relation, container, record);
-    if (record.kind === 'learnedRoute') this.#learnedRoutes.remove(record.router, record.to, record);
+    if (record.kind === 'learnedRoutes') this.#learnedRoutes.remove(record.router, record.block, record);
+    if (record.kind === 'learnedSet') this.#learnedRoutes.remove(record.router, '', record);
     if (isHeldOnly(record)) return;
     if (record.kind === 'learned') {
       removeFrom(this.#learnedBySwitch, record.switch, record.id);
@@ -527,9 +559,9 @@ export class ModelIndex implements ModelView {
   }
 }
 
-type HeldOnly = NatLease | NatMove | MemberHealth | Neighbour | LearnedRoute | NextHopState;
+type HeldOnly = NatLease | NatMove | MemberHealth | Neighbour | LearnedSet | LearnedRoutes | NextHopState;
 const HELD_ONLY: ReadonlySet<string> = new Set<HeldOnly['kind']>([
-  ...(['natLease', 'natMove', 'memberHealth', 'neighbour', 'learnedRoute', 'nextHopState'] as const),
+  ...(['natLease', 'natMove', 'memberHealth', 'neighbour', 'learnedSet', 'learnedRoutes', 'nextHopState'] as const),
 ]);
 /** Found by what holds it, and by nothing else. */
 function isHeldOnly(record: ScopeRecord): record is HeldOnly {

@@ -5,17 +5,12 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { WeftError } from '../base/errors.ts';
 import { silentLog } from '../base/log.ts';
-import type { ScopeRecord } from '../model/objects.ts';
+import type { LearnedHop, ScopeRecord } from '../model/objects.ts';
+import { learnedRecords } from '../model/packed-routes.ts';
 import type { BgpRoute, BgpRouter } from './bgp.ts';
 import { type Client, createClient } from './client.ts';
 import type { WeftEvent } from './events.ts';
-import {
-  MOST_ROUTES_IN_REPORT,
-  type Report,
-  type ReportedRoute,
-  type ReportsAnswer,
-  type WatchMessage,
-} from './protocol.ts';
+import { MOST_BLOCKS_IN_REPORT, type Report, type ReportsAnswer, type WatchMessage } from './protocol.ts';
 import { type RunningServer, startServer } from './server.ts';
 
 // A provider with two gateways, and a tenant behind its shared switch (docs/design/gateways.md).
@@ -89,11 +84,34 @@ const report = (host: string, ...reports: readonly Report[]): Promise<ReportsAns
   client.post<ReportsAnswer>(`/v1/hosts/${host}/reports`, { reports });
 let core: string;
 const ports = new Map<string, string>();
-const route = (to: string, address: string, port: string): ReportedRoute => ({
-  ...{ router: core, to },
+interface Told {
+  readonly to: string;
+  readonly via: readonly LearnedHop[];
+}
+const route = (to: string, address: string, port: string): Told => ({
+  to,
   via: [{ address, routerPort: ports.get(port)!, weight: 1 }],
 });
-const many = (count: number, from = 0): ReportedRoute[] =>
+/** As a gateway says it. */
+function packed(...routes: readonly Told[]) {
+  const records = learnedRecords(core, 'any', routes);
+  return {
+    sets: records.flatMap((each) =>
+      each.kind === 'learnedSet' ? [{ router: core, set: each.set, via: each.via }] : [],
+    ),
+    blocks: records.flatMap((each) => (each.kind === 'learnedRoutes' ? [{ ...each }] : [])),
+  };
+}
+const change = (...routes: readonly Told[]): Report => ({
+  ...{ type: 'learnedRoutes', ...packed(...routes), goneSets: [], goneBlocks: [] },
+});
+/** How many routes this host knows. */
+const known = (host: string): number =>
+  agents
+    .get(host)!
+    .has('learnedRoutes')
+    .reduce((sum, each) => sum + (each.kind === 'learnedRoutes' ? each.count : 0), 0);
+const many = (count: number, from = 0): Told[] =>
   Array.from({ length: count }, (_, n) => route(`20.${(from + n) >> 8}.${(from + n) & 255}.0/24`, '192.0.2.9', 'up-1'));
 
 before(async () => {
@@ -153,53 +171,77 @@ test('*** leaves a password as it is, another is only said to be another, none t
 });
 
 test('what a gateway learned is in scope where the router is; what others tell is refused', async () => {
-  await report('gw1', { type: 'learnedRoutesAll', routes: [route('0.0.0.0/0', '192.0.2.9', 'up-1')] });
-  await report('gw2', { type: 'learnedRoutes', put: [route('0.0.0.0/0', '192.0.2.17', 'up-2')], gone: [] });
+  await report('gw1', { type: 'learnedRoutesAll', ...packed(route('0.0.0.0/0', '192.0.2.9', 'up-1')) });
+  await report('gw2', change(route('0.0.0.0/0', '192.0.2.17', 'up-2')));
   // The router's inside port is on the shared switch: what h1 sends there is routed on h1.
-  for (const host of ['gw1', 'gw2', 'h1'])
-    await until(`${host} has both`, () => agents.get(host)!.has('learnedRoute').length === 2);
-  const { refused } = await report('h1', {
-    type: 'learnedRoutes',
-    put: [route('10.0.0.0/8', '192.0.2.9', 'up-1')],
-    gone: [],
-  });
+  for (const host of ['gw1', 'gw2', 'h1']) {
+    await until(`${host} has both`, () => known(host) === 2);
+    assert.equal(agents.get(host)!.has('learnedSet').length, 2);
+  }
+  const { refused } = await report('h1', change(route('10.0.0.0/8', '192.0.2.9', 'up-1')));
   assert.deepEqual(
     refused.map(({ index, code }) => [index, code]),
     [[0, 'no-port']],
   );
-  await report('gw2', { type: 'learnedRoutes', put: [], gone: [{ router: core, to: '0.0.0.0/0' }] });
-  await until('one is gone', () => agents.get('gw1')!.has('learnedRoute').length === 1);
+  const { blocks } = packed(route('0.0.0.0/0', '192.0.2.17', 'up-2'));
+  const nothing = { type: 'learnedRoutes', sets: [], blocks: [], goneSets: [], goneBlocks: [] } as const;
+  await report('gw2', { ...nothing, goneSets: [{ router: core, set: '1' }], goneBlocks: blocks });
+  await until('one is gone', () => known('gw1') === 1 && agents.get('gw1')!.has('learnedSet').length === 1);
+});
+
+test('next hops whose sessions ended are told of their set, and told back', async () => {
+  const { sets } = packed(route('0.0.0.0/0', '192.0.2.9', 'up-1'));
+  const nothing = { type: 'learnedRoutes', sets: [], blocks: [], goneSets: [], goneBlocks: [] } as const;
+  const routes = async (): Promise<readonly BgpRoute[]> =>
+    (await client.get<{ items: BgpRoute[] }>('/v1/bgp/routes', { query: { router: 'core' } })).items;
+  await report('gw1', { ...nothing, sets: [{ ...sets[0]!, ended: ['192.0.2.9'] }] });
+  await until('h1 knows', () => JSON.stringify(agents.get('h1')!.has('learnedSet')).includes('ended'));
+  assert.match((await routes())[0]!.unused!, /the session that it came by ended/);
+  await report('gw1', { ...nothing, sets });
+  await until('h1 knows', () => !JSON.stringify(agents.get('h1')!.has('learnedSet')).includes('ended'));
+  assert.equal((await routes())[0]!.unused, undefined);
 });
 
 test('a list of all comes in parts; what none of them names goes with the last', async () => {
-  await report('gw1', { type: 'learnedRoutesAll', routes: many(3000), isMore: true });
-  await until('the first part is there', () => agents.get('gw2')!.has('learnedRoute').length === 3001);
-  await report('gw1', { type: 'learnedRoutesAll', routes: many(2000, 3000) });
-  await until('the default route is gone', () => agents.get('gw2')!.has('learnedRoute').length === 5000);
-  const tooMany = report('gw1', { type: 'learnedRoutesAll', routes: many(MOST_ROUTES_IN_REPORT + 1) });
-  await assert.rejects(tooMany, (error) => error instanceof WeftError && error.code === 'invalid');
+  const { sets, blocks } = packed(...many(3000));
+  const first = blocks.slice(0, MOST_BLOCKS_IN_REPORT);
+  await report('gw1', { type: 'learnedRoutesAll', sets, blocks: first, isMore: true });
+  const some = first.reduce((sum, { count }) => sum + count, 0);
+  await until('the first part is there', () => known('gw2') >= some && known('gw2') <= some + 1);
+  for (let at = MOST_BLOCKS_IN_REPORT; at < blocks.length; at += MOST_BLOCKS_IN_REPORT) {
+    const isMore = at + MOST_BLOCKS_IN_REPORT < blocks.length;
+    const part = blocks.slice(at, at + MOST_BLOCKS_IN_REPORT);
+    await report('gw1', { type: 'learnedRoutesAll', sets: [], blocks: part, isMore });
+  }
+  await until('all are there, and the default route is gone', () => known('gw2') === 3000);
+  const refusedIs = (what: Report): Promise<void> =>
+    assert.rejects(report('gw1', what), (error) => error instanceof WeftError && error.code === 'invalid');
+  await refusedIs({ type: 'learnedRoutesAll', sets, blocks: blocks.slice(0, MOST_BLOCKS_IN_REPORT + 1) });
+  for (const v4 of ['IQ==', 'GAoAAA', 'GAoA', '!', 'CAoK'])
+    await refusedIs({
+      ...change(),
+      blocks: [{ router: core, block: '00', routes: [{ set: '1', v4 }], count: 1 }],
+    } as Report);
 });
 
 test('more routes than the router uses are left out, and somebody is told', async () => {
-  for (let from = 5000; from < 25_000; from += 5000)
-    await report('gw1', { type: 'learnedRoutes', put: many(5000, from), gone: [] });
-  await until('20,000 are there', () => agents.get('gw2')!.has('learnedRoute').length === 20_000);
+  const tell = async (routes: readonly Told[]): Promise<void> => {
+    const { sets, blocks } = packed(...routes);
+    for (let at = 0; at < blocks.length; at += MOST_BLOCKS_IN_REPORT)
+      await report('gw1', { ...change(), sets, blocks: blocks.slice(at, at + MOST_BLOCKS_IN_REPORT) } as Report);
+  };
+  await tell(many(25_000));
+  await until('20,000 are there', () => known('gw2') === 20_000);
   const { items } = await client.get<{ items: WeftEvent[] }>('/v1/events', { query: { id: core } });
-  assert.match(items.at(-1)!.text, /router core learned more than 20000 routes at gw1; 5000 are not used/);
-  await report('gw1', {
-    type: 'learnedRoutes',
-    put: many(1, 24_000),
-    gone: many(1).map(({ router, to }) => ({ router, to })),
-  });
-  await until('one took the place of another', () => agents.get('gw2')!.records.has(agentKey('20.93.192.0/24')));
-  assert.equal(agents.get('gw2')!.has('learnedRoute').length, 20_000);
+  assert.match(items.at(-1)!.text, /router core learned more than 20000 routes at gw1; further ones are not used/);
+  await tell(many(20_000, 5_000));
+  await tell(many(20_000, 5_000));
+  const last = async (): Promise<readonly BgpRoute[]> =>
+    (await client.get<{ items: BgpRoute[] }>('/v1/bgp/routes', { query: { router: 'core', to: '20.97.167.0/24' } }))
+      .items;
+  assert.equal((await last()).length, 1);
+  await until('all of the others', () => known('gw2') === 20_000);
 });
-
-function agentKey(to: string): string {
-  const [any] = agents.get('gw2')!.has('learnedRoute');
-  assert.ok(any?.kind === 'learnedRoute');
-  return `learnedRoute/${core}/${to}/${any.host}`;
-}
 
 test('people see peers, what is advertised, and why a route is not used', async () => {
   const peer = await client.get<{ id: string }>('/v1/bgp-peers/peer-1');
@@ -224,13 +266,13 @@ test('people see peers, what is advertised, and why a route is not used', async 
   );
   await report('gw2', {
     type: 'learnedRoutesAll',
-    routes: [route('203.0.113.0/24', '192.0.2.17', 'up-2'), route('10.0.0.0/8', '172.16.0.1', 'up-2')],
+    ...packed(route('203.0.113.0/24', '192.0.2.17', 'up-2'), route('10.0.0.0/8', '172.16.0.1', 'up-2')),
   });
   const unused = async (to: string): Promise<string | undefined> =>
     (await client.get<{ items: BgpRoute[] }>('/v1/bgp/routes', { query: { router: 'core', to } })).items[0]!.unused;
   assert.match((await unused('203.0.113.0/24'))!, /routerPort provider\/core\/public is in this network/);
   assert.match((await unused('10.0.0.0/8'))!, /no network of the router holds its next hop/);
-  assert.equal(await unused('20.1.0.0/24'), undefined);
+  assert.equal(await unused('20.30.0.0/24'), undefined);
 });
 
 test('the status names sessions that are not up, and says why; of a drained gateway only where it is the last', async () => {
@@ -246,7 +288,7 @@ test('the status names sessions that are not up, and says why; of a drained gate
     (await bgpTexts()).join(),
     /^bgpPeer provider\/core\/peer-2: active for \d+ s at gw2: the peer does not answer$/,
   );
-  await report('gw2', { type: 'learnedRoutes', put: [route('20.1.0.0/24', '192.0.2.17', 'up-2')], gone: [] });
+  await report('gw2', change(route('20.30.0.0/24', '192.0.2.17', 'up-2')));
   await report('gw2', { type: 'bgp', peers: [{ ...session, state: 'established' }] });
   const drain = (host: string, isDrained: boolean): Promise<unknown> =>
     client.request('PATCH', `/v1/hosts/${host}`, { body: { drain: isDrained } });
@@ -260,7 +302,7 @@ test('the status names sessions that are not up, and says why; of a drained gate
   const { routers } = await client.get<{ routers: BgpRouter[] }>('/v1/bgp');
   assert.deepEqual(routers[0]!.drained, ['gw1']);
   const { items } = await client.get<{ items: BgpRoute[] }>('/v1/bgp/routes', {
-    query: { router: 'core', to: '20.1.0.0/24' },
+    query: { router: 'core', to: '20.30.0.0/24' },
   });
   assert.deepEqual(items.map(({ host, unused }) => [host, unused]).sort(), [
     ['gw1', 'host gw1 is drained'],
@@ -275,7 +317,7 @@ test('a router that speaks BGP no more has learned nothing', async () => {
   await client.post('/v1/apply', { objects: [{ kind: 'tenant', name: 'provider' }] });
   for (const n of [1, 2]) await client.request('DELETE', `/v1/bgp-peers/peer-${n}`);
   await client.request('PATCH', '/v1/routers/core', { body: { bgp: null } });
-  await until('none is left', () => agents.get('gw1')!.has('learnedRoute').length === 0);
+  await until('none is left', () => known('gw1') === 0 && agents.get('gw1')!.has('learnedSet').length === 0);
   const asked = client.get('/v1/bgp', { query: { router: 'core' } });
   await assert.rejects(asked, (error) => error instanceof WeftError && /has no bgp/.test(error.message));
 });

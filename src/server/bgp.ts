@@ -1,11 +1,10 @@
-import { cidrContains, formatCidr, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
+import { type Cidr, cidrContains, formatCidr, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
 import { type Advertised, advertisedBy } from '../model/advertised.ts';
 import { describe, qualifiedName } from '../model/describe.ts';
 import { gatewaysOf } from '../model/gateways.ts';
-import type { BgpPeer, LearnedRoute, Router } from '../model/objects.ts';
-import type { ModelIndex } from '../model/view.ts';
+import type { BgpPeer, Router } from '../model/objects.ts';
+import type { LearnedRoute, ModelIndex } from '../model/view.ts';
 import { silenceOf, timeText } from '../simulate/routes.ts';
-import { overlapsOf } from './overlaps.ts';
 import type { Presenter, SessionStatus, StatusProblem } from './present.ts';
 
 /** What people see of BGP (`GET /v1/bgp`): peers, what routers say, and what they learned. References are names. */
@@ -50,7 +49,7 @@ export function bgpOf(index: ModelIndex, present: Presenter, router: Router): Bg
   const gateways = [...gatewaysOf(index, router.id)];
   const drained = gateways.filter((id) => index.get('host', id)?.drain);
   let learned = 0;
-  for (const _ of index.learnedRoutesOf(router.id)) learned++;
+  for (const record of index.learnedOfRouter(router.id)) if (record.kind === 'learnedRoutes') learned += record.count;
   return {
     ...{ id: router.id, name: router.name, tenant: nameOf('tenant', router.tenant), asn },
     ...(routerId === undefined ? {} : { routerId }),
@@ -74,7 +73,7 @@ export function learnedRoutes(
 ): readonly BgpRoute[] {
   const all = to === undefined ? index.learnedRoutesOf(router.id) : index.learnedRoutesTo(router.id, to);
   return [...all]
-    .sort((a, b) => (a.id < b.id ? -1 : 1))
+    .sort((a, b) => (a.to === b.to ? (a.host < b.host ? -1 : 1) : a.to < b.to ? -1 : 1))
     .slice(0, limit)
     .map((route) => {
       const unused = whyUnused(index, router, route);
@@ -100,8 +99,9 @@ function whyUnused(index: ModelIndex, router: Router, { to, via, host }: Learned
   const isV6 = to.includes(':');
   const isUsable = via.some(({ address }) => {
     const hop = parseIp(address)!;
-    return address.includes(':') === isV6 && networks.some(({ network }) => cidrContains(network, hop));
+    return (address.includes(':') || !isV6) && networks.some(({ network }) => cidrContains(network, hop));
   });
+  if (via.length === 0) return 'the session that it came by ended';
   if (!isUsable) return 'no network of the router holds its next hop';
   const better = router.routes.find((route) => route.to === to && !route.from && route.metric < LEARNED_METRIC);
   if (better) return `a static route has metric ${better.metric}`;
@@ -125,7 +125,7 @@ export function bgpProblems(index: ModelIndex, present: Presenter, nowMs: number
     const { sessions } = present.sessionStatus(peer);
     if (sessions.length === 0) report(peer, 'no host runs the session');
     for (const { host, state, sinceMs, problem } of sessions)
-      if (state !== 'established')
+      if (state !== 'established' || problem !== undefined)
         report(
           peer,
           `${state} for ${seconds(nowMs - sinceMs)} at ${host}${problem === undefined ? '' : `: ${problem}`}`,
@@ -136,9 +136,55 @@ export function bgpProblems(index: ModelIndex, present: Presenter, nowMs: number
     if (gateways.length > 0 && gateways.every((host) => index.get('host', host)?.drain))
       report(router, 'all of its gateways are drained: nothing is advertised');
   }
-  for (const { router, text } of overlapsOf(index))
-    problems.push({ about: { kind: 'router', id: router.id, name: qualifiedName(index, router) }, text });
+  for (const { router, other, text } of overlaps(index))
+    report(router, `${text} of router ${qualifiedName(index, other)}, to the same AS outside`);
   return problems;
+}
+
+/** Routers of two tenants that tell one AS outside of the same addresses: it sends to whichever it likes. Each pair once. */
+function* overlaps(index: ModelIndex): Iterable<{ router: Router; other: Router; text: string }> {
+  const speaking = [...index.all('router')].filter((router) => router.bgp !== undefined && router.adminUp);
+  const told = speaking.flatMap((router) => {
+    const peers = [...index.bgpPeersOfRouter(router.id)].filter(({ adminUp }) => adminUp);
+    return peers.length === 0 ? [] : [{ router, peers: new Set(peers.map(({ asn }) => asn)) }];
+  });
+  if (new Set(told.map(({ router }) => router.tenant)).size < 2) return;
+  const networks = told
+    .flatMap((teller) =>
+      advertisedBy(index, teller.router).map(({ network }) => ({
+        teller,
+        network,
+        cidr: networkOf(parseCidr(network)!),
+      })),
+    )
+    .sort(({ cidr: a }, { cidr: b }) =>
+      a.ip.version !== b.ip.version
+        ? a.ip.version - b.ip.version
+        : a.ip.value < b.ip.value
+          ? -1
+          : a.ip.value > b.ip.value
+            ? 1
+            : a.prefix - b.prefix,
+    );
+  const seen = new Set<string>();
+  // Those that hold the one that is looked at: in this order each lies within all that are open.
+  const open: (typeof networks)[number][] = [];
+  for (const one of networks) {
+    while (open.length > 0 && !holds(open.at(-1)!.cidr, one.cidr)) open.pop();
+    for (const { teller, network } of open) {
+      const [a, b] = [teller.router, one.teller.router];
+      const pair = [a.id, b.id].sort().join();
+      const isCommon = [...teller.peers].some((asn) => one.teller.peers.has(asn));
+      if (a.tenant === b.tenant || seen.has(pair) || !isCommon) continue;
+      seen.add(pair);
+      yield { router: b, other: a, text: `it advertises ${one.network}, within ${network}` };
+    }
+    open.push(one);
+  }
+}
+
+function holds(outer: Cidr, inner: Cidr): boolean {
+  return outer.ip.version === inner.ip.version && outer.prefix <= inner.prefix && cidrContains(outer, inner.ip);
 }
 
 function seconds(ms: number): string {

@@ -21,7 +21,15 @@ const NETWORK = [
   { kind: 'switch', tenant: 'acme', name: 'lan', subnets: [{ cidr: '10.0.0.0/24' }] },
   { kind: 'switch', tenant: 'acme', name: 'public', shared: true, subnets: [{ cidr: '203.0.113.0/24' }] },
   { kind: 'switch', tenant: 'other', name: 'lan', subnets: [{ cidr: '10.0.0.0/24' }] },
-  { kind: 'port', tenant: 'acme', name: 'web', switch: 'lan', addresses: ['10.0.0.5'] },
+  {
+    ...{ kind: 'securityGroup', tenant: 'acme', name: 'web' },
+    ingress: [
+      { name: 'https', protocol: 'tcp', ports: '443' },
+      { protocol: 'icmp', icmpType: 8 },
+    ],
+    egress: [{ name: 'db', protocol: 'tcp', ports: '5432', cidr: '10.0.0.0/24' }],
+  },
+  { kind: 'port', tenant: 'acme', name: 'web', switch: 'lan', addresses: ['10.0.0.5'], groups: ['web'] },
   { kind: 'port', tenant: 'acme', name: 'db', switch: 'lan', addresses: ['10.0.0.6'] },
   { kind: 'port', tenant: 'other', name: 'db', switch: 'lan', addresses: ['10.0.0.6'] },
   { kind: 'router', tenant: 'acme', name: 'r', snat: [{ from: '10.0.0.0/24', to: '203.0.113.2' }] },
@@ -112,6 +120,46 @@ test('what a host tells of its ports is listed with names, and found by each fil
     flows({ colour: 'red' }).then(() => flows({ limit: 0 })),
     refusal('invalid'),
   );
+});
+
+test('which rule allows a connection is told as the groups are now', async () => {
+  const web = { address: '10.0.0.5', port: 443 };
+  const client = { address: '198.51.100.9', port: 5000 };
+  const inward = (n: number, more: Partial<Connection>) => {
+    const {
+      seenAs: _,
+      router: __,
+      ...others
+    } = outward(n, { key: `why ${n}`, direction: 'in', from: client, ...more });
+    return others;
+  };
+  const told = [
+    inward(50, { to: web }),
+    inward(51, { to: { ...web, port: 80 } }),
+    inward(52, { protocol: 'icmp', from: { address: client.address }, to: { address: web.address } }),
+    outward(53, { key: 'why 53', to: { address: '10.0.0.6', port: 5432 } }),
+    outward(54, { key: 'why 54', port: ids.get('db')!, from: { address: '10.0.0.6', port: 1 } }),
+  ];
+  await tell('h1', told);
+  const { items } = await flows({ host: 'h1' });
+  const why = (n: number) => items.find(({ key }) => key === `why ${n}`)?.allowedBy;
+  assert.deepEqual([50, 51, 52, 53, 54].map(why), [
+    'acme/web: https (tcp/443 from anywhere)',
+    null,
+    'acme/web: ingress[1] (icmp/8 from anywhere)',
+    'acme/web: db (tcp/5432 to 10.0.0.0/24)',
+    undefined,
+  ]);
+  const keys = async (query: Record<string, string>) =>
+    (await flows(query)).items.flatMap(({ key }) => (key.startsWith('why') ? [key] : [])).sort();
+  assert.deepEqual(await keys({ network: '10.0.0.6/32' }), ['why 53', 'why 54']);
+  assert.deepEqual(await keys({ router: 'r', tenant: 'acme', state: 'established', network: '198.51.100.0/24' }), [
+    'why 54',
+  ]);
+  assert.deepEqual(await keys({ router: 'acme/r' }), ['why 53', 'why 54']);
+  await assert.rejects(flows({ network: '10.0.0.6/24' }), refusal('invalid'));
+  await assert.rejects(flows({ router: 'none' }), refusal('not-found'));
+  await tell('h1', [], { gone: told.map(({ key }) => key) });
 });
 
 test('a host tells of ports that it has, of no others', async () => {

@@ -1,16 +1,17 @@
 import { gatewaysOf } from '../model/gateways.ts';
+import { packBlock, routesIn } from '../model/packed-routes.ts';
 import type { ModelIndex } from '../model/view.ts';
 import type { RecordChange } from './desired-state.ts';
 import type { LeasedRecords } from './leased-records.ts';
-import type { ReportedRoute } from './protocol.ts';
+import type { LearnedReport, ReportedBlock, ReportedSet } from './protocol.ts';
 
 /** What taking routes in came to. */
 export interface TakenRoutes {
   readonly changes: readonly RecordChange[];
   /** Routers of which the host is no gateway (they may have been taken away in the very moment), with no BGP, or unknown. */
   readonly strange: ReadonlySet<string>;
-  /** Routers with more routes than they use: how many were left out. */
-  readonly excess: ReadonlyMap<string, number>;
+  /** Routers with more routes than they use. */
+  readonly excess: ReadonlySet<string>;
 }
 
 /** Routes that gateways learned (docs/design/gateways.md, §2), as leased records. */
@@ -25,43 +26,33 @@ export class LearnedRoutes {
     this.#leased = leased;
   }
 
-  put(hostId: string, routes: readonly ReportedRoute[]): TakenRoutes {
-    const changes: RecordChange[] = [];
-    const strange = new Set<string>();
-    const excess = new Map<string, number>();
-    const room = new Map<string, number>();
-    for (const { router, to, via } of routes) {
-      let left = room.get(router) ?? this.#room(hostId, router);
-      if (left === undefined) {
-        strange.add(router);
-        continue;
-      }
-      const id = routeId(router, to, hostId);
-      const isNew = this.#index.get('learnedRoute', id) === undefined;
-      if (isNew && left <= 0) excess.set(router, (excess.get(router) ?? 0) + 1);
-      else {
-        if (isNew) left--;
-        changes.push(...this.#leased.put({ kind: 'learnedRoute', id, router, to, host: hostId, via }));
-      }
-      room.set(router, left);
-    }
-    return { changes, strange, excess };
-  }
-
-  gone(hostId: string, routes: readonly { readonly router: string; readonly to: string }[]): readonly RecordChange[] {
-    return routes.flatMap(({ router, to }) => this.#leased.end(hostId, 'learnedRoute', routeId(router, to, hostId)));
+  /** Sets before the blocks that name them, and what goes behind. */
+  take(hostId: string, { sets, blocks, goneSets, goneBlocks }: LearnedReport): TakenRoutes {
+    const taken = this.#put(hostId, sets, blocks);
+    const gone = [
+      ...goneBlocks.flatMap((of) => this.#leased.end(hostId, 'learnedRoutes', blockId(hostId, of))),
+      ...goneSets.flatMap((of) => this.#leased.end(hostId, 'learnedSet', setId(hostId, of))),
+    ];
+    return { ...taken, changes: [...taken.changes, ...gone] };
   }
 
   /** A part of all that the host has; with the last, what no part named goes. */
-  replace(hostId: string, routes: readonly ReportedRoute[], isMore: boolean): TakenRoutes {
+  replace(
+    hostId: string,
+    sets: readonly ReportedSet[],
+    blocks: readonly ReportedBlock[],
+    isMore: boolean,
+  ): TakenRoutes {
     const named = this.#coming.get(hostId) ?? new Set<string>();
-    for (const { router, to } of routes) named.add(routeId(router, to, hostId));
+    for (const of of sets) named.add(setId(hostId, of));
+    for (const of of blocks) named.add(blockId(hostId, of));
     if (isMore) this.#coming.set(hostId, named);
     else this.#coming.delete(hostId);
-    // What goes makes room for what comes.
-    const gone = isMore ? [] : this.#leased.endAll(hostId, ['learnedRoute'], named);
-    const taken = this.put(hostId, routes);
-    return { ...taken, changes: [...gone, ...taken.changes] };
+    // What goes makes room for what comes; sets go behind the blocks that named them.
+    const gone = isMore ? [] : this.#leased.endAll(hostId, ['learnedRoutes'], named);
+    const taken = this.#put(hostId, sets, blocks);
+    const goneSets = isMore ? [] : this.#leased.endAll(hostId, ['learnedSet'], named);
+    return { ...taken, changes: [...gone, ...taken.changes, ...goneSets] };
   }
 
   /** A new connection begins its list anew. */
@@ -69,14 +60,45 @@ export class LearnedRoutes {
     this.#coming.delete(hostId);
   }
 
-  /** How many routes of the router the host may still add; undefined where it may not tell any. */
-  #room(hostId: string, routerId: string): number | undefined {
+  #put(hostId: string, sets: readonly ReportedSet[], blocks: readonly ReportedBlock[]): TakenRoutes {
+    const changes: RecordChange[] = [];
+    const strange = new Set<string>();
+    const excess = new Set<string>();
+    for (const of of sets) {
+      if (this.#most(hostId, of.router) === undefined) strange.add(of.router);
+      else changes.push(...this.#leased.put({ kind: 'learnedSet', id: setId(hostId, of), host: hostId, ...of }));
+    }
+    for (const of of blocks) {
+      const most = this.#most(hostId, of.router);
+      if (most === undefined) {
+        strange.add(of.router);
+        continue;
+      }
+      const id = blockId(hostId, of);
+      const others = this.#leased.count(hostId, of.router) - (this.#index.get('learnedRoutes', id)?.count ?? 0);
+      const left = Math.max(0, most - others);
+      let { routes, count } = of;
+      if (count > left) {
+        excess.add(of.router);
+        ({ routes, count } = packBlock([...routesIn(routes)].slice(0, left)));
+      }
+      const { router, block } = of;
+      changes.push(...this.#leased.put({ kind: 'learnedRoutes', id, router, host: hostId, block, routes, count }));
+    }
+    return { changes, strange, excess };
+  }
+
+  /** How many routes of the router the host may tell; undefined where it may not tell any. */
+  #most(hostId: string, routerId: string): number | undefined {
     const bgp = this.#index.get('router', routerId)?.bgp;
-    if (bgp === undefined || !gatewaysOf(this.#index, routerId).has(hostId)) return undefined;
-    return bgp.maxRoutes - this.#leased.count(hostId, routerId);
+    return bgp === undefined || !gatewaysOf(this.#index, routerId).has(hostId) ? undefined : bgp.maxRoutes;
   }
 }
 
-function routeId(router: string, to: string, host: string): string {
-  return `${router}/${to}/${host}`;
+function setId(host: string, { router, set }: { readonly router: string; readonly set: string }): string {
+  return `${router}/${host}/${set}`;
+}
+
+function blockId(host: string, { router, block }: { readonly router: string; readonly block: string }): string {
+  return `${router}/${host}/${block}`;
 }

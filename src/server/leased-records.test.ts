@@ -16,10 +16,10 @@ test('what ends of a kind is of that kind alone, also where the name of one begi
     mac: '02:00:00:00:00:01',
     vlan: 0,
   });
-  leased.put({ kind: 'learnedRoute', id: 'r/0.0.0.0/0/h', router: 'r', to: '0.0.0.0/0', host: 'h', via: [] });
+  leased.put({ kind: 'learnedSet', id: 'r/h/1', router: 'r', host: 'h', set: '1', via: [] });
   assert.deepEqual(
-    leased.endAll('h', ['learnedRoute']).map(({ kind }) => kind),
-    ['learnedRoute'],
+    leased.endAll('h', ['learnedSet']).map(({ kind }) => kind),
+    ['learnedSet'],
   );
   assert.deepEqual(
     leased.endAll('h').map(({ kind }) => kind),

@@ -1,14 +1,21 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../base/clock.ts';
-import type { LearnedAddress, LearnedRoute, MemberHealth, Neighbour, NextHopState } from '../model/objects.ts';
+import type {
+  LearnedAddress,
+  LearnedRoutes,
+  LearnedSet,
+  MemberHealth,
+  Neighbour,
+  NextHopState,
+} from '../model/objects.ts';
 import type { ModelIndex } from '../model/view.ts';
 import type { RecordChange } from './desired-state.ts';
 
 /** What hosts see and nobody wrote: it is gone when its host goes silent, and comes again with its next connection. */
-export type LeasedRecord = LearnedAddress | MemberHealth | Neighbour | LearnedRoute | NextHopState;
+export type LeasedRecord = LearnedAddress | MemberHealth | Neighbour | LearnedSet | LearnedRoutes | NextHopState;
 export type LeasedKind = LeasedRecord['kind'];
 export const LEASED_KINDS: ReadonlySet<string> = new Set<LeasedKind>([
-  ...(['learned', 'memberHealth', 'neighbour', 'learnedRoute', 'nextHopState'] as const),
+  ...(['learned', 'memberHealth', 'neighbour', 'learnedSet', 'learnedRoutes', 'nextHopState'] as const),
 ]);
 
 type WithoutRevision<R extends LeasedRecord> = R extends LeasedRecord ? Omit<R, 'revision'> : never;
@@ -37,7 +44,8 @@ export class LeasedRecords {
     const after = { ...record, revision: ++this.#revision } as LeasedRecord;
     this.#index.put(after);
     this.#idsOf(record.host, kind).add(id);
-    if (!before) this.#countRoute(after, 1);
+    if (before) this.#countRoutes(before, -1);
+    this.#countRoutes(after, 1);
     return [{ kind, id, after, ...(before ? { before } : {}) }];
   }
 
@@ -47,14 +55,15 @@ export class LeasedRecords {
     return record?.host === hostId ? this.remove([record]) : [];
   }
 
-  /** Some of what the host has of a kind; none: an empty list. */
-  endSome(hostId: string, kind: LeasedKind, most: number): readonly RecordChange[] {
+  /** Some of what the host has of these kinds; none: an empty list. */
+  endSome(hostId: string, kinds: readonly LeasedKind[], most: number): readonly RecordChange[] {
     const records: LeasedRecord[] = [];
-    for (const id of this.#ofHost.get(hostId)?.get(kind) ?? []) {
-      if (records.length === most) break;
-      const record = this.#index.get(kind, id) as LeasedRecord | undefined;
-      if (record) records.push(record);
-    }
+    for (const kind of kinds)
+      for (const id of this.#ofHost.get(hostId)?.get(kind) ?? []) {
+        if (records.length === most) break;
+        const record = this.#index.get(kind, id) as LeasedRecord | undefined;
+        if (record) records.push(record);
+      }
     return this.remove(records);
   }
 
@@ -79,7 +88,7 @@ export class LeasedRecords {
       const { kind, id, host } = before;
       this.#index.delete(kind, id);
       this.#ofHost.get(host)?.get(kind)?.delete(id);
-      this.#countRoute(before, -1);
+      this.#countRoutes(before, -1);
       return { kind, id, before };
     });
   }
@@ -89,10 +98,10 @@ export class LeasedRecords {
     return this.#routes.get(`${hostId} ${routerId}`) ?? 0;
   }
 
-  #countRoute(record: LeasedRecord, by: 1 | -1): void {
-    if (record.kind !== 'learnedRoute') return;
+  #countRoutes(record: LeasedRecord, by: 1 | -1): void {
+    if (record.kind !== 'learnedRoutes') return;
     const name = `${record.host} ${record.router}`;
-    const count = (this.#routes.get(name) ?? 0) + by;
+    const count = (this.#routes.get(name) ?? 0) + by * record.count;
     if (count === 0) this.#routes.delete(name);
     else this.#routes.set(name, count);
   }
@@ -108,6 +117,8 @@ export class LeasedRecords {
 
 function isSame(record: LeasedRecord, wanted: WithoutRevision<LeasedRecord>): boolean {
   const fields = record as unknown as Record<string, unknown>;
+  // A revision more, and no other field.
+  if (Object.keys(fields).length !== Object.keys(wanted).length + 1) return false;
   return Object.entries(wanted).every(
     ([name, value]) => fields[name] === value || (typeof value === 'object' && isDeepStrictEqual(fields[name], value)),
   );

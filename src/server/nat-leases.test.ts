@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { parseAllDocuments } from 'yaml';
 import { silentLog } from '../base/log.ts';
 import type { ScopeRecord } from '../model/objects.ts';
 import { type Client, createClient } from './client.ts';
@@ -268,6 +269,18 @@ test('health of members and neighbours go to agents, belong to the reporter, and
   });
 });
 
+test('the example of static uplinks is right, and says which next hops nobody asks yet', async () => {
+  await withNetwork(async ({ client }) => {
+    const text = readFileSync(new URL('../../examples/static-uplinks.yaml', import.meta.url), 'utf8');
+    await client.post('/v1/apply', { objects: parseAllDocuments(text).map((document) => document.toJS() as object) });
+    const { problems } = await client.get<{ problems: { text: string }[] }>('/v1/status');
+    assert.deepEqual(
+      problems.map(({ text: each }) => /^router isp\/core: nobody asks whether next hop (\S+)/.exec(each)?.[1]),
+      ['192.0.2.1', '192.0.2.5'],
+    );
+  });
+});
+
 test('states of next hops go to agents, show in status and router, and go with their probe', async () => {
   await withNetwork(async ({ client, id, report, told }) => {
     const routes = (probe: object) => [{ to: '0.0.0.0/0', via: '203.0.113.1', ...probe }];
@@ -329,5 +342,66 @@ test('over a restart of the server leases hold, and health that nobody reported 
       assert.ok(!(message.type === 'delete' && message.kind === 'memberHealth'), 'health was taken away at once');
       if (message.type === 'commit') break;
     }
+  });
+});
+
+test('the port of an L2 gateway has a lease of its own, asked for where it is active, which moves with it and goes with the gateway', async () => {
+  await withNetwork(async ({ client, id, report, told }) => {
+    const places = ['h1', 'h2'].map((host) => ({ host, interface: 'eth-out' }));
+    await client.post('/v1/apply', {
+      objects: [
+        ...places.map(({ host }, n) => ({
+          ...{ kind: 'host', name: host, zone: 'dc', tunnelAddress: `10.9.0.${n + 1}` },
+          gatewayInterfaces: ['eth-out'],
+        })),
+        { kind: 'port', tenant: 'acme', name: 'vlan', switch: 'web', portSecurity: false, addresses: [] },
+        { kind: 'l2Gateway', tenant: 'acme', name: 'vlan', port: 'vlan', vlan: 100, places },
+      ],
+    });
+    const [port, gateway] = [await id('ports/vlan'), await id('l2-gateways/vlan')];
+    const shown = await client.get<{ secret: string }>('/v1/l2-gateways/vlan');
+    assert.equal(shown.secret, '***');
+    const attached = (state: 'up' | 'down'): Report => ({ type: 'attachments', attachments: [{ gateway, state }] });
+    for (const host of ['h1', 'h2']) await report(host, { type: 'claim', port, interface: 'l2-vlan' }, attached('up'));
+    const need = { type: 'natNeed', router: await id('routers/r'), address: '203.0.113.9' } as const;
+    await report('h1', need);
+    assert.deepEqual((await report('h1', { ...need, port })).refused, []);
+    assert.equal((await report('h2', { ...need, port })).refused[0]?.code, 'not-here');
+    assert.equal((await report('h1', { ...need, port: await id('ports/a') })).refused[0]?.code, 'not-here');
+    const leases: string[] = [];
+    const secrets = new Set<string>();
+    const [h1, h2] = [await id('hosts/h1'), await id('hosts/h2')];
+    /** What h1 is told of leases until this is so. */
+    const until = async (wanted: string): Promise<void> => {
+      while (leases.at(-1) !== wanted)
+        for (const message of await told()) {
+          if (message.type === 'put' && message.record.kind === 'l2Gateway') secrets.add(message.record.secret ?? '');
+          if (message.type === 'put' && message.record.kind === 'natLease') {
+            const { blocks, host, port: of } = message.record;
+            leases.push(
+              `${blocks[0]!.first} ${of === port ? 'vlan' : of} at ${host === h1 ? 'h1' : host === h2 ? 'h2' : host}`,
+            );
+          }
+          if (message.type === 'delete' && message.kind === 'natLease') leases.push(`no ${message.id.endsWith(port)}`);
+        }
+    };
+    await until('1536 vlan at h1');
+    assert.deepEqual(
+      [...secrets].map((secret) => secret.length),
+      [64],
+    );
+    await report('h1', attached('down'));
+    await until('1536 vlan at h2');
+    await report('h1', attached('up'));
+    await until('1536 vlan at h1');
+    await client.request('DELETE', '/v1/l2-gateways/vlan');
+    await until('no true');
+    assert.deepEqual(leases, [
+      '1024 undefined at h1',
+      '1536 vlan at h1',
+      '1536 vlan at h2',
+      '1536 vlan at h1',
+      'no true',
+    ]);
   });
 });

@@ -34,7 +34,9 @@ export function openApiDocument(): Json {
       get: operation('natHolders', 'Who held an outside address and port at a time', { query: natQuerySchema }),
     },
     '/v1/flows/refused': {
-      get: operation('refusingRules', 'Rules that dropped or rejected packets', { query: refusedQuerySchema }),
+      get: operation('refusingRules', 'Rules that dropped or rejected packets', {
+        query: refusedQuerySchema,
+      }),
     },
     '/v1/flows/drops': { get: operation('drops', 'What hosts dropped, by reason, since their agents started') },
     '/v1/sync': { get: operation('sync', 'Wait until hosts have applied a revision', { query: syncQuerySchema }) },

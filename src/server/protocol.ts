@@ -1,5 +1,5 @@
 import type { Connection, Endpoint } from '../flow-database/flow-store.ts';
-import type { ScopeKind, ScopeRecord } from '../model/objects.ts';
+import type { LearnedRoutes, LearnedSet, ScopeKind, ScopeRecord } from '../model/objects.ts';
 
 /**
  * What server and agent say to each other. Types (and what they agree on), so that both sides share them without loading each other.
@@ -94,16 +94,17 @@ export type Report =
   /** It is no longer probed here. */
   | { readonly type: 'nextHopGone'; readonly router: string; readonly address: string }
   /**
-   * All routes that this host's daemons learned; on every new connection. At most `MOST_ROUTES_IN_REPORT` in one: with
+   * All routes that this host's daemons learned; on every new connection. At most `MOST_BLOCKS_IN_REPORT` in one: with
    * `isMore` further ones follow in reports of this type, and only with the last is gone what none of them names.
    */
-  | { readonly type: 'learnedRoutesAll'; readonly routes: readonly ReportedRoute[]; readonly isMore?: boolean }
-  /** Changes, as many as came together. Of a route that is in both the put holds. */
   | {
-      readonly type: 'learnedRoutes';
-      readonly put: readonly ReportedRoute[];
-      readonly gone: readonly { readonly router: string; readonly to: string }[];
+      readonly type: 'learnedRoutesAll';
+      readonly sets: readonly ReportedSet[];
+      readonly blocks: readonly ReportedBlock[];
+      readonly isMore?: boolean;
     }
+  /** Changes, as many as came together. */
+  | ({ readonly type: 'learnedRoutes' } & LearnedReport)
   /** All sessions that this host runs, as they are now. */
   | { readonly type: 'bgp'; readonly peers: readonly ReportedSession[] }
   /** All attachments of L2 gateways and VTEP bindings on this host, as they are now. */
@@ -198,13 +199,19 @@ export interface ReportedNextHop {
   readonly sinceMs: number;
 }
 
-/** More are refused: the server does nothing else while it takes a report in. */
-export const MOST_ROUTES_IN_REPORT = 5_000;
+/** More are refused: the server does nothing else while it takes a report in. Of a hundred thousand routes 400 are in one. */
+export const MOST_BLOCKS_IN_REPORT = 32;
+export const MOST_SETS_IN_REPORT = 1_000;
 
-export interface ReportedRoute {
-  readonly router: string;
-  readonly to: string;
-  readonly via: readonly { readonly address: string; readonly routerPort: string; readonly weight: number }[];
+/** As docs/design/gateways.md, §2, has them. */
+export type ReportedSet = Pick<LearnedSet, 'router' | 'set' | 'via' | 'ended'>;
+export type ReportedBlock = Pick<LearnedRoutes, 'router' | 'block' | 'routes' | 'count'>;
+
+export interface LearnedReport {
+  readonly sets: readonly ReportedSet[];
+  readonly blocks: readonly ReportedBlock[];
+  readonly goneSets: readonly { readonly router: string; readonly set: string }[];
+  readonly goneBlocks: readonly { readonly router: string; readonly block: string }[];
 }
 
 export interface ReportedSession {

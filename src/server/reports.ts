@@ -1,10 +1,12 @@
 import { z } from 'zod';
 import { parseIp } from '../base/addresses.ts';
 import { WeftError } from '../base/errors.ts';
+import { qualifiedName } from '../model/describe.ts';
 import type { Draft } from '../model/draft.ts';
-import { cidrSchema, idSchema, ipSchema, macSchema } from '../model/kinds/common.ts';
+import { idSchema, ipSchema, macSchema } from '../model/kinds/common.ts';
 import { MOST_MOVED, parseMoved } from '../model/moved-connections.ts';
 import type { Outside } from '../model/objects.ts';
+import { countPacked } from '../model/packed-routes.ts';
 import { problemsOfZod } from '../model/parse.ts';
 import { problemsError } from '../model/problem.ts';
 import type { AgentStreams } from './agent-streams.ts';
@@ -15,7 +17,14 @@ import { L2Gateways } from './l2-gateways.ts';
 import type { TakenRoutes } from './learned-routes.ts';
 import { dropOrphanedLeases, exhausted, growLease, LEASE_REFUSALS, moveLeases } from './nat-leases.ts';
 import { dropOrphanedMoves, MOVE_REFUSALS, setNatMove } from './nat-moves.ts';
-import { MOST_ROUTES_IN_REPORT, type Report, type ReportedClaim, type ReportsAnswer } from './protocol.ts';
+import {
+  MOST_BLOCKS_IN_REPORT,
+  MOST_SETS_IN_REPORT,
+  type Report,
+  type ReportedClaim,
+  type ReportedSession,
+  type ReportsAnswer,
+} from './protocol.ts';
 import type { Runtime } from './runtime.ts';
 
 /** What agents may report, as it arrives: an agent of another version, or something else altogether, is refused as a whole. */
@@ -28,15 +37,41 @@ const neighbourAt = { switch: idSchema, address: ipSchema };
 const neighbour = { ...neighbourAt, mac: macSchema, port: portId };
 const nextHopAt = { router: idSchema, address: ipSchema };
 const nextHop = { ...nextHopAt, up: z.boolean(), sinceMs: z.number().min(0) };
-const route = {
-  router: idSchema,
-  to: cidrSchema,
-  via: z
-    .array(z.object({ address: ipSchema, routerPort: idSchema, weight: z.number().int().min(1).max(100) }))
-    .min(1)
-    .max(64),
-};
-const routes = z.array(z.object(route)).max(MOST_ROUTES_IN_REPORT);
+const setNumber = z.string().regex(/^\d{1,15}$/);
+const setOf = { router: idSchema, set: setNumber };
+const blockOf = { router: idSchema, block: z.string().regex(/^[0-9a-f]{2}$/) };
+const packed = (version: 4 | 6) =>
+  z
+    .string()
+    .max(8_000_000)
+    .refine((text) => countPacked(text, version) !== undefined, 'no packed networks (docs/design/gateways.md)')
+    .optional();
+const learnedSets = z
+  .array(
+    z.object({
+      ...setOf,
+      via: z
+        .array(z.object({ address: ipSchema, routerPort: idSchema, weight: z.number().int().min(1).max(100) }))
+        .min(1)
+        .max(64),
+      ended: z.array(ipSchema).min(1).max(64).optional(),
+    }),
+  )
+  .max(MOST_SETS_IN_REPORT);
+const learnedBlocks = z
+  .array(
+    z
+      .object({
+        ...blockOf,
+        routes: z.array(z.object({ set: setNumber, v4: packed(4), v6: packed(6) })).max(MOST_SETS_IN_REPORT),
+      })
+      .transform((block) => ({ ...block, count: countOf(block.routes) })),
+  )
+  .max(MOST_BLOCKS_IN_REPORT);
+
+function countOf(routes: readonly { readonly v4?: string | undefined; readonly v6?: string | undefined }[]): number {
+  return routes.reduce((sum, { v4, v6 }) => sum + (countPacked(v4 ?? '', 4) ?? 0) + (countPacked(v6 ?? '', 6) ?? 0), 0);
+}
 const movedSchema = z.string().max(100).refine(isMoved, 'no connection: tcp/1386/203.0.113.101/80 is one');
 const count = z.number().min(0);
 const session = {
@@ -79,11 +114,14 @@ const reportSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('nextHopsAll'), hops: z.array(z.object(nextHop)).max(100_000) }),
   z.object({ type: z.literal('nextHop'), ...nextHop }),
   z.object({ type: z.literal('nextHopGone'), ...nextHopAt }),
-  z.object({ type: z.literal('learnedRoutesAll'), routes, isMore: z.boolean().optional() }),
   z.object({
-    type: z.literal('learnedRoutes'),
-    put: routes,
-    gone: z.array(z.object({ router: idSchema, to: cidrSchema })).max(MOST_ROUTES_IN_REPORT),
+    ...{ type: z.literal('learnedRoutesAll'), sets: learnedSets, blocks: learnedBlocks },
+    isMore: z.boolean().optional(),
+  }),
+  z.object({
+    ...{ type: z.literal('learnedRoutes'), sets: learnedSets, blocks: learnedBlocks },
+    goneSets: z.array(z.object(setOf)).max(MOST_SETS_IN_REPORT),
+    goneBlocks: z.array(z.object(blockOf)).max(256),
   }),
   z.object({ type: z.literal('bgp'), peers: z.array(z.object(session)).max(10_000) }),
   z.object({
@@ -183,6 +221,8 @@ export class Reports {
   readonly #gateways: L2Gateways;
   /** What people were told of lately, with when: agents ask again and again for what is not to be had. */
   readonly #toldMs = new Map<string, number>();
+  /** Of which it was told that they ended. */
+  readonly #lostSessions = new Set<string>();
 
   constructor(state: DesiredState, runtime: Runtime, streams: AgentStreams, events: EventRing, now: () => number) {
     this.#state = state;
@@ -387,13 +427,13 @@ export class Reports {
       case 'learnedRoutesAll':
         return this.#takeRoutes(
           hostId,
-          this.#runtime.learnedRoutes.replace(hostId, report.routes, report.isMore ?? false),
+          this.#runtime.learnedRoutes.replace(hostId, report.sets, report.blocks, report.isMore ?? false),
           changes,
         );
       case 'learnedRoutes':
-        changes.push(...this.#runtime.learnedRoutes.gone(hostId, report.gone));
-        return this.#takeRoutes(hostId, this.#runtime.learnedRoutes.put(hostId, report.put), changes);
+        return this.#takeRoutes(hostId, this.#runtime.learnedRoutes.take(hostId, report), changes);
       case 'bgp':
+        this.#tellSessions(hostId, host.sessions, report.peers);
         host.sessions = new Map(
           report.peers.flatMap((peer) => (this.#state.index.get('bgpPeer', peer.peer) ? [[peer.peer, peer]] : [])),
         );
@@ -439,15 +479,34 @@ export class Reports {
   #takeRoutes(hostId: string, { changes, strange, excess }: TakenRoutes, all: RecordChange[]): boolean {
     for (const change of changes) all.push(change);
     const { index } = this.#state;
-    for (const [id, left] of excess) {
+    for (const id of excess) {
       const router = index.get('router', id);
       if (!router || !this.#isNews(`${hostId} ${id} routes`)) continue;
       const most = router.bgp?.maxRoutes;
       const where = index.get('host', hostId)?.name ?? hostId;
-      const text = `router ${router.name} learned more than ${most} routes at ${where}; ${left} are not used (bgp.maxRoutes)`;
+      const text = `router ${router.name} learned more than ${most} routes at ${where}; further ones are not used (bgp.maxRoutes)`;
       this.#tell([{ level: 'warning', kind: 'router', id, text }]);
     }
     return strange.size === 0;
+  }
+
+  /** Sessions that ended, or came back after that was told: of one that flaps no more than once a minute. */
+  #tellSessions(hostId: string, before: ReadonlyMap<string, ReportedSession>, now: readonly ReportedSession[]): void {
+    const { index } = this.#state;
+    for (const { peer: id, state, problem } of now) {
+      const peer = index.get('bgpPeer', id);
+      const was = before.get(id)?.state;
+      const isUp = state === 'established';
+      if (!peer || was === undefined || (was === 'established') === isUp) continue;
+      const about = `${hostId} ${id} session`;
+      if (isUp ? !this.#lostSessions.delete(about) : !this.#isNews(about)) continue;
+      if (!isUp) this.#lostSessions.add(about);
+      const where = `session with ${qualifiedName(index, peer)} (${peer.address}) at ${index.get('host', hostId)?.name ?? hostId}`;
+      const text = isUp
+        ? `the ${where} is up again`
+        : `the ${where} ended${problem === undefined ? '' : `: ${problem}`}`;
+      this.#tell([{ level: isUp ? 'info' : 'warning', kind: 'bgpPeer', id, text }]);
+    }
   }
 
   #isNews(about: string): boolean {

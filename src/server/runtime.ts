@@ -160,7 +160,7 @@ export class Runtime {
   /** Some routes of hosts that are forgotten; as long as there are any, there is more to do. */
   expireRoutes(most: number): readonly RecordChange[] {
     for (const [id, host] of this.#hosts) {
-      const changes = host.isForgotten ? this.#leased.endSome(id, 'learnedRoute', most) : [];
+      const changes = host.isForgotten ? this.#leased.endSome(id, ['learnedRoutes', 'learnedSet'], most) : [];
       if (changes.length > 0) return changes;
     }
     return [];
@@ -304,7 +304,7 @@ export class Runtime {
       ({ address }) => !routes.some(({ via, probe }) => probe && via === address),
     );
     const speaksNoMore = before.bgp !== undefined && !(after?.kind === 'router' && after.bgp !== undefined);
-    return this.#leased.remove([...states, ...(speaksNoMore ? this.#index.learnedRoutesOf(before.id) : [])]);
+    return this.#leased.remove([...states, ...(speaksNoMore ? this.#index.learnedOfRouter(before.id) : [])]);
   }
 
   /** The session of a peer on each host that runs it, by host. */

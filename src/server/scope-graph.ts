@@ -251,7 +251,8 @@ function placesOf(record: ScopeRecord): readonly Place[] {
       return [['vtep', record.id]];
     case 'vtepBinding':
       return [['vtep', record.vtep]];
-    case 'learnedRoute':
+    case 'learnedSet':
+    case 'learnedRoutes':
     case 'nextHopState':
       return [['router', record.router]];
   }
@@ -303,7 +304,7 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
       return yield* index.natMovesOfRouter(id);
     case 'router':
       yield* index.routerPortsOfRouter(id);
-      yield* index.learnedRoutesOf(id);
+      yield* index.learnedOfRouter(id);
       return yield* index.nextHopStatesOf(id);
     case 'switch':
       yield* one('switch');

@@ -113,7 +113,8 @@ class Oracle {
         continue;
       }
       this.#facade(id);
-      for (const route of this.#model.all('learnedRoute')) if (route.router === id) this.#add(route);
+      for (const kind of ['learnedSet', 'learnedRoutes'] as const)
+        for (const record of this.#model.all(kind)) if (record.router === id) this.#add(record);
       for (const port of all) {
         const peer = port.peer === undefined ? undefined : this.#model.get('routerPort', port.peer);
         if (peer?.router === id) reached.add(port.router);
@@ -193,7 +194,8 @@ test('the scope of every host of any routed network is what its contract says', 
     'loadBalancer',
     'floatingAddress',
     'addressSet',
-    'learnedRoute',
+    'learnedSet',
+    'learnedRoutes',
     'bgpPeer',
   ])
     assert.ok(seen.has(kind), `no ${kind} in any scope`);

@@ -18,7 +18,6 @@ import { FlowDatabase, openFlowStore } from './flows.ts';
 import { createApi } from './http.ts';
 import { Listeners, type ListenSettings } from './listeners.ts';
 import { endLeases, idleLeases } from './nat-leases.ts';
-import { OverlapWatch } from './overlaps.ts';
 import { Presenter } from './present.ts';
 import { Relay } from './relay.ts';
 import { MOST_AT_ONCE, Reports } from './reports.ts';
@@ -206,7 +205,6 @@ function startTimers({ state, runtime, reports, streams, events, flows, clock, l
     streams.publish(state.revision, changes);
     setImmediate(expireRoutes);
   };
-  const overlaps = new OverlapWatch();
   const timers = [
     setInterval(() => {
       const { dead, changes } = runtime.expire();
@@ -214,8 +212,6 @@ function startTimers({ state, runtime, reports, streams, events, flows, clock, l
       expireRoutes();
       for (const id of runtime.lostHosts())
         reports.judgeGateways(state.index.outsidesAt(id)).catch(failed('looking at L2 gateways and VTEPs'));
-      for (const { router, text } of overlaps.news(state))
-        events.add({ atMs: clock.now(), level: 'warning', about: { kind: 'router', id: router.id }, text });
       for (const id of dead) {
         reports.judgeGateways(state.index.outsidesAt(id)).catch(failed('looking at L2 gateways and VTEPs'));
         const name = state.index.get('host', id)?.name ?? id;

@@ -17,15 +17,10 @@ export function groupsAllow(journey: Journey, packet: Packet, port: LogicalPort,
   const { isReply, original } = packet.state!;
   if (port.groups.length === 0 || !original) return true;
   const direction = (way === 'sends') !== isReply ? 'egress' : 'ingress';
-  const other = direction === 'egress' ? original.dst : original.src;
-  for (const id of port.groups) {
-    const group = model.get('securityGroup', id);
-    const at = group?.[direction].findIndex((rule) => ruleFits(model, rule, original, other)) ?? -1;
-    if (!group || at < 0) continue;
-    const rule = group[direction][at]!;
-    const name = `${rule.name ?? `${direction}[${at}]`} (${describe(model, rule, direction)})`;
+  const allowing = allowingRule(model, port, direction, original);
+  if (allowing) {
     const what = isReply ? 'allows the connection that it answers' : 'allows it';
-    journey.step(packet.host, { kind: 'securityGroup', id }, `rule ${name} ${what}`);
+    journey.step(packet.host, { kind: 'securityGroup', id: allowing.group }, `rule ${allowing.name} ${what}`);
     return true;
   }
   const names = port.groups.map((id) => nameOf(model, { kind: 'securityGroup', id })).join(', ');
@@ -34,6 +29,27 @@ export function groupsAllow(journey: Journey, packet: Packet, port: LogicalPort,
   const to = way === 'receives' ? port.id : undefined;
   journey.drop('group', packet.host, about, to);
   return false;
+}
+
+/**
+ * The first rule of the port's groups that allows a connection, given as it began: of `egress` where the port begins it. `name` says what it
+ * is too: `https (tcp/443 from anywhere)`.
+ */
+export function allowingRule(
+  model: ModelView,
+  port: LogicalPort,
+  direction: 'ingress' | 'egress',
+  original: Tuple,
+): { readonly group: string; readonly name: string } | undefined {
+  const other = direction === 'egress' ? original.dst : original.src;
+  for (const id of port.groups) {
+    const group = model.get('securityGroup', id);
+    const at = group?.[direction].findIndex((rule) => ruleFits(model, rule, original, other)) ?? -1;
+    if (!group || at < 0) continue;
+    const rule = group[direction][at]!;
+    return { group: id, name: `${rule.name ?? `${direction}[${at}]`} (${describe(model, rule, direction)})` };
+  }
+  return undefined;
 }
 
 /** `tcp/5432 from group app`. */

@@ -203,8 +203,9 @@ function* learnedRoutes(model: ModelView, router: Router, dst: Ip): Iterable<Lea
         const known = hops.get(address) ?? { weight: 0, toldBy: [] };
         hops.set(address, { weight: Math.max(weight, known.weight), toldBy: [...known.toldBy, host] });
       }
+    // IPv4 goes by IPv6 next hops too (RFC 8950), not the other way round.
     for (const [via, hop] of hops)
-      if (parseIp(via)?.version === dst.version) yield { to, via, ...hop, metric: LEARNED_METRIC };
+      if (dst.version === 4 || parseIp(via)?.version === 6) yield { to, via, ...hop, metric: LEARNED_METRIC };
   }
 }
 

@@ -9,7 +9,7 @@ import { NamespaceDaemons } from '../../src/frr/daemons.ts';
 import type { RouteChange } from '../../src/frr/route-table.ts';
 import type { PeerState } from '../../src/frr/show.ts';
 import { Speaker } from '../../src/frr/speaker.ts';
-import { RouteSource, Upstream, Wires } from './upstream.ts';
+import { BgpEnd, Upstream, Wires } from './upstream.ts';
 
 /**
  * A speaker with real FRR against real FRR. Wires of the speaker's namespace, each a network of its own, 10.0.N.1 upstream
@@ -118,7 +118,7 @@ describe('a BGP speaker of FRR', { skip: missing, timeout: 60_000 }, () => {
   let turns = 0;
   let speaker: Speaker;
   let upstreams: Upstream[] = [];
-  let routeSource: RouteSource;
+  let routeSource: BgpEnd;
   let namespace: string;
   let daemons: NamespaceDaemons;
   let dir: string;
@@ -150,7 +150,7 @@ describe('a BGP speaker of FRR', { skip: missing, timeout: 60_000 }, () => {
     await wires.link(namespace, nsB, 'w7', ['10.0.7.1/24', '10.9.9.9/32']);
     await wires.link(namespace, nsC, 'w6', ['10.0.6.1/24']);
     upstreams = await Promise.all([Upstream.start(nsA, A_CONFIG, A_BFD), Upstream.start(nsB, B_CONFIG)]);
-    routeSource = new RouteSource(nsC, { to: '10.0.6.2', asn: 65_030, routerId: '10.0.6.1', prefixes: PREFIXES });
+    routeSource = new BgpEnd(nsC, { to: '10.0.6.2', asn: 65_030, routerId: '10.0.6.1' });
     speaker = newSpeaker();
     assert.deepEqual(await speaker.apply(config), []);
   });
@@ -272,11 +272,11 @@ describe('a BGP speaker of FRR', { skip: missing, timeout: 60_000 }, () => {
 
   test(`${PREFIXES} prefixes come into use, and go`, async (t) => {
     await speaker.apply({ ...config, peers: [a4, b, source], networks: ['203.0.113.0/24'] });
-    await until('the session', () => routeSource.said('established'));
+    await until('the session', () => routeSource.isUp);
     const few = told.size;
     turns = 0;
     const begin = performance.now();
-    routeSource.announce();
+    routeSource.do({ do: 'tell', pattern: 'beside', from: 0, to: PREFIXES, path: [65_030] });
     await until('all of them', () => told.size === few + PREFIXES, 30_000);
     const tookMs = performance.now() - begin;
     assert.equal(told.get('1.1.0.0/24'), `10.0.6.1%${index('w6')}`);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { NamespaceDaemons } from '../../src/frr/daemons.ts';
 import { runOk } from '../../src/lab/command.ts';
 import { ipBatch, scriptIn } from '../../src/lab/namespaces.ts';
+import type { Order } from './bgp-end.ts';
 
 /** What stands at the other ends of a speaker's interfaces: namespaces joined to the speaker's by veths. */
 export class Wires {
@@ -75,26 +76,39 @@ export class Upstream {
   }
 }
 
-/** `route-source.ts` in a namespace. */
-export class RouteSource {
+/** `bgp-end.ts` in a namespace. */
+export class BgpEnd {
   readonly #child: ChildProcess;
-  #said = '';
+  #lines: string[] = [];
+  #rest = '';
 
-  constructor(namespace: string, options: { to: string; asn: number; routerId: string; prefixes: number }) {
-    const { to, asn, routerId, prefixes } = options;
-    const program = join(import.meta.dirname, 'route-source.ts');
-    const argv = ['netns', 'exec', namespace, process.execPath, program, to, String(asn), routerId, String(prefixes)];
+  constructor(namespace: string, options: { readonly to: string; readonly asn: number; readonly routerId: string }) {
+    const { to, asn, routerId } = options;
+    const program = join(import.meta.dirname, 'bgp-end.ts');
+    const argv = ['netns', 'exec', namespace, process.execPath, program, to, String(asn), routerId];
     this.#child = spawn('ip', argv, { stdio: ['pipe', 'pipe', 'inherit'] });
-    this.#child.stdout!.setEncoding('utf8').on('data', (text: string) => (this.#said += text));
+    this.#child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+      const lines = (this.#rest + text).split('\n');
+      this.#rest = lines.pop()!;
+      this.#lines.push(...lines);
+    });
   }
 
-  /** Whether it has written this word: `established`, `announced`. */
-  said(word: string): boolean {
-    return this.#said.includes(word);
+  get pid(): number {
+    return this.#child.pid!;
   }
 
-  announce(): void {
-    this.#child.stdin!.write('announce\n');
+  /** What it has written so far (see there). */
+  get said(): readonly string[] {
+    return this.#lines;
+  }
+
+  get isUp(): boolean {
+    return this.#lines.lastIndexOf('established') > this.#lines.lastIndexOf('closed');
+  }
+
+  do(order: Order): void {
+    this.#child.stdin!.write(`${JSON.stringify(order)}\n`);
   }
 
   /** Ends the session, as a peer that shuts down does. */

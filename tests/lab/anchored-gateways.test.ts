@@ -13,14 +13,14 @@ import { buildSegment } from './vlan-segment.ts';
  * these connections.
  *
  *     client ── internet ─┬─ up-1 ── gw-1 ─┐                        ┌─ gw-1 ─┐
- *                         └─ up-2 ── gw-2 ─┴─ core ── edge ── metal ┤        ├─ VLAN 100 ── rack
- *                                                                   └─ gw-2 ─┘
+ *                         └─ up-2 ── gw-2 ─┴─ core ── edge ── metal ┤        ├─ VLAN 100 ─┬─ rack, which has a floating address and is behind a VIP
+ *                                                                   └─ gw-2 ─┘            └─ rack-2, which has neither
  */
 const RACK = '10.0.2.100';
 const FLOATING = '203.0.113.12';
 const VIP = '203.0.113.81';
 /** Each way. */
-const CONNECTIONS = 80;
+const CONNECTIONS = 60;
 
 describe('connections between a VLAN and uplinks', { skip: needsRoot, timeout: 400_000 }, () => {
   let two: TwoGateways;
@@ -63,7 +63,10 @@ describe('connections between a VLAN and uplinks', { skip: needsRoot, timeout: 4
     const port = await findPort(weft.client, 'shop/metal-out');
     await buildSegment(lab, {
       cables: gateways.map((host) => ({ host, interface: 'eth-out', port: host })),
-      ends: [{ name: 'rack', vlan: 100, addresses: [`${RACK}/24`], mac: port.mac, gateway: '10.0.2.1' }],
+      ends: [
+        { name: 'rack', vlan: 100, addresses: [`${RACK}/24`], mac: port.mac, gateway: '10.0.2.1' },
+        { name: 'rack-2', vlan: 100, addresses: ['10.0.2.101/24'], gateway: '10.0.2.1' },
+      ],
     });
     await weft.client.post('/v1/apply', {
       objects: [
@@ -97,7 +100,8 @@ describe('connections between a VLAN and uplinks', { skip: needsRoot, timeout: 4
     });
 
   test('work in every way with packets of one connection at both gateways', async () => {
-    await crowd('out by SNAT', { from: 'rack', to: 'client', address: CLIENT, port: 7110 });
+    await crowd('out by SNAT', { from: 'rack-2', to: 'client', address: CLIENT, port: 7110 });
+    await crowd('out by a floating address', { from: 'rack', to: 'client', address: CLIENT, port: 7112 });
     await crowd('in by a floating address', { from: 'client', to: 'rack', address: FLOATING });
     await crowd('in by a VIP', { from: 'client', to: 'rack', address: VIP, port: 7101, serverPort: 7102 });
     await areWell();
@@ -107,7 +111,7 @@ describe('connections between a VLAN and uplinks', { skip: needsRoot, timeout: 4
     await two.weft.agent('gw-2').kill({ wanted: true });
     await isCopied(false);
     const sinceMs = performance.now();
-    await crowd('out by SNAT, untold', { from: 'rack', to: 'client', address: CLIENT, port: 7111 });
+    await crowd('out by SNAT, untold', { from: 'rack-2', to: 'client', address: CLIENT, port: 7111 });
     assert.ok(performance.now() - sinceMs < 10_000);
     await two.weft.agent('gw-2').start();
     await isCopied(true);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { streamFor } from '../../src/lab/packet-stream.ts';
+import type { ShownConnection } from '../../src/server/routes/flows.ts';
 import { type Datacentre, eventually, pings, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { ask, hold, serve, streamBack } from './services.ts';
@@ -219,5 +220,20 @@ describe('filters', { skip: needsRoot }, () => {
     assert.equal((await ask(dc.lab, 'a2', 'tcp', '10.0.2.12', 22)).by, 'b2');
     assert.equal((await ask(dc.lab, 'b2', 'tcp', '10.0.1.11', 22)).by, undefined);
     await put(port({}));
+  });
+
+  test('who asks is told which rule allows a connection', async () => {
+    const held = await hold(dc.lab, 'a2', '10.0.2.11', 22);
+    assert.equal((await ask(dc.lab, 'a2', 'tcp', '10.0.2.11', 5432)).why, 'timeout');
+    const query = { port: 'b1', tenant: 'acme' };
+    const { client } = dc.weft;
+    await eventually('it is told', 40_000, async () => {
+      const { items } = await client.get<{ items: readonly ShownConnection[] }>('/v1/flows', { query });
+      const ssh = items.find(({ to, state }) => to.port === 22 && state === 'established');
+      if (!ssh) return false;
+      assert.equal(ssh.allowedBy, 'acme/web: ingress[0] (tcp/22 from 0.0.0.0/0)');
+      return true;
+    });
+    held.stop();
   });
 });

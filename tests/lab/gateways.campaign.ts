@@ -284,12 +284,9 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 1
         );
       }
     }
-    const { established, died, stalled } = await crowds.get('in by a floating address')!.report('answered', 30_000);
-    assert.deepEqual({ established, died, stalled }, { established: 2500, died: 0, stalled: 0 });
-    // Those through a shared or a virtual address are lost until connections move too (LIMITS.md).
-    for (const name of ['out by SNAT', 'in by a VIP']) {
-      const { troubles: _, ...report } = await crowds.get(name)!.report('answered', 5_000);
-      t.diagnostic(`${name}: ${JSON.stringify(report)}`);
+    for (const [name, { connections }] of Object.entries(CROWDS)) {
+      const { established, died, stalled } = await crowds.get(name)!.report('answered', 30_000);
+      assert.deepEqual({ name, established, died, stalled }, { name, established: connections, died: 0, stalled: 0 });
     }
   });
 

@@ -8,6 +8,7 @@ import {
 } from '../../src/lab/connection-crowd.ts';
 import { startMigration } from '../../src/lab/migration.ts';
 import { waitForPorts } from '../../src/lab/weft.ts';
+import type { ShownConnection } from '../../src/server/routes/flows.ts';
 import { type Datacentre, eventually, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
@@ -98,6 +99,27 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
     await move(t, 'a2', 'west');
     await allWhole(t);
   });
+  test('people see them at the new host, with the outside addresses and ports that they had', async () => {
+    const { id } = dc.ports.get('a1')!;
+    const shown = await eventually('all of them at west', 30_000, async () => {
+      const { items } = await dc.weft.client.get<{ items: ShownConnection[] }>('/v1/flows', {
+        query: { port: id, state: 'established' },
+      });
+      return items.length >= 750 && items.every(({ names }) => names.host === 'west') ? items : undefined;
+    });
+    const outside = new Set(shown.flatMap(({ seenAs }) => (seenAs ? [`${seenAs.address}#${seenAs.port}`] : [])));
+    assert.equal(outside.size, CROWDS['out by SNAT']!.connections);
+    const { items: nothing } = await dc.weft.client.get<{ items: ShownConnection[] }>('/v1/flows', {
+      query: { port: id, host: 'east' },
+    });
+    assert.deepEqual(nothing, []);
+  });
+
+  test('none is lost with the host where they began, whose lease of outside ports they use', async (t) => {
+    for (const process of dc.lab.processes()) if (process.place === 'east') await process.kill();
+    await allWhole(t);
+  });
+
   test('none is lost when Open vSwitch is restarted where they are', async (t) => {
     await sleep(6_000); // they are read every five seconds
     const { vswitchd } = dc.lab.switchOf('west');
@@ -112,6 +134,19 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
     });
     t.diagnostic(`goes on ${Math.round(performance.now() - begun)} ms after the start`);
     await sleep(3000);
+    await allWhole(t);
+  });
+
+  test('a rule that is gone cuts those that it had allowed, and no others', async (t) => {
+    const crowd = crowds.get('in past a group')!;
+    crowds.delete('in past a group');
+    await dc.weft.client.request('PATCH', '/v1/security-groups/web', {
+      body: { ingress: [{ protocol: 'tcp', ports: '7102' }, { protocol: 'icmp' }] },
+    });
+    await sleep(1_000);
+    const before = await crowd.report();
+    const after = await crowd.report('answered', 3_000);
+    assert.equal(after.answers, before.answers, 'an answer came');
     await allWhole(t);
   });
 });

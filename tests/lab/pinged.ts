@@ -15,15 +15,16 @@ export async function pinged(
     child.stdout?.on('data', (chunk) => {
       text += chunk;
     });
-    return { child, text: () => text };
+    // Behind its exit: then all that it said is read.
+    return { child, text: () => text, closed: once(child, 'close') };
   });
   await sleep(1_000);
   await during();
   await sleep(1_000);
   return Promise.all(
-    runs.map(async ({ child, text }) => {
+    runs.map(async ({ child, text, closed }) => {
       child.kill('SIGINT');
-      if (child.exitCode === null) await once(child, 'exit');
+      await closed;
       const times = [...text().matchAll(/^\[(\d+\.\d+)\].*icmp_seq/gm)].map((match) => Number(match[1]) * 1000);
       const gaps = times.slice(1).map((time, i) => time - times[i]!);
       const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(text()) ?? [];

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { listNamespaces } from '../../src/base/namespaces.ts';
 import { Lab, removeLab } from '../../src/lab/lab.ts';
 import { findPort, plugIntoPort, startWeftInLab, type WeftInLab, waitForPorts } from '../../src/lab/weft.ts';
 import { eventually, pings, sleep } from './datacentre.ts';
@@ -182,5 +183,42 @@ describe('static uplinks', { skip: needsRoot }, () => {
     );
     for (const { router, gateway } of SITES) await lab.restoreLink(router, gateway);
     for (const target of FOUR) await eventually(`${target} answers`, 10_000, () => pings(lab, 'client', target));
+  });
+
+  test('BFD without BGP: FRR finds the silence, and traffic leaves within a second', async (t) => {
+    const routes = core.routes as { readonly via: string; readonly probe: object }[];
+    const withBfd = routes.map((route) =>
+      route.via === '192.0.1.1' || route.via === 'fd00:1::1' ? { ...route, probe: { type: 'bfd' } } : route,
+    );
+    const { daemons } = lab.upstream('up-1');
+    for (const [here, there] of [
+      ['192.0.1.2', '192.0.1.1'],
+      ['fd00:1::2', 'fd00:1::1'],
+    ]) {
+      const session = `peer ${here} local-address ${there} interface to-one`;
+      await daemons.vtysh('configure terminal', 'bfd', session, 'receive-interval 100', 'transmit-interval 100');
+    }
+    await weft.client.post('/v1/apply', { objects: [{ ...core, routes: withBfd }] });
+    const isUp = async (): Promise<boolean> =>
+      (await daemons.vtysh('show bfd peers')).match(/Status: up/g)?.length === 2;
+    await eventually('BFD is up', 30_000, isUp);
+    await sleep(500);
+    assert.deepEqual(await silentOf(), []);
+    for (const targets of [FOUR, SIX]) {
+      const down = await pinged(lab, 'client', targets, async () => {
+        await lab.silenceLink('up-1', 'one');
+        await sleep(2_500);
+      });
+      const gaps = down.map(({ gapMs }) => Math.round(gapMs));
+      t.diagnostic(`longest silences: ${gaps.join(', ')} ms`);
+      assert.ok(Math.max(...gaps) > 150 && Math.max(...gaps) < 1_000, `${gaps}`);
+      assert.deepEqual(await silentOf(), ['192.0.1.1', 'fd00:1::1']);
+      await lab.restoreLink('up-1', 'one');
+      await eventually('it is back', 40_000, async () => (await silentOf()).length === 0);
+    }
+    await weft.client.post('/v1/apply', { objects: [core] });
+    await eventually('no speaker is left', 15_000, async () =>
+      listNamespaces(`weft-${name}`).every((each) => !each.includes('-bgp-')),
+    );
   });
 });

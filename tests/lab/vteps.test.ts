@@ -269,7 +269,7 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
     await eventually('the VTEP knows', 5_000, async () =>
       (await columnOf(tor1, 'Ucast_Macs_Remote', 'MAC')).includes(GUEST),
     );
-    assert.deepEqual(await heard('srv-1', GUEST, 5, ['roam']), [5]);
+    await eventually('and does so', 10_000, async () => (await heard('srv-1', GUEST, 5, ['roam']))[0] === 5);
     await isAt('srv-1', 'roam');
     await eventually('the VTEP knows', 5_000, async () =>
       (await columnOf(tor1, 'Ucast_Macs_Remote', 'MAC')).every((mac) => mac !== GUEST),
@@ -317,6 +317,7 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
 
   test("a database that was emptied is filled again, and others' rows in it stay", async () => {
     await tor1.wipe();
+    await eventually('filled', 20_000, async () => (await columnOf(tor1, 'Logical_Switch', 'name')).length === 2);
     await tor1.ctl('add-ls', 'theirs', '--', 'set', 'Logical_Switch', 'theirs', 'tunnel_key=777');
     await tor1.ctl('add-ucast-remote', 'theirs', '02:99:00:00:00:01', '192.0.2.99');
     await isWell('red-tor-1');
@@ -372,6 +373,34 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
     );
     assert.ok((await problems()).includes(`VTEP binding more at gw-1: ${text}`));
     await remove('vtep-bindings', 'acme/more');
+  });
+
+  test('a cable between two VTEPs of one switch is found, and nothing circles', async () => {
+    await VtepEmulator.cable(tor1, tor2, 'p5');
+    const vtep = (tor: VtepEmulator, physicalPorts: readonly string[], addresses: Record<string, string> = {}) => ({
+      ...{ kind: 'vtep', name: tor.place, management: tor.management, physicalPorts },
+      places: GATEWAYS.map((host) => ({ host, ...(addresses[host] ? { address: addresses[host] } : {}) })),
+    });
+    await apply(
+      vtep(tor1, ['p1', 'p2', 'p5']),
+      vtep(tor2, ['p1', 'p5'], SECOND),
+      binding('red-tor-1', 'tor-1', { port: 'p1' }, { port: 'p5' }),
+    );
+    const bindings = () => tor1.ctl('list-bindings', 'tor-1', 'p5').catch(() => ''); // not a port yet
+    await eventually('bound', 15_000, async () => /^0000 weft-/m.test(await bindings()));
+    await answers('srv-1', '10.1.0.1', 20_000);
+    await apply(wire('loop', 'red'), binding('loop', 'tor-2', { port: 'p5' }));
+    const text = 'cut off: the outside is that of port red-tor-1 of the same switch too';
+    await eventually('it is cut', 20_000, async () => (await statusOf('loop')).places[0]!.problem === text);
+    assert.equal((await statusOf('red-tor-1')).state, 'up');
+    assert.deepEqual(await heard('red-1', BROADCAST, 5, ['srv-1', 'srv-3', 'red-2']), [5, 5, 5]);
+    const received = async (): Promise<number> =>
+      Number(await lab.execOk('srv-1', ['cat', '/sys/class/net/eth0/statistics/rx_packets']));
+    const before = await received();
+    await heard('red-1', BROADCAST, 5, ['red-2']);
+    assert.ok((await received()) - before < 60, 'five broadcasts are not a storm');
+    await remove('vtep-bindings', 'acme/loop');
+    await answers('red-1', '10.1.0.101');
   });
 
   test('the host that forwards dies: another one takes over, tells the VTEPs, and gives it back', async () => {

@@ -228,7 +228,11 @@ function changesOf(model: ModelIndex): ScopeRecord[] {
   for (const balancer of model.all('loadBalancer'))
     changed.push({ ...balancer, members: balancer.members.map((member) => ({ ...member, drain: !member.drain })) });
   for (const health of model.all('memberHealth')) changed.push({ ...health, up: !health.up });
-  for (const route of model.all('learnedRoute')) changed.push({ ...route, via: route.via.slice(0, -1) });
+  for (const set of model.all('learnedSet'))
+    changed.push(
+      { ...set, via: set.via.slice(0, -1) },
+      { ...set, ended: set.via.slice(0, 1).map(({ address }) => address) },
+    );
   for (const router of model.all('router')) changed.push({ ...router, routes: router.routes.slice(1) });
   return changed;
 }

@@ -18,8 +18,9 @@ import {
   zone,
 } from '../../src/compile/testing/example.ts';
 import { icmp, udp } from '../../src/compile/testing/frames.ts';
-import type { Host, LearnedRoute, Neighbour, Route, ScopeRecord } from '../../src/model/objects.ts';
-import { type ModelIndex, modelOf } from '../../src/model/view.ts';
+import * as ups from '../../src/compile/testing/uplinks.fixture.ts';
+import type { Host, Neighbour, Route, ScopeRecord } from '../../src/model/objects.ts';
+import { type LearnedRoute, type ModelIndex, modelOf } from '../../src/model/view.ts';
 import { formatFlow } from '../../src/openflow/text/flow.ts';
 import { encodePacket } from '../../src/packet/packet.ts';
 import { simulateFrame } from '../../src/simulate/simulate.ts';
@@ -111,7 +112,7 @@ function recordsOf({ uplinks, routes, drained, silent, contradicted }: Sketch): 
       written.push(route(to, { via: address, metric: how, weight, ...(probe ? { probe } : {}) }));
     } else {
       const id = `${core.id}/${to}/${gateways[by]!.id}`;
-      const common = { kind: 'learnedRoute', id, revision: 1, router: core.id, to, host: gateways[by]!.id } as const;
+      const common = { router: core.id, to, host: gateways[by]!.id } as const;
       const hop = { address, routerPort: routerPort(2 + via, core).id, weight };
       learned.set(id, { ...common, via: [...(learned.get(id)?.via ?? []), hop] });
     }
@@ -140,7 +141,7 @@ function recordsOf({ uplinks, routes, drained, silent, contradicted }: Sketch): 
   return [
     ...gateways.map((gateway, n) => ({ ...gateway, drain: ((drained >> n) & 1) === 1 })),
     ...[zone(), here, inside, client, binding(client, here), core, { ...door, router: core.id }],
-    ...[...wires, ...learned.values()],
+    ...[...wires, ...ups.records([...learned.values()])],
   ];
 }
 

@@ -15,7 +15,8 @@ const KINDS = [
   'natLease',
   'memberHealth',
   'neighbour',
-  'learnedRoute',
+  'learnedSet',
+  'learnedRoutes',
 ] as const;
 const RULE_FIELDS: readonly (keyof Rule['match'])[] = [
   ...(['srcSet', 'dstSet', 'srcGroup', 'dstGroup', 'tcpFlags', 'fragment', 'dscp', 'state', 'not'] as const),

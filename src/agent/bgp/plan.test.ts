@@ -58,5 +58,20 @@ test('a host that is drained keeps its sessions and advertises nothing; the othe
   ];
   const [plan] = plans(drained);
   assert.deepEqual([plan?.peers.length, plan?.networks], [1, []]);
+  const [leaving] = planSpeakers(modelOf([...records, ...drained]), h1.id, true);
+  assert.ok(leaving?.isLeaving && leaving.networks.includes('198.51.100.0/24'));
   assert.ok(plans(drained, h2.id)[0]?.networks.includes('198.51.100.0/24'));
+});
+
+test('a next hop that is probed by BFD brings a speaker, also without BGP', () => {
+  const probe = { type: 'bfd', intervalMs: 100, failures: 3, recoveries: 3 } as const;
+  const routes = [{ to: '0.0.0.0/0', via: '192.0.2.1', metric: 100, weight: 1, probe }];
+  const [plan] = plans([{ ...ups.core, bgp: undefined, routes }]);
+  assert.deepEqual([plan?.peers, plan?.networks, plan?.ports.length], [[], [], 1]);
+  assert.deepEqual(plan?.bfd, [
+    { address: '192.0.2.1', local: '192.0.2.2', routerPort: ups.uplink.id, intervalMs: 100, failures: 3 },
+  ]);
+  assert.deepEqual(plans([{ ...ups.core, bgp: undefined, routes }], h2.id), []);
+  const [both] = plans([{ ...ups.core, routes }]);
+  assert.deepEqual([both?.asn, both?.peers.length, both?.bfd.length], [64_512, 1, 1]);
 });

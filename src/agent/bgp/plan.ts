@@ -14,6 +14,8 @@ export interface SpeakerPlan {
   readonly peers: readonly BgpPeer[];
   /** Next hops of static routes that are probed by BFD (docs/design/gateways.md, §7), with the router port's address. */
   readonly bfd: readonly PlannedBfd[];
+  /** This host is being drained: what it advertises is to be used last. */
+  readonly isLeaving: boolean;
   /** Advertised to every peer: nothing of a host that is drained. */
   readonly networks: readonly string[];
 }
@@ -31,19 +33,19 @@ const NO_BGP = { asn: 0, routerId: '0.0.0.0' } as const;
 
 /**
  * The speakers of a host whose scope this is. This file brings the whole model's code with it: hosts without sessions
- * never load it.
+ * never load it. `isLeaving`: the host is drained, but upstreams still have to find their other ways.
  */
-export function plansOf(records: Iterable<ScopeRecord>, host: string): readonly SpeakerPlan[] {
+export function plansOf(records: Iterable<ScopeRecord>, host: string, isLeaving = false): readonly SpeakerPlan[] {
   const index = new ModelIndex();
-  // Of these there may be very many, and they have no part in it.
-  for (const record of records) if (record.kind !== 'learnedRoute' && record.kind !== 'learned') index.put(record);
-  return planSpeakers(index, host);
+  // Of these there may be very many, and they have no part in it; nor have those of former kinds, which a disk may remember.
+  for (const record of records) if (!record.kind.startsWith('learned')) index.put(record);
+  return planSpeakers(index, host, isLeaving);
 }
 
 /** The speakers of this host: one for each router with a session, of BGP or of BFD alone, whose wire is here. Sorted by router. */
-export function planSpeakers(index: ModelIndex, host: string): readonly SpeakerPlan[] {
+export function planSpeakers(index: ModelIndex, host: string, isLeaving = false): readonly SpeakerPlan[] {
   const plans: SpeakerPlan[] = [];
-  const isDrained = index.get('host', host)?.drain === true;
+  const isDrained = index.get('host', host)?.drain === true && !isLeaving;
   for (const router of index.all('router')) {
     const { bgp } = router;
     if (!router.adminUp) continue;
@@ -56,7 +58,7 @@ export function planSpeakers(index: ModelIndex, host: string): readonly SpeakerP
     if (peers.length + bfd.length === 0) continue;
     plans.push({
       ...{ router: router.id, ...NO_BGP, ...(peers.length === 0 ? {} : { asn: bgp!.asn, routerId: routerId! }) },
-      ...{ ports: portsOf(index, [...peers, ...bfd]), bfd },
+      ...{ ports: portsOf(index, [...peers, ...bfd]), bfd, isLeaving },
       peers: peers.sort((a, b) => (a.id < b.id ? -1 : 1)),
       networks:
         isDrained || peers.length === 0 ? [] : advertisedBy(index, router as Router).map(({ network }) => network),

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { formatCidr, parseCidr } from '../../base/addresses.ts';
 import * as example from '../../compile/testing/example.ts';
 import * as ups from '../../compile/testing/uplinks.fixture.ts';
-import type { ScopeRecord } from '../../model/objects.ts';
-import { MOST_ROUTES_IN_REPORT, type Report } from '../../server/protocol.ts';
+import type { LearnedHop, ScopeRecord } from '../../model/objects.ts';
+import { blockOf, livingHops, routesIn } from '../../model/packed-routes.ts';
+import { MOST_BLOCKS_IN_REPORT, type Report, type ReportedBlock } from '../../server/protocol.ts';
 import type { Effect, ScopeChange } from '../events.ts';
 import { type TestGround, testGround } from '../testing/test-ground.ts';
 import { plansOf } from './plan.ts';
-import { Sessions } from './sessions.ts';
+import { Sessions, type ToldRoute } from './sessions.ts';
 
 const host = example.host(1);
 const RECORDS: readonly ScopeRecord[] = [
@@ -45,12 +47,34 @@ function change({ ground, sessions }: Started, changed: ScopeChange, nowMs: numb
   return settle(ground, sessions, nowMs + 100);
 }
 
-const routesIn = (reports: readonly Report[]): string[] =>
-  reports.flatMap((report) => {
-    if (report.type === 'learnedRoutesAll') return report.routes.map(({ to }) => `all ${to}`);
-    if (report.type !== 'learnedRoutes') return [];
-    return [...report.put.map(({ to }) => `put ${to}`), ...report.gone.map(({ to }) => `gone ${to}`)];
-  });
+const told = (routes: Readonly<Record<string, readonly LearnedHop[] | undefined>>): ToldRoute[] =>
+  Object.entries(routes).map(([to, hops]) => ({ to: parseCidr(to)!, via: hops }));
+const networksOf = (blocks: readonly Pick<ReportedBlock, 'routes'>[]): string[] =>
+  blocks.flatMap(({ routes }) => [...routesIn(routes)].map(({ to }) => formatCidr(to)));
+
+/** What reports say: `all` and `put` name the networks of blocks, `gone` the blocks. */
+const saidIn = (reports: readonly Report[]): string[] =>
+  reports
+    .flatMap((report) => {
+      if (report.type === 'learnedRoutesAll') return networksOf(report.blocks).map((to) => `all ${to}`);
+      if (report.type !== 'learnedRoutes') return [];
+      return [
+        ...networksOf(report.blocks).map((to) => `put ${to}`),
+        ...report.goneBlocks.map(({ block }) => `gone ${block}`),
+      ];
+    })
+    .sort();
+const goneIs = (to: string): string => `gone ${blockOf(parseCidr(to)!)}`;
+/** As `network next hop`. */
+const inScope = (ground: TestGround): string[] =>
+  [...ground.scope.all('learnedRoutes')]
+    .flatMap(({ router, host: of, routes }) =>
+      [...routesIn(routes)].map(({ to, set }) => {
+        const hops = livingHops(ground.scope.get('learnedSet', `${router}/${of}/${set}`)!);
+        return `${formatCidr(to)} ${hops.map(({ address }) => address)}`;
+      }),
+    )
+    .sort();
 
 describe('sessions of a gateway', () => {
   test('are planned once the scope is quiet for a moment, and again only where something else comes of it', () => {
@@ -84,71 +108,104 @@ describe('sessions of a gateway', () => {
 
   test('routes that a speaker tells take effect here and are reported, each change once', () => {
     const { ground, sessions } = start();
-    const told = [
-      { to: '0.0.0.0/0', via: ONE },
-      { to: '198.51.100.0/24', via: ONE },
-    ];
-    sessions.routesTold(ups.core.id, told, false);
-    assert.deepEqual(routesIn(ground.reports), ['put 0.0.0.0/0', 'put 198.51.100.0/24']);
-    assert.deepEqual(
-      [...ground.scope.all('learnedRoute')].map(({ to }) => to),
-      ['0.0.0.0/0', '198.51.100.0/24'],
-    );
+    const both = told({ '0.0.0.0/0': ONE, '198.51.100.0/24': ONE });
+    sessions.routesTold(ups.core.id, both, false);
+    assert.deepEqual(saidIn(ground.reports), ['put 0.0.0.0/0', 'put 198.51.100.0/24']);
+    assert.deepEqual(inScope(ground), ['0.0.0.0/0 192.0.2.1', '198.51.100.0/24 192.0.2.1']);
+    assert.equal([...ground.scope.all('learnedSet')].length, 1);
     ground.reports.length = 0;
-    sessions.routesTold(ups.core.id, told, false);
+    sessions.routesTold(ups.core.id, both, false);
     assert.deepEqual(ground.reports, [], 'nothing new');
     sessions.routesTold(
       ups.core.id,
-      [
-        { to: '0.0.0.0/0', via: TWO },
-        { to: '198.51.100.0/24', via: undefined },
-        { to: '10.0.0.0/8', via: undefined },
-      ],
+      told({ '0.0.0.0/0': TWO, '198.51.100.0/24': undefined, '10.0.0.0/8': undefined }),
       false,
     );
-    assert.deepEqual(routesIn(ground.reports), ['put 0.0.0.0/0', 'gone 198.51.100.0/24']);
-    assert.deepEqual(
-      [...ground.scope.all('learnedRoute')].map(({ via: hops }) => hops[0]?.address),
-      ['192.0.2.3'],
-    );
+    assert.deepEqual(saidIn(ground.reports), [goneIs('198.51.100.0/24'), 'put 0.0.0.0/0']);
+    assert.deepEqual(inScope(ground), ['0.0.0.0/0 192.0.2.3']);
+    assert.equal([...ground.scope.all('learnedSet')].length, 1, 'the set that none has is gone');
+  });
+
+  test('of a session that ended the next hops go by their sets, whatever the number of routes, and come back so', () => {
+    const { ground, sessions } = start();
+    const both = [...ONE, ...TWO];
+    const many = Array.from({ length: 1000 }, (_, n) => [`20.${n >> 8}.${n & 255}.0/24`, both] as const);
+    sessions.routesTold(ups.core.id, told(Object.fromEntries(many)), false);
+    ground.reports.length = 0;
+    sessions.endedTold(ups.core.id, ['192.0.2.1']);
+    const [report, ...others] = ground.reports;
+    assert.ok(report?.type === 'learnedRoutes' && others.length === 0);
+    assert.deepEqual([report.sets.map(({ ended }) => ended), report.blocks], [[['192.0.2.1']], []]);
+    assert.deepEqual(new Set(inScope(ground).map((text) => text.split(' ')[1])), new Set(['192.0.2.3']));
+    sessions.endedTold(ups.core.id, ['192.0.2.1']);
+    assert.equal(ground.reports.length, 1, 'nothing new');
+    sessions.endedTold(ups.core.id, []);
+    assert.equal(ground.reports.length, 2);
+    assert.deepEqual(new Set(inScope(ground).map((text) => text.split(' ')[1])), new Set(['192.0.2.1,192.0.2.3']));
   });
 
   test('what the disk or the server remembers holds until the speaker has told all that it knows', () => {
-    const before = [
+    const before = ups.records([
       ups.learned(ups.core, '0.0.0.0/0', host, '192.0.2.1'),
       ups.learned(ups.core, '10.0.0.0/8', host, '192.0.2.1'),
-    ];
+    ]);
     const { ground, sessions } = start([...RECORDS, ...before]);
-    assert.deepEqual(routesIn(sessions.all()), [], 'the server knows better for now');
-    sessions.routesTold(ups.core.id, [{ to: '0.0.0.0/0', via: ONE }], true);
-    assert.deepEqual(routesIn(ground.reports), ['gone 10.0.0.0/8', 'all 0.0.0.0/0']);
-    assert.deepEqual(routesIn(sessions.all()), ['all 0.0.0.0/0']);
+    assert.deepEqual(saidIn(sessions.all()), [], 'the server knows better for now');
+    sessions.routesTold(ups.core.id, told({ '0.0.0.0/0': ONE }), true);
+    assert.deepEqual(saidIn(ground.reports), ['all 0.0.0.0/0', goneIs('10.0.0.0/8')]);
+    assert.deepEqual(saidIn(sessions.all()), ['all 0.0.0.0/0']);
+    assert.deepEqual(inScope(ground), ['0.0.0.0/0 192.0.2.1']);
   });
 
   test('a router whose sessions end takes its routes along', () => {
     const started = start();
     const { ground, sessions } = started;
-    sessions.routesTold(ups.core.id, [{ to: '0.0.0.0/0', via: ONE }], true);
+    sessions.routesTold(ups.core.id, told({ '0.0.0.0/0': ONE }), true);
     ground.reports.length = 0;
     const down = { ...ups.core, adminUp: false };
     assert.equal(change(started, { op: 'put', record: down }, 2000)[0]?.kind, 'speak');
-    assert.deepEqual(routesIn(ground.reports), ['gone 0.0.0.0/0']);
-    assert.deepEqual([...ground.scope.all('learnedRoute')], []);
+    assert.deepEqual(saidIn(ground.reports), [goneIs('0.0.0.0/0')]);
+    assert.deepEqual([inScope(ground), [...ground.scope.all('learnedSet')]], [[], []]);
   });
 
   test('a full table is reported in parts, of which only the last ends it', () => {
     const { sessions } = start();
-    const count = MOST_ROUTES_IN_REPORT * 2 + 1;
-    const told = Array.from({ length: count }, (_, n) => ({ to: `10.${n >> 8}.${n & 255}.0/24`, via: ONE }));
-    sessions.routesTold(ups.core.id, told, true);
+    const many = Array.from({ length: 10_000 }, (_, n) => [`10.${n >> 8}.${n & 255}.0/24`, ONE] as const);
+    sessions.routesTold(ups.core.id, told(Object.fromEntries(many)), true);
     const parts = sessions.all().filter((report) => report.type === 'learnedRoutesAll');
+    assert.equal(networksOf(parts.flatMap(({ blocks }) => blocks)).length, 10_000);
+    assert.ok(parts.every(({ blocks }) => blocks.length <= MOST_BLOCKS_IN_REPORT));
+    assert.deepEqual(parts[0]!.sets.length, 1, 'sets come first');
     assert.deepEqual(
-      parts.map(({ routes, isMore }) => [routes.length, isMore]),
-      [
-        [MOST_ROUTES_IN_REPORT, true],
-        [MOST_ROUTES_IN_REPORT, true],
-        [1, false],
-      ],
+      parts.map(({ isMore }) => isMore),
+      [...parts.slice(1).map(() => true), false],
     );
   });
+});
+
+test('a host that is drained tells its peers for thirty seconds that others go before it, then nothing', () => {
+  const { ground, sessions } = start();
+  const drain = (isDrained: boolean, nowMs: number): void => {
+    const record = { ...host, drain: isDrained };
+    ground.put(record);
+    sessions.scopeChanged([{ op: 'put', record }], nowMs);
+  };
+  drain(true, 5_000);
+  assert.deepEqual(sessions.wake(5_100), [{ kind: 'planSpeakers', isLeaving: true }]);
+  assert.deepEqual(sessions.wake(34_900), []);
+  assert.deepEqual(sessions.wake(35_001), [{ kind: 'planSpeakers', isLeaving: false }]);
+  assert.deepEqual(sessions.wake(38_000), []);
+  drain(false, 40_000);
+  assert.deepEqual(sessions.wake(40_100), [{ kind: 'planSpeakers', isLeaving: false }]);
+  // Taken back before it is over.
+  drain(true, 50_000);
+  drain(false, 51_000);
+  assert.deepEqual(sessions.wake(51_200), [{ kind: 'planSpeakers', isLeaving: false }]);
+  assert.deepEqual(sessions.wake(90_000), []);
+});
+
+test('a host that was drained before its agent started tells nothing from the start', () => {
+  const { effects } = start(RECORDS.map((record) => (record.id === host.id ? { ...host, drain: true } : record)));
+  const [speak] = effects;
+  assert.ok(speak?.kind === 'speak' && speak.plans[0]?.isLeaving === false && speak.plans[0].networks.length === 0);
 });

@@ -1,18 +1,30 @@
-import type { LearnedHop, LearnedRoute, Router, ScopeKind, ScopeRecord } from '../../model/objects.ts';
-import { MOST_ROUTES_IN_REPORT, type Report, type ReportedRoute, type ReportedSession } from '../../server/protocol.ts';
+import type { Cidr } from '../../base/addresses.ts';
+import { keyOf } from '../../base/route-key.ts';
+import type { LearnedHop, LearnedRoutes, LearnedSet, Router, ScopeKind, ScopeRecord } from '../../model/objects.ts';
+import {
+  MOST_BLOCKS_IN_REPORT,
+  MOST_SETS_IN_REPORT,
+  type Report,
+  type ReportedBlock,
+  type ReportedSession,
+  type ReportedSet,
+} from '../../server/protocol.ts';
 import type { Effect, ScopeChange } from '../events.ts';
 import type { Ground } from '../ground.ts';
+import { LearnedTable, type TableChange } from './learned-table.ts';
 import type { SpeakerPlan } from './plan.ts';
 
 /** Changes of the scope are gathered for so long: many come together, and each asks what is advertised. */
 const SETTLE_MS = 100;
+/** Upstreams get so long to send by others before a host that is drained tells them nothing more. */
+const LEAVE_MS = 30_000;
 const NONE = '[]';
 const LEFT = '';
 /** May be very many, and have no part in what a speaker is to be. */
-const BESIDE: ReadonlySet<ScopeKind> = new Set(['learnedRoute', 'learned']);
+const BESIDE: ReadonlySet<ScopeKind> = new Set(['learnedSet', 'learnedRoutes', 'learned']);
 
 /** Routes that a speaker told: `via` undefined: the route is gone. */
-export type ToldRoute = { readonly to: string; readonly via: readonly LearnedHop[] | undefined };
+export type ToldRoute = { readonly to: Cidr; readonly via: readonly LearnedHop[] | undefined };
 
 /**
  * BGP of this host: which speakers it runs, and what they learned. The speakers themselves are `speaker-link.ts`'s.
@@ -26,14 +38,18 @@ export class Sessions {
   /** As text; `LEFT` where an earlier agent's speakers may run still. */
   #planned: string;
   #wakeMs = Number.POSITIVE_INFINITY;
-  /** Router → network → next hops: what the server knows of us, or will when the reports are through. */
-  readonly #routes = new Map<string, Map<string, readonly LearnedHop[]>>();
+  /** By router: what the server knows of us, or will when the reports are through. */
+  readonly #tables = new Map<string, LearnedTable>();
   /** Routers whose speaker has told all that it learned; until then what was known before holds. */
   readonly #synced = new Set<string>();
   #sessions: readonly ReportedSession[] = [];
   #speakerPorts: ReadonlyMap<string, number> = new Map();
   /** Routers of which a next hop is probed by BFD. */
   readonly #withBfd = new Set<string>();
+  /** Undefined until it is known. */
+  #wasDrained: boolean | undefined;
+  /** 0: it is not being drained, or is already. */
+  #leavingUntilMs = 0;
 
   /** `areLeft`: an earlier agent's speakers are there, wanted or not. */
   constructor(ground: Ground, areLeft = false) {
@@ -45,7 +61,8 @@ export class Sessions {
 
   scopeChanged(changes: readonly ScopeChange[], nowMs: number): Effect[] {
     for (const { op, record } of changes)
-      if (op === 'put' && record.kind === 'learnedRoute') this.#adopt(record as LearnedRoute);
+      if (op === 'put' && (record.kind === 'learnedSet' || record.kind === 'learnedRoutes'))
+        this.#adopt(record as LearnedSet | LearnedRoutes);
     for (const { op, record } of changes)
       if (record.kind === 'router') {
         const hasBfd = op === 'put' && (record as Router).routes.some(({ probe }) => probe?.type === 'bfd');
@@ -53,21 +70,26 @@ export class Sessions {
         else this.#withBfd.delete(record.id);
       }
     const mayHave = this.#ground.scope.count('bgpPeer') + this.#withBfd.size > 0 || this.#planned !== NONE;
-    if (this.#isDue || !mayHave || changes.every(({ record }) => BESIDE.has(record.kind))) return [];
+    const leaving = this.#noteDrain(changes, nowMs);
+    if (this.#isDue || !mayHave || changes.every(({ record }) => BESIDE.has(record.kind))) return leaving;
     this.#isDue = true;
     this.#wakeMs = nowMs + SETTLE_MS;
-    return [{ kind: 'wake', inMs: SETTLE_MS }];
+    return [...leaving, { kind: 'wake', inMs: SETTLE_MS }];
   }
 
   /** Routes of ours that the disk or the server remembers hold until the speaker has told what it knows. */
-  #adopt({ host, router, to, via }: LearnedRoute): void {
-    if (host === this.#ground.host && !this.#synced.has(router)) this.#routesOf(router).set(to, via);
+  #adopt(record: LearnedSet | LearnedRoutes): void {
+    const { host, router } = record;
+    if (host === this.#ground.host && !this.#synced.has(router)) this.#tableOf(router).adopt(record);
   }
 
   wake(nowMs: number): Effect[] {
-    if (!this.#isDue || nowMs < this.#wakeMs || this.#ground.host === undefined) return [];
+    const hasLeft = this.#leavingUntilMs > 0 && nowMs >= this.#leavingUntilMs;
+    if (!hasLeft && (!this.#isDue || nowMs < this.#wakeMs)) return [];
+    if (this.#ground.host === undefined) return [];
+    if (hasLeft) this.#leavingUntilMs = 0;
     this.#isDue = false;
-    return [{ kind: 'planSpeakers' }];
+    return [{ kind: 'planSpeakers', isLeaving: this.#leavingUntilMs > 0 }];
   }
 
   planned(plans: readonly SpeakerPlan[]): Effect[] {
@@ -75,14 +97,15 @@ export class Sessions {
     if (text === this.#planned) return [];
     this.#planned = text;
     const routers = new Set(plans.map(({ router }) => router));
-    const ended = [...this.#routes.keys()].filter((router) => !routers.has(router));
+    const ended = [...this.#tables.keys()].filter((router) => !routers.has(router));
     return [{ kind: 'speak', plans }, ...ended.flatMap((router) => this.#end(router))];
   }
 
   #end(router: string): Effect[] {
-    const gone = [...(this.#routes.get(router)?.keys() ?? [])].map((to): ToldRoute => ({ to, via: undefined }));
-    const effects = this.#take(router, gone);
-    this.#routes.delete(router);
+    const table = this.#tableOf(router);
+    table.keep(new Set());
+    const effects = this.#take(table);
+    this.#tables.delete(router);
     this.#synced.delete(router);
     return effects;
   }
@@ -97,49 +120,60 @@ export class Sessions {
     ]);
   }
 
+  /** Drained from now on: not what it was when this agent started. */
+  #noteDrain(changes: readonly ScopeChange[], nowMs: number): Effect[] {
+    const own = this.#ground.host;
+    const change = changes.find(({ record }) => record.kind === 'host' && record.id === own);
+    if (change === undefined) return [];
+    const isDrained = this.#ground.scope.host(own!)?.drain === true;
+    const isNew = isDrained && this.#wasDrained === false;
+    this.#wasDrained = isDrained;
+    if (!isDrained) this.#leavingUntilMs = 0;
+    // Without peers there is nobody to tell.
+    if (!isNew || this.#ground.scope.count('bgpPeer') === 0) return [];
+    this.#leavingUntilMs = nowMs + LEAVE_MS;
+    return [{ kind: 'wake', inMs: LEAVE_MS + 1 }];
+  }
+
   // ── what they learned ────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Changes; with `isAll` everything that the speaker knows: what is not named is gone. */
   routesTold(router: string, routes: readonly ToldRoute[], isAll: boolean): Effect[] {
-    if (!isAll) return this.#take(router, routes);
-    const named = new Set(routes.map(({ to }) => to));
-    const gone = [...this.#routesOf(router).keys()].filter((to) => !named.has(to));
+    const table = this.#tableOf(router);
+    for (const { to, via } of routes)
+      if (via === undefined) table.delete(to);
+      else table.put(to, via);
+    if (!isAll) return this.#take(table);
+    table.keep(new Set(routes.map(({ to }) => keyOf(to))));
     const wasSynced = this.#allSynced();
     this.#synced.add(router);
-    const effects = this.#take(router, [...routes, ...gone.map((to): ToldRoute => ({ to, via: undefined }))]);
+    const effects = this.#take(table);
     return wasSynced || !this.#allSynced() ? effects : [...effects, ...this.#ground.report(this.#allRoutes())];
   }
 
-  #take(router: string, routes: readonly ToldRoute[]): Effect[] {
-    const known = this.#routesOf(router);
-    const put: ReportedRoute[] = [];
-    const gone: { router: string; to: string }[] = [];
-    for (const { to, via } of routes) {
-      const before = known.get(to);
-      if (via === undefined) {
-        if (before === undefined) continue;
-        known.delete(to);
-        gone.push({ router, to });
-      } else if (before === undefined || !isSame(before, via)) {
-        known.set(to, via);
-        put.push({ router, to, via });
-      }
-    }
-    if (put.length + gone.length === 0) return [];
-    return [...this.#overlay(put, gone), ...this.#ground.report(inParts(put, gone))];
+  /** The sessions with these next hops ended; their routes go one by one, and may take their time. */
+  endedTold(router: string, ended: readonly string[]): Effect[] {
+    const table = this.#tableOf(router);
+    table.avoid(new Set(ended));
+    return this.#take(table);
+  }
+
+  #take(table: LearnedTable): Effect[] {
+    const change = table.take();
+    const { sets, blocks, goneSets, goneBlocks } = change;
+    if (sets.length + blocks.length + goneSets.length + goneBlocks.length === 0) return [];
+    return [...this.#overlay(table, change), ...this.#ground.report(inParts(table, change))];
   }
 
   /** Here at once, also while the server is away. */
-  #overlay(put: readonly ReportedRoute[], gone: readonly { router: string; to: string }[]): Effect[] {
-    const host = this.#ground.host!;
-    const changes: ScopeChange[] = [];
-    for (const { router, to, via } of put)
-      changes.push({
-        op: 'put',
-        record: { kind: 'learnedRoute', id: `${router}/${to}/${host}`, revision: 0, router, to, host, via },
-      });
-    for (const { router, to } of gone)
-      changes.push({ op: 'delete', record: { kind: 'learnedRoute', id: `${router}/${to}/${host}` } });
+  #overlay({ router, host }: LearnedTable, { sets, blocks, goneSets, goneBlocks }: TableChange): Effect[] {
+    const gone = (kind: 'learnedSet' | 'learnedRoutes', names: readonly string[]) =>
+      names.map((name) => ({ op: 'delete', record: { kind, id: `${router}/${host}/${name}` } }) as const);
+    const changes: ScopeChange[] = [
+      ...[...sets, ...blocks].map((record) => ({ op: 'put', record }) as const),
+      ...gone('learnedRoutes', goneBlocks),
+      ...gone('learnedSet', goneSets),
+    ];
     this.#ground.scope.apply(changes);
     return this.#ground.compile(
       changes.map(({ op, record }) =>
@@ -167,41 +201,49 @@ export class Sessions {
   }
 
   #allRoutes(): Report[] {
-    const routes: ReportedRoute[] = [];
-    for (const [router, known] of this.#routes) for (const [to, via] of known) routes.push({ router, to, via });
+    const all = [...this.#tables.values()].map((table) => table.all());
+    const blocks = all.flatMap((each) => each.blocks).map(reportedBlock);
+    const sets = all.flatMap((each) => each.sets).map(reportedSet);
     const reports: Report[] = [];
-    for (let at = 0; at === 0 || at < routes.length; at += MOST_ROUTES_IN_REPORT) {
-      const isMore = at + MOST_ROUTES_IN_REPORT < routes.length;
-      reports.push({ type: 'learnedRoutesAll', routes: routes.slice(at, at + MOST_ROUTES_IN_REPORT), isMore });
+    for (let at = 0; at < sets.length; at += MOST_SETS_IN_REPORT)
+      reports.push({
+        ...{ type: 'learnedRoutesAll', sets: sets.slice(at, at + MOST_SETS_IN_REPORT), blocks: [], isMore: true },
+      });
+    for (let at = 0; at === 0 || at < blocks.length; at += MOST_BLOCKS_IN_REPORT) {
+      const to = at + MOST_BLOCKS_IN_REPORT;
+      const isMore = to < blocks.length;
+      reports.push({ type: 'learnedRoutesAll', sets: [], blocks: blocks.slice(at, to), isMore });
     }
     return reports;
   }
 
-  #routesOf(router: string): Map<string, readonly LearnedHop[]> {
-    const known = this.#routes.get(router) ?? new Map<string, readonly LearnedHop[]>();
-    this.#routes.set(router, known);
+  #tableOf(router: string): LearnedTable {
+    const known = this.#tables.get(router) ?? new LearnedTable(router, this.#ground.host!);
+    this.#tables.set(router, known);
     return known;
   }
 }
 
-function isSame(a: readonly LearnedHop[], b: readonly LearnedHop[]): boolean {
-  return (
-    a.length === b.length &&
-    a.every(({ address, routerPort, weight }, i) => {
-      const other = b[i]!;
-      return address === other.address && routerPort === other.routerPort && weight === other.weight;
-    })
-  );
+function reportedSet({ router, set, via, ended }: LearnedSet): ReportedSet {
+  return { router, set, via, ...(ended === undefined ? {} : { ended }) };
 }
 
-function inParts(
-  put: readonly ReportedRoute[],
-  gone: readonly { readonly router: string; readonly to: string }[],
-): Report[] {
+function reportedBlock({ router, block, routes, count }: LearnedRoutes): ReportedBlock {
+  return { router, block, routes, count };
+}
+
+/** Sets before the blocks that name them, and what goes behind all. */
+function inParts({ router }: LearnedTable, { sets, blocks, goneSets, goneBlocks }: TableChange): Report[] {
+  const nothing = { type: 'learnedRoutes', sets: [], blocks: [], goneSets: [], goneBlocks: [] } as const;
   const reports: Report[] = [];
-  for (let at = 0; at < Math.max(put.length, gone.length); at += MOST_ROUTES_IN_REPORT) {
-    const to = at + MOST_ROUTES_IN_REPORT;
-    reports.push({ type: 'learnedRoutes', put: put.slice(at, to), gone: gone.slice(at, to) });
+  for (let at = 0; at < sets.length; at += MOST_SETS_IN_REPORT)
+    reports.push({ ...nothing, sets: sets.slice(at, at + MOST_SETS_IN_REPORT).map(reportedSet) });
+  for (let at = 0; at < blocks.length; at += MOST_BLOCKS_IN_REPORT)
+    reports.push({ ...nothing, blocks: blocks.slice(at, at + MOST_BLOCKS_IN_REPORT).map(reportedBlock) });
+  if (goneBlocks.length > 0) reports.push({ ...nothing, goneBlocks: goneBlocks.map((block) => ({ router, block })) });
+  for (let at = 0; at < goneSets.length; at += MOST_SETS_IN_REPORT) {
+    const some = goneSets.slice(at, at + MOST_SETS_IN_REPORT);
+    reports.push({ ...nothing, goneSets: some.map((set) => ({ router, set })) });
   }
   return reports;
 }

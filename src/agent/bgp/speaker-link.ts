@@ -1,4 +1,4 @@
-import { formatCidr, formatIp } from '../../base/addresses.ts';
+import { formatIp } from '../../base/addresses.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import { listNamespaces } from '../../base/namespaces.ts';
@@ -8,6 +8,7 @@ import { Speaker } from '../../frr/speaker.ts';
 import type { LearnedHop } from '../../model/objects.ts';
 import type { ReportedSession } from '../../server/protocol.ts';
 import type { AgentEvent } from '../events.ts';
+import { Flaps } from './flaps.ts';
 import type { SpeakerPlan } from './plan.ts';
 import type { ToldRoute } from './sessions.ts';
 import { interfacesOf, namespaceOf, preparePlace, removeEnd, removeNamespace } from './speaker-place.ts';
@@ -40,6 +41,8 @@ interface Running {
   readonly namespace: string;
   readonly speaker: Speaker;
   problem: string | undefined;
+  /** What ways come to, for many routes the same. */
+  hops: Map<Ways, readonly LearnedHop[] | undefined>;
 }
 
 /** The speakers of this host as they are: namespaces, interfaces, FRR. What should be comes by `speak`. */
@@ -51,6 +54,7 @@ export class SpeakerLink {
   #isSwept = false;
   #told = '';
   readonly #ages = new StateAges();
+  readonly #flaps = new Flaps();
 
   constructor(options: SpeakerLinkOptions) {
     this.#options = options;
@@ -124,6 +128,7 @@ export class SpeakerLink {
       for (const { id } of running.plan.ports)
         if (!plan.ports.some((port) => port.id === id)) await removeEnd(running.namespace, id);
       running.plan = plan;
+      running.hops = new Map();
       for (const end of await preparePlace(running.namespace, plan.ports, isUserspace)) made.add(end);
     }
     const ports = plans.flatMap((plan) => plan.ports.map(({ id }) => [interfacesOf(id).outer, id] as const));
@@ -136,6 +141,7 @@ export class SpeakerLink {
       const running = this.#running.get(plan.router)!;
       try {
         const problems = await running.speaker.apply(configOf(plan));
+        running.hops = new Map();
         running.problem =
           problems.map(({ daemon, line, said }) => `${daemon} refused "${line}": ${said}`).join('; ') || undefined;
       } catch (error) {
@@ -156,7 +162,7 @@ export class SpeakerLink {
     const namespace = namespaceOf(this.#options.namespacePrefix, router);
     const { emit } = this.#options;
     const running: Running = {
-      ...{ plan, namespace, problem: undefined },
+      ...{ plan, namespace, problem: undefined, hops: new Map() },
       speaker: new Speaker({
         ...{ namespace, log: this.#options.log },
         onChanges: (changes) =>
@@ -166,6 +172,7 @@ export class SpeakerLink {
             routes: changes.map((change) => toldOf(change, running)),
             isAll: false,
           }),
+        onEnded: (addresses) => emit({ kind: 'endedHops', router, addresses }),
         onSynced: () => emit({ kind: 'learnedRoutes', router, routes: allOf(running), isAll: true }),
       }),
     };
@@ -196,7 +203,9 @@ export class SpeakerLink {
   async #tellSessions(): Promise<void> {
     const sessions: ReportedSession[] = [];
     for (const running of this.#running.values()) sessions.push(...(await this.#sessionsOf(running)));
-    this.#ages.keep(new Set(sessions.map(({ peer }) => peer)));
+    const known = new Set(sessions.map(({ peer }) => peer));
+    this.#ages.keep(known);
+    this.#flaps.keep(known);
     const text = JSON.stringify(sessions);
     if (text === this.#told) return;
     this.#told = text;
@@ -209,7 +218,12 @@ export class SpeakerLink {
     return plan.peers.map((peer): ReportedSession => {
       const state = told?.find(({ address }) => address === peer.address);
       const name = state?.state.toLowerCase() ?? 'idle';
-      const why = state ? state.problem : (problem ?? 'bgpd does not run yet');
+      const flaps = state && this.#flaps.note(peer.id, state.drops, nowMs);
+      const said = state ? state.problem : (problem ?? 'bgpd does not run yet');
+      const why =
+        flaps === undefined
+          ? said
+          : `it went down ${flaps} times within a minute${said === undefined ? '' : `; ${said}`}`;
       return {
         ...{ peer: peer.id, state: name, sinceMs: this.#ages.since(peer.id, name, nowMs, state?.upSince) },
         ...{ received: state?.received ?? 0, accepted: state?.received ?? 0, sent: state?.sent ?? 0 },
@@ -230,7 +244,8 @@ function configOf(plan: SpeakerPlan): SpeakerConfig {
     peers: plan.peers.map((peer) => ({
       ...{ address: peer.address, asn: peer.asn, keepaliveS: peer.keepaliveS, holdS: peer.holdS },
       ...{ maxPrefixes: peer.maxPrefixes, adminUp: peer.adminUp, communities: peer.communities },
-      families: [peer.address.includes(':') ? ('ipv6' as const) : ('ipv4' as const)],
+      isLeaving: plan.isLeaving,
+      families: peer.families ?? [peer.address.includes(':') ? ('ipv6' as const) : ('ipv4' as const)],
       ...(peer.password === undefined ? {} : { password: peer.password }),
       ...(peer.multihop === undefined ? {} : { multihop: peer.multihop }),
       ...(peer.accept === undefined ? {} : { accept: peer.accept }),
@@ -240,18 +255,28 @@ function configOf(plan: SpeakerPlan): SpeakerConfig {
 }
 
 function toldOf({ to, ways }: RouteChange, running: Running): ToldRoute {
-  return { to: formatCidr(to), via: ways && hopsOf(ways, running) };
+  return { to, via: ways && hopsOf(ways, running) };
 }
 
 function allOf(running: Running): readonly ToldRoute[] {
   const routes: ToldRoute[] = [];
-  for (const { to, ways } of running.speaker.routes?.routes() ?? [])
-    routes.push({ to: formatCidr(to), via: hopsOf(ways, running) });
+  for (const { to, ways } of running.speaker.routes?.routes() ?? []) routes.push({ to, via: hopsOf(ways, running) });
   return routes.filter(({ via }) => via !== undefined);
 }
 
+const MOST_WAYS_KNOWN = 10_000;
+
+function hopsOf(ways: Ways, running: Running): readonly LearnedHop[] | undefined {
+  const { hops: known } = running;
+  if (!known.has(ways)) {
+    if (known.size >= MOST_WAYS_KNOWN) known.clear();
+    known.set(ways, usableHops(ways, running));
+  }
+  return known.get(ways);
+}
+
 /** Undefined where no next hop is left: blackholes that upstreams ask for are not taken. */
-function hopsOf(ways: Ways, { plan, speaker }: Running): readonly LearnedHop[] | undefined {
+function usableHops(ways: Ways, { plan, speaker }: Running): readonly LearnedHop[] | undefined {
   if (ways.kind !== 'forward') return undefined;
   const ports = new Map(plan.ports.map(({ id }) => [speaker.interfaces.get(interfacesOf(id).inner), id]));
   const hops = ways.vias.flatMap(({ gateway, oif, weight }): LearnedHop[] => {

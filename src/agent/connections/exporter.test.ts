@@ -5,16 +5,25 @@ import { WeftError } from '../../base/errors.ts';
 import { silentLog } from '../../base/log.ts';
 import { SILENCE_MS } from '../../flow-database/flow-store.ts';
 import { type ConnectionsReport, MOST_CONNECTIONS_IN_REPORT } from '../../server/protocol.ts';
+import type { ZoneUse } from '../events.ts';
 import { EAST } from './dump.fixture.ts';
-import { ConnectionExporter, MOST_CONNECTIONS, READ_MS } from './exporter.ts';
+import { ConnectionExporter } from './exporter.ts';
 import { EAST_ZONES, fixtureScope, PORT, zonesOf } from './network.fixture.ts';
+import { MOST_AT_ONCE, MOST_CONNECTIONS, READ_MS, SLICE_CONNECTIONS } from './reading.ts';
 
 function trial(zones: Readonly<Record<string, number>> = EAST_ZONES) {
-  const clock = new ManualClock(1_000_000);
+  const clock = new (class extends ManualClock {
+    override async sleep(ms: number): Promise<void> {
+      this.advance(ms);
+    }
+  })(1_000_000);
   const state = {
     text: EAST,
     count: 17,
     dumpMs: 1,
+    version: '3.5.0' as string | undefined,
+    uses: [] as ZoneUse[],
+    dumped: [] as (readonly number[] | undefined)[],
     failure: undefined as WeftError | undefined,
     refused: [] as string[],
     isAgain: false,
@@ -24,10 +33,17 @@ function trial(zones: Readonly<Record<string, number>> = EAST_ZONES) {
   const exporter = new ConnectionExporter({
     ...{ scope: fixtureScope(), zones: zonesOf(zones), clock, log: silentLog, signal: new AbortController().signal },
     datapathType: 'netdev',
-    count: async () => state.count,
-    dump: async () => {
-      clock.advance(state.dumpMs);
-      return state.text;
+    tracking: {
+      count: async () => state.count,
+      version: async () => state.version,
+      uses: async () => state.uses,
+      dump: async (zones) => {
+        clock.advance(state.dumpMs);
+        state.dumped.push(zones);
+        if (!zones) return state.text;
+        const isIn = (line: string): boolean => zones.some((zone) => line.includes(`,zone=${zone},`));
+        return state.text.split('\n').filter(isIn).join('\n');
+      },
     },
     post: async (report) => {
       if (state.failure) throw state.failure;
@@ -131,7 +147,8 @@ test('what the server does not take yet is told again', async () => {
 
 test('too many connections are not read, which people are told; lines that say nothing cost only themselves', async () => {
   const { state, round } = trial();
-  state.count = MOST_CONNECTIONS.netdev + 1;
+  state.version = '3.3.0';
+  state.count = MOST_AT_ONCE + 1;
   assert.deepEqual(
     (await round()).map(({ put }) => put.length),
     [0],
@@ -141,6 +158,46 @@ test('too many connections are not read, which people are told; lines that say n
   state.text = `nonsense\n${EAST}tcp,orig=(`;
   assert.equal((await round())[0]?.put.length, 9);
   assert.equal(state.problem, undefined);
+});
+
+test('of many connections zones are read in turn, ports before routers, with rests; the result is the same', async () => {
+  const whole = await trial().round();
+  const { state, clock, round } = trial();
+  state.count = MOST_AT_ONCE * 3;
+  const use = (zone: number, connections: number): ZoneUse => ({ zone, connections, limit: 0 });
+  state.uses = [use(4, 300), use(8, 5_000), use(12, 600), use(13, 200), use(5, 0)];
+  state.dumpMs = 10;
+  const begun = clock.now();
+  const sliced = await round();
+  assert.deepEqual(state.dumped, [[4], [12, 13], [8]]);
+  assert.equal(clock.now() - begun, READ_MS + 3 * 10 + 2 * 200);
+  const keys = (reports: readonly ConnectionsReport[]) =>
+    reports.flatMap(({ put }) => put.map(({ key, seenAs, asked }) => [key, seenAs, asked]));
+  assert.deepEqual(keys(sliced).sort(), keys(whole).sort());
+  assert.equal(state.problem, undefined);
+});
+
+test('what is too much at once is left out alone, and said; what was known of its translations stays', async () => {
+  const { state, round } = trial();
+  const use = (zone: number, connections: number): ZoneUse => ({ zone, connections, limit: 0 });
+  state.count = SLICE_CONNECTIONS + 1;
+  state.uses = [use(4, 4), use(8, 8), use(12, 6), use(13, 1)];
+  const [first] = await round();
+  assert.equal(first?.put.length, 9);
+  state.uses = [use(4, MOST_AT_ONCE + 1), use(8, MOST_AT_ONCE + 2), use(12, 6), use(13, 1)];
+  const [second, ...more] = await round();
+  assert.deepEqual([second?.put, more], [[], []], 'nothing of a2 has changed');
+  assert.deepEqual(
+    second?.gone,
+    first?.put.flatMap(({ port, key }) => (port === PORT.a1 ? [key] : [])),
+  );
+  assert.match(
+    state.problem!,
+    /^not all .*: port \S+ has 15001, router \S+ translates 15002: at most 15000 of one and 100000 in all/,
+  );
+  state.uses = [use(4, 4), use(8, 8), use(12, MOST_CONNECTIONS)];
+  await round();
+  assert.match(state.problem!, /port \S+ has 100000: at most/);
 });
 
 test('a reading that takes long makes the next one wait', async () => {

@@ -1,44 +1,22 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Clock } from '../../base/clock.ts';
 import { DecodeError, WeftError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { type Connection, SILENCE_MS } from '../../flow-database/flow-store.ts';
 import { type ConnectionsAnswer, type ConnectionsReport, MOST_CONNECTIONS_IN_REPORT } from '../../server/protocol.ts';
-import type { Scope } from '../scope.ts';
-import type { Zones } from '../zones.ts';
 import { linesOf, parseTracked } from './dump.ts';
 import { ConnectionJoin } from './join.ts';
+import { isOrdinary, READ_MS, type ReadingOptions, type ReadingPlan, TrackingReader } from './reading.ts';
 
-export interface ExporterOptions {
-  /** `system` for the kernel's datapath, `netdev` for the userspace one. */
-  readonly datapathType: string;
-  readonly scope: Scope;
-  readonly zones: Zones;
-  /** How many connections the datapath tracks, and all of them as text. Errors: `WeftError`. */
-  readonly count: () => Promise<number>;
-  readonly dump: () => Promise<string>;
+export interface ExporterOptions extends ReadingOptions {
   /** Errors: `WeftError`; the batch may or may not have arrived. */
   readonly post: (report: ConnectionsReport) => Promise<ConnectionsAnswer>;
-  /** All translated connections that a reading has seen. */
+  /** All translated connections that a reading of everything has seen. */
   readonly seen?: (connections: readonly Connection[]) => void;
   /** What stands in the way, for people; undefined: nothing. */
   readonly setProblem: (problem: string | undefined) => void;
-  readonly clock: Clock;
   readonly log: Log;
-  readonly signal: AbortSignal;
 }
 
-/** Between two readings; a host without connections looks as often. */
-export const READ_MS = 5_000;
-/** A reading holds up ovs-vswitchd: at most a twentieth of the time. What follows here takes about as long, in slices. */
-const REST = 20;
-/** But the server takes silence for the end of all connections. */
-const LONGEST_REST_MS = SILENCE_MS / 2;
-/**
- * More are not read, by datapath: ovs-vswitchd would stand still meanwhile. In the userspace datapath the thread that stands still is the one that
- * forwards: 12,000 connections take 40 ms, 42,000 take 150 ms and sockets overflow. The kernel forwards on.
- */
-export const MOST_CONNECTIONS = { netdev: 15_000, system: 100_000 } as const;
 /** Lines, or connections, between two turns of others. */
 const SLICE = 250;
 /** Without news a sign of life is enough. */
@@ -54,7 +32,7 @@ const AGAIN_MS = 30_000;
  */
 export class ConnectionExporter {
   readonly #options: ExporterOptions;
-  readonly #most: number;
+  readonly #reader: TrackingReader;
   /** Key → what was told of it last. */
   #told = new Map<string, string>();
   #sinceMs = new Map<string, number>();
@@ -62,14 +40,14 @@ export class ConnectionExporter {
   #toldMs = 0;
   /** Something was not told, or nothing yet. */
   #isBroken = true;
-  /** What the datapath had at the last reading. */
+  /** What the datapath had at the last reading, as far as it was read. */
   lastRead = '';
   #wasBadText = false;
   #wasDropped = false;
 
   constructor(options: ExporterOptions) {
     this.#options = options;
-    this.#most = MOST_CONNECTIONS[options.datapathType === 'netdev' ? 'netdev' : 'system'];
+    this.#reader = new TrackingReader(options);
   }
 
   async run(): Promise<void> {
@@ -84,27 +62,22 @@ export class ConnectionExporter {
 
   /** Reads and tells once; returns when to do so again. */
   async round(): Promise<number> {
-    const { clock, setProblem, log, signal } = this.#options;
-    const begun = clock.monotonicMs();
-    let text: string;
+    const { setProblem, log, signal } = this.#options;
+    let plan: ReadingPlan;
+    let join: ConnectionJoin;
     try {
-      const count = await this.#options.count();
-      if (count > this.#most) {
-        setProblem(`connections are not told to the flow database: the host tracks ${count}, more than ${this.#most}`);
-        await this.#tell({ epoch: this.#epoch, put: [], gone: [] });
-        return READ_MS;
-      }
-      text = await this.#options.dump();
-      this.lastRead = text;
+      plan = await this.#reader.plan();
+      join = await this.#joined(this.#reader.read(plan));
     } catch (error) {
-      if (!(error instanceof WeftError)) throw error;
+      if (!isOrdinary(error, signal)) throw error;
       log.debug('connections were not read', { error });
       return READ_MS;
     }
-    const tookMs = clock.monotonicMs() - begun;
+    const problem =
+      plan.problem === undefined ? undefined : `not all connections are told to the flow database: ${plan.problem}`;
     try {
-      await this.#export(text);
-      setProblem(undefined);
+      await this.#export(join, plan);
+      setProblem(problem);
       if (this.#wasDropped) log.info('connections reach the flow database again');
       this.#wasDropped = false;
     } catch (error) {
@@ -117,12 +90,11 @@ export class ConnectionExporter {
       if (!this.#wasDropped) log.warn('a batch of connections was dropped; all are told again later', { error });
       this.#wasDropped = true;
     }
-    return Math.min(LONGEST_REST_MS, Math.max(READ_MS, REST * tookMs));
+    return this.#reader.restMs;
   }
 
-  async #export(text: string): Promise<void> {
+  async #export(join: ConnectionJoin, { unread, problem }: ReadingPlan): Promise<void> {
     const nowMs = this.#options.clock.now();
-    const join = await this.#joined(text);
     const wasSilent = nowMs - this.#toldMs >= SILENCE_MS;
     const isWhole = this.#isBroken || wasSilent || nowMs - this.#epoch >= EPOCH_MS;
     if (isWhole) {
@@ -138,7 +110,9 @@ export class ConnectionExporter {
       if (n % SLICE === SLICE - 1) await nextTurn();
       const fresh = join.at(n, nowMs);
       if (!fresh || told.has(fresh.key)) continue;
-      const connection = { ...fresh, sinceMs: this.#sinceMs.get(fresh.key) ?? nowMs };
+      const former = unread.size === 0 ? undefined : this.#told.get(fresh.key);
+      const known = former === undefined ? {} : knownOf(former, unread);
+      const connection = { ...known, ...fresh, sinceMs: this.#sinceMs.get(fresh.key) ?? nowMs };
       sinceMs.set(fresh.key, connection.sinceMs);
       if (connection.seenAs) seen.push(connection);
       const text = JSON.stringify(connection);
@@ -149,7 +123,7 @@ export class ConnectionExporter {
       await this.#tell({ epoch: this.#epoch, put, gone: [] }, told);
       put = [];
     }
-    this.#options.seen?.(seen);
+    if (problem === undefined) this.#options.seen?.(seen);
     const gone = [...before.keys()].filter((key) => !sinceMs.has(key));
     let isAgain = false;
     // The rest: also with nothing in it, as a sign of life.
@@ -168,13 +142,18 @@ export class ConnectionExporter {
     this.#isBroken = isAgain && nowMs - this.#epoch >= AGAIN_MS;
   }
 
-  async #joined(text: string): Promise<ConnectionJoin> {
+  async #joined(texts: AsyncIterable<string>): Promise<ConnectionJoin> {
     const join = new ConnectionJoin(this.#options.scope, this.#options.zones);
+    const read: string[] = [];
     let lines = 0;
-    for (const line of linesOf(text)) {
-      this.#take(join, line);
-      if (++lines % SLICE === 0) await nextTurn();
+    for await (const text of texts) {
+      read.push(text);
+      for (const line of linesOf(text)) {
+        this.#take(join, line);
+        if (++lines % SLICE === 0) await nextTurn();
+      }
     }
+    if (read.length > 0) this.lastRead = read.join('\n');
     return join;
   }
 
@@ -197,4 +176,10 @@ export class ConnectionExporter {
     for (const key of refused) told?.delete(key);
     return isAgain;
   }
+}
+
+/** What was known of a connection whose router was not read this time; the order of fields stays. */
+function knownOf(former: string, unread: ReadonlySet<string>): Partial<Connection> {
+  const connection = JSON.parse(former) as Connection;
+  return connection.router !== undefined && unread.has(connection.router) ? connection : {};
 }

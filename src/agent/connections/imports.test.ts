@@ -111,6 +111,22 @@ test('behind the announcement it asks once more, and lets connections begin when
   assert.deepEqual(compiled, [`+${P}`, `-${P}`]);
 });
 
+test('what the flow database knew adds to what was there, and ends nothing', () => {
+  const { ground, imports } = rig();
+  ground.put(binding('h2', 'h2', 'h1'));
+  imports.scopeChanged(changed(binding('h2')), 0);
+  imports.told({ kind: 'portConnections', port: P, entries: [filtered(1), snatted(1, 1030)] }, 10);
+  imports.tick(2000);
+  const older = [filtered(2), snatted(2, 1031)];
+  const [effect] = imports.told({ kind: 'portConnections', port: P, entries: older, isOld: true }, 2010);
+  assert.ok(effect?.kind === 'recreate');
+  assert.deepEqual([effect.make.map(({ entry }) => entry), effect.end], [older, []]);
+  assert.deepEqual(
+    ground.reports.map((report) => report.type === 'natMove' && report.connections),
+    [['tcp/1030/198.51.100.7/80'], ['tcp/1030/198.51.100.7/80', 'tcp/1031/198.51.100.7/80']],
+  );
+});
+
 test('nobody waits for a host or a server that is away', () => {
   const { ground, imports, compiled } = rig();
   ground.put(binding('h2', 'h2', 'h1'));
@@ -147,6 +163,24 @@ test('a workload that leaves is not fetched back at once, and one that nothing t
   );
   const none = new Imports(plain, new ConntrackZones());
   assert.deepEqual(none.portsChanged([Q], 0), []);
+  // Tracked, but at two places for good.
+  plain.put(
+    { kind: 'port', id: Q, switch: 's', groups: ['web'], addresses: [] },
+    { kind: 'l2Gateway', id: 'g', port: Q },
+  );
+  assert.deepEqual(none.portsChanged([Q], 0), []);
+});
+
+test('a second claim that stays is asked for less and less', () => {
+  const { ground, imports } = rig();
+  ground.put(binding('h2', 'h2', 'h1'));
+  imports.scopeChanged(changed(binding('h2')), 0);
+  let asked = 0;
+  for (let nowMs = 1000; nowMs <= 600_000; nowMs += 1000) {
+    imports.told({ kind: 'portConnections', port: P, entries: [] }, nowMs);
+    asked += imports.tick(nowMs).length;
+  }
+  assert.ok(asked > 50 && asked < 80, `${asked} times in ten minutes`);
 });
 
 test('when the switch returns nothing begins before all is there again', () => {

@@ -12,6 +12,9 @@ import type { EntryInZone } from './recreate.ts';
 
 /** While the workload is elsewhere its connections are fetched so often: what is left for the moment of the move is little. */
 const AHEAD_MS = 2_000;
+/** A second claim that stays so long is hardly a move: it costs less from then on. */
+const MOVE_MS = 120_000;
+const SELDOM_MS = 30_000;
 /** So long connections that are not known here may still come; then they begin anew. */
 const FINAL_MS = 1_000;
 
@@ -32,6 +35,7 @@ interface Import {
   isAnswered: boolean;
   /** Asked for while an answer was awaited that may be too old. */
   isDue: boolean;
+  readonly begunMs: number;
   askedMs: number;
   deadlineMs: number;
   /** What was made here so far. */
@@ -100,7 +104,15 @@ export class Imports {
       const hasLeft = this.#active.delete(port);
       const flags = { isFinal: false, isAsking: false, isAnswered: hasLeft, isDue: false };
       const made = known?.made ?? new Map<string, ConnectionEntry>();
-      this.#imports.set(port, { from: binding.active, ...flags, askedMs: nowMs, deadlineMs: 0, made, told: new Map() });
+      this.#imports.set(port, {
+        from: binding.active,
+        ...flags,
+        begunMs: nowMs,
+        askedMs: nowMs,
+        deadlineMs: 0,
+        made,
+        told: new Map(),
+      });
       return [...this.#ground.compile([importing(port)]), ...(hasLeft ? [] : this.#ask(port, nowMs))];
     }
     if (isHere && binding?.active === host) this.#active.add(port);
@@ -135,7 +147,7 @@ export class Imports {
           fields: { port, from: one.from },
         });
         effects.push(...this.#end(port));
-      } else if (!one.isFinal && !one.isAsking && nowMs - one.askedMs >= AHEAD_MS)
+      } else if (!one.isFinal && !one.isAsking && nowMs - one.askedMs >= restMs(one, nowMs))
         effects.push(...this.#ask(port, nowMs));
     }
     return effects;
@@ -155,7 +167,7 @@ export class Imports {
   }
 
   /** The answer; without entries there was none. */
-  told({ port, entries }: AgentEvent & { kind: 'portConnections' }, nowMs: number): Effect[] {
+  told({ port, entries, isOld = false }: AgentEvent & { kind: 'portConnections' }, nowMs: number): Effect[] {
     const one = this.#imports.get(port);
     if (!one) return [];
     one.isAsking = false;
@@ -174,14 +186,15 @@ export class Imports {
       make.push({ entry, zone });
     }
     for (const [key, entry] of one.made) {
-      if (there.has(key)) continue;
+      // What is not in an old answer may be newer than that.
+      if (isOld || there.has(key)) continue;
       one.made.delete(key);
       const zone = this.#zoneOf(entry);
       if (zone !== undefined) end.push({ entry, zone });
     }
     const isLast = one.isFinal && !one.isDue;
     const effects: Effect[] = [
-      ...this.#tellMoved(port, one, entries),
+      ...this.#tellMoved(port, one, isOld ? one.made.values() : entries),
       ...(make.length + end.length > 0 || isLast
         ? [{ kind: 'recreate', make, end, ...(isLast ? { port } : {}) } as const]
         : []),
@@ -205,7 +218,7 @@ export class Imports {
   }
 
   /** Which of them have outside ports that another host has leased. */
-  #tellMoved(port: string, one: Import, entries: readonly ConnectionEntry[]): Effect[] {
+  #tellMoved(port: string, one: Import, entries: Iterable<ConnectionEntry>): Effect[] {
     const { scope } = this.#ground;
     const moved = new Map<string, { readonly router: string; readonly address: string; readonly texts: string[] }>();
     for (const { id, router, address } of [...this.#movesOf(port), ...one.told.values()])
@@ -246,6 +259,10 @@ export class Imports {
     for (const each of scope.all('loadBalancer')) if (each.switch === port.switch) return true;
     return false;
   }
+}
+
+function restMs({ begunMs }: Import, nowMs: number): number {
+  return nowMs - begunMs < MOVE_MS ? AHEAD_MS : SELDOM_MS;
 }
 
 function isSame(a: ConnectionEntry, b: ConnectionEntry): boolean {

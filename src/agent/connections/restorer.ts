@@ -41,7 +41,19 @@ export class Restorer {
     this.#remembered = this.#options.lastRead();
   }
 
+  /** Whatever comes of it, flows wait no longer. */
   async run(): Promise<void> {
+    const { restored, log } = this.#options;
+    try {
+      await this.#run();
+    } catch (error) {
+      log.error('connections were not made again', { error });
+      restored(false);
+      restored(true);
+    }
+  }
+
+  async #run(): Promise<void> {
     const { restored, recreator, log } = this.#options;
     const text = this.#remembered;
     const lost = text === '' || !(await this.#isEmpty()) ? [] : (await parseDump(text)).filter(({ isOver }) => !isOver);

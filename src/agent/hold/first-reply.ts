@@ -10,7 +10,6 @@ import type { Scope } from '../scope.ts';
 import type { Zones } from '../zones.ts';
 
 const PROTOCOLS: Readonly<Record<number, string>> = { [IP_PROTO.tcp]: 'tcp', [IP_PROTO.udp]: 'udp' };
-const NUMBERS: Readonly<Record<string, number>> = { tcp: IP_PROTO.tcp, udp: IP_PROTO.udp };
 
 /**
  * What connection tracking knows of the connection that a paused first reply is of (units/hold.ts). The packet-in says how the connection began and in
@@ -114,18 +113,4 @@ function wideOf(field: FieldValue | Masked | undefined): bigint {
 
 function numberOf(field: FieldValue | Masked | undefined): number {
   return Number(wideOf(field));
-}
-
-/** For tests: the metadata that a packet-in of a connection has. */
-export function metadataOf(zone: number, protocol: string, { from, to }: EntryTuple, mark = 0): Match {
-  const [src, dst] = [parseIp(from.address)!, parseIp(to.address)!];
-  return {
-    ct_zone: zone,
-    ct_mark: mark,
-    ct_nw_proto: NUMBERS[protocol]!,
-    ...(src.version === 4 ? { ct_nw_src: src.value } : { ct_ipv6_src: src.value }),
-    ...(dst.version === 4 ? { ct_nw_dst: dst.value } : { ct_ipv6_dst: dst.value }),
-    ct_tp_src: from.port ?? 0,
-    ct_tp_dst: to.port ?? 0,
-  };
 }

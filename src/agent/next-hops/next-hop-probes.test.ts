@@ -205,3 +205,18 @@ test('what was known before a restart holds, and what the server says otherwise 
   bench.probes.scopeChanged([{ op: 'delete', record: { kind: 'nextHopState', id: known.id } }], 2000);
   assert.deepEqual(bench.told(), ['192.0.2.1 down 77']);
 });
+
+test('BFD: down with its session, at once; a session that was never up gets ten seconds', () => {
+  const bench = new Bench({ type: 'bfd' });
+  bench.probes.bfdTold('r', [], 0);
+  bench.run(9_000);
+  assert.deepEqual(bench.told(), []);
+  bench.run(11_000);
+  assert.match(bench.told()[0] ?? '', /down/);
+  bench.probes.bfdTold('r', ['192.0.2.1'], 11_000);
+  bench.run(12_000);
+  assert.match(bench.told()[0] ?? '', /up/);
+  bench.probes.bfdTold('r', [], 12_000);
+  assert.deepEqual(bench.told(), ['192.0.2.1 down 12000']);
+  assert.deepEqual(bench.sent, []);
+});

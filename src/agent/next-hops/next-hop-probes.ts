@@ -48,8 +48,9 @@ interface Watched {
   isAsked: boolean;
   isAnswered: boolean;
   echo: { readonly id: number; readonly sequence: number };
-  /** Of BFD: as it was told last. */
+  /** Of BFD: as it was told last, and whether it ever was up. */
   isSessionUp: boolean | undefined;
+  hadSession: boolean;
   dueMs: number;
   isGivenMore: boolean;
 }
@@ -133,7 +134,8 @@ export class NextHopProbes {
     for (const [id, target] of targets) {
       const watched = this.#watched.get(id);
       if (watched) {
-        if (watched.target.text !== target.text) watched.isAsked = false;
+        if (watched.target.text !== target.text)
+          Object.assign(watched, { isAsked: false, isSessionUp: undefined, hadSession: false });
         watched.target = target;
         continue;
       }
@@ -142,7 +144,7 @@ export class NextHopProbes {
       this.#watched.set(id, {
         ...{ target, verdict: new Verdict(known?.up), sinceMs: known?.sinceMs ?? nowMs },
         ...{ isAsked: false, isAnswered: false, echo: { id: 0, sequence: 0 }, isGivenMore: false },
-        isSessionUp: undefined,
+        ...{ isSessionUp: undefined, hadSession: false },
         dueMs: nowMs + this.#random.below(Math.ceil(target.probe.intervalMs / JITTER)),
       });
     }
@@ -272,7 +274,10 @@ export class NextHopProbes {
       const { target, verdict } = watched;
       if (target.router !== router || target.probe.type !== 'bfd') return [];
       watched.isSessionUp = up.includes(target.address);
-      return watched.isSessionUp || verdict.up !== true ? [] : this.#judge(watched, false, nowMs);
+      watched.hadSession ||= watched.isSessionUp;
+      return watched.isSessionUp || verdict.up !== true || !watched.hadSession
+        ? []
+        : this.#judge(watched, false, nowMs);
     });
   }
 
@@ -291,7 +296,8 @@ export class NextHopProbes {
     const wasKnown = verdict.up !== undefined;
     // A session that was never up may be on its way; one that goes was silent for long enough.
     const { type, intervalMs, recoveries } = target.probe;
-    const failures = type !== 'bfd' ? target.probe.failures : wasKnown ? 1 : Math.ceil(BFD_START_MS / intervalMs);
+    const failures =
+      type !== 'bfd' ? target.probe.failures : watched.hadSession ? 1 : Math.ceil(BFD_START_MS / intervalMs);
     if (!verdict.take(isAnswered, nowMs, { failures, recoveries })) return [];
     watched.sinceMs = nowMs;
     const { router, address } = target;

@@ -29,6 +29,7 @@ export type Watches = (typeof WATCHED)[number];
 export type Database = Monitor<Watches>['replica'];
 export type PortRow = WatchedRow<(typeof WATCHED)[1]>;
 export type SwitchRow = WatchedRow<(typeof WATCHED)[2]>;
+export type FloodRow = WatchedRow<(typeof WATCHED)[5]>;
 
 export const ENCAPSULATION = 'vxlan_over_ipv4';
 
@@ -44,8 +45,11 @@ export function namePrefix(vtep: string): string {
 export interface Found {
   readonly state: VtepState;
   readonly bindings: ReadonlyMap<string, FoundBinding>;
-  /** Physical ports of the switch. */
-  readonly ports: readonly PortRow[];
+}
+
+export interface PhysicalPlace {
+  readonly port: PortRow;
+  readonly vlan: number;
 }
 
 export interface FoundBinding {
@@ -54,7 +58,11 @@ export interface FoundBinding {
   /** The logical switch, once it is made. */
   readonly row: SwitchRow | undefined;
   /** VLANs of physical ports that are the binding's, or free to be. */
-  readonly places: readonly { readonly port: PortRow; readonly vlan: number }[];
+  readonly places: readonly PhysicalPlace[];
+  /** Those that the logical switch has now. */
+  readonly bound: readonly PhysicalPlace[];
+  /** To where group and unknown frames of the logical switch go now. */
+  readonly floods: readonly FloodRow[];
 }
 
 /** Compares a plan with a VTEP's database. Pure. */
@@ -62,7 +70,6 @@ export function look(database: Database, plan: VtepPlan): Found {
   const nothing = (problem: string): Found => ({
     state: { state: 'wrong', problem },
     bindings: new Map(),
-    ports: [],
   });
   const switches = [...database.table('Physical_Switch').rows.values()];
   const named = switches.filter(({ name }) => plan.physicalSwitch === undefined || name === plan.physicalSwitch);
@@ -78,26 +85,39 @@ export function look(database: Database, plan: VtepPlan): Found {
   const tunnelAddress = plan.tunnelAddress ?? [...device.tunnel_ips].find((ip) => /^\d+(\.\d+){3}$/.test(ip));
   if (tunnelAddress === undefined)
     return nothing('its database names no IPv4 address for tunnels (tunnel_ips); tunnelAddress can say it');
-  const ports = [...device.ports].flatMap((id) => database.table('Physical_Port').rows.get(id) ?? []);
-  const rows = [...database.table('Logical_Switch').rows.values()];
+  const ports = new Map<string, PortRow>();
+  const bound = new Map<Uuid, PhysicalPlace[]>();
+  for (const id of device.ports) {
+    const port = database.table('Physical_Port').rows.get(id);
+    if (!port) continue;
+    ports.set(port.name, port);
+    for (const [vlan, to] of port.vlan_bindings) addTo(bound, to, { port, vlan });
+  }
+  const floods = new Map<Uuid, FloodRow[]>();
+  for (const row of database.table('Mcast_Macs_Remote').rows.values()) addTo(floods, row.logical_switch, row);
   const prefix = namePrefix(plan.vtep);
   const isOurs = (id: Uuid): boolean => database.table('Logical_Switch').rows.get(id)?.name.startsWith(prefix) === true;
+  const byName = new Map<string, SwitchRow>();
+  const strangers = new Map<number, SwitchRow>();
+  for (const row of database.table('Logical_Switch').rows.values()) {
+    byName.set(row.name, row);
+    if (row.tunnel_key !== undefined && !row.name.startsWith(prefix)) strangers.set(row.tunnel_key, row);
+  }
   const bindings = new Map<string, FoundBinding>();
   for (const each of plan.bindings) {
-    const name = logicalSwitchName(plan.vtep, each.binding);
-    const row = rows.find((one) => one.name === name);
-    const rival = rows.find((one) => one.tunnel_key === each.vni && !one.name.startsWith(prefix));
-    const places: { port: PortRow; vlan: number }[] = [];
+    const row = byName.get(logicalSwitchName(plan.vtep, each.binding));
+    const rival = strangers.get(each.vni);
+    const places: PhysicalPlace[] = [];
     const problems: string[] = [];
     for (const { port: portName, vlan } of each.physicalPorts) {
-      const port = ports.find((one) => one.name === portName);
-      const bound = port?.vlan_bindings.get(vlan);
+      const port = ports.get(portName);
+      const to = port?.vlan_bindings.get(vlan);
       if (!port) {
-        const known = ports.map((one) => one.name).toSorted();
+        const known = [...ports.keys()].toSorted();
         const some = known.length > 8 ? `${known.slice(0, 8).join(', ')}, …` : known.join(', ');
         problems.push(`it has no physical port ${portName} (there is ${some || 'none'})`);
-      } else if (bound !== undefined && !isOurs(bound)) {
-        const whose = database.table('Logical_Switch').rows.get(bound)?.name ?? bound;
+      } else if (to !== undefined && !isOurs(to)) {
+        const whose = database.table('Logical_Switch').rows.get(to)?.name ?? to;
         problems.push(
           `${portName} ${vlan === 0 ? 'without a tag' : `with VLAN ${vlan}`} is bound to ${whose}, which is not ours`,
         );
@@ -106,7 +126,17 @@ export function look(database: Database, plan: VtepPlan): Found {
     if (rival) problems.unshift(`its logical switch ${rival.name}, which is not ours, has VNI ${each.vni}`);
     const isUsable = !rival && places.length > 0;
     const problem = problems.length === 0 ? {} : { problem: problems.join('; ') };
-    bindings.set(each.binding, { plan: each, state: { isUsable, ...problem }, row, places });
+    bindings.set(each.binding, {
+      ...{ plan: each, state: { isUsable, ...problem }, row, places },
+      bound: (row && bound.get(row._uuid)) ?? [],
+      floods: (row && floods.get(row._uuid)) ?? [],
+    });
   }
-  return { state: { state: 'connected', tunnelAddress }, bindings, ports };
+  return { state: { state: 'connected', tunnelAddress }, bindings };
+}
+
+function addTo<K, V>(map: Map<K, V[]>, key: K, value: V): void {
+  const known = map.get(key);
+  if (known) known.push(value);
+  else map.set(key, [value]);
 }

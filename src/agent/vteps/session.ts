@@ -70,7 +70,14 @@ export class VtepSession {
   #good: (Told & { readonly atMs: number }) | undefined;
   #lostMs: number;
   #failure: string | undefined;
-  #refusal: string | undefined;
+  /** What the database refused, by binding; '' for removals. */
+  readonly #refusals = new Map<string, string>();
+  /** As the plan and the database are, but for MACs. */
+  #cached: Found | undefined;
+  /** Not MACs alone may be other than they should be. */
+  #isStructureDue = false;
+  /** Something was due while there was no connection. */
+  #isBlocked = false;
   #isSettling = false;
   #isDue = false;
 
@@ -93,6 +100,9 @@ export class VtepSession {
     }
     this.#plan = plan;
     this.#isCurrent = isCurrent;
+    for (const id of this.#refusals.keys())
+      if (id !== '' && !plan.bindings.some(({ binding }) => binding === id)) this.#refusals.delete(id);
+    this.#structureChanged();
     this.#wake();
     this.#options.onState();
   }
@@ -108,10 +118,12 @@ export class VtepSession {
   leave(): void {
     const { clock } = this.#options;
     this.#plan = { ...this.#plan, bindings: [] };
+    this.#structureChanged();
     this.#leavesAtMs = clock.monotonicMs() + STRAY_MS / 2;
     const leave = async (): Promise<void> => {
       await clock.sleep(STRAY_MS / 2, this.#ended.signal);
       this.#isDue = true;
+      this.#isStructureDue = true;
       await this.#settle();
     };
     void leave()
@@ -148,15 +160,27 @@ export class VtepSession {
       return nothing(nowMs - this.#lostMs < GRACE_MS ? undefined : { state: 'unreachable', problem });
     }
     const { state, bindings } = this.#found();
-    const isRefused = state.state === 'connected' && this.#refusal !== undefined;
+    const refusal = this.#refusals.get('');
     return {
-      state: isRefused ? { ...state, problem: this.#refusal! } : state,
-      bindings: new Map([...bindings].map(([id, found]) => [id, found.state])),
+      state: state.state === 'connected' && refusal !== undefined ? { ...state, problem: refusal } : state,
+      bindings: new Map([...bindings].map(([id, found]) => [id, this.#stateOf(found)])),
     };
   }
 
+  #stateOf({ plan, state }: FoundBinding): VtepBindingState {
+    const refusal = this.#refusals.get(plan.binding);
+    if (refusal === undefined) return state;
+    return { ...state, problem: state.problem === undefined ? refusal : `${state.problem}; ${refusal}` };
+  }
+
   #found(): Found {
-    return look(this.#monitor!.replica, this.#plan);
+    this.#cached ??= look(this.#monitor!.replica, this.#plan);
+    return this.#cached;
+  }
+
+  #structureChanged(): void {
+    this.#cached = undefined;
+    this.#isStructureDue = true;
   }
 
   async #run(signal: AbortSignal): Promise<void> {
@@ -180,7 +204,8 @@ export class VtepSession {
     while (!signal.aborted) {
       await clock.sleep(TICK_MS, signal).catch(() => {});
       this.#options.onState();
-      this.#wake();
+      if (this.#straySinceMs.size > 0) this.#isStructureDue = true;
+      if (this.#isStructureDue || this.#isBlocked) this.#wake();
     }
   }
 
@@ -201,6 +226,7 @@ export class VtepSession {
         await clock.sleep(RETRY_MS, signal).catch(() => {});
       }
     this.#failure = undefined;
+    this.#structureChanged();
     for (const on of this.#rows.local.keys()) this.#tellMacs(on, this.#rows.local.get(on)!.keys());
     this.#options.onState();
     this.#wake();
@@ -214,6 +240,7 @@ export class VtepSession {
     const { remote, local } = this.#rows.take(changes);
     // The first batch comes before the monitor is given.
     if (!this.#monitor) return;
+    if (changes.some(({ table }) => !table.startsWith('Ucast_'))) this.#structureChanged();
     for (const [on, macs] of remote) {
       const binding = this.#bindingOf.get(on);
       if (binding !== undefined) this.#touch(binding, macs);
@@ -256,46 +283,58 @@ export class VtepSession {
     const { clock, log } = this.#options;
     while (this.#isDue && !signal.aborted && !this.#options.signal.aborted) {
       this.#isDue = false;
-      if (!this.#monitor?.live) continue;
-      const { operations, bindings } = this.#due();
-      if (operations.length === 0) continue;
-      // What happens while the transaction is under way is looked at after it.
-      this.#isDue = true;
-      try {
-        await this.#client!.transact(HARDWARE_VTEP_DB, operations, { signal });
-        this.#refusal = undefined;
-        await clock.sleep(GATHER_MS, signal).catch(() => {});
-      } catch (error) {
-        if (signal.aborted) break;
-        for (const binding of bindings) this.#dirty.set(binding, 'all');
-        const { code, message } = error as WeftError;
-        if (code === 'refused') this.#refusal = `it refuses what should be written: ${message}`;
-        log.warn('a VTEP is not as it should be; trying again', { vtep: this.#plan.name, error });
-        await clock.sleep(RETRY_MS, signal).catch(() => {});
+      this.#isBlocked = !this.#monitor?.live;
+      if (this.#isBlocked) continue;
+      let hasFailed = false;
+      for (const part of this.#parts()) {
+        const key = part.binding ?? '';
+        if (part.operations.length > 0)
+          try {
+            await this.#client!.transact(HARDWARE_VTEP_DB, part.operations, { signal });
+            // There may be more, and what came meanwhile is looked at, too.
+            this.#isDue = true;
+          } catch (error) {
+            if (signal.aborted) break;
+            hasFailed = true;
+            if (part.binding !== undefined) this.#dirty.set(part.binding, 'all');
+            const { code, message } = error as WeftError;
+            const text = `it refuses what should be written: ${message}`;
+            // What is refused is tried again each second, and said once.
+            if (this.#refusals.get(key) !== text)
+              log.warn('a VTEP is not as it should be; trying again', { vtep: this.#plan.name, error });
+            if (code === 'refused') this.#refusals.set(key, text);
+            continue;
+          }
+        this.#refusals.delete(key);
       }
+      if (hasFailed) {
+        this.#structureChanged();
+        this.#isDue = true;
+        await clock.sleep(RETRY_MS, signal).catch(() => {});
+      } else if (this.#isDue) await clock.sleep(GATHER_MS, signal).catch(() => {});
     }
     this.#isSettling = false;
   }
 
-  /** What is to be written now, and of which bindings MACs are in it. */
-  #due(): { readonly operations: readonly Operation[]; readonly bindings: readonly string[] } {
+  /** What is to be written now, a transaction each: what is refused of one binding is not in the way of others. */
+  *#parts(): Iterable<{ readonly operations: readonly Operation[]; readonly binding?: string }> {
     const database = this.#monitor!.replica;
-    const found = this.#found();
-    const removals = this.#removals();
-    const own = new OwnLocator(database, this.#plan.ownAddress);
-    const written: Operation[] = [];
-    const bindings: string[] = [];
-    for (const binding of found.bindings.values()) {
-      if (!this.#mayWrite(binding)) continue;
-      const { binding: id } = binding.plan;
+    const isStructureDue = this.#isStructureDue;
+    this.#isStructureDue = false;
+    if (isStructureDue) yield { operations: this.#removals() };
+    const ids = isStructureDue ? this.#plan.bindings.map(({ binding }) => binding) : [...this.#dirty.keys()];
+    for (const id of ids) {
+      // Each transaction has changed the database.
+      const found = this.#monitor!.live ? this.#found().bindings.get(id) : undefined;
+      if (!found || !this.#mayWrite(found)) continue;
       // A logical switch that is new, or another one, has none of the MACs.
-      if (!this.#served.has(id) || this.#served.get(id) !== binding.row?._uuid) this.#dirty.set(id, 'all');
-      this.#served.set(id, binding.row?._uuid);
-      written.push(...structure(database, this.#plan.vtep, binding, found.ports, own));
-      this.#writeMacs(binding, own, written);
-      bindings.push(id);
+      if (!this.#served.has(id) || this.#served.get(id) !== found.row?._uuid) this.#dirty.set(id, 'all');
+      this.#served.set(id, found.row?._uuid);
+      const own = new OwnLocator(database, this.#plan.ownAddress);
+      const written = structure(database, this.#plan.vtep, found, own);
+      this.#writeMacs(found, own, written);
+      yield { operations: [...own.operations, ...written], binding: id };
     }
-    return { operations: [...removals, ...own.operations, ...written], bindings };
   }
 
   /** An active host that has lost the server may be active no more: it leaves to another what that one wrote. */

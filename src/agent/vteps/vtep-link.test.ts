@@ -26,8 +26,9 @@ import {
   OvsdbTestServer,
   VTEP_SCHEMA,
 } from '../../ovsdb/ovsdb-server.test-support.ts';
+import { watch } from '../../ovsdb/replica.ts';
 import { defineTable } from '../../ovsdb/schema.ts';
-import { named, setOf, type Uuid } from '../../ovsdb/values.ts';
+import { mapOf, named, scalar, setOf, type Uuid } from '../../ovsdb/values.ts';
 import type { AgentEvent } from '../events.ts';
 import type { VtepBindingPlan, VtepPlan, VtepStates } from './plan.ts';
 import { VtepLink } from './vtep-link.ts';
@@ -38,6 +39,10 @@ const VTEP = 'aaaaaaaa-0000-4000-8000-000000000001';
 const RED = 'bbbbbbbb-0000-4000-8000-000000000001';
 const BLUE = 'bbbbbbbb-0000-4000-8000-000000000002';
 const Global = defineTable('Global', { switches: setOf('uuid') });
+const LogicalRouter = defineTable('Logical_Router', {
+  name: scalar('string'),
+  switch_binding: mapOf('string', 'uuid'),
+});
 const mac = (n: number): string =>
   `02:00:00:00:${(n >> 8).toString(16).padStart(2, '0')}:${(n & 255).toString(16).padStart(2, '0')}`;
 const nameOf = (binding: string): string => `weft-aaaaaaaa-${binding}`;
@@ -332,16 +337,53 @@ describe('the link to VTEPs', { skip: noVtepSchema }, () => {
     assert.deepEqual((await rows()).floods, [`unknown-dst ${nameOf(RED)} 198.51.100.2`]);
   });
 
+  test('what is refused of one binding is told, and in the way of no other', async () => {
+    one.serve([red, blue]);
+    await eventually('made', async () => (await rows()).floods.length === 2);
+    const [found] = await transact([select(VtepLogicalSwitch, [['name', '==', nameOf(BLUE)]])] as const);
+    const router = { name: 'theirs', switch_binding: { '192.0.2.1/24': found[0]!._uuid } };
+    await transact([insert(LogicalRouter, router)]);
+    one.serve([red]);
+    one.macs(RED, [mac(1)]);
+    await eventually('the other goes on', async () => (await rows()).macs.length === 1);
+    await eventually('told', () => one.problem?.startsWith('it refuses what should be written: '));
+    assert.equal(one.states.vteps.get(VTEP)!.state, 'connected');
+    await transact([deleteRows(LogicalRouter, [])]);
+    await eventually('gone', async () => (await rows()).switches.length === 1);
+    await eventually('well', () => one.problem === undefined);
+  });
+
+  test('hundreds of bindings are kept, and MACs of one write nothing of the others', async () => {
+    const many = Array.from({ length: 200 }, (_, n): VtepBindingPlan => {
+      const binding = `bbbbbbbb-0000-4000-8000-1${String(n).padStart(11, '0')}`;
+      return { ...red, binding, vni: 6000 + n, physicalPorts: [{ port: 'p1', vlan: 1 + n }] };
+    });
+    one.serve(many);
+    await eventually('all are there', async () => (await rows()).floods.length === many.length, 30_000);
+    const tables: string[] = [];
+    const monitor = await client.monitor(
+      HARDWARE_VTEP_DB,
+      [watch(UcastMacsRemote, ['MAC']), watch(McastMacsRemote, ['MAC']), watch(PhysicalPort, ['vlan_bindings'])],
+      ({ cause, changes }) => void tables.push(...(cause === 'update' ? changes.map(({ table }) => table) : [])),
+    );
+    for (let n = 0; n < 20; n++) one.macs(many[n]!.binding, [mac(n)]);
+    await eventually('MACs', async () => (await rows()).macs.length === 20);
+    assert.deepEqual(
+      tables,
+      Array.from({ length: 20 }, () => 'Ucast_Macs_Remote'),
+    );
+    monitor.cancel();
+  });
+
   test('thousands of MACs are written in parts, and one more is one row', async () => {
     const many = Array.from({ length: 9_000 }, (_, n) => mac(n));
     one.serve([red]);
     one.macs(RED, many, [], true);
     await eventually('all are there', async () => (await rows()).macs.length === many.length, 30_000);
     const changes: number[] = [];
-    const { UcastMacsRemote: table } = { UcastMacsRemote };
     const monitor = await client.monitor(
       HARDWARE_VTEP_DB,
-      [{ table, columns: ['MAC'] }],
+      [watch(UcastMacsRemote, ['MAC'])],
       (batch) => void changes.push(batch.changes.length),
     );
     one.macs(RED, [mac(9_500)]);
@@ -352,6 +394,7 @@ describe('the link to VTEPs', { skip: noVtepSchema }, () => {
 
   test('what is wrong with a database is told: nobody there, another database, no switch, many, no address', async () => {
     one.serve([red], true, { management: `unix:${join(server.folder, 'nobody')}` });
+    aheadMs += 5_000;
     await eventually('unreachable', () => one.states.vteps.get(VTEP)?.state === 'unreachable');
     assert.match(one.problem!, /^cannot connect to unix:.*ENOENT/);
     const other = await OvsdbTestServer.start();
@@ -394,6 +437,7 @@ describe('the link to VTEPs', { skip: noVtepSchema }, () => {
     const pem = (name: string): string => readFileSync(join(secure.folder, `${name}.pem`), 'utf8');
     const management = `ssl:127.0.0.1:${port}`;
     one.serve([red], true, { management, tls: { ca: pem('ca-cert') } });
+    aheadMs += 5_000;
     await eventually('refused without ours', () => one.states.vteps.get(VTEP)?.state === 'unreachable');
     one.serve([red], true, {
       management,

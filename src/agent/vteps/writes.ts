@@ -10,7 +10,14 @@ import {
 } from '../../ovsdb/hardware-vtep-tables.ts';
 import { deleteRows, insert, mutate, type Operation, update } from '../../ovsdb/operations.ts';
 import { type NamedUuid, named, type Uuid } from '../../ovsdb/values.ts';
-import { type Database, ENCAPSULATION, type FoundBinding, logicalSwitchName, type PortRow } from './database.ts';
+import {
+  type Database,
+  ENCAPSULATION,
+  type FoundBinding,
+  logicalSwitchName,
+  type PhysicalPlace,
+  type PortRow,
+} from './database.ts';
 
 /** What is to be written into a VTEP's database, as operations of one transaction. Only rows of our own logical switches are touched. */
 
@@ -55,15 +62,9 @@ function symbolOf(binding: string): string {
   return `s${binding.replaceAll('-', '')}`;
 }
 
-/** The logical switch itself, what is bound to it, and where it floods. `ports`: all of the physical switch. */
-export function structure(
-  database: Database,
-  vtep: string,
-  found: FoundBinding,
-  ports: readonly PortRow[],
-  own: OwnLocator,
-): Operation[] {
-  const { plan, row, places } = found;
+/** The logical switch itself, what is bound to it, and where it floods. */
+export function structure(database: Database, vtep: string, found: FoundBinding, own: OwnLocator): Operation[] {
+  const { plan, row, places, bound } = found;
   const operations: Operation[] = [];
   const wanted = { tunnel_key: plan.vni, description: plan.description };
   if (!row)
@@ -76,36 +77,30 @@ export function structure(
     );
   else if (row.tunnel_key !== plan.vni || row.description !== plan.description)
     operations.push(update(VtepLogicalSwitch, [['_uuid', '==', row._uuid]], wanted));
-  const reference = switchReference(found);
-  for (const port of ports) {
-    const vlans = new Set(places.filter((each) => each.port._uuid === port._uuid).map(({ vlan }) => vlan));
-    const leave = [...port.vlan_bindings].flatMap(([vlan, to]) =>
-      to === row?._uuid && !vlans.has(vlan) ? [vlan] : [],
-    );
-    // Another binding of ours that has it until now goes first: inserting leaves what a map has.
-    const take = [...vlans].filter((vlan) => row === undefined || port.vlan_bindings.get(vlan) !== row._uuid);
+  const isWanted = (one: PhysicalPlace): boolean =>
+    places.some(({ port, vlan }) => port._uuid === one.port._uuid && vlan === one.vlan);
+  const leave = bound.filter((each) => !isWanted(each));
+  const take = places.filter(({ port, vlan }) => row === undefined || port.vlan_bindings.get(vlan) !== row._uuid);
+  for (const { port, vlan } of leave)
+    operations.push(mutate(PhysicalPort, [['_uuid', '==', port._uuid]], [['vlan_bindings', 'delete', [vlan]]]));
+  for (const { port, vlan } of take) {
     const isThis = [['_uuid', '==', port._uuid]] as const;
-    if (leave.length > 0) operations.push(mutate(PhysicalPort, isThis, [['vlan_bindings', 'delete', leave]]));
-    const bound = take.filter((vlan) => port.vlan_bindings.has(vlan));
-    if (bound.length > 0) operations.push(mutate(PhysicalPort, isThis, [['vlan_bindings', 'delete', bound]]));
-    if (take.length > 0) {
-      const entries = new Map(take.map((vlan) => [vlan, reference]));
-      operations.push(mutate(PhysicalPort, isThis, [['vlan_bindings', 'insert', entries]]));
-    }
+    // Another binding of ours that has it until now goes first: inserting leaves what a map has.
+    if (port.vlan_bindings.has(vlan))
+      operations.push(mutate(PhysicalPort, isThis, [['vlan_bindings', 'delete', [vlan]]]));
+    const entry = new Map([[vlan, switchReference(found)]]);
+    operations.push(mutate(PhysicalPort, isThis, [['vlan_bindings', 'insert', entry]]));
   }
   return [...operations, ...flooding(database, found, own)];
 }
 
 /** One row says where the VTEP floods: to this host. */
 function flooding(database: Database, found: FoundBinding, own: OwnLocator): Operation[] {
-  const rows = [...database.table('Mcast_Macs_Remote').rows.values()].filter(
-    (each) => each.logical_switch === found.row?._uuid,
-  );
-  const right = rows.find((each) => {
+  const right = found.floods.find((each) => {
     const locators = database.table('Physical_Locator_Set').rows.get(each.locator_set)?.locators ?? [];
     return each.MAC === UNKNOWN && locators.length === 1 && own.is(locators[0]!);
   });
-  const operations: Operation[] = rows
+  const operations: Operation[] = found.floods
     .filter((each) => each !== right)
     .map((each) => deleteRows(McastMacsRemote, [['_uuid', '==', each._uuid]]));
   if (right) return operations;

@@ -12,7 +12,8 @@ export function register(program: Command): void {
     .addHelpText(
       'after',
       `
-The host tells its BGP peers that it has nothing any more, and no host sends out through it while there is another way.
+The host tells its BGP peers for thirty seconds that others go before it (RFC 8326), then that it has nothing any more; no host
+sends out through it while there is another way.
 What still comes is forwarded. Connections go on: they do not depend on the gateway. Workloads on the host stay there.
 The same as 'drain: true' on the host; 'weft undrain <host>' takes it back.
 `,
@@ -25,10 +26,10 @@ The same as 'drain: true' on the host; 'weft undrain <host>' takes it back.
 async function drain(name: string, session: Session): Promise<void> {
   const host = await setDrain(name, true, session);
   print(
-    `${host.name} is drained: it advertises nothing, and traffic with the outside goes by others where there are any`,
+    `${host.name} is drained: in thirty seconds it advertises nothing more; traffic with the outside goes by others where there are any`,
   );
   say(
-    `next: 'weft sync --wait', 'weft status'; stop the host when its peers send nothing more; then 'weft undrain ${host.name}'`,
+    `next: 'weft sync --wait', 'weft status'; stop the host after that, when its peers send nothing more; then 'weft undrain ${host.name}'`,
   );
 }
 

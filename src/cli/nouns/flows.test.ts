@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ShownConnection } from '../../server/routes/flows.ts';
 import { UsageError } from '../exit-codes.ts';
-import { formatFlows, formatHolders, parseEnd } from './flows.ts';
+import { formatFlows, formatHolders, parseEnd, sizeText } from './flows.ts';
 
 const NOW = 1_000_000;
 const connection: ShownConnection = {
@@ -28,19 +28,24 @@ test('connections are a line each, with bytes where anybody counts them', () => 
   const six: ShownConnection = { ...connection, seenAs: { address: '2001:db8::1', port: 7 }, bytes: 9 };
   const { state: _, ...stateless } = icmp;
   const lines = formatFlows([connection, stateless], NOW).split('\n');
-  assert.equal(
-    lines[0],
-    'PORT      PROTOCOL  STATE     FROM           SEEN AS  TO           ASKED  PEER     HOST  SINCE',
+  assert.deepEqual(lines, [
+    'PORT      PROTOCOL  STATE     FROM           TO           PEER     HOST  SINCE',
+    'acme/web  icmpv6              fd00::5        fd00::6      acme/db  east  0 s',
+    'acme/web  tcp       syn-sent  10.0.0.5:1000  10.0.0.6:80  acme/db  east  30 s',
+  ]);
+  assert.match(formatFlows([six], NOW), /SEEN AS .* BYTES\n.*\[2001:db8::1\]:7 .* 9 B$/);
+  const allowed = { ...connection, allowedBy: 'acme/web: https (tcp/443 from anywhere)' };
+  const text = formatFlows([allowed, { ...connection, key: 'other', sinceMs: 0, allowedBy: null }], NOW);
+  assert.match(
+    text,
+    / ALLOWED BY +HOST .*\n.* acme\/web: https \(tcp\/443 from anywhere\) +east .*\n.* no rule any more +east/,
   );
-  assert.equal(
-    lines[1],
-    'acme/web  icmpv6              fd00::5                 fd00::6             acme/db  east  0 s',
-  );
-  assert.equal(
-    lines[2],
-    'acme/web  tcp       syn-sent  10.0.0.5:1000           10.0.0.6:80         acme/db  east  30 s',
-  );
-  assert.match(formatFlows([six], NOW), /BYTES\n.*\[2001:db8::1\]:7 .*9$/);
+});
+
+test('sizes are read at a glance', () => {
+  assert.deepEqual([0, 999, 1000, 9949, 9950, 999_500, 12_345_678, 2.5e18].map(sizeText), [
+    ...['0 B', '999 B', '1.0 kB', '9.9 kB', '10 kB', '1.0 MB', '12 MB', '2500 PB'],
+  ]);
 });
 
 test('holders say by what they are known', () => {

@@ -8,7 +8,7 @@ import type {
   ShownDrop,
 } from '../../server/routes/flows.ts';
 import { EXIT, UsageError } from '../exit-codes.ts';
-import { dim, formatTable, green, print, printJson, say } from '../output.ts';
+import { dim, formatTable, green, print, printJson, red, say, yellow } from '../output.ts';
 import { type Session, splitName, withSession } from '../session.ts';
 import { ageText, clockText } from '../times.ts';
 
@@ -17,6 +17,8 @@ interface FlowsOptions {
   readonly address?: string;
   readonly protocol?: string;
   readonly state?: string;
+  readonly network?: string;
+  readonly router?: string;
   readonly host?: string;
   readonly limit: string;
   readonly follow?: boolean;
@@ -34,6 +36,8 @@ export function register(program: Command): void {
     .option('--port <port>', 'only those of this port: name, tenant/name or id')
     .option('-t, --tenant <name>', "only those of this tenant's ports")
     .option('--address <address>', 'only those with this address, translated or not')
+    .option('--network <cidr>', 'only those with an address in this network')
+    .option('--router <name>', 'only those that this router translates: name, tenant/name or id')
     .option('--protocol <name>', 'tcp, udp, icmp, …')
     .option('--state <state>', 'established, syn-sent, time-wait, … (TCP and SCTP)')
     .option('--host <name>', 'only those that this host keeps')
@@ -67,40 +71,76 @@ async function flows(options: FlowsOptions, session: Session): Promise<void> {
   );
   if (options.output === 'json') return printJson(items);
   print(items.length === 0 ? 'no connections' : formatFlows(items, Date.now()));
-  if (isMore) say(`\nand more: --limit, or filter by --port, --address, --protocol, --state, --host`);
+  if (isMore)
+    say(`\nand more: --limit, or filter by --port, --address, --network, --router, --protocol, --state, --host`);
 }
 
 function queryOf(options: FlowsOptions, session: Session): Record<string, string> {
-  const { address, protocol, state, host } = options;
+  const { router, address, network, protocol, state, host } = options;
   const named = options.port === undefined ? undefined : splitName(options.port, session);
   const tenant = named ? named.tenant : session.tenant;
-  const given = { port: named?.name, tenant, address, protocol, state, host };
+  const given = { port: named?.name, tenant, router, address, network, protocol, state, host };
   return Object.fromEntries(
     Object.entries(given).flatMap(([key, value]) => (value === undefined ? [] : [[key, value] as const])),
   );
 }
 
-const HEADER = ['PORT', 'PROTOCOL', 'STATE', 'FROM', 'SEEN AS', 'TO', 'ASKED', 'PEER', 'HOST', 'SINCE'];
+/** Columns in which there is nothing are left out; `FROM`, `TO` and who is where are always there. */
+const COLUMNS: readonly (readonly [
+  title: string,
+  cell: (item: ShownConnection, nowMs: number) => string,
+  isKept?: true,
+])[] = [
+  ['PORT', ({ names }) => names.port, true],
+  ['PROTOCOL', ({ protocol }) => protocol, true],
+  ['STATE', ({ state }) => stateText(state), true],
+  ['FROM', ({ from }) => endText(from), true],
+  ['SEEN AS', ({ seenAs }) => endText(seenAs)],
+  ['TO', ({ to }) => endText(to), true],
+  ['ASKED', ({ asked }) => endText(asked)],
+  ['PEER', ({ peer }) => peer ?? ''],
+  ['ROUTER', ({ names }) => names.router ?? ''],
+  ['ALLOWED BY', ({ allowedBy }) => allowedText(allowedBy)],
+  ['HOST', ({ names }) => names.host, true],
+  ['SINCE', ({ sinceMs }, nowMs) => ageText(nowMs - sinceMs), true],
+  ['PACKETS', ({ packets }) => (packets === undefined ? '' : String(packets))],
+  ['BYTES', ({ bytes }) => (bytes === undefined ? '' : sizeText(bytes))],
+];
 
 export function formatFlows(items: readonly ShownConnection[], nowMs: number): string {
-  const isCounted = items.some(({ bytes }) => bytes !== undefined);
-  const rows = [...items]
-    .sort((a, b) => (a.names.port === b.names.port ? b.sinceMs - a.sinceMs : a.names.port < b.names.port ? -1 : 1))
-    .map((item) => [...rowOf(item, nowMs), ...(isCounted ? [String(item.bytes ?? '')] : [])]);
-  return formatTable(isCounted ? [...HEADER, 'BYTES'] : HEADER, rows);
+  const sorted = items.toSorted((a, b) =>
+    a.names.port === b.names.port ? b.sinceMs - a.sinceMs : a.names.port < b.names.port ? -1 : 1,
+  );
+  const columns = COLUMNS.map(([title, cell, isKept]) => ({
+    title,
+    isKept,
+    cells: sorted.map((item) => cell(item, nowMs)),
+  })).filter(({ isKept, cells }) => isKept || cells.some((text) => text !== ''));
+  return formatTable(
+    columns.map(({ title }) => title),
+    sorted.map((_, row) => columns.map(({ cells }) => cells[row]!)),
+  );
 }
 
-function rowOf(connection: ShownConnection, nowMs: number): string[] {
-  const { names, protocol, state, from, seenAs, to, asked, peer, sinceMs } = connection;
-  return [
-    names.port,
-    protocol,
-    state === 'established' ? green(state) : (state ?? ''),
-    ...[from, seenAs, to, asked].map(endText),
-    peer ?? '',
-    names.host,
-    ageText(nowMs - sinceMs),
-  ];
+/** What goes on, what begins, what is over. */
+function stateText(state: string | undefined): string {
+  if (state === undefined || state === 'established') return state === undefined ? '' : green(state);
+  return state.startsWith('syn') ? yellow(state) : dim(state);
+}
+
+function allowedText(allowedBy: string | null | undefined): string {
+  return allowedBy === null ? red('no rule any more') : (allowedBy ?? '');
+}
+
+/** `999 B`, `1.2 kB`, `34 MB`: decimal, two digits. */
+export function sizeText(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+  let [value, unit] = [bytes, 0];
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 
 /** `10.0.0.5:80`, `[2001:db8::1]:80`; empty for none. */
@@ -195,7 +235,7 @@ async function refused(options: FlowsOptions, session: Session): Promise<void> {
   const { items } = await session.client.get<{ items: readonly RefusingRule[] }>('/v1/flows/refused', { query });
   if (options.output === 'json') return printJson(items);
   if (items.length === 0) return print('no rule has refused a packet');
-  const rows = items.map(({ rule, action, packets, bytes }) => [rule, action, String(packets), String(bytes)]);
+  const rows = items.map(({ rule, action, packets, bytes }) => [rule, action, String(packets), sizeText(bytes)]);
   print(formatTable(['RULE', 'ACTION', 'PACKETS', 'BYTES'], rows));
 }
 

@@ -1,4 +1,6 @@
-import type { BgpPeer, Host, LearnedRoute, Router, RouterPort, ScopeRecord } from '../../model/objects.ts';
+import type { BgpPeer, Host, Router, RouterPort, ScopeRecord } from '../../model/objects.ts';
+import { learnedRecords } from '../../model/packed-routes.ts';
+import type { LearnedRoute } from '../../model/view.ts';
 import * as example from './example.ts';
 
 /**
@@ -43,15 +45,23 @@ export function peer(number: number, at: RouterPort, address: string, options: P
   };
 }
 
-/** What a gateway learned: next hops as `address` or `address weight`. */
+/** A route that a gateway learned: next hops as `address` or `address weight`. */
 export function learned(of: Router, to: string, host: Host, ...hops: readonly string[]): LearnedRoute {
   const via = hops.map((hop) => {
     const [address, weight] = hop.split(' ') as [string, string | undefined];
     return { address, routerPort: uplink.id, weight: Number(weight ?? 1) };
   });
-  return {
-    ...{ kind: 'learnedRoute', id: `${of.id}/${to}/${host.id}`, revision: 1, router: of.id, to, host: host.id, via },
-  };
+  return { router: of.id, to, host: host.id, via };
+}
+
+/** As their gateways tell of them. */
+export function records(routes: readonly LearnedRoute[]): readonly ScopeRecord[] {
+  const of = new Map<string, LearnedRoute[]>();
+  for (const route of routes) {
+    const name = `${route.router} ${route.host}`;
+    of.set(name, [...(of.get(name) ?? []), route]);
+  }
+  return [...of.values()].flatMap((own) => learnedRecords(own[0]!.router, own[0]!.host, own));
 }
 
 /** All of it, without the router. */

@@ -41,6 +41,12 @@ export const bgpPeerSchema = z
     routerPort: refSchema.describe('the port of it by which the upstream is reached, as router/port'),
     address: ipSchema.describe("the upstream router's"),
     asn: asnSchema.describe("the upstream router's autonomous system"),
+    families: z
+      .array(z.enum(['ipv4', 'ipv6']))
+      .min(1)
+      .overwrite((families) => [...new Set(families)].sort())
+      .optional()
+      .describe('whose routes are exchanged; absent: those of its address. IPv4 over an IPv6 session: RFC 8950'),
     password: z
       .string()
       .min(1)
@@ -72,11 +78,17 @@ export const bgpPeerSchema = z
     if (peer.holdS <= peer.keepaliveS)
       context.addIssue({ code: 'custom', path: ['holdS'], message: 'must be more than keepaliveS' });
     const version = peer.address.includes(':') ? 6 : 4;
+    if (version === 4 && peer.families?.includes('ipv6'))
+      context.addIssue({
+        ...{ code: 'custom', path: ['families'] },
+        message: `IPv6 is not exchanged with ${peer.address}: it would have IPv4 next hops; give the peer's IPv6 address`,
+      });
+    const families = peer.families ?? [`ipv${version}`];
     for (const [n, network] of (peer.accept ?? []).entries())
-      if (network.includes(':') !== (version === 6))
+      if (!families.includes(network.includes(':') ? 'ipv6' : 'ipv4'))
         context.addIssue({
           ...{ code: 'custom', path: ['accept', n] },
-          message: `${network}: a peer with an IPv${version} address tells IPv${version} networks`,
+          message: `${network}: this peer tells ${families.map((family) => family.replace('ipv', 'IPv')).join(' and ')} networks`,
         });
   });
 

@@ -16,7 +16,7 @@ import {
   unicastMacSchema,
 } from './common.ts';
 
-/** Does the next hop answer? Defaults find silence within 0.8 s: (failures + 1) × intervalMs (docs/design/gateways.md, §7). */
+/** Does the next hop answer? Defaults find silence within 0.6 s: (failures + 1) × intervalMs (docs/design/gateways.md, §7). */
 export const nextHopProbeSchema = z.strictObject({
   type: z
     .enum(['arp', 'ping', 'bfd'])
@@ -24,7 +24,7 @@ export const nextHopProbeSchema = z.strictObject({
     .describe(
       'arp: ARP, or neighbour discovery for IPv6; ping: ICMP echo; bfd: single-hop BFD, the next hop speaks it too',
     ),
-  intervalMs: z.number().int().min(50).max(60_000).default(200).describe('a probe each'),
+  intervalMs: z.number().int().min(50).max(60_000).default(150).describe('a probe each'),
   failures: z.number().int().min(1).max(20).default(3).describe('so many unanswered in a row: not used'),
   recoveries: z.number().int().min(1).max(20).default(3).describe('so many answered in a row: used again'),
 });

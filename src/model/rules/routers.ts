@@ -46,8 +46,9 @@ function checkRoutes(index: ModelIndex, router: Router, report: Report): void {
   for (const [at, { to, from, via, metric }] of router.routes.entries()) {
     if (from !== undefined && versionOf(from) !== versionOf(to))
       problem(`routes[${at}].from`, 'ip-version', `${from} is of another IP version than ${to}`);
-    if (via !== undefined && versionOf(via) !== versionOf(to))
-      problem(`routes[${at}].via`, 'ip-version', `${via} is of another IP version than ${to}`);
+    // An IPv4 route may have an IPv6 next hop (RFC 8950); nothing carries IPv6 by an IPv4 one.
+    if (via !== undefined && versionOf(via) < versionOf(to))
+      problem(`routes[${at}].via`, 'ip-version', `${via} is of another IP version than ${to}`, 'an IPv6 next hop');
     else if (via !== undefined) checkNextHop(index, router, `routes[${at}].via`, via, report);
     const key = `${to} ${from ?? ''} ${metric}`;
     const twin = seen.get(key);

@@ -10,11 +10,12 @@ import {
 } from '../../flow-database/flow-store.ts';
 import { describe, qualifiedName } from '../../model/describe.ts';
 import { KIND_NAMES, type KindName } from '../../model/kind.ts';
-import { idSchema, ipSchema } from '../../model/kinds/common.ts';
+import { cidrSchema, idSchema, ipSchema } from '../../model/kinds/common.ts';
 import { problemsOfZod } from '../../model/parse.ts';
 import { problemsError } from '../../model/problem.ts';
 import type { ModelIndex } from '../../model/view.ts';
 import { HEARTBEAT_MS } from '../agent-streams.ts';
+import { allowers } from '../allowed-by.ts';
 import type { ServerContext } from '../context.ts';
 import { requireObject } from '../mutations.ts';
 import { type ConnectionsReport, MOST_CONNECTIONS_IN_REPORT } from '../protocol.ts';
@@ -30,6 +31,10 @@ export const flowWatchQuerySchema = z.object({
   /** Any of the connection's: as the workload sees it, or translated. */
   address: ipSchema.optional(),
   protocol: z.string().max(16).optional(),
+  /** A CIDR that has any of its addresses. */
+  network: cidrSchema.optional(),
+  /** That translates it: by name, `tenant/name` or id. */
+  router: z.string().optional(),
   /** `established`, `syn-sent`, …; TCP and SCTP only. */
   state: z.string().max(32).optional(),
 });
@@ -70,6 +75,8 @@ const reportSchema = z.object({
 export type ShownConnection = StoredConnection & {
   /** The port that has the other end's address, where it is one of the same tenant. */
   readonly peer?: string;
+  /** The rule of the port's security groups that allows it now (../allowed-by.ts); null: none does any more. Absent: it has no groups. */
+  readonly allowedBy?: string | null;
 };
 export type FlowWatchMessage =
   | { readonly type: 'put'; readonly connection: ShownConnection }
@@ -154,16 +161,19 @@ export function addFlowRoutes(app: FastifyInstance, context: ServerContext): voi
 
 /** Names become ids. Throws `not-found`. */
 function filterOf(index: ModelIndex, wanted: z.output<typeof flowWatchQuerySchema>): ConnectionFilter {
-  const { port, tenant, host, ...others } = wanted;
+  const { port, tenant, host, router, ...others } = wanted;
   return {
     ...others,
     ...(port === undefined ? {} : { port: requireObject(index, 'port', port, tenant).id }),
     ...(tenant === undefined ? {} : { tenant: requireObject(index, 'tenant', tenant).id }),
+    ...(router === undefined
+      ? {}
+      : { router: requireObject(index, 'router', router, router.includes('/') ? undefined : tenant).id }),
     ...(host === undefined ? {} : { host: requireObject(index, 'host', host).id }),
   };
 }
 
-/** Shows connections, with what the other end is called. */
+/** Shows connections, with what the other end is called and what allows them. */
 function shower(index: ModelIndex): (connection: StoredConnection) => ShownConnection {
   const switches = new Map<string, readonly string[]>();
   const switchesOf = (tenant: string): readonly string[] => {
@@ -173,12 +183,18 @@ function shower(index: ModelIndex): (connection: StoredConnection) => ShownConne
     switches.set(tenant, own);
     return own;
   };
+  const allowedBy = allowers(index);
   return (connection) => {
     const { direction, from, to, tenant, port } = connection;
     const { address } = direction === 'out' ? to : from;
     const found = switchesOf(tenant).flatMap((id) => [...index.portsWithAddress(id, address)]);
     const [peer, another] = found.filter(({ id, tenant: owner }) => id !== port && owner === tenant);
-    return { ...connection, ...(peer && !another ? { peer: qualifiedName(index, peer) } : {}) };
+    const allowing = allowedBy(connection);
+    return {
+      ...connection,
+      ...(peer && !another ? { peer: qualifiedName(index, peer) } : {}),
+      ...(allowing === undefined ? {} : { allowedBy: allowing }),
+    };
   };
 }
 

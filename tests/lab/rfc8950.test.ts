@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { Lab, removeLab } from '../../src/lab/lab.ts';
+import { findPort, plugIntoPort, startWeftInLab, type WeftInLab, waitForPorts } from '../../src/lab/weft.ts';
+import { eventually, pings } from './datacentre.ts';
+import { labName, needsRoot } from './lab-name.ts';
+
+/**
+ * Uplinks without IPv4: the session is IPv6, and carries IPv4 routes with IPv6 next hops (RFC 8950), in both directions:
+ *
+ *     client on north ── inside ── core ─┬─ up1 (fd00:1::/64) ── one ── up-1 (64601) ─┐
+ *                                        └─ up2 (fd00:2::/64) ── two ── up-2 (64602) ─┴─ 203.0.113.1 … 8
+ */
+const name = labName('nh6');
+const SITES = [
+  { n: 1, router: 'up-1', gateway: 'one' },
+  { n: 2, router: 'up-2', gateway: 'two' },
+] as const;
+const CORE_ASN = 64_512;
+const TARGETS = [1, 2, 3, 4, 5, 6, 7, 8].map((n) => `203.0.113.${n}`);
+const acme = (kind: string, named: string, more: object = {}): Record<string, unknown> => {
+  return { kind, tenant: 'acme', name: named, ...more };
+};
+const objects = [
+  { kind: 'tenant', name: 'acme' },
+  acme('switch', 'inside', { subnets: [{ cidr: '10.0.1.0/24', gateway: '10.0.1.1' }] }),
+  acme('port', 'client', { switch: 'inside', addresses: ['10.0.1.11'] }),
+  acme('router', 'core', { bgp: { asn: CORE_ASN, routerId: '10.0.1.1', advertise: ['connected'] } }),
+  acme('routerPort', 'inside', { router: 'core', switch: 'inside', addresses: ['10.0.1.1/24'] }),
+  ...SITES.flatMap(({ n }) => [
+    acme('switch', `up${n}`),
+    acme('port', `wire${n}`, { switch: `up${n}`, portSecurity: false }),
+    acme('routerPort', `up${n}`, { router: 'core', switch: `up${n}`, addresses: [`fd00:${n}::2/64`] }),
+    acme('bgpPeer', `up${n}`, {
+      ...{ router: 'core', routerPort: `core/up${n}`, address: `fd00:${n}::1`, asn: 64_600 + n, bfd: true },
+      families: ['ipv4', 'ipv6'],
+    }),
+  ]),
+];
+
+describe('IPv4 with IPv6 next hops', { skip: needsRoot }, () => {
+  let lab: Lab;
+  let weft: WeftInLab;
+
+  before(async () => {
+    lab = await Lab.start({
+      name,
+      hosts: ['north', 'one', 'two'].map((host) => ({ name: host })),
+      workloads: [{ name: 'client', host: 'north', addresses: ['10.0.1.11/24'], gateways: ['10.0.1.1'] }],
+      internet: { peering: false },
+      routers: SITES.map(({ n, router, gateway }) => ({
+        ...{ name: router, asn: 64_600 + n, loopbacks: TARGETS.map((a) => `${a}/32`), networks: ['0.0.0.0/0'] },
+        links: [
+          {
+            ...{ host: gateway, addresses: [`fd00:${n}::1/64`] },
+            peers: [{ address: `fd00:${n}::2`, asn: CORE_ASN, bfd: true }],
+          },
+        ],
+        // The lab's peers speak their own family.
+        config: [
+          `router bgp ${64_600 + n}`,
+          ` neighbor fd00:${n}::2 capability extended-nexthop`,
+          ' address-family ipv4 unicast',
+          `  neighbor fd00:${n}::2 activate`,
+          ' exit-address-family',
+          'exit',
+        ],
+      })),
+    });
+    weft = await startWeftInLab(lab);
+    await weft.client.post('/v1/apply', { objects });
+    const ids = [(await plugIntoPort(lab, weft.client, 'client', 'acme/client')).id];
+    for (const { n, router, gateway } of SITES) {
+      const { id } = await findPort(weft.client, `acme/wire${n}`);
+      await lab.upstream(router).plug(gateway, id);
+      ids.push(id);
+    }
+    await waitForPorts(weft.client, ids);
+  });
+  after(async () => {
+    weft?.client.close();
+    await removeLab(name);
+  });
+
+  const routes = (
+    to: string,
+  ): Promise<{ items: readonly { readonly via: readonly { address: string }[]; unused?: string }[] }> =>
+    weft.client.get('/v1/bgp/routes', { query: { router: 'core', tenant: 'acme', to } });
+
+  test('are learned, used by both gateways, and told to the upstreams', async () => {
+    await eventually('both have told', 30_000, async () => (await routes('203.0.113.1/32')).items.length === 2);
+    const { items } = await routes('203.0.113.1/32');
+    assert.deepEqual(items.map(({ via, unused }) => [via[0]!.address, unused]).sort(), [
+      ['fd00:1::1', undefined],
+      ['fd00:2::1', undefined],
+    ]);
+    for (const { router } of SITES)
+      await eventually(`${router} knows the way in`, 20_000, async () =>
+        (await lab.exec(router, ['ip', 'route', 'show', '10.0.1.0/24'])).stdout.includes('via inet6 '),
+      );
+    for (const target of TARGETS) await eventually(`${target} answers`, 15_000, () => pings(lab, 'client', target));
+    const told = await weft.client.post<object>('/v1/trace', { port: 'acme/client', to: TARGETS[0], protocol: 'icmp' });
+    assert.match(JSON.stringify(told), /via fd00:[12]::1, one of 2/);
+  });
+
+  test('errors about IPv4 come from an IPv4 address of the router', async () => {
+    const { stdout } = await lab.exec('up-1', [
+      'ping',
+      '-c',
+      '1',
+      '-W',
+      '2',
+      '-t',
+      '1',
+      '-I',
+      TARGETS[0]!,
+      '10.0.1.11',
+    ]);
+    assert.match(stdout, /From 10\.0\.1\.1 .*Time to live exceeded/);
+  });
+
+  test('one gateway falls silent: the other carries all', async () => {
+    await lab.silenceLink('up-1', 'one');
+    await eventually('its routes are gone', 10_000, async () => (await routes('203.0.113.1/32')).items.length === 1);
+    for (const target of TARGETS) assert.ok(await pings(lab, 'client', target), target);
+    await lab.restoreLink('up-1', 'one');
+    await eventually('it is back', 30_000, async () => (await routes('203.0.113.1/32')).items.length === 2);
+    for (const target of TARGETS) await eventually(`${target} answers`, 15_000, () => pings(lab, 'client', target));
+  });
+});
