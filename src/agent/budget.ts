@@ -3,7 +3,15 @@
  * the second fence: a port that goes on beyond its budget is shut off as a whole, by one flow, for a while that doubles
  * each time it starts again. It harms only itself.
  */
-export const BUDGET = {
+export interface BudgetLimits {
+  readonly perSecond: number;
+  readonly burst: number;
+  readonly firstShutOffMs: number;
+  readonly longestShutOffMs: number;
+  readonly forgiveAfterMs: number;
+}
+
+export const BUDGET: BudgetLimits = {
   /** Packet-ins a second that a port may cause for long. */
   perSecond: 50,
   /** Beyond that, at once. */
@@ -12,7 +20,7 @@ export const BUDGET = {
   longestShutOffMs: 300_000,
   /** A port that was quiet for so long starts from the first length again. */
   forgiveAfterMs: 600_000,
-} as const;
+};
 
 interface Account {
   tokens: number;
@@ -23,16 +31,24 @@ interface Account {
 
 export class Budgets {
   readonly #accounts = new Map<string, Account>();
+  readonly #limits: BudgetLimits;
+
+  constructor(limits = BUDGET) {
+    this.#limits = limits;
+  }
 
   /** Takes one packet-in of the port. `shut-off` exactly when this one exhausted the budget; `ignored` while it is shut off. */
   take(port: string, nowMs: number): 'ok' | 'shut-off' | 'ignored' {
     let account = this.#accounts.get(port);
     if (!account) {
-      account = { tokens: BUDGET.burst, refilledMs: nowMs, shutOffUntilMs: 0, lengthMs: 0 };
+      account = { tokens: this.#limits.burst, refilledMs: nowMs, shutOffUntilMs: 0, lengthMs: 0 };
       this.#accounts.set(port, account);
     }
     if (nowMs < account.shutOffUntilMs) return 'ignored';
-    account.tokens = Math.min(BUDGET.burst, account.tokens + ((nowMs - account.refilledMs) / 1000) * BUDGET.perSecond);
+    account.tokens = Math.min(
+      this.#limits.burst,
+      account.tokens + ((nowMs - account.refilledMs) / 1000) * this.#limits.perSecond,
+    );
     account.refilledMs = nowMs;
     if (account.tokens >= 1) {
       account.tokens -= 1;
@@ -40,11 +56,11 @@ export class Budgets {
     }
     const quietMs = nowMs - account.shutOffUntilMs;
     account.lengthMs =
-      account.lengthMs === 0 || quietMs > BUDGET.forgiveAfterMs
-        ? BUDGET.firstShutOffMs
-        : Math.min(account.lengthMs * 2, BUDGET.longestShutOffMs);
+      account.lengthMs === 0 || quietMs > this.#limits.forgiveAfterMs
+        ? this.#limits.firstShutOffMs
+        : Math.min(account.lengthMs * 2, this.#limits.longestShutOffMs);
     account.shutOffUntilMs = nowMs + account.lengthMs;
-    account.tokens = BUDGET.burst;
+    account.tokens = this.#limits.burst;
     return 'shut-off';
   }
 

@@ -3,6 +3,7 @@ import type { Compiler, CompilerChange } from '../compile/compiler.ts';
 import type { Binding, Encap, LearnedAddress, ScopeRecord } from '../model/objects.ts';
 import type { HostHealth, PortState, Report } from '../server/protocol.ts';
 import { Advertising } from './advertising.ts';
+import { BackOff } from './back-off.ts';
 import { Sessions } from './bgp/sessions.ts';
 import { Imports } from './connections/imports.ts';
 import { MovedWatch } from './connections/moved-watch.ts';
@@ -56,6 +57,7 @@ export class AgentCore implements Ground {
   readonly conntrack = new ConntrackZones();
   readonly #conntrackUse = new ConntrackUse();
   readonly #guard = new SprayGuard(this);
+  readonly #backOff = new BackOff(this);
   readonly #moves = new Moves(this);
   readonly #errors = new PacketErrors(this);
   readonly #neighbours = new Neighbours(this, this.#errors);
@@ -118,6 +120,7 @@ export class AgentCore implements Ground {
     this.#nextHopProbes = new NextHopProbes(this, options.random, () => this.installation.synced);
     this.#packetIns = new PacketIns(this, {
       guard: this.#guard,
+      backOff: this.#backOff,
       learning: this.learning,
       moves: this.#moves,
       errors: this.#errors,
@@ -435,7 +438,7 @@ export class AgentCore implements Ground {
       if (this.portStates.delete(port)) reports.push({ type: 'ports', ports: { [port]: { state: 'gone' } } });
       this.#awaitingMark.delete(port);
       this.#moves.forget(port);
-      left.push(...this.#neighbours.portGone(port));
+      left.push(...this.#neighbours.portGone(port), ...this.#backOff.forget(port));
     }
     const effects: Effect[] = this.report(reports);
     return [
@@ -563,7 +566,12 @@ export class AgentCore implements Ground {
       effects.push(...this.#maybeReadBack());
     }
     effects.push(...this.#nextHopHosts.tick(nowMs));
-    effects.push(...this.#guard.tick(nowMs), ...this.#neighbours.tick(nowMs), ...this.#probes.tick(nowMs));
+    effects.push(
+      ...this.#guard.tick(nowMs),
+      ...this.#backOff.tick(nowMs),
+      ...this.#neighbours.tick(nowMs),
+      ...this.#probes.tick(nowMs),
+    );
     effects.push(...this.#nextHopProbes.tick(nowMs));
     // Ageing stops while the server is away: nobody could tell us that an address lives elsewhere now.
     for (const record of this.serverConnected ? this.learning.idle(nowMs) : []) {
@@ -601,9 +609,10 @@ export class AgentCore implements Ground {
   }
 
   #counters(event: AgentEvent & { kind: 'counters' }, nowMs: number): Effect[] {
-    const { rules, learned } = sumCounters(event.flows, (cookie) => this.#compiler.explain(cookie).objects);
+    const { rules, drops, learned } = sumCounters(event, this.#compiler);
     for (const [id, packets] of learned) this.learning.heard(id, packets, nowMs);
-    return Object.keys(rules).length === 0 ? [] : this.report([{ type: 'counters', epochMs: this.#startedMs, rules }]);
+    if (Object.keys(rules).length + Object.keys(drops).length === 0) return [];
+    return this.report([{ type: 'counters', epochMs: this.#startedMs, rules, drops }]);
   }
 
   // ── reports ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -673,7 +682,11 @@ export class AgentCore implements Ground {
       interfaces: this.interfaces,
       portStates: this.portStates,
       refused: this.installation.refused.values(),
-      problems: [...this.problems.values(), ...this.#conntrackUse.problems(this.scope, this.conntrack.zones)],
+      problems: [
+        ...this.problems.values(),
+        ...this.#backOff.problems(),
+        ...this.#conntrackUse.problems(this.scope, this.conntrack.zones),
+      ],
       conntrack: this.#conntrackUse.use,
       lost: this.#nextHopHosts.lost,
       nameOf: (host) => this.scope.host(host)?.name ?? host,

@@ -1,25 +1,46 @@
-import type { ObjectName } from '../compile/compiler.ts';
+import type { Compiler } from '../compile/compiler.ts';
 import type { AgentEvent } from './events.ts';
 
-type CountedFlow = (AgentEvent & { kind: 'counters' })['flows'][number];
+type Counted = AgentEvent & { kind: 'counters' };
 
-/** Counters of flows as those of the objects behind them: totals of rules, packets heard from learned addresses. */
-export function sumCounters(
-  flows: readonly CountedFlow[],
-  objectsOf: (cookie: bigint) => readonly ObjectName[],
-): {
-  readonly rules: Readonly<Record<string, { readonly packets: number; readonly bytes: number }>>;
+interface Count {
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+/** Of drops: `reason kind/id` of the router port, address or whatever else has it, or only the reason. */
+export interface Counters {
+  readonly rules: Readonly<Record<string, Count>>;
+  readonly drops: Readonly<Record<string, Count>>;
   readonly learned: ReadonlyMap<string, number>;
-} {
-  const rules: Record<string, { packets: number; bytes: number }> = {};
+}
+
+/** Counters of flows and meters as those of the objects behind them: totals of rules and drops, packets heard from learned addresses. */
+export function sumCounters(
+  { flows, meters = new Map() }: Counted,
+  compiler: Pick<Compiler, 'explain' | 'meters'>,
+): Counters {
+  const rules: Record<string, Count> = {};
+  const drops: Record<string, Count> = {};
   const learned = new Map<string, number>();
-  for (const { cookie, packets, bytes } of flows) {
-    for (const { kind, id } of objectsOf(cookie)) {
-      if (kind === 'learned') learned.set(id, packets);
-      if (kind !== 'rule') continue;
-      const total = rules[id] ?? { packets: 0, bytes: 0 };
-      rules[id] = { packets: total.packets + packets, bytes: total.bytes + bytes };
+  const add = (to: Record<string, Count>, name: string, { packets, bytes }: Count): void => {
+    const total = to[name] ?? { packets: 0, bytes: 0 };
+    to[name] = { packets: total.packets + packets, bytes: total.bytes + bytes };
+  };
+  for (const { cookie, ...count } of flows) {
+    const { objects, reason } = compiler.explain(cookie);
+    for (const { kind, id } of objects) {
+      if (kind === 'learned') learned.set(id, count.packets);
+      if (kind === 'rule') add(rules, id, count);
     }
+    // What a rule says is done behind its chain, and counted there.
+    if (reason === undefined || count.packets === 0 || objects.some(({ kind }) => kind === 'rule')) continue;
+    add(drops, objects.length === 1 ? `${reason} ${objects[0]!.kind}/${objects[0]!.id}` : reason, count);
   }
-  return { rules, learned };
+  const limits = compiler.meters();
+  for (const [meter, count] of meters) {
+    const of = limits.get(meter)?.of;
+    if (of !== undefined && count.packets > 0) add(drops, `inbound-limit ${of.kind}/${of.id}`, count);
+  }
+  return { rules, drops, learned };
 }

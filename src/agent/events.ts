@@ -177,6 +177,8 @@ export type AgentEvent =
         readonly packets: number;
         readonly bytes: number;
       }[];
+      /** What meters have dropped. */
+      readonly meters?: ReadonlyMap<number, { readonly packets: number; readonly bytes: number }>;
     }
   /** Connections that the datapath tracks now and at most, and of each zone that has a limit; answers `readConntrack`. */
   | {

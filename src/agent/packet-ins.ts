@@ -1,5 +1,6 @@
 import { PACKET_IN } from '../compile/tables.ts';
 import type { LogicalPort } from '../model/objects.ts';
+import type { BackOff } from './back-off.ts';
 import type { Effect, PacketIn } from './events.ts';
 import type { Ground } from './ground.ts';
 import type { Hold } from './hold/hold.ts';
@@ -21,6 +22,7 @@ import type { SprayGuard } from './spray-guard.ts';
 /** Who does what packet-ins want. */
 export interface PacketInParts {
   readonly guard: SprayGuard;
+  readonly backOff: BackOff;
   readonly learning: Learning;
   readonly moves: Moves;
   readonly errors: PacketErrors;
@@ -37,6 +39,16 @@ export interface PacketInParts {
 const NAMES_PER_PORT = { perSecond: 100, burst: 200 } as const;
 const NAMES = { perSecond: 1000, burst: 1000 } as const;
 
+/** The wire of an uplink is many, as the outside of an L2 gateway is: shut off, all behind it would be. */
+function isWire({ scope }: Ground, { portSecurity, switch: onSwitch }: LogicalPort): boolean {
+  if (portSecurity) return false;
+  for (const { routerPort } of scope.all('bgpPeer'))
+    if (scope.get('routerPort', routerPort)?.switch === onSwitch) return true;
+  for (const { switch: id, sourceCheck = 'off', outside } of scope.all('routerPort'))
+    if (id === onSwitch && !outside && sourceCheck !== 'off') return true;
+  return false;
+}
+
 /** Hands each packet-in to whom it is for, within the budget of the port that caused it. */
 export class PacketIns {
   readonly #ground: Ground;
@@ -51,9 +63,11 @@ export class PacketIns {
 
   handle(packet: PacketIn, nowMs: number): Effect[] {
     const { scope, interfaces, host } = this.#ground;
-    const { guard, moves, errors, neighbours, natNeeds, probes, attachments, ruleLog } = this.#parts;
+    const { guard, backOff, moves, errors, neighbours, natNeeds, probes, attachments, ruleLog } = this.#parts;
     if (packet.class === PACKET_IN.firstReply) return this.#parts.hold.firstReply(packet, nowMs);
     const port = this.#sender(packet);
+    const held = backOff.stops(packet, nowMs);
+    if (held) return held;
     // Not in the budget of the port: what does not go on, or is the answer to a question of ours, is no spray. They have limits of their own.
     if (errors.isFor(packet)) return errors.handle(packet, nowMs);
     if (packet.class === PACKET_IN.resolve) return neighbours.resolve(packet, nowMs);
@@ -73,9 +87,10 @@ export class PacketIns {
           : undefined;
       return frame ? [{ kind: 'packetOut', frame, toOfport: ofport }] : [];
     }
-    const stopped = attachments.isOutside(port.id)
-      ? this.#heldBack(packet, port.id, nowMs)
-      : guard.stops(packet, port, nowMs);
+    const stopped =
+      attachments.isOutside(port.id) || isWire(this.#ground, port)
+        ? this.#heldBack(packet, port.id, nowMs)
+        : guard.stops(packet, port, nowMs);
     if (stopped) return stopped;
     if (!sw) return [];
     switch (packet.class) {

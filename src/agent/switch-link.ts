@@ -4,7 +4,7 @@ import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { pausing } from '../compile/facts.ts';
 import { load, NEXT_HOP, set } from '../compile/fields.ts';
-import { TABLES } from '../compile/tables.ts';
+import { COUNTED_DROPS, TABLES } from '../compile/tables.ts';
 import { canonicalMatch } from '../openflow/canonical.ts';
 import { connectOpenFlow, type OpenFlowConnection, type Refusal } from '../openflow/connection.ts';
 import { type Action, type Flow, type Match, OFPP } from '../openflow/flow.ts';
@@ -240,13 +240,15 @@ export class SwitchLink {
     }
   }
 
-  /** Of the tables whose flows are counted for people (rules) or for ageing (learned addresses). */
+  /** Of the tables whose flows are counted for people (rules, drops) or for ageing (learned addresses), and what meters have dropped. */
   async #readCounters(connection: OpenFlowConnection): Promise<void> {
     try {
-      const tables = [TABLES.chain.number, TABLES.learn.number];
-      const replies = await Promise.all(
-        tables.map((table) => connection.multipart({ kind: 'flow', table, match: {} }, this.#options.signal)),
-      );
+      const { signal } = this.#options;
+      const tables = (['chain', 'learn', ...COUNTED_DROPS] as const).map((name) => TABLES[name].number);
+      const [meters, ...replies] = await Promise.all([
+        connection.multipart({ kind: 'meter' }, signal),
+        ...tables.map((table) => connection.multipart({ kind: 'flow', table, match: {} }, signal)),
+      ]);
       const flows = replies.flatMap((reply) => reply.flows);
       this.#options.emit({
         kind: 'counters',
@@ -256,6 +258,12 @@ export class SwitchLink {
           packets: Number(packets ?? 0n),
           bytes: Number(bytes ?? 0n),
         })),
+        meters: new Map(
+          meters.meters.map(({ meter, bands: [band] }) => [
+            meter,
+            { packets: Number(band?.packets ?? 0n), bytes: Number(band?.bytes ?? 0n) },
+          ]),
+        ),
       });
     } catch (error) {
       this.#options.log.debug('counters were not read', { error });

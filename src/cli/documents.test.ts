@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { resolve } from 'node:path';
 import { test } from 'node:test';
 import { WeftError } from '../base/errors.ts';
-import { locateProblems, parseObjects } from './documents.ts';
+import { TrialModel } from '../server/testing/trial-model.ts';
+import { locateProblems, parseObjects, readObjects } from './documents.ts';
 
 const refuses = (text: string, pattern: RegExp): void =>
   assert.throws(
@@ -61,4 +63,12 @@ test('a problem of the server is placed at its field, or at the nearest one arou
     'net.yaml:8:3: port acme/net: switch: missing',
     'host h9: in use',
   ]);
+});
+
+test('the example of protection applies over those that it builds on', () => {
+  const model = new TrialModel();
+  const objects = (...names: string[]) =>
+    readObjects(names.map((name) => resolve('examples', name))).map(({ object }) => object);
+  assert.deepEqual(model.apply(objects('hosts.yaml', 'three-tier.yaml', 'provider.yaml')), []);
+  assert.deepEqual(model.apply(objects('protection.yaml')), []);
 });

@@ -61,20 +61,6 @@ export const CLI_KINDS: readonly CliKind[] = [
     ],
   },
   {
-    kind: 'switch',
-    plural: 'switches',
-    short: ['sw'],
-    tenantOwned: true,
-    columns: [
-      column('SUBNETS', 'subnets[].cidr'),
-      column('VLANS', 'vlanAware'),
-      column('SHARED', 'shared'),
-      column('UP', 'adminUp'),
-      wide('MTU', 'mtu'),
-      wide('KEY', 'key'),
-    ],
-  },
-  {
     kind: 'addressSet',
     plural: 'address-sets',
     short: ['address-set', 'as'],
@@ -114,6 +100,20 @@ export const CLI_KINDS: readonly CliKind[] = [
       column('PACKETS', 'status.packets'),
       wide('BYTES', 'status.bytes'),
       wide('JUMP TO', 'jumpTo'),
+    ],
+  },
+  {
+    kind: 'switch',
+    plural: 'switches',
+    short: ['sw'],
+    tenantOwned: true,
+    columns: [
+      column('SUBNETS', 'subnets[].cidr'),
+      column('VLANS', 'vlanAware'),
+      column('SHARED', 'shared'),
+      column('UP', 'adminUp'),
+      wide('MTU', 'mtu'),
+      wide('KEY', 'key'),
     ],
   },
   {

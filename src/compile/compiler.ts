@@ -52,6 +52,7 @@ import { floodLocalUnit, floodRemoteUnit } from './units/flood.ts';
 import { groupMemberUnit, groupRulesUnit, setMemberUnit } from './units/group.ts';
 import { guardUnit } from './units/guard.ts';
 import { handOffUnit } from './units/hand-off.ts';
+import { heldBackUnit } from './units/held-back.ts';
 import { holdUnit } from './units/hold.ts';
 import { importingUnit } from './units/importing.ts';
 import { l2GatewayUnit } from './units/l2-gateway.ts';
@@ -62,6 +63,13 @@ import { hairpinUnit, holdersUnit, learnedUnit, unknownUnit } from './units/look
 import { mirrorUnit } from './units/mirror.ts';
 import { neighbourAnswersUnit, neighbourMovesUnit } from './units/neighbour.ts';
 import { nextHopProbeUnit } from './units/next-hop-probe.ts';
+import {
+  balancerPrefilterUnit,
+  floatingPrefilterUnit,
+  inboundLimitUnit,
+  routerPrefilterUnit,
+  switchPrefilterUnit,
+} from './units/prefilter.ts';
 import { probeUnit } from './units/probe.ts';
 import { floatingAddressesUnit, snatAddressesUnit, vipAddressesUnit } from './units/public-addresses.ts';
 import { floatingSourcesUnit, routerPortSourcesUnit, snatSourcesUnit, vipSourcesUnit } from './units/public-sources.ts';
@@ -69,6 +77,7 @@ import { neighboursUnit, portAddressesUnit, routerAddressesUnit } from './units/
 import { policiesUnit, routesUnit } from './units/route.ts';
 import { ownUnit, routerInUnit, routerMacUnit, tunnelToRouterUnit } from './units/router-in.ts';
 import { answersToSnatUnit, floatingOutUnit, snatRepliesUnit, snatUnit } from './units/snat.ts';
+import { sourceCheckUnit } from './units/source-check.ts';
 import { speakerUnit } from './units/speaker.ts';
 import { fromChainUnit, toPortUnit } from './units/to-port.ts';
 import { trackUnit } from './units/track.ts';
@@ -117,6 +126,13 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   routerMacUnit,
   tunnelToRouterUnit,
   routerInUnit,
+  sourceCheckUnit,
+  heldBackUnit,
+  switchPrefilterUnit,
+  routerPrefilterUnit,
+  floatingPrefilterUnit,
+  balancerPrefilterUnit,
+  inboundLimitUnit,
   ownUnit,
   policiesUnit,
   routesUnit,

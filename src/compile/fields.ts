@@ -9,12 +9,12 @@ import type { Action, FieldRange, FieldValue, Masked, Match } from '../openflow/
  *   reg1   switch    key of the switch or (`router`) of the router where it is now
  *   reg2   outPort   tunnel key of the local port that it goes to
  *          enteredBy within a router: key of its port by which the packet came in
- *   reg3   | chunk (of a long flood)    | outOfport: OpenFlow port of outPort        |
+ *   reg3   |ho|er| chunk (of a flood)   | outOfport: OpenFlow port of outPort        |
  *          at the entry                                    |marks| dscp            |
  *   reg4   |ad|hand |fr|bi|mv|ju|ow|vv|sh|iv|ot|it|un|ad|tu|re|rl|es|ne| vlan     |
  *   reg5   chain     key of the chain that is being run, or of the set that it asks for; between chains
  *          | memberPort                 | natZone                       |kind|
- *   reg6   |in|  | slot      |po|le|verd.| segment                                  |
+ *   reg6   |in|rv| slot, gate|po|le|verd.| segment                                  |
  *   reg7   profile   which security groups the port has that are asked; within a router
  *          routerPort  as enteredBy, then of the port by which it leaves
  *   reg8..11 (xxreg2) nextHop: the address that is looked for; IPv4 in its lowest 32 bits (reg11)
@@ -33,7 +33,10 @@ export const REGISTERS = {
   outPort: { field: 'reg2', from: 0, bits: 32 },
   enteredBy: { field: 'reg2', from: 0, bits: 32 },
   outOfport: { field: 'reg3', from: 0, bits: 16 },
-  chunk: { field: 'reg3', from: 16, bits: 16 },
+  chunk: { field: 'reg3', from: 16, bits: 14 },
+  /** Where it came from causes too much work for the agent: it is not told of errors, or not asked for next hops (units/held-back.ts). */
+  noErrors: { field: 'reg3', from: 30, bits: 1 },
+  noHops: { field: 'reg3', from: 31, bits: 1 },
   /** At the entry: what the IP packets of the port are marked with, and whether they are. */
   dscp: { field: 'reg3', from: 0, bits: 6 },
   marks: { field: 'reg3', from: 6, bits: 1 },
@@ -85,6 +88,10 @@ export const REGISTERS = {
   policyDrop: { field: 'reg6', from: 19, bits: 1 },
   /** Slot of a load balancer. */
   slot: { field: 'reg6', from: 20, bits: 10 },
+  /** At outside ports, before a slot is chosen: which pre-filters are still to be asked, a `GATE`. */
+  gate: { field: 'reg6', from: 20, bits: 3 },
+  /** The routes are asked for the way back to the source. */
+  reverse: { field: 'reg6', from: 30, bits: 1 },
   /** The address is in the set that a rule asked for. */
   isIn: { field: 'reg6', from: 31, bits: 1 },
   /** Slot of an ECMP route; what it is still to be XORed with; and whether it is. */
@@ -122,6 +129,9 @@ export const VERDICT = { none: 0, accept: 1, drop: 2, reject: 3 } as const;
 
 /** Members that do not know the packet's connection may hand it to the others; or one of the others has got it so, and may not. */
 export const HAND_OFF = { may: 1, was: 2 } as const;
+
+/** Pre-filters are asked in this order: of the switch, of the router, of the address. */
+export const GATE = { switch: 1, router: 2, address: 3, passed: 4 } as const;
 
 /** `ct_state`: its lowest bits, in the order of the registers isNew, isEstablished, isRelated, isReply. */
 export const CT_FLAGS = { field: 'ct_state', from: 0, bits: 4 } as const satisfies FieldRange;

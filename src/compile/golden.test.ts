@@ -238,6 +238,25 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
       { kind: 'speaker', id: ups.uplink.id, ofport: 8 },
     ],
   ],
+  'source-check': [
+    ['routerIn', 'sourceCheck', 'routes', 'hopSet'],
+    [
+      ...[{ ...ups.core, routes: [example.route('198.18.0.0/15', { via: '10.0.1.11' })] }, ...ups.world],
+      { ...ups.uplink, sourceCheck: 'strict' },
+      { ...ups.secondUplink, sourceCheck: 'own' },
+      ...ups.records([ups.learned(ups.core, '0.0.0.0/0', h1, '192.0.2.1', '192.0.2.9')]),
+    ],
+  ],
+  prefilters: [
+    ['routerIn', 'switchPrefilter', 'routerPrefilter', 'floatingPrefilter', 'balancerPrefilter', 'inboundLimit'],
+    [
+      ...[main, sub, ...world.world],
+      { ...world.outside, prefilter: main.id },
+      { ...world.plain, prefilter: sub.id, inboundLimit: { pps: 10_000 } },
+      { ...example.floatingAddress(1, '203.0.113.50', world.plain, world.a), prefilter: sub.id },
+      { ...outer, prefilter: main.id, inboundLimit: { kbps: 5000, newPerSecond: 50 } },
+    ],
+  ],
   'router-out': [['outChain', 'leave'], routed],
   'router-vlans': [
     ['routerMac', 'leave', 'routerAddresses'],

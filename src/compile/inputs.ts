@@ -67,6 +67,16 @@ export interface ShutOff {
   readonly id: string;
 }
 
+/** What comes from there asks too much of the agent (docs/design/gateways.md, §8). `id` is that of a port here, or of a router port by which other hosts hand on. */
+export interface HeldBack {
+  readonly kind: 'heldBack';
+  readonly id: string;
+  /** Nothing is said about packets that do not go on. */
+  readonly errors: boolean;
+  /** No next hop is looked for. */
+  readonly hops: boolean;
+}
+
 /** A host that does not answer this one any more (docs/design/liveness.md). `id` is that host's id. */
 export interface HostLost {
   readonly kind: 'hostLost';
@@ -157,6 +167,7 @@ export interface InputOfKind extends ScopeRecordOfKind {
   importing: Importing;
   cut: Cut;
   hostLost: HostLost;
+  heldBack: HeldBack;
   natZone: NatZone;
   localSwitch: LocalSwitch;
   localProfile: LocalProfile;
@@ -178,6 +189,7 @@ export type InputRecord =
   | Importing
   | Cut
   | HostLost
+  | HeldBack
   | NatZone
   | Speaker
   | Held;
@@ -231,6 +243,14 @@ export const hopSetsIndex = define.members('hopSets', {
 export const routerPortsIndex = define.index('routerPortsOfSwitch', 'routerPort', (port) =>
   port.switch === undefined ? [] : [port.switch],
 );
+
+/** Key of a router port → the port, where only sources that are routed by it come in. */
+export const strictPortsIndex = define.index('strictPorts', 'routerPort', ({ sourceCheck, key }) =>
+  sourceCheck === 'strict' ? [`${key}`] : [],
+);
+
+/** Router port → BGP peers there. */
+export const bgpPeersIndex = define.index('bgpPeersAt', 'bgpPeer', (peer) => [peer.routerPort]);
 
 /** Router port → the router port that names it as its peer. */
 export const peersIndex = define.index('peers', 'routerPort', (port) => (port.peer === undefined ? [] : [port.peer]));
@@ -329,6 +349,26 @@ export function profileHash(id: string): number {
 export function profileName(groups: readonly string[]): string | undefined {
   if (groups.length === 0) return undefined;
   return groups.length === 1 ? groups[0] : [...new Set(groups)].sort().join('+');
+}
+
+/** Hash → what has a limit for what comes in from outside: one, but by a rare accident. */
+export const limitedByHashIndex = define.members('limitedByHash', {
+  tenant: limitedByHash,
+  router: limitedByHash,
+  floatingAddress: limitedByHash,
+  loadBalancer: limitedByHash,
+});
+
+function limitedByHash(record: {
+  readonly id: string;
+  readonly inboundLimit?: object | undefined;
+}): [string, string][] {
+  return record.inboundLimit === undefined ? [] : [[`${limitHash(record.id)}`, record.id]];
+}
+
+/** 24 bits. */
+export function limitHash(id: string): number {
+  return profileHash(id) & 0xff_ffff;
 }
 
 /** Chain → its rules. */

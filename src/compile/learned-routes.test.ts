@@ -213,7 +213,8 @@ test('a change of a static route does not run learned ones', () => {
   const { add } = compiler.update([
     { op: 'put', record: { ...ups.core, routes: [example.route('203.0.113.0/24', { via: w1 })] } },
   ]);
-  assert.deepEqual([add.length, compiler.flowCount], [1, before + 1]);
+  // The route, and that its sources are known at the uplink.
+  assert.deepEqual([add.length, compiler.flowCount], [2, before + 2]);
 });
 
 test('the number of a set begins as no next hop does, and is another for another', () => {

@@ -1,6 +1,6 @@
 import { type Contribution, contribute, defineSink } from '../incremental/definitions.ts';
 import type { Action } from '../openflow/flow.ts';
-import type { Reader } from './inputs.ts';
+import { limitedByHashIndex, limitHash, type Reader } from './inputs.ts';
 import { reportProblem } from './problem-sink.ts';
 
 /** Meters of this host's limits (docs/design/layer3.md, §11). The agent sees to it that they are there before the flows that name them. */
@@ -11,6 +11,8 @@ export interface Meter {
   readonly rate: number;
   /** Kilobits or packets. */
   readonly burst: number;
+  /** Whose limit it is, where what is above is counted for people. */
+  readonly of?: { readonly kind: string; readonly id: string };
 }
 
 /**
@@ -49,6 +51,47 @@ export interface Limit {
 }
 
 export const NO_LIMIT: Limit = { meters: [], pass: [] };
+
+/**
+ * What comes in from outside is limited where no port is, so these ids follow from the object: a hash, its rank among those that have the same,
+ * and which of its limits it is. Open vSwitch takes ids up to 0xffff_0000, however few meters there are.
+ */
+const FIRST_INBOUND_METER = 0x4000_0000;
+const MOST_ALIKE = 16;
+const INBOUND_METER = { kbps: 0, pps: 1, newPerSecond: 2 } as const;
+
+/** `pass` is for all packets, `begin` for those that begin a TCP connection. */
+export interface InboundLimit extends Limit {
+  readonly begin: readonly Action[];
+}
+
+export const NO_INBOUND_LIMIT: InboundLimit = { ...NO_LIMIT, begin: [] };
+
+export function inboundLimit(
+  reader: Reader,
+  kind: 'tenant' | 'router' | 'floatingAddress' | 'loadBalancer',
+  id: string,
+): InboundLimit {
+  const wanted = reader.pick(kind, id, 'inboundLimit');
+  if (wanted === undefined) return NO_INBOUND_LIMIT;
+  const hash = limitHash(id);
+  const rank = [...reader.members(limitedByHashIndex, `${hash}`)].sort().indexOf(id);
+  if (rank < 0 || rank >= MOST_ALIKE)
+    return { ...NO_INBOUND_LIMIT, meters: [reportProblem(id, 'no meter is free: it is not limited')] };
+  const meterOf = (which: keyof typeof INBOUND_METER): Meter[] => {
+    const rate = wanted[which];
+    const number = FIRST_INBOUND_METER + ((hash * MOST_ALIKE + rank) << 2) + INBOUND_METER[which];
+    return rate === undefined
+      ? []
+      : [{ ...meter(number, which === 'kbps' ? 'kbps' : 'packets', rate), of: { kind, id } }];
+  };
+  const [all, begin] = [[...meterOf('kbps'), ...meterOf('pps')], meterOf('newPerSecond')];
+  const passing = (meters: readonly Meter[]): Action[] => meters.map((each) => ({ kind: 'meter', meter: each.meter }));
+  return {
+    meters: [...all, ...begin].map((each) => contribute(meterSink, `${each.meter}`, each)),
+    ...{ pass: passing(all), begin: passing(begin) },
+  };
+}
 
 /** A fifth of a second, and at least one segment of 64 KB as the kernel datapath has them before they are cut. */
 const SHARE_OF_SECOND = 5;

@@ -53,6 +53,8 @@ export const REASONS = {
   'no-ports': 'no port of the translated address is left',
   'conntrack-full': 'the port has as many connections as one may have',
   'no-neighbour': 'nobody answers for the next hop',
+  'source-check': 'its source cannot come in by this router port',
+  prefilter: 'the pre-filter of where it would go drops it',
 } as const;
 export type Reason = keyof typeof REASONS;
 
@@ -170,6 +172,20 @@ export const TABLES = {
     merge: 'equal',
   },
   pause: { number: 53, job: 'while an agent is there to let it go on, a first reply waits here', merge: 'equal' },
+  sourceCheck: {
+    number: 54,
+    job: 'may packets from this source come in by the router port',
+    merge: 'equal',
+    prefixes: ['ip_src', 'ipv6_src'],
+  },
+  reversed: { number: 55, job: 'does the way back to the source lead there', merge: 'equal' },
+  prefilter: {
+    number: 56,
+    job: 'the chains that protect what is outside: of the switch, the router, the address',
+    merge: 'equal',
+    prefixes: ['ip_dst', 'ipv6_dst'],
+  },
+  prefiltered: { number: 57, job: 'what the chain decided', merge: 'equal' },
   toPort: { number: 60, job: 'may the port receive at all', merge: 'equal' },
   toTracked: { number: 61, job: "what the connection tracking of the receiver's port knows", merge: 'equal' },
   toGroup: { number: 62, job: 'may the groups of the receiver have this connection', merge: 'equal' },
@@ -190,6 +206,12 @@ const BY_NUMBER = new Map<number, TableName>(
 export function tableName(number: number): TableName | undefined {
   return BY_NUMBER.get(number);
 }
+
+/** Tables whose drops are counted for people: few flows each, whatever the number of ports and routes. */
+export const COUNTED_DROPS = [
+  ...(['sourceCheck', 'reversed', 'prefiltered', 'fromVerdict', 'inVerdict', 'outVerdict', 'toVerdict'] as const),
+  ...(['ttl', 'leave', 'arrive', 'admit'] as const),
+] satisfies readonly TableName[];
 
 /** What the switch's `Flow_Table:prefixes` should be, by table number. */
 export const WANTED_PREFIXES: ReadonlyMap<number, readonly FieldName[]> = new Map(

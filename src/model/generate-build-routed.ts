@@ -148,7 +148,7 @@ class NetworkBuilder {
 
   #addPort(
     n: number,
-    { outside, down, inChain, outChain }: RouterPortSketch,
+    { outside, down, inChain, outChain, sourceCheck }: RouterPortSketch,
     rest: Pick<RouterPort, 'switch' | 'peer' | 'addresses'>,
   ): RouterPort {
     const index = this.#routerPorts.length;
@@ -164,6 +164,7 @@ class NetworkBuilder {
       outside,
       adminUp: !down,
       key: 3000 + index,
+      ...(sourceCheck === undefined || outside || rest.switch === undefined ? {} : { sourceCheck }),
       ...rest,
       ...(inside === undefined ? {} : { inChain: inside }),
       ...(out === undefined ? {} : { outChain: out }),
@@ -191,6 +192,7 @@ class NetworkBuilder {
       routes: sketch.routes.flatMap((route) => this.#routes(n, route)),
       policies: sketch.policies.map((policy, p) => this.#policy(n, p, policy)),
       snat: sketch.snat.flatMap((snat) => this.#snat(n, snat)),
+      ...prefilterOf(this.#records, this.#tenantOf(n), sketch.prefilter),
       adminUp: !sketch.down,
       key: 2000 + n,
     };
@@ -335,7 +337,7 @@ class NetworkBuilder {
     );
   }
 
-  #buildFloating(n: number, { router: index, port: portIndex, version, fixed }: FloatingSketch): void {
+  #buildFloating(n: number, { router: index, port: portIndex, version, fixed, prefilter }: FloatingSketch): void {
     const routers = this.#network.routers.flatMap((_, r) => (this.#outside(r, version) ? [r] : []));
     if (routers.length === 0) return;
     const router = at(routers, index);
@@ -360,6 +362,7 @@ class NetworkBuilder {
       router: generatedId('router', router),
       port: port.id,
       adminUp: true,
+      ...prefilterOf(this.#records, this.#tenantOf(router), prefilter),
       ...(fixed === undefined ? {} : { fixed: at(ofVersion(port), fixed) }),
     });
   }
@@ -390,6 +393,7 @@ class NetworkBuilder {
       sticky: sketch.sticky,
       onEmpty: sketch.onEmpty,
       slots: members.size > 2 ? 64 : members.size > 1 ? 32 : 16,
+      ...('router' in on ? prefilterOf(this.#records, tenant, sketch.prefilter) : {}),
       adminUp: !sketch.down,
       key: 4200 + n,
     };
@@ -445,6 +449,23 @@ class NetworkBuilder {
     const { sw, network } = at(fit, on.at);
     return { tenant: sw.tenant, address: formatIp(plus(network, FIRST_VIP + n)), inside: undefined, switch: sw.id };
   }
+}
+
+/** Of the tenant's chains one that neither asks for states nor answers, nor leads to one that does. */
+export function prefilterOf(
+  records: readonly ScopeRecord[],
+  tenant: string,
+  index: number | undefined,
+): { readonly prefilter?: string } {
+  const canBe = (chain: string): boolean =>
+    records.every(
+      (r) =>
+        r.kind !== 'rule' ||
+        r.chain !== chain ||
+        (r.match.state === undefined && r.action !== 'reject' && (r.jumpTo === undefined || canBe(r.jumpTo))),
+    );
+  const fit = records.filter((r) => r.kind === 'chain' && r.tenant === tenant && canBe(r.id));
+  return index === undefined || fit.length === 0 ? {} : { prefilter: at(fit, index).id };
 }
 
 /** Is there room for the numbers that we give away? */

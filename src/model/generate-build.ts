@@ -12,7 +12,7 @@ import {
   SUBNETS,
   type SwitchSketch,
 } from './generate.ts';
-import { buildGroups, buildNeighbours, buildNetwork, ofTenant } from './generate-build-routed.ts';
+import { buildGroups, buildNeighbours, buildNetwork, ofTenant, prefilterOf } from './generate-build-routed.ts';
 import { at, generatedId, plus } from './generated.ts';
 import type {
   Binding,
@@ -151,6 +151,7 @@ function buildSwitch(
     adminUp: !device.down,
     shared: device.shared ?? false,
     ...(device.mtu === undefined ? {} : { mtu: device.mtu }),
+    ...prefilterOf(records, tenantOf(sketch, n), device.prefilter),
     subnets: subnetsOf(device, n),
   };
   records.push(record);

@@ -15,7 +15,7 @@ import {
   seldom,
   small,
 } from './generate.ts';
-import type { GroupRule, Mirror, RuleMatch } from './objects.ts';
+import type { GroupRule, Mirror, RouterPort, RuleMatch } from './objects.ts';
 
 /**
  * Random models of layers 3 and 4: routers, groups, sets, translation and balancers over a few switches. As in generate.ts all parts
@@ -60,6 +60,8 @@ export interface RouterSketch {
   readonly routes: readonly RouteSketch[];
   readonly policies: readonly PolicySketch[];
   readonly snat: readonly SnatSketch[];
+  /** Of the tenant's chains that can be pre-filters. */
+  readonly prefilter?: number | undefined;
 }
 
 export interface RouterPortSketch {
@@ -71,6 +73,8 @@ export interface RouterPortSketch {
   readonly outChain?: number | undefined;
   /** Without some of the switch's subnets: bit n leaves the n-th out. */
   readonly without: number;
+  /** Where it is not outside and joins a switch. */
+  readonly sourceCheck?: RouterPort['sourceCheck'];
 }
 
 export interface RouteSketch {
@@ -114,6 +118,7 @@ export interface FloatingSketch {
   readonly port: number;
   readonly version: 4 | 6;
   readonly fixed?: number | undefined;
+  readonly prefilter?: number | undefined;
 }
 
 export interface BalancerSketch {
@@ -130,6 +135,7 @@ export interface BalancerSketch {
   readonly sticky: 'none' | 'source';
   readonly onEmpty: 'reject' | 'drop';
   readonly down: boolean;
+  readonly prefilter?: number | undefined;
 }
 
 export interface MemberSketch {
@@ -267,6 +273,7 @@ const routerPort: fc.Arbitrary<RouterPortSketch> = fc.record({
   inChain: perhaps(small, 4),
   outChain: perhaps(small, 4),
   without: fc.constantFrom(0, 0, 0, 1, 2),
+  sourceCheck: perhaps(fc.constantFrom('own' as const, 'loose' as const, 'strict' as const, 'strict' as const), 12),
 });
 const route: fc.Arbitrary<RouteSketch> = fc.record({
   to: fc.oneof({ weight: 1, arbitrary: fc.constantFrom(0, 1) }, { weight: 1, arbitrary: fc.nat({ max: 15 }) }),
@@ -307,6 +314,7 @@ const routerSketch: fc.Arbitrary<RouterSketch> = fc.record({
   routes: sparse(route, 3, 3),
   policies: sparse(policy, 1, 3),
   snat: sparse(snat, 4, 2),
+  prefilter: perhaps(small, 7),
 });
 
 const listeners = fc.uniqueArray(
@@ -337,6 +345,7 @@ const balancerSketch: fc.Arbitrary<BalancerSketch> = fc.record({
   sticky: fc.constantFrom('none', 'none', 'source'),
   onEmpty: fc.constantFrom('reject', 'drop'),
   down: seldom,
+  prefilter: perhaps(small, 5),
 });
 
 const networkSketch: fc.Arbitrary<NetworkSketch> = fc.record({
@@ -344,7 +353,13 @@ const networkSketch: fc.Arbitrary<NetworkSketch> = fc.record({
   sets: fc.array(fc.array(fc.nat({ max: SET_MEMBERS.length - 1 }), { maxLength: 4 }), { maxLength: 3 }),
   routers: fc.array(routerSketch, { minLength: 1, maxLength: 4 }),
   floating: sparse(
-    fc.record({ router: small, port: small, version: fc.constantFrom<4 | 6>(4, 4, 4, 6), fixed: perhaps(small, 2) }),
+    fc.record({
+      router: small,
+      port: small,
+      version: fc.constantFrom<4 | 6>(4, 4, 4, 6),
+      fixed: perhaps(small, 2),
+      prefilter: perhaps(small, 4),
+    }),
     5,
     2,
   ),
@@ -406,6 +421,7 @@ const routedSwitch: fc.Arbitrary<SwitchSketch> = fc.record({
   learned: fc.constant([]),
   shared: fc.constantFrom(false, false, true),
   mtu: perhaps(fc.constantFrom(576, 1400, 1280), 3),
+  prefilter: perhaps(small, 9),
   neighbours: sparse(fc.record({ subnet: fc.nat({ max: 1 }), mac: fc.nat({ max: 1 }) }), 1, 2),
 });
 

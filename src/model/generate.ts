@@ -47,6 +47,8 @@ export interface SwitchSketch {
   readonly learned: readonly LearnedSketch[];
   readonly shared?: boolean;
   readonly mtu?: number | undefined;
+  /** Of the tenant's chains that can be pre-filters. */
+  readonly prefilter?: number | undefined;
   readonly neighbours?: readonly NeighbourSketch[];
 }
 

@@ -59,6 +59,9 @@ export const PROBLEM_CODES = {
   collector: 'copies of a mirror would go into a host of our own tunnels',
   limits: 'more limits than a port can have',
   slots: 'a load balancer has fewer slots than members',
+  prefilter:
+    'the chain cannot be a pre-filter, or nothing that could be filtered or limited comes in from outside there',
+  'source-check': 'sources cannot be checked at that router port',
   'apply-set': 'the object belongs to another apply set',
 } as const;
 export type ProblemCode = keyof typeof PROBLEM_CODES;

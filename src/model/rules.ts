@@ -8,6 +8,7 @@ import { checkL2Gateways } from './rules/l2-gateways.ts';
 import { checkMirrors } from './rules/mirrors.ts';
 import { checkNextHopProbes } from './rules/next-hop-probes.ts';
 import { checkPorts } from './rules/ports.ts';
+import { checkProtection } from './rules/protection.ts';
 import { checkReferences } from './rules/references.ts';
 import { checkRouteCircles } from './rules/route-circles.ts';
 import { checkRouterPorts } from './rules/router-ports.ts';
@@ -22,7 +23,7 @@ import type { ModelIndex } from './view.ts';
 const RULES: readonly Rule[] = [
   ...[checkIdentity, checkReferences, checkSwitches, checkPorts, checkChains, checkHosts],
   ...[checkRouters, checkNextHopProbes, checkRouterPorts, checkRouteCircles, checkTranslated, checkMirrors],
-  ...[checkBgp, checkL2Gateways, checkVteps],
+  ...[checkBgp, checkL2Gateways, checkVteps, checkProtection],
 ];
 
 /**

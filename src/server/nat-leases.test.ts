@@ -194,8 +194,26 @@ test('connections that moved are forgotten with the last interface of their port
   });
 });
 
-test('when all ports of an address are leased, the host is refused and people are told', async () => {
+test('when all ports of an address are leased, the host is refused and people are told; another tenant gets his', async () => {
+  const beta = (kind: string, name: string, more: object = {}) => ({ kind, tenant: 'beta', name, ...more });
   await withNetwork(async ({ client, id, report }) => {
+    await client.post('/v1/apply', {
+      objects: [
+        { kind: 'tenant', name: 'beta' },
+        { ...NETWORK.find(({ name }) => name === 'public'), shared: true },
+        beta('switch', 'lan', { subnets: [{ cidr: '10.1.0.0/24' }] }),
+        beta('router', 'other', { snat: [{ from: '10.1.0.0/24', to: '203.0.113.19' }] }),
+        beta('routerPort', 'in', { router: 'other', switch: 'lan', addresses: ['10.1.0.1/24'] }),
+        beta('routerPort', 'out', {
+          router: 'other',
+          switch: 'acme/public',
+          outside: true,
+          addresses: ['203.0.113.3/24'],
+        }),
+        beta('port', 'c', { switch: 'lan' }),
+      ],
+    });
+    await report('h1', { type: 'claim', port: await id('ports/c'), interface: 'tap3' });
     const need = { type: 'natNeed', router: await id('routers/r'), address: '203.0.113.9' } as const;
     let codes: readonly string[] = [];
     for (let i = 0; i < 30 && codes.length === 0; i++)
@@ -203,6 +221,10 @@ test('when all ports of an address are leased, the host is refused and people ar
     assert.deepEqual(codes, ['no-ports']);
     const { items } = await client.get<{ items: { level: string; text: string }[] }>('/v1/events');
     assert.match(items.at(-1)!.text, /all ports of 203\.0\.113\.9 are leased/);
+    const others = { type: 'natNeed', router: await id('routers/other'), address: '203.0.113.19' } as const;
+    assert.deepEqual((await report('h1', others)).refused, []);
+    const { status } = await client.get<{ status: { leases: readonly { ports: number }[] } }>('/v1/routers/other');
+    assert.equal(status.leases.length, 1);
   });
 });
 

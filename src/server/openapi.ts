@@ -38,6 +38,7 @@ export function openApiDocument(): Json {
         query: refusedQuerySchema,
       }),
     },
+    '/v1/flows/drops': { get: operation('drops', 'What hosts dropped, by reason, since their agents started') },
     '/v1/sync': { get: operation('sync', 'Wait until hosts have applied a revision', { query: syncQuerySchema }) },
     '/v1/watch': { get: operation('watch', 'Objects as they change, JSON lines', { query: watchQuerySchema }) },
     '/v1/trace': {

@@ -116,11 +116,12 @@ export type Report =
   /** Changed states of local ports. */
   | { readonly type: 'ports'; readonly ports: Readonly<Record<string, PortState>> }
   | { readonly type: 'health'; readonly health: HostHealth }
-  /** Running totals of rules on this host since the agent's `epochMs`. */
+  /** Running totals of rules and drops on this host since the agent's `epochMs`; drops by `reason` or `reason kind/id`. */
   | {
       readonly type: 'counters';
       readonly epochMs: number;
       readonly rules: Readonly<Record<string, { readonly packets: number; readonly bytes: number }>>;
+      readonly drops?: Readonly<Record<string, { readonly packets: number; readonly bytes: number }>>;
     }
   /** Something a person should see (a port that sprays, a logged frame). */
   | {

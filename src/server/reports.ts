@@ -177,6 +177,7 @@ const reportSchema = z.discriminatedUnion('type', [
     type: z.literal('counters'),
     epochMs: z.number(),
     rules: z.record(z.string(), z.object({ packets: count, bytes: count })),
+    drops: z.record(z.string().max(300), z.object({ packets: count, bytes: count })).optional(),
   }),
   z.object({
     type: z.literal('event'),

@@ -55,7 +55,7 @@ export interface HostRuntime {
   /** By the id of the L2 gateway or VTEP binding. */
   attachments: ReadonlyMap<string, ReportedAttachment>;
   vteps: ReadonlyMap<string, ReportedVtep>;
-  counters: { readonly epochMs: number; readonly rules: Counters };
+  counters: { readonly epochMs: number; readonly rules: Counters; readonly drops: Counters };
 }
 
 type Counters = Readonly<Record<string, { readonly packets: number; readonly bytes: number }>>;
@@ -104,7 +104,7 @@ export class Runtime {
       sessions: new Map(),
       attachments: new Map(),
       vteps: new Map(),
-      counters: { epochMs: 0, rules: {} },
+      counters: { epochMs: 0, rules: {}, drops: {} },
     };
     this.#hosts.set(hostId, fresh);
     return fresh;
@@ -337,7 +337,7 @@ export class Runtime {
     });
   }
 
-  setCounters(hostId: string, { epochMs, rules }: CountersReport): void {
+  setCounters(hostId: string, { epochMs, rules, drops = {} }: CountersReport): void {
     const host = this.seen(hostId);
     if (host.counters.epochMs !== epochMs)
       for (const [rule, { packets, bytes }] of Object.entries(host.counters.rules)) {
@@ -345,7 +345,12 @@ export class Runtime {
         const sum = this.#counted.get(rule) ?? { packets: 0, bytes: 0 };
         this.#counted.set(rule, { packets: sum.packets + packets, bytes: sum.bytes + bytes });
       }
-    host.counters = { epochMs, rules };
+    host.counters = { epochMs, rules, drops };
+  }
+
+  /** What a host has dropped since its agent started, by `reason` or `reason kind/id`. */
+  dropsAt(hostId: string): Counters {
+    return this.#hosts.get(hostId)?.counters.drops ?? {};
   }
 
   /** Of all hosts, since the server started. */

@@ -9,11 +9,11 @@ import type { RecordChange } from './desired-state.ts';
  * switch ══ router ══ router (peer)          ══ link: reach, may close circles; followed by `Reach`
  *   │          ├─▶ chain ─▶ chain jumped to  ─▶ edge: never in circles; followed by counting
  *   │          │     └─▶ address set, members of a group
- *   │          └─▶ facade of the router ─┬─▶ tenant
+ *   │          └─▶ facade of the router ─┬─▶ tenant, chain (pre-filters)
  *   │                                    ├─▶ port with its binding (of floating addresses, moved connections) ─▶ host ─▶ tunnel zone
  *   │                                    ├─▶ balancer ─▶ ports of its members
  *   │                                    └─▶ hosts with leases
- *   ├─▶ claimants: hosts with a claim of its ports; balancers on it; tenant
+ *   ├─▶ claimants: hosts with a claim of its ports; balancers on it; tenant; chain (its pre-filter)
  *   └─▶ where it is shared: facades of the routers that have an outside port on it, and the in-chains of those ports
  * ports of a switch that are local ─▶ sessions of router ports on it (passwords are for gateways alone)
  * ports of a switch that are local ─▶ where it is shared: all hosts, for whose routers lead into it is not followed
@@ -332,6 +332,7 @@ function edgesOf(record: ScopeRecord): readonly Edge[] {
         { from: ['switch', record.id], to: ['tenant', record.tenant] },
         { from: ['switch', record.id], to: ['claimants', record.id] },
         ...(record.shared ? [{ from: ['locals', record.id], to: ['hosts', ''] } as const] : []),
+        ...prefilter(['switch', record.id], record),
       ];
     case 'binding':
       return record.claims.map(({ host }) => ({ from: ['claimants', record.switch], to: ['host', host] }));
@@ -357,14 +358,23 @@ function edgesOf(record: ScopeRecord): readonly Edge[] {
       return [
         { from: ['router', record.id], to: ['facade', record.id] },
         { from: ['facade', record.id], to: ['tenant', record.tenant] },
+        ...prefilter(['facade', record.id], record),
       ];
     case 'floatingAddress':
+      return [
+        { from: ['facade', record.router], to: ['port', record.port] },
+        ...prefilter(['facade', record.router], record),
+      ];
     case 'natMove':
       return [{ from: ['facade', record.router], to: ['port', record.port] }];
     case 'loadBalancer': {
       const device: Place = record.router === undefined ? ['switch', record.switch!] : ['facade', record.router];
       const to: Place = ['balancer', record.id];
-      return [{ from: device, to }, ...record.members.map(({ port }): Edge => ({ from: to, to: ['port', port] }))];
+      return [
+        { from: device, to },
+        ...record.members.map(({ port }): Edge => ({ from: to, to: ['port', port] })),
+        ...prefilter(to, record),
+      ];
     }
     case 'mirror': {
       const { port } = record.to;
@@ -384,6 +394,10 @@ function edgesOf(record: ScopeRecord): readonly Edge[] {
     default:
       return [];
   }
+}
+
+function prefilter(from: Place, { prefilter: chain }: { readonly prefilter?: string | undefined }): Edge[] {
+  return chain === undefined ? [] : [{ from, to: ['chain', chain] }];
 }
 
 /**

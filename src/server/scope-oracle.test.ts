@@ -130,6 +130,7 @@ class Oracle {
   #switch(id: string): void {
     const device = this.#model.get('switch', id)!;
     this.#add(device);
+    this.#chain(device.prefilter);
     this.#add(this.#model.get('tenant', device.tenant));
     for (const port of this.#model.all('port')) if (port.switch === id) this.#portWithBinding(port.id);
     for (const kind of ['learned', 'neighbour', 'routerPort'] as const)
@@ -139,10 +140,12 @@ class Oracle {
   #facade(id: string): void {
     const router = this.#model.get('router', id)!;
     this.#add(router);
+    this.#chain(router.prefilter);
     this.#add(this.#model.get('tenant', router.tenant));
     for (const floating of this.#model.all('floatingAddress'))
       if (floating.router === id) {
         this.#add(floating);
+        this.#chain(floating.prefilter);
         this.#portWithBinding(floating.port);
       }
     for (const lease of this.#model.all('natLease'))
@@ -161,6 +164,7 @@ class Oracle {
     for (const balancer of this.#model.all('loadBalancer')) {
       if ((balancer.router ?? balancer.switch) !== device) continue;
       this.#add(balancer);
+      this.#chain(balancer.prefilter);
       for (const { port } of balancer.members) this.#portWithBinding(port);
       for (const health of this.#model.all('memberHealth')) if (health.loadBalancer === balancer.id) this.#add(health);
     }

@@ -13,6 +13,8 @@ export interface Hook {
   readonly vlan: number;
   /** The port that the packet is on its way to, at its to-chain. */
   readonly to?: string;
+  /** A pre-filter: what it drops is named so. */
+  readonly isPrefilter?: true;
 }
 
 /** Does the packet go on behind the chain? If not, the journey knows why. */
@@ -20,11 +22,15 @@ export function passes(journey: Journey, packet: Packet, chain: string, hook: Ho
   const decision = walkChain(journey, packet, chain, hook.vlan);
   if (!decision) {
     if (journey.model.get('chain', chain)?.policy !== 'drop') return true;
-    journey.drop('policy', packet.host, { kind: 'chain', id: chain }, hook.to);
+    journey.drop(hook.isPrefilter ? 'prefilter' : 'policy', packet.host, { kind: 'chain', id: chain }, hook.to);
     return false;
   }
   if (decision.verdict === 'accept') return true;
   const rule = { kind: 'rule', id: decision.rule.id } as const;
+  if (hook.isPrefilter) {
+    journey.drop('prefilter', packet.host, rule);
+    return false;
+  }
   journey.drop(decision.verdict === 'reject' ? 'rejected' : 'rule', packet.host, rule, hook.to);
   if (decision.verdict === 'reject') journey.ask('reject', packet, hook.at);
   return false;

@@ -48,6 +48,8 @@ export const PACKET_DROP_REASONS = {
   'too-big': 'it is larger than the MTU of the next network, and routers do not cut packets',
   'no-ports': 'this host has no free port of the translated address',
   'no-neighbour': 'nobody has the address of the next hop',
+  'source-check': 'packets from its source do not come in there',
+  prefilter: 'a pre-filter drops it',
   'tunnel-loop': 'it came through a tunnel and would have to go into another',
 } as const;
 

@@ -13,6 +13,7 @@ import { nameOf } from './names.ts';
 import { comeIn, goOut } from './nat.ts';
 import type { RequestService } from './outcome.ts';
 import type { Leg, Packet } from './packet.ts';
+import { passesPrefilters, sourceProblem } from './protection.ts';
 import { resolve, vlanOfAddress } from './resolve.ts';
 import { describeWay, type Way, wayOf } from './routes.ts';
 import { peerOf } from './tracking.ts';
@@ -41,6 +42,11 @@ export function enterRouter(journey: Journey, { packet, port, member }: Leg & { 
   }
   if (!frame.ip) return journey.drop('not-ip', host, about);
   if (packet.hops >= HOPS_MAX) return journey.drop('too-many-hops', host, about);
+  const problem = packet.hops === 0 ? sourceProblem(model, packet, router, port) : undefined;
+  if (problem !== undefined) {
+    journey.step(host, about, problem);
+    return journey.drop('source-check', host, about);
+  }
   const { from: _, gatewayPort, ...entering } = packet;
   // Behind a shared switch it is like any other.
   const isNear = packet.hops === 0 || port.switch === undefined || !journey.model.get('switch', port.switch)?.shared;
@@ -50,6 +56,8 @@ export function enterRouter(journey: Journey, { packet, port, member }: Leg & { 
     hops: packet.hops + 1,
     isRouters: false,
   };
+  const isHandedOver = packet.isFromTunnel && packet.hops === 0;
+  if (port.outside && !isHandedOver && !passesPrefilters(journey, inside, router, port)) return;
   const arriving = port.outside ? comeIn(journey, inside, router, port, member) : [inside];
   for (const each of arriving) cross(journey, each, router, port);
 }

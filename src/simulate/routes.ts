@@ -1,4 +1,13 @@
-import { cidrContains, formatCidr, formatIp, type Ip, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
+import {
+  type Cidr,
+  cidrContains,
+  formatCidr,
+  formatIp,
+  type Ip,
+  networkOf,
+  parseCidr,
+  parseIp,
+} from '../base/addresses.ts';
 import { parseAddressOrCidr } from '../model/kinds/common.ts';
 import type { PolicyRoute, Route, Router, RouterPort } from '../model/objects.ts';
 import { shares } from '../model/shares.ts';
@@ -53,7 +62,8 @@ interface Candidate {
   readonly route?: LearnedRoute;
 }
 
-function bestRoute(model: ModelView, router: Router, frame: Frame, host: string): Way | undefined {
+/** The routes with the longest destination, then source, whatever their metric and whether what they lead to lives. Best metric first. */
+function fittingRoutes(model: ModelView, router: Router, frame: Frame): readonly Candidate[] {
   const { src, dst } = frame.ip!;
   const candidates: Candidate[] = [];
   for (const port of connectedPorts(model, router)) {
@@ -72,8 +82,30 @@ function bestRoute(model: ModelView, router: Router, frame: Frame, host: string)
     candidates.push({ to: to.prefix, from: from?.prefix ?? -1, metric: route.metric, route });
   }
   const { to: toLength, from: fromLength } = candidates.sort(byPreference)[0] ?? {};
+  return candidates.filter((c) => c.to === toLength && c.from === fromLength);
+}
+
+/** Ports by which any route leads back to the source of a packet; undefined where none does. */
+export function portsBackTo(
+  model: ModelView,
+  router: Router,
+  frame: Frame,
+  host: string,
+): ReadonlySet<string> | undefined {
+  const { src, dst } = frame.ip!;
+  const back = { ...frame, ip: { ...frame.ip!, src: dst, dst: src } };
+  if (bestRoute(model, router, back, host)?.kind !== 'out') return undefined;
+  const fitting = fittingRoutes(model, router, back);
+  const [first] = fitting;
+  if (first?.connected) return new Set([first.connected.port.id]);
+  const hops = fitting.flatMap(({ route }) => (route?.via === undefined ? [] : [parseIp(route.via)!]));
+  return new Set(hops.flatMap((hop) => portTowards(model, router, hop)?.id ?? []));
+}
+
+function bestRoute(model: ModelView, router: Router, frame: Frame, host: string): Way | undefined {
+  const { dst } = frame.ip!;
+  const fitting = fittingRoutes(model, router, frame);
   // What leads to a lost host or a silent next hop is void, unless all routes for these packets do; of the others what leads to a drained one.
-  const fitting = candidates.filter((c) => c.to === toLength && c.from === fromLength);
   const isLost = (route: LearnedRoute): boolean => isBehind(model, router, route, (id) => model.isLost(host, id));
   const silent = new Map(fitting.flatMap(({ route }) => silenceOf(model, router, route?.via)));
   const living = orAll(fitting, ({ route }) => !route || !(silent.has(route.via!) || isLost(route)));
@@ -194,6 +226,14 @@ function staticWay(model: ModelView, router: Router, frame: Frame, routes: reado
   const nextHop = parseIp(via)!;
   const why = `${text} via ${via}${weights.size > 1 ? `, one of ${weights.size}` : ''}`;
   return { kind: 'out', port: portTowards(model, router, nextHop)!, nextHop, why };
+}
+
+/** Networks of its ports with what leads there; of two ports with the same the first by id has it. */
+export function* connectedNetworksOf(
+  model: ModelView,
+  router: Router,
+): Iterable<{ readonly port: RouterPort; readonly network: Cidr }> {
+  for (const port of connectedPorts(model, router)) for (const network of networksOf(port)) yield { port, network };
 }
 
 /** Ports that lead somewhere; of two with the same network the first by id has it. */

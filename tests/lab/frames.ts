@@ -16,6 +16,8 @@ export interface Ends {
   readonly dst: string;
   /** Outermost first: `[0x8100, 7]`. */
   readonly tags?: readonly (readonly [tpid: number, vid: number])[];
+  /** Of IPv4 packets; 64 when not given. */
+  readonly ttl?: number;
 }
 
 const MARK = new TextEncoder().encode('weft-mark:');
@@ -58,7 +60,7 @@ export function udp(
     return whole(
       ends,
       0x0800,
-      { kind: 'ipv4', ...ipv4Header({ src: from.value, dst: to.value, protocol: 17 }) },
+      { kind: 'ipv4', ...ipv4Header({ src: from.value, dst: to.value, protocol: 17, ttl: ends.ttl ?? 64 }) },
       l4,
       payload,
     );
@@ -71,6 +73,18 @@ export function udp(
       payload,
     );
   throw new TypeError('addresses of two families');
+}
+
+/** Begins a TCP connection, over IPv4. */
+export function syn(
+  ends: Ends,
+  addresses: readonly [src: string, dst: string],
+  ports: readonly [src: number, dst: number],
+): Uint8Array {
+  const header = ipv4Header({ src: parseIpv4(addresses[0])!, dst: parseIpv4(addresses[1])!, protocol: 6 });
+  const numbers = { sequence: 1, acknowledgement: 0, window: 1000, urgent: 0, options: new Uint8Array(0) };
+  const l4 = { kind: 'tcp', srcPort: ports[0], dstPort: ports[1], flags: 2, ...numbers } as const;
+  return whole(ends, 0x0800, { kind: 'ipv4', ...header }, l4);
 }
 
 /** GRE with a key (RFC 2890) around an Ethernet frame. */

@@ -159,6 +159,7 @@ export const REFERRING: Readonly<Record<KindName, readonly { readonly kind: Kind
   vtep: [{ kind: 'vtepBinding', field: 'vtep' }],
   vtepBinding: [],
   chain: [
+    ...(['switch', 'router', 'floatingAddress', 'loadBalancer'] as const).map((kind) => ({ kind, field: 'prefilter' })),
     { kind: 'rule', field: 'chain' },
     { kind: 'rule', field: 'jumpTo' },
     { kind: 'port', field: 'fromChain' },

@@ -1,6 +1,12 @@
 import type { Command } from 'commander';
 import type { Endpoint, Holder } from '../../flow-database/flow-store.ts';
-import type { FlowWatchMessage, NatAnswer, RefusingRule, ShownConnection } from '../../server/routes/flows.ts';
+import type {
+  FlowWatchMessage,
+  NatAnswer,
+  RefusingRule,
+  ShownConnection,
+  ShownDrop,
+} from '../../server/routes/flows.ts';
 import { EXIT, UsageError } from '../exit-codes.ts';
 import { dim, formatTable, green, print, printJson, red, say, yellow } from '../output.ts';
 import { type Session, splitName, withSession } from '../session.ts';
@@ -19,6 +25,7 @@ interface FlowsOptions {
   readonly nat?: string;
   readonly at?: string;
   readonly refused?: boolean;
+  readonly drops?: boolean;
   readonly output: string;
 }
 
@@ -39,6 +46,7 @@ export function register(program: Command): void {
     .option('--nat <address[:port]>', 'who had this address and port ([2001:db8::1]:443 in IPv6)')
     .option('--at <time>', 'with --nat: when, as 2026-11-29T22:00Z (default: now)')
     .option('--refused', 'rules that dropped or rejected packets')
+    .option('--drops', 'what hosts dropped at the outside and behind chains, by reason')
     .option('-o, --output <format>', 'table or json', 'table')
     .addHelpText(
       'after',
@@ -54,6 +62,7 @@ async function flows(options: FlowsOptions, session: Session): Promise<void> {
     throw new UsageError("--at is about --nat: 'weft flows --nat ADDRESS:PORT --at TIME'");
   if (options.nat !== undefined) return await nat(options.nat, options, session);
   if (options.refused) return await refused(options, session);
+  if (options.drops) return await drops(options, session);
   if (options.follow) return await follow(options, session);
   if (!/^[1-9]\d{0,4}$/.test(options.limit)) throw new UsageError(`--limit ${options.limit}: 1 to 99999 is wanted`);
   const { items, isMore } = await session.client.get<{ items: readonly ShownConnection[]; isMore: boolean }>(
@@ -228,4 +237,15 @@ async function refused(options: FlowsOptions, session: Session): Promise<void> {
   if (items.length === 0) return print('no rule has refused a packet');
   const rows = items.map(({ rule, action, packets, bytes }) => [rule, action, String(packets), sizeText(bytes)]);
   print(formatTable(['RULE', 'ACTION', 'PACKETS', 'BYTES'], rows));
+}
+
+async function drops(options: FlowsOptions, session: Session): Promise<void> {
+  const { items } = await session.client.get<{ items: readonly ShownDrop[] }>('/v1/flows/drops');
+  const wanted = options.host === undefined ? items : items.filter(({ host }) => host === options.host);
+  if (options.output === 'json') return printJson(wanted);
+  if (wanted.length === 0) return print('nothing was dropped since the agents started');
+  const rows = wanted.map(({ host, reason, about = '', packets, bytes }) => [
+    ...[host, reason, about, String(packets), String(bytes)],
+  ]);
+  print(formatTable(['HOST', 'REASON', 'BY', 'PACKETS', 'BYTES'], rows));
 }

@@ -28,6 +28,7 @@ import { define, type Reader } from '../inputs.ts';
 import { ANSWER } from './answer.ts';
 import { CLASSIFY, SOURCE } from './classify.ts';
 import { GUARD, LINK_LAYER, ND_TARGET, SERVICE } from './guard.ts';
+import { prefilterBase } from './prefilter.ts';
 import { askForMac, nextHopFrom4, nextHopFrom6, routerBase } from './router-base.ts';
 import { verdictBase } from './verdict.ts';
 import { VLAN } from './vlan.ts';
@@ -46,6 +47,7 @@ export const baseUnit = define.unit({
     ...answerBase(),
     ...lookupBase(reader),
     ...routerBase(reader),
+    ...prefilterBase(),
     ...verdictBase(reader, 'inVerdict', 'own'),
     ...verdictBase(reader, 'outVerdict', 'leave'),
     ...verdictBase(reader, 'toVerdict', 'toCommit'),

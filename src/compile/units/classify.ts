@@ -10,6 +10,7 @@ import { sendsHere } from '../placement.ts';
 import type { Reason, TableName } from '../tables.ts';
 import { senderRegisters } from '../tracking.ts';
 import { markOf } from './entry.ts';
+import { heldBack } from './held-back.ts';
 
 /**
  * A local port's way into the pipeline: tables `classify`, `vlan` (units/vlan.ts) and `source`. The usual port (its switch not
@@ -70,6 +71,7 @@ export function senderKeys(reader: Reader, port: LogicalPort, onSwitch: SwitchFa
     switch: onSwitch.key,
     ...senderRegisters(reader, port.id),
     ...markOf(reader, port.id),
+    ...heldBack(reader, port.id),
   };
 }
 

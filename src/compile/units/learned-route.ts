@@ -6,14 +6,12 @@ import { flow } from '../flow-sink.ts';
 import { define, hopSetsIndex } from '../inputs.ts';
 import { headOf, hopSetFacts, hopSetId, knownHops, knownNetworks, usableHops } from '../learned-routes.ts';
 import { connectedNetworks } from '../routers.ts';
-import { ECMP_SLOTS, priorityOf, routeFlows, towards, wayOf } from './route.ts';
+import { backBy, ECMP_SLOTS, HOP_SET, priorityOf, routeFlows, strictOf, towards, wayOf } from './route.ts';
 
 /** Routes that gateways learned (docs/design/gateways.md, §2): one flow each, which names the set of next hops that it has. */
 
 /** Before static ones, unless these say otherwise. */
 const LEARNED_METRIC = 20;
-/** In `ecmp`, above all static routes (16,770). */
-const HOP_SET = 20_000;
 
 export const learnedRouteUnit = define.unit({
   name: 'learnedRoute',
@@ -48,17 +46,24 @@ export const hopSetUnit = define.unit({
     const xxreg2 = hopSetId(name);
     const [first] = hops;
     if (first === undefined) return [];
+    const back = strictOf(reader, reader.derive(knownHops, name)).map((port) =>
+      flow('ecmp', HOP_SET + 1, match({ reverse: 1, enteredBy: port }, { xxreg2 }), backBy(port)),
+    );
     if (hops.length === 1)
-      return [flow('ecmp', HOP_SET, match({}, { xxreg2 }), { do: towards(first.hop, first.port), goto: 'outChain' })];
+      return [
+        ...back,
+        flow('ecmp', HOP_SET, match({}, { xxreg2 }), { do: towards(first.hop, first.port), goto: 'outChain' }),
+      ];
     const slots = shares(
       hops.map(({ via, weight }) => ({ id: via, weight })),
       ECMP_SLOTS,
     );
-    return hops.flatMap(({ via, hop, port }) => {
+    const flows = hops.flatMap(({ via, hop, port }) => {
       const own = slots.flatMap((owner, slot) => (owner === via ? [slot] : []));
       return setCover(own, 4).map((ecmpSlot) =>
         flow('ecmp', HOP_SET, match({ ecmpSlot }, { xxreg2 }), { do: towards(hop, port), goto: 'outChain' }),
       );
     });
+    return [...back, ...flows];
   },
 });

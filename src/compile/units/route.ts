@@ -7,7 +7,8 @@ import { prefixMatch, setCover } from '../bits.ts';
 import { toAgent } from '../facts.ts';
 import { ETH, IPV4, IPV6, load, match, set } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
-import { define, type Reader } from '../inputs.ts';
+import { define, type Reader, strictPortsIndex } from '../inputs.ts';
+import { hopSetId } from '../learned-routes.ts';
 import { reportProblem } from '../problem-sink.ts';
 import { type ConnectedNetwork, connectedNetworks, portTowards } from '../routers.ts';
 import { planOf } from '../rule-match.ts';
@@ -18,6 +19,8 @@ import { ecmpSlotFrom, nextHopFrom4, nextHopFrom6 } from './router-base.ts';
 
 /** Policies are tried from the lowest position (1 to 10,000) up. */
 const FIRST_POLICY = 20_000;
+/** In `ecmp`, above all static routes (16,770): named sets of next hops. */
+export const HOP_SET = 20_000;
 /** Of an ECMP route, what the low bits of source and destination say. */
 export const ECMP_SLOTS = 16;
 
@@ -134,17 +137,27 @@ export function routeFlows(
   // Of equals what stops packets goes before what sends them on.
   if (best.some(({ action }) => action === 'blackhole')) return [flow('route', priority, where, { drop: 'blackhole' })];
   if (best.some(({ action }) => action !== undefined))
-    return [flow('route', priority, where, { do: [toAgent(reader, 'unreachable')], drop: 'no-route' })];
+    return [
+      flow('route', priority, match({ router, reverse: 0, noErrors: 0 }, wayOf(to, from)), {
+        do: [toAgent(reader, 'unreachable')],
+        drop: 'no-route',
+      }),
+      flow('route', priority, match({ router, reverse: 0, noErrors: 1 }, wayOf(to, from)), { drop: 'no-route' }),
+      // Who asks for the way back is told nothing.
+      flow('route', priority, match({ router, reverse: 1 }, wayOf(to, from)), {}),
+    ];
   const ways = new Map<string, { readonly hop: Ip; readonly port: number; readonly weight: number }>();
   for (const route of best) {
     const weight = (ways.get(route.via!)?.weight ?? 0) + route.weight;
     ways.set(route.via!, { ...hops.get(route)!, weight });
   }
+  const back = backFlows(reader, router, { to, from, priority }, [...hops.values()]);
+  const forth = back.length === 0 ? where : match({ router, reverse: 0 }, wayOf(to, from));
   if (ways.size === 1) {
     const [{ hop, port }] = ways.values() as unknown as [{ hop: Ip; port: number }];
-    return [flow('route', priority, where, { do: towards(hop, port), goto: 'outChain' })];
+    return [...back, flow('route', priority, forth, { do: towards(hop, port), goto: 'outChain' })];
   }
-  const flows = [flow('route', priority, where, { do: ecmpSlotFrom(to.ip.version), goto: 'ecmp' })];
+  const flows = [...back, flow('route', priority, forth, { do: ecmpSlotFrom(to.ip.version), goto: 'ecmp' })];
   const slots = shares(
     [...ways].map(([hop, { weight }]) => ({ id: hop, weight })),
     ECMP_SLOTS,
@@ -158,6 +171,43 @@ export function routeFlows(
     }
   }
   return flows;
+}
+
+/** Of some next hops the ports at which only sources that are routed by them come in. */
+export function strictOf(reader: Reader, hops: readonly { readonly port: number }[]): number[] {
+  return [...new Set(hops.map(({ port }) => port))].filter(
+    (port) => reader.ids(strictPortsIndex, `${port}`).length > 0,
+  );
+}
+
+/** One of the ways back is the port by which the packet came in. */
+export function backBy(port: number): FlowTarget {
+  return { do: load({ routerPort: port }), goto: 'outChain' };
+}
+
+/**
+ * Who asks for the way back to a source (units/source-check.ts) asks whether *any* next hop is behind the port by which it came in, whatever
+ * its metric, and alive or not: a packet may well come by another way than packets to it go (feasible paths, RFC 3704 §2.3).
+ */
+function backFlows(
+  reader: Reader,
+  router: number,
+  { to, from, priority }: { readonly to: Cidr; readonly from: Cidr | undefined; readonly priority: number },
+  hops: readonly { readonly port: number }[],
+): Contribution[] {
+  const strict = strictOf(reader, hops);
+  if (strict.length === 0 || hops.every(({ port }) => port === hops[0]!.port)) return [];
+  const xxreg2 = hopSetId(`back ${router} ${formatCidr(to)} ${from ? formatCidr(from) : ''}`);
+  return [
+    flow('route', priority, match({ router, reverse: 1 }, wayOf(to, from)), {
+      do: [set('xxreg2', xxreg2), ...load({ routerPort: hops[0]!.port })],
+      goto: 'ecmp',
+    }),
+    flow('ecmp', HOP_SET, match({ reverse: 1 }, { xxreg2 }), {}),
+    ...strict.map((port) =>
+      flow('ecmp', HOP_SET + 1, match({ reverse: 1, enteredBy: port }, { xxreg2 }), backBy(port)),
+    ),
+  ];
 }
 
 /** Longest destination first, then with a source before without, longest first. At most 16,770. */

@@ -22,8 +22,8 @@ import { TABLES } from '../tables.ts';
 /**
  * Flows that all routers share (docs/design/layer3.md, §6): what they ask is in registers, whichever router it is.
  *
- *   lookup, tunnel ─▶ routerIn ─┬──────────────────────▶ inChain ─▶ inVerdict ─▶ own ─▶ ttl ─▶ policy ─▶ route ─▶ ecmp
- *                        ▲      └(outside)─▶ anchor ─▲                            └(answers)─▲    │       │       │
+ *   lookup, tunnel ─▶ routerIn ─┬─(sourceCheck)────────▶ inChain ─▶ inVerdict ─▶ own ─▶ ttl ─▶ policy ─▶ route ─▶ ecmp
+ *                        ▲      └(prefilter)▶ anchor ─▲                            └(answers)─▲    │       │       │
  *                        │                                                                        ▼       ▼       ▼
  *                        └─resubmit(peer)─ leave ◀──────────────────────────── outVerdict ◀── outChain ◀──┴───────┘
  *                                            │
@@ -32,12 +32,14 @@ import { TABLES } from '../tables.ts';
  *                                                                          └resubmit─▶ resolve
  */
 
-export const ROUTER_IN = { down: 300, usedUp: 200, outside: 150, up: 100 } as const;
+/** Odd ones: of what another host's pre-filters have let through. */
+export const ROUTER_IN = { down: 300, usedUp: 200, outside: 150, checked: 120, up: 100 } as const;
 export const ANCHOR = { own: 100 } as const;
 /** What stands above `address` is asked of packets that came there. */
 export const OWN = { echo: 400, agent: 300, rest: 200, arrived: 170, answer: 160, address: 100 } as const;
-const LEAVE = { tooBig: 1000 } as const;
-const ARRIVE = { unknown: 300, tag: 200, known: 100 } as const;
+export const LEAVE = { tooBig: 1000 } as const;
+export const TTL = { over: 100 } as const;
+export const ARRIVE = { unknown: 300, tag: 200, known: 100 } as const;
 const POLICY = { linkLocal: 60_000 } as const;
 const ECMP = { mix: 30_000, mixed: 29_000 } as const;
 
@@ -160,7 +162,9 @@ function ownBase(reader: Reader): Contribution[] {
     flow('own', OWN.rest, match(own), { drop: 'own' }),
     flow('own', 0, {}, { goto: 'ttl' }),
     ...[IPV4, IPV6].flatMap((ip) =>
-      [0, 1].map((hops) => flow('ttl', 100, { ...ip, ip_ttl: hops }, { do: [toAgent(reader, 'ttl')], drop: 'ttl' })),
+      [0, 1].map((hops) =>
+        flow('ttl', TTL.over, { ...ip, ip_ttl: hops }, { do: [toAgent(reader, 'ttl')], drop: 'ttl' }),
+      ),
     ),
     // The decrement asks for a match that says that it is IP: so it stands here and not with the port by which it leaves.
     ...[IPV4, IPV6].map((ip) => flow('ttl', 10, ip, { do: [{ kind: 'decTtl' }], goto: 'policy' })),
@@ -180,7 +184,7 @@ function routeBase(reader: Reader): Contribution[] {
       { do: nextHopFrom6('ipv6_dst'), goto: 'outChain' },
     ),
     flow('policy', 0, {}, { goto: 'route' }),
-    flow('route', 0, {}, { do: [toAgent(reader, 'unreachable')], drop: 'no-route' }),
+    flow('route', 0, match({ reverse: 0, noErrors: 0 }), { do: [toAgent(reader, 'unreachable')], drop: 'no-route' }),
   ];
 }
 

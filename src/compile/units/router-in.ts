@@ -8,8 +8,11 @@ import { macOf } from '../owned.ts';
 import { linkOf, ownAddresses, vlansOfRouterPort } from '../routers.ts';
 import { TABLES } from '../tables.ts';
 import { LOOKUP } from './base.ts';
+import { heldBack } from './held-back.ts';
 import { LEARN } from './learn.ts';
+import { firstGate } from './prefilter.ts';
 import { ANCHOR, addressedTo, enterRouter, OWN, ROUTER_IN } from './router-base.ts';
+import { sourceCheckOf } from './source-check.ts';
 import { throughChain } from './to-port.ts';
 import { TUNNEL } from './tunnel.ts';
 
@@ -58,7 +61,8 @@ export const tunnelToRouterUnit = define.unit({
     if (enter === undefined) return [];
     const key = BigInt(reader.pick('routerPort', id, 'key')!);
     const fits = { tun_id: key, eth_dst: macOf(reader.pick('routerPort', id, 'mac')!) };
-    return [flow('tunnel', TUNNEL.fits, fits, { do: [...load({ fromTunnel: 1 }), ...enter], goto: 'routerIn' })];
+    const told = load({ fromTunnel: 1, ...heldBack(reader, id) });
+    return [flow('tunnel', TUNNEL.fits, fits, { do: [...told, ...enter], goto: 'routerIn' })];
   },
 });
 
@@ -67,7 +71,8 @@ export const routerInUnit = define.unit({
   over: 'routerPort',
   run(reader, id) {
     const router = reader.pick('routerPort', id, 'router')!;
-    const at = match({ routerPort: reader.pick('routerPort', id, 'key')! });
+    const routerPort = reader.pick('routerPort', id, 'key')!;
+    const at = match({ routerPort });
     const flows: Contribution[] = [];
     if (!reader.pick('routerPort', id, 'adminUp') || reader.pick('router', router, 'adminUp') === false)
       flows.push(flow('routerIn', ROUTER_IN.down, at, { drop: 'router-down' }));
@@ -76,7 +81,21 @@ export const routerInUnit = define.unit({
       const isPeered = reader.derive(linkOf, id)?.to === 'router';
       const named = isPeered ? [set('eth_dst', macOf(reader.pick('routerPort', id, 'mac')!))] : [];
       const enter = { do: [...enterRouter(), ...named], goto: 'anchor' } as const;
-      for (const ip of [IPV4, IPV6]) flows.push(flow('routerIn', ROUTER_IN.outside, { ...at, ...ip }, enter));
+      const gate = reader.derive(firstGate, id);
+      for (const ip of [IPV4, IPV6]) {
+        if (gate === undefined) flows.push(flow('routerIn', ROUTER_IN.outside, { ...at, ...ip }, enter));
+        else {
+          const asked = { do: [...enterRouter(), ...named, ...load({ gate })], goto: 'prefilter' } as const;
+          const handedOver = match({ routerPort, fromTunnel: 1, routed: 0 }, ip);
+          flows.push(flow('routerIn', ROUTER_IN.outside, { ...at, ...ip }, asked));
+          flows.push(flow('routerIn', ROUTER_IN.outside + 1, handedOver, enter));
+        }
+      }
+    } else if (reader.derive(sourceCheckOf, id) !== 'off') {
+      // Only what the ports of the switch send in: what other routers send on was checked where it came in, or is ours.
+      const checked = { do: enterRouter(), goto: 'sourceCheck' } as const;
+      for (const ip of [IPV4, IPV6])
+        flows.push(flow('routerIn', ROUTER_IN.checked, match({ routerPort, routed: 0 }, ip), checked));
     }
     const chain = reader.pick('routerPort', id, 'inChain');
     if (chain !== undefined) flows.push(flow('inChain', 100, at, throughChain(reader, chain, 'inVerdict')));

@@ -111,8 +111,21 @@ export function parseAddressOrCidr(text: string): Cidr {
   return { ip, prefix: ip.version === 4 ? 32 : 128 };
 }
 
+/** A chain without `state` and `reject` (rules/protection.ts): it is asked where no connection is known, before any work. */
+export const prefilterSchema = refSchema.optional();
+
 /** Kilobits a second, in thousands of bits. */
 export const kbpsSchema = z.number().int().min(8).max(400_000_000);
+/** Most that comes in from outside, at each host where it does (docs/design/gateways.md, §8). */
+export const inboundLimitSchema = z
+  .strictObject({
+    kbps: kbpsSchema.optional().describe('thousands of bits a second'),
+    pps: z.number().int().min(1).max(10_000_000).optional().describe('packets a second'),
+    newPerSecond: z.number().int().min(1).max(10_000_000).optional().describe('TCP connections begun a second'),
+  })
+  .refine((limit) => Object.values(limit).some((value) => value !== undefined), 'one of kbps, pps and newPerSecond')
+  .optional();
+
 /** The upper six bits of the traffic class (RFC 2474). */
 export const dscpSchema = z.number().int().min(0).max(63);
 export const vlanIdSchema = z.number().int().min(1).max(4094);

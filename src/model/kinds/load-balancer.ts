@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { KindDefinition } from '../kind.ts';
-import { ipSchema, keySchema, refSchema } from './common.ts';
+import { inboundLimitSchema, ipSchema, keySchema, prefilterSchema, refSchema } from './common.ts';
 
 const l4PortSchema = z.number().int().min(1).max(65_535);
 
@@ -47,6 +47,8 @@ export const loadBalancerSchema = z
       .refine((n) => (n & (n - 1)) === 0, 'a power of two is wanted, from 16 to 1024')
       .optional()
       .describe('allocated: 256, more where a share would be off its weight by 5 %'),
+    prefilter: prefilterSchema.describe('chain for what comes to it from outside, asked where that comes in'),
+    inboundLimit: inboundLimitSchema.describe('most that comes to it from outside, at each host'),
     adminUp: z.boolean().default(true).describe('false: nothing is balanced'),
     key: keySchema.optional().describe('allocated'),
   })
@@ -75,6 +77,7 @@ export const loadBalancerKind = {
     { path: 'router', kind: 'router', sameTenant: true, onDelete: 'restrict' },
     { path: 'switch', kind: 'switch', sameTenant: true, onDelete: 'restrict' },
     { path: 'members[].port', kind: 'port', sameTenant: true, onDelete: 'restrict' },
+    { path: 'prefilter', kind: 'chain', sameTenant: true, onDelete: 'restrict' },
   ],
   allocated: ['slots', 'key'],
   columns: ['address', 'router', 'switch', 'listeners[].port', 'members.length', 'status.healthy'],

@@ -6,10 +6,12 @@ import { PROTOCOL_NAMES } from './chain.ts';
 import {
   addressOrCidrSchema,
   cidrSchema,
+  inboundLimitSchema,
   ipSchema,
   kbpsSchema,
   keySchema,
   portRangeSchema,
+  prefilterSchema,
   refSchema,
   unicastMacSchema,
 } from './common.ts';
@@ -98,6 +100,8 @@ export const routerSchema = z.strictObject({
   policies: z.array(policyRouteSchema).max(1000).default([]).describe('before the routes: by source, protocol, port'),
   snat: z.array(snatSchema).max(64).default([]).describe('source translation at outside ports'),
   bgp: bgpSchema.optional().describe('what it tells its bgp-peers'),
+  prefilter: prefilterSchema.describe('chain for what comes in by its outside ports, before all work'),
+  inboundLimit: inboundLimitSchema.describe('most that comes in by its outside ports, at each host'),
   adminUp: z.boolean().default(true).describe('false: nothing passes'),
   key: keySchema.optional().describe('allocated'),
 });
@@ -108,10 +112,13 @@ export const routerKind = {
   about: 'joins switches at layer 3 (logical router)',
   tenantOwned: true,
   schema: routerSchema,
-  references: [],
+  references: [{ path: 'prefilter', kind: 'chain', sameTenant: true, onDelete: 'restrict' }],
   allocated: ['key'],
   columns: ['routes[].to', 'snat[].to', 'adminUp'],
 } as const satisfies KindDefinition;
+
+/** Reverse path filtering (RFC 3704 §2); absent: `own` where a BGP peer is, else `off`. */
+export const SOURCE_CHECKS = ['off', 'own', 'loose', 'strict'] as const;
 
 /** `10.0.1.1/24`: an address of a host with the length of its network's prefix. */
 const interfaceAddressSchema = z
@@ -131,6 +138,11 @@ export const routerPortSchema = z
     addresses: z.array(interfaceAddressSchema).max(16).default([]).describe('with prefix length, as 10.0.1.1/24'),
     /** Address translation happens here, and only what is translated comes in. */
     outside: z.boolean().default(false).describe('true: faces the outside; NAT happens here'),
+    /** Of what ports of its switch send into the router (docs/design/gateways.md, §8). */
+    sourceCheck: z
+      .enum(SOURCE_CHECKS)
+      .optional()
+      .describe('sources that may come in here: all but ours (own), routed ones (loose), those routed here (strict)'),
     inChain: refSchema.optional().describe('filter for what enters the router here'),
     outChain: refSchema.optional().describe('filter for what leaves the router here'),
     adminUp: z.boolean().default(true).describe('false: nothing passes'),
@@ -165,6 +177,8 @@ export const floatingAddressSchema = z.strictObject({
   port: refSchema.describe('whose workload it leads to'),
   fixed: ipSchema.optional().describe("which of the port's addresses; absent: its first of the same IP version"),
   limit: z.strictObject({ kbps: kbpsSchema }).optional().describe('most that passes by it each way'),
+  prefilter: prefilterSchema.describe('chain for what comes to it, asked where that comes in'),
+  inboundLimit: inboundLimitSchema.describe('most that comes to it, at each host where it comes in'),
   adminUp: z.boolean().default(true).describe('false: as though it were not there'),
 });
 
@@ -177,6 +191,7 @@ export const floatingAddressKind = {
   references: [
     { path: 'router', kind: 'router', sameTenant: true, onDelete: 'restrict' },
     { path: 'port', kind: 'port', sameTenant: true, onDelete: 'restrict' },
+    { path: 'prefilter', kind: 'chain', sameTenant: true, onDelete: 'restrict' },
   ],
   allocated: [],
   columns: ['address', 'router', 'port'],

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { KindDefinition } from '../kind.ts';
-import { cidrSchema, dscpSchema, ipSchema, ipv4Schema, keySchema, vlanIdSchema } from './common.ts';
+import { cidrSchema, dscpSchema, ipSchema, ipv4Schema, keySchema, prefilterSchema, vlanIdSchema } from './common.ts';
 
 const dnsNameSchema = z
   .string()
@@ -46,6 +46,7 @@ export const switchSchema = z.strictObject({
   /** Workloads ask their gateway for names of others: `db-1`, `db-1.back.acme.weft`. */
   dns: z.boolean().optional().describe('true: hosts answer names of workloads'),
   dscp: dscpSchema.optional().describe('DSCP of the IP packets that workloads send; a port may have its own'),
+  prefilter: prefilterSchema.describe('chain for what comes in by outside ports on it, whosever, before all else'),
   key: keySchema.optional().describe('tunnel key; allocated'),
 });
 
@@ -55,7 +56,7 @@ export const switchKind = {
   about: 'a private layer-2 network (logical switch)',
   tenantOwned: true,
   schema: switchSchema,
-  references: [],
+  references: [{ path: 'prefilter', kind: 'chain', sameTenant: true, onDelete: 'restrict' }],
   allocated: ['key'],
   columns: ['subnets[].cidr', 'vlanAware', 'adminUp'],
 } as const satisfies KindDefinition;

@@ -8,7 +8,8 @@ import {
   type Holder,
   type StoredConnection,
 } from '../../flow-database/flow-store.ts';
-import { qualifiedName } from '../../model/describe.ts';
+import { describe, qualifiedName } from '../../model/describe.ts';
+import { KIND_NAMES, type KindName } from '../../model/kind.ts';
 import { cidrSchema, idSchema, ipSchema } from '../../model/kinds/common.ts';
 import { problemsOfZod } from '../../model/parse.ts';
 import { problemsError } from '../../model/problem.ts';
@@ -94,6 +95,15 @@ export interface RefusingRule {
   readonly bytes: number;
 }
 
+/** Packets that ended on a host since its agent started. `about`: the object that has the limit or the check, where one has. */
+export interface ShownDrop {
+  readonly host: string;
+  readonly reason: string;
+  readonly about?: string;
+  readonly packets: number;
+  readonly bytes: number;
+}
+
 /** The flow database: what agents tell, and what people ask. */
 export function addFlowRoutes(app: FastifyInstance, context: ServerContext): void {
   const { state, flows } = context;
@@ -134,6 +144,17 @@ export function addFlowRoutes(app: FastifyInstance, context: ServerContext): voi
       const { packets, bytes } = context.runtime.ruleTotals(rule.id);
       if (packets > 0) items.push({ rule: qualifiedName(index, rule), action: rule.action, packets, bytes });
     }
+    return { items: items.sort((a, b) => b.packets - a.packets) };
+  });
+  app.get('/v1/flows/drops', async () => {
+    const items = [...index.hosts()].flatMap(({ id, name }) =>
+      Object.entries(context.runtime.dropsAt(id)).flatMap(([what, count]): ShownDrop[] => {
+        const [reason, named] = what.split(' ') as [string, string | undefined];
+        const [kind, about] = named?.split('/') ?? [];
+        const object = KIND_NAMES.some((each) => each === kind) ? index.get(kind as KindName, about!) : undefined;
+        return [{ host: name, reason, ...(object === undefined ? {} : { about: describe(index, object) }), ...count }];
+      }),
+    );
     return { items: items.sort((a, b) => b.packets - a.packets) };
   });
 }

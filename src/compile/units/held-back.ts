@@ -1,0 +1,39 @@
+import { IPV4, IPV6, match, PROTO, type Registers, VERDICT } from '../fields.ts';
+import { flow } from '../flow-sink.ts';
+import { define, type Reader } from '../inputs.ts';
+import { ARRIVE, LEAVE, OWN, TTL } from './router-base.ts';
+import { VERDICTS } from './verdict.ts';
+
+/**
+ * Who asks too much of the agent is not heard for a while (docs/design/gateways.md, §8): what comes from there has it noted in its registers from the
+ * start, and beside each flow that would tell the agent stands one that does not. They are there only while somebody is held back.
+ */
+export function heldBack(reader: Reader, id: string): Registers {
+  const held = reader.get('heldBack', id);
+  if (held === undefined) return {};
+  return { ...(held.errors ? { noErrors: 1 } : {}), ...(held.hops ? { noHops: 1 } : {}) };
+}
+
+export const heldBackUnit = define.unit({
+  name: 'heldBack',
+  over: 'heldBack',
+  run: () => {
+    const quiet = { noErrors: 1 };
+    return [
+      ...[IPV4, IPV6].flatMap((ip) => [
+        ...[PROTO.udp, PROTO.tcp].map((protocol) =>
+          flow('own', OWN.agent + 1, match({ forRouter: 1, ...quiet }, { ...ip, ip_proto: protocol }), { drop: 'own' }),
+        ),
+        ...[0, 1].map((hops) => flow('ttl', TTL.over + 1, match(quiet, { ...ip, ip_ttl: hops }), { drop: 'ttl' })),
+        flow('leave', LEAVE.tooBig + 1, match({ tooBig: 1, ...quiet }, ip), { drop: 'too-big' }),
+      ]),
+      flow('route', 0, match({ reverse: 0, ...quiet }), { drop: 'no-route' }),
+      ...(['fromVerdict', 'inVerdict', 'outVerdict', 'toVerdict'] as const).map((table) =>
+        flow(table, VERDICTS.reject + 1, match({ verdict: VERDICT.reject, ...quiet }), { drop: 'rejected' }),
+      ),
+      flow('arrive', ARRIVE.unknown + 1, match({ scratchMacLow: 0, scratchMacHigh: 0, noHops: 1 }), {
+        drop: 'no-neighbour',
+      }),
+    ];
+  },
+});
