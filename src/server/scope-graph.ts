@@ -126,7 +126,12 @@ export class ScopeGraph<H> {
 
   /** Follows a change that the index holds already. */
   take({ kind, id, before, after }: RecordChange): void {
-    if (kind === 'routerPort') return this.#takeRouterPort(id);
+    if (kind === 'routerPort') {
+      this.#takeRouterPort(id);
+      // Those that name it lead to its router, whichever that is now.
+      for (const other of this.#index.peersOf(id)) this.#takeRouterPort(other.id);
+      return;
+    }
     const added = after ? edgesOf(after) : [];
     const gone = before ? edgesOf(before) : [];
     for (const edge of added) this.#add(edge);
