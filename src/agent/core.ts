@@ -2,35 +2,18 @@ import type { Random } from '../base/random.ts';
 import type { Compiler, CompilerChange } from '../compile/compiler.ts';
 import type { Binding, Encap, LearnedAddress, ScopeRecord } from '../model/objects.ts';
 import type { HostHealth, PortState, Report } from '../server/protocol.ts';
-import { Advertising } from './advertising.ts';
-import { BackOff } from './back-off.ts';
-import { Sessions } from './bgp/sessions.ts';
-import { Imports } from './connections/imports.ts';
-import { MovedWatch } from './connections/moved-watch.ts';
 import { ConntrackZones } from './conntrack.ts';
-import { ConntrackUse } from './conntrack-use.ts';
 import { sumCounters } from './counters.ts';
 import type { AgentEvent, Effect, ScopeChange } from './events.ts';
 import type { Ground } from './ground.ts';
 import { describeHealth } from './health.ts';
-import { Hold } from './hold/hold.ts';
 import { Installation } from './installation.ts';
 import { Interfaces } from './interfaces.ts';
-import { Attachments } from './l2-gateways/attachments.ts';
 import { Learning, reported } from './learning.ts';
 import { differingMeters, HOST_METER, takeMeters } from './meters.ts';
-import { Moves } from './moves.ts';
-import { NatNeeds } from './nat-needs.ts';
-import { Neighbours, reported as reportedNeighbour } from './neighbours.ts';
-import { NextHopHosts } from './next-hop-hosts.ts';
-import { NextHopProbes } from './next-hops/next-hop-probes.ts';
-import { PacketErrors } from './packet-errors.ts';
-import { PacketIns } from './packet-ins.ts';
-import { Probes } from './probes/probes.ts';
-import { RuleLog } from './rule-log.ts';
+import { reported as reportedNeighbour } from './neighbours.ts';
+import { AgentParts } from './parts.ts';
 import { Scope } from './scope.ts';
-import { SprayGuard } from './spray-guard.ts';
-import { Vteps } from './vteps/vteps.ts';
 import type { KeptZone } from './zones.ts';
 
 const COUNTERS_INTERVAL_MS = 5_000;
@@ -55,24 +38,7 @@ export class AgentCore implements Ground {
   readonly installation = new Installation();
   readonly learning = new Learning();
   readonly conntrack = new ConntrackZones();
-  readonly #conntrackUse = new ConntrackUse();
-  readonly #guard = new SprayGuard(this);
-  readonly #backOff = new BackOff(this);
-  readonly #moves = new Moves(this);
-  readonly #errors = new PacketErrors(this);
-  readonly #neighbours = new Neighbours(this, this.#errors);
-  readonly #natNeeds = new NatNeeds(this);
-  readonly #imports = new Imports(this, this.conntrack);
-  readonly #movedWatch = new MovedWatch(this.scope, () => this.host);
-  readonly hold = new Hold(this, this.conntrack);
-  readonly #nextHopHosts: NextHopHosts;
-  readonly #probes: Probes;
-  readonly #nextHopProbes: NextHopProbes;
-  readonly #sessions: Sessions;
-  readonly #vteps = new Vteps(this, this.learning);
-  readonly #attachments = new Attachments(this, this.#vteps);
-  readonly #advertising: Advertising;
-  readonly #packetIns: PacketIns;
+  readonly parts: AgentParts;
   readonly #compiler: Compiler;
   readonly #agentVersion: string;
   /** Our host's id, once the server (or the disk) has told. */
@@ -115,27 +81,13 @@ export class AgentCore implements Ground {
     },
   ) {
     this.#compiler = compiler;
-    this.#sessions = new Sessions(this, options.areSpeakersLeft);
-    this.#probes = new Probes(this, options.random);
-    this.#nextHopProbes = new NextHopProbes(this, options.random, () => this.installation.synced);
-    this.#packetIns = new PacketIns(this, {
-      guard: this.#guard,
-      backOff: this.#backOff,
-      learning: this.learning,
-      moves: this.#moves,
-      errors: this.#errors,
-      neighbours: this.#neighbours,
-      natNeeds: this.#natNeeds,
-      probes: this.#probes,
-      nextHopProbes: this.#nextHopProbes,
-      attachments: this.#attachments,
-      hold: this.hold,
-      ruleLog: new RuleLog(this, (cookie) => compiler.explain(cookie)),
+    this.parts = new AgentParts(this, {
+      ...{ learning: this.learning, conntrack: this.conntrack, installation: this.installation },
+      explain: (cookie) => compiler.explain(cookie),
+      ...options,
     });
     this.#agentVersion = options.agentVersion;
     this.#startedMs = options.nowMs;
-    this.#nextHopHosts = new NextHopHosts(this, options.nowMs);
-    this.#advertising = new Advertising(this, this.installation, this.#guard, options.nowMs);
   }
 
   /** OpenFlow port of the bridge's tunnel of this encapsulation, once Open vSwitch has made it. */
@@ -157,7 +109,7 @@ export class AgentCore implements Ground {
         this.#scopeReady = event.host !== undefined && event.records.length > 0;
         this.#awaitsServer = this.#scopeReady;
         this.learning.adopt(event.records, event.host, nowMs);
-        this.#neighbours.adopt(event.records, event.host, nowMs);
+        this.parts.neighbours.adopt(event.records, event.host, nowMs);
         return this.#applyScope(
           event.records.map((record) => ({ op: 'put', record })),
           undefined,
@@ -187,11 +139,11 @@ export class AgentCore implements Ground {
         this.#openvswitchVersion = event.version;
         return [
           ...this.conntrack.limits(),
-          ...(this.#wasSwitchLost ? this.#imports.switchReturned() : []),
+          ...(this.#wasSwitchLost ? this.parts.imports.switchReturned() : []),
           ...this.#maybeReadBack(),
         ];
       case 'connectionsRestored':
-        return [...this.#imports.restored(event.isAll), ...this.#maybeReadBack()];
+        return [...this.parts.imports.restored(event.isAll), ...this.#maybeReadBack()];
       case 'switchLost':
         this.#switchConnected = false;
         this.#wasSwitchLost = true;
@@ -233,69 +185,37 @@ export class AgentCore implements Ground {
             message: 'the server is gone; this host goes on with what it knows',
             fields: { reason: event.reason },
           },
-          ...this.#vteps.serverLost(),
+          ...this.parts.vteps.serverLost(),
           ...this.#maybeReadBack(),
         ];
       case 'scope':
         this.#scopeReady = true;
         this.#awaitsServer = false;
-        return [...this.#applyScope(event.changes, event.revision, nowMs), ...this.#vteps.serverCurrent()];
+        return [...this.#applyScope(event.changes, event.revision, nowMs), ...this.parts.vteps.serverCurrent()];
       case 'progress':
         this.revision = event.revision;
-        return [...this.#reportApplied(), ...this.#vteps.serverCurrent()];
+        return [...this.#reportApplied(), ...this.parts.vteps.serverCurrent()];
       case 'reportRefused':
         return this.#reportRefused(event.report, event.code, event.message);
       case 'packetIn':
-        return [...this.#packetIns.handle(event.packet, nowMs), ...this.#imports.announced(nowMs)];
+        return [...this.parts.packetIns.handle(event.packet, nowMs), ...this.parts.imports.announced(nowMs)];
       case 'counters':
         return this.#counters(event, nowMs);
       case 'tick':
         return this.#tick(nowMs);
       case 'conntrack':
-        this.#conntrackUse.told(event);
+        this.parts.conntrackUse.told(event);
         return this.#judgeRoom(event);
       case 'hosts':
-        return [...this.#nextHopHosts.told(event), ...this.#maybeReadBack(), ...this.#reportHealth()];
+        return [...this.parts.nextHopHosts.told(event), ...this.#maybeReadBack(), ...this.#reportHealth()];
       case 'wake':
-        return [
-          ...this.#probes.tick(nowMs),
-          ...this.#nextHopProbes.tick(nowMs),
-          ...this.#sessions.wake(nowMs),
-          ...this.hold.wake(nowMs),
-          ...this.#imports.tick(nowMs),
-        ];
-      case 'portConnections':
-        return this.#imports.told(event, nowMs);
-      case 'connectionsSeen':
-        return this.report(this.#movedWatch.judge(event.connections));
-      case 'copies':
-        return this.hold.told(event, nowMs);
-      case 'recreated':
-        return this.#imports.recreated(event.port);
-      case 'speakerPorts':
-        return this.#sessions.portsTold(event.ofports);
-      case 'learnedRoutes':
-        return this.#sessions.routesTold(event.router, event.routes, event.isAll);
-      case 'endedHops':
-        return this.#sessions.endedTold(event.router, event.addresses);
-      case 'planned':
-        return this.#sessions.planned(event.plans);
-      case 'bfd':
-        return this.#nextHopProbes.bfdTold(event.router, event.up, nowMs);
-      case 'sessions':
-        return this.#sessions.sessionsTold(event.sessions);
-      case 'attachmentLinks':
-        return this.#attachments.linksTold(event.links, nowMs);
-      case 'vteps':
-        return [...this.#vteps.told(event.states, nowMs), ...this.#attachments.vtepsTold(nowMs)];
-      case 'vtepMacs':
-        return this.#vteps.macsTold(event.binding, event.seen, event.gone, nowMs);
-      case 'received':
-        return this.#attachments.counted(event.received, nowMs);
+        return this.parts.wake(nowMs);
       case 'speakerProblems':
         for (const key of this.problems.keys()) if (key.startsWith('speaker/')) this.problems.delete(key);
         for (const [n, problem] of event.problems.entries()) this.problems.set(`speaker/${n}`, problem);
         return [];
+      default:
+        return this.parts.handle(event, nowMs);
     }
   }
 
@@ -322,19 +242,19 @@ export class AgentCore implements Ground {
       if (taught && op === 'delete' && this.scope.port(taught.port)?.portSecurity === false) kept.push(taught);
       // Someone else has an address that our port taught us: it moved.
       else if (taught && (record as LearnedAddress).host !== this.host) this.learning.lose(record.id);
-      if (record.kind === 'binding') this.#moves.told(record as Binding, hello !== undefined);
+      if (record.kind === 'binding') this.parts.moves.told(record as Binding, hello !== undefined);
       // A port that is gone has no state; should it come back, it is a new one.
       if (record.kind === 'port' && !this.scope.port(record.id)) this.portStates.delete(record.id);
     }
     if (revision !== undefined) this.revision = revision;
-    const neighbours = this.#neighbours.scopeChanged(changes);
+    const neighbours = this.parts.neighbours.scopeChanged(changes);
     const inputs = [...changes, ...[...kept, ...neighbours.kept].map((record): ScopeChange => ({ op: 'put', record }))];
     this.scope.apply(inputs.slice(changes.length));
     const effects = this.report([
       ...kept.map((record): Report => ({ type: 'learned', ...reported(record) })),
       ...neighbours.kept.map((record): Report => ({ type: 'neighbour', ...reportedNeighbour(record) })),
     ]);
-    effects.push(...this.hold.scopeChanged(changes, nowMs));
+    effects.push(...this.parts.hold.scopeChanged(changes, nowMs));
     effects.push(...this.#giveNatZones(changes, [this.#selfChange(), ...inputs]), ...this.#ensureTunnel());
     if (isOtherPattern || this.interfaces.hasPattern) effects.push(...this.#rebind(nowMs));
     const touched = changes.flatMap(({ record }) =>
@@ -343,15 +263,7 @@ export class AgentCore implements Ground {
     effects.push(
       ...this.#afterChange(touched),
       ...this.#maybeReadBack(),
-      ...this.#natNeeds.scopeChanged(changes, nowMs),
-      ...this.#nextHopHosts.scopeChanged(changes, nowMs),
-      ...this.#probes.scopeChanged(changes, nowMs),
-      ...this.#nextHopProbes.scopeChanged(changes, nowMs),
-      ...this.#advertising.scopeChanged(changes),
-      ...this.#sessions.scopeChanged(changes, nowMs),
-      ...this.#vteps.scopeChanged(inputs, nowMs),
-      ...this.#attachments.scopeChanged(changes, nowMs),
-      ...this.#imports.scopeChanged(changes, nowMs),
+      ...this.parts.scopeChanged(changes, inputs, nowMs),
     );
     if (neighbours.release) effects.push(...this.installation.whenInstalled(neighbours.release));
     if (revision === undefined) return effects;
@@ -433,12 +345,12 @@ export class AgentCore implements Ground {
         changes.push({ op: 'delete', kind: 'learned', id: record.id });
         reports.push({ type: 'forgotten', ...reported(record) });
       }
-      this.#guard.forget(port);
+      this.parts.guard.forget(port);
       changes.push({ op: 'delete', kind: 'shutOff', id: port });
       if (this.portStates.delete(port)) reports.push({ type: 'ports', ports: { [port]: { state: 'gone' } } });
       this.#awaitingMark.delete(port);
-      this.#moves.forget(port);
-      left.push(...this.#neighbours.portGone(port), ...this.#backOff.forget(port));
+      this.parts.moves.forget(port);
+      left.push(...this.parts.neighbours.portGone(port), ...this.parts.backOff.forget(port));
     }
     const effects: Effect[] = this.report(reports);
     return [
@@ -448,10 +360,7 @@ export class AgentCore implements Ground {
       ...this.compile(changes),
       ...left,
       ...this.#afterChange(put),
-      ...this.#natNeeds.ahead(put, nowMs),
-      ...this.#probes.portsChanged([...put, ...gone], nowMs),
-      ...this.#imports.portsChanged([...put, ...gone], nowMs),
-      ...this.#nextHopProbes.portsChanged([...put, ...gone], nowMs),
+      ...this.parts.portsChanged(put, gone, nowMs),
     ];
   }
 
@@ -461,7 +370,7 @@ export class AgentCore implements Ground {
     this.scope.apply(absent.map((record) => ({ op: 'delete', record })));
     return [
       ...this.compile(absent.map(({ id }) => ({ op: 'delete', kind: 'learned', id }))),
-      ...this.#neighbours.forgetAbsent(),
+      ...this.parts.neighbours.forgetAbsent(),
     ];
   }
 
@@ -489,12 +398,12 @@ export class AgentCore implements Ground {
         const done = due.filter((port) => this.#awaitingMark.delete(port) && this.interfaces.get(port));
         const states: Record<string, PortState> = {};
         for (const port of done)
-          states[port] = this.#guard.isShutOff(port) ? { state: 'shut-off' } : { state: 'installed' };
+          states[port] = this.parts.guard.isShutOff(port) ? { state: 'shut-off' } : { state: 'installed' };
         const fresh = done.filter((port) => this.portStates.get(port)?.state !== 'installed');
         return [
           ...done.flatMap((port) => this.#setMark(port, true)),
           ...this.reportStates(states),
-          ...this.#advertising.toPorts(fresh),
+          ...this.parts.advertising.toPorts(fresh),
         ];
       }),
     ];
@@ -541,8 +450,8 @@ export class AgentCore implements Ground {
       !this.#switchConnected ||
       !this.#scopeReady ||
       !this.#ovsdb ||
-      this.#nextHopHosts.isAwaited ||
-      this.#imports.isRestoring ||
+      this.parts.nextHopHosts.isAwaited ||
+      this.parts.imports.isRestoring ||
       this.installation.synced ||
       this.#readBackAsked
     )
@@ -554,7 +463,7 @@ export class AgentCore implements Ground {
   /** Takes effect here before the server has agreed; what the server then sends replaces it. */
   overlay(record: ScopeRecord): Effect[] {
     this.scope.apply([{ op: 'put', record }]);
-    return [...this.compile([{ op: 'put', record }]), ...this.#vteps.macsChanged([{ op: 'put', record }])];
+    return [...this.compile([{ op: 'put', record }]), ...this.parts.vteps.macsChanged([{ op: 'put', record }])];
   }
 
   // ── time ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -565,14 +474,7 @@ export class AgentCore implements Ground {
       this.#awaitsServer = false;
       effects.push(...this.#maybeReadBack());
     }
-    effects.push(...this.#nextHopHosts.tick(nowMs));
-    effects.push(
-      ...this.#guard.tick(nowMs),
-      ...this.#backOff.tick(nowMs),
-      ...this.#neighbours.tick(nowMs),
-      ...this.#probes.tick(nowMs),
-    );
-    effects.push(...this.#nextHopProbes.tick(nowMs));
+    effects.push(...this.parts.tick(nowMs));
     // Ageing stops while the server is away: nobody could tell us that an address lives elsewhere now.
     for (const record of this.serverConnected ? this.learning.idle(nowMs) : []) {
       this.learning.lose(record.id);
@@ -580,7 +482,7 @@ export class AgentCore implements Ground {
       effects.push(
         ...this.compile([{ op: 'delete', kind: 'learned', id: record.id }]),
         ...this.report([{ type: 'forgotten', ...reported(record) }]),
-        ...this.#vteps.macsChanged([{ op: 'delete', record }]),
+        ...this.parts.vteps.macsChanged([{ op: 'delete', record }]),
       );
     }
     // Where the switch refused a bundle without saying why, or Open vSwitch could not make the tunnel port.
@@ -589,23 +491,11 @@ export class AgentCore implements Ground {
       this.#lastCountersMs = nowMs;
       effects.push({ kind: 'readCounters' });
     }
-    effects.push(
-      ...this.hold.tick(nowMs),
-      ...this.#imports.tick(nowMs),
-      ...this.#conntrackUse.tick(nowMs),
-      ...this.#sessions.wake(nowMs),
-    );
     if (nowMs - this.#lastPulseMs >= PULSE_INTERVAL_MS) {
       this.#lastPulseMs = nowMs;
-      effects.push({ kind: 'pulse', addresses: [...this.scope.neighbours(this.host), ...this.#vteps.remotes()] });
+      effects.push({ kind: 'pulse', addresses: [...this.scope.neighbours(this.host), ...this.parts.vteps.remotes()] });
     }
-    return [
-      ...effects,
-      ...this.#vteps.tick(nowMs),
-      ...this.#attachments.tick(nowMs),
-      ...this.#advertising.tick(nowMs),
-      ...this.#reportHealth(),
-    ];
+    return [...effects, ...this.#reportHealth()];
   }
 
   #counters(event: AgentEvent & { kind: 'counters' }, nowMs: number): Effect[] {
@@ -629,21 +519,16 @@ export class AgentCore implements Ground {
       return claim;
     });
     this.#lastHealth = '';
-    this.#natNeeds.serverIsNew();
+    this.parts.natNeeds.serverIsNew();
     return [
       ...this.report([
         { type: 'claims', claims },
-        ...[...this.#moves.pending()].map((port): Report => ({ type: 'activate', port })),
+        ...[...this.parts.moves.pending()].map((port): Report => ({ type: 'activate', port })),
         { type: 'learnedAll', addresses: this.learning.all() },
-        { type: 'neighbourAll', neighbours: this.#neighbours.all() },
-        { type: 'memberHealthAll', members: this.#probes.all() },
-        { type: 'nextHopsAll', hops: this.#nextHopProbes.all() },
         { type: 'ports', ports: Object.fromEntries(this.portStates) },
-        ...this.#sessions.all(),
-        { type: 'attachments', attachments: this.#attachments.all() },
-        { type: 'vteps', vteps: this.#vteps.all() },
+        ...this.parts.reports(),
       ]),
-      ...this.#natNeeds.ahead([...this.interfaces.bound().keys()], nowMs),
+      ...this.parts.natNeeds.ahead([...this.interfaces.bound().keys()], nowMs),
       ...this.#reportHealth(),
     ];
   }
@@ -661,7 +546,7 @@ export class AgentCore implements Ground {
   }
 
   #reportRefused(report: Report, code: string, message: string): Effect[] {
-    const takenBack = report.type === 'activate' ? this.#moves.refused(report.port) : undefined;
+    const takenBack = report.type === 'activate' ? this.parts.moves.refused(report.port) : undefined;
     if (takenBack) return [{ kind: 'log', level: 'warn', message, fields: { code } }, ...takenBack];
     if (report.type !== 'claim' && report.type !== 'claims')
       return [{ kind: 'log', level: 'warn', message: `the server refused a report: ${message}`, fields: { code } }];
@@ -684,11 +569,11 @@ export class AgentCore implements Ground {
       refused: this.installation.refused.values(),
       problems: [
         ...this.problems.values(),
-        ...this.#backOff.problems(),
-        ...this.#conntrackUse.problems(this.scope, this.conntrack.zones),
+        ...this.parts.backOff.problems(),
+        ...this.parts.conntrackUse.problems(this.scope, this.conntrack.zones),
       ],
-      conntrack: this.#conntrackUse.use,
-      lost: this.#nextHopHosts.lost,
+      conntrack: this.parts.conntrackUse.use,
+      lost: this.parts.nextHopHosts.lost,
       nameOf: (host) => this.scope.host(host)?.name ?? host,
       isSwitchConnected: this.#switchConnected,
       isOvsdbConnected: this.#ovsdbConnected,

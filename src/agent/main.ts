@@ -170,7 +170,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const takeOver = (port: string): void => {
     const beganMs = systemClock.monotonicMs();
     const entries = copyLink.takeOver(port);
-    for (const { entry, zone } of core.hold.zonesOf(entries)) switchLink.runThrough(recreation(entry, zone));
+    for (const { entry, zone } of core.parts.hold.zonesOf(entries)) switchLink.runThrough(recreation(entry, zone));
     const ms = Math.round(systemClock.monotonicMs() - beganMs);
     log.info('connections of a port that is active here now are made again', { port, entries: entries.length, ms });
   };
