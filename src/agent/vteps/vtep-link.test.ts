@@ -333,7 +333,7 @@ describe('the link to VTEPs', { skip: noVtepSchema }, () => {
     await eventually('made', async () => (await rows()).floods.length === 2);
     one.serve(undefined);
     two.serve([red]);
-    await eventually('the other is gone', async () => (await rows()).switches.join() === `${nameOf(RED)} 5000`);
+    await eventually('the other is gone', async () => (await rows()).switches.join() === `${nameOf(RED)} 5000`, 30_000);
     assert.deepEqual((await rows()).floods, [`unknown-dst ${nameOf(RED)} 198.51.100.2`]);
   });
 
