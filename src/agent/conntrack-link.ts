@@ -20,6 +20,7 @@ export interface ConntrackLinkOptions {
 /** Zones that come within this time are limited together. */
 const GATHER_MS = 100;
 const RETRY_MS = 5_000;
+const LONGEST_LIMITING_MS = 2_000;
 /** Arguments of one command. */
 const ZONES_PER_COMMAND = 500;
 const PROC = '/proc/sys/net/netfilter/nf_conntrack_';
@@ -45,6 +46,13 @@ export class ConntrackLink implements TrackingTexts {
     if (effect.kind === 'readConntrack') return void this.#read();
     for (const zone of effect.zones) this.#unlimited.set(zone, effect.part);
     void this.#limit();
+  }
+
+  /** Zones that were to be limited are, or that takes too long. What is in a zone before it is limited is not counted there. */
+  async limited(): Promise<void> {
+    const { clock, signal } = this.#options;
+    for (let ms = 0; this.#unlimited.size > 0 && ms < LONGEST_LIMITING_MS && !signal.aborted; ms += GATHER_MS)
+      await clock.sleep(GATHER_MS, signal).catch(() => {});
   }
 
   get #datapath(): string {

@@ -230,6 +230,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
 
   const restorer = new Restorer({
     ...{ lastRead: () => exporter.lastRead, count: () => conntrackLink.count(), recreator, clock: systemClock, signal },
+    limited: () => conntrackLink.limited(),
     restored: (isAll) => emit({ kind: 'connectionsRestored', isAll }),
     log: log.child({ part: 'connections' }),
   });

@@ -25,7 +25,7 @@ import { RoutedCoverage } from './routed-coverage.ts';
  */
 const CAMPAIGN = process.env.WEFT_CAMPAIGN !== undefined;
 const SEED = Number(process.env.WEFT_SEED ?? 1);
-const IN_PIPELINE = CAMPAIGN ? 30_000 : 500;
+const IN_PIPELINE = CAMPAIGN ? 30_000 : 700;
 const IN_PACKETS = CAMPAIGN ? 5_000 : 150;
 const LENGTH = { least: 3, most: 10 } as const;
 const noSwitch = await findOpenVswitch().then(

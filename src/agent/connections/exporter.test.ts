@@ -163,7 +163,7 @@ test('too many connections are not read, which people are told; lines that say n
 test('of many connections zones are read in turn, ports before routers, with rests; the result is the same', async () => {
   const whole = await trial().round();
   const { state, clock, round } = trial();
-  state.count = MOST_AT_ONCE * 3;
+  state.count = 6_100;
   const use = (zone: number, connections: number): ZoneUse => ({ zone, connections, limit: 0 });
   state.uses = [use(4, 300), use(8, 5_000), use(12, 600), use(13, 200), use(5, 0)];
   state.dumpMs = 10;
@@ -175,6 +175,22 @@ test('of many connections zones are read in turn, ports before routers, with res
     reports.flatMap(({ put }) => put.map(({ key, seenAs, asked }) => [key, seenAs, asked]));
   assert.deepEqual(keys(sliced).sort(), keys(whole).sort());
   assert.equal(state.problem, undefined);
+});
+
+test('zones that do not count what they had before they were limited are read, too', async () => {
+  const whole = await trial().round();
+  const { state, round } = trial();
+  state.count = 6_100;
+  state.uses = [{ zone: 4, connections: 300, limit: 0 }];
+  const sliced = await round();
+  assert.deepEqual(
+    sliced.flatMap(({ put }) => put.map(({ key }) => key)).sort(),
+    whole.flatMap(({ put }) => put.map(({ key }) => key)).sort(),
+  );
+  assert.equal(state.problem, undefined);
+  state.count = MOST_AT_ONCE + 301;
+  await round();
+  assert.match(state.problem!, /15001 are in zones that do not count them/);
 });
 
 test('what is too much at once is left out alone, and said; what was known of its translations stays', async () => {

@@ -45,6 +45,9 @@ export const SLICE_CONNECTIONS = 800;
 /** From here on a zone has a table of its own, and to dump it costs what is in it; before, all were walked (lib/conntrack-private.h). */
 const ZONES_APART = [3, 4] as const;
 
+/** So many may come or go between two questions. */
+const CHURN = 50;
+
 /** What a reading is made of. */
 export interface ReadingPlan {
   /** To be dumped at once each; undefined: everything. */
@@ -70,16 +73,20 @@ export class TrackingReader {
     const { datapathType, tracking } = this.#options;
     const count = await tracking.count();
     const isApart = datapathType === 'netdev' && count > SLICE_CONNECTIONS && isSince(await tracking.version());
-    if (isApart) return this.#byZone(await tracking.uses());
+    if (isApart) return this.#byZone(await tracking.uses(), count);
     const most = datapathType === 'netdev' ? MOST_AT_ONCE : MOST_CONNECTIONS;
     if (count <= most) return { slices: [undefined], unread: new Set() };
     return { slices: [], unread: new Set(), problem: `the host tracks ${count}, more than ${most}` };
   }
 
-  /** Ports first: what a router translates is there by then. */
-  #byZone(uses: readonly ZoneUse[]): ReadingPlan {
+  /** Ports first: what a router translates is there by then. `count`: of all zones together. */
+  #byZone(uses: readonly ZoneUse[], count: number): ReadingPlan {
     const { scope, zones } = this.#options;
-    const counts = new Map(uses.map(({ zone, connections }) => [zone, connections]));
+    const uncounted = count - uses.reduce((sum, { connections }) => sum + connections, 0);
+    // What a zone had before it was limited is not counted there: any may have them, and it is a few at a time that are.
+    const least = uncounted > CHURN && uncounted <= MOST_AT_ONCE ? 1 : 0;
+    const counts = new Map([...zones.entries()].flatMap(([, zone]) => [zone, zone + 1]).map((zone) => [zone, least]));
+    for (const { zone, connections } of uses) counts.set(zone, Math.max(connections, least));
     const owners = [...zones.entries()].map(([owner, zone]) => {
       const port = scope.port(owner);
       // Of a port the zone behind it as well: VIPs.
@@ -112,6 +119,7 @@ export class TrackingReader {
       return slices;
     };
     const slices = [...take(owners.filter(({ port }) => port)), ...take(owners.filter(({ port }) => !port))];
+    if (uncounted > MOST_AT_ONCE) left.push(`${uncounted} are in zones that do not count them`);
     if (left.length === 0) return { slices, unread };
     const more = left.length > 3 ? `, and ${left.length - 3} more` : '';
     const bounds = `at most ${MOST_AT_ONCE} of one and ${MOST_CONNECTIONS} in all are read`;

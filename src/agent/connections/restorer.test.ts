@@ -24,6 +24,7 @@ async function steps(options: {
     log: silentLog,
   });
   const restorer = new Restorer({
+    limited: async () => {},
     ...{ lastRead: () => options.lastRead ?? EAST, count: options.count ?? (() => Promise.resolve(0)), recreator },
     restored: (isAll) => done.push(isAll ? 'all' : 'flows'),
     ...{ clock: systemClock, log: silentLog, signal: new AbortController().signal },

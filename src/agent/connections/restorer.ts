@@ -10,6 +10,8 @@ export interface RestorerOptions {
   readonly lastRead: () => string;
   /** How many connections the datapath has. Errors: `WeftError`. */
   readonly count: () => Promise<number>;
+  /** Zones count what is in them from now on. */
+  readonly limited: () => Promise<void>;
   readonly recreator: Recreator;
   /** Translations are there again, then all is. */
   readonly restored: (isAll: boolean) => void;
@@ -61,6 +63,7 @@ export class Restorer {
     const plain = lost.filter((one) => !isTranslated(one)).slice(0, MOST_RESTORED - translated.length);
     const inZones = (entries: readonly Tracked[]): EntryInZone[] =>
       entries.map((entry) => ({ entry, zone: entry.zone }));
+    if (lost.length > 0) await this.#options.limited();
     await recreator.perform({ make: inZones(translated) });
     restored(false);
     await recreator.perform({ make: inZones(plain) });
