@@ -86,17 +86,14 @@ export class ConntrackLink implements TrackingTexts {
     return (await this.#run(zones?.map((zone) => [...dump, `zone=${zone}`] as const) ?? [dump])).join('\n');
   }
 
-  /** As `dump`, of these zones only. Error `full` where they hold more than `most`: a reading holds packets up. */
+  /** As `dump`, of these zones only, one after the other. Error `full` where one of them holds more than `most`: a reading holds packets up. */
   async dumpZones(zones: readonly number[], most: number): Promise<string> {
-    const [limits = ''] = await this.#run([['dpctl/ct-get-limits', this.#datapath]]);
     const asked = new Set(zones);
-    const held = readLimits(limits).reduce(
-      (sum, { zone, connections }) => sum + (asked.has(zone) ? connections : 0),
-      0,
-    );
-    if (held > most) throw new WeftError('full', `${held} connections in the zones of the port, more than ${most}`);
-    const texts = await this.#run(zones.map((zone) => ['dpctl/dump-conntrack', '-s', this.#datapath, `zone=${zone}`]));
-    return texts.join('');
+    const held = (await this.uses()).filter(({ zone }) => asked.has(zone)).map(({ connections }) => connections);
+    const largest = Math.max(0, ...held);
+    if (largest > most)
+      throw new WeftError('full', `${largest} connections in a zone of the port or its routers, more than ${most}`);
+    return this.dump(zones);
   }
 
   /** Sequence numbers are not asked for from now on, whatever may come before zones are limited. Errors: `WeftError`. */

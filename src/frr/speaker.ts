@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { formatIp, parseIp } from '../base/addresses.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
@@ -57,6 +57,8 @@ export class Speaker {
   #looks = 0;
   /** What bgpd answered since the last look. */
   #established: ReadonlySet<string> | undefined;
+  #sockets = '';
+  #connected: ReadonlySet<string> = new Set();
   #md5Seen: number | undefined;
   /** As it was told. */
   #ended = '';
@@ -121,9 +123,14 @@ export class Speaker {
     const pid = this.#daemons.pidOf('bgpd');
     // Without bgpd there are no sessions, and zebra takes its routes back or keeps them, as it was told.
     if (this.#mortal.size === 0 || pid === undefined) return;
-    const connected = connectedPeers(...['tcp', 'tcp6'].map((name) => textOf(`/proc/${pid}/net/${name}`)));
     const established = this.#established;
     this.#established = undefined;
+    // To list connections costs the kernel a walk through all of the machine, of all namespaces; to list bgpd's own sockets next to nothing.
+    const sockets = socketsOf(pid);
+    if (sockets !== this.#sockets || established !== undefined)
+      this.#connected = connectedPeers(...['tcp', 'tcp6'].map((name) => textOf(`/proc/${pid}/net/${name}`)));
+    this.#sockets = sockets;
+    const connected = this.#connected;
     const ended = [...this.#watch.look(this.#mortal, connected, established, this.#clock.monotonicMs())].sort();
     if (ended.join() !== this.#ended) {
       this.#ended = ended.join();
@@ -208,6 +215,26 @@ export class Speaker {
     const before = this.#md5Seen;
     this.#md5Seen = md5Failures(textOf(`/proc/${this.#daemons.pidOf('bgpd')}/net/netstat`));
     return before !== undefined && this.#md5Seen > before;
+  }
+}
+
+/** The sockets that a process has open, by inode; empty where it is gone. */
+function socketsOf(pid: number): string {
+  const folder = `/proc/${pid}/fd`;
+  try {
+    const links = readdirSync(folder).map((fd) => linkOf(`${folder}/${fd}`));
+    return links.filter((link) => link.startsWith('socket:')).join();
+  } catch {
+    return '';
+  }
+}
+
+/** Empty where it was closed since. */
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
   }
 }
 
