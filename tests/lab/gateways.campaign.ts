@@ -270,7 +270,8 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 1
       await site.weft.client.request('PATCH', `/v1/ports/${id}`, { body: { host } });
       const move = await startMigration(site.lab, name, host);
       await waitForPorts(site.weft.client, [id]);
-      await sleep(1000);
+      // As long as a hypervisor copies memory, at the least: some thousand connections a second are made again meanwhile.
+      await sleep(5000);
       const streams = [
         await startStream(site.lab, { from: 'client', to: 'web-1', address: FLOATING, pps: 1000, port: 7050 }),
       ];
