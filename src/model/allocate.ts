@@ -4,7 +4,7 @@ import { isAddressTaken } from './address-uses.ts';
 import { describe } from './describe.ts';
 import type { AnyObject, LogicalPort, LogicalSwitch, Subnet } from './objects.ts';
 import type { Problem } from './problem.ts';
-import { slotsFor } from './shares.ts';
+import { grownSlots } from './shares.ts';
 import { isInVlan, isReservedIn, lastOf } from './subnets.ts';
 import { isKeyed, type ModelIndex } from './view.ts';
 
@@ -52,7 +52,10 @@ export class Allocator {
       const message = `tunnel key ${key} was just given back; hosts may still know it`;
       report({ object: describe(this.#index, object), path: 'key', code: 'duplicate-key', message });
     }
-    if (object.kind === 'loadBalancer') return { ...object, key, slots: given.slots ?? slotsFor(object.members) };
+    if (object.kind === 'loadBalancer') {
+      const before = this.#index.get('loadBalancer', object.id)?.members;
+      return { ...object, key, slots: grownSlots(given.slots, object.members, before) };
+    }
     if (object.kind === 'routerPort') return { ...object, key, mac: given.mac ?? this.#allocateMac() };
     if (object.kind !== 'port') return { ...object, key };
     const mac = given.mac ?? this.#allocateMac();

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { shares, slotsFor } from './shares.ts';
+import { grownSlots, shares, slotsFor } from './shares.ts';
 
 interface Member {
   readonly id: string;
@@ -40,7 +40,7 @@ describe('slots of a load balancer', () => {
     fc.assert(
       fc.property(randomMembers, (of) => {
         const slots = slotsFor(of);
-        assert.ok(slots >= 64 && slots <= 1024 && (slots & (slots - 1)) === 0);
+        assert.ok(slots >= 32 && slots <= 1024 && (slots & (slots - 1)) === 0);
         const total = of.reduce((sum, { weight }) => sum + weight, 0);
         fc.pre(of.every(({ weight }) => weight / total >= 0.02));
         assert.ok(offBy(of, slots) <= 0.05);
@@ -49,9 +49,17 @@ describe('slots of a load balancer', () => {
     );
   });
 
-  test('are enough for up to four members of one weight, however few there were at first', () => {
-    const slots = slotsFor(members([1]));
-    for (let count = 1; count <= 4; count++) assert.ok(offBy(members(Array<number>(count).fill(1)), slots) <= 0.05);
+  test('grow with the members, never shrink, and stay what a person has chosen', () => {
+    const of = (count: number): Member[] => members(Array<number>(count).fill(1));
+    let slots = grownSlots(undefined, of(2), undefined);
+    assert.equal(slots, 32);
+    for (let count = 3; count <= 20; count++) {
+      slots = grownSlots(slots, of(count), of(count - 1));
+      assert.ok(offBy(of(count), slots) <= 0.05, `${count} members, ${slots} slots`);
+    }
+    assert.equal(grownSlots(slots, of(2), of(20)), slots);
+    assert.equal(grownSlots(16, of(3), of(3)), 16);
+    assert.equal(grownSlots(512, of(3), of(2)), 512);
   });
 
   test('are all shared out, and the order of the members does not matter', () => {

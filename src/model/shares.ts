@@ -23,21 +23,44 @@ export function shares(entries: readonly { readonly id: string; readonly weight:
   return taken;
 }
 
-const FEWEST_SLOTS = 64;
+const FEWEST_SLOTS = 32;
 const MOST_SLOTS = 1024;
-/** A share is rounded by less than one slot: with 20 and more it is within 5 % of its weight. */
-const SLOTS_OF_LIGHTEST = 20;
+/** How far a member's share may be from its weight, in parts of that. */
+const MOST_OFF = 0.05;
+/** Of all, from which on a share counts: those below would take more slots than there are. */
+const LEAST_SHARE = 0.02;
 
 /**
- * How many slots a load balancer with such members gets: a power of two of 64 (which does for one to four members of one weight) to 1024 (for
- * shares of 2 % and more). Not more than they need: every VIP costs its slots in flows on every host that knows it.
+ * How many slots a load balancer with such members needs, so that every share of 2 % and more is within 5 % of its weight: a power of two, and no
+ * more than that, since every VIP costs its slots in flows on every host that knows it.
  */
 export function slotsFor(members: readonly { readonly weight: number }[]): number {
-  const total = members.reduce((sum, { weight }) => sum + weight, 0);
-  const lightest = Math.min(...members.map(({ weight }) => weight));
+  const entries = members.map(({ weight }, at) => ({ id: `${at}`, weight }));
+  const total = entries.reduce((sum, { weight }) => sum + weight, 0);
+  const isFair = (slots: number): boolean => {
+    const quota = quotas(entries, slots);
+    return entries.every(({ id, weight }) => {
+      const exact = (slots * weight) / total;
+      return weight < LEAST_SHARE * total || Math.abs(quota.get(id)! - exact) <= MOST_OFF * exact;
+    });
+  };
   let slots = FEWEST_SLOTS;
-  while (slots * lightest < SLOTS_OF_LIGHTEST * total && slots < MOST_SLOTS) slots *= 2;
+  while (slots < MOST_SLOTS && !isFair(slots)) slots *= 2;
   return slots;
+}
+
+/**
+ * The slots of a load balancer whose members change: more where these need more, never fewer. `given`: what it has, or a person wants; who wants
+ * fewer than the members `before` needed keeps them.
+ */
+export function grownSlots(
+  given: number | undefined,
+  members: readonly { readonly weight: number }[],
+  before: readonly { readonly weight: number }[] | undefined,
+): number {
+  const needed = slotsFor(members);
+  if (given === undefined) return needed;
+  return before !== undefined && given >= slotsFor(before) ? Math.max(given, needed) : given;
 }
 
 /** Largest remainders; of equal ones the smaller id first. */
