@@ -1,3 +1,4 @@
+// Commands name no lab, and take the only one: runs alone.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
