@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
-import { buildFrame, frameSketch } from '../model/generate-frames.ts';
+import { frameSketch } from '../model/frame-sketch.ts';
+import { buildFrame } from '../model/generate-frames.ts';
 import { modelOf } from '../model/view.ts';
 import { type Flow, OFPP } from '../openflow/flow.ts';
 import { formatFlow } from '../openflow/text/flow.ts';

@@ -4,9 +4,10 @@ import { isAddressTaken } from './address-uses.ts';
 import { describe } from './describe.ts';
 import type { AnyObject, LogicalPort, LogicalSwitch, Subnet } from './objects.ts';
 import type { Problem } from './problem.ts';
+import { isKeyed } from './relations.ts';
 import { grownSlots } from './shares.ts';
 import { isInVlan, isReservedIn, lastOf } from './subnets.ts';
-import { isKeyed, type ModelIndex } from './view.ts';
+import type { ModelIndex } from './view.ts';
 
 const LAST_KEY = 0xff_ffff;
 /** Offsets of larger subnets count only so far: more addresses than any store holds. */

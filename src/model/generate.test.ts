@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { frameSketch } from './frame-sketch.ts';
 import { modelSketch } from './generate.ts';
 import { buildModel } from './generate-build.ts';
-import { buildFrame, frameSketch } from './generate-frames.ts';
+import { buildFrame } from './generate-frames.ts';
 import { routedModelSketch } from './generate-routed.ts';
 import { KINDS } from './kinds.ts';
 import type { ProblemCode } from './problem.ts';
+import { isObject } from './relations.ts';
 import { checkRules } from './rules.ts';
-import { isObject, modelOf } from './view.ts';
+import { modelOf } from './view.ts';
 
 /** What people are kept from although its meaning is plain: a model can come to be so, and is to be understood. */
 const UNWISE: ReadonlySet<ProblemCode> = new Set(['next-hop', 'unreachable', 'ambiguous', 'route-circle']);

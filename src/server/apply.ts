@@ -9,10 +9,11 @@ import type { AnyObject } from '../model/objects.ts';
 import { type ParsedObject, parseObject, problemsOfZod } from '../model/parse.ts';
 import { patternOf, textsAt } from '../model/paths.ts';
 import { type Problem, problemsError } from '../model/problem.ts';
+import { isObject } from '../model/relations.ts';
 import { resolveObject } from '../model/resolve.ts';
 import { checkRules } from '../model/rules.ts';
 import { secretsOf } from '../model/secrets.ts';
-import { isObject, type ModelIndex } from '../model/view.ts';
+import type { ModelIndex } from '../model/view.ts';
 import { announce, type Mutation, putObject, removeObject, titleOf } from './mutations.ts';
 
 /** `POST /v1/apply`: these objects shall be so. */

@@ -5,7 +5,8 @@ import { Allocator } from '../model/allocate.ts';
 import { Draft, type DraftChange } from '../model/draft.ts';
 import { KIND_NAMES } from '../model/kind.ts';
 import type { ScopeKind, ScopeRecord } from '../model/objects.ts';
-import { isObject, ModelIndex } from '../model/view.ts';
+import { isObject } from '../model/relations.ts';
+import { ModelIndex } from '../model/view.ts';
 import type { Change, Operation, Precondition, Store, Watch } from '../store/store.ts';
 
 /** One record before and after a transaction. */

@@ -10,10 +10,11 @@ import type { AnyObject, ObjectOfKind } from '../model/objects.ts';
 import { type ParsedObject, parseObject } from '../model/parse.ts';
 import { replaceTextsAt } from '../model/paths.ts';
 import { type Problem, problemsError } from '../model/problem.ts';
+import { nameScopeOf } from '../model/relations.ts';
 import { type Found, findObject, resolveObject } from '../model/resolve.ts';
 import { checkRules } from '../model/rules.ts';
 import { withFormerSecrets } from '../model/secrets.ts';
-import { type ModelIndex, nameScopeOf } from '../model/view.ts';
+import type { ModelIndex } from '../model/view.ts';
 
 /**
  * What a write of people does to a draft. Each function either leaves the draft as the write wants it, or throws a

@@ -1,5 +1,6 @@
 import type { RouterPort, ScopeKind, ScopeRecord } from '../model/objects.ts';
-import { type ModelIndex, mirrorPlaces } from '../model/view.ts';
+import { mirrorPlaces } from '../model/relations.ts';
+import type { ModelIndex } from '../model/view.ts';
 import type { RecordChange } from './desired-state.ts';
 
 /**

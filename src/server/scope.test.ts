@@ -4,7 +4,7 @@ import { silentLog } from '../base/log.ts';
 import { seededRandom } from '../base/random.ts';
 import { describe } from '../model/describe.ts';
 import type { ScopeRecord } from '../model/objects.ts';
-import { isObject } from '../model/view.ts';
+import { isObject } from '../model/relations.ts';
 import { openMemoryStore } from '../store/memory.ts';
 import { applyObjects, parseApplyRequest } from './apply.ts';
 import { claimPort } from './bindings.ts';

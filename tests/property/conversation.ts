@@ -1,6 +1,7 @@
 import fc from 'fast-check';
+import { type FrameSketch, frameSketch } from '../../src/model/frame-sketch.ts';
 import type { BindingSketch, ModelSketch, PortSketch } from '../../src/model/generate.ts';
-import { buildFrame, type FrameSketch, frameSketch } from '../../src/model/generate-frames.ts';
+import { buildFrame } from '../../src/model/generate-frames.ts';
 import { errorAbout, furtherOf, replyTo } from '../../src/model/generate-replies.ts';
 import { routedModelSketch } from '../../src/model/generate-routed.ts';
 import { routedSketch } from '../../src/model/generate-routed-frames.ts';

@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { type Compiler, type CompilerChange, createCompiler } from '../../src/compile/compiler.ts';
 import type { InputRecord } from '../../src/compile/inputs.ts';
+import { type FrameSketch, frameSketch } from '../../src/model/frame-sketch.ts';
 import { type ModelSketch, modelSketch } from '../../src/model/generate.ts';
 import { buildModel, type PluggedInterface } from '../../src/model/generate-build.ts';
-import { buildFrame, type FrameSketch, frameSketch } from '../../src/model/generate-frames.ts';
+import { buildFrame } from '../../src/model/generate-frames.ts';
 import { at } from '../../src/model/generated.ts';
 import type { Encap, ScopeRecord, ScopeRecordOfKind } from '../../src/model/objects.ts';
 import { type ModelIndex, modelOf } from '../../src/model/view.ts';

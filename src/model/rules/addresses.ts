@@ -3,8 +3,9 @@ import { balancersWithAddress, switchesOfAddress, usesOfAddress } from '../addre
 import { describe } from '../describe.ts';
 import type { AnyObject, LoadBalancer, LogicalPort } from '../objects.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
+import type { AddressHolder } from '../relations.ts';
 import { isHostAddress, isReservedIn, subnetOf } from '../subnets.ts';
-import type { AddressHolder, ModelIndex } from '../view.ts';
+import type { ModelIndex } from '../view.ts';
 
 type Report = (problem: Problem) => void;
 

@@ -1,6 +1,6 @@
 import { describe } from '../describe.ts';
 import type { AnyObject } from '../objects.ts';
-import { isObject, nameScopeOf } from '../view.ts';
+import { isObject, nameScopeOf } from '../relations.ts';
 import type { Rule } from './rule.ts';
 
 /** Fields that cannot change, because others rely on them: a packet on the wire carries the key. */

@@ -2,7 +2,7 @@ import { describe, type Names, qualifiedName } from '../describe.ts';
 import { KINDS } from '../kinds.ts';
 import type { AnyObject, ScopeKind, ScopeRecordOfKind } from '../objects.ts';
 import { patternOf } from '../paths.ts';
-import { isObject, referencesOf } from '../view.ts';
+import { isObject, referencesOf } from '../relations.ts';
 import type { Rule } from './rule.ts';
 
 /** How many referrers one problem names; the rest is counted. */

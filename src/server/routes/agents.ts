@@ -4,7 +4,7 @@ import { WeftError } from '../../base/errors.ts';
 import { KIND_NAMES } from '../../model/kind.ts';
 import { problemsOfZod } from '../../model/parse.ts';
 import { problemsError } from '../../model/problem.ts';
-import { RUNTIME_KINDS } from '../../model/view.ts';
+import { RUNTIME_KINDS } from '../../model/relations.ts';
 import type { ServerContext } from '../context.ts';
 import { importFrom } from '../imports.ts';
 import { requireObject } from '../mutations.ts';

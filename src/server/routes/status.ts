@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { WeftError } from '../../base/errors.ts';
 import { KIND_NAMES, type KindName } from '../../model/kind.ts';
-import { isObject } from '../../model/view.ts';
+import { isObject } from '../../model/relations.ts';
 import { HEARTBEAT_MS } from '../agent-streams.ts';
 import { bgpProblems } from '../bgp.ts';
 import type { ServerContext } from '../context.ts';
