@@ -8,6 +8,7 @@ import { decodePacket, encodePacket, type Packet } from '../../packet/packet.ts'
 import type { Effect, PacketIn } from '../events.ts';
 import { NO_REGISTERS } from '../registers.ts';
 import { portId, type TestGround, testGround } from '../testing/test-ground.ts';
+import { TestWakes } from '../testing/test-wakes.ts';
 import { NextHopProbes } from './next-hop-probes.ts';
 
 const HOP_MAC = 0x0200_0000_0099 as Mac;
@@ -32,14 +33,13 @@ const neighbour = { kind: 'neighbour', id: 's/192.0.2.1', switch: 's', address: 
 class Bench {
   readonly ground: TestGround;
   readonly probes: NextHopProbes;
-  nowMs = 0;
+  readonly #time = new TestWakes();
   isThere = true;
   isAble = true;
   /** Held up for so long, at each wake. */
   lateMs = 0;
   readonly sent: Packet[] = [];
   answer: (probe: Packet) => Packet | undefined = answerTo;
-  #wakes: number[] = [];
 
   constructor(probe: Partial<NextHopProbe> | undefined, via?: string, ...more: unknown[]) {
     this.ground = testGround([...records, router(probe, via), ...more], [portId(1)]);
@@ -54,7 +54,7 @@ class Bench {
 
   #perform(effects: readonly Effect[]): void {
     for (const effect of effects) {
-      if (effect.kind === 'wake') this.#wakes.push(this.nowMs + effect.inMs + this.lateMs);
+      if (effect.kind === 'wake') this.#time.ask(effect.inMs, this.lateMs);
       if (effect.kind !== 'packetOut') continue;
       assert.equal(effect.toOfport, 101);
       const probe = decodePacket(effect.frame);
@@ -72,18 +72,12 @@ class Bench {
     this.#perform(this.probes.answered(packet, this.ground.scope.port(portId(1))!, this.nowMs));
   }
 
+  get nowMs(): number {
+    return this.#time.nowMs;
+  }
+
   run(untilMs: number): void {
-    for (;;) {
-      this.#wakes.sort((a, b) => a - b);
-      const due = this.#wakes.shift();
-      if (due === undefined || due > untilMs) {
-        if (due !== undefined) this.#wakes.push(due);
-        this.nowMs = untilMs;
-        return;
-      }
-      this.nowMs = due;
-      this.#perform(this.probes.tick(due));
-    }
+    this.#time.run(untilMs, (nowMs) => this.#perform(this.probes.tick(nowMs)));
   }
 
   told(): string[] {

@@ -8,6 +8,7 @@ import { neighbourQuestion } from '../packet-in/neighbour-frames.ts';
 import { echoProbe } from '../probes/probe-frames.ts';
 import { RateLimit } from '../rate-limit.ts';
 import { addressOf, portTowards } from '../router-addresses.ts';
+import { Wakes } from '../wakes.ts';
 import { readNextHop } from './probe-frames.ts';
 import { Verdict } from './verdict.ts';
 
@@ -75,7 +76,7 @@ export class NextHopProbes {
   #switches = new Set<string>();
   #ports = new Set<string>();
   readonly #limit = new RateLimit(PER_WIRE, ALTOGETHER);
-  #wakeMs = Number.POSITIVE_INFINITY;
+  readonly #wakes = new Wakes();
 
   constructor(ground: Ground, random: Random, isAble: () => boolean) {
     this.#ground = ground;
@@ -151,7 +152,7 @@ export class NextHopProbes {
     this.#byAnswer = new Map(
       [...this.#watched.values()].map((each) => [answerKey(each.target.mac, each.target.hop), each]),
     );
-    return [...effects, ...this.#wake(nowMs)];
+    return [...effects, ...this.#wakes.askFor(this.#watched.values(), nowMs)];
   }
 
   #targets(): Map<string, Target> {
@@ -207,7 +208,7 @@ export class NextHopProbes {
 
   /** Judges what was sent, and sends what is due. */
   tick(nowMs: number): Effect[] {
-    if (nowMs >= this.#wakeMs) this.#wakeMs = Number.POSITIVE_INFINITY;
+    this.#wakes.passed(nowMs);
     const effects: Effect[] = [];
     for (const watched of this.#watched.values()) {
       if (watched.dueMs > nowMs) continue;
@@ -216,7 +217,7 @@ export class NextHopProbes {
         watched.dueMs = nowMs + GRACE_MS;
       } else effects.push(...this.#round(watched, nowMs));
     }
-    return [...effects, ...this.#wake(nowMs)];
+    return [...effects, ...this.#wakes.askFor(this.#watched.values(), nowMs)];
   }
 
   #round(watched: Watched, nowMs: number): Effect[] {
@@ -279,14 +280,6 @@ export class NextHopProbes {
         ? []
         : this.#judge(watched, false, nowMs);
     });
-  }
-
-  #wake(nowMs: number): Effect[] {
-    let due = Number.POSITIVE_INFINITY;
-    for (const { dueMs } of this.#watched.values()) due = Math.min(due, dueMs);
-    if (due >= this.#wakeMs) return [];
-    this.#wakeMs = due;
-    return [{ kind: 'wake', inMs: Math.max(1, due - nowMs) }];
   }
 
   // ── results ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ import { TCP_FLAG } from '../../packet/tcp.ts';
 import type { Effect, PacketIn } from '../events.ts';
 import { NO_REGISTERS } from '../registers.ts';
 import { portId, type TestGround, testGround } from '../testing/test-ground.ts';
+import { TestWakes } from '../testing/test-wakes.ts';
 import { Probes } from './probes.ts';
 
 type Health = NonNullable<LoadBalancer['health']>;
@@ -30,10 +31,9 @@ const routerPort = { kind: 'routerPort', id: 'rp', key: 201, router: 'r', switch
 class Bench {
   readonly ground: TestGround;
   readonly probes: Probes;
-  nowMs = 0;
+  readonly #time = new TestWakes();
   readonly sent: Packet[] = [];
   serve: (probe: Packet) => Packet[] = () => [];
-  #wakes: number[] = [];
 
   constructor(...more: unknown[]) {
     this.ground = testGround([...records, ...more], [portId(1)]);
@@ -44,7 +44,7 @@ class Bench {
 
   #perform(effects: readonly Effect[]): void {
     for (const effect of effects) {
-      if (effect.kind === 'wake') this.#wakes.push(this.nowMs + effect.inMs);
+      if (effect.kind === 'wake') this.#time.ask(effect.inMs);
       if (effect.kind !== 'packetOut') continue;
       assert.equal(effect.toOfport, 101);
       const probe = decodePacket(effect.frame);
@@ -58,18 +58,12 @@ class Bench {
     return { ...NO_REGISTERS, class: PACKET_IN.probe, cookie: 0n, inPort: 101, portKey: 1, frame };
   }
 
+  get nowMs(): number {
+    return this.#time.nowMs;
+  }
+
   run(untilMs: number): void {
-    for (;;) {
-      this.#wakes.sort((a, b) => a - b);
-      const due = this.#wakes.shift();
-      if (due === undefined || due > untilMs) {
-        if (due !== undefined) this.#wakes.push(due);
-        this.nowMs = untilMs;
-        return;
-      }
-      this.nowMs = due;
-      this.#perform(this.probes.tick(due));
-    }
+    this.#time.run(untilMs, (nowMs) => this.#perform(this.probes.tick(nowMs)));
   }
 
   verdicts(): boolean[] {

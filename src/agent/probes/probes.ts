@@ -7,6 +7,7 @@ import type { Effect, PacketIn, ScopeChange } from '../events.ts';
 import type { Ground } from '../ground.ts';
 import { tagAt } from '../packet-in/reply.ts';
 import { RateLimit } from '../rate-limit.ts';
+import { Wakes } from '../wakes.ts';
 import { type HealthCheck, Probe, type ProbeStep } from './probe.ts';
 import { type ProbeEnds, readProbeAnswer } from './probe-frames.ts';
 
@@ -55,7 +56,7 @@ export class Probes {
   readonly #underWay = new Map<string, Watched>();
   readonly #limit = new RateLimit(PER_SENDER, ALTOGETHER);
   #nextPort = 0;
-  #wakeMs = Number.POSITIVE_INFINITY;
+  readonly #wakes = new Wakes();
 
   constructor(ground: Ground, random: Random) {
     this.#ground = ground;
@@ -101,7 +102,7 @@ export class Probes {
         ...{ probe: undefined, startedMs: nowMs, dueMs: nowMs + this.#jitter(target.check.intervalMs) },
       });
     }
-    return [...effects, ...this.#wake(nowMs)];
+    return [...effects, ...this.#wakes.askFor(this.#watched.values(), nowMs)];
   }
 
   #jitter(intervalMs: number): number {
@@ -150,7 +151,7 @@ export class Probes {
 
   /** Begins what is due and gives up what took too long. */
   tick(nowMs: number): Effect[] {
-    if (nowMs >= this.#wakeMs) this.#wakeMs = Number.POSITIVE_INFINITY;
+    this.#wakes.passed(nowMs);
     const effects: Effect[] = [];
     for (const watched of this.#watched.values()) {
       if (watched.dueMs > nowMs) continue;
@@ -158,7 +159,7 @@ export class Probes {
         ...(watched.probe ? this.#step(watched, watched.probe.timedOut(), nowMs) : this.#begin(watched, nowMs)),
       );
     }
-    return [...effects, ...this.#wake(nowMs)];
+    return [...effects, ...this.#wakes.askFor(this.#watched.values(), nowMs)];
   }
 
   #begin(watched: Watched, nowMs: number): Effect[] {
@@ -179,7 +180,10 @@ export class Probes {
     const answer = readProbeAnswer(packet.frame);
     const watched = answer && this.#underWay.get(`${port.id}/${answer.port}`);
     if (!answer || !watched?.probe) return [];
-    return [...this.#step(watched, watched.probe.answered(answer), nowMs), ...this.#wake(nowMs)];
+    return [
+      ...this.#step(watched, watched.probe.answered(answer), nowMs),
+      ...this.#wakes.askFor(this.#watched.values(), nowMs),
+    ];
   }
 
   #step(watched: Watched, step: ProbeStep, nowMs: number): Effect[] {
@@ -198,14 +202,6 @@ export class Probes {
   #end(watched: Watched): void {
     if (watched.probe) this.#underWay.delete(`${watched.target.port}/${watched.probe.ends.srcPort}`);
     watched.probe = undefined;
-  }
-
-  #wake(nowMs: number): Effect[] {
-    let due = Number.POSITIVE_INFINITY;
-    for (const { dueMs } of this.#watched.values()) due = Math.min(due, dueMs);
-    if (due >= this.#wakeMs) return [];
-    this.#wakeMs = due;
-    return [{ kind: 'wake', inMs: Math.max(1, due - nowMs) }];
   }
 
   // ── results ──────────────────────────────────────────────────────────────────────────────────────────────────────
