@@ -1,20 +1,18 @@
 // Measures: runs alone.
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
-import { promisify } from 'node:util';
 import { SERVER_PROCESS } from '../../src/lab/weft.ts';
 import type { ShownConnection } from '../../src/server/routes/flows.ts';
 import { needsRedis, program } from '../flow-database/redis-server.ts';
+import { WEFT, weft } from './command.ts';
 import { type Datacentre, eventually, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { type HeldConnection, hold, serve } from './services.ts';
 import { acme, member, networks, workload } from './tenancy.ts';
 
-const WEFT = resolve('bin/weft');
 const ROUNDS = 15;
 
 describe('a datacentre whose connections are in Redis', { skip: needsRoot || needsRedis }, () => {
@@ -55,15 +53,6 @@ describe('a datacentre whose connections are in Redis', { skip: needsRoot || nee
     await dc?.down();
   });
 
-  const weft = async (...words: string[]): Promise<{ readonly code: number; readonly out: string }> => {
-    const env = { ...process.env, WEFT_SERVER: dc.weft.files.serverUrl, NO_COLOR: '1' };
-    try {
-      return { code: 0, out: (await promisify(execFile)(WEFT, words, { env })).stdout };
-    } catch (error) {
-      const { code, stdout } = error as { code: number; stdout: string };
-      return { code, out: stdout };
-    }
-  };
   const toB1 = async (): Promise<ShownConnection | undefined> => {
     const query = { port: 'b1', tenant: 'acme', state: 'established' };
     const { items } = await dc.weft.client.get<{ items: readonly ShownConnection[] }>('/v1/flows', { query });
@@ -71,15 +60,15 @@ describe('a datacentre whose connections are in Redis', { skip: needsRoot || nee
   };
 
   test('the server starts without it and says so; once it is there connections are listed, after it was emptied too', async () => {
-    const status = await weft('status');
+    const status = await weft(dc, 'status');
     assert.equal(status.code, 7);
     assert.match(status.out, /flow database: Redis at 127\.0\.0\.1:6379 cannot be reached: .*; traffic goes on/);
     startRedis();
     held = await hold(dc.lab, 'a1', '10.0.2.11', 80);
-    await eventually('status is well', 30_000, async () => (await weft('status')).code === 0);
+    await eventually('status is well', 30_000, async () => (await weft(dc, 'status')).code === 0);
     const shown = await eventually('the connection is listed', 60_000, toB1);
     assert.equal(shown.allowedBy, 'acme/web: http (tcp/80 from anywhere)');
-    const { out } = await weft('flows', '--port', 'acme/b1', '--network', '10.0.1.0/24');
+    const { out } = await weft(dc, 'flows', '--port', 'acme/b1', '--network', '10.0.1.0/24');
     const [header = '', line = ''] = out.trim().split('\n');
     assert.match(header, /^PORT +PROTOCOL +STATE +FROM +TO +PEER +ALLOWED BY +HOST +SINCE$/);
     assert.match(
@@ -135,10 +124,10 @@ describe('a datacentre whose connections are in Redis', { skip: needsRoot || nee
     redis!.kill('SIGSTOP');
     const stopped = await programming('stopped');
     await eventually('status says it', 30_000, async () =>
-      /Redis at .* does not answer within 3 s/.test((await weft('status')).out),
+      /Redis at .* does not answer within 3 s/.test((await weft(dc, 'status')).out),
     );
     redis!.kill('SIGCONT');
-    await eventually('status is well again', 60_000, async () => (await weft('status')).code === 0);
+    await eventually('status is well again', 60_000, async () => (await weft(dc, 'status')).code === 0);
     const middle = Math.floor(ROUNDS / 2);
     const text = `from a rule to the switch of each host: Redis well: median ${well[middle]!.toFixed(0)} ms; stopped: ${stopped[middle]!.toFixed(0)} ms, slowest ${stopped.at(-1)!.toFixed(0)} ms`;
     t.diagnostic(text);

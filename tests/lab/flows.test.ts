@@ -1,16 +1,13 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { promisify } from 'node:util';
 import type { Endpoint } from '../../src/flow-database/flow-store.ts';
 import type { NatAnswer, ShownConnection } from '../../src/server/routes/flows.ts';
+import { weft } from './command.ts';
 import { type Datacentre, eventually, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { ask, type HeldConnection, hold, serve } from './services.ts';
 import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
 
-const WEFT = resolve('bin/weft');
 const text = (end: Endpoint | undefined): string => (end ? `${end.address}:${end.port}` : '');
 
 describe('the flow database', { skip: needsRoot }, () => {
@@ -55,17 +52,8 @@ describe('the flow database', { skip: needsRoot }, () => {
     await dc?.down();
   });
 
-  const weft = async (...words: string[]): Promise<{ readonly code: number; readonly out: string }> => {
-    const env = { ...process.env, WEFT_SERVER: dc.weft.files.serverUrl, NO_COLOR: '1' };
-    try {
-      return { code: 0, out: (await promisify(execFile)(WEFT, words, { env })).stdout };
-    } catch (error) {
-      const { code, stdout } = error as { code: number; stdout: string };
-      return { code, out: stdout };
-    }
-  };
   const flows = async (...words: string[]): Promise<readonly ShownConnection[]> =>
-    JSON.parse((await weft('flows', '-o', 'json', ...words)).out) as ShownConnection[];
+    JSON.parse((await weft(dc, 'flows', '-o', 'json', ...words)).out) as ShownConnection[];
 
   test('connections through SNAT, floating address and VIP appear with names and the addresses of both sides', async () => {
     const all = await eventually('every connection is told', 20_000, async () => {
@@ -85,7 +73,7 @@ describe('the flow database', { skip: needsRoot }, () => {
       'acme/b1@west in 10.0.1.12',
       'acme/b1@west in 203.0.113.101 203.0.113.50:80',
     ]);
-    const { out } = await weft('flows', '--port', 'acme/a2', '--address', '203.0.113.2');
+    const { out } = await weft(dc, 'flows', '--port', 'acme/a2', '--address', '203.0.113.2');
     assert.match(
       out,
       /^acme\/a2 +tcp +established +10\.0\.1\.12:\d+ +203\.0\.113\.2:\d+ +203\.0\.113\.101:80 .* east +\d+ s$/m,
@@ -97,7 +85,7 @@ describe('the flow database', { skip: needsRoot }, () => {
     const outside = text(connection!.seenAs);
     const seen = await ask(dc.lab, 'a2', 'tcp', '203.0.113.101', 80);
     assert.equal(seen.seen, '203.0.113.2');
-    const during = await weft('flows', '--nat', outside);
+    const during = await weft(dc, 'flows', '--nat', outside);
     assert.equal(during.code, 0);
     assert.match(
       during.out,
@@ -112,7 +100,7 @@ describe('the flow database', { skip: needsRoot }, () => {
       const items = await flows('--address', '203.0.113.2', '-t', 'acme');
       return !items.some((item) => text(item.seenAs) === outside);
     });
-    const { out } = await weft('flows', '--nat', outside, '--at', at, '-o', 'json');
+    const { out } = await weft(dc, 'flows', '--nat', outside, '--at', at, '-o', 'json');
     const { holders } = JSON.parse(out) as NatAnswer;
     assert.deepEqual(
       holders.map(({ by, names, workload, toMs }) => [by, names.host, workload?.address, toMs !== undefined]),
@@ -121,7 +109,7 @@ describe('the flow database', { skip: needsRoot }, () => {
         ['lease', 'east', undefined, false],
       ],
     );
-    assert.equal((await weft('flows', '--nat', '203.0.113.200:7')).code, 3, 'nobody had it');
+    assert.equal((await weft(dc, 'flows', '--nat', '203.0.113.200:7')).code, 3, 'nobody had it');
   });
 });
 
