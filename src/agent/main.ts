@@ -178,17 +178,15 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const readCopies = async (ports: readonly string[]): Promise<void> => {
     if (isReadingCopies) return;
     isReadingCopies = true;
-    try {
-      for (const port of ports) {
+    for (const port of ports)
+      try {
         const beganMs = systemClock.monotonicMs();
         const entries = await portReader.read(port);
         copyLink.reconcile(port, entries.filter(isLasting), beganMs);
+      } catch (error) {
+        log.debug('connections of a port were not read to be copied', { port, error });
       }
-    } catch (error) {
-      log.debug('connections to be copied were not read', { error });
-    } finally {
-      isReadingCopies = false;
-    }
+    isReadingCopies = false;
   };
   const control: ControlOptions = {
     core,

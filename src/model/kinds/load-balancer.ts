@@ -46,7 +46,7 @@ export const loadBalancerSchema = z
       .max(1024)
       .refine((n) => (n & (n - 1)) === 0, 'a power of two is wanted, from 16 to 1024')
       .optional()
-      .describe('allocated: 256, more where a share would be off its weight by 5 %'),
+      .describe('allocated: 32 to 1024, as many as put every share within 5 % of its weight; more as members come'),
     prefilter: prefilterSchema.describe('chain for what comes to it from outside, asked where that comes in'),
     inboundLimit: inboundLimitSchema.describe('most that comes to it from outside, at each host'),
     adminUp: z.boolean().default(true).describe('false: nothing is balanced'),
