@@ -1,6 +1,6 @@
 import { PACKET_IN } from '../compile/tables.ts';
 import { type BudgetLimits, Budgets } from './budget.ts';
-import type { Effect, PacketIn } from './events.ts';
+import type { Effect, PacketIn, ScopeChange } from './events.ts';
 import type { Ground } from './ground.ts';
 
 /** What passes the meters of a host in errors and next hops is for all that it serves: one source may have a tenth of it for long. */
@@ -38,7 +38,7 @@ interface Source {
 export class BackOff {
   readonly #ground: Ground;
   readonly #budgets = new Budgets(BACK_OFF);
-  /** `group source` → who it is, and until when. */
+  /** `group source` → who it is, and what is said of it; until when, the budgets know. */
   readonly #held = new Map<string, { readonly source: Source; readonly group: Group; readonly text: string }>();
 
   constructor(ground: Ground) {
@@ -78,6 +78,15 @@ export class BackOff {
   /** For `weft status`. */
   *problems(): Iterable<string> {
     for (const { text } of this.#held.values()) yield text;
+  }
+
+  /** Router ports that are gone: nothing comes by them. Interfaces that leave are told by the core. */
+  scopeChanged(changes: readonly ScopeChange[]): Effect[] {
+    return changes.flatMap(({ op, record }) =>
+      op === 'delete' && record.kind === 'routerPort' && GROUPS.some((group) => this.#held.has(`${group} ${record.id}`))
+        ? this.forget(record.id)
+        : [],
+    );
   }
 
   /** The port is here no more. */

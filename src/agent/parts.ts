@@ -144,6 +144,7 @@ export class AgentParts {
   /** The flows of these changes are on their way. `inputs`: with what this host knows better than the server. */
   scopeChanged(changes: readonly ScopeChange[], inputs: readonly ScopeChange[], nowMs: number): Effect[] {
     return [
+      ...this.backOff.scopeChanged(changes),
       ...this.natNeeds.scopeChanged(changes, nowMs),
       ...this.nextHopHosts.scopeChanged(changes, nowMs),
       ...this.probes.scopeChanged(changes, nowMs),

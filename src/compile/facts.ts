@@ -119,7 +119,7 @@ export function toAgent(reader: Reader, wanted: PacketInClass): Action {
  * To the agent, which lets it go on by the actions behind this one. It passes no meter: what a meter held back would be lost. Who has to bound
  * them takes the way to it away (src/agent/hold).
  */
-export function toAgentPaused(): Action {
+function toAgentPaused(): Action {
   return { ...(controller('firstReply', WHOLE, undefined) as Extract<Action, { kind: 'controller' }>), pause: true };
 }
 

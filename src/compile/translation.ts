@@ -108,7 +108,7 @@ export function unmarked(mark: keyof typeof CT_MARK): Match {
 export const HELD_BACK = { answer: 1, snatted: 2, anchored: 3 } as const satisfies Partial<Record<TableName, number>>;
 
 /** Beside it: the packet waits there, if it is a first reply. */
-export const HELD_PAUSE = 4;
+const HELD_PAUSE = 4;
 
 /** For `hold`: where to go back to. */
 export function heldSegment(back: keyof typeof HELD_BACK, isPaused: boolean): number {

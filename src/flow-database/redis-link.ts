@@ -5,7 +5,7 @@ import type { TroubleListener } from './flow-store.ts';
 import { SCRIPTS, type ScriptName } from './redis-scripts.ts';
 import { endOf, type RedisSettings, readable } from './redis-settings.ts';
 
-export interface RedisLinkOptions {
+interface RedisLinkOptions {
   readonly settings: RedisSettings;
   /** Of every key. */
   readonly prefix: string;
@@ -13,7 +13,7 @@ export interface RedisLinkOptions {
 }
 
 /** A Redis that answers no command for so long is taken for stopped. */
-export const ANSWER_MS = 3_000;
+const ANSWER_MS = 3_000;
 const CONNECT_MS = 5_000;
 const PING_MS = 5_000;
 const FIRST_REST_MS = 250;
@@ -93,13 +93,13 @@ export class RedisLink {
 
   /** One connection from its beginning to its end, which is always an error. */
   async #live(): Promise<never> {
-    const client = await createClient(this.#options.settings);
-    const failed = new Promise<never>((_, reject) => {
-      this.#fail = reject;
-    });
+    const { promise: failed, reject: fail } = Promise.withResolvers<never>();
     failed.catch(() => {});
-    client.on('error', (error: unknown) => this.#fail(error));
-    client.on('end', () => this.#fail(new WeftError('closed', 'closed the connection')));
+    this.#fail = fail;
+    const client = await createClient(this.#options.settings);
+    client.on('error', fail);
+    client.on('end', () => fail(new WeftError('closed', 'closed the connection')));
+    let pings: NodeJS.Timeout | undefined;
     try {
       await Promise.race([failed, inTime(client.connect(), CONNECT_MS)]);
       await inTime(client.sendCommand(['SET', this.key('probe'), '1', 'PX', '1000']), ANSWER_MS);
@@ -111,11 +111,10 @@ export class RedisLink {
       this.#client = client;
       this.#trouble = undefined;
       this.#options.onTrouble(undefined);
-      for (;;) {
-        await Promise.race([failed, sleep(PING_MS, undefined, { ref: false })]);
-        await Promise.race([failed, inTime(client.sendCommand(['PING']), ANSWER_MS)]);
-      }
+      pings = setInterval(() => void inTime(client.sendCommand(['PING']), ANSWER_MS).catch(fail), PING_MS).unref();
+      return await failed;
     } finally {
+      clearInterval(pings);
       this.#client = undefined;
       client.destroy();
     }
@@ -161,7 +160,7 @@ async function inTime<T>(work: Promise<T>, ms: number): Promise<T> {
   }
 }
 
-/** Redis's error replies begin with a word in capitals. */
+/** Redis's error replies have a word in capitals. */
 const REPLIES: Readonly<Record<string, string>> = {
   OOM: 'is out of memory (its maxmemory): give it more, or let Weft have one of its own',
   READONLY: 'is a read-only replica: the flow database needs the primary',
@@ -177,12 +176,17 @@ const REPLIES: Readonly<Record<string, string>> = {
   NOSCRIPT: 'has lost its scripts',
 };
 
+/** The first that means something here: before Redis 7 those of what scripts do come behind another (`ERR Error running script … -OOM …`). */
+function wordOf(message: string): string | undefined {
+  return message.match(/\b[A-Z]{3,}\b/g)?.find((word) => Object.hasOwn(REPLIES, word));
+}
+
 /** For people, behind "Redis at …". */
 function reasonOf(error: unknown): string {
   if (error instanceof WeftError) return error.message;
   const { message, code } = error as Error & { code?: string };
-  const word = /\b([A-Z]{3,})\b/.exec(message)?.[1] ?? '';
-  if (REPLIES[word] !== undefined) return REPLIES[word];
+  const word = wordOf(message);
+  if (word !== undefined) return REPLIES[word]!;
   if (/invalid password|without any password configured/i.test(message)) return REPLIES.WRONGPASS!;
   if (code !== undefined || /closed|timeout/i.test(message)) return `cannot be reached: ${message || code}`;
   return `refuses: ${message}`;
@@ -192,6 +196,6 @@ const CODES = { OOM: 'busy', READONLY: 'refused', NOPERM: 'denied', NOAUTH: 'den
 
 function operational(error: unknown, message: string): WeftError {
   if (error instanceof WeftError) return new WeftError(error.code, message, { cause: error });
-  const word = /\b([A-Z]{3,})\b/.exec((error as Error).message)?.[1] ?? '';
+  const word = wordOf((error as Error).message);
   return new WeftError(CODES[word as keyof typeof CODES] ?? 'unreachable', message, { cause: error });
 }

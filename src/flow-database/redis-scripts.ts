@@ -37,13 +37,16 @@ export const SCRIPTS = {
         end
       end
     end
+    -- What has expired is not counted any more: the ports of a host are there as long as any connection of it is.
+    local stale = 0
+    if redis.call('EXISTS', ports) == 0 then stale = tonumber(redis.call('HGET', prefix .. 'counts', host) or '0') end
     local old = {}
     for n = first, #ARGV, 6 do
       old[n] = redis.call('HGET', connections(ARGV[n + 1]), ARGV[n])
       if not old[n] then news = news + 1 end
     end
     if news > #gone then
-      local all = 0
+      local all = -stale
       for _, count in ipairs(redis.call('HVALS', prefix .. 'counts')) do all = all + count end
       if all + news - #gone > most then return -1 end
     end
@@ -62,7 +65,7 @@ export const SCRIPTS = {
       news = news - redis.call('HDEL', connections(each[1]), each[2])
       if redis.call('EXISTS', connections(each[1])) == 0 then redis.call('HDEL', ports, each[1]) end
     end
-    redis.call('HINCRBY', prefix .. 'counts', host, news)
+    redis.call('HINCRBY', prefix .. 'counts', host, news - stale)
     redis.call('ZADD', prefix .. 'hosts', atMs, host)
     if mark == 'whole' then redis.call('HSET', record, 'whole', epoch) end
     if mark == 'missed' then redis.call('HDEL', record, 'whole') end
@@ -70,13 +73,13 @@ export const SCRIPTS = {
     for _, port in ipairs(redis.call('HKEYS', ports)) do redis.call('PEXPIRE', connections(port), ttlMs) end
     return redis.call('HGET', record, 'whole') or ''
   `,
-  /** Ends what is not of the epoch. ARGV: prefix, host, epoch, port, cursor, how many in a slice. Gives the next cursor; '0': done. */
+  /** Ends what is of former epochs: a later one may have begun. ARGV: prefix, host, epoch, port, cursor, how many in a slice. Gives the next cursor; '0': done. */
   sweep: `${HEADER}
     local key = connections(ARGV[4])
     local walked = redis.call('HSCAN', key, ARGV[5], 'COUNT', ARGV[6])
     local removed = 0
     for n = 1, #walked[2], 2 do
-      if string.match(walked[2][n + 1], '^%S+') ~= ARGV[3] then removed = removed + redis.call('HDEL', key, walked[2][n]) end
+      if tonumber(string.match(walked[2][n + 1], '^%S+')) < tonumber(ARGV[3]) then removed = removed + redis.call('HDEL', key, walked[2][n]) end
     end
     if removed > 0 then redis.call('HINCRBY', prefix .. 'counts', host, -removed) end
     if redis.call('EXISTS', key) == 0 then redis.call('HDEL', ports, ARGV[4]) end

@@ -24,13 +24,16 @@ test('what is none is refused, with what is wrong, and without the password', ()
     ['10.0.0.5:6379', /no URL/],
     ['http://10.0.0.5', /no URL/],
     ['redis://', /a host is missing|no URL/],
-    ['redis://:secret@10.0.0.5/first', /first is no number/],
+    ['redis://:secret@10.0.0.5/first', /the database, behind the host, is no number/],
     ['redis://:secret@10.0.0.5?db=1', /mean nothing/],
     ['redis://:secret@10.0.0.5', /in a file/, { passwordFile: '/dev/null' }],
     ['redis://10.0.0.5', /rediss:/, { caFile: '/dev/null' }],
     ['rediss://10.0.0.5', /go together/, { certFile: '/dev/null' }],
     ['redis://10.0.0.5', /\/nowhere cannot be read/, { passwordFile: '/nowhere' }],
     ['redis://:secret%zz@10.0.0.5', /as in URLs/],
+    ['redis://u:pa/secret@10.0.0.5', /no URL|no number/],
+    ['redis://u:12/secret@10.0.0.5', /no number/],
+    ['redis:u:secret@10.0.0.5', /no URL|host is missing/],
   ];
   for (const [url, why, files] of wrong)
     assert.throws(
@@ -45,7 +48,10 @@ test('what is none is refused, with what is wrong, and without the password', ()
 });
 
 test('a password is never shown', () => {
-  assert.equal(withoutPassword('rediss://weft:a:b/c@h:1/2'), 'rediss://weft:a:b/c@h:1/2', 'no URL: / is written %2F');
+  assert.equal(withoutPassword('rediss://weft:a:b/c@h:1/2'), 'rediss://weft:…@h:1/2', 'no URL: / is written %2F');
+  assert.equal(withoutPassword('redis://u:a@b/c@h'), 'redis://u:…@h');
+  assert.equal(withoutPassword('redis:u:secret@h'), 'redis:…@h');
+  assert.equal(withoutPassword('redis://weft@[2001:db8::1]:7000/3'), 'redis://weft@[2001:db8::1]:7000/3');
   assert.equal(withoutPassword('rediss://weft:a:b@h:1/2'), 'rediss://weft:…@h:1/2');
   assert.equal(withoutPassword('redis://:x@h'), 'redis://:…@h');
   assert.deepEqual([hasPassword('redis://:x@h'), hasPassword('redis://x@h')], [true, false]);

@@ -42,7 +42,7 @@ export function parseRedisUrl(text: string, files: RedisFiles = {}): RedisSettin
   if (!url || isTls === undefined) throw refuse('no URL of a Redis or Valkey');
   if (url.hostname === '') throw refuse('a host is missing');
   const database = /^\/?(\d{0,5})$/.exec(url.pathname)?.[1];
-  if (database === undefined) throw refuse(`the database ${url.pathname} is no number`);
+  if (database === undefined) throw refuse('the database, behind the host, is no number');
   if (url.search !== '' || url.hash !== '') throw refuse('? and # mean nothing here');
   if (!isTls && (files.caFile ?? files.certFile ?? files.keyFile) !== undefined)
     throw refuse('certificates are given, but rediss:// is not');
@@ -60,9 +60,9 @@ export function parseRedisUrl(text: string, files: RedisFiles = {}): RedisSettin
   };
 }
 
-/** For logs, messages and people. */
+/** For logs, messages and people. Also of what is no URL, whatever stands in it where a password might. */
 export function withoutPassword(url: string): string {
-  return url.replace(/(\/\/[^/@:]*:)[^/]*@/, '$1…@');
+  return url.replace(/^([a-z]+:\/*[^:@/]*:).*@/i, '$1…@').replace(/^([a-z]+:)(?!\/).*@/i, '$1…@');
 }
 
 export function hasPassword(url: string): boolean {

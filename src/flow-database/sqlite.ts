@@ -180,7 +180,8 @@ export class SqliteFlowStore implements FlowStore {
 
   async list(filter: ConnectionFilter, limit: number): Promise<readonly StoredConnection[]> {
     if (this.#isLogOnly) return [];
-    const wanted: string[] = [];
+    // Of a time when only the log was kept here there is nothing to be listed, until the hosts tell it again.
+    const wanted = ["value <> ''"];
     const values: string[] = [];
     for (const column of ['port', 'tenant', 'protocol', 'state', 'host'] as const) {
       const value = filter[column];
@@ -196,8 +197,7 @@ export class SqliteFlowStore implements FlowStore {
       wanted.push('instr(value, ?) > 0');
       values.push(`"router":${JSON.stringify(filter.router)}`);
     }
-    const where = wanted.length === 0 ? '' : `WHERE ${wanted.join(' AND ')}`;
-    const query = this.#db.prepare(`SELECT value FROM connections ${where}`);
+    const query = this.#db.prepare(`SELECT value FROM connections WHERE ${wanted.join(' AND ')}`);
     const found: StoredConnection[] = [];
     if (limit > 0)
       for (const { value } of query.iterate(...values)) {

@@ -14,7 +14,7 @@ import type { LearnedHop, LearnedRoutes, LearnedSet } from './objects.ts';
  *       |   Prefix (0..16 bytes)    |   as many as hold the bits, the last filled up with zeros
  *       +---------------------------+
  */
-export const BLOCKS = 256;
+const BLOCKS = 256;
 
 /** One of a block's sets with its networks, IPv4 and IPv6 apart; none: absent. */
 export interface PackedRoutes {
@@ -38,7 +38,7 @@ function wordOf(value: bigint, word: number): number {
   return Number(BigInt.asUintN(32, value >> BigInt(32 * word)));
 }
 
-export function packRoutes(networks: readonly Cidr[]): string {
+function packRoutes(networks: readonly Cidr[]): string {
   const bytes = Buffer.allocUnsafe(networks.reduce((sum, { prefix }) => sum + 1 + bytesOf(prefix), 0));
   let at = 0;
   for (const { ip, prefix } of networks) {

@@ -106,6 +106,18 @@ describe('the flow database in Redis', { skip: needsRedis }, () => {
     }
   });
 
+  test('what has expired by itself is not counted any more', async () => {
+    const { prefix = '', ...others } = options();
+    const store = new RedisConnections({ prefix, ...others });
+    await isWell(store);
+    await store.write(batch([outward(1), outward(2)], { isWhole: true }));
+    for (const key of ['c:h1:p1', 'ports:h1', 'host:h1']) await server.command('DEL', prefix + key);
+    await store.write(batch([outward(1)], { epoch: 2, isWhole: true }));
+    assert.equal(await server.command('HLEN', `${prefix}c:h1:p1`), ':1');
+    assert.equal(await server.command('HGET', `${prefix}counts`, 'h1'), '$1\r\n1');
+    await store.close();
+  });
+
   test('of a host that goes on in an epoch that is not here everything is wanted anew', async () => {
     const store = new RedisConnections(options());
     await isWell(store);

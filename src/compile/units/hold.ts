@@ -51,7 +51,7 @@ type Back = keyof typeof HELD_BACK;
 
 const HOLD = { uncopied: 200, rest: 100 } as const;
 /** In `unVip`, `snat` and `snatted`, before what is done for other ports. */
-export const HELD = { unVip: 210, snatReply: 1010, snatted: 1250 } as const;
+const HELD = { unVip: 210, snatReply: 1010, snatted: 1250 } as const;
 
 /** What is told: both can be made again from addresses and ports. */
 const TOLD: readonly Match[] = [IPV4, IPV6].flatMap((ip) =>
@@ -106,10 +106,7 @@ export const holdUnit = define.unit({
       }),
       ...[IPV4, IPV6].map((ip) =>
         flow('unVip', HELD.unVip, match({ isReply: 1, inPort: key }, { ...ip, ...VALID, ...marked('memberVip') }), {
-          do: [
-            ...zoneOf('inZone', 'vip', { segment: heldSegment('answer', isPaused) }),
-            track('hold', undefined, KNOWN),
-          ],
+          do: unVip,
         }),
       ),
       ...hold(),

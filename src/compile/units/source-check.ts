@@ -20,7 +20,7 @@ const REVERSED = { special: 100, rest: 50 } as const;
 /** In `outChain`, where every route ends. */
 const REVERSE_ENDS = 1000;
 
-export type SourceCheck = 'off' | 'own' | 'loose' | 'strict';
+type SourceCheck = 'off' | 'own' | 'loose' | 'strict';
 
 /** What is asked of sources at a router port. */
 export const sourceCheckOf = define.cell<SourceCheck>({
@@ -33,7 +33,7 @@ export const sourceCheckOf = define.cell<SourceCheck>({
 });
 
 /** Nobody sends from these (RFC 6890, RFC 4291 §2.5): this network, loopback, link-local, multicast, reserved; unspecified, loopback, IPv4-mapped, link-local, multicast. */
-export const BOGONS: readonly Cidr[] = [
+const BOGONS: readonly Cidr[] = [
   ...['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '240.0.0.0/4'],
   ...['::/127', '::ffff:0:0/96', 'fe80::/10', 'ff00::/8'],
 ].map((text) => parseCidr(text)!);

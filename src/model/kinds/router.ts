@@ -17,7 +17,7 @@ import {
 } from './common.ts';
 
 /** Does the next hop answer? Defaults find silence within 0.6 s: (failures + 1) × intervalMs (docs/design/gateways.md, §7). */
-export const nextHopProbeSchema = z.strictObject({
+const nextHopProbeSchema = z.strictObject({
   type: z
     .enum(['arp', 'ping', 'bfd'])
     .default('arp')
@@ -118,7 +118,7 @@ export const routerKind = {
 } as const satisfies KindDefinition;
 
 /** Reverse path filtering (RFC 3704 §2); absent: `own` where a BGP peer is, else `off`. */
-export const SOURCE_CHECKS = ['off', 'own', 'loose', 'strict'] as const;
+const SOURCE_CHECKS = ['off', 'own', 'loose', 'strict'] as const;
 
 /** `10.0.1.1/24`: an address of a host with the length of its network's prefix. */
 const interfaceAddressSchema = z
