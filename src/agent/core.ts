@@ -185,16 +185,16 @@ export class AgentCore implements Ground {
             message: 'the server is gone; this host goes on with what it knows',
             fields: { reason: event.reason },
           },
-          ...this.parts.vteps.serverLost(),
+          ...this.parts.vteps.serverLost(nowMs),
           ...this.#maybeReadBack(),
         ];
       case 'scope':
         this.#scopeReady = true;
         this.#awaitsServer = false;
-        return [...this.#applyScope(event.changes, event.revision, nowMs), ...this.parts.vteps.serverCurrent()];
+        return [...this.#applyScope(event.changes, event.revision, nowMs), ...this.parts.vteps.serverCurrent(nowMs)];
       case 'progress':
         this.revision = event.revision;
-        return [...this.#reportApplied(), ...this.parts.vteps.serverCurrent()];
+        return [...this.#reportApplied(), ...this.parts.vteps.serverCurrent(nowMs)];
       case 'reportRefused':
         return this.#reportRefused(event.report, event.code, event.message);
       case 'packetIn':

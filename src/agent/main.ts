@@ -14,10 +14,10 @@ import type { SpeakerLink } from './bgp/speaker-link.ts';
 import { BridgeLink } from './bridge-link.ts';
 import { ConnectionExporter } from './connections/exporter.ts';
 import { PortReader } from './connections/of-port.ts';
-import { MOST_AT_ONCE } from './connections/reading.ts';
+import { mostAtOnce } from './connections/reading.ts';
 import { recreation } from './connections/recreate.ts';
 import { Recreator } from './connections/recreator.ts';
-import { Restorer } from './connections/restorer.ts';
+import { MOST_RESTORED, Restorer } from './connections/restorer.ts';
 import { entriesOfTold } from './connections/told.ts';
 import { ConntrackLink } from './conntrack-link.ts';
 import { answerControl, type ControlOptions, startControl } from './control.ts';
@@ -143,7 +143,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   });
   const portReader = new PortReader({
     ...{ scope: core.scope, zoneOf: (owner) => core.conntrack.known(owner) },
-    dumpZones: (zones) => conntrackLink.dumpZones(zones, MOST_AT_ONCE),
+    dumpZones: (zones) => conntrackLink.dumpZones(zones, mostAtOnce(options.datapathType)),
   });
   const recreator = new Recreator({
     run: (packets) => switchLink.runThrough(packets),
@@ -170,9 +170,13 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const takeOver = (port: string): void => {
     const beganMs = systemClock.monotonicMs();
     const entries = copyLink.takeOver(port);
-    for (const { entry, zone } of core.parts.hold.zonesOf(entries)) switchLink.runThrough(recreation(entry, zone));
+    const known = core.parts.hold.zonesOf(port, entries);
+    for (const { entry, zone } of known.slice(0, MOST_RESTORED)) switchLink.runThrough(recreation(entry, zone));
     const ms = Math.round(systemClock.monotonicMs() - beganMs);
-    log.info('connections of a port that is active here now are made again', { port, entries: entries.length, ms });
+    log.info('connections of a port that is active here now are made again', {
+      ...{ port, entries: Math.min(known.length, MOST_RESTORED), ms },
+      ...(known.length > MOST_RESTORED ? { leftOut: known.length - MOST_RESTORED } : {}),
+    });
   };
   let isReadingCopies = false;
   const readCopies = async (ports: readonly string[]): Promise<void> => {

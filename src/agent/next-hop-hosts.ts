@@ -6,7 +6,14 @@ import type { WatchedHost } from './liveness/host-watch.ts';
 import { portTowards } from './router-addresses.ts';
 
 /** Kinds of which any record may say where a next hop is. */
-const ABOUT: ReadonlySet<ScopeKind> = new Set<ScopeKind>(['router', 'routerPort', 'host', 'neighbour', 'l2Gateway']);
+const ABOUT: ReadonlySet<ScopeKind> = new Set<ScopeKind>([
+  'router',
+  'routerPort',
+  'host',
+  'neighbour',
+  'l2Gateway',
+  'vtep',
+]);
 /** Next hops that nobody learns any more may be watched for so long. */
 const FORGET_INTERVAL_MS = 10_000;
 /** So long a start waits at most for what is found out about them. */
@@ -135,9 +142,10 @@ export class NextHopHosts {
     return found;
   }
 
-  /** Of L2 gateways that this host is a place of: who of them is dead the others find out. */
+  /** Of L2 gateways and VTEPs that this host is a place of: who of them is dead the others find out. */
   #otherPlaces(): string[] {
-    return [...this.#ground.scope.all('l2Gateway')].flatMap(({ places }) => places.map(({ host }) => host));
+    const { scope } = this.#ground;
+    return [...scope.all('l2Gateway'), ...scope.all('vtep')].flatMap(({ places }) => places.map(({ host }) => host));
   }
 
   #activeHosts(): Map<string, Set<string>> {

@@ -42,6 +42,8 @@ export interface BgpRoute {
 
 /** As docs/design/gateways.md, §2. */
 const LEARNED_METRIC = 20;
+/** More are not told. */
+export const MOST_PROBLEMS = 1000;
 
 export function bgpOf(index: ModelIndex, present: Presenter, router: Router): BgpRouter {
   const nameOf = (kind: 'host' | 'routerPort' | 'tenant', id: string): string => index.get(kind, id)?.name ?? id;
@@ -136,8 +138,11 @@ export function bgpProblems(index: ModelIndex, present: Presenter, nowMs: number
     if (gateways.length > 0 && gateways.every((host) => index.get('host', host)?.drain))
       report(router, 'all of its gateways are drained: nothing is advertised');
   }
-  for (const { router, other, text } of overlaps(index))
+  for (const { router, other, text } of overlaps(index)) {
+    // Of n tenants there can be n squared.
+    if (problems.length >= MOST_PROBLEMS) break;
     report(router, `${text} of router ${qualifiedName(index, other)}, to the same AS outside`);
+  }
   return problems;
 }
 
@@ -173,9 +178,9 @@ function* overlaps(index: ModelIndex): Iterable<{ router: Router; other: Router;
     while (open.length > 0 && !holds(open.at(-1)!.cidr, one.cidr)) open.pop();
     for (const { teller, network } of open) {
       const [a, b] = [teller.router, one.teller.router];
+      if (a.tenant === b.tenant || ![...teller.peers].some((asn) => one.teller.peers.has(asn))) continue;
       const pair = [a.id, b.id].sort().join();
-      const isCommon = [...teller.peers].some((asn) => one.teller.peers.has(asn));
-      if (a.tenant === b.tenant || seen.has(pair) || !isCommon) continue;
+      if (seen.has(pair)) continue;
       seen.add(pair);
       yield { router: b, other: a, text: `it advertises ${one.network}, within ${network}` };
     }

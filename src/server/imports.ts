@@ -3,9 +3,9 @@ import type { Connection } from '../flow-database/flow-store.ts';
 import type { ServerContext } from './context.ts';
 import type { RelayedAnswer } from './relay.ts';
 
-/** So long the agent of the other host has to begin its answer; a workload may be waiting for it. */
-const ASK_MS = 1_000;
-/** As many as an agent makes again. */
+/** So long the agent of the other host has to begin its answer; a workload waits for a second at most, and there is the flow database still. */
+const ASK_MS = 400;
+/** Of the flow database. */
 const MOST_TOLD = 20_000;
 
 /**

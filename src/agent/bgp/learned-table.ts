@@ -49,6 +49,8 @@ export class LearnedTable {
       this.#last = Math.max(this.#last, Number(set));
       const name = JSON.stringify(via);
       const known = this.#hops.get(set);
+      // Told twice, by the disk and by the server: the later one holds.
+      if (known && known.name !== name && this.#numbers.get(known.name) === set) this.#numbers.delete(known.name);
       this.#hops.set(set, { name, via, uses: known?.uses ?? 0 });
       this.#numbers.set(name, set);
       return;

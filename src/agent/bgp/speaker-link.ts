@@ -82,16 +82,24 @@ export class SpeakerLink {
   async #watchBfd(): Promise<void> {
     const { clock, emit, signal } = this.#options;
     const told = new Map<string, string>();
+    const asked = new Set<string>();
+    // One that does not answer holds up no other.
+    const ask = async (router: string, speaker: Speaker): Promise<void> => {
+      if (asked.has(router)) return;
+      asked.add(router);
+      const states = await speaker.bfd().catch(() => undefined);
+      asked.delete(router);
+      const plan = this.#running.get(router)?.plan;
+      if (!states || !plan) return;
+      const up = plan.bfd.flatMap(({ address }) => (states.some((s) => s.up && s.peer === address) ? [address] : []));
+      const text = up.join();
+      if (told.get(router) === text) return;
+      told.set(router, text);
+      emit({ kind: 'bfd', router, up });
+    };
     while (!signal.aborted) {
-      for (const { plan, speaker } of this.#running.values()) {
-        const states = plan.bfd.length === 0 ? undefined : await speaker.bfd().catch(() => undefined);
-        if (states === undefined) continue;
-        const up = plan.bfd.flatMap(({ address }) => (states.some((s) => s.up && s.peer === address) ? [address] : []));
-        const text = up.join();
-        if (told.get(plan.router) === text) continue;
-        told.set(plan.router, text);
-        emit({ kind: 'bfd', router: plan.router, up });
-      }
+      for (const router of told.keys()) if (!this.#running.has(router)) told.delete(router);
+      for (const [router, { plan, speaker }] of this.#running) if (plan.bfd.length > 0) void ask(router, speaker);
       await clock.sleep(ASK_BFD_MS, signal).catch(() => {});
     }
   }

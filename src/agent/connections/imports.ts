@@ -1,13 +1,12 @@
 import type { CompilerChange } from '../../compile/compiler.ts';
 import { EVERY_PORT } from '../../compile/inputs.ts';
-import { ZONE_KIND } from '../../compile/translation.ts';
 import { MOST_MOVED, movedText } from '../../model/moved-connections.ts';
 import type { ConnectionEntry, Report } from '../../server/protocol.ts';
 import type { ConntrackZones } from '../conntrack.ts';
 import type { AgentEvent, Effect, ScopeChange } from '../events.ts';
 import type { Ground } from '../ground.ts';
 import { foreignPort } from './foreign-ports.ts';
-import { entryKey } from './of-port.ts';
+import { entryKey, zoneOfEntry, zonesOfPort } from './of-port.ts';
 import type { EntryInZone } from './recreate.ts';
 
 /** While the workload is elsewhere its connections are fetched so often: what is left for the moment of the move is little. */
@@ -173,13 +172,14 @@ export class Imports {
     one.isAsking = false;
     if (!entries) return one.isDue ? this.#ask(port, nowMs) : one.isFinal ? this.#end(port) : [];
     one.isAnswered = true;
+    const zones = zonesOfPort(this.#ground.scope, (owner) => this.#conntrack.zones.of(owner), port);
     const make: EntryInZone[] = [];
     const end: EntryInZone[] = [];
     const there = new Set<string>();
     for (const entry of entries) {
       const key = entryKey(entry);
       there.add(key);
-      const zone = this.#zoneOf(entry);
+      const zone = zones && zoneOfEntry(zones, entry);
       const before = one.made.get(key);
       if (zone === undefined || (before && isSame(before, entry))) continue;
       one.made.set(key, entry);
@@ -189,7 +189,7 @@ export class Imports {
       // What is not in an old answer may be newer than that.
       if (isOld || there.has(key)) continue;
       one.made.delete(key);
-      const zone = this.#zoneOf(entry);
+      const zone = zones && zoneOfEntry(zones, entry);
       if (zone !== undefined) end.push({ entry, zone });
     }
     const isLast = one.isFinal && !one.isDue;
@@ -210,11 +210,6 @@ export class Imports {
   #end(port: string): Effect[] {
     this.#imports.delete(port);
     return this.#ground.compile([{ op: 'delete', kind: 'importing', id: port }]);
-  }
-
-  #zoneOf({ owner, kind }: ConnectionEntry): number | undefined {
-    const zone = this.#conntrack.zones.of(owner);
-    return zone === undefined ? undefined : zone + ZONE_KIND[kind];
   }
 
   /** Which of them have outside ports that another host has leased. */

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { EAST, WEST } from './dump.fixture.ts';
 import { parseDump } from './dump.ts';
 import { EAST_ZONES, fixtureScope, OTHER_ROUTER, PORT, ROUTER, WEST_ZONES, zonesOf } from './network.fixture.ts';
-import { allZones, entriesOfPort, zonesOfPort } from './of-port.ts';
+import { allZones, entriesOfPort, zoneOfEntry, zonesOfPort } from './of-port.ts';
 
 const scope = fixtureScope();
 
@@ -37,4 +37,14 @@ test('only the zones that matter are read', () => {
     zonesOfPort(scope, () => undefined, PORT.a2),
     undefined,
   );
+});
+
+test('what others tell of a port is made in its zones and in those of its routers, whatever owner they name', async () => {
+  const known = zonesOf({ ...EAST_ZONES, [OTHER_ROUTER]: 16 });
+  const zones = zonesOfPort(scope, (owner) => known.of(owner), PORT.a2)!;
+  const [entry] = entriesOfPort(zones, await parseDump(EAST));
+  const zoneOf = (owner: string, kind: 'own' | 'vip' = 'own'): number | undefined =>
+    zoneOfEntry(zones, { ...entry!, owner, kind });
+  assert.deepEqual([zoneOf(PORT.a2), zoneOf(PORT.a2, 'vip'), zoneOf(ROUTER)], [12, 13, 8]);
+  assert.deepEqual([zoneOf(PORT.a1), zoneOf(OTHER_ROUTER), zoneOf(ROUTER, 'vip')], [undefined, undefined, undefined]);
 });

@@ -32,6 +32,12 @@ export function allZones({ own, routers }: PortZones): number[] {
   return [...OWN.map(([, kind]) => own + kind), ...routers.values()];
 }
 
+/** In which zone an entry is that somebody else told of the port; undefined where it is none of the port's, whatever he says. */
+export function zoneOfEntry({ port, own, routers }: PortZones, { owner, kind }: ConnectionEntry): number | undefined {
+  if (owner === port) return own + ZONE_KIND[kind];
+  return kind === 'own' ? routers.get(owner) : undefined;
+}
+
 const OWN = [
   ['own', ZONE_KIND.own],
   ['vip', ZONE_KIND.vip],

@@ -40,6 +40,10 @@ export const MOST_CONNECTIONS = 100_000;
  * sockets overflow. So much is dumped at once there at most: a zone, as nothing smaller can be asked for.
  */
 export const MOST_AT_ONCE = 15_000;
+/** With the kernel's datapath, which forwards on, all of a host. */
+export function mostAtOnce(datapathType: string): number {
+  return datapathType === 'netdev' ? MOST_AT_ONCE : MOST_CONNECTIONS;
+}
 /** And so much where there is a choice: some 3 ms. */
 export const SLICE_CONNECTIONS = 800;
 /** From here on a zone has a table of its own, and to dump it costs what is in it; before, all were walked (lib/conntrack-private.h). */
@@ -74,7 +78,7 @@ export class TrackingReader {
     const count = await tracking.count();
     const isApart = datapathType === 'netdev' && count > SLICE_CONNECTIONS && isSince(await tracking.version());
     if (isApart) return this.#byZone(await tracking.uses(), count);
-    const most = datapathType === 'netdev' ? MOST_AT_ONCE : MOST_CONNECTIONS;
+    const most = mostAtOnce(datapathType);
     if (count <= most) return { slices: [undefined], unread: new Set() };
     return { slices: [], unread: new Set(), problem: `the host tracks ${count}, more than ${most}` };
   }

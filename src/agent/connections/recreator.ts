@@ -14,15 +14,22 @@ export interface RecreatorOptions {
 /** Entries between two turns of others. */
 const SLICE = 100;
 
-/** Makes entries of connection tracking again, in slices: others have their turn between. */
+/** Makes entries of connection tracking again, in slices: others have their turn between. What is asked later is done later. */
 export class Recreator {
   readonly #options: RecreatorOptions;
+  #last: Promise<void> = Promise.resolve();
 
   constructor(options: RecreatorOptions) {
     this.#options = options;
   }
 
-  async perform({ make, end = [] }: { make: readonly EntryInZone[]; end?: readonly EntryInZone[] }): Promise<void> {
+  perform(work: { readonly make: readonly EntryInZone[]; readonly end?: readonly EntryInZone[] }): Promise<void> {
+    const done = this.#last.then(() => this.#perform(work));
+    this.#last = done.catch(() => {});
+    return done;
+  }
+
+  async #perform({ make, end = [] }: Parameters<Recreator['perform']>[0]): Promise<void> {
     const { run, disregardSequences, log } = this.#options;
     if (make.length + end.length === 0) return;
     try {

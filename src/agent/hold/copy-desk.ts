@@ -13,6 +13,8 @@ const STRANGER_MS = 2_000;
 /** Of one gateway; more are not held. */
 const MOST_HELD = 100_000;
 const LISTEN_AGAIN_MS = 1_000;
+/** Who holds a connection gives a sign of life each second. */
+const SILENT_MS = 5_000;
 
 export interface CopyDeskOptions {
   /** The secret of the L2 gateway whose port this is, if this host is a place of it. */
@@ -27,6 +29,7 @@ export class CopyDesk {
   readonly #held = new Map<string, Map<string, ConnectionEntry>>();
   /** Port → the one connection that it is told of by: the newest. */
   readonly #lines = new Map<string, Socket>();
+  readonly #sockets = new Set<Socket>();
   #strangers = 0;
   #wasRefused = false;
   /** Connections that were ended because of what they said. */
@@ -40,7 +43,7 @@ export class CopyDesk {
   listen(at: { readonly address: string; readonly tcpPort: number } | undefined): void {
     this.#server?.close();
     this.#server = undefined;
-    for (const socket of this.#lines.values()) socket.destroy();
+    for (const socket of this.#sockets) socket.destroy();
     if (!at) return;
     const server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
     this.#server = server;
@@ -72,6 +75,7 @@ export class CopyDesk {
   #accept(socket: Socket): void {
     if (this.#strangers >= MOST_STRANGERS) return void socket.destroy();
     this.#strangers++;
+    this.#sockets.add(socket);
     let isStranger = true;
     const known = (): void => {
       if (isStranger) this.#strangers--;
@@ -85,6 +89,7 @@ export class CopyDesk {
     socket.on('error', () => socket.destroy());
     socket.on('close', () => {
       known();
+      this.#sockets.delete(socket);
       if (line && this.#lines.get(line.port) === socket) this.#lines.delete(line.port);
     });
     socket.on('data', (bytes: Uint8Array) => {
@@ -92,8 +97,15 @@ export class CopyDesk {
         opener.take(bytes);
         line ??= this.#greet(socket, opener);
         if (!line) return;
-        known();
-        for (let body = opener.next(); body; body = opener.next()) this.#take(line, socket, decodeCopyMessage(body));
+        for (let body = opener.next(); body; body = opener.next()) {
+          // Who has only repeated a hello has not heard our nonce: this message shows it.
+          if (isStranger) {
+            known();
+            opener.trust();
+            socket.setTimeout(SILENT_MS, () => socket.destroy());
+          }
+          this.#take(line, socket, decodeCopyMessage(body));
+        }
       } catch (error) {
         if (!(error instanceof WeftError || error instanceof DecodeError)) throw error;
         this.refused++;
@@ -113,15 +125,14 @@ export class CopyDesk {
     const secret = hello.kind === 'hello' ? this.#options.secretOf(hello.port) : undefined;
     if (hello.kind !== 'hello' || secret === undefined)
       throw new WeftError('denied', 'no L2 gateway that is known here');
-    opener.setKey(keyOf(secret), false);
+    opener.setKey(keyOf(secret));
     opener.next();
     const nonce = new Uint8Array(randomBytes(NONCE_BYTES));
     const sealer = new Sealer(keyOf(secret, hello.nonce), false);
     socket.write(sealer.seal(encodeCopyMessage({ kind: 'welcome', nonce })));
     const key = keyOf(secret, hello.nonce, nonce);
     sealer.setKey(key);
-    // Who has only repeated a hello has not heard the nonce: what follows shows it.
-    opener.setKey(key, true);
+    opener.setKey(key);
     return { port: hello.port, sealer };
   }
 

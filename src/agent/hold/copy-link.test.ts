@@ -151,3 +151,25 @@ test('who has not the secret is refused, whatever it says, and what was recorded
   assert.equal(b.link.refused - before >= 3, true);
   assert.equal(b.link.counts().held, 0);
 });
+
+test('who repeats a genuine hello is a stranger still: it is ended, and holds no connection of others off', async () => {
+  const b = agent('b', false);
+  const hello = encodeCopyMessage({ kind: 'hello', port: PORT, nonce: new Uint8Array(NONCE_BYTES) });
+  const genuine = new Sealer(keyOf(SECRET), true).seal(hello);
+  const repeat = (): Promise<number> =>
+    new Promise((resolve) => {
+      const sinceMs = performance.now();
+      const socket = connect({ host: ADDRESS.b, port: tcpPort });
+      closing.push(() => socket.destroy());
+      socket.on('error', () => {});
+      socket.on('close', () => resolve(performance.now() - sinceMs)).resume();
+      socket.write(genuine);
+    });
+  await until(() => b.link.counts().held === 0);
+  const ends = Array.from({ length: 3 }, repeat);
+  for (const ms of await Promise.all(ends)) assert.ok(ms < 4_000, `${ms} ms`);
+  const a = agent('a', true);
+  await a.up();
+  await copied(a.link, connection(1));
+  assert.equal(b.link.counts().held, 1);
+});

@@ -114,8 +114,8 @@ export class CopyLink {
     this.#desk.forget(port);
     const active = this.#active.get(port);
     const atMs = this.#now();
+    // Who is to hold them from here on gets all when its connection stands.
     for (const entry of held) active?.told.set(entryKey(entry), { entry, atMs });
-    if (active) for (const sender of active.senders.values()) sender.send(putsOf(active.told));
     return held;
   }
 
@@ -188,11 +188,6 @@ export class CopyLink {
     }
     active.isRead = true;
     if (changes.length > 0) for (const sender of active.senders.values()) sender.send(changes);
-  }
-
-  /** Ports whose connections other places are told of. */
-  activePorts(): string[] {
-    return [...this.#active.keys()];
   }
 
   /** How many connections are told of, and held of others. */

@@ -53,6 +53,11 @@ export class CopySender {
   send(changes: readonly CopyChange[], done?: () => void, isWhole = false): void {
     const socket = this.#socket;
     if (!this.isUp || !socket || !this.#sealer) return done?.();
+    // Of what was told before: however much is told at once, it may take its time.
+    if (socket.writableLength > MOST_QUEUED_BYTES) {
+      this.#lost('it does not take what it is told');
+      return done?.();
+    }
     let at = 0;
     do {
       const some = changes.slice(at, at + MOST_CHANGES);
@@ -62,7 +67,6 @@ export class CopySender {
       at += some.length;
     } while (at < changes.length);
     if (done) this.#waiting.push({ sequence: this.#sequence, done });
-    if (socket.writableLength > MOST_QUEUED_BYTES) this.#lost('it does not take what it is told');
   }
 
   close(): void {
@@ -95,7 +99,8 @@ export class CopySender {
           if (message.kind === 'welcome' && !this.isUp) {
             const key = keyOf(secret, nonce, message.nonce);
             sealer.setKey(key);
-            opener.setKey(key, true);
+            opener.setKey(key);
+            opener.trust();
             this.#sealer = sealer;
             this.#stands();
           } else if (message.kind === 'ack' && this.isUp) this.#heard(message.sequence);
@@ -117,9 +122,11 @@ export class CopySender {
       if (performance.now() - this.#heardMs > SILENT_MS) this.#lost('it is silent');
       else this.send([]);
     }, LIFE_MS).unref();
+    // Short, so that the other end knows us before it gets long ones.
+    this.send([]);
     const { changes, isWhole } = this.#options.all();
     this.send(changes, undefined, isWhole);
-    this.#options.changed(undefined);
+    if (this.isUp) this.#options.changed(undefined);
   }
 
   #heard(sequence: number): void {

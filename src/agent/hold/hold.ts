@@ -1,8 +1,9 @@
 import type { CompilerChange } from '../../compile/compiler.ts';
 import { CT_MARK } from '../../compile/fields.ts';
-import { ZONE_KIND } from '../../compile/translation.ts';
 import type { L2Gateway } from '../../model/objects.ts';
 import type { ConnectionEntry } from '../../server/protocol.ts';
+import { zoneOfEntry, zonesOfPort } from '../connections/of-port.ts';
+import type { EntryInZone } from '../connections/recreate.ts';
 import type { ConntrackZones } from '../conntrack.ts';
 import type { AgentEvent, CopyRole, Effect, PacketIn, ScopeChange } from '../events.ts';
 import type { Ground } from '../ground.ts';
@@ -184,15 +185,16 @@ export class Hold {
   }
 
   /** In which zones here these entries belong; those of routers first, without which nothing else is of use. */
-  zonesOf(entries: readonly ConnectionEntry[]): { readonly entry: ConnectionEntry; readonly zone: number }[] {
-    const { zones } = this.#conntrack;
+  zonesOf(port: string, entries: readonly ConnectionEntry[]): EntryInZone[] {
+    const zones = zonesOfPort(this.#ground.scope, (owner) => this.#conntrack.zones.of(owner), port);
+    if (!zones) return [];
     const rank = ({ kind, owner }: ConnectionEntry): number =>
       kind === 'own' ? (this.#ground.scope.port(owner) ? 2 : 0) : 1;
     return entries
       .toSorted((a, b) => rank(a) - rank(b))
       .flatMap((entry) => {
-        const zone = zones.of(entry.owner);
-        return zone === undefined ? [] : [{ entry, zone: zone + ZONE_KIND[entry.kind] }];
+        const zone = zoneOfEntry(zones, entry);
+        return zone === undefined ? [] : [{ entry, zone }];
       });
   }
 

@@ -47,10 +47,13 @@ export class Opener {
     this.#direction = isCaller ? 1 : 2;
   }
 
-  /** `isKnown`: the other end has shown that it has the secret. */
-  setKey(key: Uint8Array, isKnown: boolean): void {
+  setKey(key: Uint8Array): void {
     this.#key = key;
-    this.#isKnown = isKnown;
+  }
+
+  /** The other end has shown that it has the secret, now: it may say long things. */
+  trust(): void {
+    this.#isKnown = true;
   }
 
   take(bytes: Uint8Array): void {

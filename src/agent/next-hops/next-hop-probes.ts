@@ -69,7 +69,7 @@ export class NextHopProbes {
   /** Do answers reach us: our flows are in the switch. */
   readonly #isAble: () => boolean;
   readonly #watched = new Map<string, Watched>();
-  /** `<MAC of the router port>/<next hop>` → whom that concerns. */
+  /** `<switch>/<MAC of the router port>/<next hop>` → whom that concerns. */
   #byAnswer = new Map<string, Watched>();
   /** Routers with probes, the switches that these cross, router ports on them, and ports without port security here. */
   readonly #routers = new Set<string>();
@@ -135,8 +135,12 @@ export class NextHopProbes {
     for (const [id, target] of targets) {
       const watched = this.#watched.get(id);
       if (watched) {
-        if (watched.target.text !== target.text)
-          Object.assign(watched, { isAsked: false, isSessionUp: undefined, hadSession: false });
+        if (watched.target.text !== target.text) watched.isAsked = false;
+        // Another session; one that goes on is not told of again.
+        if (sessionOf(watched.target) !== sessionOf(target)) {
+          watched.isSessionUp = undefined;
+          watched.hadSession = false;
+        }
         watched.target = target;
         continue;
       }
@@ -150,7 +154,10 @@ export class NextHopProbes {
       });
     }
     this.#byAnswer = new Map(
-      [...this.#watched.values()].map((each) => [answerKey(each.target.mac, each.target.hop), each]),
+      [...this.#watched.values()].map((each) => [
+        answerKey(each.target.switchId, each.target.mac, each.target.hop),
+        each,
+      ]),
     );
     return [...effects, ...this.#wakes.askFor(this.#watched.values(), nowMs)];
   }
@@ -257,8 +264,8 @@ export class NextHopProbes {
   /** A frame of a wire to the agent. */
   answered(packet: PacketIn, wire: LogicalPort, nowMs: number): Effect[] {
     const said = this.#limit.take(wire.id, nowMs) ? readNextHop(packet.frame) : undefined;
-    const watched = said && this.#byAnswer.get(answerKey(said.to, said.from));
-    if (!watched?.isAsked || watched.isAnswered || watched.target.switchId !== wire.switch) return [];
+    const watched = said && this.#byAnswer.get(answerKey(wire.switch, said.to, said.from));
+    if (!watched?.isAsked || watched.isAnswered) return [];
     const { probe } = watched.target;
     const isOurs =
       probe.type === 'ping'
@@ -345,6 +352,11 @@ export class NextHopProbes {
   }
 }
 
-function answerKey(mac: Mac, from: Ip): string {
-  return `${formatMac(mac)}/${formatIp(from)}`;
+/** Of BFD: what FRR takes for one session; undefined of others. */
+function sessionOf({ probe, mac, asker }: Target): string | undefined {
+  return probe.type === 'bfd' ? `${formatMac(mac)} ${formatIp(asker)}` : undefined;
+}
+
+function answerKey(switchId: string, mac: Mac, from: Ip): string {
+  return `${switchId}/${formatMac(mac)}/${formatIp(from)}`;
 }

@@ -78,7 +78,7 @@ export class VtepSession {
   #isStructureDue = false;
   /** Something was due while there was no connection. */
   #isBlocked = false;
-  #isSettling = false;
+  #settling: Promise<void> | undefined;
   #isDue = false;
 
   constructor(plan: VtepPlan, options: SessionOptions) {
@@ -240,13 +240,14 @@ export class VtepSession {
     const { remote, local } = this.#rows.take(changes);
     // The first batch comes before the monitor is given.
     if (!this.#monitor) return;
-    if (changes.some(({ table }) => !table.startsWith('Ucast_'))) this.#structureChanged();
+    const isStructure = changes.some(({ table }) => !table.startsWith('Ucast_'));
+    if (isStructure) this.#structureChanged();
     for (const [on, macs] of remote) {
       const binding = this.#bindingOf.get(on);
       if (binding !== undefined) this.#touch(binding, macs);
     }
     for (const [on, macs] of local) this.#tellMacs(on, macs);
-    this.#options.onState();
+    if (isStructure) this.#options.onState();
     this.#wake();
   }
 
@@ -272,13 +273,20 @@ export class VtepSession {
 
   #wake(): void {
     this.#isDue = true;
-    void this.#settle();
+    this.#settle().catch((error: unknown) =>
+      this.#options.log.error('what a VTEP should have was not written', { vtep: this.#plan.name, error }),
+    );
   }
 
-  /** Writes until nothing is left to write. */
-  async #settle(): Promise<void> {
-    if (this.#isSettling) return;
-    this.#isSettling = true;
+  /** Resolves when nothing is left to write. */
+  #settle(): Promise<void> {
+    this.#settling ??= this.#write().finally(() => {
+      this.#settling = undefined;
+    });
+    return this.#settling;
+  }
+
+  async #write(): Promise<void> {
     const { signal } = this.#ended;
     const { clock, log } = this.#options;
     while (this.#isDue && !signal.aborted && !this.#options.signal.aborted) {
@@ -313,7 +321,6 @@ export class VtepSession {
         await clock.sleep(RETRY_MS, signal).catch(() => {});
       } else if (this.#isDue) await clock.sleep(GATHER_MS, signal).catch(() => {});
     }
-    this.#isSettling = false;
   }
 
   /** What is to be written now, a transaction each: what is refused of one binding is not in the way of others. */

@@ -17,6 +17,8 @@ export class VtepLink {
   readonly #sessions = new Map<string, VtepSession>();
   /** MACs of bindings that are elsewhere than behind the VTEP: a session that follows another has them, too. */
   readonly #wanted = new Map<string, Set<string>>();
+  /** VTEP → the session that this host had with it, while it clears up. */
+  readonly #leaving = new Map<string, VtepSession>();
   #told = '';
 
   constructor(options: VtepLinkOptions) {
@@ -35,7 +37,10 @@ export class VtepLink {
       if (plan && isSameWay(plan, session.plan)) continue;
       this.#sessions.delete(id);
       if (plan) session.end();
-      else session.leave();
+      else {
+        this.#leaving.set(id, session);
+        session.leave();
+      }
     }
     for (const plan of effect.plans) {
       const session = this.#sessions.get(plan.vtep) ?? this.#start(plan);
@@ -53,6 +58,9 @@ export class VtepLink {
   }
 
   #start(plan: VtepPlan): VtepSession {
+    // What it would take along is wanted again.
+    this.#leaving.get(plan.vtep)?.end();
+    this.#leaving.delete(plan.vtep);
     const { clock, log, signal, emit } = this.#options;
     const session: VtepSession = new VtepSession(
       { ...plan, bindings: [] },

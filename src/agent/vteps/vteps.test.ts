@@ -80,9 +80,9 @@ describe('VTEPs of a host', () => {
     const { first, put, part, ground } = served('h2');
     assert.equal(plansOf(first)[0]!.plans[0]!.bindings[0]!.isActive, false);
     assert.equal(plansOf(first)[0]!.isCurrent, false);
-    assert.equal(plansOf(part.serverCurrent())[0]!.isCurrent, true);
+    assert.equal(plansOf(part.serverCurrent(0))[0]!.isCurrent, true);
     assert.equal(plansOf(put(binding('h1')))[0]!.plans[0]!.bindings[0]!.isActive, true);
-    assert.equal(plansOf(part.serverLost())[0]!.isCurrent, false);
+    assert.equal(plansOf(part.serverLost(0))[0]!.isCurrent, false);
     assert.equal(ground.reports.length, 0);
   });
 

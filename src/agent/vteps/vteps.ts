@@ -16,6 +16,10 @@ interface Bound {
   readonly local: Set<string>;
   /** The port, once it is in the scope: its MACs are told the link then. */
   port: Pick<LogicalPort, 'id' | 'switch'> | undefined;
+  /** `<switch>/<VLAN>`: what ids of learned MACs behind it begin with. */
+  readonly at: string | undefined;
+  /** The way to the database that says what is behind it. */
+  readonly way: string;
 }
 
 /** What this host has to do with VTEPs: what their databases should say, and what those say of MACs (docs/design/hardware-vteps.md). */
@@ -25,6 +29,9 @@ export class Vteps {
   readonly #macs: SwitchMacs;
   readonly #bound = new Map<string, Bound>();
   #names = new Map<string, string>();
+  /** Of the bindings, and of their ports. */
+  #ports = new Set<string>();
+  #switches = new Set<string>();
   #states: VtepStates = { vteps: new Map(), bindings: new Map() };
   /** What the server was told, by VTEP. */
   readonly #told = new Map<string, ReportedVtep>();
@@ -40,16 +47,16 @@ export class Vteps {
     this.#macs = new SwitchMacs(ground.scope);
   }
 
-  serverLost(): Effect[] {
+  serverLost(nowMs: number): Effect[] {
     this.#isCurrent = false;
-    return this.#planned === '' ? [] : this.#plan();
+    return this.#planned === '' ? [] : this.#plan(nowMs);
   }
 
   /** Nothing was missed. */
-  serverCurrent(): Effect[] {
+  serverCurrent(nowMs: number): Effect[] {
     if (this.#isCurrent || !this.#ground.serverConnected) return [];
     this.#isCurrent = true;
-    return this.#planned === '' ? [] : this.#plan();
+    return this.#planned === '' ? [] : this.#plan(nowMs);
   }
 
   scopeChanged(changes: readonly ScopeChange[], nowMs: number): Effect[] {
@@ -63,12 +70,13 @@ export class Vteps {
     const effects = this.macsChanged(changes);
     if (!isConcerned) return effects;
     const before = new Map(this.#bound);
-    effects.push(...this.#plan());
+    effects.push(...this.#plan(nowMs));
     for (const [id, bound] of this.#bound) {
       const former = before.get(id);
-      if (bound.port && !former?.port)
+      const isElsewhere = bound.at !== former?.at || bound.way !== former?.way;
+      if (bound.port && isElsewhere)
         effects.push(this.#tellMacs(bound, this.#macs.elsewhere(bound.port, this.#vlan(bound.port)), true));
-      if (bound.isActive && !former?.isActive) effects.push(...this.#learn(bound, bound.local, nowMs));
+      if (bound.isActive && (isElsewhere || !former?.isActive)) effects.push(...this.#learn(bound, bound.local, nowMs));
     }
     return effects;
   }
@@ -104,14 +112,17 @@ export class Vteps {
     return effects;
   }
 
-  /** Of a port of ours, or its binding to hosts. */
+  /** A port of ours, its binding to hosts, or its switch. */
   #isOwn(kind: ScopeChange['record']['kind'], id: string): boolean {
-    if (kind !== 'port' && kind !== 'binding') return false;
-    for (const { binding } of this.#bound.values()) if (binding.port === id) return true;
-    return false;
+    if (kind === 'switch') return this.#switches.has(id);
+    return (kind === 'port' || kind === 'binding') && this.#ports.has(id);
   }
 
-  #plan(): Effect[] {
+  #letGo({ at, local }: Bound, nowMs: number): void {
+    for (const mac of at === undefined ? [] : local) this.#learning.keep(`${at}/${mac}`, false, nowMs);
+  }
+
+  #plan(nowMs: number): Effect[] {
     const { scope, host } = this.#ground;
     if (host === undefined) return [];
     const plans: VtepPlan[] = [];
@@ -120,6 +131,8 @@ export class Vteps {
     this.#names = new Map();
     const byVtep = Map.groupBy(scope.all('vtepBinding'), (binding) => binding.vtep);
     const switches = new Set<string>();
+    this.#switches = switches;
+    this.#ports = new Set();
     for (const vtep of scope.all('vtep')) {
       const place = vtep.places.find((each) => each.host === host);
       const ownAddress = place?.address ?? scope.host(host)?.tunnelAddress;
@@ -128,10 +141,16 @@ export class Vteps {
       const bindings = (byVtep.get(vtep.id) ?? []).filter(({ adminUp }) => adminUp);
       for (const binding of bindings) {
         const port = scope.port(binding.port);
+        this.#ports.add(binding.port);
         if (port) switches.add(port.switch);
         const isActive = scope.binding(binding.port)?.active === host;
-        const local = former.get(binding.id)?.local ?? new Set<string>();
-        this.#bound.set(binding.id, { vtep: vtep.id, binding, isActive, local, port });
+        const at = port && `${port.switch}/${this.#vlan(port)}`;
+        const way = JSON.stringify([vtep.management, vtep.ca, vtep.certificate]);
+        const before = former.get(binding.id);
+        // What was behind it is known by other names now, or another database has to say it anew.
+        if (before && (before.at !== at || before.way !== way)) this.#letGo(before, nowMs);
+        const local = before?.way === way ? before.local : new Set<string>();
+        this.#bound.set(binding.id, { vtep: vtep.id, binding, isActive, local, port, at, way });
       }
       plans.push(planOf(vtep, ownAddress, bindings, (id) => this.#bound.get(id)!.isActive));
     }

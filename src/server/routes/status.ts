@@ -5,7 +5,7 @@ import { WeftError } from '../../base/errors.ts';
 import { KIND_NAMES, type KindName } from '../../model/kind.ts';
 import { isObject } from '../../model/relations.ts';
 import { HEARTBEAT_MS } from '../agent-streams.ts';
-import { bgpProblems } from '../bgp.ts';
+import { bgpProblems, MOST_PROBLEMS } from '../bgp.ts';
 import type { ServerContext } from '../context.ts';
 import type { Commit } from '../desired-state.ts';
 import { UNTROUBLED } from '../flows.ts';
@@ -105,7 +105,7 @@ function statusOf({ state, present, flows, startedMs, clock }: ServerContext): o
       if (problems.length < 1000)
         problems.push({ about: { kind: 'port', id: port.id, name: port.name }, text: `port ${port.name}: ${text}` });
   }
-  problems.push(...bgpProblems(index, present, clock.now()).slice(0, 1000));
+  problems.push(...bgpProblems(index, present, clock.now()).slice(0, MOST_PROBLEMS));
   problems.push(...nextHopProblems(index).slice(0, 1000));
   problems.push(...outsideProblems(index, present));
   if (flows.trouble !== undefined) {
