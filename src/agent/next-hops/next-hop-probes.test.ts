@@ -214,3 +214,20 @@ test('BFD: down with its session, at once; a session that was never up gets ten 
   assert.deepEqual(bench.told(), ['192.0.2.1 down 12000']);
   assert.deepEqual(bench.sent, []);
 });
+
+test('a session of BFD that goes on is known to be up after its probe was changed, and its end is heard at once', () => {
+  const bench = new Bench({ type: 'bfd' });
+  bench.probes.bfdTold('r', ['192.0.2.1'], 1_000);
+  bench.run(5_000);
+  assert.deepEqual(
+    bench.told().map((text) => text.split(' ')[1]),
+    ['up'],
+  );
+  bench.change(router({ type: 'bfd', intervalMs: 300 }));
+  bench.run(6_000);
+  bench.probes.bfdTold('r', [], 6_000);
+  assert.deepEqual(
+    bench.told().map((text) => text.split(' ')[1]),
+    ['down'],
+  );
+});

@@ -76,6 +76,23 @@ describe('VTEPs of a host', () => {
     assert.deepEqual(plansOf(remove(vtep))[0]!.plans, []);
   });
 
+  test('what is behind a binding ages as all does when another database has to say it, or in another VLAN', () => {
+    const kept = '02:00:00:00:0a:01';
+    for (const other of [
+      { ...vtep, management: 'tcp:192.0.2.6:6640' },
+      { ...sw, vlanAware: true },
+    ]) {
+      const { part, learning, put } = served('h1', { ...out, vlan: { access: 5 } });
+      part.macsTold('b', [kept], [], 0);
+      assert.deepEqual(learning.idle(2 * LEARNED_IDLE_MS), [], 'while the VTEP knows it');
+      put(other);
+      assert.deepEqual(
+        learning.idle(4 * LEARNED_IDLE_MS).map(({ id }) => id),
+        [`s/0/${kept}`],
+      );
+    }
+  });
+
   test('are another host’s to write where that forwards, and wait for the server’s last word', () => {
     const { first, put, part, ground } = served('h2');
     assert.equal(plansOf(first)[0]!.plans[0]!.bindings[0]!.isActive, false);
