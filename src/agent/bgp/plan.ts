@@ -1,8 +1,10 @@
-import { cidrContains, formatIp, type Ip, parseCidr, parseIp } from '../../base/addresses.ts';
+import { formatIp, parseIp } from '../../base/addresses.ts';
 import { advertisedBy } from '../../model/advertised.ts';
 import { routerIdAt } from '../../model/gateways.ts';
-import type { BgpPeer, Router, RouterPort, ScopeRecord } from '../../model/objects.ts';
+import type { BgpPeer, Router, ScopeRecord } from '../../model/objects.ts';
 import { ModelIndex } from '../../model/view.ts';
+import { portTowards } from '../../simulate/routes.ts';
+import { addressOf } from '../router-addresses.ts';
 
 /** What the speaker of one router on this host is to be (docs/design/gateways.md, §3 and §4). */
 export interface SpeakerPlan {
@@ -81,23 +83,13 @@ function bfdOf(index: ModelIndex, router: Router, host: string): PlannedBfd[] {
   const found = new Map<string, PlannedBfd>();
   for (const { via, probe } of router.routes) {
     const hop = probe?.type === 'bfd' ? parseIp(via!) : undefined;
-    const at = hop && portTowards(index, router, hop);
-    if (!hop || !at || !hasWireHere(index, at.port.id, host)) continue;
+    const port = hop && portTowards(index, router, hop);
+    const local = port && addressOf(port, hop);
+    if (!local || !hasWireHere(index, port.id, host)) continue;
     const { intervalMs, failures } = probe!;
-    found.set(via!, { address: formatIp(hop), local: at.local, routerPort: at.port.id, intervalMs, failures });
+    found.set(via!, { address: formatIp(hop), local: formatIp(local), routerPort: port.id, intervalMs, failures });
   }
   return [...found.values()].sort((a, b) => (a.address < b.address ? -1 : 1));
-}
-
-function portTowards(index: ModelIndex, router: Router, hop: Ip): { port: RouterPort; local: string } | undefined {
-  let best: { port: RouterPort; local: string; prefix: number } | undefined;
-  for (const port of index.routerPortsOfRouter(router.id))
-    for (const text of port.addresses) {
-      const cidr = parseCidr(text)!;
-      if (cidrContains(cidr, hop) && cidr.prefix > (best?.prefix ?? -1))
-        best = { port, local: formatIp(cidr.ip), prefix: cidr.prefix };
-    }
-  return best;
 }
 
 function portsOf(index: ModelIndex, peers: readonly { readonly routerPort: string }[]): SpeakerPlan['ports'] {

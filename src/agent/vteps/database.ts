@@ -28,8 +28,8 @@ export const WATCHED = [
 export type Watches = (typeof WATCHED)[number];
 export type Database = Monitor<Watches>['replica'];
 export type PortRow = WatchedRow<(typeof WATCHED)[1]>;
-export type SwitchRow = WatchedRow<(typeof WATCHED)[2]>;
-export type FloodRow = WatchedRow<(typeof WATCHED)[5]>;
+type SwitchRow = WatchedRow<(typeof WATCHED)[2]>;
+type FloodRow = WatchedRow<(typeof WATCHED)[5]>;
 
 export const ENCAPSULATION = 'vxlan_over_ipv4';
 

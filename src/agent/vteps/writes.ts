@@ -54,7 +54,7 @@ export class OwnLocator {
 }
 
 /** To which logical switch MACs of a binding belong, also while it is only about to be made. */
-export function switchReference({ row, plan }: FoundBinding): Uuid | NamedUuid {
+function switchReference({ row, plan }: FoundBinding): Uuid | NamedUuid {
   return row?._uuid ?? named(symbolOf(plan.binding));
 }
 
