@@ -37,7 +37,8 @@ export function flow(table: TableName, priority: number, match: Match, target: F
   const next = target.goto === undefined ? undefined : TABLES[target.goto].number;
   // OpenFlow's instruction leads to later tables only (1.5.1 §5.5); back goes a resubmit, which keeps all registers.
   const isBack = next !== undefined && next <= number;
-  const actions = target.do ?? NO_ACTIONS;
+  // A copy is as long as it has to be; what was pushed or spread together has room for 17 more.
+  const actions = target.do === undefined ? NO_ACTIONS : target.do.slice();
   const draft: FlowDraft = {
     table: number,
     priority,

@@ -56,7 +56,8 @@ function addReader(source: Source, reader: Observer): void {
   if (readers === undefined) source.readers = reader;
   else if (readers instanceof Observer) source.readers = [readers, reader];
   else if (readers instanceof Set) readers.add(reader);
-  else if (readers.length < MANY) readers.push(reader);
+  // Not `push`: it would leave room for 17 more, in most of the arrays that there are.
+  else if (readers.length < MANY) source.readers = readers.concat(reader);
   else source.readers = new Set(readers).add(reader);
 }
 

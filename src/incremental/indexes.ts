@@ -28,7 +28,7 @@ export class RecordNode extends Source {
     let field = this.fields?.find((known) => known.name === name);
     if (field === undefined) {
       field = new FieldNode(this, name);
-      this.fields = [...(this.fields ?? []), field];
+      this.fields = this.fields === undefined ? [field] : this.fields.concat(field);
     }
     return field;
   }
