@@ -126,7 +126,7 @@ async function measureAll(
 ): Promise<ReadonlyMap<Cloud, ReadonlyMap<Way, readonly Measured[]>>> {
   const measured = new Map(sides.map((side) => [side, new Map(WAYS.map((way) => [way, [] as Measured[]]))]));
   // The first round is for what is made at first: blocks of ports, processes' own code.
-  const rounds = context.quick ? 1 : 11;
+  const rounds = context.quick ? 1 : 25;
   for (let round = -1; round < rounds; round++)
     for (const side of round % 2 === 0 ? sides : sides.toReversed())
       for (const way of round % 2 === 0 ? WAYS : WAYS.toReversed()) {

@@ -79,7 +79,7 @@ export async function measureInTurns(
   path: Path,
   sides: readonly TrafficSide[],
 ): Promise<ReadonlyMap<TrafficSide, readonly number[]>> {
-  const rounds = context.quick ? 1 : metric === FIRST_PACKET ? 15 : 5;
+  const rounds = context.quick ? 1 : metric === FIRST_PACKET ? 15 : 9;
   const values = new Map(sides.map((side) => [side, [] as number[]]));
   for (let round = 0; round < rounds; round++)
     for (let turn = 0; turn < sides.length; turn++) {

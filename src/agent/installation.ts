@@ -1,4 +1,5 @@
 import { WeftError } from '../base/errors.ts';
+import { nameOf } from '../compile/flow-sink.ts';
 import type { Flow } from '../openflow/flow.ts';
 import type { Effect, InstalledFlow } from './events.ts';
 import { flowBody, flowKey } from './flow-key.ts';
@@ -9,7 +10,10 @@ import { flowBody, flowKey } from './flow-key.ts';
  * a flow that changes twice travels once.
  */
 export class Installation {
-  /** Waiting for the bundle under way: flow key → the flow to add, or to remove. */
+  /**
+   * Waiting for the bundle under way: a flow's name → the flow to add, or to remove. Nothing that a switch gave back ever waits, so the canonical key,
+   * which takes ten times as long, is not needed.
+   */
   #waiting = new Map<string, { readonly op: 'add' | 'remove'; readonly flow: Flow }>();
   #pending:
     | {
@@ -66,8 +70,8 @@ export class Installation {
     if (!this.synced) return [];
     if (this.#pending === undefined && this.#waiting.size === 0)
       return add.length + remove.length === 0 ? this.#flushAfter() : this.#send(add, remove);
-    for (const flow of remove) this.#waiting.set(flowKey(flow), { op: 'remove', flow });
-    for (const flow of add) this.#waiting.set(flowKey(flow), { op: 'add', flow });
+    for (const flow of remove) this.#waiting.set(nameOf(flow), { op: 'remove', flow });
+    for (const flow of add) this.#waiting.set(nameOf(flow), { op: 'add', flow });
     return [];
   }
 

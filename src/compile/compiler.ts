@@ -24,7 +24,7 @@ import { type Change, type DotFilter, Engine } from '../incremental/engine.ts';
 import type { Diff } from '../incremental/slots.ts';
 import type { Flow } from '../openflow/flow.ts';
 import { Cookies, type Explanation } from './explain.ts';
-import { type CompiledFlow, flowSink, slotOf } from './flow-sink.ts';
+import { type CompiledFlow, flowSink, nameOf } from './flow-sink.ts';
 import type { InputKind, InputOfKind, InputRecord } from './inputs.ts';
 import {
   type DestinationChanges,
@@ -332,10 +332,6 @@ function* learnedChanges({ beside, appeared, vanished }: DestinationChanges): It
   }
   for (const id of appeared) yield { op: 'put', kind: 'plainSet', id, value: { kind: 'plainSet', id } };
   for (const id of vanished) yield { op: 'delete', kind: 'plainSet', id };
-}
-
-function nameOf({ table, priority, match }: Flow): string {
-  return slotOf(table, priority, match);
 }
 
 /** Learned routes are known to the engine by what they come to only; that depends on the other routes of their routers. */

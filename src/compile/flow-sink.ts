@@ -51,13 +51,18 @@ export function flow(table: TableName, priority: number, match: Match, target: F
 }
 
 /** Fields stand in the order in which the match was built; the same match is always built by the same code. */
-export function slotOf(table: number, priority: number, match: Match): string {
+function slotOf(table: number, priority: number, match: Match): string {
   let slot = `${table},${priority}`;
   for (const field in match) {
     const value = match[field as FieldName]!;
     slot += typeof value === 'object' ? `,${field}=${value.value}/${value.mask}` : `,${field}=${value}`;
   }
   return slot;
+}
+
+/** The name of a compiled flow: that of its slot. What a switch gives back has another form (agent/flow-key.ts). */
+export function nameOf({ table, priority, match }: Flow): string {
+  return slotOf(table, priority, match);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { type Cidr, formatCidr } from '../base/addresses.ts';
 import { contribute, defineSink } from '../incremental/definitions.ts';
 import type { SinkDiff } from '../incremental/slots.ts';
-import type { Action } from '../openflow/flow.ts';
+import type { Action, Match } from '../openflow/flow.ts';
 import { cookieOf } from './cookie.ts';
 import { match } from './fields.ts';
 import type { CompiledFlow } from './flow-sink.ts';
@@ -19,6 +19,8 @@ import { priorityOf, wayOf } from './units/route.ts';
 /** What the flows of a set's routes need. */
 interface SetFlows {
   readonly router: number;
+  /** Packets in this router. */
+  readonly inRouter: Match;
   readonly units: readonly string[];
   readonly cookie: bigint;
   readonly reason: undefined;
@@ -40,8 +42,11 @@ export const setFlowsUnit = define.unit({
     const { isUsable, actions } = reader.derive(hopSetFacts, name);
     if (router === undefined || !isUsable) return [];
     const units = [`learnedRoute/${owner}`];
+    const inRouter = match({ router });
     return [
-      contribute(setFlowsSink, name, { router, units, cookie: cookieOf(units, undefined), reason: undefined, actions }),
+      contribute(setFlowsSink, name, {
+        ...{ router, inRouter, units, cookie: cookieOf(units, undefined), reason: undefined, actions },
+      }),
     ];
   },
 });
@@ -94,11 +99,11 @@ export class LearnedFlows {
   }
 }
 
-function flowOf(to: Cidr, { router, units, cookie, reason, actions }: SetFlows): CompiledFlow {
+function flowOf(to: Cidr, { inRouter, units, cookie, reason, actions }: SetFlows): CompiledFlow {
   return {
     table: TABLES.route.number,
     priority: priorityOf(to, undefined),
-    match: match({ router }, wayOf(to, undefined)),
+    match: { ...inRouter, ...wayOf(to, undefined) },
     actions: actions[to.ip.version],
     gotoTable: TABLES.ecmp.number,
     reason,
