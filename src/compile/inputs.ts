@@ -77,6 +77,15 @@ export interface HeldBack {
   readonly hops: boolean;
 }
 
+/**
+ * A floating address or load balancer that has as many connections here as it may: no further ones begin (docs/design/gateways.md, §8). `id` is
+ * the object's id.
+ */
+export interface FullAddress {
+  readonly kind: 'fullAddress';
+  readonly id: string;
+}
+
 /** A host that does not answer this one any more (docs/design/liveness.md). `id` is that host's id. */
 export interface HostLost {
   readonly kind: 'hostLost';
@@ -168,6 +177,7 @@ export interface InputOfKind extends ScopeRecordOfKind {
   cut: Cut;
   hostLost: HostLost;
   heldBack: HeldBack;
+  fullAddress: FullAddress;
   natZone: NatZone;
   localSwitch: LocalSwitch;
   localProfile: LocalProfile;
@@ -190,6 +200,7 @@ export type InputRecord =
   | Cut
   | HostLost
   | HeldBack
+  | FullAddress
   | NatZone
   | Speaker
   | Held;

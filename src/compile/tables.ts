@@ -52,6 +52,7 @@ export const REASONS = {
   'too-big': 'larger than the next network takes, and may not be cut',
   'no-ports': 'no port of the translated address is left',
   'conntrack-full': 'the port has as many connections as one may have',
+  'connection-limit': 'the address has as many connections as it may have',
   'no-neighbour': 'nobody answers for the next hop',
   'source-check': 'its source cannot come in by this router port',
   prefilter: 'the pre-filter of where it would go drops it',
@@ -162,7 +163,7 @@ export const TABLES = {
   arrive: { number: 50, job: 'into the next switch, or the next hop is looked for', merge: 'equal' },
   admit: {
     number: 51,
-    job: 'has the share of the port room for the connection',
+    job: 'has the share of the port room for the connection, and the address it is for',
     merge: 'equal',
     missReason: 'conntrack-full',
   },

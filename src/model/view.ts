@@ -99,6 +99,8 @@ export interface ModelView {
   hosts(): Iterable<Host>;
   /** Does a host get no answer from the other to its probes (docs/design/liveness.md)? */
   isLost(host: string, other: string): boolean;
+  /** Has the floating address or load balancer as many connections on a host as it may (docs/design/gateways.md, §8)? */
+  isFull(host: string, address: string): boolean;
 }
 
 /**
@@ -127,6 +129,7 @@ export class ModelIndex implements ModelView {
   readonly #addressHolders = new MultiIndex<AddressHolder>();
   readonly #addressesOfDevice = new NestedIndex<AddressHolder>();
   readonly #lost = new Map<string, ReadonlySet<string>>();
+  readonly #full = new Map<string, ReadonlySet<string>>();
 
   constructor() {
     for (const kind of [...KIND_NAMES, ...RUNTIME_KINDS]) this.#records.set(kind, new Map());
@@ -174,6 +177,14 @@ export class ModelIndex implements ModelView {
   setLost(host: string, others: readonly string[]): void {
     if (others.length === 0) this.#lost.delete(host);
     else this.#lost.set(host, new Set(others));
+  }
+  isFull(host: string, address: string): boolean {
+    return this.#full.get(host)?.has(address) === true;
+  }
+  /** What a host says of the connections that it keeps: no record, as `setLost`. */
+  setFull(host: string, addresses: readonly string[]): void {
+    if (addresses.length === 0) this.#full.delete(host);
+    else this.#full.set(host, new Set(addresses));
   }
   neighboursOf(switchId: string): Iterable<Neighbour> {
     return this.#heldAs('neighbour', switchId);

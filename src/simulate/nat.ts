@@ -94,11 +94,8 @@ function toFloating(
   const here = atAnchor(journey, packet, port, anchor);
   if (!here) return [];
   const zone = zoneOf(port.router, here.host);
-  const translated = translate(journey, here, zone, { end: 'dst', address: fixed });
-  if (!translated) {
-    journey.drop('invalid', here.host, about);
-    return [];
-  }
+  const translated = translateFor(journey, here, zone, { end: 'dst', address: fixed }, about);
+  if (!translated) return [];
   journey.step(here.host, about, `leads to ${formatIp(translated.frame.ip!.dst)}`);
   return [translated];
 }
@@ -203,11 +200,8 @@ function toMember(
       return askMember(journey, here, balancer, member.port.id) ?? handOn(journey, here, balancer, port, others);
   }
   const to: Translation = { end: 'dst', address: member.address, port: listening.memberPort };
-  const translated = translate(journey, here, `vip:${member.port.id}@${here.host}`, to);
-  if (!translated) {
-    journey.drop('invalid', here.host, about);
-    return [];
-  }
+  const translated = translateFor(journey, here, `vip:${member.port.id}@${here.host}`, to, about);
+  if (!translated) return [];
   journey.step(here.host, about, `sends it to ${member.port.name} (${formatIp(translated.frame.ip!.dst)})`);
   return [{ ...translated, vipMember: member.port.id }];
 }
@@ -232,6 +226,22 @@ function toKnownMembers(journey: Journey, packet: Packet, balancer: LoadBalancer
     journey.step(here.host, about, `the destination becomes ${formatIp(frame.ip!.dst)}`);
     return [{ ...here, frame, state, vipMember: id }];
   });
+}
+
+/** To an address that may be full: then there are no new connections. Undefined where the packet is dropped, which the journey then knows. */
+function translateFor(
+  journey: Journey,
+  packet: Packet,
+  zone: Zone,
+  to: Translation,
+  about: { readonly kind: 'floatingAddress' | 'loadBalancer'; readonly id: string },
+): Packet | undefined {
+  const isFull = journey.model.isFull(packet.host, about.id);
+  const { state, frame, connection } = journey.tracker.look(zone, packet.frame);
+  if (isFull && connection) return { ...packet, frame, state };
+  const translated = isFull ? undefined : translate(journey, packet, zone, to);
+  if (!translated) journey.drop(isFull && !state.isInvalid ? 'connection-limit' : 'invalid', packet.host, about);
+  return translated;
 }
 
 /** A known connection keeps its translation, a new one gets the given. Undefined for what can begin none, and where no port is free. */

@@ -25,6 +25,7 @@ const STATES = ['new', 'established', 'reply', 'related', 'invalid'] as const;
 /** By tunnel packets that nobody sent, by more routers than a model has, by answers to an agent, or too seldom for a quick run. */
 const NOT_MET: readonly DropReason[] = [
   ...(['tunnel-loop', 'too-many-hops', 'not-ip', 'no-ports', 'agent', 'unknown-connection', 'speaker'] as const),
+  'connection-limit', // full-addresses.test.ts
 ];
 const REQUESTS: readonly RequestService[] = [
   'unreachable',

@@ -5,7 +5,7 @@ import type { Action, Match } from '../../openflow/flow.ts';
 import { memberAddress, TRANSPORT } from '../balancers.ts';
 import { prefixCover } from '../bits.ts';
 import { selfHost, wayTo } from '../facts.ts';
-import { CT_MARK, load, match, move, PROTO, REGISTERS } from '../fields.ts';
+import { CT_MARK, load, match, move, PROTO, REGISTERS, type RegisterMatch } from '../fields.ts';
 import { limitOf } from '../floating-limits.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, leasesIndex, natMovesIndex, portsOfRouterIndex, type Reader } from '../inputs.ts';
@@ -49,6 +49,8 @@ export const ANCHOR = {
   own: 280,
   rest: 260,
 } as const;
+/** In `admit`. */
+const FULL = 200;
 export const ANCHORED = { translated: 200, handOff: 190, admission: 180, later: 170, own: 150, unknown: 100 } as const;
 
 /** Into the tunnel to the anchor: the key says which outside port the packet came in by. */
@@ -85,6 +87,12 @@ export const floatingInUnit = define.unit({
       ...noteHeld(reader, floating.port, 'anchored', zone),
       ...translate(behind(reader, floating.port, 'anchored'), zone, natTo('dst', fixed)),
     ];
+    if (isFull(reader, id))
+      return [
+        ...meters,
+        leads({ do: [...pass, ...trackHeld(reader, floating.port, 'anchored', zone)] }),
+        ...refuseNew(router, ip),
+      ];
     const portZone = zoneOf(reader, floating.port);
     if (!reader.pick('natZone', floating.router, 'isTight') || !portZone)
       return [...meters, leads({ do: [...pass, ...translated] })];
@@ -96,6 +104,24 @@ export const floatingInUnit = define.unit({
     ];
   },
 });
+
+/** Has the floating address or load balancer as many connections here as it may (docs/design/gateways.md, §8)? */
+export function isFull(reader: Reader, id: string): boolean {
+  return reader.get('fullAddress', id) !== undefined;
+}
+
+/** For such an address: what is of no connection that the zone knows, which was only asked. `at`: more that is known of the packet. */
+export function refuseNew(router: number, ip: Ip, at: RegisterMatch = {}): Contribution[] {
+  const to = addressedTo(ip);
+  return [
+    flow('anchored', ANCHORED.admission, match({ ...at, router }, { ...to, ...destinationUnknown }), {
+      do: load({ admitted: 1 }),
+      goto: 'admit',
+    }),
+    // Here it is counted for people.
+    flow('admit', FULL, match({ router, admitted: 1 }, to), { drop: 'connection-limit' }),
+  ];
+}
 
 /**
  * For a floating address whose router's zone is tight, and of no connection that this zone knows: the connection as it came is left in a

@@ -21,6 +21,7 @@ import {
   ZONE_KIND,
   zoneOf,
 } from '../translation.ts';
+import { isFull } from './anchor.ts';
 import { handOnFromMember, handOnFromSlot } from './hand-off.ts';
 import { addressedTo } from './router-base.ts';
 import { TRACKED } from './track.ts';
@@ -180,15 +181,14 @@ function fromOutside(
     ];
   }
   const zone = reader.pick('interface', port, 'zone');
+  const isClosed = isFull(reader, balancer.id);
   return [
     ...(zone === undefined ? [] : handOnFromMember(reader, balancer.id, balancer, member, zone)),
     flow(
       'member',
       MEMBER.here,
       match({ ...to, memberPort: KNOWN_ONLY }, ipOf(address)),
-      zone === undefined
-        ? { drop: 'not-translated' }
-        : { do: [{ kind: 'ctClear' }, track('anchored', zone + ZONE_KIND.vip, KNOWN)] },
+      zone === undefined ? { drop: 'not-translated' } : { do: ask(zone) },
     ),
     ...memberPorts.map((memberPort) =>
       flow(
@@ -200,7 +200,9 @@ function fromOutside(
           : {
               do: [
                 ...load({ slot: 0 }),
-                ...translate('anchored', zone + ZONE_KIND.vip, natTo('dst', address, memberPort)),
+                ...(isClosed
+                  ? ask(zone)
+                  : translate('anchored', zone + ZONE_KIND.vip, natTo('dst', address, memberPort))),
               ],
             },
       ),
@@ -217,6 +219,11 @@ function fromOutside(
       ),
     ),
   ];
+}
+
+/** What is known of connections to VIPs in the zones of a port. */
+function ask(zone: number): Action[] {
+  return [{ kind: 'ctClear' }, track('anchored', zone + ZONE_KIND.vip, KNOWN)];
 }
 
 function ipOf(address: Ip): typeof IPV4 {

@@ -32,15 +32,25 @@ const addressesAsk = define.cell<boolean>({
     guardedAddresses(reader, router).some(([kind, id]) => reader.pick(kind, id, 'prefilter') !== undefined),
 });
 
+/** Has what comes to it from outside to pass meters? */
+function isMetered(
+  reader: Reader,
+  kind: 'tenant' | 'router' | 'floatingAddress' | 'loadBalancer',
+  id: string,
+): boolean {
+  const { kbps, pps, newPerSecond } = reader.pick(kind, id, 'inboundLimit') ?? {};
+  return (kbps ?? pps ?? newPerSecond) !== undefined;
+}
+
 /** Is what comes in by outside ports limited, altogether or to an address? */
 const isLimited = define.cell<boolean>({
   name: 'isInboundLimited',
   run: (reader, router) => {
     const tenant = reader.pick('router', router, 'tenant');
     return (
-      reader.pick('router', router, 'inboundLimit') !== undefined ||
-      (tenant !== undefined && reader.pick('tenant', tenant, 'inboundLimit') !== undefined) ||
-      guardedAddresses(reader, router).some(([kind, id]) => reader.pick(kind, id, 'inboundLimit') !== undefined)
+      isMetered(reader, 'router', router) ||
+      (tenant !== undefined && isMetered(reader, 'tenant', tenant)) ||
+      guardedAddresses(reader, router).some(([kind, id]) => isMetered(reader, kind, id))
     );
   },
 });

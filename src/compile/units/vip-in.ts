@@ -7,7 +7,7 @@ import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { TABLES } from '../tables.ts';
 import { anchorOf, later } from '../translation.ts';
-import { ANCHOR, outsideKey, through, toAll } from './anchor.ts';
+import { ANCHOR, isFull, outsideKey, refuseNew, through, toAll } from './anchor.ts';
 import { KNOWN_ONLY, MARKED, markerOf } from './balancer.ts';
 import { addressedTo } from './router-base.ts';
 import { chooseSlot, echoRequest, forListener, onlyMemberPort } from './vip.ts';
@@ -35,9 +35,20 @@ export const vipInUnit = define.unit({
         }),
       ];
     });
-    return [...listeners, echo(balancer, router), ...withoutPorts(reader, id, balancer, router)];
+    return [
+      ...listeners,
+      ...(isFull(reader, id) ? refuseNewHere(balancer, router) : []),
+      echo(balancer, router),
+      ...withoutPorts(reader, id, balancer, router),
+    ];
   },
 });
+
+/** At the host of a member. What is asked for as a known connection only goes on as ever. */
+function refuseNewHere({ key, vip, listeners }: BalancerFacts, router: number): Contribution[] {
+  const memberPorts = new Set(listeners.map(({ memberPort }) => memberPort));
+  return [...memberPorts].flatMap((memberPort) => refuseNew(router, vip, { memberVip: 1, balancer: key, memberPort }));
+}
 
 /** A VIP answers an echo request as an address of the router does. */
 function echo({ vip }: BalancerFacts, router: number): Contribution {

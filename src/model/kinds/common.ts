@@ -122,8 +122,12 @@ export const inboundLimitSchema = z
     kbps: kbpsSchema.optional().describe('thousands of bits a second'),
     pps: z.number().int().min(1).max(10_000_000).optional().describe('packets a second'),
     newPerSecond: z.number().int().min(1).max(10_000_000).optional().describe('TCP connections begun a second'),
+    connections: z.number().int().min(1).max(10_000_000).optional().describe('connections at a time'),
   })
-  .refine((limit) => Object.values(limit).some((value) => value !== undefined), 'one of kbps, pps and newPerSecond')
+  .refine(
+    (limit) => Object.values(limit).some((value) => value !== undefined),
+    'one of kbps, pps, newPerSecond and connections',
+  )
   .optional();
 
 /** The upper six bits of the traffic class (RFC 2474). */

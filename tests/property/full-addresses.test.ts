@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { Conversation, conversationSketch, isMessage } from './conversation.ts';
+import { applyFlows, observePipeline, pipelineNetwork } from './in-pipeline.ts';
+import { differences, expected, hex } from './observation.ts';
+import type { Scenario } from './scenario.ts';
+
+/**
+ * Addresses that have as many connections as they may (docs/design/gateways.md, §8): random conversations, and between their frames the floating
+ * addresses and load balancers of some hosts become full, or are so no more. `simulate` and the compiled flows refuse the same packets.
+ */
+const RUNS = process.env.WEFT_CAMPAIGN === undefined ? 150 : 10_000;
+const SEED = Number(process.env.WEFT_SEED ?? 1);
+
+/** Bits: at which hosts everything is full. */
+function fill({ model, hosts }: Scenario, bits: number): void {
+  const addresses = [...model.all('floatingAddress'), ...model.all('loadBalancer')].map(({ id }) => id);
+  for (const [n, { id: host, compiler }] of hosts.entries()) {
+    const isFull = ((bits >> (n % 3)) & 1) === 1;
+    model.setFull(host, isFull ? addresses : []);
+    compiler.update(
+      addresses.map((id) =>
+        isFull
+          ? ({ op: 'put', record: { kind: 'fullAddress', id } } as const)
+          : ({ op: 'delete', kind: 'fullAddress', id } as const),
+      ),
+    );
+  }
+}
+
+test('simulate and the compiled flows let the same packets to full addresses, and refuse the same', () => {
+  let refused = 0;
+  let known = 0;
+  const full = fc.array(fc.constantFrom(0, 0, 1, 2, 4, 7, 7, 7), { minLength: 12, maxLength: 12 });
+  fc.assert(
+    fc.property(conversationSketch({ least: 4, most: 12 }), full, (sketch, fullAt) => {
+      // Who moves takes connections along, which tests of moves are about.
+      const steps = sketch.steps.filter((step) => step.kind !== 'change');
+      const conversation = new Conversation({ ...sketch, steps });
+      const { scenario } = conversation;
+      const network = pipelineNetwork(scenario);
+      for (const [n, step] of steps.entries()) {
+        fill(scenario, fullAt[n]!);
+        applyFlows(network, scenario);
+        const done = conversation.do(step);
+        if (!done || !isMessage(done)) continue;
+        const { entry, outcome } = done;
+        if (outcome.drops.some(({ reason }) => reason === 'connection-limit')) refused++;
+        else if (fullAt[n] === 7 && outcome.steps.some(({ text }) => /^leads to|^sends it to/.test(text))) known++;
+        const found = differences(
+          expected(scenario, entry, outcome),
+          observePipeline(network, scenario, entry),
+          outcome,
+        );
+        assert.deepEqual(found, [], `step ${n}: ${hex(entry.bytes)} at ${entry.port} on ${entry.host}`);
+      }
+    }),
+    { numRuns: RUNS, seed: SEED },
+  );
+  if (SEED !== 1) return; // so few models need not meet everything, whatever the seed
+  assert.ok(refused > 2, `${refused} packets were refused: too few`);
+  assert.ok(known > 2, `${known} packets of known connections went on: too few`);
+});
