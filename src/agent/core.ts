@@ -205,6 +205,7 @@ export class AgentCore implements Ground {
         return this.#tick(nowMs);
       case 'conntrack':
         this.parts.conntrackUse.told(event);
+        this.parts.connectionLimits.used(event.zones);
         return this.#judgeRoom(event);
       case 'hosts':
         return [...this.parts.nextHopHosts.told(event), ...this.#maybeReadBack(), ...this.#reportHealth()];
@@ -570,10 +571,12 @@ export class AgentCore implements Ground {
       problems: [
         ...this.problems.values(),
         ...this.parts.backOff.problems(),
+        ...this.parts.connectionLimits.problems(),
         ...this.parts.conntrackUse.problems(this.scope, this.conntrack.zones),
       ],
       conntrack: this.parts.conntrackUse.use,
       lost: this.parts.nextHopHosts.lost,
+      full: this.parts.connectionLimits.full,
       nameOf: (host) => this.scope.host(host)?.name ?? host,
       isSwitchConnected: this.#switchConnected,
       isOvsdbConnected: this.#ovsdbConnected,

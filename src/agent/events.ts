@@ -9,6 +9,7 @@ import type { ConnectionEntry, PortState, Report, ReportedSession } from '../ser
 import type { SpeakerPlan } from './bgp/plan.ts';
 import type { ToldRoute } from './bgp/sessions.ts';
 import type { EntryInZone } from './connections/recreate.ts';
+import type { Counted } from './connections/tally.ts';
 import type { PacketRegisters } from './registers.ts';
 import type { VtepPlan, VtepStates } from './vteps/plan.ts';
 import type { KeptZone } from './zones.ts';
@@ -187,6 +188,8 @@ export type AgentEvent =
       readonly most: number;
       readonly zones: readonly ZoneUse[];
     }
+  /** How many connections addresses with a limit have. */
+  | { readonly kind: 'connectionsCounted'; readonly counted: readonly Counted[] }
   /**
    * Of the watched hosts those that do not answer, by id; answers `watchHosts`, and comes with every change. `isSettled`: of each it is
    * known.

@@ -5,6 +5,8 @@ import { LIVENESS_PORT } from './liveness/message.ts';
 
 /** Problems that are reported one by one. */
 const MOST_PROBLEMS = 100;
+/** Addresses that the server is told of. */
+const MOST_FULL = 1_000;
 
 /** What the agent knows about how well it does. */
 export interface HealthFacts {
@@ -19,6 +21,8 @@ export interface HealthFacts {
   readonly conntrack: HostHealth['conntrack'];
   /** Hosts with next hops that do not answer. */
   readonly lost: readonly string[];
+  /** Addresses with as many connections here as they may have. */
+  readonly full: readonly string[];
   readonly nameOf: (host: string) => string;
   readonly isSwitchConnected: boolean;
   readonly isOvsdbConnected: boolean;
@@ -36,6 +40,7 @@ export function describeHealth(facts: HealthFacts): HostHealth {
     localPorts: facts.interfaces.bound().size,
     ...(facts.conntrack === undefined ? {} : { conntrack: facts.conntrack }),
     ...(facts.lost.length === 0 ? {} : { lost: facts.lost }),
+    ...(facts.full.length === 0 ? {} : { full: facts.full.slice(0, MOST_FULL) }),
     problems: more <= 0 ? problems : [...problems.slice(0, MOST_PROBLEMS), `and ${more} problems more`],
   };
 }

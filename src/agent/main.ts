@@ -223,6 +223,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     tracking: conntrackLink,
     post: (report) => client.post<ConnectionsAnswer>(connectionsPath, report, { signal, timeoutMs: 10_000 }),
     seen: (connections) => emit({ kind: 'connectionsSeen', connections }),
+    counting: {
+      places: () => core.parts.connectionLimits.places(),
+      told: (counted) => emit({ kind: 'connectionsCounted', counted }),
+    },
     setProblem: (problem) => {
       if (problem === undefined) core.problems.delete('connections');
       else core.problems.set('connections', problem);

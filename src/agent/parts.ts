@@ -4,6 +4,7 @@ import type { Report } from '../server/protocol.ts';
 import { Advertising } from './advertising.ts';
 import { BackOff } from './back-off.ts';
 import { Sessions } from './bgp/sessions.ts';
+import { ConnectionLimits } from './connection-limits.ts';
 import { Imports } from './connections/imports.ts';
 import { MovedWatch } from './connections/moved-watch.ts';
 import type { ConntrackZones } from './conntrack.ts';
@@ -31,6 +32,7 @@ export type PartEvent = AgentEvent & {
   readonly kind:
     | 'portConnections'
     | 'connectionsSeen'
+    | 'connectionsCounted'
     | 'copies'
     | 'recreated'
     | 'speakerPorts'
@@ -53,6 +55,7 @@ export class AgentParts {
   readonly conntrackUse = new ConntrackUse();
   readonly guard: SprayGuard;
   readonly backOff: BackOff;
+  readonly connectionLimits: ConnectionLimits;
   readonly moves: Moves;
   readonly errors: PacketErrors;
   readonly neighbours: Neighbours;
@@ -86,6 +89,7 @@ export class AgentParts {
     this.#ground = ground;
     this.guard = new SprayGuard(ground);
     this.backOff = new BackOff(ground);
+    this.connectionLimits = new ConnectionLimits(ground, conntrack.zones);
     this.moves = new Moves(ground);
     this.errors = new PacketErrors(ground);
     this.neighbours = new Neighbours(ground, this.errors);
@@ -114,6 +118,8 @@ export class AgentParts {
         return this.imports.told(event, nowMs);
       case 'connectionsSeen':
         return this.#ground.report(this.#movedWatch.judge(event.connections));
+      case 'connectionsCounted':
+        return this.connectionLimits.told(event.counted, nowMs);
       case 'copies':
         return this.hold.told(event, nowMs);
       case 'recreated':
@@ -145,6 +151,7 @@ export class AgentParts {
   scopeChanged(changes: readonly ScopeChange[], inputs: readonly ScopeChange[], nowMs: number): Effect[] {
     return [
       ...this.backOff.scopeChanged(changes),
+      ...this.connectionLimits.scopeChanged(changes, nowMs),
       ...this.natNeeds.scopeChanged(changes, nowMs),
       ...this.nextHopHosts.scopeChanged(changes, nowMs),
       ...this.probes.scopeChanged(changes, nowMs),
@@ -162,6 +169,7 @@ export class AgentParts {
     const ports = [...put, ...gone];
     return [
       ...this.natNeeds.ahead(put, nowMs),
+      ...this.connectionLimits.portsChanged(nowMs),
       ...this.probes.portsChanged(ports, nowMs),
       ...this.imports.portsChanged(ports, nowMs),
       ...this.nextHopProbes.portsChanged(ports, nowMs),

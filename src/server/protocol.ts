@@ -261,6 +261,8 @@ export interface HostHealth {
   readonly conntrack?: { readonly connections: number; readonly most: number } | undefined;
   /** Hosts whose gateways it uses and that do not answer it (docs/design/liveness.md): ids. */
   readonly lost?: readonly string[] | undefined;
+  /** Floating addresses and load balancers with as many connections there as they may have (docs/design/gateways.md, §8): ids. */
+  readonly full?: readonly string[] | undefined;
   readonly problems: readonly string[];
 }
 

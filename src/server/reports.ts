@@ -170,6 +170,7 @@ const reportSchema = z.discriminatedUnion('type', [
       localPorts: count,
       conntrack: z.object({ connections: count, most: count }).optional(),
       lost: z.array(z.string().max(255)).max(1000).optional(),
+      full: z.array(z.string().max(255)).max(1000).optional(),
       problems: z.array(z.string()).max(1000),
     }),
   }),
@@ -467,6 +468,7 @@ export class Reports {
         host.health = report.health;
         this.#runtime.setLost(hostId, report.health.lost ?? []);
         this.#state.index.setLost(hostId, report.health.lost ?? []);
+        this.#state.index.setFull(hostId, report.health.full ?? []);
         return true;
       case 'counters':
         this.#runtime.setCounters(hostId, report);

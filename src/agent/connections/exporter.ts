@@ -6,12 +6,18 @@ import { type ConnectionsAnswer, type ConnectionsReport, MOST_CONNECTIONS_IN_REP
 import { linesOf, parseTracked } from './dump.ts';
 import { ConnectionJoin } from './join.ts';
 import { isOrdinary, READ_MS, type ReadingOptions, type ReadingPlan, TrackingReader } from './reading.ts';
+import { type Counted, type CountedPlace, Tally } from './tally.ts';
 
 export interface ExporterOptions extends ReadingOptions {
   /** Errors: `WeftError`; the batch may or may not have arrived. */
   readonly post: (report: ConnectionsReport) => Promise<ConnectionsAnswer>;
   /** All translated connections that a reading of everything has seen. */
   readonly seen?: (connections: readonly Connection[]) => void;
+  /** What is counted by the way. */
+  readonly counting?: {
+    readonly places: () => Iterable<CountedPlace>;
+    readonly told: (counted: readonly Counted[]) => void;
+  };
   /** What stands in the way, for people; undefined: nothing. */
   readonly setProblem: (problem: string | undefined) => void;
   readonly log: Log;
@@ -65,9 +71,12 @@ export class ConnectionExporter {
     const { setProblem, log, signal } = this.#options;
     let plan: ReadingPlan;
     let join: ConnectionJoin;
+    const { counting } = this.#options;
     try {
       plan = await this.#reader.plan();
-      join = await this.#joined(this.#reader.read(plan));
+      const tally = new Tally(counting?.places() ?? []);
+      join = await this.#joined(this.#reader.read(plan), tally);
+      counting?.told(tally.result(plan.unread));
     } catch (error) {
       if (!isOrdinary(error, signal)) throw error;
       log.debug('connections were not read', { error });
@@ -142,14 +151,14 @@ export class ConnectionExporter {
     this.#isBroken = isAgain && nowMs - this.#epoch >= AGAIN_MS;
   }
 
-  async #joined(texts: AsyncIterable<string>): Promise<ConnectionJoin> {
+  async #joined(texts: AsyncIterable<string>, tally: Tally): Promise<ConnectionJoin> {
     const join = new ConnectionJoin(this.#options.scope, this.#options.zones);
     const read: string[] = [];
     let lines = 0;
     for await (const text of texts) {
       read.push(text);
       for (const line of linesOf(text)) {
-        this.#take(join, line);
+        this.#take(join, tally, line);
         if (++lines % SLICE === 0) await nextTurn();
       }
     }
@@ -157,9 +166,11 @@ export class ConnectionExporter {
     return join;
   }
 
-  #take(join: ConnectionJoin, line: string): void {
+  #take(join: ConnectionJoin, tally: Tally, line: string): void {
     try {
-      join.take(parseTracked(line));
+      const tracked = parseTracked(line);
+      join.take(tracked);
+      tally.take(tracked);
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
       if (!this.#wasBadText)

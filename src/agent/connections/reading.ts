@@ -56,7 +56,7 @@ const CHURN = 50;
 export interface ReadingPlan {
   /** To be dumped at once each; undefined: everything. */
   readonly slices: readonly (readonly number[] | undefined)[];
-  /** Routers whose translations are not read. */
+  /** Ports and routers whose zones are not read. */
   readonly unread: ReadonlySet<string>;
   /** For people: what is not read, and why. */
   readonly problem?: string;
@@ -80,7 +80,8 @@ export class TrackingReader {
     if (isApart) return this.#byZone(await tracking.uses(), count);
     const most = mostAtOnce(datapathType);
     if (count <= most) return { slices: [undefined], unread: new Set() };
-    return { slices: [], unread: new Set(), problem: `the host tracks ${count}, more than ${most}` };
+    const unread = new Set([...this.#options.zones.entries()].map(([owner]) => owner));
+    return { slices: [], unread, problem: `the host tracks ${count}, more than ${most}` };
   }
 
   /** Ports first: what a router translates is there by then. `count`: of all zones together. */
@@ -107,7 +108,7 @@ export class TrackingReader {
         if (size === 0) continue;
         if (largest > MOST_AT_ONCE || total + size > MOST_CONNECTIONS) {
           const router = scope.get('router', owner);
-          if (!port) unread.add(owner);
+          unread.add(owner);
           left.push(port ? `port ${port.name} has ${size}` : `router ${router?.name ?? owner} translates ${size}`);
           continue;
         }
