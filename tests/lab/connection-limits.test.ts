@@ -104,7 +104,8 @@ describe('a limit of connections at a time', { skip: needsRoot }, () => {
       await dc.weft.client.post<object>('/v1/trace', {
         port: 'provider/o2',
         to: FLOATING,
-        protocol: 'tcp/80' }),
+        protocol: 'tcp/80',
+      }),
     );
     assert.match(trace, /connection-limit/);
     await crowd.stop();
