@@ -346,6 +346,21 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
     ['vipIn', 'handOff', 'slots', 'member', 'vipAddresses'],
     [...translated, outer],
   ],
+  'full-addresses': [
+    ['floatingIn', 'vipIn', 'member'],
+    [
+      ...[...translated, floating[0]!, outer],
+      ...[floating[0]!, outer].map(({ id }): InputRecord => ({ kind: 'fullAddress', id })),
+    ],
+  ],
+  'new-connections': [
+    ['floatingIn', 'member'],
+    [
+      ...translated,
+      { ...floating[0]!, inboundLimit: { newPerSecond: 50 } },
+      { ...outer, listeners: [{ protocol: 'udp', port: 53 }], inboundLimit: { newPerSecond: 100 } },
+    ],
+  ],
   'vip-without-members': [['slots'], [...translated, { ...inner, members: [] }]],
   'l2-gateway': [
     ['l2Gateway', 'classify'],

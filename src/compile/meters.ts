@@ -60,12 +60,12 @@ const FIRST_INBOUND_METER = 0x4000_0000;
 const MOST_ALIKE = 16;
 const INBOUND_METER = { kbps: 0, pps: 1, newPerSecond: 2 } as const;
 
-/** `pass` is for all packets, `begin` for those that begin a TCP connection. */
+/** What all packets pass, and what those that begin a connection do. */
 export interface InboundLimit extends Limit {
-  readonly begin: readonly Action[];
+  readonly begin: Limit;
 }
 
-export const NO_INBOUND_LIMIT: InboundLimit = { ...NO_LIMIT, begin: [] };
+export const NO_INBOUND_LIMIT: InboundLimit = { ...NO_LIMIT, begin: NO_LIMIT };
 
 export function inboundLimit(
   reader: Reader,
@@ -85,11 +85,29 @@ export function inboundLimit(
       ? []
       : [{ ...meter(number, which === 'kbps' ? 'kbps' : 'packets', rate), of: { kind, id } }];
   };
-  const [all, begin] = [[...meterOf('kbps'), ...meterOf('pps')], meterOf('newPerSecond')];
-  const passing = (meters: readonly Meter[]): Action[] => meters.map((each) => ({ kind: 'meter', meter: each.meter }));
+  return { ...limitBy([...meterOf('kbps'), ...meterOf('pps')]), begin: limitBy(meterOf('newPerSecond')) };
+}
+
+/** What begins a connection to an address of a router passes the meters of the address, its router and its tenant, the narrowest first. */
+export function beginLimit(
+  reader: Reader,
+  router: string,
+  kind: 'floatingAddress' | 'loadBalancer',
+  id: string,
+): Limit {
+  const tenant = reader.pick('router', router, 'tenant');
+  const limits = [
+    inboundLimit(reader, kind, id).begin,
+    inboundLimit(reader, 'router', router).begin,
+    ...(tenant === undefined ? [] : [inboundLimit(reader, 'tenant', tenant).begin]),
+  ];
+  return { meters: limits.flatMap(({ meters }) => meters), pass: limits.flatMap(({ pass }) => pass) };
+}
+
+function limitBy(meters: readonly Meter[]): Limit {
   return {
-    meters: [...all, ...begin].map((each) => contribute(meterSink, `${each.meter}`, each)),
-    ...{ pass: passing(all), begin: passing(begin) },
+    meters: meters.map((each) => contribute(meterSink, `${each.meter}`, each)),
+    pass: meters.map((each): Action => ({ kind: 'meter', meter: each.meter })),
   };
 }
 
@@ -127,9 +145,5 @@ function withZone(reader: Reader, port: string, metersIn: (zone: number) => read
   const zone = reader.pick('interface', port, 'zone');
   if (zone === undefined)
     return { meters: [reportProblem(port, 'no conntrack zone is free, and so no meter: it is not limited')], pass: [] };
-  const meters = metersIn(zone);
-  return {
-    meters: meters.map((each) => contribute(meterSink, `${each.meter}`, each)),
-    pass: meters.map((each): Action => ({ kind: 'meter', meter: each.meter })),
-  };
+  return limitBy(metersIn(zone));
 }

@@ -124,6 +124,38 @@ describe('a limit of what comes in', () => {
     assert.deepEqual(passed([plain, floating], '203.0.113.51'), []);
   });
 
+  test('of new connections holds those by UDP where they are kept, once each', () => {
+    const limit = { inboundLimit: { newPerSecond: 10 } };
+    const vip = example.loadBalancer(1, '203.0.113.80', [a, b], {
+      ...{ router: plain.id, listeners: [{ protocol: 'udp', port: 53 }], inboundLimit: { newPerSecond: 20 } },
+    });
+    const ofRouter = { ...plain, inboundLimit: { newPerSecond: 30 } };
+    for (const isTight of [false, true]) {
+      const records = [...world, ofRouter, { ...floating, ...limit }, vip, example.natZone(plain, 400, isTight)];
+      const net = networkOf([h1, h2], records, sites);
+      /** Rates of the meters that a packet passes where its connection is kept, and whether it arrives. */
+      const kept = (dst: string, l4: ReturnType<typeof tcp>): string => {
+        const { results, delivered } = net.send(h2.id, 4, frame(x.mac, uplink.mac, ip('198.51.100.9', dst, l4)));
+        const meters = results
+          .filter(({ host }) => host === h1.id)
+          .flatMap(({ result }) => result.steps.flatMap(({ flow }) => flow?.actions ?? []))
+          .flatMap((action) =>
+            action.kind === 'meter' ? [net.compilerOf(h1.id).meters().get(action.meter)!.rate] : [],
+          );
+        return `${meters} ${delivered.length}`;
+      };
+      assert.equal(kept('203.0.113.50', udp(4000, 53)), '10,30 1');
+      assert.equal(kept('203.0.113.50', udp(4000, 53)), ' 1', 'it is known');
+      assert.equal(kept('203.0.113.50', tcp(4000, 80)), ' 1', 'metered where it came in');
+      assert.equal(kept('203.0.113.51', udp(4000, 53)), ' 0', 'nobody has it');
+      assert.equal(kept('203.0.113.80', udp(4000, 53)), '20,30 1');
+      assert.equal(kept('203.0.113.80', udp(4000, 53)), ' 1');
+      const out = frame(a.mac, toInside.mac, ip('10.0.1.11', '198.51.100.9', udp(5000, 53)));
+      assert.match(story(net.send(h1.id, 1, out)), /^p9: 203.0.113.50:5000/);
+      assert.equal(kept('203.0.113.50', udp(53, 5000)), ' 1', 'an answer');
+    }
+  });
+
   test('has meters that stay while it is there, and goes with them', () => {
     const compiler = flowsOf(plain, floating);
     const [before] = compiler.meters().keys();

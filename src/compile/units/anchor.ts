@@ -1,6 +1,7 @@
 import { type Ip, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import { parseMoved } from '../../model/moved-connections.ts';
+import type { FloatingAddress } from '../../model/objects.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { memberAddress, TRANSPORT } from '../balancers.ts';
 import { prefixCover } from '../bits.ts';
@@ -9,6 +10,7 @@ import { CT_MARK, load, match, move, PROTO, REGISTERS, type RegisterMatch } from
 import { limitOf } from '../floating-limits.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, leasesIndex, natMovesIndex, portsOfRouterIndex, type Reader } from '../inputs.ts';
+import { beginLimit } from '../meters.ts';
 import { hasOutside, ownAddresses } from '../routers.ts';
 import { TABLES } from '../tables.ts';
 import { zoneOf } from '../tracking.ts';
@@ -44,6 +46,7 @@ export const ANCHOR = {
   listener: 400,
   admitted: 310,
   moved: 305,
+  udp: 302,
   address: 300,
   later: 290,
   own: 280,
@@ -51,7 +54,15 @@ export const ANCHOR = {
 } as const;
 /** In `admit`. */
 const FULL = 200;
-export const ANCHORED = { translated: 200, handOff: 190, admission: 180, later: 170, own: 150, unknown: 100 } as const;
+export const ANCHORED = {
+  translated: 200,
+  handOff: 190,
+  udp: 185,
+  admission: 180,
+  later: 170,
+  own: 150,
+  unknown: 100,
+} as const;
 
 /** Into the tunnel to the anchor: the key says which outside port the packet came in by. */
 export function through(way: Action): Action[] {
@@ -83,27 +94,54 @@ export const floatingInUnit = define.unit({
     if (way === undefined) return [...meters, leads({ drop: 'no-tunnel' })];
     if (way !== 'here') return [...meters, leads({ do: through(way), goto: 'tunnelOut' })];
     if (zone === undefined) return [...meters, leads({ drop: 'not-translated' })];
-    const translated = [
-      ...noteHeld(reader, floating.port, 'anchored', zone),
-      ...translate(behind(reader, floating.port, 'anchored'), zone, natTo('dst', fixed)),
-    ];
-    if (isFull(reader, id))
-      return [
-        ...meters,
-        leads({ do: [...pass, ...trackHeld(reader, floating.port, 'anchored', zone)] }),
-        ...refuseNew(router, ip),
-      ];
-    const portZone = zoneOf(reader, floating.port);
-    if (!reader.pick('natZone', floating.router, 'isTight') || !portZone)
-      return [...meters, leads({ do: [...pass, ...translated] })];
-    return [
-      ...meters,
-      leads({ do: [...pass, ...trackHeld(reader, floating.port, 'anchored', zone)] }),
-      flow('anchor', ANCHOR.admitted, match({ router, admitted: 1 }, to), { do: translated }),
-      admitToFloating(router, ip, portZone),
-    ];
+    return [...meters, ...atAnchor(reader, floating, { router, ip, fixed, zone, pass })];
   },
 });
+
+/** What is for a floating address at the host that keeps its connections. */
+function atAnchor(
+  reader: Reader,
+  { id, router: routerId, port }: FloatingAddress,
+  at: {
+    readonly router: number;
+    readonly ip: Ip;
+    readonly fixed: Ip;
+    readonly zone: number;
+    readonly pass: readonly Action[];
+  },
+): Contribution[] {
+  const { router, ip, zone, pass } = at;
+  const to = addressedTo(ip);
+  const udp = { ...to, ip_proto: PROTO.udp };
+  const translated = [
+    ...noteHeld(reader, port, 'anchored', zone),
+    ...translate(behind(reader, port, 'anchored'), zone, natTo('dst', at.fixed)),
+  ];
+  const ask: FlowTarget = { do: [...pass, ...trackHeld(reader, port, 'anchored', zone)] };
+  if (isFull(reader, id)) return [flow('anchor', ANCHOR.address, match({ router }, to), ask), ...refuseNew(router, ip)];
+  const portZone = reader.pick('natZone', routerId, 'isTight') ? zoneOf(reader, port) : undefined;
+  const begin = beginLimit(reader, routerId, 'floatingAddress', id);
+  const unknown = (what: Match): Match => match({ router, admitted: 0 }, { ...what, ...destinationUnknown });
+  return [
+    ...(portZone === undefined
+      ? [flow('anchor', ANCHOR.address, match({ router }, to), { do: [...pass, ...translated] })]
+      : [
+          flow('anchor', ANCHOR.address, match({ router }, to), ask),
+          flow('anchor', ANCHOR.admitted, match({ router, admitted: 1 }, to), { do: translated }),
+          flow('anchored', ANCHORED.admission, unknown(to), { do: countAt(portZone) }),
+        ]),
+    // That it begins a connection is known of UDP only when the zone has been asked.
+    ...(begin.pass.length === 0
+      ? []
+      : [
+          ...begin.meters,
+          flow('anchor', ANCHOR.udp, match({ router, admitted: 0 }, udp), ask),
+          flow('anchored', ANCHORED.udp, unknown(udp), {
+            do: [...begin.pass, ...(portZone === undefined ? [...admitted, ...translated] : countAt(portZone))],
+          }),
+        ]),
+  ];
+}
 
 /** Has the floating address or load balancer as many connections here as it may (docs/design/gateways.md, §8)? */
 export function isFull(reader: Reader, id: string): boolean {
@@ -115,7 +153,7 @@ export function refuseNew(router: number, ip: Ip, at: RegisterMatch = {}): Contr
   const to = addressedTo(ip);
   return [
     flow('anchored', ANCHORED.admission, match({ ...at, router }, { ...to, ...destinationUnknown }), {
-      do: load({ admitted: 1 }),
+      do: admitted,
       goto: 'admit',
     }),
     // Here it is counted for people.
@@ -123,11 +161,14 @@ export function refuseNew(router: number, ip: Ip, at: RegisterMatch = {}): Contr
   ];
 }
 
+/** Once is enough: where no connection could be made it is not tried again. */
+const admitted = load({ admitted: 1 });
+
 /**
  * For a floating address whose router's zone is tight, and of no connection that this zone knows: the connection as it came is left in a
  * zone of the port, for no other reason than to count there (units/admission.ts).
  */
-function admitToFloating(router: number, ip: Ip, portZone: number): Contribution {
+function countAt(portZone: number): Action[] {
   const count: Action = {
     kind: 'ct',
     commit: true,
@@ -135,14 +176,7 @@ function admitToFloating(router: number, ip: Ip, portZone: number): Contribution
     table: TABLES.admit.number,
     exec: [{ kind: 'setField', field: 'ct_mark', value: CT_MARK.kept, mask: CT_MARK.kept }],
   };
-  return flow(
-    'anchored',
-    ANCHORED.admission,
-    match({ router, admitted: 0 }, { ...addressedTo(ip), ...destinationUnknown }),
-    {
-      do: [...load({ admitted: 1 }), { kind: 'ctClear' }, count],
-    },
-  );
+  return [...admitted, { kind: 'ctClear' }, count];
 }
 
 /**

@@ -4,14 +4,16 @@ import type { Action, Masked, Nat } from '../../openflow/flow.ts';
 import { type BalancerFacts, balancerFacts, clientSwitches, memberAddress, slotsOf } from '../balancers.ts';
 import { setCover } from '../bits.ts';
 import { localSwitch, wayTo } from '../facts.ts';
-import { CT_MARK, IPV4, IPV6, load, match, move, REGISTERS, set } from '../fields.ts';
+import { CT_MARK, IPV4, IPV6, load, match, move, PROTO, REGISTERS, set } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, membershipIndex, type Reader } from '../inputs.ts';
+import { beginLimit } from '../meters.ts';
 import { macOf } from '../owned.ts';
 import { TABLES } from '../tables.ts';
 import {
   anchorOf,
   destinationTranslated,
+  destinationUnknown,
   KNOWN,
   natTo,
   portsFacing,
@@ -21,7 +23,7 @@ import {
   ZONE_KIND,
   zoneOf,
 } from '../translation.ts';
-import { isFull } from './anchor.ts';
+import { ANCHORED, isFull } from './anchor.ts';
 import { handOnFromMember, handOnFromSlot } from './hand-off.ts';
 import { addressedTo } from './router-base.ts';
 import { TRACKED } from './track.ts';
@@ -30,7 +32,7 @@ import { backToSender, refuse, refuseUnknown, VIP } from './vip.ts';
 
 /** Which member has a slot, and how its packets get there (docs/design/layer3.md, §8): the same flows for clients inside and outside. */
 const SLOT = { some: 200, rest: 100 } as const;
-export const MEMBER = { closed: 300, here: 200, elsewhere: 100 } as const;
+export const MEMBER = { closed: 300, udp: 210, here: 200, elsewhere: 100 } as const;
 
 /**
  * Slots that differ in their last bits only and lead to one member are one flow; the member with the most such flows has one for all the
@@ -181,7 +183,6 @@ function fromOutside(
     ];
   }
   const zone = reader.pick('interface', port, 'zone');
-  const isClosed = isFull(reader, balancer.id);
   return [
     ...(zone === undefined ? [] : handOnFromMember(reader, balancer.id, balancer, member, zone)),
     flow(
@@ -190,23 +191,7 @@ function fromOutside(
       match({ ...to, memberPort: KNOWN_ONLY }, ipOf(address)),
       zone === undefined ? { drop: 'not-translated' } : { do: ask(zone) },
     ),
-    ...memberPorts.map((memberPort) =>
-      flow(
-        'member',
-        MEMBER.here,
-        match({ ...to, memberPort }, ipOf(address)),
-        zone === undefined
-          ? { drop: 'not-translated' }
-          : {
-              do: [
-                ...load({ slot: 0 }),
-                ...(isClosed
-                  ? ask(zone)
-                  : translate('anchored', zone + ZONE_KIND.vip, natTo('dst', address, memberPort))),
-              ],
-            },
-      ),
-    ),
+    ...memberPorts.flatMap((memberPort) => begins(reader, balancer, member, memberPort, address, zone)),
     ...outside.map(({ key }) =>
       flow(
         'tunnel',
@@ -218,6 +203,41 @@ function fromOutside(
         },
       ),
     ),
+  ];
+}
+
+/** At the host of a member: known connections, and new ones as far as there may be any. */
+function begins(
+  reader: Reader,
+  balancer: BalancerFacts & { readonly id: string },
+  member: number,
+  memberPort: number,
+  address: Ip,
+  zone: number | undefined,
+): Contribution[] {
+  const to = { memberVip: 1, member, memberPort };
+  const here = match(to, ipOf(address));
+  if (zone === undefined) return [flow('member', MEMBER.here, here, { drop: 'not-translated' })];
+  const forget = load({ slot: 0 });
+  if (isFull(reader, balancer.id)) return [flow('member', MEMBER.here, here, { do: [...forget, ...ask(zone)] })];
+  const begin = beginLimit(reader, balancer.router!, 'loadBalancer', balancer.id);
+  const translated = translate('anchored', zone + ZONE_KIND.vip, natTo('dst', address, memberPort));
+  const asksUdp =
+    begin.pass.length > 0 &&
+    balancer.listeners.some((each) => each.protocol === 'udp' && each.memberPort === memberPort);
+  const udp = { ...ipOf(address), ip_proto: PROTO.udp };
+  return [
+    flow('member', MEMBER.here, here, { do: [...forget, ...translated] }),
+    // As for a floating address (units/anchor.ts).
+    ...(asksUdp
+      ? [
+          ...begin.meters,
+          flow('member', MEMBER.udp, match({ ...to, admitted: 0 }, udp), { do: [...forget, ...ask(zone)] }),
+          flow('anchored', ANCHORED.udp, match({ ...to, admitted: 0 }, { ...udp, ...destinationUnknown }), {
+            do: [...begin.pass, ...load({ admitted: 1 }), ...translated],
+          }),
+        ]
+      : []),
   ];
 }
 

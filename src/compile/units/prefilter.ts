@@ -130,14 +130,14 @@ function limitFlows(reader: Reader, routerId: string, ip: Ip | undefined, own: I
   if (router === undefined || tenant === undefined) return [];
   const limits = [own, inboundLimit(reader, 'router', routerId), inboundLimit(reader, 'tenant', tenant)];
   const pass = limits.flatMap((limit) => limit.pass);
-  const begin = limits.flatMap((limit) => limit.begin);
+  const begin = limits.flatMap((limit) => limit.begin.pass);
   const priority = ip === undefined ? PREFILTER.rest : PREFILTER.chain;
   const at = (fields: Match): Match => match({ gate: GATE.passed, router }, fields);
   const versions = ip === undefined ? [IPV4, IPV6] : [addressedTo(ip)];
   const on = (actions: readonly Action[]): FlowTarget => ({ ...toAnchor, do: [...actions, ...toAnchor.do] });
   if (pass.length + begin.length === 0) return [];
   return [
-    ...limits.flatMap(({ meters }) => meters),
+    ...limits.flatMap(({ meters, begin }) => [...meters, ...begin.meters]),
     flow('prefilter', priority, at(ip === undefined ? {} : addressedTo(ip)), on(pass)),
     ...(begin.length === 0
       ? []

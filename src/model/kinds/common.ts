@@ -121,7 +121,13 @@ export const inboundLimitSchema = z
   .strictObject({
     kbps: kbpsSchema.optional().describe('thousands of bits a second'),
     pps: z.number().int().min(1).max(10_000_000).optional().describe('packets a second'),
-    newPerSecond: z.number().int().min(1).max(10_000_000).optional().describe('TCP connections begun a second'),
+    newPerSecond: z
+      .number()
+      .int()
+      .min(1)
+      .max(10_000_000)
+      .optional()
+      .describe('connections begun a second, by TCP and UDP'),
     connections: z.number().int().min(1).max(10_000_000).optional().describe('connections at a time'),
   })
   .refine(
