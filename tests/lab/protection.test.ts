@@ -108,13 +108,21 @@ describe('public addresses', { skip: needsRoot }, () => {
     return Number(/rx pkts=(\d+)/.exec(text)![1]);
   }
 
-  /** Packets that ended at the gateway for a reason. Open vSwitch counts none that it drops while it is busy with its own flows. */
-  async function dropped(reason: string): Promise<number> {
+  /** Connections that began to an address and port, as the workloads' host has them. */
+  async function connectionsTo(address: string, port: number): Promise<number> {
+    const text = await dc.lab.switchOf('east').appctl('dpctl/dump-conntrack', 'netdev@ovs-netdev');
+    return [...text.matchAll(/orig=\(src=[^,]*,dst=([^,]*),sport=\d+,dport=(\d+)\)/g)].filter(
+      ([, to, at]) => to === address && Number(at) === port,
+    ).length;
+  }
+
+  /** Packets that ended at a host for a reason. Open vSwitch counts none that it drops while it is busy with its own flows. */
+  async function dropped(reason: string, host = 'gw'): Promise<number> {
     const { items } = await dc.weft.client.get<{ items: { host: string; reason: string; packets: number }[] }>(
       '/v1/flows/drops',
     );
     return items
-      .filter((item) => item.reason === reason && item.host === 'gw')
+      .filter((item) => item.reason === reason && item.host === host)
       .reduce((sum, { packets }) => sum + packets, 0);
   }
 
@@ -214,6 +222,20 @@ describe('public addresses', { skip: needsRoot }, () => {
     const { sent, crossed } = await flood(syns, 4);
     t.diagnostic(JSON.stringify({ sent, crossed }));
     assert.ok(crossed > 200 && crossed < 1200, `${crossed} of ${sent} crossed`);
+    await apply(floating('shop'));
+  });
+
+  test('a flood of new connections by UDP is held where they would be kept', async (t) => {
+    await apply(floating('shop', { inboundLimit: { newPerSecond: 100 } }));
+    // To a port of its own: what other floods have begun is known still.
+    const { came } = await flood(
+      packets(SHOP, () => ({ port: 54 })),
+      4,
+    );
+    const begun = await connectionsTo(SHOP, 54);
+    t.diagnostic(JSON.stringify({ came, begun }));
+    assert.ok(came > 2000 && begun > 200 && begun < 1200, `${begun} began, of packets ${came}`);
+    await eventually('drops are told', 20_000, async () => (await dropped('inbound-limit', 'east')) > 0);
     await apply(floating('shop'));
   });
 
