@@ -67,6 +67,12 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     [acme('routerPort', 'loose-end', { router: 'edge', addresses: ['192.0.2.2/30'], sourceCheck: 'loose' })],
     'source-check routerPort acme/edge/loose-end sourceCheck: sources are checked of what a switch sends in, and the port joins none',
   ],
+  ['connections at a time, of a router', [acme('router', 'edge', { inboundLimit: { connections: 1000 } })]],
+  [
+    'a limit of nothing',
+    [acme('router', 'edge', { inboundLimit: {} })],
+    'schema router acme/edge inboundLimit: one of kbps, pps, newPerSecond and connections',
+  ],
   [
     'a pre-filter of a VIP on a switch',
     [
