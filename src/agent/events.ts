@@ -308,6 +308,8 @@ export type Effect =
       readonly own: string | undefined;
       readonly hosts: readonly { readonly host: string; readonly address: string }[];
     }
+  /** All that is desired is in the switch; or (`areIn` false) the switch is gone, and with it what it had. Others are told when they ask. */
+  | { readonly kind: 'flows'; readonly areIn: boolean }
   /** Something is due before the next tick, or soon after: answered by an event `wake`. */
   | { readonly kind: 'wake'; readonly inMs: number }
   | { readonly kind: 'ready' }

@@ -332,6 +332,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'watchHosts':
         liveness.perform(effect);
         break;
+      case 'flows':
+        liveness.setFlows(effect.areIn);
+        break;
       case 'wake':
         setTimeout(() => {
           if (!signal.aborted) emit({ kind: 'wake' });
