@@ -147,6 +147,8 @@ export type AgentEvent =
     }
   /** Packets that came in so far, by OpenFlow port. */
   | { readonly kind: 'received'; readonly received: ReadonlyMap<number, number> }
+  /** Packets that came in by wires, but for those of sessions; answers `readPassing`. */
+  | { readonly kind: 'passing'; readonly packets: number }
   /** What stands in the way of speakers, for people. */
   | { readonly kind: 'speakerProblems'; readonly problems: readonly string[] }
   /** OVSDB's first content has arrived. */
@@ -281,6 +283,8 @@ export type Effect =
     }
   /** How many packets came in by these ports? */
   | { readonly kind: 'readReceived'; readonly ofports: readonly number[] }
+  /** How many packets came in by these wires, but for those of sessions? */
+  | { readonly kind: 'readPassing'; readonly ofports: readonly number[] }
   | { readonly kind: 'ensureTunnel'; readonly encap: Encap }
   | { readonly kind: 'report'; readonly reports: readonly Report[] }
   | { readonly kind: 'packetOut'; readonly frame: Uint8Array; readonly toOfport: number }

@@ -250,6 +250,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'flushZones':
       case 'setMeters':
       case 'readReceived':
+      case 'readPassing':
       case 'resume':
       case 'keepPausing':
         switchLink.perform(effect);

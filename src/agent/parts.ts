@@ -42,7 +42,8 @@ export type PartEvent = AgentEvent & {
     | 'attachmentLinks'
     | 'vteps'
     | 'vtepMacs'
-    | 'received';
+    | 'received'
+    | 'passing';
 };
 
 /**
@@ -138,6 +139,8 @@ export class AgentParts {
         return this.vteps.macsTold(event.binding, event.seen, event.gone, nowMs);
       case 'received':
         return this.attachments.counted(event.received, nowMs);
+      case 'passing':
+        return this.sessions.passingTold(event.packets, nowMs);
     }
   }
 
@@ -180,7 +183,7 @@ export class AgentParts {
       ...this.hold.tick(nowMs),
       ...this.imports.tick(nowMs),
       ...this.conntrackUse.tick(nowMs),
-      ...this.sessions.wake(nowMs),
+      ...this.sessions.tick(nowMs),
       ...this.vteps.tick(nowMs),
       ...this.attachments.tick(nowMs),
       ...this.advertising.tick(nowMs),
