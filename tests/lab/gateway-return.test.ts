@@ -1,5 +1,5 @@
 // Measures: runs alone.
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, type TestContext, test } from 'node:test';
 import { eventually, pings } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { startLossless } from './lossless.ts';
@@ -8,7 +8,7 @@ import { FLOATING, startTwoGateways, type TwoGateways } from './two-gateways.ts'
 /** Beyond both upstreams: enough of them that packets to some go out by either gateway. */
 const BEYOND = [201, 202, 203, 204, 205, 206].map((n) => `198.51.100.${n}`);
 
-describe('a gateway that was powered off', { skip: needsRoot, timeout: 300_000 }, () => {
+describe('a gateway that was off', { skip: needsRoot, timeout: 300_000 }, () => {
   let site: TwoGateways;
 
   before(async () => {
@@ -33,10 +33,11 @@ describe('a gateway that was powered off', { skip: needsRoot, timeout: 300_000 }
     return stats64.rx.packets + stats64.tx.packets;
   };
 
-  test('comes back without a packet lost, in or out: nothing is sent to it before its flows are in', async (t) => {
+  /** It goes; all that it carried goes another way; it comes back, and carries packets again. */
+  async function returns(t: TestContext, go: () => Promise<unknown>, come: () => Promise<unknown>): Promise<void> {
     const { lab } = site;
     await lab.sendVia('client', ['up-1']);
-    await lab.stopHost('gw-1');
+    await go();
     await eventually('east says so', 5_000, async () => (await lostAt('east')).length === 1);
     await eventually('the way in leads round it', 10_000, () => pings(lab, 'client', FLOATING));
     const streams = await startLossless(lab, [
@@ -44,10 +45,24 @@ describe('a gateway that was powered off', { skip: needsRoot, timeout: 300_000 }
       ...BEYOND.map((address) => ({ from: 'web-1', to: 'client', address, pps: 300 })),
     ]);
     const before = await carried();
-    await lab.startHost('gw-1');
+    await come();
     await eventually('east uses it again', 60_000, async () => (await lostAt('east')).length === 0);
     await site.established('up-1', 'up-2');
     await eventually('packets go by it', 10_000, async () => (await carried()) - before > 3000);
     for (const { sent, lost } of await streams.stop('gw-1 came back')) t.diagnostic(`${lost} of ${sent} lost`);
-  });
+  }
+
+  test('comes back without a packet lost, in or out: nothing is sent to it before its flows are in', (t) =>
+    returns(
+      t,
+      () => site.lab.stopHost('gw-1'),
+      () => site.lab.startHost('gw-1'),
+    ));
+
+  test('or only its Open vSwitch, while its agent lived: so too', (t) =>
+    returns(
+      t,
+      () => site.lab.killVswitchd('gw-1'),
+      () => site.lab.restartVswitchd('gw-1'),
+    ));
 });
