@@ -239,6 +239,29 @@ test('what the disk remembers is compared with the switch only once the server h
   assert.equal(asked([...start, { kind: 'tick' }], 2_000), true);
 });
 
+test('flows are said to be in once all are installed, changes under way or not, until the switch is gone', () => {
+  const said = (rig: Rig): boolean[] => rig.take().flatMap((effect) => (effect.kind === 'flows' ? [effect.areIn] : []));
+  const rig = new Rig();
+  rig.holding = true;
+  rig.emit({ kind: 'ovsdbReady', datapathType: 'netdev' });
+  rig.emit({ kind: 'switchConnected', version: '3' });
+  rig.emit({ kind: 'serverHello', host: 'h1', incarnation: 'i1' });
+  rig.scope(zone, host('h1'), sw);
+  assert.deepEqual(said(rig), []);
+  rig.release();
+  assert.deepEqual(said(rig), [true]);
+  rig.holding = true;
+  rig.scope(port(1));
+  rig.emit({ kind: 'interfaces', put: [tap(ID(1))], gone: [] });
+  assert.deepEqual(said(rig), []);
+  rig.release();
+  rig.emit({ kind: 'switchLost', reason: 'killed' });
+  assert.deepEqual(said(rig), [false]);
+  rig.emit({ kind: 'switchConnected', version: '3' });
+  rig.emit({ kind: 'connectionsRestored', isAll: true });
+  assert.deepEqual(said(rig), [true]);
+});
+
 const zones = (rig: Rig): string[] =>
   rig.take().flatMap((effect) => {
     if (effect.kind === 'flushZones') return [`flush ${effect.zones}`];

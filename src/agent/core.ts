@@ -55,6 +55,7 @@ export class AgentCore implements Ground {
   serverConnected = false;
   #readBackAsked = false;
   #readySaid = false;
+  #areFlowsIn = false;
   #saidServerAway = false;
   #tunnels: Readonly<Partial<Record<Encap, number>>> = {};
   /** Last state reported per port, so that only changes travel. */
@@ -96,10 +97,19 @@ export class AgentCore implements Ground {
   }
 
   step(event: AgentEvent, nowMs: number): Effect[] {
-    const effects = this.#handle(event, nowMs);
-    if (this.#readySaid || !this.installation.synced || !this.installation.idle) return effects;
+    const effects = [...this.#handle(event, nowMs), ...this.#tellFlows()];
+    if (this.#readySaid || !this.#areFlowsIn) return effects;
     this.#readySaid = true;
     return [...effects, { kind: 'ready' }];
+  }
+
+  /** What is on its way later is for changes: the host forwards as it did. */
+  #tellFlows(): Effect[] {
+    const { synced, idle } = this.installation;
+    const areIn = synced && (idle || this.#areFlowsIn);
+    if (areIn === this.#areFlowsIn) return [];
+    this.#areFlowsIn = areIn;
+    return [{ kind: 'flows', areIn }];
   }
 
   #handle(event: AgentEvent, nowMs: number): Effect[] {

@@ -148,6 +148,8 @@ export type AgentEvent =
     }
   /** Packets that came in so far, by OpenFlow port. */
   | { readonly kind: 'received'; readonly received: ReadonlyMap<number, number> }
+  /** Packets that came in by wires, but for those of sessions; answers `readPassing`. */
+  | { readonly kind: 'passing'; readonly packets: number }
   /** What stands in the way of speakers, for people. */
   | { readonly kind: 'speakerProblems'; readonly problems: readonly string[] }
   /** OVSDB's first content has arrived. */
@@ -284,6 +286,8 @@ export type Effect =
     }
   /** How many packets came in by these ports? */
   | { readonly kind: 'readReceived'; readonly ofports: readonly number[] }
+  /** How many packets came in by these wires, but for those of sessions? */
+  | { readonly kind: 'readPassing'; readonly ofports: readonly number[] }
   | { readonly kind: 'ensureTunnel'; readonly encap: Encap }
   | { readonly kind: 'report'; readonly reports: readonly Report[] }
   | { readonly kind: 'packetOut'; readonly frame: Uint8Array; readonly toOfport: number }
@@ -311,6 +315,8 @@ export type Effect =
       readonly own: string | undefined;
       readonly hosts: readonly { readonly host: string; readonly address: string }[];
     }
+  /** All that is desired is in the switch; or (`areIn` false) the switch is gone, and with it what it had. Others are told when they ask. */
+  | { readonly kind: 'flows'; readonly areIn: boolean }
   /** Something is due before the next tick, or soon after: answered by an event `wake`. */
   | { readonly kind: 'wake'; readonly inMs: number }
   | { readonly kind: 'ready' }

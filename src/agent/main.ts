@@ -254,6 +254,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'flushZones':
       case 'setMeters':
       case 'readReceived':
+      case 'readPassing':
       case 'resume':
       case 'keepPausing':
         switchLink.perform(effect);
@@ -335,6 +336,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         break;
       case 'watchHosts':
         liveness.perform(effect);
+        break;
+      case 'flows':
+        liveness.setFlows(effect.areIn);
         break;
       case 'wake':
         setTimeout(() => {

@@ -44,7 +44,8 @@ export type PartEvent = AgentEvent & {
     | 'attachmentLinks'
     | 'vteps'
     | 'vtepMacs'
-    | 'received';
+    | 'received'
+    | 'passing';
 };
 
 /**
@@ -144,6 +145,8 @@ export class AgentParts {
         return this.vteps.macsTold(event.binding, event.seen, event.gone, nowMs);
       case 'received':
         return this.attachments.counted(event.received, nowMs);
+      case 'passing':
+        return this.sessions.passingTold(event.packets, nowMs);
     }
   }
 
@@ -188,7 +191,7 @@ export class AgentParts {
       ...this.hold.tick(nowMs),
       ...this.imports.tick(nowMs),
       ...this.conntrackUse.tick(nowMs),
-      ...this.sessions.wake(nowMs),
+      ...this.sessions.tick(nowMs),
       ...this.vteps.tick(nowMs),
       ...this.attachments.tick(nowMs),
       ...this.advertising.tick(nowMs),

@@ -5,6 +5,7 @@ import type { Log } from '../base/log.ts';
 import { pausing } from '../compile/facts.ts';
 import { load, NEXT_HOP, set } from '../compile/fields.ts';
 import { COUNTED_DROPS, TABLES } from '../compile/tables.ts';
+import { CLASSIFY } from '../compile/units/classify.ts';
 import { canonicalMatch } from '../openflow/canonical.ts';
 import { connectOpenFlow, type OpenFlowConnection, type Refusal } from '../openflow/connection.ts';
 import { type Action, type Flow, type Match, OFPP } from '../openflow/flow.ts';
@@ -50,6 +51,7 @@ type SwitchEffect =
   | 'flushZones'
   | 'setMeters'
   | 'readReceived'
+  | 'readPassing'
   | 'resume'
   | 'keepPausing';
 
@@ -147,6 +149,9 @@ export class SwitchLink {
         break;
       case 'readReceived':
         void this.#readReceived(connection, effect.ofports);
+        break;
+      case 'readPassing':
+        void this.#readPassing(connection, effect.ofports);
         break;
       case 'packetOut':
         connection.send({
@@ -283,6 +288,22 @@ export class SwitchLink {
       });
     } catch (error) {
       this.#options.log.debug('counters of ports were not read', { error });
+    }
+  }
+
+  /** What is of no session is in the flow of the port itself, behind those of the speaker. */
+  async #readPassing(connection: OpenFlowConnection, ofports: readonly number[]): Promise<void> {
+    try {
+      const { signal } = this.#options;
+      const table = TABLES.classify.number;
+      const replies = await Promise.all(
+        ofports.map((port) => connection.multipart({ kind: 'flow', table, match: { in_port: port } }, signal)),
+      );
+      const passing = replies.flatMap(({ flows }) => flows.filter(({ priority }) => priority === CLASSIFY.unsecured));
+      const packets = passing.reduce((sum, flow) => sum + Number(flow.packets ?? 0n), 0);
+      this.#options.emit({ kind: 'passing', packets });
+    } catch (error) {
+      this.#options.log.debug('counters of wires were not read', { error });
     }
   }
 

@@ -1,9 +1,15 @@
 import {
   chownSync,
+  closeSync,
+  copyFileSync,
   existsSync,
+  fstatSync,
+  ftruncateSync,
   mkdirSync,
+  openSync,
   readFileSync,
   readlinkSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -55,6 +61,8 @@ const CRASH_DIR = '/var/tmp/frr';
 const USER = 'frr';
 const END_WITHIN_MS = 5_000;
 const LOG_BYTES = 4 << 20;
+/** Of what was logged since the last look, the end. */
+const READ_BYTES = 64 << 10;
 
 /**
  * FRR's daemons in a network namespace. Each is its own session from the start (`-d`), so that it outlives the agent; it is found again by its pid
@@ -177,6 +185,28 @@ export class NamespaceDaemons implements Daemons {
     renameSync(`${path}.new`, path);
   }
 
+  /**
+   * What the daemon has logged since `from` (bytes), the end of it, and where the log ends now. One that is too large begins anew, as the daemon
+   * only appends; what was there is kept beside it once.
+   */
+  readLog(daemon: DaemonName, from: number): { readonly text: string; readonly end: number } {
+    const path = this.#path(daemon, 'log');
+    if (!existsSync(path)) return { text: '', end: 0 };
+    const file = openSync(path, 'r+');
+    try {
+      const { size } = fstatSync(file);
+      const at = Math.max(size < from ? 0 : from, size - READ_BYTES);
+      const bytes = Buffer.alloc(size - at);
+      const read = readSync(file, bytes, 0, bytes.length, at);
+      if (size <= LOG_BYTES) return { text: bytes.toString('latin1', 0, read), end: at + read };
+      copyFileSync(path, `${path}.1`);
+      ftruncateSync(file, 0);
+      return { text: bytes.toString('latin1', 0, read), end: 0 };
+    } finally {
+      closeSync(file);
+    }
+  }
+
   openVty(daemon: DaemonName): Promise<Vty> {
     return Vty.open(this.#path(daemon, 'vty'));
   }
@@ -191,7 +221,9 @@ export class NamespaceDaemons implements Daemons {
       join(binDir, daemon),
       ...['-d', '-P', '0', '-u', USER, '-g', USER, '-N', pathspace, '-i', this.#path(daemon, 'pid')],
       ...(readsFile ? ['-f', this.#path(daemon, 'conf')] : []),
-      ...['--log', `file:${this.#path(daemon, 'log')}`, '--log-level', 'warnings'],
+      ...['--log', `file:${this.#path(daemon, 'log')}`],
+      // bgpd tells there alone whose call it refused, and why.
+      ...['--log-level', daemon === 'bgpd' ? 'informational' : 'warnings'],
       // It makes tables of as many entries as it may open files.
       ...['--limit-fds', '1024'],
       // A large receive buffer: a full table's worth of the kernel's echoes comes at once.

@@ -8,6 +8,8 @@ export type PeerState = {
   readonly established: boolean;
   /** Milliseconds since the epoch; undefined while it is not up. FRR tells it in whole seconds. */
   readonly upSince: number | undefined;
+  /** Milliseconds since the epoch: when it went down last, or bgpd began. */
+  readonly resetAt: number;
   /** Prefixes of all families that passed the filters. */
   readonly received: number;
   readonly sent: number;
@@ -77,6 +79,7 @@ function peerState(address: string, peer: Json, nowMs: number): PeerState {
     state,
     established,
     upSince: established ? nowMs - numberOf(peer.bgpTimerUpMsec) : undefined,
+    resetAt: nowMs - numberOf(peer.lastResetTimerMsecs),
     received: sum('acceptedPrefixCounter'),
     sent: sum('sentPrefixCounter'),
     drops: numberOf(peer.connectionsDropped),
@@ -96,6 +99,11 @@ function problemOf(peer: Json): string {
   if (due === undefined || isOwnChange || UNANSWERED.has(due))
     return 'the peer does not answer: it is down, out of reach, or has another password';
   return due;
+}
+
+/** Of a peer whose call this side refuses, with the code of its notification. */
+export function refusalOf(code: string): string {
+  return `the peer calls, and this side refuses it: ${REASONS[code] ?? `notification ${code}`}`;
 }
 
 /** Error: `protocol`. */

@@ -7,9 +7,19 @@ import { type DaemonName, formatConfig, isBfdAlone, outlivesRestart, type Speake
 import { NamespaceDaemons } from './daemons.ts';
 import { FpmLink, type FpmLinkOptions } from './fpm-link.ts';
 import { applyInterfaces, calmNamespace, listenInNamespace } from './namespace.ts';
+import { type Refusal, RefusedCalls } from './refused-calls.ts';
 import type { RouteTable } from './route-table.ts';
 import { connectedPeers, SessionWatch } from './session-watch.ts';
-import { type BfdState, md5Failures, type PeerState, parseBfd, parsePeers, SHOW_BFD, SHOW_PEERS } from './show.ts';
+import {
+  type BfdState,
+  md5Failures,
+  type PeerState,
+  parseBfd,
+  parsePeers,
+  refusalOf,
+  SHOW_BFD,
+  SHOW_PEERS,
+} from './show.ts';
 import { type ConfigProblem, type DaemonState, type DaemonTexts, Supervisor } from './supervisor.ts';
 
 export type SpeakerOptions = Omit<FpmLinkOptions, 'log'> & {
@@ -60,6 +70,9 @@ export class Speaker {
   #sockets = '';
   #connected: ReadonlySet<string> = new Set();
   #md5Seen: number | undefined;
+  readonly #calls = new RefusedCalls();
+  /** How far bgpd's log was read; what was there before the first look is old. */
+  #logRead: number | undefined;
   /** As it was told. */
   #ended = '';
   /** Index of every interface of the namespace, by name: what a `Via`'s `oif` means. */
@@ -169,7 +182,13 @@ export class Speaker {
 
   /** Errors: `unreachable` while bgpd is not up, `protocol`. */
   async peers(): Promise<PeerState[]> {
-    const peers = await this.#states();
+    const states = await this.#states();
+    const refused = this.#refusedCalls(states.flatMap((peer) => (peer.established ? [peer.address] : [])));
+    const peers = states.map((peer) => {
+      const refusal = refused.get(peer.address);
+      // What ended its session later is news.
+      return refusal && refusal.atMs > peer.resetAt ? { ...peer, problem: refusalOf(refusal.code) } : peer;
+    });
     if (!this.#wrongSignatures()) return peers;
     return peers.map((peer) => {
       if (peer.problem === undefined) return peer;
@@ -179,6 +198,14 @@ export class Speaker {
       const signed = this.#signed.has(peer.address);
       return signed ? { ...peer, problem: `${peer.problem}; segments with another password arrive` } : peer;
     });
+  }
+
+  /** Peers that call and are refused, by address. */
+  #refusedCalls(letIn: readonly string[]): ReadonlyMap<string, Refusal> {
+    const { text, end } = this.#daemons.readLog('bgpd', this.#logRead ?? 0);
+    const news = this.#logRead === undefined ? '' : text;
+    this.#logRead = end;
+    return this.#calls.look(news, letIn, this.#clock.now());
   }
 
   /** Errors: `unreachable` while bfdd is not up, `protocol`. */

@@ -2,6 +2,9 @@ import type { ModelView } from './view.ts';
 
 /** Where a router meets the outside (docs/design/gateways.md, §1). */
 
+/** A host that is drained tells its peers for so long at most that others go before it, unless it says otherwise (ibid., §6). */
+export const DEFAULT_DRAIN_WAIT_S = 30;
+
 /** Hosts that have, or are asked to have, a port of a switch that a session of the router runs on. */
 export function gatewaysOf(model: ModelView, routerId: string): ReadonlySet<string> {
   const switches = new Set<string>();

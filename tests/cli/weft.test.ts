@@ -356,10 +356,13 @@ test('a host is drained and given back, and who is no host is named', async () =
     (await weft(['get', 'hosts', '-o', 'wide'])).out.match(/^(\S+) .* yes /m)?.[1] ?? 'none';
   const done = await weft(['drain', 'gw-1']);
   assert.deepEqual([done.code, await drained()], [0, 'gw-1'], done.err);
-  assert.match(done.out, /^gw-1 is drained/);
+  assert.match(done.out, /^gw-1 is drained.* in 30 s at the latest/);
   assert.match(done.err, /weft undrain gw-1/);
   const back = await weft(['undrain', 'gw-1']);
   assert.deepEqual([back.code, await drained()], [0, 'none'], back.err);
+  const patient = await weft(['drain', 'gw-1', '--wait', '90']);
+  assert.match(patient.out, /^gw-1 is drained.* in 90 s at the latest/);
+  assert.match((await weft(['drain', 'gw-1', '--wait', 'long'])).err, /--wait takes seconds, not 'long'/);
   const wrong = await weft(['drain', 'gw-3']);
   assert.equal(wrong.code, 3);
   assert.match(wrong.err, /did you mean gw-1/);

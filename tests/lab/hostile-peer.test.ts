@@ -278,14 +278,13 @@ describe('an upstream that does wrong', { skip: needsRoot }, () => {
     await learned(ofGood);
   });
 
-  /** That the other side is told to have another AS is tested with routers that let themselves be called too: gateways.campaign.ts, tests/frr. */
-  test('one of another AS is not let in, and one without the password is told as such', async () => {
+  test('one of another AS that only calls is not let in, nor one without the password, and both are told as such', async () => {
     site.ends[BAD.name].stop();
     const other = new BgpEnd(site.lab.namespace(BAD.name), { to: BAD.here, asn: 64_999, routerId: BAD.there });
     await undisturbed(async () => {
-      await sleep(4000);
+      await eventually('a refusal', 20_000, async () => other.said.includes('notification 2 2') || undefined);
+      await problemIs(BAD.name, /calls, and this side refuses it: the AS number/);
       assert.deepEqual([other.isUp, (await peer(BAD.name)).state === 'established'], [false, false]);
-      assert.ok(other.said.includes('notification 2 2'), other.said.join());
     });
     assert.match((await texts()).join('\n'), /bgpPeer isp\/core\/up-1: \w+ for \d+ s at gw: ./);
     other.stop();

@@ -21,5 +21,6 @@ const hosts = watched.map((text) => {
   return { host: text.slice(0, at), address: text.slice(at + 1) };
 });
 link.perform({ kind: 'watchHosts', own, hosts });
+link.setFlows(true);
 // The link itself holds nobody up.
 setInterval(() => {}, 60_000);

@@ -204,6 +204,41 @@ test('a host that is drained tells its peers for thirty seconds that others go b
   assert.deepEqual(sessions.wake(90_000), []);
 });
 
+test('a drain lasts as long as the host says, and ends when nothing has come in for ten seconds but a few strays', () => {
+  const { ground, sessions } = start();
+  const put = (more: object, nowMs: number): void => {
+    const record = { ...host, ...more };
+    ground.put(record);
+    sessions.scopeChanged([{ op: 'put', record }], nowMs);
+    sessions.wake(nowMs + 100);
+  };
+  /** When it is over, where so many packets come in each second. */
+  const lasts = (perSecond: (second: number) => number, drainWaitS: number, fromMs: number): number => {
+    put({ drain: true, drainWaitS }, fromMs);
+    let packets = 1000;
+    for (let second = 1; ; second++) {
+      const nowMs = fromMs + second * 1000;
+      packets += perSecond(second);
+      const effects = [...sessions.tick(nowMs), ...sessions.passingTold(packets, nowMs)];
+      if (!effects.some((effect) => effect.kind === 'planSpeakers')) continue;
+      put({ drain: false }, nowMs + 500);
+      return second;
+    }
+  };
+  assert.equal(
+    lasts(() => 100, 120, 100_000),
+    120,
+  );
+  assert.equal(
+    lasts((second) => (second <= 20 ? 100 : second % 5 === 0 ? 1 : 0), 120, 300_000),
+    30,
+  );
+  assert.equal(
+    lasts(() => 1, 45, 500_000),
+    45,
+  );
+});
+
 test('a host that was drained before its agent started tells nothing from the start', () => {
   const { effects } = start(RECORDS.map((record) => (record.id === host.id ? { ...host, drain: true } : record)));
   const [speak] = effects;

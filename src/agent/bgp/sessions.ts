@@ -1,5 +1,6 @@
 import type { Cidr } from '../../base/addresses.ts';
 import { keyOf } from '../../base/route-key.ts';
+import { DEFAULT_DRAIN_WAIT_S } from '../../model/gateways.ts';
 import type { LearnedHop, LearnedRoutes, LearnedSet, Router, ScopeKind, ScopeRecord } from '../../model/objects.ts';
 import {
   MOST_BLOCKS_IN_REPORT,
@@ -12,12 +13,11 @@ import {
 import type { Effect, ScopeChange } from '../events.ts';
 import type { Ground } from '../ground.ts';
 import { LearnedTable, type TableChange } from './learned-table.ts';
+import { Leaving } from './leaving.ts';
 import type { SpeakerPlan } from './plan.ts';
 
 /** Changes of the scope are gathered for so long: many come together, and each asks what is advertised. */
 const SETTLE_MS = 100;
-/** Upstreams get so long to send by others before a host that is drained tells them nothing more. */
-const LEAVE_MS = 30_000;
 const NONE = '[]';
 const LEFT = '';
 /** May be very many, and have no part in what a speaker is to be. */
@@ -48,8 +48,8 @@ export class Sessions {
   readonly #withBfd = new Set<string>();
   /** Undefined until it is known. */
   #wasDrained: boolean | undefined;
-  /** 0: it is not being drained, or is already. */
-  #leavingUntilMs = 0;
+  /** Undefined: it is not being drained, or is already. */
+  #leaving: Leaving | undefined;
 
   /** `areLeft`: an earlier agent's speakers are there, wanted or not. */
   constructor(ground: Ground, areLeft = false) {
@@ -70,11 +70,11 @@ export class Sessions {
         else this.#withBfd.delete(record.id);
       }
     const mayHave = this.#ground.scope.count('bgpPeer') + this.#withBfd.size > 0 || this.#planned !== NONE;
-    const leaving = this.#noteDrain(changes, nowMs);
-    if (this.#isDue || !mayHave || changes.every(({ record }) => BESIDE.has(record.kind))) return leaving;
+    this.#noteDrain(changes, nowMs);
+    if (this.#isDue || !mayHave || changes.every(({ record }) => BESIDE.has(record.kind))) return [];
     this.#isDue = true;
     this.#wakeMs = nowMs + SETTLE_MS;
-    return [...leaving, { kind: 'wake', inMs: SETTLE_MS }];
+    return [{ kind: 'wake', inMs: SETTLE_MS }];
   }
 
   /** Routes of ours that the disk or the server remembers hold until the speaker has told what it knows. */
@@ -84,12 +84,35 @@ export class Sessions {
   }
 
   wake(nowMs: number): Effect[] {
-    const hasLeft = this.#leavingUntilMs > 0 && nowMs >= this.#leavingUntilMs;
+    const own = this.#ground.host;
+    if (own === undefined) return [];
+    const hasLeft = this.#leaving?.isOver(this.#ground.scope.host(own)?.drainWaitS ?? DEFAULT_DRAIN_WAIT_S, nowMs);
     if (!hasLeft && (!this.#isDue || nowMs < this.#wakeMs)) return [];
-    if (this.#ground.host === undefined) return [];
-    if (hasLeft) this.#leavingUntilMs = 0;
+    if (hasLeft) this.#leaving = undefined;
     this.#isDue = false;
-    return [{ kind: 'planSpeakers', isLeaving: this.#leavingUntilMs > 0 }];
+    return [{ kind: 'planSpeakers', isLeaving: this.#leaving !== undefined }];
+  }
+
+  /** Once a second. */
+  tick(nowMs: number): Effect[] {
+    const counting: Effect[] = this.#leaving ? [{ kind: 'readPassing', ofports: this.#wires() }] : [];
+    return [...this.wake(nowMs), ...counting];
+  }
+
+  /** Packets that came in by the wires, but for those of sessions. */
+  passingTold(packets: number, nowMs: number): Effect[] {
+    this.#leaving?.counted(packets, nowMs);
+    return this.wake(nowMs);
+  }
+
+  /** Interfaces behind which peers are: ports without port security on the switches of their router ports. */
+  #wires(): number[] {
+    const { scope, interfaces } = this.#ground;
+    const switches = new Set([...scope.all('bgpPeer')].map((peer) => scope.get('routerPort', peer.routerPort)?.switch));
+    return [...interfaces.bound()].flatMap(([id, { ofport }]) => {
+      const port = scope.port(id);
+      return port && !port.portSecurity && switches.has(port.switch) && ofport !== undefined ? [ofport] : [];
+    });
   }
 
   planned(plans: readonly SpeakerPlan[]): Effect[] {
@@ -121,18 +144,16 @@ export class Sessions {
   }
 
   /** Drained from now on: not what it was when this agent started. */
-  #noteDrain(changes: readonly ScopeChange[], nowMs: number): Effect[] {
+  #noteDrain(changes: readonly ScopeChange[], nowMs: number): void {
     const own = this.#ground.host;
     const change = changes.find(({ record }) => record.kind === 'host' && record.id === own);
-    if (change === undefined) return [];
+    if (change === undefined) return;
     const isDrained = this.#ground.scope.host(own!)?.drain === true;
     const isNew = isDrained && this.#wasDrained === false;
     this.#wasDrained = isDrained;
-    if (!isDrained) this.#leavingUntilMs = 0;
+    if (!isDrained) this.#leaving = undefined;
     // Without peers there is nobody to tell.
-    if (!isNew || this.#ground.scope.count('bgpPeer') === 0) return [];
-    this.#leavingUntilMs = nowMs + LEAVE_MS;
-    return [{ kind: 'wake', inMs: LEAVE_MS + 1 }];
+    if (isNew && this.#ground.scope.count('bgpPeer') > 0) this.#leaving = new Leaving(nowMs);
   }
 
   // ── what they learned ────────────────────────────────────────────────────────────────────────────────────────────

@@ -29,6 +29,8 @@ export class EchoDesk {
   readonly #askers = new Map<string, Asker>();
   #serving = 0;
   #sweptMs = Number.NEGATIVE_INFINITY;
+  /** Are this host's flows in? Others wait for it with one that they lost. */
+  hasFlows = false;
 
   /** The answer to a probe. */
   answer(probe: LivenessMessage & { readonly kind: 'probe' }, from: Endpoint, nowMs: number): LivenessMessage {
@@ -39,7 +41,8 @@ export class EchoDesk {
       this.#serving += (isServing ? 1 : 0) - (before?.isServing ? 1 : 0);
       this.#askers.set(from.address, { ...from, token, isServing, heardMs: nowMs });
     }
-    return { kind: 'echo', token, sequence, intervalMs: isServing ? FAST_MS : this.intervalMs };
+    const { hasFlows } = this;
+    return { kind: 'echo', token, sequence, intervalMs: isServing ? FAST_MS : this.intervalMs, hasFlows };
   }
 
   #sweep(nowMs: number): void {

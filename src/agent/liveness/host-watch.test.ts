@@ -4,8 +4,8 @@ import { seededRandom } from '../../base/random.ts';
 import { EchoDesk } from './echo-desk.ts';
 import { HostWatch } from './host-watch.ts';
 
-/** Who answers a probe; `call`: also one whose agent is away, when the probe is a call too. */
-type Answering = 'agent' | 'kernel' | 'nobody';
+/** Who answers a probe. `early`: an agent whose flows are not in; `kernel`: of one whose agent is away, when the probe is a call too. */
+type Answering = 'agent' | 'early' | 'kernel' | 'nobody';
 
 /** One watch in a world where answers take `tripMs`. */
 class World {
@@ -37,14 +37,17 @@ class World {
       this.nowMs = Math.max(nextMs, this.nowMs);
       while ((this.#coming[0]?.atMs ?? Number.POSITIVE_INFINITY) <= this.nowMs) {
         const { host, by } = this.#coming.shift()!;
-        this.watch.answered(host, by === 'kernel' ? 'kernel' : { intervalMs: this.intervalMs }, this.nowMs);
+        const hasFlows = by === 'agent';
+        const { intervalMs } = this;
+        this.watch.answered(host, by === 'kernel' ? 'kernel' : { intervalMs, hasFlows }, this.nowMs);
       }
       for (const { host, withCall } of this.watch.tick(this.nowMs)) {
         this.sent.push({ host, atMs: this.nowMs });
         const by = this.hosts.get(host)!;
-        // A kernel without an agent answers the calls only: its port unreachables are rationed.
-        if (by === 'agent' || (by === 'kernel' && withCall))
-          this.#coming.push({ atMs: this.nowMs + this.tripMs, host, by });
+        const atMs = this.nowMs + this.tripMs;
+        // A kernel answers the calls only: its port unreachables are rationed.
+        if (by !== 'nobody' && withCall) this.#coming.push({ atMs, host, by: 'kernel' });
+        if (by === 'agent' || by === 'early') this.#coming.push({ atMs, host, by });
       }
       const lost = this.watch.lost.join(' ');
       if (lost !== (this.told.at(-1)?.lost ?? '')) this.told.push({ atMs: this.nowMs, lost });
@@ -76,9 +79,40 @@ test('a host whose agent is away but whose kernel answers is never lost, and one
   world.hosts.set('1', 'nobody');
   world.run(500);
   assert.deepEqual(world.watch.lost, ['1']);
-  world.hosts.set('1', 'kernel');
+  world.hosts.set('1', 'agent');
   world.run(500);
   assert.deepEqual(world.watch.lost, []);
+});
+
+test('a lost host is back when its flows are in, not when it answers; without its agent, after a minute', () => {
+  const world = new World('1', '2');
+  world.run(500);
+  for (const by of ['kernel', 'early'] as const) {
+    world.hosts.set('1', 'nobody');
+    world.run(500);
+    world.hosts.set('1', by);
+    world.run(50_000);
+    assert.deepEqual(world.watch.lost, ['1'], by);
+    world.hosts.set('1', 'agent');
+    world.run(500);
+    assert.deepEqual(world.watch.lost, [], by);
+    world.run(60_000);
+  }
+  world.hosts.set('1', 'nobody');
+  world.run(500);
+  world.hosts.set('1', 'kernel');
+  world.run(61_000);
+  assert.deepEqual(world.watch.lost, []);
+});
+
+test('a host that was not lost stays so while a new agent of it puts flows in', () => {
+  const world = new World('1', '2');
+  world.run(500);
+  for (const by of ['kernel', 'early', 'agent'] as const) {
+    world.hosts.set('1', by);
+    world.run(5_000);
+  }
+  assert.deepEqual(world.told, []);
 });
 
 test('one that never answered is lost too, and until then it is not settled who lives', () => {
@@ -108,10 +142,10 @@ test('a process that was held up holds nobody for dead', () => {
   const watch = new HostWatch(seededRandom(1));
   watch.watch([{ host: '1', address: '192.0.2.1' }], 0);
   watch.tick(0);
-  watch.answered('1', { intervalMs: 100 }, 1);
+  watch.answered('1', { intervalMs: 100, hasFlows: true }, 1);
   for (const nowMs of [5_000, 10_000, 15_000, 20_000]) {
     assert.equal(watch.tick(nowMs).length, 1, 'one probe, however long it was');
-    watch.answered('1', { intervalMs: 100 }, nowMs + 3_000);
+    watch.answered('1', { intervalMs: 100, hasFlows: true }, nowMs + 3_000);
   }
   assert.deepEqual(watch.lost, []);
 });
@@ -187,6 +221,7 @@ test('ten thousand hosts send a gateway 2,000 probes a second; another gateway c
   const desk = new EchoDesk();
   const ask = (address: string, isServing: boolean, nowMs: number): number => {
     const echo = desk.answer({ kind: 'probe', token: 7, sequence: 1, isServing }, { address, port: 5 }, nowMs);
+    assert.equal(echo.kind === 'echo' && echo.hasFlows, false, 'not before it is told so');
     return echo.kind === 'echo' ? echo.intervalMs : 0;
   };
   assert.equal(ask('192.0.2.1', true, 0), 100);

@@ -9,6 +9,8 @@ const ANSWERS = 3;
 const FLAPPING_MS = 60_000;
 const FIRST_HOLD_MS = 1_000;
 const LONGEST_HOLD_MS = 30_000;
+/** A lost host of which only the kernel answers may have been started anew, without flows: its agent gets so long to say so. */
+const AGENTLESS_MS = 60_000;
 /** No host may ask for less. */
 const LONGEST_INTERVAL_MS = 10_000;
 /** Probes of many hosts do not keep step. */
@@ -25,6 +27,9 @@ export interface DueProbe extends WatchedHost {
   readonly withCall: boolean;
 }
 
+/** What answered a probe: the host's agent, or its kernel alone. */
+export type Answer = { readonly intervalMs: number; readonly hasFlows: boolean } | 'kernel';
+
 interface Watched extends WatchedHost {
   state: 'unknown' | 'alive' | 'lost';
   sequence: number;
@@ -32,13 +37,15 @@ interface Watched extends WatchedHost {
   intervalMs: number;
   sentMs: number;
   dueMs: number;
-  isAnswered: boolean;
-  /** Its kernel answered last, not its agent. */
-  isAgentAway: boolean;
+  /** Who answered the last probe, so far. */
+  answeredBy: 'agent' | 'kernel' | undefined;
   missed: number;
+  /** In a row, of its agent, and with its flows in. */
   answers: number;
-  /** The first of the answers in a row. */
+  /** The first of these. */
   answersSinceMs: number;
+  /** The first answer in a row of its kernel alone. */
+  agentlessSinceMs: number | undefined;
   cameBackMs: number;
   holdMs: number;
 }
@@ -63,8 +70,9 @@ export class HostWatch {
       if (this.#watched.get(host)?.address === address) continue;
       this.#watched.set(host, {
         ...{ host, address, state: 'unknown', sequence: this.#random.u32(), intervalMs: FAST_MS },
-        ...{ sentMs: Number.NEGATIVE_INFINITY, dueMs: nowMs, isAnswered: true, isAgentAway: false },
-        ...{ missed: 0, answers: 0, answersSinceMs: nowMs, cameBackMs: Number.NEGATIVE_INFINITY, holdMs: 0 },
+        ...{ sentMs: Number.NEGATIVE_INFINITY, dueMs: nowMs, answeredBy: 'agent' },
+        ...{ missed: 0, answers: 0, answersSinceMs: nowMs, agentlessSinceMs: undefined },
+        ...{ cameBackMs: Number.NEGATIVE_INFINITY, holdMs: 0 },
       });
     }
   }
@@ -74,9 +82,9 @@ export class HostWatch {
     const due: DueProbe[] = [];
     for (const watched of this.#watched.values()) {
       if (watched.dueMs > nowMs) continue;
-      if (!watched.isAnswered) this.#miss(watched, nowMs);
-      const withCall = watched.missed > 0 || watched.isAgentAway;
-      watched.isAnswered = false;
+      if (watched.answeredBy === undefined) this.#miss(watched, nowMs);
+      const withCall = watched.missed > 0 || watched.answeredBy === 'kernel';
+      watched.answeredBy = undefined;
       watched.sentMs = nowMs;
       watched.dueMs = nowMs + (watched.state === 'lost' ? this.#interval(watched) : FAST_MS);
       watched.sequence = (watched.sequence + 1) >>> 0;
@@ -88,35 +96,42 @@ export class HostWatch {
   #miss(watched: Watched, nowMs: number): void {
     watched.missed++;
     watched.answers = 0;
+    watched.agentlessSinceMs = undefined;
     if (watched.state === 'lost' || watched.missed < MISSES) return;
     const isFlapping = nowMs - watched.cameBackMs < FLAPPING_MS;
     watched.holdMs = isFlapping ? Math.min(Math.max(2 * watched.holdMs, FIRST_HOLD_MS), LONGEST_HOLD_MS) : 0;
     watched.state = 'lost';
   }
 
-  /** The host's agent answered, or its kernel: it lives. */
-  answered(host: string, by: { readonly intervalMs: number } | 'kernel', nowMs: number): void {
+  /** The host lives. One that was lost is back when its flows are in too; one that was not keeps them, whatever its agent does. */
+  answered(host: string, by: Answer, nowMs: number): void {
     const watched = this.#watched.get(host);
-    if (!watched) return;
-    watched.isAgentAway = by === 'kernel';
+    // An agent says more than a kernel, which the call may have reached as well.
+    if (!watched || watched.answeredBy === 'agent' || watched.answeredBy === by) return;
     if (by !== 'kernel') watched.intervalMs = Math.min(Math.max(by.intervalMs, FAST_MS), LONGEST_INTERVAL_MS);
+    watched.answeredBy = by === 'kernel' ? by : 'agent';
     watched.missed = 0;
-    if (watched.isAnswered) return;
-    watched.isAnswered = true;
     watched.dueMs = Math.max(nowMs, watched.sentMs + this.#interval(watched));
-    if (watched.answers++ === 0) watched.answersSinceMs = nowMs;
     if (watched.state === 'unknown') watched.state = 'alive';
-    if (watched.state !== 'lost' || watched.answers < ANSWERS) return;
-    // With all others lost too, one that answers is better than none that does.
-    if (nowMs - watched.answersSinceMs < watched.holdMs && !this.#areAllLost()) return;
+    if (by === 'kernel') watched.agentlessSinceMs ??= nowMs;
+    else watched.agentlessSinceMs = undefined;
+    if (by !== 'kernel' && !by.hasFlows) watched.answers = 0;
+    if (by !== 'kernel' && by.hasFlows && watched.answers++ === 0) watched.answersSinceMs = nowMs;
+    if (watched.state !== 'lost' || !this.#isBack(watched, nowMs)) return;
     watched.state = 'alive';
     watched.cameBackMs = nowMs;
+  }
+
+  #isBack({ answers, answersSinceMs, holdMs, agentlessSinceMs }: Watched, nowMs: number): boolean {
+    if (agentlessSinceMs !== undefined) return nowMs - agentlessSinceMs >= Math.max(AGENTLESS_MS, holdMs);
+    // With all others lost too, one that answers is better than none that does.
+    return answers >= ANSWERS && (nowMs - answersSinceMs >= holdMs || this.#areAllLost());
   }
 
   /** Somebody else gets no answer from the host at this address: asked at once, where the next probe would be far. */
   suspect(address: string, nowMs: number): void {
     for (const watched of this.#watched.values())
-      if (watched.address === address && watched.state === 'alive' && watched.isAnswered)
+      if (watched.address === address && watched.state === 'alive' && watched.answeredBy !== undefined)
         watched.dueMs = Math.min(watched.dueMs, nowMs + this.#random.below(FAST_MS / 2));
   }
 

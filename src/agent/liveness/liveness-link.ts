@@ -7,7 +7,7 @@ import type { Log } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import type { AgentEvent, Effect } from '../events.ts';
 import { EchoDesk } from './echo-desk.ts';
-import { type DueProbe, HostWatch } from './host-watch.ts';
+import { type Answer, type DueProbe, HostWatch } from './host-watch.ts';
 import { decodeLiveness, encodeLiveness, LIVENESS_PORT, type LivenessMessage } from './message.ts';
 
 /** To one watched host. */
@@ -69,6 +69,11 @@ export class LivenessLink {
     this.#goOn();
   }
 
+  /** Whether this host's flows are in is told with every answer. */
+  setFlows(areIn: boolean): void {
+    this.#desk.hasFlows = areIn;
+  }
+
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
@@ -127,17 +132,19 @@ export class LivenessLink {
     line.socket = socket;
     line.isConnected = false;
     socket.on('message', (answer) => this.#heard(host, answer));
-    socket.on('error', (error: NodeJS.ErrnoException) => {
+    const broke = (error: NodeJS.ErrnoException): void => {
       this.#failed(host, error);
       // A refusal is news of the other end; anything else is about this end, and the next probe tries anew.
       if (error.code === 'ECONNREFUSED' || line.socket !== socket) return;
       line.socket = undefined;
       socket.close();
-    });
+    };
+    socket.on('error', broke);
     socket.bind({ port: 0, ...(this.#own === undefined ? {} : { address: this.#own }) }, () => {
       if (line.socket !== socket) return;
       socket.connect(LIVENESS_PORT, address, (error?: Error) => {
-        if (error || line.socket !== socket) return;
+        if (error) return broke(error);
+        if (line.socket !== socket) return;
         line.isConnected = true;
         socket.send(bytes, (failure) => this.#failed(host, failure));
       });
@@ -169,7 +176,7 @@ export class LivenessLink {
     this.#goOn();
   }
 
-  #answered(host: string, by: Parameters<HostWatch['answered']>[1]): void {
+  #answered(host: string, by: Answer): void {
     this.#watch.answered(host, by, this.#now());
     this.#goOn();
   }

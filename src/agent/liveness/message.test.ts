@@ -10,7 +10,10 @@ const address: fc.Arbitrary<Ip> = fc.oneof(
 );
 const message: fc.Arbitrary<LivenessMessage> = fc.oneof(
   fc.record({ kind: fc.constant('probe' as const), token: u32, sequence: u32, isServing: fc.boolean() }),
-  fc.record({ kind: fc.constant('echo' as const), token: u32, sequence: u32, intervalMs: u32 }),
+  fc.record({
+    ...{ kind: fc.constant('echo' as const), token: u32, sequence: u32, intervalMs: u32 },
+    hasFlows: fc.boolean(),
+  }),
   fc.record({ kind: fc.constant('suspect' as const), token: u32, address }),
 );
 

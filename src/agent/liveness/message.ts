@@ -8,14 +8,24 @@ export const LIVENESS_PORT = 10_789;
 export type LivenessMessage =
   /** Are you there? `isServing`: the sender is asked by others itself. */
   | { readonly kind: 'probe'; readonly token: number; readonly sequence: number; readonly isServing: boolean }
-  /** The answer, with the token and sequence of the probe; and how long to wait before the next one. */
-  | { readonly kind: 'echo'; readonly token: number; readonly sequence: number; readonly intervalMs: number }
+  /**
+   * The answer, with the token and sequence of the probe; how long to wait before the next one; and whether the flows of the host are in: where
+   * its switch or machine has just been started they are not.
+   */
+  | {
+      readonly kind: 'echo';
+      readonly token: number;
+      readonly sequence: number;
+      readonly intervalMs: number;
+      readonly hasFlows: boolean;
+    }
   /** This host does not answer me: see for yourself. The token is that of the receiver's probes. */
   | { readonly kind: 'suspect'; readonly token: number; readonly address: Ip };
 
 const MAGIC = 0x574c;
 const VERSION = 1;
-const TYPE = { probe: 1, echo: 2, suspect: 3 } as const;
+/** `early`: an echo of a host without flows. An older agent takes it for no answer, and so asks the kernel. */
+const TYPE = { probe: 1, echo: 2, suspect: 3, early: 4 } as const;
 const SERVING = 1;
 const V4_MAPPED = 0xffffn << 32n;
 
@@ -44,12 +54,14 @@ export function decodeLiveness(bytes: Uint8Array): LivenessMessage {
   const sequence = reader.u32('liveness.sequence');
   const value = reader.u32('liveness.value');
   if (type === TYPE.probe) return { kind: 'probe', token, sequence, isServing: (value & SERVING) !== 0 };
-  if (type === TYPE.echo) return { kind: 'echo', token, sequence, intervalMs: value };
+  if (type === TYPE.echo || type === TYPE.early)
+    return { kind: 'echo', token, sequence, intervalMs: value, hasFlows: type === TYPE.echo };
   return reader.fail('bad-type', 'liveness.type', `${type}`);
 }
 
 export function encodeLiveness(message: LivenessMessage): Uint8Array {
-  const writer = new ByteWriter(24).u16(MAGIC).u8(VERSION).u8(TYPE[message.kind]).u32(message.token);
+  const type = message.kind === 'echo' && !message.hasFlows ? TYPE.early : TYPE[message.kind];
+  const writer = new ByteWriter(24).u16(MAGIC).u8(VERSION).u8(type).u32(message.token);
   if (message.kind === 'suspect') return writer.u128(mapped(message.address)).finish();
   const value = message.kind === 'echo' ? message.intervalMs : message.isServing ? SERVING : 0;
   return writer.u32(message.sequence).u32(value).finish();

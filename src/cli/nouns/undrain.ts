@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { print, say } from '../output.ts';
 import { withSession } from '../session.ts';
-import { setDrain } from './drain.ts';
+import { patchHost } from './drain.ts';
 
 export function register(program: Command): void {
   program
@@ -10,7 +10,7 @@ export function register(program: Command): void {
     .argument('<host>', 'name or id')
     .action((name: string, _options: unknown, command: Command) =>
       withSession(command, async (session) => {
-        const host = await setDrain(name, false, session);
+        const host = await patchHost(name, { drain: false }, session);
         print(`${host.name} is not drained: it advertises again, and takes its part of the traffic with the outside`);
         say("'weft bgp' shows its sessions");
       }),

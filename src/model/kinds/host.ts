@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DEFAULT_DRAIN_WAIT_S } from '../gateways.ts';
 import type { KindDefinition } from '../kind.ts';
 import { interfaceSchema, ipSchema, refSchema } from './common.ts';
 
@@ -20,6 +21,15 @@ export const hostSchema = z.strictObject({
     .boolean()
     .default(false)
     .describe('true: as a gateway it advertises nothing, and others are used for what goes out'),
+  drainWaitS: z
+    .number()
+    .int()
+    .min(0)
+    .max(3600)
+    .optional()
+    .describe(
+      `so many seconds at most its BGP peers are told that others go before it, before it advertises nothing (default ${DEFAULT_DRAIN_WAIT_S})`,
+    ),
   gatewayInterfaces: z
     .array(interfaceSchema)
     .max(64)
