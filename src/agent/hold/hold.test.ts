@@ -22,7 +22,7 @@ const RECORDS: readonly unknown[] = [
     places: ['h1', 'h2'].map((host) => ({ host, interface: 'eth1' })),
   },
   { kind: 'router', id: 'r', key: 9, snat: [{ from: '10.0.0.0/8', to: '203.0.113.1' }] },
-  { kind: 'floatingAddress', id: 'f', router: 'r', port: PORT, address: '203.0.113.12' },
+  { kind: 'floatingAddress', id: 'f', router: 'r', port: PORT, address: '203.0.113.12', adminUp: true },
   {
     ...{ kind: 'loadBalancer', id: 'b', router: 'r', address: '203.0.113.80', members: [{ port: PORT }] },
     listeners: [{ protocol: 'tcp', port: 80, memberPort: 8080 }],
@@ -96,7 +96,17 @@ test('a first reply tells how its connection began, and the model what it was tr
     reversed(metadata(ZONE.port + 1, '198.51.100.1', 6000, '203.0.113.80', 80)),
     'vip of vlan: 10.0.2.100:8080 > 198.51.100.1:6000',
   );
+  ground.put({
+    ...{ kind: 'floatingAddress', id: 'f', router: 'r', port: PORT, address: '203.0.113.12' },
+    adminUp: false,
+  });
+  assert.equal(
+    reversed(metadata(ZONE.router, '10.0.2.100', 5000, '198.51.100.1', 80, 2050 * 65_536)),
+    'own of r: 198.51.100.1:80 > 203.0.113.1:2050',
+    'a floating address that is down translates nothing',
+  );
   for (const strange of [
+    metadata(ZONE.router, '198.51.100.1', 6000, '203.0.113.12', 22),
     metadata(ZONE.port + 2, ...OUT),
     metadata(400, ...OUT),
     metadata(ZONE.router, ...OUT),
