@@ -66,7 +66,6 @@ const TICK_MS = 1_000;
  */
 export async function runAgent(options: AgentOptions): Promise<void> {
   const { log, signal } = options;
-  const disk = new LocalState(options.stateDir);
   const compiler = createCompiler();
   const core = new AgentCore(compiler, {
     agentVersion: options.version,
@@ -74,6 +73,11 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     random: systemRandom,
     areSpeakersLeft: listNamespaces(options.namespacePrefix).length > 0,
   });
+  const setProblem = (key: string, problem: string | undefined): void => {
+    if (problem === undefined) core.problems.delete(key);
+    else core.problems.set(key, problem);
+  };
+  const disk = new LocalState(options.stateDir, (problem) => setProblem('disk', problem));
   const pulse = createSocket('udp4').unref();
   const pulse6 = createSocket('udp6').unref();
   for (const socket of [pulse, pulse6]) socket.on('error', () => {}); // an unreachable neighbour is no news here
@@ -223,10 +227,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     tracking: conntrackLink,
     post: (report) => client.post<ConnectionsAnswer>(connectionsPath, report, { signal, timeoutMs: 10_000 }),
     seen: (connections) => emit({ kind: 'connectionsSeen', connections }),
-    setProblem: (problem) => {
-      if (problem === undefined) core.problems.delete('connections');
-      else core.problems.set('connections', problem);
-    },
+    setProblem: (problem) => setProblem('connections', problem),
     log: log.child({ part: 'connections' }),
   });
 
@@ -323,8 +324,6 @@ export async function runAgent(options: AgentOptions): Promise<void> {
           disk.incarnation = effect.incarnation;
           disk.rewrite(core.scope.everything());
         } else disk.append(effect.changes, () => core.scope.everything());
-        if (disk.problem !== undefined) core.problems.set('disk', disk.problem);
-        else core.problems.delete('disk');
         break;
       case 'pulse':
         for (const address of effect.addresses) (address.includes(':') ? pulse6 : pulse).send('', 9, address, () => {});
@@ -383,6 +382,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     await Promise.all([bridgeLink.run(), switchLink.run(), serverLink.run(), exporter.run()]);
   } finally {
     clearInterval(timer);
+    disk.close();
     memory.stop();
     controlServer.close();
     controlServer.closeAllConnections();
