@@ -15,15 +15,15 @@ import { BridgeLink } from './bridge-link.ts';
 import { ConnectionExporter } from './connections/exporter.ts';
 import { PortReader } from './connections/of-port.ts';
 import { mostAtOnce } from './connections/reading.ts';
-import { recreation } from './connections/recreate.ts';
-import { Recreator } from './connections/recreator.ts';
-import { MOST_RESTORED, Restorer } from './connections/restorer.ts';
+import { Recreator, type RecreatorOptions } from './connections/recreator.ts';
+import { Restorer } from './connections/restorer.ts';
 import { entriesOfTold } from './connections/told.ts';
 import { ConntrackLink } from './conntrack-link.ts';
 import { answerControl, type ControlOptions, startControl } from './control.ts';
 import { AgentCore } from './core.ts';
 import type { AgentEvent, Effect } from './events.ts';
 import { CopyLink } from './hold/copy-link.ts';
+import { TakeOver } from './hold/take-over.ts';
 import { AttachmentLink } from './l2-gateways/attachment-link.ts';
 import { LivenessLink } from './liveness/liveness-link.ts';
 import { LocalState } from './local-state.ts';
@@ -92,7 +92,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     meters: HOST_METERS,
     readRegisters,
     emit: (event) => {
-      if (event.kind === 'switchLost') restorer.switchLost();
+      if (event.kind === 'switchLost') {
+        restorer.switchLost();
+        takeOver.switchLost();
+      }
       emit(event);
     },
     clock: systemClock,
@@ -149,11 +152,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     ...{ scope: core.scope, zoneOf: (owner) => core.conntrack.known(owner) },
     dumpZones: (zones) => conntrackLink.dumpZones(zones, mostAtOnce(options.datapathType)),
   });
-  const recreator = new Recreator({
+  const recreating: RecreatorOptions = {
     run: (packets) => switchLink.runThrough(packets),
     disregardSequences: () => conntrackLink.disregardSequences(),
     log: log.child({ part: 'connections' }),
-  });
+  };
+  const recreator = new Recreator(recreating);
   const askConnections = async ({ port, from }: Extract<Effect, { kind: 'askConnections' }>): Promise<void> => {
     try {
       const path = `/v1/hosts/${encodeURIComponent(options.host)}/imports/${port}`;
@@ -170,18 +174,14 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     }
   };
   const copyLink = new CopyLink({ emit, clock: systemClock, log: log.child({ part: 'copies' }) });
-  /** At once, so that it is done before whatever is sent to the switch after it. */
-  const takeOver = (port: string): void => {
-    const beganMs = systemClock.monotonicMs();
-    const entries = copyLink.takeOver(port);
-    const known = core.parts.hold.zonesOf(port, entries);
-    for (const { entry, zone } of known.slice(0, MOST_RESTORED)) switchLink.runThrough(recreation(entry, zone));
-    const ms = Math.round(systemClock.monotonicMs() - beganMs);
-    log.info('connections of a port that is active here now are made again', {
-      ...{ port, entries: Math.min(known.length, MOST_RESTORED), ms },
-      ...(known.length > MOST_RESTORED ? { leftOut: known.length - MOST_RESTORED } : {}),
-    });
-  };
+  const takeOver = new TakeOver({
+    held: (port) => copyLink.takeOver(port),
+    zonesOf: (port, entries) => core.parts.hold.zonesOf(port, entries),
+    // Not behind imports, for which no flow waits.
+    recreator: new Recreator(recreating),
+    perform: (effect) => switchLink.perform(effect),
+    ...{ clock: systemClock, log: log.child({ part: 'copies' }) },
+  });
   let isReadingCopies = false;
   const readCopies = async (ports: readonly string[]): Promise<void> => {
     if (isReadingCopies) return;
@@ -242,14 +242,16 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     switch (effect.kind) {
       case 'install':
         memory.worked(effect.add.length + effect.remove.length);
-        switchLink.perform(effect);
+        takeOver.perform(effect);
         break;
       case 'readBack':
+      case 'flushZones':
+      case 'setMeters':
+        takeOver.perform(effect);
+        break;
       case 'readCounters':
       case 'packetOut':
       case 'inject':
-      case 'flushZones':
-      case 'setMeters':
       case 'readReceived':
       case 'resume':
       case 'keepPausing':
@@ -289,7 +291,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         void readCopies(effect.ports);
         break;
       case 'takeOver':
-        takeOver(effect.port);
+        void takeOver.run(effect.port);
         break;
       case 'limitZones':
       case 'readConntrack':
