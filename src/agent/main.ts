@@ -9,7 +9,7 @@ import { listNamespaces } from '../base/namespaces.ts';
 import { systemRandom } from '../base/random.ts';
 import { createCompiler } from '../compile/compiler.ts';
 import { createClient } from '../server/client.ts';
-import type { ConnectionEntry, ConnectionsAnswer, ImportAnswer, WatchMessage } from '../server/protocol.ts';
+import type { ConnectionsAnswer, ImportAnswer, WatchMessage } from '../server/protocol.ts';
 import type { SpeakerLink } from './bgp/speaker-link.ts';
 import { BridgeLink } from './bridge-link.ts';
 import { ConnectionExporter } from './connections/exporter.ts';
@@ -23,6 +23,7 @@ import { answerControl, type ControlOptions, startControl } from './control.ts';
 import { AgentCore } from './core.ts';
 import type { AgentEvent, Effect } from './events.ts';
 import { CopyLink } from './hold/copy-link.ts';
+import { CopyReader } from './hold/copy-reader.ts';
 import { TakeOver } from './hold/take-over.ts';
 import { AttachmentLink } from './l2-gateways/attachment-link.ts';
 import { LivenessLink } from './liveness/liveness-link.ts';
@@ -182,20 +183,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     perform: (effect) => switchLink.perform(effect),
     ...{ clock: systemClock, log: log.child({ part: 'copies' }) },
   });
-  let isReadingCopies = false;
-  const readCopies = async (ports: readonly string[]): Promise<void> => {
-    if (isReadingCopies) return;
-    isReadingCopies = true;
-    for (const port of ports)
-      try {
-        const beganMs = systemClock.monotonicMs();
-        const entries = await portReader.read(port);
-        copyLink.reconcile(port, entries.filter(isLasting), beganMs);
-      } catch (error) {
-        log.debug('connections of a port were not read to be copied', { port, error });
-      }
-    isReadingCopies = false;
-  };
+  const copyReader = new CopyReader({
+    ...{ read: (port) => portReader.read(port), link: copyLink, emit, clock: systemClock, signal },
+    log: log.child({ part: 'copies' }),
+  });
   const control: ControlOptions = {
     core,
     compiler,
@@ -288,7 +279,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         break;
       }
       case 'readCopies':
-        void readCopies(effect.ports);
+        void copyReader.read(effect.ports);
         break;
       case 'takeOver':
         void takeOver.run(effect.port);
@@ -395,17 +386,6 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     pulse.close();
     pulse6.close();
   }
-}
-
-/** Answered, and not over: worth being held elsewhere. */
-function isLasting({ state }: ConnectionEntry): boolean {
-  return (
-    state === undefined ||
-    state === 'established' ||
-    state === 'fin-wait-1' ||
-    state === 'fin-wait' ||
-    state === 'close-wait'
-  );
 }
 
 /** `ovs-vswitchd.ctl`, or with the process id that the pid file tells. */

@@ -32,6 +32,7 @@ export type PartEvent = AgentEvent & {
     | 'portConnections'
     | 'connectionsSeen'
     | 'copies'
+    | 'copiesRead'
     | 'recreated'
     | 'speakerPorts'
     | 'learnedRoutes'
@@ -116,6 +117,8 @@ export class AgentParts {
         return this.#ground.report(this.#movedWatch.judge(event.connections));
       case 'copies':
         return this.hold.told(event, nowMs);
+      case 'copiesRead':
+        return this.hold.read(event, nowMs);
       case 'recreated':
         return this.imports.recreated(event.port);
       case 'speakerPorts':

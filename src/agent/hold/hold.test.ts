@@ -168,6 +168,29 @@ test('a place that is not told for five seconds is said, once, and that it is ag
   );
 });
 
+test('connections that cannot be read, or are too many, are said while it is so', () => {
+  const { ground, hold, change } = trial();
+  const read = (atMs: number, problem?: string, isFull = false): readonly string[] => {
+    hold.read({ kind: 'copiesRead', port: PORT, problem, isFull }, atMs);
+    hold.tick(atMs);
+    return [...ground.problems.values()];
+  };
+  assert.deepEqual(read(0, 'no answer'), []);
+  assert.deepEqual(read(5_000), []);
+  assert.deepEqual(read(10_000, 'no answer'), [], 'it was read in between');
+  const story = 'connections of L2 gateway metal are not all copied';
+  const unread = 'those that were not copied as they began cannot be read (20000 in a zone)';
+  assert.deepEqual(read(15_000, '20000 in a zone'), [`${story}: ${unread}; these are lost if this host fails`]);
+  const full = 'of more than 100000 the oldest are copied no more';
+  assert.deepEqual(read(20_000, '20000 in a zone', true), [
+    `${story}: ${unread}; ${full}; these are lost if this host fails`,
+  ]);
+  assert.deepEqual(read(25_000, undefined, true), [`${story}: ${full}; these are lost if this host fails`]);
+  change(binding('h2'));
+  assert.deepEqual([...ground.problems.values()], []);
+  assert.deepEqual(read(30_000, undefined, true), []);
+});
+
 test('where a gateway becomes active its connections come before its flows; where it was they are not told any more', () => {
   const { change, held } = trial('h2');
   assert.deepEqual(held(), []);
