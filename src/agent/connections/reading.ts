@@ -141,15 +141,21 @@ export class TrackingReader {
       const tookMs = clock.monotonicMs() - begun;
       this.#tookMs += tookMs;
       yield text;
-      if (n < slices.length - 1) await clock.sleep(Math.min(REST * tookMs, LONGEST_REST_MS / slices.length), signal);
+      if (n < slices.length - 1)
+        await clock.sleep(Math.min(restAfter(tookMs), LONGEST_REST_MS / slices.length), signal);
     }
   }
 
   /** Until the next reading. Slices had their rests. */
   get restMs(): number {
     if (this.#wasSliced) return READ_MS;
-    return Math.min(LONGEST_REST_MS, Math.max(READ_MS, REST * this.#tookMs));
+    return Math.max(READ_MS, restAfter(this.#tookMs));
   }
+}
+
+/** How long nothing is read after a reading that took so long. */
+export function restAfter(tookMs: number): number {
+  return Math.min(LONGEST_REST_MS, REST * tookMs);
 }
 
 function isSince(version: string | undefined): boolean {
