@@ -217,7 +217,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     datapathType: options.datapathType,
     tracking: conntrackLink,
     post: (report) => client.post<ConnectionsAnswer>(connectionsPath, report, { signal, timeoutMs: 10_000 }),
-    seen: (connections) => emit({ kind: 'connectionsSeen', connections }),
+    seen: (connections, unread) => emit({ kind: 'connectionsSeen', connections, unread }),
     setProblem: (problem) => setProblem('connections', problem),
     log: log.child({ part: 'connections' }),
   });

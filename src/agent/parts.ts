@@ -114,7 +114,7 @@ export class AgentParts {
       case 'portConnections':
         return this.imports.told(event, nowMs);
       case 'connectionsSeen':
-        return this.#ground.report(this.#movedWatch.judge(event.connections));
+        return this.#ground.report(this.#movedWatch.judge(event.connections, event.unread));
       case 'copies':
         return this.hold.told(event, nowMs);
       case 'copiesRead':

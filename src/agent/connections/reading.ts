@@ -56,7 +56,7 @@ const CHURN = 50;
 export interface ReadingPlan {
   /** To be dumped at once each; undefined: everything. */
   readonly slices: readonly (readonly number[] | undefined)[];
-  /** Routers whose translations are not read. */
+  /** Ports and routers of which not all is read. */
   readonly unread: ReadonlySet<string>;
   /** For people: what is not read, and why. */
   readonly problem?: string;
@@ -80,7 +80,8 @@ export class TrackingReader {
     if (isApart) return this.#byZone(await tracking.uses(), count);
     const most = mostAtOnce(datapathType);
     if (count <= most) return { slices: [undefined], unread: new Set() };
-    return { slices: [], unread: new Set(), problem: `the host tracks ${count}, more than ${most}` };
+    const unread = new Set([...this.#options.zones.entries()].map(([owner]) => owner));
+    return { slices: [], unread, problem: `the host tracks ${count}, more than ${most}` };
   }
 
   /** Ports first: what a router translates is there by then. `count`: of all zones together. */
@@ -107,7 +108,7 @@ export class TrackingReader {
         if (size === 0) continue;
         if (largest > MOST_AT_ONCE || total + size > MOST_CONNECTIONS) {
           const router = scope.get('router', owner);
-          if (!port) unread.add(owner);
+          unread.add(owner);
           left.push(port ? `port ${port.name} has ${size}` : `router ${router?.name ?? owner} translates ${size}`);
           continue;
         }
@@ -123,7 +124,10 @@ export class TrackingReader {
       return slices;
     };
     const slices = [...take(owners.filter(({ port }) => port)), ...take(owners.filter(({ port }) => !port))];
-    if (uncounted > MOST_AT_ONCE) left.push(`${uncounted} are in zones that do not count them`);
+    if (uncounted > MOST_AT_ONCE) {
+      left.push(`${uncounted} are in zones that do not count them`);
+      for (const { owner, own } of owners) if (own.some((zone) => !counts.get(zone))) unread.add(owner);
+    }
     if (left.length === 0) return { slices, unread };
     const more = left.length > 3 ? `, and ${left.length - 3} more` : '';
     const bounds = `at most ${MOST_AT_ONCE} of one and ${MOST_CONNECTIONS} in all are read`;
