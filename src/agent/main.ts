@@ -159,6 +159,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     log: log.child({ part: 'connections' }),
   };
   const recreator = new Recreator(recreating);
+  const recreate = (effect: Extract<Effect, { kind: 'recreate' }>): void =>
+    void recreator.perform(effect).then(() => {
+      if (effect.port !== undefined) emit({ kind: 'recreated', port: effect.port });
+    });
   const askConnections = async ({ port, from }: Extract<Effect, { kind: 'askConnections' }>): Promise<void> => {
     try {
       const path = `/v1/hosts/${encodeURIComponent(options.host)}/imports/${port}`;
@@ -180,7 +184,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     zonesOf: (port, entries) => core.parts.hold.zonesOf(port, entries),
     // Not behind imports, for which no flow waits.
     recreator: new Recreator(recreating),
-    perform: (effect) => switchLink.perform(effect),
+    perform: (effect) => (effect.kind === 'recreate' ? recreate(effect) : switchLink.perform(effect)),
     ...{ clock: systemClock, log: log.child({ part: 'copies' }) },
   });
   const copyReader = new CopyReader({
@@ -238,6 +242,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'readBack':
       case 'flushZones':
       case 'setMeters':
+      case 'recreate':
         takeOver.perform(effect);
         break;
       case 'readCounters':
@@ -258,11 +263,6 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         break;
       case 'restoreConnections':
         void restorer.run();
-        break;
-      case 'recreate':
-        void recreator.perform(effect).then(() => {
-          if (effect.port !== undefined) emit({ kind: 'recreated', port: effect.port });
-        });
         break;
       case 'copyRoles':
         copyLink.perform(effect);

@@ -8,8 +8,8 @@ import type { Effect } from '../events.ts';
 /** More are not made again: it takes a second for each some thousands. */
 export const MOST_TAKEN_OVER = 20_000;
 
-/** What decides about flows: in the order in which it comes. */
-export type FlowEffect = Extract<Effect, { kind: 'install' | 'readBack' | 'flushZones' | 'setMeters' }>;
+/** What is done in the order in which it comes: flows, and the connections that there are to be before and behind them. */
+type OrderedEffect = Extract<Effect, { kind: 'install' | 'readBack' | 'setMeters' | 'flushZones' | 'recreate' }>;
 
 export interface TakeOverOptions {
   /** What others told of the port's connections until it became active here. */
@@ -17,8 +17,7 @@ export interface TakeOverOptions {
   /** In which zones these belong here, in the order in which they are to be made. */
   readonly zonesOf: (port: string, entries: readonly ConnectionEntry[]) => readonly EntryInZone[];
   readonly recreator: Pick<Recreator, 'perform'>;
-  /** To the switch. */
-  readonly perform: (effect: FlowEffect) => void;
+  readonly perform: (effect: OrderedEffect) => void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -30,13 +29,13 @@ export interface TakeOverOptions {
 export class TakeOver {
   readonly #options: TakeOverOptions;
   #running = 0;
-  #waiting: FlowEffect[] = [];
+  #waiting: OrderedEffect[] = [];
 
   constructor(options: TakeOverOptions) {
     this.#options = options;
   }
 
-  perform(effect: FlowEffect): void {
+  perform(effect: OrderedEffect): void {
     if (this.#running > 0) this.#waiting.push(effect);
     else this.#options.perform(effect);
   }
