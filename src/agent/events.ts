@@ -205,10 +205,21 @@ export type AgentEvent =
       /** As they were when the flow database was told last. */
       readonly isOld?: boolean;
     }
-  /** All connections with a translated source that there are. */
-  | { readonly kind: 'connectionsSeen'; readonly connections: readonly Connection[] }
+  /** All connections with a translated source that there are, but for some of ports and routers that could not be read. */
+  | {
+      readonly kind: 'connectionsSeen';
+      readonly connections: readonly Connection[];
+      readonly unread: ReadonlySet<string>;
+    }
   /** Another place of the L2 gateway with this port is told of its connections; or (`problem`) is not any more. */
   | { readonly kind: 'copies'; readonly port: string; readonly host: string; readonly problem: string | undefined }
+  /** What connection tracking has of the port's connections was read to be copied, or (`problem`) not. `isFull`: there are more than can be. */
+  | {
+      readonly kind: 'copiesRead';
+      readonly port: string;
+      readonly problem: string | undefined;
+      readonly isFull: boolean;
+    }
   /** Translations are in the switch again, as far as they are known, or not needed; then (`isAll`) the rest. Answers `restoreConnections`. */
   | { readonly kind: 'connectionsRestored'; readonly isAll: boolean }
   /** The switch has been told all of a `recreate` with a port. */

@@ -13,6 +13,8 @@ import { join } from 'node:path';
 import type { ScopeRecord } from '../model/objects.ts';
 import type { ScopeChange } from './events.ts';
 
+/** What is appended is written within this time, all of it at once: the disk is not in the way of the flows of a change. */
+const GATHER_MS = 10;
 /** Written first in the journal; a journal of another version is not read (the server sends everything again). */
 const VERSION = 1;
 
@@ -22,6 +24,8 @@ type Line =
   | { readonly del: [kind: string, id: string] }
   /** All lines since the last one of these belong together. */
   | { readonly commit: true };
+
+const COMMIT = '{"commit":true}\n';
 
 /**
  * The agent's memory across restarts: a journal of what the scope holds, rewritten when it has grown to twice what it
@@ -33,21 +37,24 @@ export class LocalState {
   #file: number | undefined;
   #lines = 0;
   #linesWhenWritten = 0;
-  #problem: string | undefined;
+  /** Transactions that are not written yet, and what the scope holds with them. */
+  #due: (readonly ScopeChange[])[] = [];
+  #dueLines = 0;
+  #everything: () => Iterable<ScopeRecord> = () => [];
+  #timer: NodeJS.Timeout | undefined;
+  readonly #setProblem: (problem: string | undefined) => void;
   incarnation: string | undefined;
   host: string | undefined;
 
-  constructor(directory: string) {
+  /** `setProblem`: what stopped the last write, if anything did. A full disk must not stop the network. */
+  constructor(directory: string, setProblem: (problem: string | undefined) => void) {
+    this.#setProblem = setProblem;
     mkdirSync(directory, { recursive: true, mode: 0o750 });
     this.#path = join(directory, 'scope.jsonl');
   }
 
-  /** What stopped the last write, if anything did: a full disk must not stop the network. */
-  get problem(): string | undefined {
-    return this.#problem;
-  }
-
   load(): ScopeRecord[] {
+    this.flush();
     const records = new Map<string, ScopeRecord>();
     if (!existsSync(this.#path)) return [];
     let group: Line[] = [];
@@ -74,27 +81,39 @@ export class LocalState {
     return [...records.values()];
   }
 
-  /** Appends one transaction; `everything` is asked for when the journal is rewritten. */
+  /** Appends one transaction, in a moment; `everything` is asked for when the journal is rewritten. */
   append(changes: readonly ScopeChange[], everything: () => Iterable<ScopeRecord>): void {
+    this.#due.push(changes);
+    this.#dueLines += changes.length + 1;
+    this.#everything = everything;
+    this.#timer ??= setTimeout(() => this.flush(), GATHER_MS).unref();
+  }
+
+  /** Writes what was appended. */
+  flush(): void {
+    const [due, lines] = [this.#due, this.#dueLines];
+    this.#forgetDue();
+    if (due.length === 0) return;
     try {
-      if (this.#file === undefined || this.#lines > 1000 + 2 * this.#linesWhenWritten) {
-        this.rewrite(everything());
+      if (this.#file === undefined || this.#lines + lines > 1000 + 2 * this.#linesWhenWritten) {
+        this.rewrite(this.#everything());
         return;
       }
-      const text = [...changes.map(lineOf), '{"commit":true}\n'].join('');
-      writeSync(this.#file, text);
-      this.#lines += changes.length + 1;
-      this.#problem = undefined;
+      writeSync(this.#file, due.flatMap((changes) => [...changes.map(lineOf), COMMIT]).join(''));
+      this.#lines += lines;
+      this.#setProblem(undefined);
     } catch (error) {
       this.#failed(error);
     }
   }
 
+  /** All that there is, at once: what was appended and is not written yet is among it. */
   rewrite(everything: Iterable<ScopeRecord>): void {
+    this.#forgetDue();
     try {
       const lines = [`${JSON.stringify({ v: VERSION, incarnation: this.incarnation, host: this.host })}\n`];
       for (const record of everything) lines.push(`${JSON.stringify({ put: record })}\n`);
-      lines.push('{"commit":true}\n');
+      lines.push(COMMIT);
       const temporary = `${this.#path}.new`;
       const file = openSync(temporary, 'w', 0o640);
       writeFileSync(file, lines.join(''));
@@ -105,14 +124,28 @@ export class LocalState {
       this.#file = openSync(this.#path, 'a');
       this.#lines = lines.length;
       this.#linesWhenWritten = lines.length;
-      this.#problem = undefined;
+      this.#setProblem(undefined);
     } catch (error) {
       this.#failed(error);
     }
   }
 
+  /** Writes what was appended, and lets the file go. */
+  close(): void {
+    this.flush();
+    if (this.#file !== undefined) closeSync(this.#file);
+    this.#file = undefined;
+  }
+
+  #forgetDue(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#due = [];
+    this.#dueLines = 0;
+  }
+
   #failed(error: unknown): void {
-    this.#problem = `cannot write ${this.#path}: ${error instanceof Error ? error.message : String(error)}`;
+    this.#setProblem(`cannot write ${this.#path}: ${error instanceof Error ? error.message : String(error)}`);
     if (this.#file !== undefined) closeSync(this.#file);
     this.#file = undefined; // the next append tries a whole rewrite
   }

@@ -9,21 +9,22 @@ import { listNamespaces } from '../base/namespaces.ts';
 import { systemRandom } from '../base/random.ts';
 import { createCompiler } from '../compile/compiler.ts';
 import { createClient } from '../server/client.ts';
-import type { ConnectionEntry, ConnectionsAnswer, ImportAnswer, WatchMessage } from '../server/protocol.ts';
+import type { ConnectionsAnswer, ImportAnswer, WatchMessage } from '../server/protocol.ts';
 import type { SpeakerLink } from './bgp/speaker-link.ts';
 import { BridgeLink } from './bridge-link.ts';
 import { ConnectionExporter } from './connections/exporter.ts';
 import { PortReader } from './connections/of-port.ts';
 import { mostAtOnce } from './connections/reading.ts';
-import { recreation } from './connections/recreate.ts';
-import { Recreator } from './connections/recreator.ts';
-import { MOST_RESTORED, Restorer } from './connections/restorer.ts';
+import { Recreator, type RecreatorOptions } from './connections/recreator.ts';
+import { Restorer } from './connections/restorer.ts';
 import { entriesOfTold } from './connections/told.ts';
 import { ConntrackLink } from './conntrack-link.ts';
 import { answerControl, type ControlOptions, startControl } from './control.ts';
 import { AgentCore } from './core.ts';
 import type { AgentEvent, Effect } from './events.ts';
 import { CopyLink } from './hold/copy-link.ts';
+import { CopyReader } from './hold/copy-reader.ts';
+import { TakeOver } from './hold/take-over.ts';
 import { AttachmentLink } from './l2-gateways/attachment-link.ts';
 import { LivenessLink } from './liveness/liveness-link.ts';
 import { LocalState } from './local-state.ts';
@@ -66,7 +67,6 @@ const TICK_MS = 1_000;
  */
 export async function runAgent(options: AgentOptions): Promise<void> {
   const { log, signal } = options;
-  const disk = new LocalState(options.stateDir);
   const compiler = createCompiler();
   const core = new AgentCore(compiler, {
     agentVersion: options.version,
@@ -74,6 +74,11 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     random: systemRandom,
     areSpeakersLeft: listNamespaces(options.namespacePrefix).length > 0,
   });
+  const setProblem = (key: string, problem: string | undefined): void => {
+    if (problem === undefined) core.problems.delete(key);
+    else core.problems.set(key, problem);
+  };
+  const disk = new LocalState(options.stateDir, (problem) => setProblem('disk', problem));
   const pulse = createSocket('udp4').unref();
   const pulse6 = createSocket('udp6').unref();
   for (const socket of [pulse, pulse6]) socket.on('error', () => {}); // an unreachable neighbour is no news here
@@ -88,7 +93,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     meters: HOST_METERS,
     readRegisters,
     emit: (event) => {
-      if (event.kind === 'switchLost') restorer.switchLost();
+      if (event.kind === 'switchLost') {
+        restorer.switchLost();
+        takeOver.switchLost();
+      }
       emit(event);
     },
     clock: systemClock,
@@ -145,11 +153,16 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     ...{ scope: core.scope, zoneOf: (owner) => core.conntrack.known(owner) },
     dumpZones: (zones) => conntrackLink.dumpZones(zones, mostAtOnce(options.datapathType)),
   });
-  const recreator = new Recreator({
+  const recreating: RecreatorOptions = {
     run: (packets) => switchLink.runThrough(packets),
     disregardSequences: () => conntrackLink.disregardSequences(),
     log: log.child({ part: 'connections' }),
-  });
+  };
+  const recreator = new Recreator(recreating);
+  const recreate = (effect: Extract<Effect, { kind: 'recreate' }>): void =>
+    void recreator.perform(effect).then(() => {
+      if (effect.port !== undefined) emit({ kind: 'recreated', port: effect.port });
+    });
   const askConnections = async ({ port, from }: Extract<Effect, { kind: 'askConnections' }>): Promise<void> => {
     try {
       const path = `/v1/hosts/${encodeURIComponent(options.host)}/imports/${port}`;
@@ -166,32 +179,18 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     }
   };
   const copyLink = new CopyLink({ emit, clock: systemClock, log: log.child({ part: 'copies' }) });
-  /** At once, so that it is done before whatever is sent to the switch after it. */
-  const takeOver = (port: string): void => {
-    const beganMs = systemClock.monotonicMs();
-    const entries = copyLink.takeOver(port);
-    const known = core.parts.hold.zonesOf(port, entries);
-    for (const { entry, zone } of known.slice(0, MOST_RESTORED)) switchLink.runThrough(recreation(entry, zone));
-    const ms = Math.round(systemClock.monotonicMs() - beganMs);
-    log.info('connections of a port that is active here now are made again', {
-      ...{ port, entries: Math.min(known.length, MOST_RESTORED), ms },
-      ...(known.length > MOST_RESTORED ? { leftOut: known.length - MOST_RESTORED } : {}),
-    });
-  };
-  let isReadingCopies = false;
-  const readCopies = async (ports: readonly string[]): Promise<void> => {
-    if (isReadingCopies) return;
-    isReadingCopies = true;
-    for (const port of ports)
-      try {
-        const beganMs = systemClock.monotonicMs();
-        const entries = await portReader.read(port);
-        copyLink.reconcile(port, entries.filter(isLasting), beganMs);
-      } catch (error) {
-        log.debug('connections of a port were not read to be copied', { port, error });
-      }
-    isReadingCopies = false;
-  };
+  const takeOver = new TakeOver({
+    held: (port) => copyLink.takeOver(port),
+    zonesOf: (port, entries) => core.parts.hold.zonesOf(port, entries),
+    // Not behind imports, for which no flow waits.
+    recreator: new Recreator(recreating),
+    perform: (effect) => (effect.kind === 'recreate' ? recreate(effect) : switchLink.perform(effect)),
+    ...{ clock: systemClock, log: log.child({ part: 'copies' }) },
+  });
+  const copyReader = new CopyReader({
+    ...{ read: (port) => portReader.read(port), link: copyLink, emit, clock: systemClock, signal },
+    log: log.child({ part: 'copies' }),
+  });
   const control: ControlOptions = {
     core,
     compiler,
@@ -222,15 +221,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     datapathType: options.datapathType,
     tracking: conntrackLink,
     post: (report) => client.post<ConnectionsAnswer>(connectionsPath, report, { signal, timeoutMs: 10_000 }),
-    seen: (connections) => emit({ kind: 'connectionsSeen', connections }),
+    seen: (connections, unread) => emit({ kind: 'connectionsSeen', connections, unread }),
     counting: {
       places: () => core.parts.connectionLimits.places(),
       told: (counted) => emit({ kind: 'connectionsCounted', counted }),
     },
-    setProblem: (problem) => {
-      if (problem === undefined) core.problems.delete('connections');
-      else core.problems.set('connections', problem);
-    },
+    setProblem: (problem) => setProblem('connections', problem),
     log: log.child({ part: 'connections' }),
   });
 
@@ -245,14 +241,17 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     switch (effect.kind) {
       case 'install':
         memory.worked(effect.add.length + effect.remove.length);
-        switchLink.perform(effect);
+        takeOver.perform(effect);
         break;
       case 'readBack':
+      case 'flushZones':
+      case 'setMeters':
+      case 'recreate':
+        takeOver.perform(effect);
+        break;
       case 'readCounters':
       case 'packetOut':
       case 'inject':
-      case 'flushZones':
-      case 'setMeters':
       case 'readReceived':
       case 'readPassing':
       case 'resume':
@@ -270,11 +269,6 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'restoreConnections':
         void restorer.run();
         break;
-      case 'recreate':
-        void recreator.perform(effect).then(() => {
-          if (effect.port !== undefined) emit({ kind: 'recreated', port: effect.port });
-        });
-        break;
       case 'copyRoles':
         copyLink.perform(effect);
         if (effect.roles.length > 0)
@@ -290,10 +284,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         break;
       }
       case 'readCopies':
-        void readCopies(effect.ports);
+        void copyReader.read(effect.ports);
         break;
       case 'takeOver':
-        takeOver(effect.port);
+        void takeOver.run(effect.port);
         break;
       case 'limitZones':
       case 'readConntrack':
@@ -328,8 +322,6 @@ export async function runAgent(options: AgentOptions): Promise<void> {
           disk.incarnation = effect.incarnation;
           disk.rewrite(core.scope.everything());
         } else disk.append(effect.changes, () => core.scope.everything());
-        if (disk.problem !== undefined) core.problems.set('disk', disk.problem);
-        else core.problems.delete('disk');
         break;
       case 'pulse':
         for (const address of effect.addresses) (address.includes(':') ? pulse6 : pulse).send('', 9, address, () => {});
@@ -391,6 +383,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     await Promise.all([bridgeLink.run(), switchLink.run(), serverLink.run(), exporter.run()]);
   } finally {
     clearInterval(timer);
+    disk.close();
     memory.stop();
     controlServer.close();
     controlServer.closeAllConnections();
@@ -401,17 +394,6 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     pulse.close();
     pulse6.close();
   }
-}
-
-/** Answered, and not over: worth being held elsewhere. */
-function isLasting({ state }: ConnectionEntry): boolean {
-  return (
-    state === undefined ||
-    state === 'established' ||
-    state === 'fin-wait-1' ||
-    state === 'fin-wait' ||
-    state === 'close-wait'
-  );
 }
 
 /** `ovs-vswitchd.ctl`, or with the process id that the pid file tells. */

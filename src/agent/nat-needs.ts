@@ -1,9 +1,9 @@
 import { parseIp } from '../base/addresses.ts';
 import type { Router } from '../model/objects.ts';
+import { snatRuleFor } from '../model/snat.ts';
 import type { Report } from '../server/protocol.ts';
 import type { Effect, PacketIn, ScopeChange } from './events.ts';
 import type { Ground } from './ground.ts';
-import { translatedTo } from './hold/first-reply.ts';
 import { offenderOf } from './packet-in/offender.ts';
 
 /** The server has answered by then, or did not hear. */
@@ -27,7 +27,7 @@ export class NatNeeds {
     const id = scope.byKey('routerPort', packet.routerPortKey)?.router;
     const router = id === undefined ? undefined : scope.get('router', id);
     const offender = offenderOf(packet.frame);
-    const to = router && offender && translatedTo(router, offender.src);
+    const to = router && offender && snatRuleFor(router, offender.src)?.to;
     const port = scope.portByKey(packet.portKey)?.id;
     return router && to !== undefined
       ? this.#ground.report(this.#need(router.id, to, this.#ofGateway(port), nowMs))
@@ -67,7 +67,7 @@ export class NatNeeds {
       if (gateway !== undefined && scope.binding(gateway)?.active !== this.#ground.host) continue;
       for (const router of (port && routersOf.get(port.switch)) ?? [])
         for (const address of port!.addresses) {
-          const to = translatedTo(router, parseIp(address)!);
+          const to = snatRuleFor(router, parseIp(address)!)?.to;
           if (to !== undefined && this.#ports(router.id, to, gateway) === 0)
             reports.push(...this.#need(router.id, to, gateway, nowMs));
         }

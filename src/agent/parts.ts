@@ -34,6 +34,7 @@ export type PartEvent = AgentEvent & {
     | 'connectionsSeen'
     | 'connectionsCounted'
     | 'copies'
+    | 'copiesRead'
     | 'recreated'
     | 'speakerPorts'
     | 'learnedRoutes'
@@ -118,11 +119,13 @@ export class AgentParts {
       case 'portConnections':
         return this.imports.told(event, nowMs);
       case 'connectionsSeen':
-        return this.#ground.report(this.#movedWatch.judge(event.connections));
+        return this.#ground.report(this.#movedWatch.judge(event.connections, event.unread));
       case 'connectionsCounted':
         return this.connectionLimits.told(event.counted, nowMs);
       case 'copies':
         return this.hold.told(event, nowMs);
+      case 'copiesRead':
+        return this.hold.read(event, nowMs);
       case 'recreated':
         return this.imports.recreated(event.port);
       case 'speakerPorts':

@@ -1,5 +1,6 @@
 import { formatIp, type Ip, parseIp } from '../base/addresses.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
+import { firstAddress, floatingOf } from './floating.ts';
 import type { Offender } from './packet-in/offender.ts';
 import type { Scope } from './scope.ts';
 
@@ -19,12 +20,8 @@ export function publicDestination(
   { dst, protocol, payload }: Offender,
 ): { readonly address: Ip; readonly port?: number } | undefined {
   const inside = formatIp(dst);
-  for (const floating of scope.all('floatingAddress')) {
-    if (floating.router !== router || !floating.adminUp) continue;
-    const address = parseIp(floating.address)!;
-    const fixed = floating.fixed ?? firstAddress(scope, floating.port, address.version);
-    if (fixed === inside) return { address };
-  }
+  for (const { floating, fixed } of floatingOf(scope, router))
+    if (fixed === inside) return { address: parseIp(floating.address)! };
   return virtualDestination(scope, { dst, protocol, payload }, { router });
 }
 
@@ -49,8 +46,4 @@ export function virtualDestination(
       return { address, port: listener.port, router: balancer.router };
   }
   return undefined;
-}
-
-function firstAddress(scope: Scope, port: string, version: 4 | 6): string | undefined {
-  return scope.port(port)?.addresses.find((text) => parseIp(text)?.version === version);
 }

@@ -136,7 +136,8 @@ export const GATE = { switch: 1, router: 2, address: 3, passed: 4 } as const;
 /** `ct_state`: its lowest bits, in the order of the registers isNew, isEstablished, isRelated, isReply. */
 export const CT_FLAGS = { field: 'ct_state', from: 0, bits: 4 } as const satisfies FieldRange;
 export const TRACKED_FLAGS = { field: 'reg4', from: 12, bits: 4 } as const satisfies FieldRange;
-export const CT_STATE = { invalid: 0x10, tracked: 0x20 } as const;
+/** Bits of it (`ovs-fields(7)`). */
+export const CT_STATE = { new: 0x01, reply: 0x08, invalid: 0x10, tracked: 0x20 } as const;
 /** Conntrack knows what it is: without this no field of the original direction may be matched. */
 export const VALID: Match = { ct_state: { value: CT_STATE.tracked, mask: CT_STATE.tracked | CT_STATE.invalid } };
 export const INVALID: Match = { ct_state: { value: CT_STATE.invalid, mask: CT_STATE.invalid } };

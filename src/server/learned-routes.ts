@@ -10,16 +10,31 @@ export interface TakenRoutes {
   readonly changes: readonly RecordChange[];
   /** Routers of which the host is no gateway (they may have been taken away in the very moment), with no BGP, or unknown. */
   readonly strange: ReadonlySet<string>;
-  /** Routers with more routes than they use. */
-  readonly excess: ReadonlySet<string>;
+  /** Routers with more than they use. */
+  readonly excess: readonly Excess[];
+}
+
+interface Excess {
+  readonly router: string;
+  readonly of: 'routes' | 'sets of next hops';
+  readonly most: number;
+}
+
+/** Each set has a route at least; while routes get other next hops there are the former sets, too. */
+const SETS_PER_ROUTE = 2;
+
+/** Ids that the parts of a list have named so far: of what there is, and of blocks that there may be. */
+interface Named {
+  readonly sets: Set<string>;
+  readonly blocks: Set<string>;
 }
 
 /** Routes that gateways learned (docs/design/gateways.md, §2), as leased records. */
 export class LearnedRoutes {
   readonly #index: ModelIndex;
   readonly #leased: LeasedRecords;
-  /** Host → ids that its list of all, which is still coming in, has named so far. */
-  readonly #coming = new Map<string, Set<string>>();
+  /** Host → what its list of all, which is still coming in, has named so far. */
+  readonly #coming = new Map<string, Named>();
 
   constructor(index: ModelIndex, leased: LeasedRecords) {
     this.#index = index;
@@ -43,15 +58,15 @@ export class LearnedRoutes {
     blocks: readonly ReportedBlock[],
     isMore: boolean,
   ): TakenRoutes {
-    const named = this.#coming.get(hostId) ?? new Set<string>();
-    for (const of of sets) named.add(setId(hostId, of));
-    for (const of of blocks) named.add(blockId(hostId, of));
+    const named = this.#coming.get(hostId) ?? { sets: new Set(), blocks: new Set() };
+    for (const of of blocks) if (this.#most(hostId, of.router) !== undefined) named.blocks.add(blockId(hostId, of));
     if (isMore) this.#coming.set(hostId, named);
     else this.#coming.delete(hostId);
     // What goes makes room for what comes; sets go behind the blocks that named them.
-    const gone = isMore ? [] : this.#leased.endAll(hostId, ['learnedRoutes'], named);
+    const gone = isMore ? [] : this.#leased.endAll(hostId, ['learnedRoutes'], named.blocks);
     const taken = this.#put(hostId, sets, blocks);
-    const goneSets = isMore ? [] : this.#leased.endAll(hostId, ['learnedSet'], named);
+    for (const id of sets.map((of) => setId(hostId, of))) if (this.#index.get('learnedSet', id)) named.sets.add(id);
+    const goneSets = isMore ? [] : this.#leased.endAll(hostId, ['learnedSet'], named.sets);
     return { ...taken, changes: [...gone, ...taken.changes, ...goneSets] };
   }
 
@@ -63,10 +78,18 @@ export class LearnedRoutes {
   #put(hostId: string, sets: readonly ReportedSet[], blocks: readonly ReportedBlock[]): TakenRoutes {
     const changes: RecordChange[] = [];
     const strange = new Set<string>();
-    const excess = new Set<string>();
+    const excess = new Map<string, Excess>();
+    const exceeds = (router: string, of: Excess['of'], most: number): void =>
+      void excess.set(`${router} ${of}`, { router, of, most });
     for (const of of sets) {
-      if (this.#most(hostId, of.router) === undefined) strange.add(of.router);
-      else changes.push(...this.#leased.put({ kind: 'learnedSet', id: setId(hostId, of), host: hostId, ...of }));
+      const id = setId(hostId, of);
+      const most = this.#most(hostId, of.router);
+      const mostSets = SETS_PER_ROUTE * (most ?? 0);
+      const isNew = this.#index.get('learnedSet', id) === undefined;
+      if (most === undefined) strange.add(of.router);
+      else if (isNew && this.#leased.count('learnedSet', hostId, of.router) >= mostSets)
+        exceeds(of.router, 'sets of next hops', mostSets);
+      else changes.push(...this.#leased.put({ kind: 'learnedSet', id, host: hostId, ...of }));
     }
     for (const of of blocks) {
       const most = this.#most(hostId, of.router);
@@ -75,17 +98,18 @@ export class LearnedRoutes {
         continue;
       }
       const id = blockId(hostId, of);
-      const others = this.#leased.count(hostId, of.router) - (this.#index.get('learnedRoutes', id)?.count ?? 0);
+      const others =
+        this.#leased.count('learnedRoutes', hostId, of.router) - (this.#index.get('learnedRoutes', id)?.count ?? 0);
       const left = Math.max(0, most - others);
       let { routes, count } = of;
       if (count > left) {
-        excess.add(of.router);
+        exceeds(of.router, 'routes', most);
         ({ routes, count } = packBlock([...routesIn(routes)].slice(0, left)));
       }
       const { router, block } = of;
       changes.push(...this.#leased.put({ kind: 'learnedRoutes', id, router, host: hostId, block, routes, count }));
     }
-    return { changes, strange, excess };
+    return { changes, strange, excess: [...excess.values()] };
   }
 
   /** How many routes of the router the host may tell; undefined where it may not tell any. */

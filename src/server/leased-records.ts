@@ -25,8 +25,8 @@ export class LeasedRecords {
   readonly #index: ModelIndex;
   /** Host → kind → ids. */
   readonly #ofHost = new Map<string, Map<LeasedKind, Set<string>>>();
-  /** Host and router → how many learned routes. */
-  readonly #routes = new Map<string, number>();
+  /** Kind, host and router → how many learned routes, or sets of next hops. */
+  readonly #learned = new Map<string, number>();
   /** Grows over restarts of the server too, so that a digest never takes an old record for a new one. */
   #revision: number;
 
@@ -44,8 +44,8 @@ export class LeasedRecords {
     const after = { ...record, revision: ++this.#revision } as LeasedRecord;
     this.#index.put(after);
     this.#idsOf(record.host, kind).add(id);
-    if (before) this.#countRoutes(before, -1);
-    this.#countRoutes(after, 1);
+    if (before) this.#countLearned(before, -1);
+    this.#countLearned(after, 1);
     return [{ kind, id, after, ...(before ? { before } : {}) }];
   }
 
@@ -88,22 +88,22 @@ export class LeasedRecords {
       const { kind, id, host } = before;
       this.#index.delete(kind, id);
       this.#ofHost.get(host)?.get(kind)?.delete(id);
-      this.#countRoutes(before, -1);
+      this.#countLearned(before, -1);
       return { kind, id, before };
     });
   }
 
-  /** Learned routes of a router that the host has reported. */
-  count(hostId: string, routerId: string): number {
-    return this.#routes.get(`${hostId} ${routerId}`) ?? 0;
+  /** Learned routes of a router that the host has reported, or sets of next hops. */
+  count(kind: 'learnedRoutes' | 'learnedSet', hostId: string, routerId: string): number {
+    return this.#learned.get(`${kind} ${hostId} ${routerId}`) ?? 0;
   }
 
-  #countRoutes(record: LeasedRecord, by: 1 | -1): void {
-    if (record.kind !== 'learnedRoutes') return;
-    const name = `${record.host} ${record.router}`;
-    const count = (this.#routes.get(name) ?? 0) + by * record.count;
-    if (count === 0) this.#routes.delete(name);
-    else this.#routes.set(name, count);
+  #countLearned(record: LeasedRecord, by: 1 | -1): void {
+    if (record.kind !== 'learnedRoutes' && record.kind !== 'learnedSet') return;
+    const name = `${record.kind} ${record.host} ${record.router}`;
+    const count = (this.#learned.get(name) ?? 0) + by * (record.kind === 'learnedSet' ? 1 : record.count);
+    if (count === 0) this.#learned.delete(name);
+    else this.#learned.set(name, count);
   }
 
   #idsOf(hostId: string, kind: LeasedKind): Set<string> {

@@ -482,12 +482,11 @@ export class Reports {
   #takeRoutes(hostId: string, { changes, strange, excess }: TakenRoutes, all: RecordChange[]): boolean {
     for (const change of changes) all.push(change);
     const { index } = this.#state;
-    for (const id of excess) {
+    for (const { router: id, of, most } of excess) {
       const router = index.get('router', id);
-      if (!router || !this.#isNews(`${hostId} ${id} routes`)) continue;
-      const most = router.bgp?.maxRoutes;
+      if (!router || !this.#isNews(`${hostId} ${id} ${of}`)) continue;
       const where = index.get('host', hostId)?.name ?? hostId;
-      const text = `router ${router.name} learned more than ${most} routes at ${where}; further ones are not used (bgp.maxRoutes)`;
+      const text = `router ${router.name} learned more than ${most} ${of} at ${where}; further ones are not used (bgp.maxRoutes)`;
       this.#tell([{ level: 'warning', kind: 'router', id, text }]);
     }
     return strange.size === 0;

@@ -1,6 +1,7 @@
-import { cidrContains, formatIp, type Ip, type Mac, parseCidr, parseIp, parseMac } from '../base/addresses.ts';
+import { formatIp, type Ip, type Mac, parseIp, parseMac } from '../base/addresses.ts';
 import { parseMoved } from '../model/moved-connections.ts';
 import type { FloatingAddress, LoadBalancer, NatLease, NatMove, Router, RouterPort } from '../model/objects.ts';
+import { snatRuleFor } from '../model/snat.ts';
 import type { ModelView } from '../model/view.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 import { fixedOf, floatingOf, routerPortOwns } from './addresses.ts';
@@ -301,7 +302,7 @@ function sourceTranslation(
     const fixed = fixedOf(model, floating);
     if (fixed && sameIp(fixed, src)) return { end: 'src', address: parseIp(floating.address)! };
   }
-  const rule = ruleFor(router, src);
+  const rule = snatRuleFor(router, src);
   if (!rule) return undefined;
   const lease = leaseOf(model, router, rule.to, host, gatewayPort);
   if (!lease || lease.blocks.length === 0) return 'no-lease';
@@ -313,15 +314,10 @@ function sourceTranslation(
 
 /** Has a workload of this host connections of the address that the source becomes, with ports of another host? */
 function hasMovedHere(model: ModelView, router: Router, { frame, host }: Packet): boolean {
-  const to = ruleFor(router, frame.ip!.src)?.to;
+  const to = snatRuleFor(router, frame.ip!.src)?.to;
   return [...model.natMovesOfRouter(router.id)].some(
     ({ address, port }) => address === to && model.bindingOf(port)?.active === host,
   );
-}
-
-function ruleFor(router: Router, src: Ip): Router['snat'][number] | undefined {
-  const rules = router.snat.filter(({ from }) => cidrContains(parseCidr(from)!, src));
-  return rules.sort((a, b) => parseCidr(b.from)!.prefix - parseCidr(a.from)!.prefix)[0];
 }
 
 /** The host's, or that of the L2 gateway's port by which the packet came in. */

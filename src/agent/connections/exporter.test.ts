@@ -8,7 +8,7 @@ import { type ConnectionsReport, MOST_CONNECTIONS_IN_REPORT } from '../../server
 import type { ZoneUse } from '../events.ts';
 import { EAST } from './dump.fixture.ts';
 import { ConnectionExporter } from './exporter.ts';
-import { EAST_ZONES, fixtureScope, PORT, zonesOf } from './network.fixture.ts';
+import { EAST_ZONES, fixtureScope, PORT, ROUTER, zonesOf } from './network.fixture.ts';
 import { MOST_AT_ONCE, MOST_CONNECTIONS, READ_MS, SLICE_CONNECTIONS } from './reading.ts';
 
 function trial(zones: Readonly<Record<string, number>> = EAST_ZONES) {
@@ -28,6 +28,7 @@ function trial(zones: Readonly<Record<string, number>> = EAST_ZONES) {
     refused: [] as string[],
     isAgain: false,
     problem: undefined as string | undefined,
+    unread: undefined as ReadonlySet<string> | undefined,
     posted: [] as ConnectionsReport[],
   };
   const exporter = new ConnectionExporter({
@@ -49,6 +50,9 @@ function trial(zones: Readonly<Record<string, number>> = EAST_ZONES) {
       if (state.failure) throw state.failure;
       state.posted.push(report);
       return { refused: state.refused, isAgain: state.isAgain };
+    },
+    seen: (_, unread) => {
+      state.unread = unread;
     },
     setProblem: (problem) => {
       state.problem = problem;
@@ -154,6 +158,7 @@ test('too many connections are not read, which people are told; lines that say n
     [0],
   );
   assert.match(state.problem!, /tracks 15001, more than 15000/);
+  assert.deepEqual(state.unread, new Set(Object.keys(EAST_ZONES)));
   state.count = 17;
   state.text = `nonsense\n${EAST}tcp,orig=(`;
   assert.equal((await round())[0]?.put.length, 9);
@@ -191,6 +196,7 @@ test('zones that do not count what they had before they were limited are read, t
   state.count = MOST_AT_ONCE + 301;
   await round();
   assert.match(state.problem!, /15001 are in zones that do not count them/);
+  assert.ok(state.unread?.has(ROUTER) && state.unread.has(PORT.a1), 'zones behind ports are not counted either');
 });
 
 test('what is too much at once is left out alone, and said; what was known of its translations stays', async () => {
@@ -200,9 +206,11 @@ test('what is too much at once is left out alone, and said; what was known of it
   state.uses = [use(4, 4), use(8, 8), use(12, 6), use(13, 1)];
   const [first] = await round();
   assert.equal(first?.put.length, 9);
+  assert.deepEqual(state.unread, new Set());
   state.uses = [use(4, MOST_AT_ONCE + 1), use(8, MOST_AT_ONCE + 2), use(12, 6), use(13, 1)];
   const [second, ...more] = await round();
   assert.deepEqual([second?.put, more], [[], []], 'nothing of a2 has changed');
+  assert.deepEqual(state.unread, new Set([PORT.a1, ROUTER]));
   assert.deepEqual(
     second?.gone,
     first?.put.flatMap(({ port, key }) => (port === PORT.a1 ? [key] : [])),

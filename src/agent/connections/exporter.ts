@@ -11,8 +11,8 @@ import { type Counted, type CountedPlace, Tally } from './tally.ts';
 export interface ExporterOptions extends ReadingOptions {
   /** Errors: `WeftError`; the batch may or may not have arrived. */
   readonly post: (report: ConnectionsReport) => Promise<ConnectionsAnswer>;
-  /** All translated connections that a reading of everything has seen. */
-  readonly seen?: (connections: readonly Connection[]) => void;
+  /** All translated connections that a reading has seen; `unread`: ports and routers of which there may be others. */
+  readonly seen?: (connections: readonly Connection[], unread: ReadonlySet<string>) => void;
   /** What is counted by the way. */
   readonly counting?: {
     readonly places: () => Iterable<CountedPlace>;
@@ -102,7 +102,7 @@ export class ConnectionExporter {
     return this.#reader.restMs;
   }
 
-  async #export(join: ConnectionJoin, { unread, problem }: ReadingPlan): Promise<void> {
+  async #export(join: ConnectionJoin, { unread }: ReadingPlan): Promise<void> {
     const nowMs = this.#options.clock.now();
     const wasSilent = nowMs - this.#toldMs >= SILENCE_MS;
     const isWhole = this.#isBroken || wasSilent || nowMs - this.#epoch >= EPOCH_MS;
@@ -132,7 +132,7 @@ export class ConnectionExporter {
       await this.#tell({ epoch: this.#epoch, put, gone: [] }, told);
       put = [];
     }
-    if (problem === undefined) this.#options.seen?.(seen);
+    this.#options.seen?.(seen, unread);
     const gone = [...before.keys()].filter((key) => !sinceMs.has(key));
     let isAgain = false;
     // The rest: also with nothing in it, as a sign of life.

@@ -16,8 +16,11 @@ export class MovedWatch {
     this.#host = host;
   }
 
-  /** What a reading has seen, all of it. Returns what is left of records that have lost some. */
-  judge(seen: Iterable<Connection>): Extract<Report, { type: 'natMove' }>[] {
+  /**
+   * What a reading has seen, all of it. Of ports and routers in `unread` there may be more: their records are left alone. Returns what is left of records
+   * that have lost some.
+   */
+  judge(seen: Iterable<Connection>, unread: ReadonlySet<string>): Extract<Report, { type: 'natMove' }>[] {
     const here = [...this.#scope.all('natMove')].filter((move) => this.#isHere(move));
     if (here.length === 0) {
       this.#missing = new Set();
@@ -33,11 +36,13 @@ export class MovedWatch {
     const missing = new Set<string>();
     const reports: Extract<Report, { type: 'natMove' }>[] = [];
     for (const { id, port, router, address, connections } of here) {
+      const isRead = !unread.has(port) && !unread.has(router);
       const left = connections.filter((text) => {
         const name = `${id}/${text}`;
         if (alive.has(name)) return true;
-        missing.add(name);
-        return !this.#missing.has(name);
+        const wasMissing = this.#missing.has(name);
+        if (isRead || wasMissing) missing.add(name);
+        return !isRead || !wasMissing;
       });
       if (left.length < connections.length) reports.push({ type: 'natMove', port, router, address, connections: left });
     }

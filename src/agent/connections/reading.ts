@@ -56,7 +56,7 @@ const CHURN = 50;
 export interface ReadingPlan {
   /** To be dumped at once each; undefined: everything. */
   readonly slices: readonly (readonly number[] | undefined)[];
-  /** Ports and routers whose zones are not read. */
+  /** Ports and routers of which not all is read. */
   readonly unread: ReadonlySet<string>;
   /** For people: what is not read, and why. */
   readonly problem?: string;
@@ -124,7 +124,10 @@ export class TrackingReader {
       return slices;
     };
     const slices = [...take(owners.filter(({ port }) => port)), ...take(owners.filter(({ port }) => !port))];
-    if (uncounted > MOST_AT_ONCE) left.push(`${uncounted} are in zones that do not count them`);
+    if (uncounted > MOST_AT_ONCE) {
+      left.push(`${uncounted} are in zones that do not count them`);
+      for (const { owner, own } of owners) if (own.some((zone) => !counts.get(zone))) unread.add(owner);
+    }
     if (left.length === 0) return { slices, unread };
     const more = left.length > 3 ? `, and ${left.length - 3} more` : '';
     const bounds = `at most ${MOST_AT_ONCE} of one and ${MOST_CONNECTIONS} in all are read`;
@@ -142,15 +145,21 @@ export class TrackingReader {
       const tookMs = clock.monotonicMs() - begun;
       this.#tookMs += tookMs;
       yield text;
-      if (n < slices.length - 1) await clock.sleep(Math.min(REST * tookMs, LONGEST_REST_MS / slices.length), signal);
+      if (n < slices.length - 1)
+        await clock.sleep(Math.min(restAfter(tookMs), LONGEST_REST_MS / slices.length), signal);
     }
   }
 
   /** Until the next reading. Slices had their rests. */
   get restMs(): number {
     if (this.#wasSliced) return READ_MS;
-    return Math.min(LONGEST_REST_MS, Math.max(READ_MS, REST * this.#tookMs));
+    return Math.max(READ_MS, restAfter(this.#tookMs));
   }
+}
+
+/** How long nothing is read after a reading that took so long. */
+export function restAfter(tookMs: number): number {
+  return Math.min(LONGEST_REST_MS, REST * tookMs);
 }
 
 function isSince(version: string | undefined): boolean {

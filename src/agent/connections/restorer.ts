@@ -21,7 +21,7 @@ export interface RestorerOptions {
 }
 
 /** More are not made again: it takes a second for each some thousands. */
-export const MOST_RESTORED = 20_000;
+const MOST_RESTORED = 20_000;
 /** The control socket is there a moment after the bridge is. */
 const TRIES = 20;
 const TRY_MS = 100;

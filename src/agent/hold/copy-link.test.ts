@@ -22,9 +22,11 @@ afterEach(() => {
   tcpPort++;
 });
 
-function agent(host: Host, isActive: boolean, secret = SECRET, address?: string) {
+function agent(host: Host, isActive: boolean, secret = SECRET, address?: string, mostTold = 100_000) {
   const events: AgentEvent[] = [];
-  const link = new CopyLink({ emit: (event) => events.push(event), clock: systemClock, log: silentLog, tcpPort });
+  const link = new CopyLink({
+    ...{ emit: (event) => events.push(event), clock: systemClock, log: silentLog, tcpPort, mostTold },
+  });
   closing.push(() => link.close());
   const other: Host = host === 'a' ? 'b' : 'a';
   const become = (active: boolean): void => {
@@ -95,6 +97,35 @@ test('a host that comes back is told everything, and that what is over is over',
   assert.deepEqual(
     second.link.takeOver(PORT).map(({ original }) => original.from.port),
     [40_002, 40_003],
+  );
+});
+
+test('of more than can be held the newest are, at both ends; a reading finds room for what has not ended', async () => {
+  const b = agent('b', false);
+  const a = agent('a', true, SECRET, undefined, 3);
+  await a.up();
+  const held = async (...numbers: number[]): Promise<void> => {
+    await until(() => b.link.counts().held === numbers.length);
+    assert.equal(a.link.counts().told, numbers.length);
+  };
+  for (let n = 0; n < 3; n++) await copied(a.link, connection(n));
+  await copied(a.link, connection(0));
+  assert.equal(a.link.isFull(PORT), false);
+  await copied(a.link, connection(3));
+  assert.equal(a.link.isFull(PORT), true);
+  await held(0, 2, 3);
+  // As if read ten seconds later.
+  const laterMs = systemClock.monotonicMs() + 10_000;
+  a.link.reconcile(PORT, [0, 1, 3, 4].map(connection), laterMs);
+  assert.equal(a.link.isFull(PORT), true, 'four live');
+  await held(0, 3, 1);
+  a.link.reconcile(PORT, [3, 4].map(connection), laterMs);
+  assert.equal(a.link.isFull(PORT), false);
+  await held(3, 4);
+  b.become(true);
+  assert.deepEqual(
+    b.link.takeOver(PORT).map(({ original }) => original.from.port),
+    [40_003, 40_004],
   );
 });
 

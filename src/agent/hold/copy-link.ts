@@ -9,8 +9,8 @@ import { COPY_PORT, type CopyChange, canBeTold } from './message.ts';
 
 /** So long a first reply waits for the word that its connection is held elsewhere; then it goes on. */
 export const WAIT_MS = 20;
-/** Of one gateway: what is told, and kept to be told again. */
-const MOST_TOLD = 100_000;
+/** Of one gateway: what is told, and kept to be told again. Where there is more, that is the newest. */
+export const MOST_TOLD = 100_000;
 /** What was told so lately may not be in a reading that began before. */
 const FRESH_MS = 5_000;
 
@@ -20,6 +20,7 @@ export interface CopyLinkOptions {
   readonly log: Log;
   /** For tests. */
   readonly tcpPort?: number;
+  readonly mostTold?: number;
 }
 
 interface Told {
@@ -30,10 +31,13 @@ interface Told {
 /** A port that is active here: what the other places of its gateway are told. */
 interface Active {
   readonly role: CopyRole;
+  /** Oldest first. */
   readonly told: Map<string, Told>;
   readonly senders: Map<string, CopySender>;
   /** Connection tracking was read since: what is not in `told` is over. */
   isRead: boolean;
+  /** There were more than can be told, at the last reading or since. */
+  isFull: boolean;
   /** For the next message. */
   due: CopyChange[];
   done: (() => void)[];
@@ -94,6 +98,7 @@ export class CopyLink {
       ...{ role, senders: new Map(), due: [], done: [] },
       told: former?.told ?? new Map(),
       isRead: former?.isRead ?? false,
+      isFull: former?.isFull ?? false,
     };
     this.#active.set(role.port, active);
     const own = this.#own;
@@ -126,13 +131,27 @@ export class CopyLink {
   copy(port: string, entry: ConnectionEntry, done: () => void, waits = true): void {
     const active = this.#active.get(port);
     const key = entryKey(entry);
-    if (!active || !canBeTold(entry) || (!active.told.has(key) && active.told.size >= MOST_TOLD)) return done();
+    if (!active || !canBeTold(entry)) return done();
+    active.told.delete(key);
     active.told.set(key, { entry, atMs: this.#now() });
     // What comes in together is told together.
     if (active.due.length === 0) setImmediate(() => this.#flush(active));
+    if (active.told.size > this.#mostTold) active.due.push(this.#dropOldest(active));
     active.due.push({ op: 'put', entry });
     if (waits) active.done.push(done);
     else done();
+  }
+
+  /** What is not told any more is not held any more either: where nothing can be read, it may have ended long ago. */
+  #dropOldest(active: Active): CopyChange {
+    const [key, { entry }] = active.told.entries().next().value!;
+    active.told.delete(key);
+    active.isFull = true;
+    return { op: 'gone', entry };
+  }
+
+  get #mostTold(): number {
+    return this.#options.mostTold ?? MOST_TOLD;
   }
 
   #flush(active: Active): void {
@@ -171,23 +190,28 @@ export class CopyLink {
     const active = this.#active.get(port);
     if (!active) return;
     const changes: CopyChange[] = [];
-    const there = new Set<string>();
+    const there = new Map(entries.filter(canBeTold).map((entry) => [entryKey(entry), entry]));
     const atMs = this.#now();
-    for (const entry of entries) {
-      if (!canBeTold(entry)) continue;
-      const key = entryKey(entry);
-      there.add(key);
-      if (active.told.has(key) || active.told.size >= MOST_TOLD) continue;
-      active.told.set(key, { entry, atMs });
-      changes.push({ op: 'put', entry });
-    }
     for (const [key, { entry, atMs: toldMs }] of active.told) {
       if (there.has(key) || toldMs > sinceMs - FRESH_MS) continue;
       active.told.delete(key);
       changes.push({ op: 'gone', entry });
     }
+    active.isFull = false;
+    for (const [key, entry] of there) {
+      if (active.told.has(key)) continue;
+      active.isFull = active.told.size >= this.#mostTold;
+      if (active.isFull) break;
+      active.told.set(key, { entry, atMs });
+      changes.push({ op: 'put', entry });
+    }
     active.isRead = true;
     if (changes.length > 0) for (const sender of active.senders.values()) sender.send(changes);
+  }
+
+  /** Are there connections of the port that are not told because there are too many? */
+  isFull(port: string): boolean {
+    return this.#active.get(port)?.isFull ?? false;
   }
 
   /** How many connections are told of, and held of others. */

@@ -1,11 +1,13 @@
-import { cidrContains, formatIp, type Ip, type Ipv4, type Ipv6, parseCidr, parseIp } from '../../base/addresses.ts';
+import { formatIp, type Ipv4, type Ipv6, parseIp } from '../../base/addresses.ts';
 import { CT_MARK } from '../../compile/fields.ts';
 import { ZONE_KIND } from '../../compile/translation.ts';
 import type { Endpoint } from '../../flow-database/flow-store.ts';
 import type { LogicalPort, Router } from '../../model/objects.ts';
+import { snatRuleFor } from '../../model/snat.ts';
 import type { FieldValue, Masked, Match } from '../../openflow/flow.ts';
 import { IP_PROTO } from '../../packet/ip-protocol.ts';
 import type { ConnectionEntry, EntryTuple } from '../../server/protocol.ts';
+import { firstAddress, floatingOf } from '../floating.ts';
 import type { Scope } from '../scope.ts';
 import type { Zones } from '../zones.ts';
 
@@ -42,7 +44,7 @@ export function entryOfReply(metadata: Match, scope: Scope, zones: Zones): Conne
 
 /** Began to a virtual address. */
 function ofMember(scope: Scope, port: LogicalPort, protocol: string, { from, to }: EntryTuple): EntryTuple | undefined {
-  const address = port.addresses.find((each) => each.includes(':') === to.address.includes(':'));
+  const address = firstAddress(scope, port.id, to.address.includes(':') ? 6 : 4);
   for (const balancer of scope.all('loadBalancer')) {
     if (balancer.address !== to.address || !balancer.members.some((member) => member.port === port.id)) continue;
     const listener = balancer.listeners.find((each) => each.protocol === protocol && each.port === to.port);
@@ -54,40 +56,22 @@ function ofMember(scope: Scope, port: LogicalPort, protocol: string, { from, to 
 
 /** Began to a floating address; or inside, and left as a floating address or that of a rule. */
 function ofRouter(scope: Scope, router: Router, { from, to }: EntryTuple, sourcePort: number): EntryTuple | undefined {
-  for (const floating of scope.all('floatingAddress')) {
-    if (floating.router !== router.id) continue;
-    const fixed = floating.fixed ?? firstOf(scope.port(floating.port), floating.address);
-    if (fixed === undefined) continue;
+  for (const { floating, fixed } of floatingOf(scope, router.id)) {
     if (floating.address === to.address) return { from: { ...to, address: fixed }, to: from };
     if (fixed === from.address && sourcePort !== 0)
       return { from: to, to: { address: floating.address, port: sourcePort } };
   }
   const source = parseIp(from.address);
-  const address = source && translatedTo(router, source);
+  const address = source && snatRuleFor(router, source)?.to;
   return address === undefined || sourcePort === 0 ? undefined : { from: to, to: { address, port: sourcePort } };
-}
-
-function firstOf(port: LogicalPort | undefined, address: string): string | undefined {
-  return port?.addresses.find((each) => each.includes(':') === address.includes(':'));
-}
-
-/** The address that the router's longest network with this source gives. */
-export function translatedTo(router: Router, source: Ip): string | undefined {
-  let best: { to: string; prefix: number } | undefined;
-  for (const { from, to } of router.snat) {
-    const network = parseCidr(from)!;
-    if (cidrContains(network, source) && network.prefix > (best?.prefix ?? -1)) best = { to, prefix: network.prefix };
-  }
-  return best?.to;
 }
 
 /** The port of an L2 gateway that an entry in a router's zone is of: by the address that it has outside. */
 export function portOfEntry(scope: Scope, entry: ConnectionEntry): string | undefined {
   if (scope.port(entry.owner)) return entry.owner;
   const { original, reply } = entry;
-  for (const floating of scope.all('floatingAddress'))
-    if (floating.router === entry.owner && [original.to.address, reply.to.address].includes(floating.address))
-      return floating.port;
+  for (const { floating } of floatingOf(scope, entry.owner))
+    if ([original.to.address, reply.to.address].includes(floating.address)) return floating.port;
   const { address, port = 0 } = reply.to;
   for (const lease of scope.all('natLease'))
     if (lease.router === entry.owner && lease.address === address && lease.port !== undefined)

@@ -22,7 +22,7 @@ const RECORDS: readonly unknown[] = [
     places: ['h1', 'h2'].map((host) => ({ host, interface: 'eth1' })),
   },
   { kind: 'router', id: 'r', key: 9, snat: [{ from: '10.0.0.0/8', to: '203.0.113.1' }] },
-  { kind: 'floatingAddress', id: 'f', router: 'r', port: PORT, address: '203.0.113.12' },
+  { kind: 'floatingAddress', id: 'f', router: 'r', port: PORT, address: '203.0.113.12', adminUp: true },
   {
     ...{ kind: 'loadBalancer', id: 'b', router: 'r', address: '203.0.113.80', members: [{ port: PORT }] },
     listeners: [{ protocol: 'tcp', port: 80, memberPort: 8080 }],
@@ -96,7 +96,17 @@ test('a first reply tells how its connection began, and the model what it was tr
     reversed(metadata(ZONE.port + 1, '198.51.100.1', 6000, '203.0.113.80', 80)),
     'vip of vlan: 10.0.2.100:8080 > 198.51.100.1:6000',
   );
+  ground.put({
+    ...{ kind: 'floatingAddress', id: 'f', router: 'r', port: PORT, address: '203.0.113.12' },
+    adminUp: false,
+  });
+  assert.equal(
+    reversed(metadata(ZONE.router, '10.0.2.100', 5000, '198.51.100.1', 80, 2050 * 65_536)),
+    'own of r: 198.51.100.1:80 > 203.0.113.1:2050',
+    'a floating address that is down translates nothing',
+  );
   for (const strange of [
+    metadata(ZONE.router, '198.51.100.1', 6000, '203.0.113.12', 22),
     metadata(ZONE.port + 2, ...OUT),
     metadata(400, ...OUT),
     metadata(ZONE.router, ...OUT),
@@ -156,6 +166,29 @@ test('a place that is not told for five seconds is said, once, and that it is ag
     ground.reports.map((report) => report.type === 'event' && report.text),
     [said, 'connections of L2 gateway metal are copied to h2 again'],
   );
+});
+
+test('connections that cannot be read, or are too many, are said while it is so', () => {
+  const { ground, hold, change } = trial();
+  const read = (atMs: number, problem?: string, isFull = false): readonly string[] => {
+    hold.read({ kind: 'copiesRead', port: PORT, problem, isFull }, atMs);
+    hold.tick(atMs);
+    return [...ground.problems.values()];
+  };
+  assert.deepEqual(read(0, 'no answer'), []);
+  assert.deepEqual(read(5_000), []);
+  assert.deepEqual(read(10_000, 'no answer'), [], 'it was read in between');
+  const story = 'connections of L2 gateway metal are not all copied';
+  const unread = 'those that were not copied as they began cannot be read (20000 in a zone)';
+  assert.deepEqual(read(15_000, '20000 in a zone'), [`${story}: ${unread}; these are lost if this host fails`]);
+  const full = 'of more than 100000 the oldest are copied no more';
+  assert.deepEqual(read(20_000, '20000 in a zone', true), [
+    `${story}: ${unread}; ${full}; these are lost if this host fails`,
+  ]);
+  assert.deepEqual(read(25_000, undefined, true), [`${story}: ${full}; these are lost if this host fails`]);
+  change(binding('h2'));
+  assert.deepEqual([...ground.problems.values()], []);
+  assert.deepEqual(read(30_000, undefined, true), []);
 });
 
 test('where a gateway becomes active its connections come before its flows; where it was they are not told any more', () => {

@@ -8,6 +8,7 @@ import type { ConntrackZones } from '../conntrack.ts';
 import type { AgentEvent, CopyRole, Effect, PacketIn, ScopeChange } from '../events.ts';
 import type { Ground } from '../ground.ts';
 import { RateLimit } from '../rate-limit.ts';
+import { MOST_TOLD } from './copy-link.ts';
 import { entryOfReply, portOfEntry } from './first-reply.ts';
 
 /** First replies that wait, of a port and of all; while there are more they go on at once, and copies follow by reading. */
@@ -28,6 +29,10 @@ interface Place {
   readonly away: Map<string, { readonly sinceMs: number; why: string; isTold: boolean }>;
   /** First replies do not wait until then. */
   restsUntilMs: number;
+  /** The last reading failed, and others did before since then. */
+  unread: { readonly sinceMs: number; readonly why: string } | undefined;
+  /** There are more connections than can be copied. */
+  isFull: boolean;
   isPaused: boolean | undefined;
 }
 
@@ -67,7 +72,15 @@ export class Hold {
       const former = before.get(role.port);
       const isSame = JSON.stringify(former?.role) === JSON.stringify(role);
       if (role.isActive && former && !former.role.isActive) takenOver.push(role.port);
-      const fresh = { gateway, role, up: new Set<string>(), away: new Map(), restsUntilMs: 0 };
+      const fresh = {
+        gateway,
+        role,
+        up: new Set<string>(),
+        away: new Map(),
+        restsUntilMs: 0,
+        unread: undefined,
+        isFull: false,
+      };
       this.#places.set(
         role.port,
         former && isSame ? Object.assign(former, { gateway }) : { ...fresh, isPaused: former?.isPaused },
@@ -158,6 +171,15 @@ export class Hold {
     return [...back, ...this.#judge(nowMs)];
   }
 
+  /** Its connections were read, or not. */
+  read({ port, problem, isFull }: AgentEvent & { kind: 'copiesRead' }, nowMs: number): Effect[] {
+    const place = this.#places.get(port);
+    if (!place?.role.isActive) return [];
+    place.unread = problem === undefined ? undefined : { sinceMs: place.unread?.sinceMs ?? nowMs, why: problem };
+    place.isFull = isFull;
+    return [];
+  }
+
   /** A rest may be over. */
   wake(nowMs: number): Effect[] {
     return this.#judge(nowMs);
@@ -165,7 +187,10 @@ export class Hold {
 
   tick(nowMs: number): Effect[] {
     const effects = this.#judge(nowMs);
-    for (const [port, place] of this.#places)
+    for (const [port, place] of this.#places) {
+      const lost = this.#lostOf(place, nowMs);
+      if (lost === undefined) this.#ground.problems.delete(problemKey(port, 'lost'));
+      else this.#ground.problems.set(problemKey(port, 'lost'), lost);
       for (const [host, one] of place.away) {
         if (nowMs - one.sinceMs < AWAY_MS) continue;
         const text = `${this.#storyOf(place, host, 'not ')}: ${one.why}; those that began since are lost if this host fails`;
@@ -173,6 +198,7 @@ export class Hold {
         if (!one.isTold) effects.push(...this.#event(place, nowMs, 'warning', text));
         one.isTold = true;
       }
+    }
     if ([...this.#places.values()].some(({ isPaused }) => isPaused)) effects.push({ kind: 'keepPausing' });
     const active = [...this.#places.values()].flatMap(({ role, isPaused }) =>
       isPaused === undefined ? [] : [role.port],
@@ -196,6 +222,17 @@ export class Hold {
         const zone = zoneOfEntry(zones, entry);
         return zone === undefined ? [] : [{ entry, zone }];
       });
+  }
+
+  /** What is not copied whoever is told, for people. */
+  #lostOf({ gateway, role, unread, isFull }: Place, nowMs: number): string | undefined {
+    if (!role.isActive || role.others.length === 0) return undefined;
+    const lost: string[] = [];
+    if (unread && nowMs - unread.sinceMs >= AWAY_MS)
+      lost.push(`those that were not copied as they began cannot be read (${unread.why})`);
+    if (isFull) lost.push(`of more than ${MOST_TOLD} the oldest are copied no more`);
+    if (lost.length === 0) return undefined;
+    return `connections of L2 gateway ${gateway.name} are not all copied: ${lost.join('; ')}; these are lost if this host fails`;
   }
 
   #storyOf({ gateway }: Place, host: string, not = ''): string {

@@ -26,7 +26,7 @@ const STRAY_MS = 10_000;
 const RETRY_MS = 1_000;
 /** What others write at once is answered at once. */
 const GATHER_MS = 20;
-const TICK_MS = 1_000;
+export const TICK_MS = 1_000;
 /** Operations on MACs in one transaction. */
 const MOST_AT_ONCE = 2_000;
 
@@ -65,7 +65,7 @@ export class VtepSession {
   /** Bindings that were active here, and the logical switch that each had when it was last looked at. */
   readonly #served = new Map<string, Uuid | undefined>();
   readonly #straySinceMs = new Map<Uuid, number>();
-  /** Logical switches of ours that there are or were → binding. */
+  /** Logical switches of ours that there are → binding. */
   readonly #bindingOf = new Map<Uuid, string>();
   #good: (Told & { readonly atMs: number }) | undefined;
   #lostMs: number;
@@ -94,14 +94,14 @@ export class VtepSession {
   }
 
   follow(plan: VtepPlan, isCurrent: boolean): void {
-    for (const each of plan.bindings) {
-      const before = this.#plan.bindings.find(({ binding }) => binding === each.binding);
-      if (each.isActive && !before?.isActive) this.#dirty.set(each.binding, 'all');
-    }
+    const wereActive = new Set(this.#plan.bindings.flatMap(({ binding, isActive }) => (isActive ? [binding] : [])));
+    for (const { binding, isActive } of plan.bindings)
+      if (isActive && !wereActive.has(binding)) this.#dirty.set(binding, 'all');
     this.#plan = plan;
     this.#isCurrent = isCurrent;
-    for (const id of this.#refusals.keys())
-      if (id !== '' && !plan.bindings.some(({ binding }) => binding === id)) this.#refusals.delete(id);
+    const bindings = new Set(plan.bindings.map(({ binding }) => binding));
+    for (const id of this.#refusals.keys()) if (id !== '' && !bindings.has(id)) this.#refusals.delete(id);
+    for (const id of this.#dirty.keys()) if (!bindings.has(id)) this.#dirty.delete(id);
     this.#structureChanged();
     this.#wake();
     this.#options.onState();
@@ -114,21 +114,21 @@ export class VtepSession {
     this.#wake();
   }
 
-  /** The host talks to this VTEP no more. What is ours and was not taken over by another host goes, where that can be. */
-  leave(): void {
+  /** The host talks to this VTEP no more. What is ours and was not taken over by another host goes, where that can be; then the session ends. */
+  async leave(): Promise<void> {
     const { clock } = this.#options;
     this.#plan = { ...this.#plan, bindings: [] };
     this.#structureChanged();
     this.#leavesAtMs = clock.monotonicMs() + STRAY_MS / 2;
-    const leave = async (): Promise<void> => {
+    try {
       await clock.sleep(STRAY_MS / 2, this.#ended.signal);
       this.#isDue = true;
       this.#isStructureDue = true;
       await this.#settle();
-    };
-    void leave()
-      .catch(() => {})
-      .finally(() => this.end());
+    } catch {
+      // It is gone, or wanted again.
+    }
+    this.end();
   }
 
   end(): void {
@@ -203,7 +203,6 @@ export class VtepSession {
     void this.#watch(signal);
     while (!signal.aborted) {
       await clock.sleep(TICK_MS, signal).catch(() => {});
-      this.#options.onState();
       if (this.#straySinceMs.size > 0) this.#isStructureDue = true;
       if (this.#isStructureDue || this.#isBlocked) this.#wake();
     }
@@ -247,6 +246,9 @@ export class VtepSession {
       if (binding !== undefined) this.#touch(binding, macs);
     }
     for (const [on, macs] of local) this.#tellMacs(on, macs);
+    // Its rows are gone with it, or before.
+    for (const { table, kind, uuid } of changes)
+      if (table === 'Logical_Switch' && kind === 'delete') this.#bindingOf.delete(uuid);
     if (isStructure) this.#options.onState();
     this.#wake();
   }

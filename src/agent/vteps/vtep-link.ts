@@ -2,7 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import type { AgentEvent, Effect } from '../events.ts';
 import type { VtepBindingState, VtepPlan, VtepState } from './plan.ts';
-import { VtepSession } from './session.ts';
+import { TICK_MS, VtepSession } from './session.ts';
 
 export interface VtepLinkOptions {
   readonly emit: (event: AgentEvent) => void;
@@ -20,9 +20,20 @@ export class VtepLink {
   /** VTEP → the session that this host had with it, while it clears up. */
   readonly #leaving = new Map<string, VtepSession>();
   #told = '';
+  #isTelling = false;
 
   constructor(options: VtepLinkOptions) {
     this.#options = options;
+    void this.#run();
+  }
+
+  /** What is said of a session depends on the time, too. */
+  async #run(): Promise<void> {
+    const { clock, signal } = this.#options;
+    while (!signal.aborted) {
+      await clock.sleep(TICK_MS, signal).catch(() => {});
+      if (!signal.aborted) this.#tell();
+    }
   }
 
   perform(effect: Extract<Effect, { kind: 'serveVteps' | 'vtepMacs' }>): void {
@@ -32,21 +43,24 @@ export class VtepLink {
     }
     const bindings = new Set(effect.plans.flatMap((plan) => plan.bindings.map(({ binding }) => binding)));
     for (const id of this.#wanted.keys()) if (!bindings.has(id)) this.#wanted.delete(id);
+    const plans = new Map(effect.plans.map((plan) => [plan.vtep, plan]));
     for (const [id, session] of this.#sessions) {
-      const plan = effect.plans.find(({ vtep }) => vtep === id);
+      const plan = plans.get(id);
       if (plan && isSameWay(plan, session.plan)) continue;
       this.#sessions.delete(id);
       if (plan) session.end();
       else {
         this.#leaving.set(id, session);
-        session.leave();
+        void session.leave().then(() => {
+          if (this.#leaving.get(id) === session) this.#leaving.delete(id);
+        });
       }
     }
     for (const plan of effect.plans) {
       const session = this.#sessions.get(plan.vtep) ?? this.#start(plan);
       session.follow(plan, effect.isCurrent);
     }
-    this.#tell();
+    this.#stateChanged();
   }
 
   #setMacs({ vtep, binding, put, gone, isAll }: Extract<Effect, { kind: 'vtepMacs' }>): void {
@@ -66,7 +80,7 @@ export class VtepLink {
       { ...plan, bindings: [] },
       {
         ...{ clock, log, signal, wanted: this.#wanted },
-        onState: () => this.#tell(),
+        onState: () => this.#stateChanged(),
         onMacs: (binding, seen, gone) => {
           if (this.#sessions.get(plan.vtep) === session)
             emit({ kind: 'vtepMacs', vtep: plan.vtep, binding, seen, gone });
@@ -75,6 +89,16 @@ export class VtepLink {
     );
     this.#sessions.set(plan.vtep, session);
     return session;
+  }
+
+  /** Many sessions change in one turn: all of them are looked at once behind it. */
+  #stateChanged(): void {
+    if (this.#isTelling) return;
+    this.#isTelling = true;
+    setImmediate(() => {
+      this.#isTelling = false;
+      if (!this.#options.signal.aborted) this.#tell();
+    });
   }
 
   #tell(): void {

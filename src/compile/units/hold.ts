@@ -4,6 +4,7 @@ import { waitForAgent } from '../facts.ts';
 import {
   CT_FLAGS,
   CT_MARK,
+  CT_STATE,
   IPV4,
   IPV6,
   load,
@@ -144,13 +145,9 @@ function hold(): Contribution[] {
   });
 }
 
-/** CS_REPLY_DIR of `ct_state`. */
-const REPLY = 0x08;
-const NEW = 0x01;
-
 function isReplyAnd({ ct_state }: Match): Match {
   const { value, mask } = ct_state as { value: number; mask: number };
-  return { ct_state: { value: value | REPLY, mask: mask | REPLY } };
+  return { ct_state: { value: value | CT_STATE.reply, mask: mask | CT_STATE.reply } };
 }
 
 /** Of a router that it leads to: what goes out there. */
@@ -171,7 +168,7 @@ function outside(reader: Reader, router: string, port: string, inPort: number): 
 
 const begun: Match = (() => {
   const { value, mask } = sourceTranslated.ct_state as { value: number; mask: number };
-  return { ct_state: { value: value | NEW, mask: mask | NEW | REPLY } };
+  return { ct_state: { value: value | CT_STATE.new, mask: mask | CT_STATE.new | CT_STATE.reply } };
 })();
 
 /** Which port it was given is seen here alone: the mark keeps it until the connection is told of. */

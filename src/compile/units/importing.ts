@@ -22,8 +22,8 @@ const ASKED: readonly Match[] = [
   ...[PROTO.tcp, PROTO.udp, PROTO.sctp].map((ip_proto) => ({ ...IPV6, ip_proto })),
 ];
 const TRACKED = bits(CT_STATE.tracked);
-const NEW = bits(CT_STATE.tracked | 0x01);
-const REPLY = bits(CT_STATE.tracked | 0x08);
+const NEW = bits(CT_STATE.tracked | CT_STATE.new);
+const REPLY = bits(CT_STATE.tracked | CT_STATE.reply);
 
 function bits(ones: number): Match {
   return { ct_state: { value: ones, mask: ones } };

@@ -1,0 +1,20 @@
+import { parseIp } from '../base/addresses.ts';
+import type { FloatingAddress } from '../model/objects.ts';
+import type { Scope } from './scope.ts';
+
+/** A router's floating addresses that lead somewhere, each with the workload's address that it stands for; none that is administratively down. */
+export function* floatingOf(
+  scope: Scope,
+  router: string,
+): Iterable<{ readonly floating: FloatingAddress; readonly fixed: string }> {
+  for (const floating of scope.all('floatingAddress')) {
+    if (floating.router !== router || !floating.adminUp) continue;
+    const fixed = floating.fixed ?? firstAddress(scope, floating.port, parseIp(floating.address)!.version);
+    if (fixed !== undefined) yield { floating, fixed };
+  }
+}
+
+/** Of a port, as text; undefined where it has none of this version, or is not known. */
+export function firstAddress(scope: Scope, port: string, version: 4 | 6): string | undefined {
+  return scope.port(port)?.addresses.find((text) => parseIp(text)?.version === version);
+}
