@@ -1,9 +1,8 @@
-// Measures: runs alone.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type Datacentre, eventually, pings, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
-import { ask, type HeldConnection, hold, serve } from './services.ts';
+import { ask, type HeldConnection, hold, serve, serveAll, tally as tallyAt } from './services.ts';
 import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
 
 /** Load balancers; MidoNet's scenarios 44 to 48. */
@@ -26,15 +25,8 @@ describe('a load balancer', { skip: needsRoot }, () => {
     await dc.weft.client.get('/v1/sync');
   };
   /** Who answers so many connections, and how often. */
-  async function tally(from: string, address: string, count = 24, port = 80): Promise<Map<string, number>> {
-    const by = new Map<string, number>();
-    for (let n = 0; n < count; n++) {
-      const answer = await ask(dc.lab, from, 'tcp', address, port);
-      const who = answer.by ?? answer.why!;
-      by.set(who, (by.get(who) ?? 0) + 1);
-    }
-    return by;
-  }
+  const tally = (from: string, address: string, count = 24): Promise<Map<string, number>> =>
+    tallyAt(dc.lab, from, address, 80, count);
 
   before(async () => {
     dc = await startDatacentre({
@@ -75,10 +67,11 @@ describe('a load balancer', { skip: needsRoot }, () => {
         outsideWorkload('o2', 2, 'west'),
       ],
     });
-    for (const name of ['b1', 'b2', 'b3']) {
-      services.set(name, await serve(dc.lab, name, 'tcp', 8080));
-      await serve(dc.lab, name, 'udp', 53);
-    }
+    const members = ['b1', 'b2', 'b3'];
+    await Promise.all([
+      ...members.map(async (name) => services.set(name, await serve(dc.lab, name, 'tcp', 8080))),
+      serveAll(dc.lab, members, 'udp/53'),
+    ]);
   });
   after(() => dc?.down());
 
@@ -198,16 +191,16 @@ describe('a load balancer', { skip: needsRoot }, () => {
   });
 
   test('takes a member out that does not answer its probes, and back when it does', async () => {
-    const health = { type: 'tcp', intervalMs: 300, timeoutMs: 200, rise: 2, fall: 2 };
+    const health = { type: 'tcp', intervalMs: 500, timeoutMs: 400, rise: 2, fall: 2 };
     await put(balancer({ health }));
     assert.deepEqual([...(await tally('a1', '10.0.9.9', 16)).keys()].sort(), ['b1', 'b2']);
     await services.get('b1')!.stop();
-    await eventually('only b2 answers', 5000, async () => {
+    await eventually('only b2 answers', 10_000, async () => {
       const by = await tally('a1', '10.0.9.9', 10);
       return by.size === 1 && by.has('b2');
     });
     services.set('b1', await serve(dc.lab, 'b1', 'tcp', 8080));
-    await eventually('b1 is back', 5000, async () => (await tally('a1', '10.0.9.9', 12)).has('b1'));
+    await eventually('b1 is back', 10_000, async () => (await tally('a1', '10.0.9.9', 12)).has('b1'));
     await put(balancer());
   });
 
