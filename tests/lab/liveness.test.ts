@@ -1,4 +1,4 @@
-// Measures: runs alone.
+// Measures: runs in pairs.
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
