@@ -1,4 +1,3 @@
-// Takes a minute: runs first.
 import assert from 'node:assert/strict';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import {
