@@ -4,6 +4,7 @@
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { globSync } from 'node:fs';
+import './compile-cache.ts';
 
 const wanted = process.argv.slice(2);
 const files = globSync('src/**/*.test.ts')

@@ -1,4 +1,3 @@
-// Commands name no lab, and take the only one: runs alone.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -6,13 +5,19 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { eventually } from '../lab/datacentre.ts';
-import { labName, needsRoot } from '../lab/lab-name.ts';
+import { labName, needsRoot, OWN_LABS } from '../lab/lab-name.ts';
 
 /** What `weft lab` can break of a gateway with BGP: a link, the gateway, a daemon of FRR on either side, a session. Each is seen, and mended. */
 const WEFT = resolve('bin/weft');
 const folder = mkdtempSync(join(tmpdir(), 'weft-lab-faults-'));
 const name = labName('lf');
-const env: NodeJS.ProcessEnv = { ...process.env, WEFT_CONFIG: join(folder, 'config.yaml'), NO_COLOR: '1' };
+/** Commands name no lab, and take the only one. */
+const env: NodeJS.ProcessEnv = {
+  ...process.env,
+  WEFT_LAB_DIR: OWN_LABS,
+  WEFT_CONFIG: join(folder, 'config.yaml'),
+  NO_COLOR: '1',
+};
 
 const LAB = `
 name: ${name}

@@ -1,17 +1,22 @@
-// Commands name no lab, and take the only one: runs alone.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
-import { labName, needsRoot } from '../lab/lab-name.ts';
+import { labName, needsRoot, OWN_LABS } from '../lab/lab-name.ts';
 
 /** `weft lab` and what needs real agents: one small lab for all of these. */
 const WEFT = resolve('bin/weft');
 const folder = mkdtempSync(join(tmpdir(), 'weft-lab-cli-'));
 const name = labName('cl');
-const env: NodeJS.ProcessEnv = { ...process.env, WEFT_CONFIG: join(folder, 'config.yaml'), NO_COLOR: '1' };
+/** Commands name no lab, and take the only one. */
+const env: NodeJS.ProcessEnv = {
+  ...process.env,
+  WEFT_LAB_DIR: OWN_LABS,
+  WEFT_CONFIG: join(folder, 'config.yaml'),
+  NO_COLOR: '1',
+};
 
 interface Result {
   readonly code: number;

@@ -1,4 +1,4 @@
-// Measures: runs alone.
+// Measures: runs in pairs.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';

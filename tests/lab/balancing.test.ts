@@ -1,9 +1,8 @@
-// Measures: runs alone.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { type Datacentre, eventually, pings, startDatacentre } from './datacentre.ts';
+import { type Datacentre, eventually, pings, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
-import { ask, type HeldConnection, hold, serve } from './services.ts';
+import { ask, type HeldConnection, hold, serve, serveAll, tally as tallyAt } from './services.ts';
 import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
 
 /** Load balancers; MidoNet's scenarios 44 to 48. */
@@ -26,15 +25,15 @@ describe('a load balancer', { skip: needsRoot }, () => {
     await dc.weft.client.get('/v1/sync');
   };
   /** Who answers so many connections, and how often. */
-  async function tally(from: string, address: string, count = 24, port = 80): Promise<Map<string, number>> {
-    const by = new Map<string, number>();
-    for (let n = 0; n < count; n++) {
-      const answer = await ask(dc.lab, from, 'tcp', address, port);
-      const who = answer.by ?? answer.why!;
-      by.set(who, (by.get(who) ?? 0) + 1);
-    }
-    return by;
-  }
+  const tally = (from: string, address: string, count = 24): Promise<Map<string, number>> =>
+    tallyAt(dc.lab, from, address, 80, count);
+
+  const goOn = (held: readonly HeldConnection[], when: string): Promise<boolean> => {
+    const before = held.map((each) => each.echoes());
+    return eventually(`connections go on, ${when}`, 2000, async () =>
+      held.every((each, n) => each.isOpen() && each.echoes() > before[n]!),
+    );
+  };
 
   before(async () => {
     dc = await startDatacentre({
@@ -75,10 +74,11 @@ describe('a load balancer', { skip: needsRoot }, () => {
         outsideWorkload('o2', 2, 'west'),
       ],
     });
-    for (const name of ['b1', 'b2', 'b3']) {
-      services.set(name, await serve(dc.lab, name, 'tcp', 8080));
-      await serve(dc.lab, name, 'udp', 53);
-    }
+    const members = ['b1', 'b2', 'b3'];
+    await Promise.all([
+      ...members.map(async (name) => services.set(name, await serve(dc.lab, name, 'tcp', 8080))),
+      serveAll(dc.lab, members, 'udp/53'),
+    ]);
   });
   after(() => dc?.down());
 
@@ -148,12 +148,8 @@ describe('a load balancer', { skip: needsRoot }, () => {
     for (let n = 0; n < 6; n++) held.push(await hold(dc.lab, n % 2 ? 'a1' : 'a2', '10.0.9.9', 80));
     await put(balancer({ members: [{ port: 'b1', drain: true }, { port: 'b2' }, { port: 'b3' }] }));
     assert.deepEqual([...(await tally('a1', '10.0.9.9', 16)).keys()].sort(), ['b2', 'b3']);
-    const before = held.map((each) => each.echoes());
-    await new Promise((resolve) => setTimeout(resolve, 800));
-    for (const [n, each] of held.entries()) {
-      assert.ok(each.isOpen() && each.echoes() > before[n]!, `connection ${n} to ${each.by}`);
-      each.stop();
-    }
+    await goOn(held, 'b1 drained and b3 added');
+    for (const each of held) each.stop();
     await put(balancer());
   });
 
@@ -168,14 +164,6 @@ describe('a load balancer', { skip: needsRoot }, () => {
     const held: HeldConnection[] = [];
     for (let n = 0; n < 6; n++) held.push(await hold(dc.lab, n % 2 ? 'o1' : 'o2', '203.0.113.80', 80));
     assert.deepEqual([...new Set(held.map(({ by }) => by))].sort(), ['b1', 'b2']);
-    const goOn = async (when: string, ended: readonly string[] = []): Promise<void> => {
-      const before = held.map((each) => each.echoes());
-      await new Promise((resolve) => setTimeout(resolve, 800));
-      for (const [n, each] of held.entries()) {
-        const does = each.isOpen() && each.echoes() > before[n]!;
-        assert.equal(does, !ended.includes(each.by), `connection ${n} to ${each.by}, ${when}`);
-      }
-    };
     const [b1, b2, b3] = [{ port: 'b1' }, { port: 'b2' }, { port: 'b3' }];
     const changes = {
       'b1 drained': web({ ...b1, drain: true }, b2),
@@ -187,10 +175,15 @@ describe('a load balancer', { skip: needsRoot }, () => {
     try {
       for (const [when, changed] of Object.entries(changes)) {
         await put(changed);
-        await goOn(when);
+        await goOn(held, when);
       }
       await put(web(b2, b3));
-      await goOn('b1 removed', ['b1']);
+      const [lost, others] = [held.filter(({ by }) => by === 'b1'), held.filter(({ by }) => by !== 'b1')];
+      const before = lost.map((each) => each.echoes());
+      await goOn(others, 'b1 removed');
+      await sleep(800);
+      for (const [n, each] of lost.entries())
+        assert.equal(each.isOpen() && each.echoes() > before[n]!, false, `connection ${n} to b1, which is removed`);
     } finally {
       for (const each of held) each.stop();
       await put(web(b1, b2));
@@ -198,16 +191,16 @@ describe('a load balancer', { skip: needsRoot }, () => {
   });
 
   test('takes a member out that does not answer its probes, and back when it does', async () => {
-    const health = { type: 'tcp', intervalMs: 300, timeoutMs: 200, rise: 2, fall: 2 };
+    const health = { type: 'tcp', intervalMs: 500, timeoutMs: 400, rise: 2, fall: 2 };
     await put(balancer({ health }));
     assert.deepEqual([...(await tally('a1', '10.0.9.9', 16)).keys()].sort(), ['b1', 'b2']);
     await services.get('b1')!.stop();
-    await eventually('only b2 answers', 5000, async () => {
+    await eventually('only b2 answers', 10_000, async () => {
       const by = await tally('a1', '10.0.9.9', 10);
       return by.size === 1 && by.has('b2');
     });
     services.set('b1', await serve(dc.lab, 'b1', 'tcp', 8080));
-    await eventually('b1 is back', 5000, async () => (await tally('a1', '10.0.9.9', 12)).has('b1'));
+    await eventually('b1 is back', 10_000, async () => (await tally('a1', '10.0.9.9', 12)).has('b1'));
     await put(balancer());
   });
 

@@ -5,7 +5,7 @@ import { sendFrames } from '../../src/lab/spray.ts';
 import { type Datacentre, eventually, sleep, startDatacentre } from './datacentre.ts';
 import { udp } from './frames.ts';
 import { needsRoot } from './lab-name.ts';
-import { ask, serve } from './services.ts';
+import { ask, serveAll } from './services.ts';
 import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
 
 /** Connection tracking of a host is shared out: here so little of it that a flood fills a share at once (`weft status` tells: storms.campaign.ts). */
@@ -47,7 +47,7 @@ describe('shares of connection tracking', { skip: needsRoot }, () => {
         outsideWorkload('o2', 2, 'west'),
       ],
     });
-    for (const name of ['a1', 'a2', 'b1', 'o1']) await serve(dc.lab, name, 'tcp', 80);
+    await serveAll(dc.lab, ['a1', 'a2', 'b1', 'o1'], 'tcp/80');
     const { items } = await dc.weft.client.get<{ items: { name: string; mac: string }[] }>('/v1/router-ports');
     [inner, outer] = ['a', 'out'].map((port) => items.find(({ name }) => name === port)!.mac) as [string, string];
     const east = dc.lab.switchOf('east');

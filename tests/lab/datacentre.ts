@@ -80,7 +80,7 @@ export async function pings(
   dontFragment = false,
 ): Promise<boolean> {
   const more = [...(dontFragment ? ['-M', 'do'] : []), '-s', String(size)];
-  return (await lab.exec(from, ['ping', '-c', '2', '-i', '0.2', '-W', '2', ...more, address])).code === 0;
+  return (await lab.exec(from, ['ping', '-c', '2', '-i', '0.2', '-W', '1', ...more, address])).code === 0;
 }
 
 /** Calls until it gives something, or fails with `what` after so long. */

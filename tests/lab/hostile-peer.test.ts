@@ -1,3 +1,4 @@
+// Takes a minute: runs first.
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';

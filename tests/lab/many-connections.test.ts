@@ -1,4 +1,3 @@
-// Measures: runs alone.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { MOST_AT_ONCE } from '../../src/agent/connections/reading.ts';
@@ -51,8 +50,13 @@ describe('a host with many connections', { skip: needsRoot }, () => {
     const count = Number(await dc.lab.switchOf('east').appctl('dpctl/ct-get-nconns', datapath));
     assert.ok(count > MOST_AT_ONCE, `${count} connections: too few to mean anything`);
     const seen = new Map<string, number>();
+    let talkedMs = performance.now();
     await eventually('every connection was told', 90_000, async () => {
-      await talk(); // they last 30 s
+      // They last 30 s.
+      if (performance.now() - talkedMs > 12_000) {
+        await talk();
+        talkedMs = performance.now();
+      }
       for (const name of TALKERS) seen.set(name, Math.max(seen.get(name) ?? 0, (await flowsOf(name)).items.length));
       return TALKERS.every((name) => (seen.get(name) ?? 0) >= CONNECTIONS);
     });

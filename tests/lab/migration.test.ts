@@ -1,4 +1,4 @@
-// Measures: runs alone.
+// Measures: runs in pairs.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';

@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { AGENT_PROCESS } from '../../src/lab/weft.ts';
 import { type Datacentre, pings, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
-import { ask, hold, serve } from './services.ts';
+import { ask, hold, serveAll } from './services.ts';
 import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
 
 /** Floating addresses and source translation; MidoNet's scenarios 25 to 30. */
@@ -36,10 +36,7 @@ describe('address translation', { skip: needsRoot }, () => {
         outsideWorkload('o2', 2, 'east'),
       ],
     });
-    for (const place of ['a1', 'o1', 'o2']) {
-      await serve(dc.lab, place, 'tcp', 80);
-      await serve(dc.lab, place, 'udp', 53);
-    }
+    await serveAll(dc.lab, ['a1', 'o1', 'o2'], 'tcp/80', 'udp/53');
   });
   after(() => dc?.down());
 
@@ -133,7 +130,10 @@ describe('address translation', { skip: needsRoot }, () => {
   });
 
   test('what the outside begins to an address that is only shared goes nowhere', async () => {
-    assert.equal((await ask(dc.lab, 'o1', 'tcp', '203.0.113.2', 80)).by, undefined);
-    assert.equal(await pings(dc.lab, 'o1', '10.0.1.12'), false);
+    const [tcp, ping] = await Promise.all([
+      ask(dc.lab, 'o1', 'tcp', '203.0.113.2', 80),
+      pings(dc.lab, 'o1', '10.0.1.12'),
+    ]);
+    assert.deepEqual([tcp.by, ping], [undefined, false]);
   });
 });

@@ -4,8 +4,9 @@ import { connect, createServer } from 'node:net';
 /**
  * Both ends of small conversations, run inside workloads:
  *
- *   service-end.ts serve tcp|udp PORT NAME     answers with NAME and the client's address and port, then with every line that it gets (TCP)
- *   service-end.ts ask tcp|udp ADDRESS PORT [TIMEOUT_MS [SOURCE_PORT]]     prints who answers; exit 1 and the reason where nobody does
+ *   service-end.ts serve NAME tcp/PORT|udp/PORT…     answers with NAME and the client's address and port, then with every line that it gets (TCP)
+ *   service-end.ts ask tcp|udp ADDRESS PORT TIMEOUT_MS [SOURCE_PORT]       prints who answers; exit 1 and the reason where nobody does
+ *   service-end.ts tally ADDRESS PORT TIMEOUT_MS COUNT      asks so often by TCP, one connection after another; a line for each, as `ask` prints it
  *   service-end.ts stream PORT                 to whoever sends it one UDP packet: 200 a second, for good
  *   service-end.ts listen ADDRESS PORT         sends that packet, prints `received N`
  *   service-end.ts hold ADDRESS PORT           keeps one TCP connection, a line every 100 ms; prints `echoes N` per echo, `closed` at its end
@@ -15,47 +16,66 @@ function greeting(name: string, address: string | undefined, port: number | unde
   return `${name} ${address?.replace('::ffff:', '')} ${port}`;
 }
 
+/** What a service says, or the reason why none does. */
+async function ask(
+  protocol: string,
+  address: string,
+  port: number,
+  timeoutMs: number,
+  localPort: number,
+): Promise<{ readonly text: string; readonly isAnswer: boolean }> {
+  const { promise, resolve } = Promise.withResolvers<{ text: string; isAnswer: boolean }>();
+  const timer = setTimeout(() => resolve({ text: 'timeout', isAnswer: false }), timeoutMs);
+  const answered = (text: unknown): void => resolve({ text: String(text).trim(), isAnswer: true });
+  const failed = (error: NodeJS.ErrnoException): void =>
+    resolve({ text: error.code ?? error.message, isAnswer: false });
+  let end: () => void;
+  if (protocol === 'udp') {
+    const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+    socket.on('message', answered).on('error', failed);
+    // Connected, so that ICMP errors are heard.
+    socket.bind(localPort, () => socket.connect(port, address, () => socket.send('who?')));
+    end = () => socket.close();
+  } else {
+    const socket = connect({ host: address, port, localPort });
+    socket.on('error', failed).once('data', answered);
+    end = () => socket.destroy();
+  }
+  const told = await promise;
+  clearTimeout(timer);
+  end();
+  return told;
+}
+
 const [mode, ...rest] = process.argv.slice(2);
 
 if (mode === 'serve') {
-  const [protocol, port, name] = rest as [string, string, string];
-  if (protocol === 'udp') {
-    // Both families on one socket.
-    const socket = createSocket('udp6');
-    socket.on('message', (_, from) => socket.send(greeting(name, from.address, from.port), from.port, from.address));
-    socket.bind(Number(port), '::', () => console.log('ready'));
-  } else {
-    const server = createServer((socket) => {
-      socket.on('error', () => socket.destroy());
-      socket.write(`${greeting(name, socket.remoteAddress, socket.remotePort)}\n`);
-      socket.pipe(socket);
-    });
-    server.listen(Number(port), '::', () => console.log('ready'));
+  const [name, ...services] = rest as [string, ...string[]];
+  for (const service of services) {
+    const [protocol, port] = service.split('/');
+    if (protocol === 'udp') {
+      // Both families on one socket.
+      const socket = createSocket('udp6');
+      socket.on('message', (_, from) => socket.send(greeting(name, from.address, from.port), from.port, from.address));
+      socket.bind(Number(port), '::', () => console.log('ready'));
+    } else {
+      const server = createServer((socket) => {
+        socket.on('error', () => socket.destroy());
+        socket.write(`${greeting(name, socket.remoteAddress, socket.remotePort)}\n`);
+        socket.pipe(socket);
+      });
+      server.listen(Number(port), '::', () => console.log('ready'));
+    }
   }
 } else if (mode === 'ask') {
-  const [protocol, address, port, timeout = '1500', source = '0'] = rest as [string, string, string, string?, string?];
-  const fail = (why: string): never => {
-    console.log(why);
-    process.exit(1);
-  };
-  setTimeout(() => fail('timeout'), Number(timeout));
-  if (protocol === 'udp') {
-    const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
-    socket.on('message', (text) => {
-      console.log(String(text));
-      process.exit(0);
-    });
-    socket.on('error', (error) => fail((error as NodeJS.ErrnoException).code ?? error.message));
-    // Connected, so that ICMP errors are heard.
-    socket.bind(Number(source), () => socket.connect(Number(port), address, () => socket.send('who?')));
-  } else {
-    const socket = connect({ host: address, port: Number(port), localPort: Number(source) });
-    socket.on('error', (error) => fail((error as NodeJS.ErrnoException).code ?? error.message));
-    socket.once('data', (text) => {
-      console.log(String(text).trim());
-      process.exit(0);
-    });
-  }
+  const [protocol, address, port, timeout, source = '0'] = rest as [string, string, string, string, string?];
+  const { text, isAnswer } = await ask(protocol, address, Number(port), Number(timeout), Number(source));
+  console.log(text);
+  process.exit(isAnswer ? 0 : 1);
+} else if (mode === 'tally') {
+  const [address, port, timeout, count] = rest as [string, string, string, string];
+  for (let n = 0; n < Number(count); n++)
+    console.log((await ask('tcp', address, Number(port), Number(timeout), 0)).text);
 } else if (mode === 'stream') {
   const socket = createSocket('udp6');
   let timer: NodeJS.Timeout | undefined;

@@ -1,9 +1,15 @@
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Lab } from '../../src/lab/lab.ts';
 import { eventually } from './datacentre.ts';
 
 /** Services in workloads and clients that talk to them (service-end.ts), for tests of whole connections. */
 const END = fileURLToPath(new URL('service-end.ts', import.meta.url));
+
+/** How long an answer is waited for: two attempts of TCP. */
+const ASK_MS = 1_500;
+const PATIENT_MS = 5_000;
 
 export type Protocol = 'tcp' | 'udp';
 
@@ -15,12 +21,7 @@ export async function serve(
   port: number,
   name = place,
 ): Promise<{ stop(): Promise<void> }> {
-  const child = lab.spawn(place, [process.execPath, END, 'serve', protocol, String(port), name]);
-  let said = '';
-  child.stdout?.on('data', (text) => {
-    said += String(text);
-  });
-  await eventually(`the service ${name} on ${protocol}/${port}`, 10_000, async () => said.includes('ready'));
+  const child = await startServices(lab, place, name, [`${protocol}/${port}`]);
   return {
     stop: async () => {
       const gone = new Promise((resolve) => child.once('close', resolve));
@@ -28,6 +29,34 @@ export async function serve(
       await gone;
     },
   };
+}
+
+/** Such services in each of these places, for good: `tcp/80`, `udp/53`, …. */
+export async function serveAll(
+  lab: Lab,
+  places: readonly string[],
+  ...services: readonly `${Protocol}/${number}`[]
+): Promise<void> {
+  await Promise.all(places.map((place) => startServices(lab, place, place, services)));
+}
+
+async function startServices(
+  lab: Lab,
+  place: string,
+  name: string,
+  services: readonly string[],
+): Promise<ChildProcess> {
+  const child = lab.spawn(place, [process.execPath, END, 'serve', name, ...services]);
+  let said = '';
+  child.stdout?.on('data', (text) => {
+    said += String(text);
+  });
+  await eventually(
+    `${name} to serve ${services.join()}`,
+    10_000,
+    async () => said.match(/ready/g)?.length === services.length,
+  );
+  return child;
 }
 
 export interface Asked {
@@ -48,12 +77,47 @@ export async function ask(
   port: number,
   options: { readonly timeoutMs?: number; readonly sourcePort?: number } = {},
 ): Promise<Asked> {
-  const words = [END, 'ask', protocol, address, String(port), String(options.timeoutMs ?? 1500)];
+  const words = [END, 'ask', protocol, address, String(port), String(options.timeoutMs ?? ASK_MS)];
   if (options.sourcePort !== undefined) words.push(String(options.sourcePort));
   const { code, stdout } = await lab.exec(from, [process.execPath, ...words]);
   const text = stdout.trim();
   const [by, seen, seenPort] = text.split(' ');
   return code === 0 ? { by: by!, seen: seen!, seenPort: Number(seenPort) } : { why: text };
+}
+
+/** Who is asked from where, and who is to answer, or why nobody (as `Asked.why`). */
+export type Question = readonly [from: string, protocol: Protocol, address: string, port: number, wanted: string];
+
+/** Asks all of these at once, each with the answer that is wanted of it. */
+export async function askAll(lab: Lab, ...questions: readonly Question[]): Promise<void> {
+  const answers = await Promise.all(
+    questions.map(async ([from, protocol, address, port, wanted]) => {
+      // Whom an answer is wanted of has time for it: all of these start at once.
+      const { by, why } = await ask(lab, from, protocol, address, port, {
+        timeoutMs: wanted === 'timeout' ? ASK_MS : PATIENT_MS,
+      });
+      return [from, protocol, address, port, by ?? why!] as const;
+    }),
+  );
+  assert.deepEqual(answers, questions);
+}
+
+/** Who answers so many TCP connections, each begun when the one before has ended, and how often; the reason where nobody does. */
+export async function tally(
+  lab: Lab,
+  from: string,
+  address: string,
+  port: number,
+  count: number,
+): Promise<Map<string, number>> {
+  const words = [END, 'tally', address, String(port), String(ASK_MS), String(count)];
+  const text = await lab.execOk(from, [process.execPath, ...words]);
+  const by = new Map<string, number>();
+  for (const line of text.trim().split('\n')) {
+    const who = line.split(' ')[0]!;
+    by.set(who, (by.get(who) ?? 0) + 1);
+  }
+  return by;
 }
 
 /** One long TCP connection that says something ten times a second. */

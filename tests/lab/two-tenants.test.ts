@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { startCapture } from '../../src/lab/capture.ts';
-import { streamFor } from '../../src/lab/packet-stream.ts';
 import { requestLease } from '../../src/lab/udhcpc.ts';
-import { type Datacentre, eventually, pings, startDatacentre } from './datacentre.ts';
+import { type Datacentre, eventually, pings, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
+import { startLossless } from './lossless.ts';
 
 /** One tenant of two that use the same names and addresses on the same three hosts. */
 function tenant(name: string): Record<string, unknown>[] {
@@ -121,9 +121,9 @@ for (const encap of ['geneve', 'vxlan', 'gre'] as const) {
       );
       await dc.lab.execOk('r1', ['sh', '-c', 'head -c 1000000 /dev/zero | busybox nc -w 5 10.0.0.12 5000']);
       await eventually('all bytes', 5000, async () => received.trim() === '1000000');
-      const stream = await streamFor(dc.lab, 1500, { from: 'r1', to: 'r2', address: '10.0.0.12', pps: 5000 });
-      assert.equal(stream.lost, 0);
-      assert.equal(stream.duplicates, 0);
+      const streams = await startLossless(dc.lab, [{ from: 'r1', to: 'r2', address: '10.0.0.12', pps: 5000 }]);
+      await sleep(1500);
+      for (const { duplicates } of await streams.stop('within a switch')) assert.equal(duplicates, 0);
     });
 
     test('no frame crosses tenants: what one says with the other listening never arrives', async () => {

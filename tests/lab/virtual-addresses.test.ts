@@ -1,4 +1,4 @@
-// Measures: runs alone.
+// Measures: runs in pairs.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { startCapture } from '../../src/lab/capture.ts';

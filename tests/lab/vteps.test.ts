@@ -1,3 +1,4 @@
+// Takes a minute: runs first.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { parseMac } from '../../src/base/addresses.ts';
