@@ -36,6 +36,14 @@ describe('slots of a load balancer', () => {
       assert.ok(offBy(of, slotsFor(of)) <= 0.05, `off by ${offBy(of, slotsFor(of))} with ${slotsFor(of)}`);
     });
 
+  test('are enough whichever of two members with one remainder gets the slot: ids say who', () => {
+    const weights = [68, 7, 13];
+    for (const ids of [['a', 'b', 'c'] as const, ['c', 'b', 'a'] as const]) {
+      const of = weights.map((weight, at) => ({ id: ids[at]!, weight }));
+      assert.ok(offBy(of, slotsFor(of)) <= 0.05, `${ids}: off by ${offBy(of, slotsFor(of))}`);
+    }
+  });
+
   test('are as many as keep every share of 2 % and more within 5 % of its weight', () => {
     fc.assert(
       fc.property(randomMembers, (of) => {

@@ -35,13 +35,19 @@ const LEAST_SHARE = 0.02;
  * more than that, since every VIP costs its slots in flows on every host that knows it.
  */
 export function slotsFor(members: readonly { readonly weight: number }[]): number {
-  const entries = members.map(({ weight }, at) => ({ id: `${at}`, weight }));
-  const total = entries.reduce((sum, { weight }) => sum + weight, 0);
+  const total = members.reduce((sum, { weight }) => sum + weight, 0);
   const isFair = (slots: number): boolean => {
-    const quota = quotas(entries, slots);
-    return entries.every(({ id, weight }) => {
+    const parts = members.map(({ weight }) => partOf(weight, total, slots));
+    const open = slots - parts.reduce((sum, { whole }) => sum + whole, 0);
+    // Of those with the remainder of the last who gets one more, ids say who goes without.
+    const last = open === 0 ? Number.POSITIVE_INFINITY : parts.map(({ rest }) => rest).sort((a, b) => b - a)[open - 1]!;
+    const isTie = parts.filter(({ rest }) => rest >= last).length > open;
+    return members.every(({ weight }, at) => {
+      const { whole, rest } = parts[at]!;
       const exact = (slots * weight) / total;
-      return weight < LEAST_SHARE * total || Math.abs(quota.get(id)! - exact) <= MOST_OFF * exact;
+      const most = whole + (rest >= last ? 1 : 0);
+      const least = isTie && rest === last ? whole : most;
+      return weight < LEAST_SHARE * total || Math.max(most - exact, exact - least) <= MOST_OFF * exact;
     });
   };
   let slots = FEWEST_SLOTS;
@@ -69,15 +75,18 @@ function quotas(
   slots: number,
 ): Map<string, number> {
   const total = entries.reduce((sum, { weight }) => sum + weight, 0);
-  const exact = entries.map(({ id, weight }) => {
-    const numerator = slots * weight;
-    return { id, whole: Math.floor(numerator / total), rest: numerator % total };
-  });
+  const exact = entries.map(({ id, weight }) => ({ id, ...partOf(weight, total, slots) }));
   let open = slots - exact.reduce((sum, { whole }) => sum + whole, 0);
   const byRest = exact.toSorted((a, b) => b.rest - a.rest || (a.id < b.id ? -1 : 1));
   const quota = new Map<string, number>();
   for (const { id, whole } of byRest) quota.set(id, whole + (open-- > 0 ? 1 : 0));
   return quota;
+}
+
+/** Whole slots, and what remains in parts of the total. */
+function partOf(weight: number, total: number, slots: number): { readonly whole: number; readonly rest: number } {
+  const numerator = slots * weight;
+  return { whole: Math.floor(numerator / total), rest: numerator % total };
 }
 
 /** FNV-1a of `<slot>/<id>`, finished as murmur3 does: 32 bits. */
