@@ -125,7 +125,7 @@ describe('connections between a VLAN and uplinks', { skip: needsRoot, timeout: 4
     await crowd('out by SNAT, without agent', { from: 'rack-2', to: 'client', address: CLIENT, port: 7113 });
     await agent.start();
     await areWell();
-    await sleep(10_000); // what began meanwhile is told by reading
+    await sleep(20_000); // what began meanwhile is told by reading, every 5 s, and more seldom where the machine is busy
   });
 
   test('outlive the gateway, powered off, by the other, and its return', async (t) => {

@@ -132,7 +132,7 @@ describe('a load balancer', { skip: needsRoot }, () => {
 
   test('keeps to weights', async () => {
     await put(balancer({ members: [{ port: 'b1', weight: 3 }, { port: 'b2' }] }));
-    const by = await tally('a1', '10.0.9.9', 60);
+    const by = await tally('a1', '10.0.9.9', 240);
     assert.ok(by.get('b1')! > by.get('b2')! * 1.5, `${[...by]}`);
     await put(balancer());
   });
