@@ -1,4 +1,4 @@
-// Measures: runs in pairs.
+// Measures: runs alone.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type Datacentre, eventually, pings, sleep, startDatacentre } from './datacentre.ts';
