@@ -74,6 +74,8 @@ install_modules() {
   local major
   major=$(node -p 'process.versions.node.split(".")[0]')
   [ "$major" -ge 20 ] || die "node $(node --version) is too old: Node 20 or newer is needed"
+  # Whoever links another checkout's modules keeps them up to date there: npm would empty that folder first.
+  if [ -L "$here/node_modules" ]; then note "npm modules: those of $(readlink -f "$here/node_modules")"; return; fi
   # A checkout gives old content a new time, so the lock's own sum counts first; npm's mark is for who ran npm by hand.
   local sum mark="$here/node_modules/.weft-lock" npm_mark="$here/node_modules/.package-lock.json"
   sum=$(sha256sum <"$here/package-lock.json")
