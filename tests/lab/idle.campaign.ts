@@ -1,3 +1,4 @@
+// Measures: runs alone.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type ConnectionCrowd, type CrowdOptions, startCrowd } from '../../src/lab/connection-crowd.ts';

@@ -1,3 +1,4 @@
+// Measures: runs alone.
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
