@@ -3,7 +3,9 @@ import type { Connection } from '../flow-database/flow-store.ts';
 import type { ServerContext } from './context.ts';
 import type { RelayedAnswer } from './relay.ts';
 
-/** So long the agent of the other host has to begin its answer; a workload waits for a second at most, and there is the flow database still. */
+/** So long the agent of the other host, where the workload still is, has to begin its answer; who asks waits for two seconds. */
+const ASK_AHEAD_MS = 1_500;
+/** The same when the workload has moved: it waits for a second at most, and there is the flow database still. */
 const ASK_MS = 400;
 /** Of the flow database. */
 const MOST_TOLD = 20_000;
@@ -19,11 +21,12 @@ export async function importFrom(
   fromId: string,
   signal: AbortSignal,
 ): Promise<RelayedAnswer | { readonly connections: readonly Connection[] }> {
-  if (!index.bindingOf(port)?.claims.some(({ host }) => host === hostId))
+  const binding = index.bindingOf(port);
+  if (!binding?.claims.some(({ host }) => host === hostId))
     throw new WeftError('denied', `this host has no claim of port ${port}`);
   const path = `/connections?port=${encodeURIComponent(port)}`;
   try {
-    const within = AbortSignal.any([signal, AbortSignal.timeout(ASK_MS)]);
+    const within = AbortSignal.any([signal, AbortSignal.timeout(binding.active === hostId ? ASK_MS : ASK_AHEAD_MS)]);
     const answer = await relay.ask(fromId, { method: 'GET', path, body: '' }, within);
     if (answer.status === 200) return answer;
     answer.body.destroy();
