@@ -1,4 +1,4 @@
-// Takes a minute: runs first.
+// Measures: runs alone.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type ConnectionCrowd, type CrowdOptions, startCrowd } from '../../src/lab/connection-crowd.ts';
