@@ -16,7 +16,7 @@ import { spec, tap } from 'node:test/reporters';
 import './compile-cache.ts';
 
 /** How many at a time, by what their first lines end with. Those that say nothing of it wait most of the time. */
-const AT_A_TIME = { together: 4, 'in pairs': 2, alone: 1 } as const;
+const AT_A_TIME = { together: 3, 'in pairs': 2, alone: 1 } as const;
 const SHOWN = 10;
 const isCampaign = Boolean(process.env.WEFT_CAMPAIGN);
 const wanted = process.argv.slice(2);

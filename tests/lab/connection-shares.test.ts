@@ -1,3 +1,4 @@
+// Measures: runs alone.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { INTEGRATION_BRIDGE } from '../../src/lab/open-vswitch.ts';
