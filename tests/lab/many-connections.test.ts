@@ -63,9 +63,12 @@ describe('a host with many connections', { skip: needsRoot }, () => {
     });
     const { problems } = await dc.weft.client.get<StatusAnswer>('/v1/status');
     assert.deepEqual(
-      problems.flatMap(({ text }) => (text.includes('flow database') ? [text] : [])),
+      // How many it is said to have is of the moment of the reading.
+      problems.flatMap(({ text }) =>
+        text.includes('flow database') ? [text.replace(/ has (1[5-9]|20)\d{3}:/, ' has many:')] : [],
+      ),
       [
-        `host west: not all connections are told to the flow database: port b1 has ${CONNECTIONS * TALKERS.length}: at most ${MOST_AT_ONCE} of one and 100000 in all are read`,
+        `host west: not all connections are told to the flow database: port b1 has many: at most ${MOST_AT_ONCE} of one and 100000 in all are read`,
       ],
       'what has too many in one zone is left out alone',
     );
