@@ -36,9 +36,14 @@ export class ConntrackZones {
   readonly #tight = new Set<string>();
   #isStrict = false;
 
-  /** What the bridge kept of routers' zones. Comes before anything is given. */
-  adopt(natZones: ReadonlyMap<string, number>): void {
-    for (const [router, zone] of natZones) if (this.zones.adopt(router, zone)) this.#routers.add(router);
+  /** What the bridge kept of routers' zones. Comes before anything is given; and before the switch or after it, so these are limited here as well. */
+  adopt(natZones: ReadonlyMap<string, number>): Effect[] {
+    const adopted = [...natZones].filter(([router, zone]) => this.zones.adopt(router, zone));
+    for (const [router] of adopted) this.#routers.add(router);
+    return limit(
+      adopted.map(([, zone]) => zone),
+      PART.router,
+    );
   }
 
   /** Interfaces became ports (`put`), or are none any more: gives zones, and flushes what others left in them. */

@@ -132,8 +132,8 @@ export class AgentCore implements Ground {
         return [];
       case 'ovsdbReady':
         this.#ovsdb = event;
-        this.conntrack.adopt(event.natZones ?? new Map());
         return [
+          ...this.conntrack.adopt(event.natZones ?? new Map()),
           ...this.#rebind(nowMs),
           ...this.#giveNatZones(),
           ...this.#forgetAbsent(),
