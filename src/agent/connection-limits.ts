@@ -1,4 +1,5 @@
 import type { CompilerChange } from '../compile/compiler.ts';
+import { ZONE_KIND } from '../compile/translation.ts';
 import type { FloatingAddress, LoadBalancer } from '../model/objects.ts';
 import type { Counted, CountedPlace } from './connections/tally.ts';
 import type { Effect, ScopeChange, ZoneUse } from './events.ts';
@@ -61,7 +62,8 @@ export class ConnectionLimits {
         const zone = this.#zoneOf(port);
         if (zone === undefined) continue;
         const except = scope.port(port)?.addresses ?? [];
-        yield { of, owner: port, zone: zone + 1, address: of.address, except, bound: zone + 1 };
+        const vips = zone + ZONE_KIND.vip;
+        yield { of, owner: port, zone: vips, address: of.address, except, bound: vips };
       }
     }
   }

@@ -8,7 +8,7 @@ import type { AgentEvent, Effect, ScopeChange } from './events.ts';
 import type { Ground } from './ground.ts';
 import { describeHealth } from './health.ts';
 import { Installation } from './installation.ts';
-import { Interfaces } from './interfaces.ts';
+import { Interfaces, shortened } from './interfaces.ts';
 import { Learning, reported } from './learning.ts';
 import { differingMeters, HOST_METER, takeMeters } from './meters.ts';
 import { reported as reportedNeighbour } from './neighbours.ts';
@@ -19,8 +19,6 @@ import type { KeptZone } from './zones.ts';
 const COUNTERS_INTERVAL_MS = 5_000;
 const PULSE_INTERVAL_MS = 20_000;
 const SERVER_GRACE_MS = 2_000;
-/** What the server takes of names that come from this machine. */
-const LONGEST_NAME = 255;
 
 /**
  * The agent without sockets: `step(event, nowMs) -> effects`. `src/agent` owns what one host does with its part of the
@@ -570,6 +568,7 @@ export class AgentCore implements Ground {
   }
 
   health(): HostHealth {
+    const ofParts = this.parts.health();
     return describeHealth({
       agentVersion: this.#agentVersion,
       openvswitchVersion: this.#openvswitchVersion,
@@ -578,15 +577,8 @@ export class AgentCore implements Ground {
       interfaces: this.interfaces,
       portStates: this.portStates,
       refused: this.installation.refused.values(),
-      problems: [
-        ...this.problems.values(),
-        ...this.parts.backOff.problems(),
-        ...this.parts.connectionLimits.problems(),
-        ...this.parts.conntrackUse.problems(this.scope, this.conntrack.zones),
-      ],
-      conntrack: this.parts.conntrackUse.use,
-      lost: this.parts.nextHopHosts.lost,
-      full: this.parts.connectionLimits.full,
+      ...ofParts,
+      problems: [...this.problems.values(), ...ofParts.problems],
       nameOf: (host) => this.scope.host(host)?.name ?? host,
       isSwitchConnected: this.#switchConnected,
       isOvsdbConnected: this.#ovsdbConnected,
@@ -600,8 +592,4 @@ export class AgentCore implements Ground {
     this.#lastHealth = text;
     return this.report([{ type: 'health', health }]);
   }
-}
-
-function shortened(text: string): string {
-  return text.slice(0, LONGEST_NAME);
 }

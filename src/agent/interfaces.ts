@@ -1,6 +1,8 @@
 import type { LocalInterface } from './events.ts';
 import type { KeptZone } from './zones.ts';
 
+/** What the server takes of names that come from this machine. */
+const LONGEST_NAME = 255;
 const PORT_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /**
@@ -140,4 +142,9 @@ export class Interfaces {
 
 function literal(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+}
+
+/** A name or id of this machine, where anybody can write anything, as the server takes it. */
+export function shortened(text: string): string {
+  return text.slice(0, LONGEST_NAME);
 }

@@ -11,6 +11,7 @@ import type { ConntrackZones } from './conntrack.ts';
 import { ConntrackUse } from './conntrack-use.ts';
 import type { AgentEvent, Effect, ScopeChange } from './events.ts';
 import type { Ground } from './ground.ts';
+import type { HealthFacts } from './health.ts';
 import { Hold } from './hold/hold.ts';
 import type { Installation } from './installation.ts';
 import { Attachments } from './l2-gateways/attachments.ts';
@@ -74,6 +75,7 @@ export class AgentParts {
   readonly packetIns: PacketIns;
   readonly #movedWatch: MovedWatch;
   readonly #ground: Ground;
+  readonly #conntrack: ConntrackZones;
 
   constructor(
     ground: Ground,
@@ -89,6 +91,7 @@ export class AgentParts {
   ) {
     const { learning, conntrack, installation, random, nowMs } = options;
     this.#ground = ground;
+    this.#conntrack = conntrack;
     this.guard = new SprayGuard(ground);
     this.backOff = new BackOff(ground);
     this.connectionLimits = new ConnectionLimits(ground, conntrack.zones);
@@ -210,6 +213,16 @@ export class AgentParts {
       ...this.hold.wake(nowMs),
       ...this.imports.tick(nowMs),
     ];
+  }
+
+  /** What parts know about how well the agent does. */
+  health(): Pick<HealthFacts, 'problems' | 'conntrack' | 'lost' | 'full'> {
+    const { backOff, connectionLimits, conntrackUse, nextHopHosts } = this;
+    const conntrackProblems = conntrackUse.problems(this.#ground.scope, this.#conntrack.zones);
+    return {
+      problems: [...backOff.problems(), ...connectionLimits.problems(), ...conntrackProblems],
+      ...{ conntrack: conntrackUse.use, lost: nextHopHosts.lost, full: connectionLimits.full },
+    };
   }
 
   /** What a server that may know nothing of this host has to be told. */

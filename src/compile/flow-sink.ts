@@ -47,22 +47,20 @@ export function flow(table: TableName, priority: number, match: Match, target: F
     gotoTable: isBack ? undefined : next,
     reason: target.drop,
   };
-  return contribute(flowSink, slotOf(number, priority, match), draft);
+  return contribute(flowSink, nameOf(draft), draft);
 }
 
-/** Fields stand in the order in which the match was built; the same match is always built by the same code. */
-function slotOf(table: number, priority: number, match: Match): string {
-  let slot = `${table},${priority}`;
+/**
+ * The name of a compiled flow, and of its slot. Fields stand in the order in which the match was built; the same match is always built by the same
+ * code. What a switch gives back has another form (agent/flow-key.ts).
+ */
+export function nameOf({ table, priority, match }: Pick<Flow, 'table' | 'priority' | 'match'>): string {
+  let name = `${table},${priority}`;
   for (const field in match) {
     const value = match[field as FieldName]!;
-    slot += typeof value === 'object' ? `,${field}=${value.value}/${value.mask}` : `,${field}=${value}`;
+    name += typeof value === 'object' ? `,${field}=${value.value}/${value.mask}` : `,${field}=${value}`;
   }
-  return slot;
-}
-
-/** The name of a compiled flow: that of its slot. What a switch gives back has another form (agent/flow-key.ts). */
-export function nameOf({ table, priority, match }: Flow): string {
-  return slotOf(table, priority, match);
+  return name;
 }
 
 /**

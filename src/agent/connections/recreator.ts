@@ -11,6 +11,8 @@ export interface RecreatorOptions {
   readonly log: Log;
 }
 
+/** Of one restart or take-over; more are not made again: it takes a second for each some thousands. */
+export const MOST_RECREATED = 20_000;
 /** Entries between two turns of others. */
 const SLICE = 100;
 

@@ -3,7 +3,7 @@ import { WeftError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { parseDump, type Tracked, tupleText } from './dump.ts';
 import type { EntryInZone } from './recreate.ts';
-import type { Recreator } from './recreator.ts';
+import { MOST_RECREATED, type Recreator } from './recreator.ts';
 
 export interface RestorerOptions {
   /** What was read last: a dump. */
@@ -20,8 +20,6 @@ export interface RestorerOptions {
   readonly signal: AbortSignal;
 }
 
-/** More are not made again: it takes a second for each some thousands. */
-const MOST_RESTORED = 20_000;
 /** The control socket is there a moment after the bridge is. */
 const TRIES = 20;
 const TRY_MS = 100;
@@ -59,8 +57,8 @@ export class Restorer {
     const { restored, recreator, log } = this.#options;
     const text = this.#remembered;
     const lost = text === '' || !(await this.#isEmpty()) ? [] : (await parseDump(text)).filter(({ isOver }) => !isOver);
-    const translated = lost.filter(isTranslated).slice(0, MOST_RESTORED);
-    const plain = lost.filter((one) => !isTranslated(one)).slice(0, MOST_RESTORED - translated.length);
+    const translated = lost.filter(isTranslated).slice(0, MOST_RECREATED);
+    const plain = lost.filter((one) => !isTranslated(one)).slice(0, MOST_RECREATED - translated.length);
     const inZones = (entries: readonly Tracked[]): EntryInZone[] =>
       entries.map((entry) => ({ entry, zone: entry.zone }));
     if (lost.length > 0) await this.#options.limited();
@@ -71,7 +69,7 @@ export class Restorer {
     if (lost.length > 0)
       log.info('Open vSwitch was restarted: it has its connections again', {
         entries: translated.length + plain.length,
-        ...(lost.length > MOST_RESTORED ? { leftOut: lost.length - MOST_RESTORED } : {}),
+        ...(lost.length > MOST_RECREATED ? { leftOut: lost.length - MOST_RECREATED } : {}),
       });
   }
 

@@ -4,8 +4,8 @@ import { systemClock } from '../../base/clock.ts';
 import { WeftError } from '../../base/errors.ts';
 import { silentLog } from '../../base/log.ts';
 import type { ConnectionEntry } from '../../server/protocol.ts';
-import { Recreator } from '../connections/recreator.ts';
-import { MOST_TAKEN_OVER, TakeOver } from './take-over.ts';
+import { MOST_RECREATED, Recreator } from '../connections/recreator.ts';
+import { TakeOver } from './take-over.ts';
 
 /** Packets that make an entry that is answered. */
 const PER_ENTRY = 3;
@@ -83,9 +83,9 @@ test('flows for a switch that is gone are not put into the next one', async () =
 });
 
 test('of more connections than can be made in time the first are', async () => {
-  const held = Array.from({ length: MOST_TAKEN_OVER + 5 }, (_, n) => connection(n));
+  const held = Array.from({ length: MOST_RECREATED + 5 }, (_, n) => connection(n));
   const { told, takeOver } = trial({ p: held });
   await takeOver.run('p');
-  assert.equal(told.length, MOST_TAKEN_OVER);
-  assert.equal(told.at(-1), MOST_TAKEN_OVER - 1);
+  assert.equal(told.length, MOST_RECREATED);
+  assert.equal(told.at(-1), MOST_RECREATED - 1);
 });

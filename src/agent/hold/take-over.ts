@@ -2,11 +2,8 @@ import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import type { ConnectionEntry } from '../../server/protocol.ts';
 import type { EntryInZone } from '../connections/recreate.ts';
-import type { Recreator } from '../connections/recreator.ts';
+import { MOST_RECREATED, type Recreator } from '../connections/recreator.ts';
 import type { Effect } from '../events.ts';
-
-/** More are not made again: it takes a second for each some thousands. */
-export const MOST_TAKEN_OVER = 20_000;
 
 /** What is done in the order in which it comes: flows, and the connections that there are to be before and behind them. */
 type OrderedEffect = Extract<Effect, { kind: 'install' | 'readBack' | 'setMeters' | 'flushZones' | 'recreate' }>;
@@ -53,14 +50,14 @@ export class TakeOver {
     if (known.length === 0) return;
     this.#running++;
     try {
-      await recreator.perform({ make: known.slice(0, MOST_TAKEN_OVER) });
+      await recreator.perform({ make: known.slice(0, MOST_RECREATED) });
     } finally {
       this.#running--;
       if (this.#running === 0) for (const effect of this.#waiting.splice(0)) this.#options.perform(effect);
     }
     log.info('connections of a port that is active here now are made again', {
-      ...{ port, entries: Math.min(known.length, MOST_TAKEN_OVER), ms: Math.round(clock.monotonicMs() - beganMs) },
-      ...(known.length > MOST_TAKEN_OVER ? { leftOut: known.length - MOST_TAKEN_OVER } : {}),
+      ...{ port, entries: Math.min(known.length, MOST_RECREATED), ms: Math.round(clock.monotonicMs() - beganMs) },
+      ...(known.length > MOST_RECREATED ? { leftOut: known.length - MOST_RECREATED } : {}),
     });
   }
 }
