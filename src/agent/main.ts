@@ -55,8 +55,8 @@ export interface AgentOptions {
   readonly version: string;
   readonly log: Log;
   readonly signal: AbortSignal;
-  /** Called once all flows are in. */
-  readonly onReady?: () => void;
+  /** Called once all flows are in, and again when a part that few hosts need was loaded later. */
+  readonly onLoaded?: () => void;
 }
 
 const TICK_MS = 1_000;
@@ -119,6 +119,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       setSpeakerPorts: (interfaces) => bridgeLink.setSpeakerPorts(interfaces),
     });
     void link.run();
+    options.onLoaded?.();
     return link;
   };
   const planSpeakers = async (isLeaving: boolean): Promise<void> => {
@@ -136,6 +137,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   let vteps: Promise<VtepLink> | undefined;
   const startVteps = async (): Promise<VtepLink> => {
     const { VtepLink } = await import('./vteps/vtep-link.ts');
+    options.onLoaded?.();
     return new VtepLink({ emit, clock: systemClock, log: log.child({ part: 'vteps' }), signal });
   };
   const liveness = new LivenessLink({
@@ -340,7 +342,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'ready':
         log.info('ready: all flows are in', { flows: compiler.flowCount, ports: core.interfaces.bound().size });
         notifySystemd('READY=1');
-        options.onReady?.();
+        options.onLoaded?.();
         break;
       case 'log':
         log[effect.level](effect.message, effect.fields);

@@ -15,9 +15,9 @@ export class MemoryTrimmer {
   #timer: NodeJS.Timeout | undefined;
   #collect: Collect | undefined;
 
-  /** Call after each piece of work with its size; the collection comes once it has been quiet for a while. */
+  /** Call after each piece of work with its size; the collection comes once there was none of size for a while. */
   worked(size: number): void {
-    if (size < LARGE_CHANGE && this.#timer === undefined) return;
+    if (size < LARGE_CHANGE) return;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#trim(), SETTLE_MS).unref();
   }

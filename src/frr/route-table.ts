@@ -1,5 +1,5 @@
 import { type Cidr, formatIp, type Ip } from '../base/addresses.ts';
-import { cidrOf, keyOf, type RouteKey } from '../base/route-key.ts';
+import { NO_SLOT, PrefixSlots } from '../base/prefix-slots.ts';
 import {
   MAIN_TABLE,
   type NetlinkMessage,
@@ -26,11 +26,13 @@ export type Ways =
 /** `ways` undefined: the route is gone. */
 export type RouteChange = { readonly to: Cidr; readonly ways: Ways | undefined };
 
-/** A route's own ways, or the id of a next-hop object that says them. */
-type Source = Ways | number;
-
 /** No sender nests groups; a circle of them ends here. */
 const GROUP_DEPTH = 4;
+
+/** Columns of a route: where it goes (the id of a next-hop object or the number of ways; 0: nowhere), the ways that its reader knows, and marks. */
+const [SOURCE, TOLD, MARKS] = [0, 1, 2];
+/** Marks: looked at in the next `takeChanges`; known from the connection before and not told again; its source is a next-hop object. */
+const [DIRTY, HELD, BY_OBJECT] = [1, 2, 4];
 
 /**
  * What zebra has told: prefix -> ways, for the routes that a protocol of `protocols` made in the main table.
@@ -42,18 +44,16 @@ const GROUP_DEPTH = 4;
  */
 export class RouteTable {
   readonly #protocols: ReadonlySet<number>;
-  readonly #sources = new Map<RouteKey, Source>();
+  readonly #routes = new PrefixSlots(3);
   readonly #objects = new Map<number, NextHopMessage['is']>();
-  /** What the reader knows. */
-  readonly #told = new Map<RouteKey, Ways>();
-  /** Known from the connection before and not told again yet: `#told` says what they are. */
-  #held = new Set<RouteKey>();
-  #dirty = new Set<RouteKey>();
+  #size = 0;
+  #held = 0;
+  /** Routes with that mark. */
+  #dirty: number[] = [];
   #objectsChanged = false;
-  /** One object per meaning; grows with the number of different sets of ways, and is cut in `takeChanges`. */
-  #interned = new Map<string, Ways>();
-  /** Ways of the objects as they are now. */
-  readonly #resolved = new Map<number, Ways | undefined>();
+  readonly #ways = new InternedWays();
+  /** Ways of the objects as they are now, by number. */
+  readonly #resolved = new Map<number, number>();
 
   constructor(protocols: Iterable<number> = [RouteProtocol.bgp]) {
     this.#protocols = new Set(protocols);
@@ -61,40 +61,45 @@ export class RouteTable {
 
   /** Routes that its reader knows. */
   get size(): number {
-    return this.#told.size;
+    return this.#size;
   }
   /** Routes of the connection before that were not told again. */
   get held(): number {
-    return this.#held.size;
+    return this.#held;
   }
 
   /** A connection began: what comes now is the whole table. */
   begin(): void {
-    this.#held = new Set(this.#told.keys());
+    this.#dirty = [];
+    this.#held = 0;
+    for (const slot of this.#routes.slots()) {
+      this.#routes.set(SOURCE, slot, 0);
+      if (this.#routes.get(TOLD, slot) === 0) {
+        this.#routes.release(slot);
+        continue;
+      }
+      this.#routes.set(MARKS, slot, HELD);
+      this.#held++;
+    }
     // The ids of objects are the sender's: another zebra gives them another meaning.
-    this.#sources.clear();
     this.#objects.clear();
     this.#resolved.clear();
-    this.#dirty.clear();
     this.#objectsChanged = false;
   }
 
   /** What was not told again is gone. */
   sweep(): void {
-    for (const key of this.#held) this.#dirty.add(key);
-    this.#held.clear();
+    if (this.#held === 0) return;
+    for (const slot of this.#routes.slots()) if (this.#marks(slot) & HELD) this.#look(slot, 0, 0);
   }
 
   apply(message: NetlinkMessage): void {
     switch (message.kind) {
       case 'route': {
         if (message.table !== MAIN_TABLE && message.table !== 0) return;
-        const key = keyOf(message.to);
-        const source = message.action === 'put' ? this.#sourceOf(message) : undefined;
-        if (source !== undefined) this.#sources.set(key, source);
-        else if (!this.#sources.delete(key) && !this.#held.has(key)) return;
-        this.#held.delete(key);
-        this.#dirty.add(key);
+        const source = message.action === 'put' ? this.#sourceOf(message) : 0;
+        const slot = source === 0 ? this.#routes.find(message.to) : this.#routes.take(message.to);
+        if (slot !== NO_SLOT) this.#look(slot, source, source !== 0 && isByObject(message) ? BY_OBJECT : 0);
         return;
       }
       case 'nextHop':
@@ -114,31 +119,51 @@ export class RouteTable {
   takeChanges(): RouteChange[] {
     if (this.#objectsChanged) this.#markUsersOfObjects();
     const changes: RouteChange[] = [];
-    for (const key of this.#dirty) {
-      const before = this.#told.get(key);
-      const ways = this.#held.has(key) ? before : this.#current(key);
-      if (ways === before) continue;
-      if (ways) this.#told.set(key, ways);
-      else this.#told.delete(key);
-      changes.push({ to: cidrOf(key), ways });
+    for (const slot of this.#dirty) {
+      const before = this.#routes.get(TOLD, slot);
+      const is = this.#current(slot);
+      this.#routes.set(MARKS, slot, this.#marks(slot) & ~DIRTY);
+      if (is !== before) {
+        this.#routes.set(TOLD, slot, is);
+        this.#size += (is === 0 ? 0 : 1) - (before === 0 ? 0 : 1);
+        changes.push({ to: this.#routes.cidrOf(slot), ways: this.#ways.get(is) });
+      }
+      if (is === 0 && this.#routes.get(SOURCE, slot) === 0) this.#routes.release(slot);
     }
-    this.#dirty = new Set();
-    if (this.#interned.size > 1_000 + 2 * this.#objects.size) this.#forgetUnusedWays();
+    this.#dirty = [];
+    if (this.#ways.size > 1_000 + 2 * this.#objects.size) this.#forgetUnusedWays();
     return changes;
   }
 
   /** All that its reader knows. */
   *routes(): IterableIterator<{ readonly to: Cidr; readonly ways: Ways }> {
-    for (const [key, ways] of this.#told) yield { to: cidrOf(key), ways };
+    for (const slot of this.#routes.slots()) {
+      const ways = this.#ways.get(this.#routes.get(TOLD, slot));
+      if (ways) yield { to: this.#routes.cidrOf(slot), ways };
+    }
   }
 
   get(to: Cidr): Ways | undefined {
-    return this.#told.get(keyOf(to));
+    const slot = this.#routes.find(to);
+    return slot === NO_SLOT ? undefined : this.#ways.get(this.#routes.get(TOLD, slot));
   }
 
-  #current(key: RouteKey): Ways | undefined {
-    const source = this.#sources.get(key);
-    return typeof source === 'number' ? this.#waysOfObject(source) : source;
+  #marks(slot: number): number {
+    return this.#routes.get(MARKS, slot);
+  }
+
+  /** A route was told, or that it is gone: it is looked at when changes are taken. */
+  #look(slot: number, source: number, by: 0 | typeof BY_OBJECT): void {
+    const marks = this.#marks(slot);
+    if (marks & HELD) this.#held--;
+    if (!(marks & DIRTY)) this.#dirty.push(slot);
+    this.#routes.set(SOURCE, slot, source);
+    this.#routes.set(MARKS, slot, DIRTY | by);
+  }
+
+  #current(slot: number): number {
+    const source = this.#routes.get(SOURCE, slot);
+    return this.#marks(slot) & BY_OBJECT ? this.#waysOfObject(source) : source;
   }
 
   /** Objects are told ahead of the routes that use them, so most of those that changed are not in use; all of a batch is looked at once. */
@@ -149,20 +174,24 @@ export class RouteTable {
     const changed = new Set<number>();
     for (const [id, ways] of before) if (this.#waysOfObject(id) !== ways) changed.add(id);
     if (changed.size === 0) return;
-    for (const [key, source] of this.#sources)
-      if (typeof source === 'number' && changed.has(source)) this.#dirty.add(key);
+    for (const slot of this.#routes.slots()) {
+      const source = this.#routes.get(SOURCE, slot);
+      if (this.#marks(slot) & BY_OBJECT && changed.has(source)) this.#look(slot, source, BY_OBJECT);
+    }
   }
 
-  #waysOfObject(id: number): Ways | undefined {
-    if (this.#resolved.has(id)) return this.#resolved.get(id);
+  /** The number of its ways; 0: it leads nowhere. */
+  #waysOfObject(id: number): number {
+    const known = this.#resolved.get(id);
+    if (known !== undefined) return known;
     const vias: Via[] = [];
     const discards = this.#collect(id, 1, vias, GROUP_DEPTH);
     const ways =
       vias.length > 0
-        ? this.#intern({ kind: 'forward', vias: ordered(vias) })
+        ? this.#ways.numberOf({ kind: 'forward', vias: ordered(vias) })
         : discards
-          ? this.#intern({ kind: 'discard', how: 'blackhole' })
-          : undefined;
+          ? this.#ways.numberOf({ kind: 'discard', how: 'blackhole' })
+          : 0;
     this.#resolved.set(id, ways);
     return ways;
   }
@@ -181,30 +210,66 @@ export class RouteTable {
     return discards;
   }
 
-  /** Undefined where it leads nowhere that a reader could use, or is not one of `protocols`. */
-  #sourceOf({ protocol, type, nextHopId, hops }: RouteMessage): Source | undefined {
-    if (!this.#protocols.has(protocol)) return undefined;
-    if (type === RouteType.blackhole) return this.#intern({ kind: 'discard', how: 'blackhole' });
-    if (type === RouteType.unreachable) return this.#intern({ kind: 'discard', how: 'unreachable' });
-    if (type === RouteType.prohibit) return this.#intern({ kind: 'discard', how: 'prohibit' });
-    if (type !== RouteType.unicast) return undefined;
-    return nextHopId ?? (hops.length === 0 ? undefined : this.#intern({ kind: 'forward', vias: ordered(hops) }));
-  }
-
-  #intern(ways: Ways): Ways {
-    const name = ways.kind === 'discard' ? ways.how : ways.vias.map(viaName).join();
-    const known = this.#interned.get(name);
-    if (known) return known;
-    this.#interned.set(name, ways);
-    return ways;
+  /** 0 where it leads nowhere that a reader could use, or is not one of `protocols`. */
+  #sourceOf(route: RouteMessage): number {
+    if (!this.#protocols.has(route.protocol)) return 0;
+    if (isByObject(route)) return route.nextHopId!;
+    const ways = ownWays(route);
+    return ways === undefined ? 0 : this.#ways.numberOf(ways);
   }
 
   #forgetUnusedWays(): void {
-    const used = new Set<Ways>(this.#told.values());
-    for (const source of this.#sources.values()) if (typeof source !== 'number') used.add(source);
-    for (const ways of this.#resolved.values()) if (ways) used.add(ways);
-    for (const [name, ways] of this.#interned) if (!used.has(ways)) this.#interned.delete(name);
+    const used = new Set(this.#resolved.values());
+    for (const slot of this.#routes.slots()) {
+      used.add(this.#routes.get(TOLD, slot));
+      if (!(this.#marks(slot) & BY_OBJECT)) used.add(this.#routes.get(SOURCE, slot));
+    }
+    this.#ways.keep(used);
   }
+}
+
+/** One object per meaning, with a number from 1 on that is not given twice. */
+class InternedWays {
+  readonly #numbers = new Map<string, number>();
+  readonly #ways = new Map<number, Ways>();
+  #next = 1;
+
+  get size(): number {
+    return this.#ways.size;
+  }
+
+  get(number: number): Ways | undefined {
+    return this.#ways.get(number);
+  }
+
+  numberOf(ways: Ways): number {
+    const name = ways.kind === 'discard' ? ways.how : ways.vias.map(viaName).join();
+    const known = this.#numbers.get(name);
+    if (known !== undefined) return known;
+    this.#numbers.set(name, this.#next);
+    this.#ways.set(this.#next, ways);
+    return this.#next++;
+  }
+
+  keep(used: ReadonlySet<number>): void {
+    for (const [name, number] of this.#numbers) {
+      if (used.has(number)) continue;
+      this.#numbers.delete(name);
+      this.#ways.delete(number);
+    }
+  }
+}
+
+function isByObject({ type, nextHopId }: RouteMessage): boolean {
+  return type === RouteType.unicast && nextHopId !== undefined;
+}
+
+/** Of a route that names no next-hop object. */
+function ownWays({ type, hops }: RouteMessage): Ways | undefined {
+  if (type === RouteType.blackhole) return { kind: 'discard', how: 'blackhole' };
+  if (type === RouteType.unreachable) return { kind: 'discard', how: 'unreachable' };
+  if (type === RouteType.prohibit) return { kind: 'discard', how: 'prohibit' };
+  return type === RouteType.unicast && hops.length > 0 ? { kind: 'forward', vias: ordered(hops) } : undefined;
 }
 
 /** `via 192.0.2.1 dev 3 weight 1`. */

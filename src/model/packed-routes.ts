@@ -14,7 +14,7 @@ import type { LearnedHop, LearnedRoutes, LearnedSet } from './objects.ts';
  *       |   Prefix (0..16 bytes)    |   as many as hold the bits, the last filled up with zeros
  *       +---------------------------+
  */
-const BLOCKS = 256;
+export const BLOCKS = 256;
 
 /** One of a block's sets with its networks, IPv4 and IPv6 apart; none: absent. */
 export interface PackedRoutes {
@@ -24,14 +24,22 @@ export interface PackedRoutes {
   readonly v6?: string;
 }
 
+export function blockOf(network: Cidr): string {
+  return blockNameOf(blockNumberOf(network));
+}
+
 /** Two hexadecimal digits. */
-export function blockOf({ ip, prefix }: Cidr): string {
+export function blockNameOf(block: number): string {
+  return block.toString(16).padStart(2, '0');
+}
+
+export function blockNumberOf({ ip, prefix }: Cidr): number {
   const { value } = ip;
   let hash = ip.version === 4 ? Number(value) : wordOf(value as bigint, 0);
   if (ip.version === 6) for (let word = 1; word < 4; word++) hash = Math.imul(hash, 31) ^ wordOf(value as bigint, word);
   hash = Math.imul(hash ^ (hash >>> 16) ^ prefix, 0x85eb_ca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2_ae35);
-  return ((hash ^ (hash >>> 16)) & (BLOCKS - 1)).toString(16).padStart(2, '0');
+  return (hash ^ (hash >>> 16)) & (BLOCKS - 1);
 }
 
 function wordOf(value: bigint, word: number): number {

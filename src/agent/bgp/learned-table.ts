@@ -1,9 +1,8 @@
 import type { Cidr } from '../../base/addresses.ts';
-import { cidrOf, keyOf, type RouteKey } from '../../base/route-key.ts';
+import { NO_SLOT, PrefixSlots } from '../../base/prefix-slots.ts';
 import type { LearnedHop, LearnedRoutes, LearnedSet } from '../../model/objects.ts';
-import { blockOf, packBlock, routesIn } from '../../model/packed-routes.ts';
+import { BLOCKS, blockNameOf, blockNumberOf, packBlock, routesIn } from '../../model/packed-routes.ts';
 
-type Block = Map<RouteKey, string>;
 interface Hops {
   readonly name: string;
   readonly via: readonly LearnedHop[];
@@ -20,18 +19,23 @@ export interface TableChange {
   readonly goneBlocks: readonly string[];
 }
 
-/** What the speaker of one router here learned, as the records that tell of it (docs/design/gateways.md, §2). Some 60 bytes a route. */
+/** Columns of a route: the number of its set (0: it is gone, its block not taken yet), and the next route of its block. */
+const [SET, NEXT] = [0, 1];
+
+/** What the speaker of one router here learned, as the records that tell of it (docs/design/gateways.md, §2). Some 25 bytes a route. */
 export class LearnedTable {
   readonly router: string;
   readonly host: string;
-  readonly #blocks = new Map<string, Block>();
+  readonly #routes = new PrefixSlots(2);
+  /** The first route of each block. */
+  readonly #heads = new Uint32Array(BLOCKS);
   readonly #hops = new Map<string, Hops>();
   /** Next hops as text → number of their set. */
   readonly #numbers = new Map<string, string>();
   readonly #known = new WeakMap<readonly LearnedHop[], string>();
   #last = 0;
   #ended: ReadonlySet<string> = new Set();
-  readonly #dirty = new Set<string>();
+  readonly #dirty = new Set<number>();
   /** As they were told. */
   readonly #toldSets = new Map<string, LearnedSet>();
   readonly #toldBlocks = new Map<string, LearnedRoutes>();
@@ -57,36 +61,28 @@ export class LearnedTable {
     }
     const { block, routes } = record;
     this.#toldBlocks.set(block, record);
-    for (const set of this.#blocks.get(block)?.values() ?? []) this.#use(set, -1);
-    const own: Block = new Map();
-    for (const { to, set } of routesIn(routes)) {
-      own.set(keyOf(to), set);
-      this.#use(set, 1);
-    }
-    this.#blocks.set(block, own);
+    const number = Number.parseInt(block, 16);
+    for (const slot of this.#routesOf(number)) this.#drop(slot);
+    for (const { to, set } of routesIn(routes)) this.#put(number, to, set);
+    this.#forgetDropped(number);
   }
 
   put(to: Cidr, via: readonly LearnedHop[]): void {
-    const set = this.#numberOf(via);
-    const name = blockOf(to);
-    const block = this.#blocks.get(name) ?? new Map<RouteKey, string>();
-    this.#blocks.set(name, block);
-    const key = keyOf(to);
-    const before = block.get(key);
-    if (before === set) return;
-    if (before !== undefined) this.#use(before, -1);
-    this.#use(set, 1);
-    block.set(key, set);
-    this.#dirty.add(name);
+    const block = blockNumberOf(to);
+    if (this.#put(block, to, this.#numberOf(via))) this.#dirty.add(block);
   }
 
   delete(to: Cidr): void {
-    this.#drop(blockOf(to), keyOf(to));
+    const slot = this.#routes.find(to);
+    if (slot !== NO_SLOT && this.#drop(slot)) this.#dirty.add(blockNumberOf(to));
   }
 
   /** What is not among these is gone. */
-  keep(keys: ReadonlySet<RouteKey>): void {
-    for (const [name, block] of this.#blocks) for (const key of block.keys()) if (!keys.has(key)) this.#drop(name, key);
+  keep(kept: Iterable<Cidr>): void {
+    const slots = new Set<number>();
+    for (const to of kept) slots.add(this.#routes.find(to));
+    for (let block = 0; block < BLOCKS; block++)
+      for (const slot of this.#routesOf(block)) if (!slots.has(slot) && this.#drop(slot)) this.#dirty.add(block);
   }
 
   /** Sessions with the routers of these addresses ended: nothing goes to them, whatever becomes of their routes. */
@@ -98,15 +94,15 @@ export class LearnedTable {
   take(): TableChange {
     const blocks: LearnedRoutes[] = [];
     const goneBlocks: string[] = [];
-    for (const name of this.#dirty) {
-      const before = this.#toldBlocks.get(name);
-      const own = this.#blocks.get(name);
-      if (own === undefined || own.size === 0) {
-        this.#blocks.delete(name);
+    for (const block of this.#dirty) {
+      this.#forgetDropped(block);
+      const name = blockNameOf(block);
+      if (this.#heads[block] === NO_SLOT) {
         if (this.#toldBlocks.delete(name)) goneBlocks.push(name);
         continue;
       }
-      const after = this.#blockOf(name, own);
+      const before = this.#toldBlocks.get(name);
+      const after = this.#blockOf(block, name);
       if (before !== undefined && JSON.stringify(before.routes) === JSON.stringify(after.routes)) continue;
       this.#toldBlocks.set(name, after);
       blocks.push(after);
@@ -144,22 +140,60 @@ export class LearnedTable {
     return { sets: [...this.#toldSets.values()], blocks: [...this.#toldBlocks.values()] };
   }
 
-  #blockOf(block: string, own: Block): LearnedRoutes {
+  #blockOf(number: number, block: string): LearnedRoutes {
     const { router, host } = this;
-    const routes = [...own].map(([key, set]) => ({ to: cidrOf(key), set }));
+    const routes = [...this.#routesOf(number)].map((slot) => ({
+      to: this.#routes.cidrOf(slot),
+      set: `${this.#routes.get(SET, slot)}`,
+    }));
     return {
       ...{ kind: 'learnedRoutes', id: `${router}/${host}/${block}`, revision: 0, router, host, block },
       ...packBlock(routes),
     };
   }
 
-  #drop(name: string, key: RouteKey): void {
-    const block = this.#blocks.get(name);
-    const set = block?.get(key);
-    if (set === undefined) return;
-    block!.delete(key);
-    this.#use(set, -1);
-    this.#dirty.add(name);
+  /** Those that were dropped are among them until `#forgetDropped`. */
+  *#routesOf(block: number): Iterable<number> {
+    for (let slot = this.#heads[block]!; slot !== NO_SLOT; slot = this.#routes.get(NEXT, slot)) yield slot;
+  }
+
+  /** Is it another than before? */
+  #put(block: number, to: Cidr, set: string): boolean {
+    let slot = this.#routes.find(to);
+    if (slot === NO_SLOT) {
+      slot = this.#routes.take(to);
+      this.#routes.set(NEXT, slot, this.#heads[block]!);
+      this.#heads[block] = slot;
+    }
+    const before = this.#routes.get(SET, slot);
+    if (before === Number(set)) return false;
+    if (before !== 0) this.#use(`${before}`, -1);
+    this.#use(set, 1);
+    this.#routes.set(SET, slot, Number(set));
+    return true;
+  }
+
+  /** Was it there? */
+  #drop(slot: number): boolean {
+    const set = this.#routes.get(SET, slot);
+    if (set === 0) return false;
+    this.#use(`${set}`, -1);
+    this.#routes.set(SET, slot, 0);
+    return true;
+  }
+
+  #forgetDropped(block: number): void {
+    let last = NO_SLOT;
+    for (let slot = this.#heads[block]!; slot !== NO_SLOT; ) {
+      const next = this.#routes.get(NEXT, slot);
+      if (this.#routes.get(SET, slot) !== 0) last = slot;
+      else {
+        if (last === NO_SLOT) this.#heads[block] = next;
+        else this.#routes.set(NEXT, last, next);
+        this.#routes.release(slot);
+      }
+      slot = next;
+    }
   }
 
   /** A set that was dropped may be among them: its next hops are not known then, and it leads nowhere. */

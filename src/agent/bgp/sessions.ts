@@ -1,5 +1,4 @@
 import type { Cidr } from '../../base/addresses.ts';
-import { keyOf } from '../../base/route-key.ts';
 import { DEFAULT_DRAIN_WAIT_S } from '../../model/gateways.ts';
 import type { LearnedHop, LearnedRoutes, LearnedSet, Router, ScopeKind, ScopeRecord } from '../../model/objects.ts';
 import {
@@ -165,7 +164,7 @@ export class Sessions {
       if (via === undefined) table.delete(to);
       else table.put(to, via);
     if (!isAll) return this.#take(table);
-    table.keep(new Set(routes.map(({ to }) => keyOf(to))));
+    table.keep(routes.map(({ to }) => to));
     const wasSynced = this.#allSynced();
     this.#synced.add(router);
     const effects = this.#take(table);

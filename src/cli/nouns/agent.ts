@@ -78,7 +78,7 @@ async function run(options: RunOptions): Promise<void> {
     log: createLog(options.logLevel),
     signal: stop.signal,
     // Not only at the end, which a machine that loses power never sees: what starts from sources is slow, and 30 MB larger.
-    onReady: flushCompileCache,
+    onLoaded: flushCompileCache,
   });
   process.exit(EXIT.ok); // sockets that are still closing must not hold it up
 }
