@@ -1,4 +1,3 @@
-import { stringify } from 'yaml';
 import { UsageError } from './exit-codes.ts';
 
 /** Data goes to stdout, everything else to stderr; colour only on a terminal that wants it (NO_COLOR is honoured). */
@@ -33,10 +32,6 @@ export function say(text: string): void {
 
 export function printJson(value: unknown): void {
   print(JSON.stringify(value, null, 2));
-}
-
-export function printYaml(...documents: readonly unknown[]): void {
-  print(documents.map((document) => stringify(document, { lineWidth: 0 })).join('---\n'));
 }
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the escape character is what is looked for

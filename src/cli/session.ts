@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { WeftError } from '../base/errors.ts';
 import type { AnyObject } from '../model/objects.ts';
@@ -6,6 +6,7 @@ import { type Client, createClient } from '../server/client.ts';
 import { problemsOf } from '../server/problem.ts';
 import { type Context, contextFilePath, currentContext, DEFAULT_SERVER } from './contexts.ts';
 import { type CliKind, entryOf } from './kinds.ts';
+import { readSecret } from './secret-file.ts';
 
 /** One command's conversation with the server. */
 export interface Session {
@@ -37,14 +38,6 @@ export async function withSession<T>(command: Command, work: (session: Session) 
     throw explained(error, context);
   } finally {
     client.close();
-  }
-}
-
-export function readSecret(path: string, what: string): string {
-  try {
-    return readFileSync(path, 'utf8').trim();
-  } catch (cause) {
-    throw new WeftError('not-found', `the ${what} file ${path} cannot be read`, { cause });
   }
 }
 

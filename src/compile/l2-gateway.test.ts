@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { formatMac, type Mac, parseMac } from '../base/addresses.ts';
-import { modelOf } from '../model/view.ts';
+import { modelOf } from '../model/model-index.ts';
 import { attachmentMac, encodeHello, HELLO_ETHER_TYPE, helloGroup } from '../packet/attachment-hello.ts';
 import { ETHER_TYPE, encodeEthernet } from '../packet/ethernet.ts';
 import { Network, TUNNEL_OFPORT } from '../pipeline/network.fixture.ts';

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { modelOf } from '../model/model-index.ts';
 import type { Router } from '../model/objects.ts';
-import { type LearnedRoute, modelOf } from '../model/view.ts';
+import type { LearnedRoute } from '../model/view.ts';
 import { formatFlow } from '../openflow/text/flow.ts';
 import { frame, ip, udp } from '../pipeline/frames.fixture.ts';
 import { createPipeline } from '../pipeline/pipeline.ts';

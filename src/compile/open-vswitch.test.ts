@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { frameSketch } from '../model/frame-sketch.ts';
 import { buildFrame } from '../model/generate-frames.ts';
-import { modelOf } from '../model/view.ts';
+import { modelOf } from '../model/model-index.ts';
 import { type Flow, OFPP } from '../openflow/flow.ts';
 import { formatFlow } from '../openflow/text/flow.ts';
 import { OpenVswitchFixture } from '../pipeline/open-vswitch.fixture.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { modelOf } from '../model/model-index.ts';
 import type { RouterPort } from '../model/objects.ts';
-import { modelOf } from '../model/view.ts';
 import { echo, frame, ip, networkOf, tcp, udp } from '../pipeline/frames.fixture.ts';
 import { createPipeline } from '../pipeline/pipeline.ts';
 import { simulateFrame } from '../simulate/simulate.ts';

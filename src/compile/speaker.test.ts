@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { modelOf } from '../model/view.ts';
+import { modelOf } from '../model/model-index.ts';
 import { OFPP } from '../openflow/flow.ts';
 import { formatFlow } from '../openflow/text/flow.ts';
 import { OpenVswitchFixture } from '../pipeline/open-vswitch.fixture.ts';

@@ -1,7 +1,7 @@
 import { cidrContains, type Ip, parseCidr, parseIp } from '../base/addresses.ts';
+import type { ModelIndex } from './model-index.ts';
 import type { LoadBalancer, LogicalPort, RouterPort } from './objects.ts';
 import type { AddressHolder } from './relations.ts';
-import type { ModelIndex } from './view.ts';
 
 /**
  * Who has an address on a switch: ports and router ports by their own, and what a router answers for there: floating

@@ -2,12 +2,12 @@ import { type Cidr, cidrContains, eui64, formatIp, type Ip, parseCidr, parseIp, 
 import type { Random } from '../base/random.ts';
 import { isAddressTaken } from './address-uses.ts';
 import { describe } from './describe.ts';
+import type { ModelIndex } from './model-index.ts';
 import type { AnyObject, LogicalPort, LogicalSwitch, Subnet } from './objects.ts';
 import type { Problem } from './problem.ts';
 import { isKeyed } from './relations.ts';
 import { grownSlots } from './shares.ts';
 import { isInVlan, isReservedIn, lastOf } from './subnets.ts';
-import type { ModelIndex } from './view.ts';
 
 const LAST_KEY = 0xff_ffff;
 /** Offsets of larger subnets count only so far: more addresses than any store holds. */

@@ -1,6 +1,6 @@
 import type { KindName } from './kind.ts';
+import type { ModelIndex } from './model-index.ts';
 import type { AnyObject, Binding, NatLease, NatMove, ScopeKind, ScopeRecord } from './objects.ts';
-import type { ModelIndex } from './view.ts';
 
 /** Records that a draft may change: what people write, bindings, leases of ports, and connections that moved. */
 export type DraftRecord = AnyObject | Binding | NatLease | NatMove;

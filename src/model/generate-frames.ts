@@ -25,9 +25,8 @@ import type { BodySketch, FlatSketch, FrameSketch, MutationSketch, TagSketch, Up
 import { LEARNED_MACS, SHARED_MACS } from './generate.ts';
 import { buildRouted } from './generate-routed-frames.ts';
 import { at } from './generated.ts';
-import { PROTOCOL_NAMES } from './kinds/chain.ts';
-import { parseAddressOrCidr, parsePortRange } from './kinds/common.ts';
 import type { LogicalPort, Rule, RuleMatch } from './objects.ts';
+import { PROTOCOL_NAMES, parseAddressOrCidr, parsePortRange } from './texts.ts';
 import type { ModelView } from './view.ts';
 
 /** What a frame of the port may name, what is the port's own first. */

@@ -7,10 +7,10 @@ import { buildModel } from './generate-build.ts';
 import { buildFrame } from './generate-frames.ts';
 import { routedModelSketch } from './generate-routed.ts';
 import { KINDS } from './kinds.ts';
+import { modelOf } from './model-index.ts';
 import type { ProblemCode } from './problem.ts';
 import { isObject } from './relations.ts';
 import { checkRules } from './rules.ts';
-import { modelOf } from './view.ts';
 
 /** What people are kept from although its meaning is plain: a model can come to be so, and is to be understood. */
 const UNWISE: ReadonlySet<ProblemCode> = new Set(['next-hop', 'unreachable', 'ambiguous', 'route-circle']);

@@ -1,5 +1,3 @@
-import type { KindName } from './kind.ts';
-import { KINDS } from './kinds.ts';
 import type {
   AddressSet,
   AnyObject,
@@ -21,7 +19,6 @@ import type {
   ScopeRecord,
   SecurityGroup,
 } from './objects.ts';
-import { textsAt } from './paths.ts';
 
 /** Records that no person writes. */
 export const RUNTIME_KINDS = [
@@ -176,15 +173,6 @@ export function isHeldOnly(record: ScopeRecord): record is HeldOnly {
 /** Is it something that people write (and no runtime record)? */
 export function isObject(record: ScopeRecord): record is AnyObject {
   return !(RUNTIME_KINDS as readonly string[]).includes(record.kind);
-}
-
-/** What an object refers to, as ids, its tenant included; `path` is the field. */
-export function* referencesOf(
-  object: AnyObject,
-): Iterable<{ readonly path: string; readonly kind: KindName; readonly id: string }> {
-  if (object.tenant !== undefined) yield { path: 'tenant', kind: 'tenant', id: object.tenant };
-  for (const reference of KINDS[object.kind].references)
-    for (const { path, text } of textsAt(object, reference.path)) yield { path, kind: reference.kind, id: text };
 }
 
 /** What an object's name is unique within: its tenant, for rules their chain, for router ports and BGP peers their router, for operator's kinds all of the kind. */

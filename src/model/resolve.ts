@@ -1,11 +1,11 @@
 import type { KindName } from './kind.ts';
 import { KINDS } from './kinds.ts';
+import type { ModelIndex } from './model-index.ts';
 import { didYouMean } from './near.ts';
 import type { AnyObject, ObjectOfKind } from './objects.ts';
 import type { ParsedObject } from './parse.ts';
 import { replaceTextsAt } from './paths.ts';
 import type { Problem } from './problem.ts';
-import type { ModelIndex } from './view.ts';
 
 const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const SHORTEST_PREFIX = 4;

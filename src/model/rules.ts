@@ -1,4 +1,5 @@
 import type { DraftChange } from './draft.ts';
+import type { ModelIndex } from './model-index.ts';
 import type { Problem } from './problem.ts';
 import { checkBgp } from './rules/bgp.ts';
 import { checkChains } from './rules/chains.ts';
@@ -17,7 +18,6 @@ import type { Rule } from './rules/rule.ts';
 import { checkSwitches } from './rules/switches.ts';
 import { checkTranslated } from './rules/translated.ts';
 import { checkVteps } from './rules/vteps.ts';
-import type { ModelIndex } from './view.ts';
 
 /** The rules that a whole model must keep. Each looks only at what a change can have broken. */
 const RULES: readonly Rule[] = [

@@ -1,8 +1,7 @@
 import { formatCidr, parseCidr } from '../base/addresses.ts';
-import { KIND_NAMES, type KindName } from './kind.ts';
-import { MultiIndex, NestedIndex } from './multi-index.ts';
+import { KIND_NAMES } from './kind.ts';
+import { NestedIndex } from './multi-index.ts';
 import type {
-  AnyObject,
   BgpPeer,
   Binding,
   FloatingAddress,
@@ -20,7 +19,6 @@ import type {
   NatMove,
   Neighbour,
   NextHopState,
-  ObjectOfKind,
   Outside,
   RouterPort,
   Rule,
@@ -31,18 +29,7 @@ import type {
   VtepBinding,
 } from './objects.ts';
 import { blockOf, livingHops, packedSetOf, routesIn } from './packed-routes.ts';
-import {
-  type AddressHolder,
-  heldBy,
-  isHeldOnly,
-  isKeyed,
-  type KeyedObject,
-  nameScopeOf,
-  placesOfAddresses,
-  type Relation,
-  RUNTIME_KINDS,
-  referencesOf,
-} from './relations.ts';
+import { heldBy, type Relation, RUNTIME_KINDS } from './relations.ts';
 
 /** A route that a gateway learned, by itself. */
 export interface LearnedRoute {
@@ -104,39 +91,23 @@ export interface ModelView {
 }
 
 /**
- * The model with its indexes. Every change costs a constant number of index operations, whatever the size of the
- * model. It checks nothing: `rules.ts` does, on the state after the change, and whoever finds a problem puts the
- * former objects back.
+ * Records with the indexes that a `ModelView` is asked by. Every change costs a constant number of index operations, whatever the size of the model.
+ * `ModelIndex` (model-index.ts) has those of the rules and the server as well.
  */
-export class ModelIndex implements ModelView {
+export class RecordIndex implements ModelView {
   readonly #records = new Map<ScopeKind, Map<string, ScopeRecord>>();
   readonly #portsBySwitch = new Map<string, Map<string, LogicalPort>>();
   readonly #rulesByChain = new Map<string, Map<string, Rule>>();
   readonly #sortedRules = new Map<string, readonly Rule[]>();
   readonly #learnedBySwitch = new Map<string, Map<string, LearnedAddress>>();
-  readonly #bindingsByHost = new Map<string, Map<string, Binding>>();
-  readonly #referrers = new Map<KindName, Map<string, Set<AnyObject>>>();
-  readonly #names = new Map<KindName, NestedIndex<AnyObject>>();
-  readonly #macs = new MultiIndex<LogicalPort | RouterPort>();
-  readonly #macsInSwitch = new NestedIndex<LogicalPort>();
-  readonly #addressesInSwitch = new NestedIndex<LogicalPort>();
-  readonly #tunnelAddresses = new NestedIndex<Host>();
-  readonly #keys = new MultiIndex<KeyedObject>();
-  readonly #applySets = new MultiIndex<AnyObject>();
   readonly #held = new NestedIndex<ScopeRecord>();
   /** By router and block; sets under the empty one. */
   readonly #learnedRoutes = new NestedIndex<LearnedSet | LearnedRoutes>();
-  readonly #addressHolders = new MultiIndex<AddressHolder>();
-  readonly #addressesOfDevice = new NestedIndex<AddressHolder>();
   readonly #lost = new Map<string, ReadonlySet<string>>();
   readonly #full = new Map<string, ReadonlySet<string>>();
 
   constructor() {
     for (const kind of [...KIND_NAMES, ...RUNTIME_KINDS]) this.#records.set(kind, new Map());
-    for (const kind of KIND_NAMES) {
-      this.#referrers.set(kind, new Map());
-      this.#names.set(kind, new NestedIndex());
-    }
   }
 
   get<K extends ScopeKind>(kind: K, id: string): ScopeRecordOfKind[K] | undefined {
@@ -187,69 +158,66 @@ export class ModelIndex implements ModelView {
     else this.#full.set(host, new Set(addresses));
   }
   neighboursOf(switchId: string): Iterable<Neighbour> {
-    return this.#heldAs('neighbour', switchId);
+    return this.heldAs('neighbour', switchId);
   }
   routerPortsOfRouter(routerId: string): Iterable<RouterPort> {
-    return this.#heldAs('portOfRouter', routerId);
+    return this.heldAs('portOfRouter', routerId);
   }
   routerPortsOfSwitch(switchId: string): Iterable<RouterPort> {
-    return this.#heldAs('routerPortOfSwitch', switchId);
+    return this.heldAs('routerPortOfSwitch', switchId);
   }
   peersOf(routerPortId: string): Iterable<RouterPort> {
-    return this.#heldAs('peer', routerPortId);
+    return this.heldAs('peer', routerPortId);
   }
   floatingAddressesOfRouter(routerId: string): Iterable<FloatingAddress> {
-    return this.#heldAs('floatingAddress', routerId);
+    return this.heldAs('floatingAddress', routerId);
   }
   loadBalancersOf(deviceId: string): Iterable<LoadBalancer> {
-    return this.#heldAs('loadBalancer', deviceId);
+    return this.heldAs('loadBalancer', deviceId);
   }
   portsOfGroup(groupId: string): Iterable<LogicalPort> {
-    return this.#heldAs('portOfGroup', groupId);
-  }
-  portCountOfGroup(groupId: string): number {
-    return this.#held.count('portOfGroup', groupId);
+    return this.heldAs('portOfGroup', groupId);
   }
   mirrorsOf(portOrSwitchId: string): Iterable<Mirror> {
-    return this.#heldAs('mirror', portOrSwitchId);
+    return this.heldAs('mirror', portOrSwitchId);
   }
   leasesOfRouter(routerId: string): Iterable<NatLease> {
-    return this.#heldAs('natLease', routerId);
+    return this.heldAs('natLease', routerId);
   }
   natMovesOfRouter(routerId: string): Iterable<NatMove> {
-    return this.#heldAs('natMove', routerId);
+    return this.heldAs('natMove', routerId);
   }
   natMovesOfPort(portId: string): Iterable<NatMove> {
-    return this.#heldAs('natMoveOfPort', portId);
+    return this.heldAs('natMoveOfPort', portId);
   }
   healthOf(loadBalancerId: string): Iterable<MemberHealth> {
-    return this.#heldAs('memberHealth', loadBalancerId);
+    return this.heldAs('memberHealth', loadBalancerId);
   }
   bgpPeersOfRouter(routerId: string): Iterable<BgpPeer> {
-    return this.#heldAs('bgpPeerOfRouter', routerId);
+    return this.heldAs('bgpPeerOfRouter', routerId);
   }
   bgpPeersAt(routerPortId: string): Iterable<BgpPeer> {
-    return this.#heldAs('bgpPeerAt', routerPortId);
+    return this.heldAs('bgpPeerAt', routerPortId);
   }
   nextHopStatesOf(routerId: string): Iterable<NextHopState> {
-    return this.#heldAs('nextHopState', routerId);
+    return this.heldAs('nextHopState', routerId);
   }
   l2GatewaysAt(hostId: string): Iterable<L2Gateway> {
-    return this.#heldAs('l2GatewayAt', hostId);
+    return this.heldAs('l2GatewayAt', hostId);
   }
   /** More than one only while a refused change is being looked at. */
   outsidesOfPort(portId: string): Iterable<Outside> {
-    return this.#heldAs('outsideOfPort', portId);
+    return this.heldAs('outsideOfPort', portId);
   }
   outsideOfPort(portId: string): Outside | undefined {
     for (const outside of this.outsidesOfPort(portId)) return outside;
     return undefined;
   }
   vtepsAt(hostId: string): Iterable<Vtep> {
-    return this.#heldAs('vtepAt', hostId);
+    return this.heldAs('vtepAt', hostId);
   }
   bindingsOfVtep(vtepId: string): Iterable<VtepBinding> {
-    return this.#heldAs('bindingOfVtep', vtepId);
+    return this.heldAs('bindingOfVtep', vtepId);
   }
   /** All that have a place on the host. */
   *outsidesAt(hostId: string): Iterable<Outside> {
@@ -275,75 +243,21 @@ export class ModelIndex implements ModelView {
     const hops = this.get('learnedSet', `${router}/${host}/${set}`);
     if (hops) yield { router, to, host, via: livingHops(hops) };
   }
-  #heldAs<T extends ScopeRecord>(relation: Relation, container: string): Iterable<T> {
+  protected heldAs<T extends ScopeRecord>(relation: Relation, container: string): Iterable<T> {
     return this.#held.get(relation, container) as Iterable<T>;
   }
 
-  /** Bindings that have a claim of the host. */
-  bindingsOnHost(hostId: string): Iterable<Binding> {
-    return this.#bindingsByHost.get(hostId)?.values() ?? [];
-  }
-  /** Objects that refer to the object, its tenant's objects included. */
-  referrersOf(kind: KindName, id: string): Iterable<AnyObject> {
-    return this.#referrers.get(kind)!.get(id) ?? [];
-  }
-  referrerCount(kind: KindName, id: string): number {
-    return this.#referrers.get(kind)!.get(id)?.size ?? 0;
-  }
-  /** More than one only while a refused change is being looked at. `within`: the tenant's id, for rules the chain's. */
-  named<K extends KindName>(kind: K, within: string | undefined, name: string): Iterable<ObjectOfKind[K]> {
-    return this.#names.get(kind)!.get(within ?? '', name) as Iterable<ObjectOfKind[K]>;
-  }
-  isMacUsed(mac: string): boolean {
-    return this.#macs.has(mac);
-  }
-  /** Ports and router ports, wherever they are. */
-  holdersOfMac(mac: string): Iterable<LogicalPort | RouterPort> {
-    return this.#macs.get(mac);
-  }
-  /** What has the address and is no port, anywhere. */
-  holdersOfAddress(address: string): Iterable<AddressHolder> {
-    return this.#addressHolders.get(address);
-  }
-  holderCountOfAddress(address: string): number {
-    return this.#addressHolders.count(address);
-  }
-  /** The same, of one router or switch: router ports are found under both. */
-  addressHoldersOf(deviceId: string, address: string): Iterable<AddressHolder> {
-    return this.#addressesOfDevice.get(deviceId, address);
-  }
-  routerPortCountOfSwitch(switchId: string): number {
-    return this.#held.count('routerPortOfSwitch', switchId);
-  }
-  portsWithMac(switchId: string, mac: string): Iterable<LogicalPort> {
-    return this.#macsInSwitch.get(switchId, mac);
-  }
-  portsWithAddress(switchId: string, address: string): Iterable<LogicalPort> {
-    return this.#addressesInSwitch.get(switchId, address);
-  }
-  isAddressUsed(switchId: string, address: string): boolean {
-    return this.#addressesInSwitch.has(switchId, address);
-  }
-  hostsWithTunnelAddress(zoneId: string, address: string): Iterable<Host> {
-    return this.#tunnelAddresses.get(zoneId, address);
-  }
-  objectsWithKey(key: number): Iterable<KeyedObject> {
-    return this.#keys.get(key);
-  }
-  isKeyUsed(key: number): boolean {
-    return this.#keys.has(key);
-  }
-  objectsOfApplySet(applySet: string): Iterable<AnyObject> {
-    return this.#applySets.get(applySet);
+  protected heldCount(relation: Relation, container: string): number {
+    return this.#held.count(relation, container);
   }
 
   /** Adds the record or replaces the one with its id. Returns what was there. */
   put(record: ScopeRecord): ScopeRecord | undefined {
     const ofKind = this.#records.get(record.kind)!;
     const before = ofKind.get(record.id);
-    if (before) this.#unindex(before);
+    if (before) this.unindex(before);
     ofKind.set(record.id, record);
-    this.#index(record);
+    this.index(record);
     return before;
   }
 
@@ -352,105 +266,64 @@ export class ModelIndex implements ModelView {
     const ofKind = this.#records.get(kind)!;
     const before = ofKind.get(id);
     if (!before) return undefined;
-    this.#unindex(before);
+    this.unindex(before);
     ofKind.delete(id);
     return before;
   }
 
-  #index(record: ScopeRecord): void {
+  protected index(record: ScopeRecord): void {
     for (const [relation, container] of heldBy(record)) this.#held.add(relation, container, record);
-    if (record.kind === 'learnedRoutes') this.#learnedRoutes.add(record.router, record.block, record);
-    if (record.kind === 'learnedSet') this.#learnedRoutes.add(record.router, '', record);
-    if (isHeldOnly(record)) return;
-    if (record.kind === 'learned') {
-      addTo(this.#learnedBySwitch, record.switch, record.id, record);
-      return;
+    switch (record.kind) {
+      case 'learnedRoutes':
+        this.#learnedRoutes.add(record.router, record.block, record);
+        return;
+      case 'learnedSet':
+        this.#learnedRoutes.add(record.router, '', record);
+        return;
+      case 'learned':
+        addTo(this.#learnedBySwitch, record.switch, record.id, record);
+        return;
+      case 'rule':
+        this.#sortedRules.delete(record.chain);
+        addTo(this.#rulesByChain, record.chain, record.id, record);
+        return;
+      case 'port':
+        addTo(this.#portsBySwitch, record.switch, record.id, record);
     }
-    if (record.kind === 'binding') {
-      for (const claim of record.claims) addTo(this.#bindingsByHost, claim.host, record.id, record);
-      return;
-    }
-    this.#names.get(record.kind)!.add(nameScopeOf(record) ?? '', record.name, record);
-    for (const target of referencesOf(record)) {
-      const ofKind = this.#referrers.get(target.kind)!;
-      const known = ofKind.get(target.id);
-      if (known) known.add(record);
-      else ofKind.set(target.id, new Set([record]));
-    }
-    if (record.applySet !== undefined) this.#applySets.add(record.applySet, record);
-    if (record.kind === 'host') this.#tunnelAddresses.add(record.zone, record.tunnelAddress, record);
-    if (record.kind === 'rule') {
-      this.#sortedRules.delete(record.chain);
-      addTo(this.#rulesByChain, record.chain, record.id, record);
-    }
-    if (isKeyed(record)) this.#keys.add(record.key, record);
-    for (const [device, address] of placesOfAddresses(record)) {
-      if (device === undefined) this.#addressHolders.add(address, record as AddressHolder);
-      else this.#addressesOfDevice.add(device, address, record as AddressHolder);
-    }
-    if (record.kind === 'routerPort') this.#macs.add(record.mac, record);
-    if (record.kind !== 'port') return;
-    addTo(this.#portsBySwitch, record.switch, record.id, record);
-    this.#macs.add(record.mac, record);
-    this.#macsInSwitch.add(record.switch, record.mac, record);
-    for (const address of record.addresses) this.#addressesInSwitch.add(record.switch, address, record);
   }
 
-  #unindex(record: ScopeRecord): void {
+  protected unindex(record: ScopeRecord): void {
     for (const [relation, container] of heldBy(record)) this.#held.remove(relation, container, record);
-    if (record.kind === 'learnedRoutes') this.#learnedRoutes.remove(record.router, record.block, record);
-    if (record.kind === 'learnedSet') this.#learnedRoutes.remove(record.router, '', record);
-    if (isHeldOnly(record)) return;
-    if (record.kind === 'learned') {
-      removeFrom(this.#learnedBySwitch, record.switch, record.id);
-      return;
+    switch (record.kind) {
+      case 'learnedRoutes':
+        this.#learnedRoutes.remove(record.router, record.block, record);
+        return;
+      case 'learnedSet':
+        this.#learnedRoutes.remove(record.router, '', record);
+        return;
+      case 'learned':
+        removeFrom(this.#learnedBySwitch, record.switch, record.id);
+        return;
+      case 'chain':
+        this.#sortedRules.delete(record.id);
+        return;
+      case 'rule':
+        this.#sortedRules.delete(record.chain);
+        removeFrom(this.#rulesByChain, record.chain, record.id);
+        return;
+      case 'port':
+        removeFrom(this.#portsBySwitch, record.switch, record.id);
     }
-    if (record.kind === 'binding') {
-      for (const claim of record.claims) removeFrom(this.#bindingsByHost, claim.host, record.id);
-      return;
-    }
-    this.#names.get(record.kind)!.remove(nameScopeOf(record) ?? '', record.name, record);
-    for (const target of referencesOf(record)) {
-      const ofKind = this.#referrers.get(target.kind)!;
-      const known = ofKind.get(target.id);
-      known?.delete(record);
-      if (known?.size === 0) ofKind.delete(target.id);
-    }
-    if (record.applySet !== undefined) this.#applySets.remove(record.applySet, record);
-    if (record.kind === 'host') this.#tunnelAddresses.remove(record.zone, record.tunnelAddress, record);
-    if (record.kind === 'chain') this.#sortedRules.delete(record.id);
-    if (record.kind === 'rule') {
-      this.#sortedRules.delete(record.chain);
-      removeFrom(this.#rulesByChain, record.chain, record.id);
-    }
-    if (isKeyed(record)) this.#keys.remove(record.key, record);
-    for (const [device, address] of placesOfAddresses(record)) {
-      if (device === undefined) this.#addressHolders.remove(address, record as AddressHolder);
-      else this.#addressesOfDevice.remove(device, address, record as AddressHolder);
-    }
-    if (record.kind === 'routerPort') this.#macs.remove(record.mac, record);
-    if (record.kind !== 'port') return;
-    removeFrom(this.#portsBySwitch, record.switch, record.id);
-    this.#macs.remove(record.mac, record);
-    this.#macsInSwitch.remove(record.switch, record.mac, record);
-    for (const address of record.addresses) this.#addressesInSwitch.remove(record.switch, address, record);
   }
 }
 
-/** A model from its records, in any order. */
-export function modelOf(records: Iterable<ScopeRecord>): ModelIndex {
-  const model = new ModelIndex();
-  for (const record of records) model.put(record);
-  return model;
-}
-
-function addTo<V>(index: Map<string, Map<string, V>>, key: string, id: string, value: V): void {
+export function addTo<V>(index: Map<string, Map<string, V>>, key: string, id: string, value: V): void {
   const known = index.get(key);
   if (known) known.set(id, value);
   else index.set(key, new Map([[id, value]]));
 }
 
-function removeFrom<V>(index: Map<string, Map<string, V>>, key: string, id: string): void {
+export function removeFrom<V>(index: Map<string, Map<string, V>>, key: string, id: string): void {
   const known = index.get(key);
   known?.delete(id);
   if (known?.size === 0) index.delete(key);

@@ -1,5 +1,5 @@
+import type { ModelIndex } from './model-index.ts';
 import type { Outside } from './objects.ts';
-import type { ModelIndex } from './view.ts';
 
 /** The hosts where an outside can be, in order of preference, and whether it goes back to a better one. */
 export function placesOf(

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Log } from '../base/log.ts';
+import type { ModelIndex } from '../model/model-index.ts';
 import type { ScopeKind } from '../model/objects.ts';
-import type { ModelIndex } from '../model/view.ts';
 import type { RecordChange } from './desired-state.ts';
 import { LEASED_KINDS, type LeasedKind } from './leased-records.ts';
 import type { RelayedRequest, WatchMessage, WatchRequest } from './protocol.ts';

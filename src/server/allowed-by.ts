@@ -1,8 +1,8 @@
 import { parseIp } from '../base/addresses.ts';
 import type { StoredConnection } from '../flow-database/flow-store.ts';
 import { qualifiedName } from '../model/describe.ts';
-import { PROTOCOL_NAMES } from '../model/kinds/chain.ts';
-import type { ModelIndex } from '../model/view.ts';
+import type { ModelIndex } from '../model/model-index.ts';
+import { PROTOCOL_NAMES } from '../model/texts.ts';
 import { allowingRule } from '../simulate/groups.ts';
 
 /** What conntrack keeps of ICMP are queries: those of ping, as it tells no type. */

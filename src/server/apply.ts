@@ -5,6 +5,7 @@ import type { DraftChange } from '../model/draft.ts';
 import { KIND_NAMES, type KindName } from '../model/kind.ts';
 import { HIDDEN } from '../model/kinds/bgp.ts';
 import { nameSchema } from '../model/kinds/common.ts';
+import type { ModelIndex } from '../model/model-index.ts';
 import type { AnyObject } from '../model/objects.ts';
 import { type ParsedObject, parseObject, problemsOfZod } from '../model/parse.ts';
 import { patternOf, textsAt } from '../model/paths.ts';
@@ -13,7 +14,6 @@ import { isObject } from '../model/relations.ts';
 import { resolveObject } from '../model/resolve.ts';
 import { checkRules } from '../model/rules.ts';
 import { secretsOf } from '../model/secrets.ts';
-import type { ModelIndex } from '../model/view.ts';
 import { announce, type Mutation, putObject, removeObject, titleOf } from './mutations.ts';
 
 /** `POST /v1/apply`: these objects shall be so. */

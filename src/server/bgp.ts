@@ -2,8 +2,9 @@ import { type Cidr, cidrContains, formatCidr, networkOf, parseCidr, parseIp } fr
 import { type Advertised, advertisedBy } from '../model/advertised.ts';
 import { describe, qualifiedName } from '../model/describe.ts';
 import { gatewaysOf } from '../model/gateways.ts';
+import type { ModelIndex } from '../model/model-index.ts';
 import type { BgpPeer, Router } from '../model/objects.ts';
-import type { LearnedRoute, ModelIndex } from '../model/view.ts';
+import type { LearnedRoute } from '../model/view.ts';
 import { silenceOf, timeText } from '../simulate/routes.ts';
 import type { Presenter, SessionStatus, StatusProblem } from './present.ts';
 

@@ -1,7 +1,7 @@
 import { describe } from '../model/describe.ts';
 import type { Draft } from '../model/draft.ts';
+import type { ModelIndex } from '../model/model-index.ts';
 import type { Binding, Claim, LogicalPort } from '../model/objects.ts';
-import type { ModelIndex } from '../model/view.ts';
 import type { ReportedClaim } from './protocol.ts';
 
 /**

@@ -4,9 +4,9 @@ import type { Random } from '../base/random.ts';
 import { Allocator } from '../model/allocate.ts';
 import { Draft, type DraftChange } from '../model/draft.ts';
 import { KIND_NAMES } from '../model/kind.ts';
+import { ModelIndex } from '../model/model-index.ts';
 import type { ScopeKind, ScopeRecord } from '../model/objects.ts';
 import { isObject } from '../model/relations.ts';
-import { ModelIndex } from '../model/view.ts';
 import type { Change, Operation, Precondition, Store, Watch } from '../store/store.ts';
 
 /** One record before and after a transaction. */

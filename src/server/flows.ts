@@ -15,8 +15,8 @@ import {
 import type { RedisSettings } from '../flow-database/redis-settings.ts';
 import { openWorkerFlowStore } from '../flow-database/worker-store.ts';
 import { qualifiedName } from '../model/describe.ts';
+import type { ModelIndex } from '../model/model-index.ts';
 import type { NatLease } from '../model/objects.ts';
-import type { ModelIndex } from '../model/view.ts';
 import type { RecordChange } from './desired-state.ts';
 import type { EventRing } from './events.ts';
 import type { ConnectionsAnswer, ConnectionsReport } from './protocol.ts';

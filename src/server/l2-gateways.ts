@@ -1,6 +1,6 @@
 import { describe } from '../model/describe.ts';
+import type { ModelIndex } from '../model/model-index.ts';
 import type { Binding, Outside } from '../model/objects.ts';
-import type { ModelIndex } from '../model/view.ts';
 import { placesOf } from '../model/vteps.ts';
 import { activatePort, type Notice } from './bindings.ts';
 import type { DesiredState } from './desired-state.ts';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../base/clock.ts';
+import { ModelIndex } from '../model/model-index.ts';
 import type { ScopeRecord } from '../model/objects.ts';
 import { learnedRecords } from '../model/packed-routes.ts';
-import { ModelIndex } from '../model/view.ts';
 import { LearnedRoutes, type TakenRoutes } from './learned-routes.ts';
 import { LeasedRecords } from './leased-records.ts';
 import type { ReportedBlock, ReportedSet } from './protocol.ts';

@@ -1,6 +1,6 @@
 import { gatewaysOf } from '../model/gateways.ts';
+import type { ModelIndex } from '../model/model-index.ts';
 import { packBlock, routesIn } from '../model/packed-routes.ts';
-import type { ModelIndex } from '../model/view.ts';
 import type { RecordChange } from './desired-state.ts';
 import type { LeasedRecords } from './leased-records.ts';
 import type { LearnedReport, ReportedBlock, ReportedSet } from './protocol.ts';

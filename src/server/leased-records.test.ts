@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../base/clock.ts';
-import { ModelIndex } from '../model/view.ts';
+import { ModelIndex } from '../model/model-index.ts';
 import { LeasedRecords } from './leased-records.ts';
 
 test('what ends of a kind is of that kind alone, also where the name of one begins as that of another', () => {

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../base/clock.ts';
+import type { ModelIndex } from '../model/model-index.ts';
 import type {
   LearnedAddress,
   LearnedRoutes,
@@ -8,7 +9,6 @@ import type {
   Neighbour,
   NextHopState,
 } from '../model/objects.ts';
-import type { ModelIndex } from '../model/view.ts';
 import type { RecordChange } from './desired-state.ts';
 
 /** What hosts see and nobody wrote: it is gone when its host goes silent, and comes again with its next connection. */

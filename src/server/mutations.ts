@@ -6,6 +6,7 @@ import { describe } from '../model/describe.ts';
 import type { Draft, DraftChange } from '../model/draft.ts';
 import type { KindDefinition, KindName } from '../model/kind.ts';
 import { KINDS } from '../model/kinds.ts';
+import type { ModelIndex } from '../model/model-index.ts';
 import type { AnyObject, ObjectOfKind } from '../model/objects.ts';
 import { type ParsedObject, parseObject } from '../model/parse.ts';
 import { replaceTextsAt } from '../model/paths.ts';
@@ -14,7 +15,6 @@ import { nameScopeOf } from '../model/relations.ts';
 import { type Found, findObject, resolveObject } from '../model/resolve.ts';
 import { checkRules } from '../model/rules.ts';
 import { withFormerSecrets } from '../model/secrets.ts';
-import type { ModelIndex } from '../model/view.ts';
 
 /**
  * What a write of people does to a draft. Each function either leaves the draft as the write wants it, or throws a

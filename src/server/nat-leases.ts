@@ -1,9 +1,9 @@
 import { referenceName } from '../model/describe.ts';
 import type { Draft } from '../model/draft.ts';
+import type { ModelIndex } from '../model/model-index.ts';
 import { parseMoved } from '../model/moved-connections.ts';
 import type { NatLease } from '../model/objects.ts';
 import { grownBlocks, portCount } from '../model/port-blocks.ts';
-import type { ModelIndex } from '../model/view.ts';
 
 /**
  * Ports of SNAT addresses, leased to the hosts whose workloads use them. Durable: connections go on over a restart of

@@ -1,7 +1,7 @@
 import { parseIp } from '../base/addresses.ts';
 import { qualifiedName } from '../model/describe.ts';
+import type { ModelIndex } from '../model/model-index.ts';
 import type { NextHopProbe, Router } from '../model/objects.ts';
-import type { ModelIndex } from '../model/view.ts';
 import { portTowards, silenceOf, timeText } from '../simulate/routes.ts';
 import type { StatusProblem } from './present.ts';
 

@@ -1,4 +1,4 @@
-import type { ModelIndex } from '../model/view.ts';
+import type { ModelIndex } from '../model/model-index.ts';
 import type { Presenter, StatusProblem } from './present.ts';
 
 /** What agents say of L2 gateways, VTEPs and their bindings that is not well. */

@@ -1,4 +1,5 @@
 import { withReferenceNames } from '../model/describe.ts';
+import type { ModelIndex } from '../model/model-index.ts';
 import type {
   AnyObject,
   BgpPeer,
@@ -12,7 +13,6 @@ import type {
 } from '../model/objects.ts';
 import { portCount } from '../model/port-blocks.ts';
 import { withoutSecrets } from '../model/secrets.ts';
-import type { ModelIndex } from '../model/view.ts';
 import { placesOf } from '../model/vteps.ts';
 import { type NextHopStatus, nextHopsOf } from './next-hops.ts';
 import type { HostHealth, PortState, ReportedAttachment, ReportedSession, ReportedVtep } from './protocol.ts';

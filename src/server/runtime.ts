@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import type { ModelIndex } from '../model/view.ts';
+import type { ModelIndex } from '../model/model-index.ts';
 import type { RecordChange } from './desired-state.ts';
 import { LearnedRoutes } from './learned-routes.ts';
 import { LeasedRecords } from './leased-records.ts';

@@ -1,6 +1,6 @@
+import type { ModelIndex } from '../model/model-index.ts';
 import type { RouterPort, ScopeKind, ScopeRecord } from '../model/objects.ts';
 import { mirrorPlaces } from '../model/relations.ts';
-import type { ModelIndex } from '../model/view.ts';
 import type { RecordChange } from './desired-state.ts';
 
 /**

@@ -4,8 +4,8 @@ import fc from 'fast-check';
 import { buildModel } from '../model/generate-build.ts';
 import { routedModelSketch } from '../model/generate-routed.ts';
 import { peersAt } from '../model/generated.ts';
+import { type ModelIndex, modelOf } from '../model/model-index.ts';
 import type { LogicalPort, ScopeRecord } from '../model/objects.ts';
-import { type ModelIndex, modelOf } from '../model/view.ts';
 import { ScopeIndex } from './scope.ts';
 
 /** What docs/design/layer3.md §10 says of a host's scope, written down sentence by sentence with no thought of cost. */

@@ -1,9 +1,9 @@
 import { type Ip, parseIp } from '../base/addresses.ts';
 import { formatHex } from '../base/bytes.ts';
 import { WeftError } from '../base/errors.ts';
+import type { ModelIndex } from '../model/model-index.ts';
 import type { LogicalPort } from '../model/objects.ts';
 import { type Found, findObject } from '../model/resolve.ts';
-import type { ModelIndex } from '../model/view.ts';
 import { type Passage, simulateConnection, type Wanted } from '../simulate/conversation.ts';
 import { tellConversation } from '../simulate/conversation-story.ts';
 import { encodeFrame } from '../simulate/encode-frame.ts';

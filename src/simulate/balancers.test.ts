@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { formatMac } from '../base/addresses.ts';
+import type { ModelIndex } from '../model/model-index.ts';
 import type { ScopeRecord } from '../model/objects.ts';
-import type { ModelIndex } from '../model/view.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
 import { Connections } from './connections.ts';
 import { balancer, change, gist, group, packet, send, threeTier, workload } from './three-tier.fixture.ts';

@@ -1,7 +1,7 @@
 import { cidrContains, formatIp, type Ip, parseCidr, parseIp } from '../base/addresses.ts';
-import { PROTOCOL_NAMES } from '../model/kinds/chain.ts';
 import type { LoadBalancer, LogicalPort, LogicalSwitch } from '../model/objects.ts';
 import { shares } from '../model/shares.ts';
+import { PROTOCOL_NAMES } from '../model/texts.ts';
 import type { ModelView } from '../model/view.ts';
 import { firstAddress } from './addresses.ts';
 import type { Frame } from './frame.ts';

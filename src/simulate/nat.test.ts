@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { ModelIndex } from '../model/model-index.ts';
 import type { ScopeRecord } from '../model/objects.ts';
-import type { ModelIndex } from '../model/view.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
 import { Connections } from './connections.ts';
 import type { Outcome } from './outcome.ts';

@@ -1,6 +1,6 @@
 import { type Cidr, cidrContains, type Ip, linkLocalOf, parseIp, parseMac } from '../base/addresses.ts';
-import { parseAddressOrCidr } from '../model/kinds/common.ts';
 import type { LogicalPort, LogicalSwitch } from '../model/objects.ts';
+import { parseAddressOrCidr } from '../model/texts.ts';
 
 /** What a port with port security may use: pairs of a MAC and a network (docs/design/layer2.md, step 3). */
 export interface Ownership {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { formatMac } from '../base/addresses.ts';
+import type { ModelIndex } from '../model/model-index.ts';
 import type { ScopeRecord } from '../model/objects.ts';
-import type { ModelIndex } from '../model/view.ts';
 import {
   chain,
   change,

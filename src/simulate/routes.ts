@@ -8,9 +8,9 @@ import {
   parseCidr,
   parseIp,
 } from '../base/addresses.ts';
-import { parseAddressOrCidr } from '../model/kinds/common.ts';
 import type { PolicyRoute, Route, Router, RouterPort } from '../model/objects.ts';
 import { shares } from '../model/shares.ts';
+import { parseAddressOrCidr } from '../model/texts.ts';
 import type { ModelView } from '../model/view.ts';
 import { isLinkLocal, networksOf } from './addresses.ts';
 import type { Frame } from './frame.ts';

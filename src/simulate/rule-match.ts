@@ -1,7 +1,6 @@
 import { cidrContains, type Ip, parseIp, parseMac } from '../base/addresses.ts';
-import { ETHER_TYPE_NAMES, PROTOCOL_NAMES } from '../model/kinds/chain.ts';
-import { parseAddressOrCidr, parsePortRange } from '../model/kinds/common.ts';
 import type { RuleMatch } from '../model/objects.ts';
+import { ETHER_TYPE_NAMES, PROTOCOL_NAMES, parseAddressOrCidr, parsePortRange } from '../model/texts.ts';
 import type { ModelView } from '../model/view.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
 import type { Frame } from './frame.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { ModelIndex } from '../model/model-index.ts';
 import type { ScopeRecord } from '../model/objects.ts';
-import type { ModelIndex } from '../model/view.ts';
 import { balancer, change, gist, packet, routerPort, send, threeTier, workload } from './three-tier.fixture.ts';
 
 /** docs/design/layer3.md, §3.1 and §6.8: `edge` of acme has ports on `internet`, which the operator shares. Groups are out of the way. */

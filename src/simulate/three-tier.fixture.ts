@@ -1,6 +1,6 @@
 import { formatIp, type Ip, parseIp, parseMac } from '../base/addresses.ts';
+import { type ModelIndex, modelOf } from '../model/model-index.ts';
 import type { LogicalPort, Router, RouterPort, Rule, RuleMatch, ScopeRecord, SecurityGroup } from '../model/objects.ts';
-import { type ModelIndex, modelOf } from '../model/view.ts';
 import { ETHER_TYPE } from '../packet/ethernet.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
 import { Connections } from './connections.ts';

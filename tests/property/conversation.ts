@@ -6,8 +6,8 @@ import { errorAbout, furtherOf, replyTo } from '../../src/model/generate-replies
 import { routedModelSketch } from '../../src/model/generate-routed.ts';
 import { routedSketch } from '../../src/model/generate-routed-frames.ts';
 import { at } from '../../src/model/generated.ts';
+import type { ModelIndex } from '../../src/model/model-index.ts';
 import type { NatMove, ScopeRecord } from '../../src/model/objects.ts';
-import type { ModelIndex } from '../../src/model/view.ts';
 import { extractFlowKey } from '../../src/packet/flow-key.ts';
 import { Connections } from '../../src/simulate/connections.ts';
 import type { Outcome } from '../../src/simulate/outcome.ts';

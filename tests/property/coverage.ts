@@ -1,5 +1,5 @@
+import type { ModelIndex } from '../../src/model/model-index.ts';
 import type { Rule } from '../../src/model/objects.ts';
-import type { ModelIndex } from '../../src/model/view.ts';
 import { extractFlowKey } from '../../src/packet/flow-key.ts';
 import { type DropReason, FRAME_DROP_REASONS, type Outcome } from '../../src/simulate/outcome.ts';
 import type { Entry, Scenario } from './scenario.ts';

@@ -19,8 +19,9 @@ import {
 } from '../../src/compile/testing/example.ts';
 import { icmp, udp } from '../../src/compile/testing/frames.ts';
 import * as ups from '../../src/compile/testing/uplinks.fixture.ts';
+import { type ModelIndex, modelOf } from '../../src/model/model-index.ts';
 import type { Host, Neighbour, Route, ScopeRecord } from '../../src/model/objects.ts';
-import { type LearnedRoute, type ModelIndex, modelOf } from '../../src/model/view.ts';
+import type { LearnedRoute } from '../../src/model/view.ts';
 import { formatFlow } from '../../src/openflow/text/flow.ts';
 import { encodePacket } from '../../src/packet/packet.ts';
 import { simulateFrame } from '../../src/simulate/simulate.ts';

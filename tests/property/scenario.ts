@@ -6,8 +6,8 @@ import { type ModelSketch, modelSketch } from '../../src/model/generate.ts';
 import { buildModel, type PluggedInterface } from '../../src/model/generate-build.ts';
 import { buildFrame } from '../../src/model/generate-frames.ts';
 import { at } from '../../src/model/generated.ts';
+import { type ModelIndex, modelOf } from '../../src/model/model-index.ts';
 import type { Encap, ScopeRecord, ScopeRecordOfKind } from '../../src/model/objects.ts';
-import { type ModelIndex, modelOf } from '../../src/model/view.ts';
 import { ScopeIndex } from '../../src/server/scope.ts';
 
 /** One model and some frames for it; plain data, so that a failure can be kept as JSON. */

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as example from '../../compile/testing/example.ts';
 import * as ups from '../../compile/testing/uplinks.fixture.ts';
+import { modelOf } from '../../model/model-index.ts';
 import type { ScopeRecord } from '../../model/objects.ts';
-import { modelOf } from '../../model/view.ts';
 import { planSpeakers } from './plan.ts';
 
 const h1 = example.host(1);

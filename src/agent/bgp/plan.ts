@@ -2,7 +2,7 @@ import { formatIp, parseIp } from '../../base/addresses.ts';
 import { advertisedBy } from '../../model/advertised.ts';
 import { routerIdAt } from '../../model/gateways.ts';
 import type { BgpPeer, Router, ScopeRecord } from '../../model/objects.ts';
-import { ModelIndex } from '../../model/view.ts';
+import { RecordIndex } from '../../model/view.ts';
 import { portTowards } from '../../simulate/routes.ts';
 import { addressOf } from '../router-addresses.ts';
 
@@ -34,18 +34,18 @@ export interface PlannedBfd {
 const NO_BGP = { asn: 0, routerId: '0.0.0.0' } as const;
 
 /**
- * The speakers of a host whose scope this is. This file brings the whole model's code with it: hosts without sessions
- * never load it. `isLeaving`: the host is drained, but upstreams still have to find their other ways.
+ * The speakers of a host whose scope this is. This file brings much of the model's code with it (and none of its
+ * schemas, which cost more than all else of an agent): hosts without sessions never load it. `isLeaving`: the host is drained, but upstreams still have to find their other ways.
  */
 export function plansOf(records: Iterable<ScopeRecord>, host: string, isLeaving = false): readonly SpeakerPlan[] {
-  const index = new ModelIndex();
+  const index = new RecordIndex();
   // Of these there may be very many, and they have no part in it; nor have those of former kinds, which a disk may remember.
   for (const record of records) if (!record.kind.startsWith('learned')) index.put(record);
   return planSpeakers(index, host, isLeaving);
 }
 
 /** The speakers of this host: one for each router with a session, of BGP or of BFD alone, whose wire is here. Sorted by router. */
-export function planSpeakers(index: ModelIndex, host: string, isLeaving = false): readonly SpeakerPlan[] {
+export function planSpeakers(index: RecordIndex, host: string, isLeaving = false): readonly SpeakerPlan[] {
   const plans: SpeakerPlan[] = [];
   const isDrained = index.get('host', host)?.drain === true && !isLeaving;
   for (const router of index.all('router')) {
@@ -70,7 +70,7 @@ export function planSpeakers(index: ModelIndex, host: string, isLeaving = false)
 }
 
 /** The wire is active here: a port without port security on the switch of the session's router port. */
-function hasWireHere(index: ModelIndex, routerPort: string, host: string): boolean {
+function hasWireHere(index: RecordIndex, routerPort: string, host: string): boolean {
   const port = index.get('routerPort', routerPort);
   if (port?.switch === undefined || !port.adminUp) return false;
   for (const wire of index.portsOfSwitch(port.switch))
@@ -79,7 +79,7 @@ function hasWireHere(index: ModelIndex, routerPort: string, host: string): boole
 }
 
 /** Sorted by address; of one next hop once. */
-function bfdOf(index: ModelIndex, router: Router, host: string): PlannedBfd[] {
+function bfdOf(index: RecordIndex, router: Router, host: string): PlannedBfd[] {
   const found = new Map<string, PlannedBfd>();
   for (const { via, probe } of router.routes) {
     const hop = probe?.type === 'bfd' ? parseIp(via!) : undefined;
@@ -92,7 +92,7 @@ function bfdOf(index: ModelIndex, router: Router, host: string): PlannedBfd[] {
   return [...found.values()].sort((a, b) => (a.address < b.address ? -1 : 1));
 }
 
-function portsOf(index: ModelIndex, peers: readonly { readonly routerPort: string }[]): SpeakerPlan['ports'] {
+function portsOf(index: RecordIndex, peers: readonly { readonly routerPort: string }[]): SpeakerPlan['ports'] {
   const ids = [...new Set(peers.map(({ routerPort }) => routerPort))].sort();
   return ids.map((id) => {
     const { mac, addresses } = index.get('routerPort', id)!;

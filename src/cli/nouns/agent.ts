@@ -5,7 +5,7 @@ import { createLog, LOG_LEVELS, type LogLevel } from '../../base/log.ts';
 import { type AgentStatus, askLocalAgent, DEFAULT_CONTROL_SOCKET, type ExplainedFlow } from '../control.ts';
 import { EXIT } from '../exit-codes.ts';
 import { formatTable, green, print, printJson, red, say, yellow } from '../output.ts';
-import { readSecret } from '../session.ts';
+import { readSecret } from '../secret-file.ts';
 import { VERSION } from '../version.ts';
 
 interface RunOptions {

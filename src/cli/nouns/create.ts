@@ -2,8 +2,9 @@ import type { Command } from 'commander';
 import { KINDS } from '../../model/kinds.ts';
 import { type FieldFlag, fieldValue, flagsOf } from '../fields.ts';
 import { CLI_KINDS, type CliKind } from '../kinds.ts';
-import { checkFormat, print, printJson, printYaml, say } from '../output.ts';
+import { checkFormat, print, printJson, say } from '../output.ts';
 import { type Session, type ShownObject, titleOf, withSession } from '../session.ts';
+import { printYaml } from '../yaml-output.ts';
 import { collect } from './apply.ts';
 
 type Typed = Readonly<Record<string, string | string[] | boolean | undefined>>;

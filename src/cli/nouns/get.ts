@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
 import { type CliKind, type Column, plurals, requireKind } from '../kinds.ts';
-import { checkFormat, formatTable, type OutputFormat, print, printJson, printYaml, say } from '../output.ts';
+import { checkFormat, formatTable, type OutputFormat, print, printJson, say } from '../output.ts';
 import { cellText, valueAt } from '../paths.ts';
 import { fetchObject, listObjects } from '../requests.ts';
 import { type Session, type ShownObject, titleOf, withSession } from '../session.ts';
+import { printYaml } from '../yaml-output.ts';
 
 interface GetOptions {
   readonly output: string;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { KindDefinition } from '../kind.ts';
+import { ETHER_TYPE_NAMES, PROTOCOL_NAMES } from '../texts.ts';
 import {
   addressOrCidrSchema,
   ipSchema,
@@ -26,9 +27,6 @@ export const chainKind = {
   allocated: ['key'],
   columns: ['policy'],
 } as const satisfies KindDefinition;
-
-export const ETHER_TYPE_NAMES = { ipv4: 0x0800, arp: 0x0806, ipv6: 0x86dd, rarp: 0x8035 } as const;
-export const PROTOCOL_NAMES = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
 
 /** What a rule looks at. Every field that is given must fit; none given fits every frame. */
 export const ruleMatchSchema = z

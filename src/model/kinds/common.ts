@@ -1,14 +1,6 @@
 import { z } from 'zod';
-import {
-  type Cidr,
-  formatCidr,
-  formatIp,
-  type Ip,
-  networkOf,
-  parseCidr,
-  parseIp,
-  parseMac,
-} from '../../base/addresses.ts';
+import { formatCidr, formatIp, networkOf, parseCidr, parseIp, parseMac } from '../../base/addresses.ts';
+import { parsePortRange } from '../texts.ts';
 
 /** Text forms that several kinds share. Every message says how to mend the value. */
 export const nameSchema = z
@@ -95,21 +87,6 @@ export const portRangeSchema = z
     (text) => parsePortRange(text) !== undefined,
     'a port or a range is wanted, as 80 or 8000-8080, from low to high',
   );
-
-export function parsePortRange(text: string): { readonly first: number; readonly last: number } | undefined {
-  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text);
-  if (!match) return undefined;
-  const first = Number(match[1]);
-  const last = match[2] === undefined ? first : Number(match[2]);
-  return first <= last && last <= 65535 ? { first, last } : undefined;
-}
-
-export function parseAddressOrCidr(text: string): Cidr {
-  const cidr = parseCidr(text);
-  if (cidr) return cidr;
-  const ip = parseIp(text) as Ip;
-  return { ip, prefix: ip.version === 4 ? 32 : 128 };
-}
 
 /** A chain without `state` and `reject` (rules/protection.ts): it is asked where no connection is known, before any work. */
 export const prefilterSchema = refSchema.optional();

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { formatCidr, parseCidr } from '../../base/addresses.ts';
 import type { KindDefinition } from '../kind.ts';
+import { PROTOCOL_NAMES } from '../texts.ts';
 import { bgpSchema } from './bgp.ts';
-import { PROTOCOL_NAMES } from './chain.ts';
 import {
   addressOrCidrSchema,
   cidrSchema,

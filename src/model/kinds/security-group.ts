@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { KindDefinition } from '../kind.ts';
-import { PROTOCOL_NAMES } from './chain.ts';
+import { PROTOCOL_NAMES } from '../texts.ts';
 import { addressOrCidrSchema, keySchema, nameSchema, portRangeSchema, refSchema } from './common.ts';
 
 /** One way in or out. Every field that is given must fit; none given fits every connection. */

@@ -1,11 +1,11 @@
 import { parseCidr, parseIp } from '../../base/addresses.ts';
 import { balancersWithAddress, switchesOfAddress, usesOfAddress } from '../address-uses.ts';
 import { describe } from '../describe.ts';
+import type { ModelIndex } from '../model-index.ts';
 import type { AnyObject, LoadBalancer, LogicalPort } from '../objects.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
 import type { AddressHolder } from '../relations.ts';
 import { isHostAddress, isReservedIn, subnetOf } from '../subnets.ts';
-import type { ModelIndex } from '../view.ts';
 
 type Report = (problem: Problem) => void;
 

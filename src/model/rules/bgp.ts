@@ -2,10 +2,10 @@ import { parseIp } from '../../base/addresses.ts';
 import { holdsAddress } from '../address-uses.ts';
 import { describe } from '../describe.ts';
 import { routerIdAt } from '../gateways.ts';
+import type { ModelIndex } from '../model-index.ts';
 import type { BgpPeer, RouterPort } from '../objects.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
 import { isHostAddress, isLinkLocal6 } from '../subnets.ts';
-import type { ModelIndex } from '../view.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';
 

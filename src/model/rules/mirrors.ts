@@ -1,8 +1,8 @@
 import { formatIp, parseIp } from '../../base/addresses.ts';
 import { describe } from '../describe.ts';
+import type { ModelIndex } from '../model-index.ts';
 import type { Mirror } from '../objects.ts';
 import type { Problem } from '../problem.ts';
-import type { ModelIndex } from '../view.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';
 

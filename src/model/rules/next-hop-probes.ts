@@ -2,9 +2,9 @@ import { parseIp } from '../../base/addresses.ts';
 import { holdsAddress } from '../address-uses.ts';
 import { describe } from '../describe.ts';
 import type { DraftChange } from '../draft.ts';
+import type { ModelIndex } from '../model-index.ts';
 import type { Router, RouterPort } from '../objects.ts';
 import type { Problem } from '../problem.ts';
-import type { ModelIndex } from '../view.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';
 

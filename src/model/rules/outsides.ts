@@ -1,7 +1,7 @@
 import { describe } from '../describe.ts';
+import type { ModelIndex } from '../model-index.ts';
 import type { LogicalPort, Outside } from '../objects.ts';
 import type { ProblemCode } from '../problem.ts';
-import type { ModelIndex } from '../view.ts';
 
 export type Report = (path: string, code: ProblemCode, message: string, hint?: string) => void;
 

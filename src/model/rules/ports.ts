@@ -1,9 +1,9 @@
 import { type Ip, parseCidr, parseIp } from '../../base/addresses.ts';
 import { describe, qualifiedName } from '../describe.ts';
+import type { ModelIndex } from '../model-index.ts';
 import type { LogicalPort, LogicalSwitch } from '../objects.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
 import { isHostAddress, isInVlan, isReservedIn, sameAddressing, subnetOf } from '../subnets.ts';
-import type { ModelIndex } from '../view.ts';
 import { holderOfPortAddress } from './addresses.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';

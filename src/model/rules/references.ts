@@ -2,7 +2,8 @@ import { describe, type Names, qualifiedName } from '../describe.ts';
 import { KINDS } from '../kinds.ts';
 import type { AnyObject, ScopeKind, ScopeRecordOfKind } from '../objects.ts';
 import { patternOf } from '../paths.ts';
-import { isObject, referencesOf } from '../relations.ts';
+import { referencesOf } from '../references.ts';
+import { isObject } from '../relations.ts';
 import type { Rule } from './rule.ts';
 
 /** How many referrers one problem names; the rest is counted. */

@@ -1,8 +1,8 @@
 import { parseIp } from '../../base/addresses.ts';
 import { holdsAddress } from '../address-uses.ts';
 import { describe, qualifiedName } from '../describe.ts';
+import type { ModelIndex } from '../model-index.ts';
 import type { Router } from '../objects.ts';
-import type { ModelIndex } from '../view.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';
 

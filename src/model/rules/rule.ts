@@ -1,8 +1,8 @@
 import type { DraftChange } from '../draft.ts';
 import type { KindName } from '../kind.ts';
+import type { ModelIndex } from '../model-index.ts';
 import type { ObjectOfKind } from '../objects.ts';
 import type { Problem } from '../problem.ts';
-import type { ModelIndex } from '../view.ts';
 
 /** Looks at a change on the model after it, and reports what it broke. */
 export type Rule = (index: ModelIndex, changes: readonly DraftChange[], report: (problem: Problem) => void) => void;

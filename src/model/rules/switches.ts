@@ -1,10 +1,10 @@
 import { type Cidr, cidrContains, cidrsOverlap, formatIp, parseCidr, parseIp } from '../../base/addresses.ts';
 import { usesOfAddress } from '../address-uses.ts';
 import { describe } from '../describe.ts';
+import type { ModelIndex } from '../model-index.ts';
 import type { LogicalSwitch, Subnet } from '../objects.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
 import { isHostAddress, isLinkLocal6, isReservedIn, sameAddressing } from '../subnets.ts';
-import type { ModelIndex } from '../view.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';
 

@@ -1,7 +1,7 @@
 import { describe } from '../describe.ts';
+import type { ModelIndex } from '../model-index.ts';
 import type { FloatingAddress, LoadBalancer, LogicalPort } from '../objects.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
-import type { ModelIndex } from '../view.ts';
 import { checkHeldAddress } from './addresses.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';

@@ -1,7 +1,7 @@
 import { describe } from '../describe.ts';
+import type { ModelIndex } from '../model-index.ts';
 import type { Vtep, VtepBinding } from '../objects.ts';
 import type { Problem } from '../problem.ts';
-import type { ModelIndex } from '../view.ts';
 import { checkOutsidePort, isOfOneVlan, type Report } from './outsides.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';

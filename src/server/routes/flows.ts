@@ -11,9 +11,9 @@ import {
 import { describe, qualifiedName } from '../../model/describe.ts';
 import { KIND_NAMES, type KindName } from '../../model/kind.ts';
 import { cidrSchema, idSchema, ipSchema } from '../../model/kinds/common.ts';
+import type { ModelIndex } from '../../model/model-index.ts';
 import { problemsOfZod } from '../../model/parse.ts';
 import { problemsError } from '../../model/problem.ts';
-import type { ModelIndex } from '../../model/view.ts';
 import { HEARTBEAT_MS } from '../agent-streams.ts';
 import { allowers } from '../allowed-by.ts';
 import type { ServerContext } from '../context.ts';

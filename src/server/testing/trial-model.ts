@@ -3,9 +3,9 @@ import { WeftError } from '../../base/errors.ts';
 import { seededRandom } from '../../base/random.ts';
 import { Allocator } from '../../model/allocate.ts';
 import { Draft } from '../../model/draft.ts';
+import { ModelIndex } from '../../model/model-index.ts';
 import type { LogicalPort, ScopeRecord } from '../../model/objects.ts';
 import type { Problem } from '../../model/problem.ts';
-import { ModelIndex } from '../../model/view.ts';
 import { applyObjects, parseApplyRequest } from '../apply.ts';
 
 /** A model that is changed by applying objects; what is refused is taken back. */
