@@ -7,6 +7,7 @@ import {
   ftruncateSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   readSync,
@@ -230,6 +231,13 @@ export class NamespaceDaemons implements Daemons {
       ...(daemon === 'zebra' ? ['-M', 'dplane_fpm_nl', '-s', '90000000'] : []),
     ];
   }
+}
+
+/** Takes the folders of all FRRs away whose words begin so, also of daemons that were killed; they hold passwords. None of them may run. */
+export function forgetFolders(prefix: string): void {
+  for (const dir of [RUN_DIR, LIBRARY_DIR])
+    for (const name of existsSync(dir) ? readdirSync(dir) : [])
+      if (name.startsWith(prefix)) rmSync(join(dir, name), { recursive: true, force: true });
 }
 
 function frrUser(): { readonly uid: number; readonly gid: number } {

@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { WeftError } from '../base/errors.ts';
 import { listNamespaces } from '../base/namespaces.ts';
+import { forgetFolders } from '../frr/daemons.ts';
 import { type Cable, cut, forwards, restore, silence } from './cable.ts';
 import { type CommandResult, launch, type RunOptions, run, runOk } from './command.ts';
 import { createInternet, internetCable, routeLines } from './internet.ts';
@@ -413,6 +414,7 @@ export async function removeLab(name: string): Promise<void> {
     .filter((pid) => pid !== undefined);
   const left = await killAll([...new Set([...recorded, ...processesIn(namespaces)])]);
   await ipBatch(namespaces.map((namespace) => `netns del ${namespace}`));
+  forgetFolders(namespaceOf(name, '')); // of its gateways' speakers
   state.removeAll();
   if (left.length > 0) throw new WeftError('busy', `processes of the lab ${name} did not end: ${left.join(' ')}`);
 }

@@ -1,5 +1,6 @@
 // Measures: runs alone.
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { listNamespaces } from '../../src/base/namespaces.ts';
 import { Lab, removeLab } from '../../src/lab/lab.ts';
@@ -254,10 +255,13 @@ describe('gateways', { skip: needsRoot }, () => {
     assert.equal((await ask(lab, 'web-2', 'tcp', address, 80)).seen, SNAT);
   });
 
-  test('teardown leaves nothing', async () => {
+  test('teardown leaves nothing, nor what FRR was told', async () => {
+    const told = (): string[] => readdirSync('/var/run/frr').filter((folder) => folder.startsWith(`weft-${name}-`));
+    assert.equal(told().length, 2, 'a gateway each');
     weft.client.close();
     await lab.down();
     assert.deepEqual(listNamespaces(`weft-${name}-`), []);
+    assert.deepEqual(told(), []);
   });
 
   async function client(): Promise<{ readonly address: string }> {
