@@ -1,4 +1,4 @@
-// Measures: runs alone.
+// Measures: runs in pairs.
 import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
