@@ -1,4 +1,4 @@
-// Measures: runs in pairs.
+// Measures: runs alone.
 import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
