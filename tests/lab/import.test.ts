@@ -112,6 +112,7 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
   test('people see them at the new host, with the outside addresses and ports that they had', async () => {
     const { id } = dc.ports.get('a1')!;
     const shown = await atWest(id, 750);
+    await atWest(dc.ports.get('a2')!.id, 250);
     const outside = new Set(shown.flatMap(({ seenAs }) => (seenAs ? [`${seenAs.address}#${seenAs.port}`] : [])));
     assert.equal(outside.size, CROWDS['out by SNAT']!.connections);
     const { items: nothing } = await dc.weft.client.get<{ items: ShownConnection[] }>('/v1/flows', {
@@ -126,7 +127,6 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
   });
 
   test('none is lost when Open vSwitch is restarted where they are', async (t) => {
-    await atWest(dc.ports.get('a2')!.id, 250); // which has told of those of a1 before
     const { vswitchd } = dc.lab.switchOf('west');
     const answersOf = async (name: string): Promise<number> =>
       (await crowds.get(name)!.report('answered', 200)).answers;

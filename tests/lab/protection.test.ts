@@ -157,7 +157,7 @@ describe('public addresses', { skip: needsRoot }, () => {
     await apply(floating('shop', { prefilter: 'web' }));
     const { sent, came, crossed, stream } = await flood(packets(SHOP));
     t.diagnostic(JSON.stringify({ sent, came, crossed, lost: stream.lost, longestGapMs: stream.longestGapMs }));
-    assert.ok(sent > PPS, `${sent} sent`);
+    assert.ok(sent > (PPS * FLOOD_S) / 4, `${sent} sent`);
     assert.ok(crossed < 200, `${crossed} of ${sent} crossed the fabric`);
     assert.equal((await ask(dc.lab, 'w1', 'tcp', SHOP, 80)).by, 's1', 'what the filter accepts comes in');
     await eventually('drops are told', 20_000, async () => (await dropped('prefilter')) > came / 2);
@@ -203,9 +203,9 @@ describe('public addresses', { skip: needsRoot }, () => {
     t.diagnostic(
       JSON.stringify({ address: one.crossed, tenant: all.crossed, lost: [one.stream.lost, all.stream.lost] }),
     );
-    assert.ok(one.crossed > 1000 && one.crossed < 4000, `${one.crossed} of ${one.sent} crossed, 1,000 a second may`);
+    assert.ok(one.crossed > 1000 && one.crossed < 3500, `${one.crossed} of ${one.sent} crossed, 1,000 a second may`);
     // 60 bytes of a frame, and 600 kb at once.
-    assert.ok(all.crossed > 2000 && all.crossed < 10_000, `${all.crossed} of ${all.sent} crossed, 1,000 kbit/s may`);
+    assert.ok(all.crossed > 2000 && all.crossed < 9000, `${all.crossed} of ${all.sent} crossed, 1,000 kbit/s may`);
   });
 
   test('a flood of SYNs is held to the connections that may begin, and known ones go on', async (t) => {
@@ -219,7 +219,7 @@ describe('public addresses', { skip: needsRoot }, () => {
     );
     const { sent, crossed } = await flood(syns);
     t.diagnostic(JSON.stringify({ sent, crossed }));
-    assert.ok(crossed > 100 && crossed < 700, `${crossed} of ${sent} crossed`);
+    assert.ok(crossed > 100 && crossed < 600, `${crossed} of ${sent} crossed`);
     await apply(floating('shop'));
   });
 
@@ -229,7 +229,7 @@ describe('public addresses', { skip: needsRoot }, () => {
     const { came } = await flood(packets(SHOP, () => ({ port: 54 })));
     const begun = await connectionsTo(SHOP, 54);
     t.diagnostic(JSON.stringify({ came, begun }));
-    assert.ok(came > 1000 && begun > 100 && begun < 700, `${begun} began, of packets ${came}`);
+    assert.ok(came > 1000 && begun > 100 && begun < 600, `${begun} began, of packets ${came}`);
     await eventually('drops are told', 20_000, async () => (await dropped('inbound-limit', 'east')) > 0);
     await apply(floating('shop'));
   });
