@@ -61,7 +61,9 @@ describe('a host with many connections', { skip: needsRoot }, () => {
     });
     const expected = `host west: not all connections are told to the flow database: port b1 has ${CONNECTIONS * TALKERS.length}: at most ${MOST_AT_ONCE} of one and 100000 in all are read`;
     // West may have been read while they were still coming.
-    const said = await eventually('all of them are counted in one zone', 15_000, async () => {
+    const said = await eventually('all of them are counted in one zone', 30_000, async () => {
+      // What a busy machine has lost of them comes again.
+      if (performance.now() - talkedMs > 8_000) await talk();
       const { problems } = await dc.weft.client.get<StatusAnswer>('/v1/status');
       const texts = problems.flatMap(({ text }) => (text.includes('flow database') ? [text] : []));
       return texts.includes(expected) ? texts : undefined;
