@@ -63,7 +63,7 @@ describe('a host with many connections', { skip: needsRoot }, () => {
     // West may have been read while they were still coming.
     const said = await eventually('all of them are counted in one zone', 30_000, async () => {
       // What a busy machine has lost of them comes again.
-      if (performance.now() - talkedMs > 8_000) await talk();
+      if (performance.now() - talkedMs > 12_000) await talk();
       const { problems } = await dc.weft.client.get<StatusAnswer>('/v1/status');
       const texts = problems.flatMap(({ text }) => (text.includes('flow database') ? [text] : []));
       return texts.includes(expected) ? texts : undefined;
@@ -71,8 +71,8 @@ describe('a host with many connections', { skip: needsRoot }, () => {
     assert.deepEqual(said, [expected], 'what has too many in one zone is left out alone');
     // The same stream while everything is dumped at once, as was done before, and while zones are read.
     if (performance.now() - talkedMs > 12_000) await talk();
-    const during = async (work: () => Promise<void>): Promise<string> => {
-      const stream = await startStream(dc.lab, { from: 'a1', to: 'a2', pps: 2_000 });
+    const during = async (port: number, work: () => Promise<void>): Promise<string> => {
+      const stream = await startStream(dc.lab, { from: 'a1', to: 'a2', port, pps: 2_000 });
       await sleep(100);
       await work();
       await sleep(100);
@@ -86,10 +86,10 @@ describe('a host with many connections', { skip: needsRoot }, () => {
       .filter(([, , connections]) => Number(connections) > 0)
       .map(([, zone]) => zone!);
     t.diagnostic(
-      `all ${count} at once: ${await during(async () => void (await east.appctl('dpctl/dump-conntrack', '-s', datapath)))}`,
+      `all ${count} at once: ${await during(7000, async () => void (await east.appctl('dpctl/dump-conntrack', '-s', datapath)))}`,
     );
     t.diagnostic(
-      `zone by zone: ${await during(async () => {
+      `zone by zone: ${await during(7001, async () => {
         for (const zone of zones) {
           await east.appctl('dpctl/dump-conntrack', '-s', datapath, `zone=${zone}`);
           await sleep(50);
