@@ -4,7 +4,7 @@
  *
  *     // Measures: runs alone.             it loads the machine itself, or counts packets or time that must not be lost to others
  *     // Measures: runs in pairs.          it counts time, and is well with little load beside it
- *     // Takes a minute: runs first.       so that it is not what the others are waited for with in the end
+ *     // Takes a minute: runs first.       so that it is not what the others are waited for with in the end; also `in pairs, first`
  *
  * With WEFT_TEST_COUNTS it writes TAP to files in that folder as well, for whoever adds up.
  */
@@ -17,6 +17,7 @@ import './compile-cache.ts';
 
 /** How many at a time, by what their first lines end with. Those that say nothing of it wait most of the time. */
 const AT_A_TIME = { together: 3, 'in pairs': 2, alone: 1 } as const;
+const FIRST = 'first';
 const SHOWN = 10;
 const isCampaign = Boolean(process.env.WEFT_CAMPAIGN);
 const wanted = process.argv.slice(2);
@@ -25,16 +26,22 @@ const took: { readonly file: string; readonly ms: number }[] = [];
 const files = globSync(['tests/**/*.test.ts', ...(isCampaign ? ['tests/**/*.campaign.ts'] : [])])
   .filter((path) => wanted.length === 0 || wanted.some((part) => path.includes(part)))
   .sort()
-  .map((path) => ({ path, how: /^\/\/ .*: runs (.*)\.\n/.exec(readFileSync(path, 'utf8'))?.[1] ?? 'together' }));
+  .map((path) => ({ path, how: /^\/\/ .*: runs (.*)\.\n/.exec(readFileSync(path, 'utf8'))?.[1]?.split(', ') ?? [] }));
 if (files.length === 0) {
   console.error(`no integration test matches ${wanted.join(', ')}`);
   process.exit(2);
 }
-const strange = files.find(({ how }) => how !== 'first' && !(how in AT_A_TIME));
+const strange = files.find(({ how }) => how.some((word) => word !== FIRST && !(word in AT_A_TIME)));
 if (strange) throw new Error(`${strange.path}: runs how?`);
-const those = (way: string): string[] => files.flatMap(({ path, how }) => (how === way ? [path] : []));
-for (const [way, atATime] of Object.entries(AT_A_TIME))
-  await lane(way, atATime, way === 'together' ? [...those('first'), ...those(way)] : those(way));
+for (const [way, atATime] of Object.entries(AT_A_TIME)) {
+  const those = files.filter(({ how }) => (how.find((word) => word !== FIRST) ?? 'together') === way);
+  those.sort((a, b) => Number(b.how.includes(FIRST)) - Number(a.how.includes(FIRST)));
+  await lane(
+    way,
+    atATime,
+    those.map(({ path }) => path),
+  );
+}
 took.sort((a, b) => b.ms - a.ms);
 console.log(`\nof ${took.length} files these took longest:`);
 for (const { file, ms } of took.slice(0, SHOWN)) console.log(`${`${Math.round(ms / 1000)}`.padStart(6)} s  ${file}`);

@@ -14,6 +14,7 @@ const options: ControlOptions = {
   bridge: 'br-int',
   vswitchdControl: () => '/nowhere',
   connectionsOf: () => Promise.resolve([]),
+  copies: () => ({ told: 0, held: 0 }),
 };
 
 test('no request, however wrong, is more than an answer', async () => {

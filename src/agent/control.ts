@@ -27,6 +27,8 @@ export interface ControlOptions {
   readonly vswitchdControl: () => string;
   /** What connection tracking has of a port's connections, now. Errors: `WeftError`. */
   readonly connectionsOf: (port: string) => Promise<readonly ConnectionEntry[]>;
+  /** Of connections of L2 gateways: those that other places are told of, and those that are held for others. */
+  readonly copies: () => { readonly told: number; readonly held: number };
 }
 
 export interface ControlAnswer {
@@ -126,7 +128,7 @@ function problem(status: number, code: string, detail: string): ControlAnswer {
   return { status, type: 'application/problem+json', body: JSON.stringify({ status, code, detail, title: code }) };
 }
 
-function status({ core }: ControlOptions): ControlAnswer {
+function status({ core, copies }: ControlOptions): ControlAnswer {
   const ports = [...core.interfaces.bound()].map(([id, entry]) => ({
     id,
     name: core.scope.port(id)?.name,
@@ -142,6 +144,7 @@ function status({ core }: ControlOptions): ControlAnswer {
     revision: core.revision,
     synced: core.installation.synced && core.installation.idle,
     health: core.health(),
+    copies: copies(),
     ports,
   });
 }

@@ -200,6 +200,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     bridge: options.bridge,
     vswitchdControl,
     connectionsOf: (port) => portReader.read(port),
+    copies: () => copyLink.counts(),
   };
   const serverLink = new ServerLink({
     client,

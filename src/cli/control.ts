@@ -34,6 +34,8 @@ export interface AgentStatus {
     readonly localPorts: number;
     readonly problems: readonly string[];
   };
+  /** Connections of L2 gateways: those that other places are told of, and those held for others. */
+  readonly copies: { readonly told: number; readonly held: number };
   readonly ports: readonly {
     readonly id: string;
     readonly name?: string;

@@ -133,7 +133,7 @@ describe('the flow database in Redis', { skip: needsRedis }, () => {
 });
 
 /** A Redis of its own that is made unwell: what people are told, that nothing is held up, and that all is told again afterwards. */
-describe('a Redis that is not well', { skip: needsRedis }, () => {
+describe('a Redis that is not well', { concurrency: 3, skip: needsRedis }, () => {
   const work = async (
     redis: RedisServer,
     settings: RedisOptions['settings'],

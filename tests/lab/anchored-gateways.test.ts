@@ -1,10 +1,11 @@
 // Measures: runs alone.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { type AgentStatus, askLocalAgent } from '../../src/cli/control.ts';
 import { type ConnectionCrowd, type CrowdOptions, startCrowd } from '../../src/lab/connection-crowd.ts';
 import { findPort, waitForPorts } from '../../src/lab/weft.ts';
 import type { OutsideStatus } from '../../src/server/present.ts';
-import { eventually, sleep } from './datacentre.ts';
+import { eventually } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { CLIENT, shop, startTwoGateways, type TwoGateways, UPLINKS } from './two-gateways.ts';
 import { buildSegment } from './vlan-segment.ts';
@@ -84,14 +85,22 @@ describe('connections between a VLAN and uplinks', { skip: needsRoot, timeout: 4
   after(() => two?.down());
 
   const areWell = async (timeoutMs = 20_000): Promise<void> => {
-    for (const [way, crowd] of crowds) {
+    const one = async ([way, crowd]: readonly [string, ConnectionCrowd]): Promise<void> => {
       const { established, died, stalled, troubles } = await crowd.report('answered', timeoutMs);
       assert.deepEqual(
         { way, established, died, stalled, troubles },
         { way, established: CONNECTIONS, died: 0, stalled: 0, troubles: [] },
       );
-    }
+    };
+    await Promise.all([...crowds].map(one));
   };
+  /** The other gateway holds all that the one where they are kept knows of: in the zone of the port, and in the router's or that of VIPs. */
+  const areHeld = async (): Promise<boolean> => {
+    const [kept, copied] = [await copiesAt('gw-1'), await copiesAt('gw-2')];
+    return kept.told === 2 * crowds.size * CONNECTIONS && copied.held >= kept.told;
+  };
+  const copiesAt = async (host: string): Promise<AgentStatus['copies']> =>
+    (await askLocalAgent<AgentStatus>(two.weft.files.controlSocket(host), '/status')).copies;
   /** Of which the host says so. */
   const isCopied = async (wanted: boolean): Promise<boolean> =>
     eventually(wanted ? 'copies go out' : 'it is said that none do', 20_000, async () => {
@@ -101,10 +110,12 @@ describe('connections between a VLAN and uplinks', { skip: needsRoot, timeout: 4
     });
 
   test('work in every way with packets of one connection at both gateways', async () => {
-    await crowd('out by SNAT', { from: 'rack-2', to: 'client', address: CLIENT, port: 7110 });
-    await crowd('out by a floating address', { from: 'rack', to: 'client', address: CLIENT, port: 7112 });
-    await crowd('in by a floating address', { from: 'client', to: 'rack', address: FLOATING });
-    await crowd('in by a VIP', { from: 'client', to: 'rack', address: VIP, port: 7101, serverPort: 7102 });
+    await Promise.all([
+      crowd('out by SNAT', { from: 'rack-2', to: 'client', address: CLIENT, port: 7110 }),
+      crowd('out by a floating address', { from: 'rack', to: 'client', address: CLIENT, port: 7112 }),
+      crowd('in by a floating address', { from: 'client', to: 'rack', address: FLOATING }),
+      crowd('in by a VIP', { from: 'client', to: 'rack', address: VIP, port: 7101, serverPort: 7102 }),
+    ]);
     await areWell();
   });
 
@@ -125,7 +136,8 @@ describe('connections between a VLAN and uplinks', { skip: needsRoot, timeout: 4
     await crowd('out by SNAT, without agent', { from: 'rack-2', to: 'client', address: CLIENT, port: 7113 });
     await agent.start();
     await areWell();
-    await sleep(20_000); // what began meanwhile is told by reading, every 5 s, and more seldom where the machine is busy
+    // The agent that started knows of none until it reads all: every 5 s, and more seldom where the machine is busy.
+    await eventually('they are told', 20_000, areHeld);
   });
 
   test('outlive the gateway, powered off, by the other, and its return', async (t) => {

@@ -36,7 +36,7 @@ describe('packets of one connection by two gateways in turn', { skip: needsRoot,
       await sleep(500); // the connection before has ended by then
       await alternation.counts();
       const crowd = await startCrowd(site.lab, { ...options, connections: 1, intervalMs: 5 });
-      await sleep(3000);
+      await sleep(1500);
       const { established, failed, died, stalled, wrong, answers } = await crowd.stop();
       assert.deepEqual(
         { established, failed, died, stalled, wrong },

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type Datacentre, eventually, pings, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
-import { ask, type HeldConnection, hold, serve, serveAll, tally as tallyAt } from './services.ts';
+import { ask, type HeldConnection, hold, serve, serveAll, tally as tallyAt, unanswered } from './services.ts';
 import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
 
 /** Load balancers; MidoNet's scenarios 44 to 48. */
@@ -209,7 +209,7 @@ describe('a load balancer', { skip: needsRoot }, () => {
     await put(balancer({ members }));
     assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.9.9', 80)).why, 'ECONNREFUSED');
     await put(balancer({ members, onEmpty: 'drop' }));
-    assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.9.9', 80)).why, 'timeout');
+    assert.ok(await unanswered(dc.lab, 'a1', 'tcp', '10.0.9.9', 80));
     await put(balancer({ adminUp: false }));
     assert.notEqual((await ask(dc.lab, 'a1', 'tcp', '10.0.9.9', 80)).by, 'b1');
     await put(balancer());

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { RoutingDaemons } from '../../src/lab/routing-daemons.ts';
-import { type Datacentre, eventually, pings, startDatacentre } from './datacentre.ts';
+import { type Datacentre, eventually, isSilent, pings, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 
 /**
@@ -76,7 +76,7 @@ describe("a tenant's router that speaks BGP with a workload", { skip: needsRoot 
 
   test('forgets it when the session ends, and learns it anew', async () => {
     await daemons.daemon('bgpd').kill();
-    await eventually('no way', 20_000, async () => !(await pings(site.lab, 'web', BEHIND)));
+    await eventually('no way', 20_000, () => isSilent(site.lab, 'web', BEHIND));
     await daemons.daemon('bgpd').start();
     await eventually('a way again', 30_000, () => pings(site.lab, 'web', BEHIND));
   });

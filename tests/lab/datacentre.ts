@@ -83,6 +83,12 @@ export async function pings(
   return (await lab.exec(from, ['ping', '-c', '2', '-i', '0.2', '-W', '1', ...more, address])).code === 0;
 }
 
+/** Does no ping from a workload to an address get an answer? An answer takes a few milliseconds; `size` as for `pings`. */
+export async function isSilent(lab: Lab, from: string, address: string, size = 56): Promise<boolean> {
+  const words = ['ping', '-c', '3', '-i', '0.1', '-W', '0.4', '-s', String(size), address];
+  return (await lab.exec(from, words)).code !== 0;
+}
+
 /** Calls until it gives something, or fails with `what` after so long. */
 export async function eventually<T>(
   what: string,

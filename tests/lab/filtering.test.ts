@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { streamFor } from '../../src/lab/packet-stream.ts';
 import type { ShownConnection } from '../../src/server/routes/flows.ts';
-import { type Datacentre, eventually, pings, sleep, startDatacentre } from './datacentre.ts';
+import { type Datacentre, eventually, isSilent, pings, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
-import { ask, askAll, hold, type Question, serve, serveAll, streamBack } from './services.ts';
+import { ask, askAll, hold, type Question, serve, serveAll, streamBack, unanswered } from './services.ts';
 import { acme, member, networks, workload } from './tenancy.ts';
 
 /** Chains with connection state, and security groups; MidoNet's scenarios 8, 18 to 24 and 33 to 34. */
@@ -91,9 +91,11 @@ describe('filters', { skip: needsRoot }, () => {
 
   test('fragmented packets are filtered like whole ones', async () => {
     const options = { from: 'a2', to: 'b1', address: '10.0.2.11', pps: 200, payloadBytes: 3000, warmUpMs: 1500 };
-    const allowed = await streamFor(dc.lab, 800, { ...options, port: 7005 });
+    const [allowed] = await Promise.all([
+      streamFor(dc.lab, 800, { ...options, port: 7005 }),
+      assert.rejects(streamFor(dc.lab, 800, { ...options, port: 7011 }), { code: 'unreachable' }),
+    ]);
     assert.equal(allowed.lost, 0, 'allowed');
-    await assert.rejects(streamFor(dc.lab, 800, { ...options, port: 7011 }), { code: 'unreachable' });
     assert.ok(await pings(dc.lab, 'a2', '10.0.2.11', 4000));
   });
 
@@ -104,7 +106,7 @@ describe('filters', { skip: needsRoot }, () => {
     await sleep(1000);
     const after = cut.echoes();
     const keptAfter = kept.echoes();
-    await sleep(1000);
+    await sleep(600);
     assert.equal(cut.echoes(), after, 'cut');
     assert.ok(kept.echoes() > keptAfter, 'kept');
     await put(web(WEB));
@@ -131,17 +133,17 @@ describe('filters', { skip: needsRoot }, () => {
   });
 
   test('members come and go', async () => {
-    assert.equal((await ask(dc.lab, 'a2', 'tcp', '10.0.2.11', 80)).why, 'timeout');
+    assert.ok(await unanswered(dc.lab, 'a2', 'tcp', '10.0.2.11', 80));
     await put(member('a2', { groups: ['clients'] }));
     assert.equal((await ask(dc.lab, 'a2', 'tcp', '10.0.2.11', 80)).by, 'b1');
     await put(member('a2'));
-    assert.equal((await ask(dc.lab, 'a2', 'tcp', '10.0.2.11', 80)).why, 'timeout');
+    assert.ok(await unanswered(dc.lab, 'a2', 'tcp', '10.0.2.11', 80));
   });
 
   test('a chain forbids IPv6, and allows it again', async () => {
     assert.ok(await pings(dc.lab, 'a2', 'fd00:2::12'));
     await chain('accept', rule('no-six', 10, { etherType: 'ipv6' }, 'drop'));
-    assert.equal(await pings(dc.lab, 'a2', 'fd00:2::12'), false);
+    assert.ok(await isSilent(dc.lab, 'a2', 'fd00:2::12'));
     assert.ok(await pings(dc.lab, 'a2', '10.0.2.12'));
     await chain('accept');
     assert.ok(await pings(dc.lab, 'a2', 'fd00:2::12'));
@@ -152,7 +154,7 @@ describe('filters', { skip: needsRoot }, () => {
     assert.ok(await pings(dc.lab, 'a2', '10.0.2.12'), 'unicast passes');
     const { mac } = dc.ports.get('b1')!;
     await chain('accept', rule('no-b1', 10, { srcMac: `${mac}/ff:ff:ff:ff:ff:ff` }, 'drop'));
-    assert.equal(await pings(dc.lab, 'b1', '10.0.2.12'), false);
+    assert.ok(await isSilent(dc.lab, 'b1', '10.0.2.12'));
     assert.ok(await pings(dc.lab, 'a2', '10.0.2.12'));
   });
 
@@ -162,7 +164,7 @@ describe('filters', { skip: needsRoot }, () => {
       rule('answers', 10, { state: ['reply', 'related'] }, 'accept'),
       rule('not-from-a', 20, { src: '10.0.1.0/24' }, 'drop'),
     );
-    assert.equal(await pings(dc.lab, 'a2', '10.0.2.12'), false);
+    assert.ok(await isSilent(dc.lab, 'a2', '10.0.2.12'));
     assert.ok(await pings(dc.lab, 'b2', '10.0.1.12'), 'its own pings are answered');
     assert.equal((await ask(dc.lab, 'b2', 'tcp', '10.0.1.12', 80)).by, 'a2');
     await chain('accept');
@@ -192,10 +194,10 @@ describe('filters', { skip: needsRoot }, () => {
     await put(acme('addressSet', 'friends', { addresses: ['10.0.1.11'] }));
     assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.2.12', 80)).by, 'b2');
     await chain('accept', rule('no-fragments', 10, { fragment: 'any' }, 'drop'));
-    assert.equal(await pings(dc.lab, 'a2', '10.0.2.12', 4000), false);
+    assert.ok(await isSilent(dc.lab, 'a2', '10.0.2.12', 4000));
     assert.ok(await pings(dc.lab, 'a2', '10.0.2.12'));
     await chain('accept', rule('no-begin', 10, { protocol: 'tcp', tcpFlags: '+syn-ack' }, 'drop'));
-    assert.equal((await ask(dc.lab, 'a2', 'tcp', '10.0.2.12', 80)).why, 'timeout');
+    assert.ok(await unanswered(dc.lab, 'a2', 'tcp', '10.0.2.12', 80));
     await chain('accept');
   });
 
@@ -225,7 +227,7 @@ describe('filters', { skip: needsRoot }, () => {
 
   test('who asks is told which rule allows a connection', async () => {
     const held = await hold(dc.lab, 'a2', '10.0.2.11', 22);
-    assert.equal((await ask(dc.lab, 'a2', 'tcp', '10.0.2.11', 5432)).why, 'timeout');
+    assert.ok(await unanswered(dc.lab, 'a2', 'tcp', '10.0.2.11', 5432));
     const query = { port: 'b1', tenant: 'acme' };
     const { client } = dc.weft;
     await eventually('it is told', 40_000, async () => {

@@ -243,14 +243,15 @@ describe('gateways', { skip: needsRoot }, () => {
 
   test('a gateway that is killed is out within a second', async () => {
     const { address } = await client();
-    const out = streamFor(lab, 6000, { from: 'web-1', to: 'client', address, pps: 5000 });
-    const into = streamFor(lab, 6000, { from: 'client', to: 'web-2', address: SNAT, pps: 10 }).catch(() => undefined);
+    const out = streamFor(lab, 4000, { from: 'web-1', to: 'client', address, pps: 5000 });
+    const into = streamFor(lab, 4000, { from: 'client', to: 'web-2', address: SNAT, pps: 10 }).catch(() => undefined);
     await sleep(1000);
     await lab.stopHost('gw-1');
     const report = await out;
     await into;
-    assert.ok(report.sent > 20_000);
-    assert.ok(report.longestGapMs < 1500, JSON.stringify(report));
+    assert.ok(report.sent > 13_000);
+    // A gap that never ended would be none.
+    assert.ok(report.longestGapMs < 1500 && report.lost < 1.5 * 5000, JSON.stringify(report));
     assert.equal((await ask(lab, 'client', 'tcp', FLOATING, 80)).by, 'web-1');
     assert.equal((await ask(lab, 'web-2', 'tcp', address, 80)).seen, SNAT);
   });

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
+import { Vty } from '../../src/frr/vty.ts';
 import {
   Attribute,
   asPath,
@@ -30,10 +31,12 @@ const TARGET = '20.2.0.1';
 describe('an upstream that does wrong', { skip: needsRoot }, () => {
   let site: SpeakingEnds;
   let bgpdPid: () => string;
+  let bgpdVty: string;
 
   before(async () => {
     site = await startSpeakingEnds('bad', { addresses: [`${TARGET}/32`] });
     const [dir] = readdirSync('/var/run/frr').filter((name) => name.startsWith(`${site.lab.namespace('gw')}-bgp-`));
+    bgpdVty = `/var/run/frr/${dir}/bgpd.vty`;
     bgpdPid = () => readFileSync(`/var/run/frr/${dir}/bgpd.pid`, 'utf8');
     say(
       GOOD.name,
@@ -49,6 +52,15 @@ describe('an upstream that does wrong', { skip: needsRoot }, () => {
     say(BAD.name, update({ attributes: usualAttributes(path, BAD.there), announced: nlri(networks.map(network)) }));
   const take = (...networks: string[]): void => say(BAD.name, update({ withdrawn: nlri(networks.map(network)) }));
   const put = (...objects: object[]): Promise<unknown> => site.weft.client.post('/v1/apply', { objects });
+
+  /** What was written is done: bgpd's configuration has a line like this. */
+  const isConfigured = (line: RegExp): Promise<boolean> =>
+    eventually(`${line} of bgpd`, 10_000, async () => {
+      const vty = await Vty.open(bgpdVty);
+      const { output } = await vty.send('show running-config');
+      vty.close();
+      return line.test(output);
+    });
 
   async function learned(wanted: readonly string[]): Promise<void> {
     let is: string[] = [];
@@ -236,7 +248,7 @@ describe('an upstream that does wrong', { skip: needsRoot }, () => {
   test('a default route that it should not tell is not taken', async () => {
     await put(peerOf(BAD.name, { accept: ['20.0.0.0/8'] }));
     // What was told before its policy was changed it would have to be asked for again (RFC 2918), which it does not understand.
-    await sleep(4000);
+    await isConfigured(/neighbor 192\.0\.2\.1 route-map weft-in-ipv4-\S+ in/);
     await undisturbed(async () => {
       tell(['0.0.0.0/0', '10.0.1.0/24', '20.9.0.0/16']);
       await learned([...ofGood, `20.9.0.0/16 ${BAD.there}`]);
@@ -261,14 +273,14 @@ describe('an upstream that does wrong', { skip: needsRoot }, () => {
       /bgpPeer isp\/core\/up-1: \w+ for \d+ s at gw: .*more prefixes than the maximum/,
     );
     await put(peerOf(BAD.name, { adminUp: false }));
-    await sleep(3000);
+    await isConfigured(/neighbor 192\.0\.2\.1 shutdown/);
     await put(peerOf(BAD.name));
     await isBack();
   });
 
   test('a session that flaps ten times a second is told to flap, and is well when it stops', async () => {
     await undisturbed(async () => {
-      site.ends[BAD.name].do({ do: 'flap', times: 100, everyMs: 100 });
+      site.ends[BAD.name].do({ do: 'flap', times: 25, everyMs: 100 });
       await problemIs(BAD.name, /it went down \d+ times within a minute/);
     });
     assert.match((await texts()).join('\n'), /bgpPeer isp\/core\/up-1: .*it went down \d+ times within a minute/);

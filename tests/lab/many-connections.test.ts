@@ -46,36 +46,36 @@ describe('a host with many connections', { skip: needsRoot }, () => {
         const frames = Array.from({ length: CONNECTIONS }, (_, n) => udp(own, ends, [1024 + n, 53]));
         await sendFramesOnce(dc.lab, name, frames, { pps: 5_000 });
       }
+      talkedMs = performance.now();
     };
+    let talkedMs = 0;
     await talk();
     const count = Number(await dc.lab.switchOf('east').appctl('dpctl/ct-get-nconns', datapath));
     assert.ok(count > MOST_AT_ONCE, `${count} connections: too few to mean anything`);
     const seen = new Map<string, number>();
-    let talkedMs = performance.now();
     await eventually('every connection was told', 90_000, async () => {
       // They last 30 s.
-      if (performance.now() - talkedMs > 12_000) {
-        await talk();
-        talkedMs = performance.now();
-      }
+      if (performance.now() - talkedMs > 12_000) await talk();
       for (const name of TALKERS) seen.set(name, Math.max(seen.get(name) ?? 0, (await flowsOf(name)).items.length));
       return TALKERS.every((name) => (seen.get(name) ?? 0) >= CONNECTIONS);
     });
     const expected = `host west: not all connections are told to the flow database: port b1 has ${CONNECTIONS * TALKERS.length}: at most ${MOST_AT_ONCE} of one and 100000 in all are read`;
     // West may have been read while they were still coming.
-    const said = await eventually('all of them are counted in one zone', 15_000, async () => {
+    const said = await eventually('all of them are counted in one zone', 30_000, async () => {
+      // What a busy machine has lost of them comes again.
+      if (performance.now() - talkedMs > 12_000) await talk();
       const { problems } = await dc.weft.client.get<StatusAnswer>('/v1/status');
       const texts = problems.flatMap(({ text }) => (text.includes('flow database') ? [text] : []));
       return texts.includes(expected) ? texts : undefined;
     });
     assert.deepEqual(said, [expected], 'what has too many in one zone is left out alone');
     // The same stream while everything is dumped at once, as was done before, and while zones are read.
-    await talk();
-    const during = async (work: () => Promise<void>): Promise<string> => {
-      const stream = await startStream(dc.lab, { from: 'a1', to: 'a2', pps: 2_000 });
-      await sleep(300);
+    if (performance.now() - talkedMs > 12_000) await talk();
+    const during = async (port: number, work: () => Promise<void>): Promise<string> => {
+      const stream = await startStream(dc.lab, { from: 'a1', to: 'a2', port, pps: 2_000 });
+      await sleep(100);
       await work();
-      await sleep(300);
+      await sleep(100);
       const { sent, lost, longestGapMs } = await stream.stop();
       return `${lost} of ${sent} packets lost, longest gap ${longestGapMs.toFixed(0)} ms`;
     };
@@ -86,13 +86,13 @@ describe('a host with many connections', { skip: needsRoot }, () => {
       .filter(([, , connections]) => Number(connections) > 0)
       .map(([, zone]) => zone!);
     t.diagnostic(
-      `all ${count} at once: ${await during(async () => void (await east.appctl('dpctl/dump-conntrack', '-s', datapath)))}`,
+      `all ${count} at once: ${await during(7000, async () => void (await east.appctl('dpctl/dump-conntrack', '-s', datapath)))}`,
     );
     t.diagnostic(
-      `zone by zone: ${await during(async () => {
+      `zone by zone: ${await during(7001, async () => {
         for (const zone of zones) {
           await east.appctl('dpctl/dump-conntrack', '-s', datapath, `zone=${zone}`);
-          await sleep(200);
+          await sleep(50);
         }
       })}`,
     );

@@ -19,7 +19,7 @@ export async function pinged(
     return { child, text: () => text, closed: once(child, 'close') };
   });
   for (const { text } of runs) await eventually('an answer', 5_000, async () => text().includes('icmp_seq'));
-  await sleep(500);
+  await sleep(200);
   await during();
   await sleep(1_000);
   const endMs = Date.now();

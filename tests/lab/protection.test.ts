@@ -20,6 +20,7 @@ const WIRES = ['w1', 'w2'] as const;
 const SHOP = '203.0.113.11';
 const BANK = '203.0.113.21';
 const PPS = 20_000;
+const FLOOD_S = 2;
 
 const floating = (tenant: (typeof tenants)[number], more: object = {}) =>
   own(tenant, 'floatingAddress', 'f', {
@@ -132,13 +133,13 @@ describe('public addresses', { skip: needsRoot }, () => {
     return [...text.matchAll(/rx pkts=(\d+)/g)].reduce((sum, [, count]) => sum + Number(count), 0);
   }
 
-  /** A flood from w1 for some seconds, while another tenant's numbered stream comes by the other wire. */
-  async function flood(frames: readonly Uint8Array[], seconds = 4) {
+  /** A flood from w1, while another tenant's numbered stream comes by the other wire. */
+  async function flood(frames: readonly Uint8Array[]) {
     const before = await tunnelled();
     const entered = await handedOver();
     const streams = await startLossless(dc.lab, [{ from: 'w2', to: 'b1', address: BANK, pps: 500 }]);
     const spray = await sendFrames(dc.lab, 'w1', frames, { pps: PPS, loop: 'forever' });
-    await sleep(seconds * 1000);
+    await sleep(FLOOD_S * 1000);
     const { sent } = await spray.stop();
     const [stream] = await streams.stop('the stream of the other tenant');
     const came = (await handedOver()) - entered - stream!.sent;
@@ -156,7 +157,7 @@ describe('public addresses', { skip: needsRoot }, () => {
     await apply(floating('shop', { prefilter: 'web' }));
     const { sent, came, crossed, stream } = await flood(packets(SHOP));
     t.diagnostic(JSON.stringify({ sent, came, crossed, lost: stream.lost, longestGapMs: stream.longestGapMs }));
-    assert.ok(sent > PPS, `${sent} sent`);
+    assert.ok(sent > (PPS * FLOOD_S) / 4, `${sent} sent`);
     assert.ok(crossed < 200, `${crossed} of ${sent} crossed the fabric`);
     assert.equal((await ask(dc.lab, 'w1', 'tcp', SHOP, 80)).by, 's1', 'what the filter accepts comes in');
     await eventually('drops are told', 20_000, async () => (await dropped('prefilter')) > came / 2);
@@ -173,10 +174,7 @@ describe('public addresses', { skip: needsRoot }, () => {
       '255.255.255.255',
       '169.254.7.7',
     ];
-    const { sent, came, crossed } = await flood(
-      packets(SHOP, (i) => ({ src: sources[i % sources.length]! })),
-      2,
-    );
+    const { sent, came, crossed } = await flood(packets(SHOP, (i) => ({ src: sources[i % sources.length]! })));
     assert.ok(sent > PPS / 2 && crossed < 200, `${crossed} of ${sent} crossed`);
     await eventually('drops are told', 20_000, async () => (await dropped('source-check')) > came / 2);
   });
@@ -190,7 +188,7 @@ describe('public addresses', { skip: needsRoot }, () => {
       ],
     });
     await apply(second, uplink(1, { sourceCheck: 'strict' }));
-    const { sent, crossed } = await flood(packets(SHOP), 2);
+    const { sent, crossed } = await flood(packets(SHOP));
     assert.ok(sent > PPS / 2 && crossed < 200, `${crossed} of ${sent} crossed`);
     assert.equal((await ask(dc.lab, 'w1', 'tcp', SHOP, 80)).by, 's1');
     await apply(uplink(1, { sourceCheck: 'own' }));
@@ -198,16 +196,16 @@ describe('public addresses', { skip: needsRoot }, () => {
 
   test('a limit holds what crosses the fabric to its rate, of the address and of the tenant', async (t) => {
     await apply(floating('shop', { inboundLimit: { pps: 1000 } }));
-    const one = await flood(packets(SHOP), 4);
+    const one = await flood(packets(SHOP));
     await apply(floating('shop'), { kind: 'tenant', name: 'shop', inboundLimit: { kbps: 1000 } });
-    const all = await flood(packets(SHOP), 4);
+    const all = await flood(packets(SHOP));
     await apply({ kind: 'tenant', name: 'shop' });
     t.diagnostic(
       JSON.stringify({ address: one.crossed, tenant: all.crossed, lost: [one.stream.lost, all.stream.lost] }),
     );
-    assert.ok(one.crossed > 2000 && one.crossed < 6500, `${one.crossed} of ${one.sent} crossed, 1,000 a second may`);
+    assert.ok(one.crossed > 1000 && one.crossed < 3500, `${one.crossed} of ${one.sent} crossed, 1,000 a second may`);
     // 60 bytes of a frame, and 600 kb at once.
-    assert.ok(all.crossed > 3000 && all.crossed < 16_000, `${all.crossed} of ${all.sent} crossed, 1,000 kbit/s may`);
+    assert.ok(all.crossed > 2000 && all.crossed < 9000, `${all.crossed} of ${all.sent} crossed, 1,000 kbit/s may`);
   });
 
   test('a flood of SYNs is held to the connections that may begin, and known ones go on', async (t) => {
@@ -219,22 +217,19 @@ describe('public addresses', { skip: needsRoot }, () => {
         [1024 + i, 81],
       ),
     );
-    const { sent, crossed } = await flood(syns, 4);
+    const { sent, crossed } = await flood(syns);
     t.diagnostic(JSON.stringify({ sent, crossed }));
-    assert.ok(crossed > 200 && crossed < 1200, `${crossed} of ${sent} crossed`);
+    assert.ok(crossed > 100 && crossed < 600, `${crossed} of ${sent} crossed`);
     await apply(floating('shop'));
   });
 
   test('a flood of new connections by UDP is held where they would be kept', async (t) => {
     await apply(floating('shop', { inboundLimit: { newPerSecond: 100 } }));
     // To a port of its own: what other floods have begun is known still.
-    const { came } = await flood(
-      packets(SHOP, () => ({ port: 54 })),
-      4,
-    );
+    const { came } = await flood(packets(SHOP, () => ({ port: 54 })));
     const begun = await connectionsTo(SHOP, 54);
     t.diagnostic(JSON.stringify({ came, begun }));
-    assert.ok(came > 2000 && begun > 200 && begun < 1200, `${begun} began, of packets ${came}`);
+    assert.ok(came > 1000 && begun > 100 && begun < 600, `${begun} began, of packets ${came}`);
     await eventually('drops are told', 20_000, async () => (await dropped('inbound-limit', 'east')) > 0);
     await apply(floating('shop'));
   });
@@ -254,7 +249,7 @@ describe('public addresses', { skip: needsRoot }, () => {
     for (const [what, frames] of Object.entries(storms)) {
       const spray = await sendFrames(dc.lab, 'w1', frames, { pps: PPS, loop: 'forever' });
       await eventually(`${what}: it is held back`, 20_000, isHeld);
-      const { stdout } = await dc.lab.exec('w2', ['ping', '-c', '20', '-i', '0.2', '-W', '2', '-t', '1', BANK]);
+      const { stdout } = await dc.lab.exec('w2', ['ping', '-c', '20', '-i', '0.1', '-W', '2', '-t', '1', BANK]);
       const { sent } = await spray.stop();
       const answers = stdout.match(/exceeded/g)?.length ?? 0;
       t.diagnostic(JSON.stringify({ what, sent, answers }));

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { startCapture } from '../../src/lab/capture.ts';
-import { type Datacentre, eventually, pings, sleep, startDatacentre } from './datacentre.ts';
+import { type Datacentre, eventually, isSilent, pings, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { startLossless } from './lossless.ts';
-import { ask, serve } from './services.ts';
+import { ask, serve, unanswered } from './services.ts';
 import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
 
 /** Routers in a datacentre; MidoNet's scenarios 9 to 16 are among these. */
@@ -69,7 +69,7 @@ describe('a router', { skip: needsRoot }, () => {
     assert.ok(await pings(dc.lab, 'a1', '10.0.2.11', 4000), 'fragments over IPv4');
     assert.ok(await pings(dc.lab, 'a1', 'fd00:2::11', 4000), 'fragments over IPv6');
     const streams = await startLossless(dc.lab, [{ from: 'a1', to: 'b1', address: '10.0.2.11', pps: 5000 }]);
-    await sleep(1500);
+    await sleep(1000);
     await streams.stop('through a router');
   });
 
@@ -145,11 +145,10 @@ describe('a router', { skip: needsRoot }, () => {
     await put(router({ routes: [via('198.51.100.0/24', 1, 50), via('198.51.100.0/28', 2, 60)] }));
     assert.equal(await hears('198.51.100.1'), 'b2', 'prefix');
     await put(router({ routes: [via('198.51.100.0/24', 1), via('198.51.100.0/24', 2)] }));
-    const used = new Set<string>();
-    for (let n = 1; n < 13; n++) used.add(await hears(`198.51.100.${n}`));
+    const used = new Set(await Promise.all(Array.from({ length: 12 }, (_, n) => hears(`198.51.100.${n + 1}`))));
     assert.deepEqual([...used].sort(), ['b1', 'b2'], 'equal routes');
     await put(router({ routes: [{ to: '198.51.100.0/24', action: 'blackhole' }] }));
-    assert.equal(await pings(dc.lab, 'a1', '198.51.100.1'), false, 'blackhole');
+    assert.ok(await isSilent(dc.lab, 'a1', '198.51.100.1'), 'blackhole');
     await put(router());
   });
 
@@ -158,7 +157,7 @@ describe('a router', { skip: needsRoot }, () => {
     await serve(dc.lab, 'b1', 'tcp', 8082);
     const policies = [{ position: 10, match: { src: '10.0.1.0/24', protocol: 'tcp', dstPorts: 8081 }, action: 'drop' }];
     await put(router({ policies }));
-    assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.2.11', 8081)).why, 'timeout');
+    assert.ok(await unanswered(dc.lab, 'a1', 'tcp', '10.0.2.11', 8081));
     assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.2.11', 8082)).by, 'b1');
     await put(router());
     assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.2.11', 8081)).by, 'b1');
@@ -168,7 +167,7 @@ describe('a router', { skip: needsRoot }, () => {
     assert.ok(await pings(dc.lab, 'a1', '10.0.2.11'));
     await dc.weft.client.request('DELETE', '/v1/router-ports/r%2Fb?tenant=acme');
     await dc.weft.client.get('/v1/sync');
-    assert.equal(await pings(dc.lab, 'a1', '10.0.2.11'), false);
+    assert.ok(await isSilent(dc.lab, 'a1', '10.0.2.11'));
     await put(acme('routerPort', 'b', { router: 'r', switch: 'b', addresses: ['10.0.2.1/24', 'fd00:2::1/64'] }));
     // The workload keeps the former port's MAC in its cache until it asks again.
     for (const place of ['b1', 'b2']) await dc.lab.execOk(place, ['ip', 'neigh', 'flush', 'all']);
@@ -177,7 +176,7 @@ describe('a router', { skip: needsRoot }, () => {
 
   test('an interface that was down works again when it is up', async () => {
     await dc.lab.execOk('b2', ['ip', 'link', 'set', 'eth0', 'down']);
-    assert.equal(await pings(dc.lab, 'a1', '10.0.2.12'), false);
+    assert.ok(await isSilent(dc.lab, 'a1', '10.0.2.12'));
     await dc.lab.execOk('b2', ['ip', 'link', 'set', 'eth0', 'up']);
     await dc.lab.execOk('b2', ['ip', 'route', 'replace', 'default', 'via', '10.0.2.1']);
     await eventually('the interface', 5000, () => pings(dc.lab, 'a1', '10.0.2.12'));
@@ -185,13 +184,13 @@ describe('a router', { skip: needsRoot }, () => {
 
   test('that is administratively down passes nothing', async () => {
     await put(router({ adminUp: false }));
-    assert.equal(await pings(dc.lab, 'a1', '10.0.2.12'), false);
+    assert.ok(await isSilent(dc.lab, 'a1', '10.0.2.12'));
     await put(router());
     assert.ok(await pings(dc.lab, 'a1', '10.0.2.12'));
   });
 
   test('lets nothing in from outside that is not translated', async () => {
     await dc.lab.execOk('o1', ['ip', 'route', 'add', '10.0.0.0/16', 'via', '203.0.113.1']);
-    assert.equal(await pings(dc.lab, 'o1', '10.0.2.12'), false);
+    assert.ok(await isSilent(dc.lab, 'o1', '10.0.2.12'));
   });
 });

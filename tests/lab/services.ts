@@ -7,8 +7,9 @@ import { eventually } from './datacentre.ts';
 /** Services in workloads and clients that talk to them (service-end.ts), for tests of whole connections. */
 const END = fileURLToPath(new URL('service-end.ts', import.meta.url));
 
-/** How long an answer is waited for: two attempts of TCP. */
+/** How long an answer is waited for: two attempts of TCP; where none is to come, one, which takes a few milliseconds. */
 const ASK_MS = 1_500;
+const NONE_MS = 700;
 const PATIENT_MS = 5_000;
 
 export type Protocol = 'tcp' | 'udp';
@@ -69,6 +70,11 @@ export interface Asked {
   readonly why?: string;
 }
 
+/** Whether a question stays without any answer, be it a refusal. */
+export async function unanswered(...[lab, from, protocol, address, port]: Parameters<typeof ask>): Promise<boolean> {
+  return (await ask(lab, from, protocol, address, port, { timeoutMs: NONE_MS })).why === 'timeout';
+}
+
 export async function ask(
   lab: Lab,
   from: string,
@@ -94,7 +100,7 @@ export async function askAll(lab: Lab, ...questions: readonly Question[]): Promi
     questions.map(async ([from, protocol, address, port, wanted]) => {
       // Whom an answer is wanted of has time for it: all of these start at once.
       const { by, why } = await ask(lab, from, protocol, address, port, {
-        timeoutMs: wanted === 'timeout' ? ASK_MS : PATIENT_MS,
+        timeoutMs: wanted === 'timeout' ? NONE_MS : PATIENT_MS,
       });
       return [from, protocol, address, port, by ?? why!] as const;
     }),

@@ -162,7 +162,7 @@ describe('static uplinks', { skip: needsRoot }, () => {
     await weft.server.kill({ wanted: true });
     const down = await pinged(lab, 'near', FOUR, async () => {
       await lab.silenceLink('up-1', 'one');
-      await sleep(2_500);
+      await sleep(1_200); // and a second more
     });
     const gaps = down.map(({ gapMs }) => Math.round(gapMs));
     assert.ok(Math.max(...gaps) > 150 && Math.max(...gaps) < 1_000, `${gaps}`);

@@ -1,4 +1,4 @@
-// Measures: runs in pairs.
+// Measures: runs in pairs, first.
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
@@ -14,7 +14,7 @@ import { needsRoot } from './lab-name.ts';
 import { type LosslessStreams, startLossless } from './lossless.ts';
 
 /** How long the server is away. */
-const AWAY_MS = process.env.WEFT_CAMPAIGN ? 60_000 : 5_000;
+const AWAY_MS = process.env.WEFT_CAMPAIGN ? 60_000 : 3_000;
 
 const OBJECTS = [
   { kind: 'tenant', name: 'red' },
@@ -92,7 +92,7 @@ describe('traffic survives what controls it', { skip: needsRoot }, () => {
     test(`no packet is lost and no flow touched when the agents ${how}`, async () => {
       const before = { a: await flowsOf(dc.lab, 'a'), b: await flowsOf(dc.lab, 'b') };
       await begin();
-      await sleep(500);
+      await sleep(200);
       const from = performance.now();
       const agents = ['a', 'b'].map((host) => dc.weft.agent(host));
       await Promise.all(agents.map((agent) => agent[end]()));
@@ -155,8 +155,10 @@ describe('traffic survives what controls it', { skip: needsRoot }, () => {
     await agent.stop();
     rmSync(dc.weft.files.agentDir('b'), { recursive: true });
     // Not waited for: it is not ready before it knows something.
+    const from = agent.logSize;
     const starting = agent.start();
-    await sleep(2500);
+    await agent.waitForLine(/"message":"started"/, 10_000, from);
+    await sleep(1000);
     assert.deepEqual(await flowsOf(dc.lab, 'b'), before);
     assertNoDuplicates(await stream.stop('agent that knows nothing'));
     await dc.weft.server.start();

@@ -122,7 +122,7 @@ for (const encap of ['geneve', 'vxlan', 'gre'] as const) {
       await dc.lab.execOk('r1', ['sh', '-c', 'head -c 1000000 /dev/zero | busybox nc -w 5 10.0.0.12 5000']);
       await eventually('all bytes', 5000, async () => received.trim() === '1000000');
       const streams = await startLossless(dc.lab, [{ from: 'r1', to: 'r2', address: '10.0.0.12', pps: 5000 }]);
-      await sleep(1500);
+      await sleep(1000);
       for (const { duplicates } of await streams.stop('within a switch')) assert.equal(duplicates, 0);
     });
 
@@ -137,7 +137,7 @@ for (const encap of ['geneve', 'vxlan', 'gre'] as const) {
       await pings(dc.lab, 'r1', '10.0.0.12');
       await pings(dc.lab, 'r1', 'ff02::1%eth0');
       await dc.lab.exec('r1', ['arping', '-c', '2', '-w', '1', '-i', 'eth0', '10.0.0.77']);
-      await dc.lab.exec('r1', ['ping', '-c', '2', '-W', '1', '-b', '10.0.0.255']);
+      await dc.lab.exec('r1', ['ping', '-c', '2', '-i', '0.2', '-W', '0.3', '-b', '10.0.0.255']);
       for (const ear of ears) assert.equal((await ear.stop()).captured, 0);
       // The same addresses answer within blue, from blue's own workloads.
       assert.ok(await pings(dc.lab, 'b1', '10.0.0.12'));

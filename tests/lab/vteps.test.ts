@@ -429,11 +429,11 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
 
   test('with their bindings everything of ours is gone from VTEPs and hosts', async () => {
     for (const each of ['red-tor-1', 'red-tor-2', 'blue-tor-1']) await remove('vtep-bindings', `acme/${each}`);
-    for (const each of ['tor-1', 'tor-2']) await remove('vteps', each);
     await eventually('rows are gone', 15_000, async () => {
       const names = await Promise.all([tor1, tor2].map((tor) => columnOf(tor, 'Logical_Switch', 'name')));
       return names.flat().join() === 'theirs';
     });
+    for (const each of ['tor-1', 'tor-2']) await remove('vteps', each);
     assert.deepEqual(await columnOf(tor1, 'Ucast_Macs_Remote', 'MAC'), ['02:99:00:00:00:01']);
     await eventually('tunnels are gone', 5_000, async () => {
       const lists = await Promise.all(GATEWAYS.map((gw) => lab.switchOf(gw).vsctl(['list-ports', 'br-int'])));

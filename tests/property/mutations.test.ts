@@ -1,4 +1,3 @@
-import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { TABLES, type TableName } from '../../src/compile/tables.ts';
@@ -16,6 +15,7 @@ import {
   withoutAction,
 } from './faults.ts';
 import { observePipeline, pipelineNetwork } from './in-pipeline.ts';
+import { assertNoticed } from './noticed-by.ts';
 import { differences, expected } from './observation.ts';
 import { regressions } from './regressions.ts';
 import { buildScenario, type Scenario, scenarioSketch } from './scenario.ts';
@@ -26,6 +26,33 @@ import { buildScenario, type Scenario, scenarioSketch } from './scenario.ts';
  */
 const MODELS = 250;
 const SEED = Number(process.env.WEFT_SEED ?? 1);
+/** Of the cases of the usual seed, one each that notices it. */
+const NOTICED_BY: Readonly<Record<string, number>> = {
+  'in the flows: the target of an advertisement is not asked': 32,
+  'in the flows: an owned address goes with any MAC': 13,
+  'in the flows: a switch that is down works': 51,
+  'in the flows: nobody hears of announcements': 67,
+  'in the flows: policies accept': 11,
+  'in the flows: two rules change places': 20,
+  'in the flows: ports of rules are one too high': 41,
+  'in the flows: ports of rules fit later fragments': 65,
+  'in the flows: a return is no return': 63,
+  'in the flows: ARP is not answered': 126,
+  'in the flows: answers in any VLAN': 17,
+  'in the flows: an answer keeps the target of the question': 16,
+  'in the flows: advertisements have no flags': 21,
+  'in the flows: ports probe and get an answer': 72,
+  'in the flows: the agent is not asked for DHCP': 27,
+  'in the flows: solicitations of routers are flooded': 23,
+  'in the flows: floods come back into the tunnel': 79,
+  'in the flows: learned MACs win over held ones': 52,
+  'in the flows: learned MACs are not known': 11,
+  'in the flows: tunnels carry the wrong key': 13,
+  'in the flows: the tunnel key of a port is not known': 13,
+  'in the flows: a moving port gets one copy': 55,
+  'in the simulation: an announcement is forgotten': 67,
+  'in the simulation: the agent is asked for another thing': 27,
+};
 
 /** The priorities of two kinds of flows change places. */
 function swapped(table: TableName, one: number, other: number): FlowFault {
@@ -193,32 +220,28 @@ describe('a fault is noticed', () => {
   let scenarios: readonly Scenario[];
   before(() => {
     const sketches = fc.sample(scenarioSketch({ least: 6, most: 14 }), { numRuns: MODELS, seed: SEED });
-    scenarios = [...regressions.map(([, sketch]) => sketch), ...sketches].map(buildScenario);
+    scenarios = [...sketches, ...regressions.map(([, sketch]) => sketch)].map(buildScenario);
   });
 
   for (const [name, fault] of Object.entries(FLOW_FAULTS))
-    test(`in the flows: ${name}`, () => {
-      assert.ok(
-        scenarios.some((scenario) => {
-          let isChanged = false;
-          const network = pipelineNetwork(scenario, (flows, host) => {
-            const spoiled = fault(flows, host);
-            isChanged ||= spoiled.length !== flows.length || spoiled.some((flow, i) => flow !== flows[i]);
-            return spoiled;
-          });
-          return isChanged && isNoticed(scenario, (entry) => observePipeline(network, scenario, entry));
-        }),
-      );
+    test(`in the flows: ${name}`, (t) => {
+      assertNoticed(t, scenarios, NOTICED_BY[t.name], (scenario) => {
+        let isChanged = false;
+        const network = pipelineNetwork(scenario, (flows, host) => {
+          const spoiled = fault(flows, host);
+          isChanged ||= spoiled.length !== flows.length || spoiled.some((flow, i) => flow !== flows[i]);
+          return spoiled;
+        });
+        return isChanged && isNoticed(scenario, (entry) => observePipeline(network, scenario, entry));
+      });
     });
 
   for (const [name, fault] of Object.entries(OUTCOME_FAULTS))
-    test(`in the simulation: ${name}`, () => {
-      assert.ok(
-        scenarios.some((scenario) => {
-          const network = pipelineNetwork(scenario);
-          return isNoticed(scenario, (entry) => observePipeline(network, scenario, entry), fault);
-        }),
-      );
+    test(`in the simulation: ${name}`, (t) => {
+      assertNoticed(t, scenarios, NOTICED_BY[t.name], (scenario) => {
+        const network = pipelineNetwork(scenario);
+        return isNoticed(scenario, (entry) => observePipeline(network, scenario, entry), fault);
+      });
     });
 });
 

@@ -20,6 +20,8 @@ export interface CopyDeskOptions {
   /** The secret of the L2 gateway whose port this is, if this host is a place of it. */
   readonly secretOf: (port: string) => string | undefined;
   readonly log: Log;
+  /** How long a connection may take to show who it is: `STRANGER_MS` when not given. */
+  readonly strangerMs?: number | undefined;
 }
 
 /** Takes copies of connections that other hosts keep for L2 gateways, and holds them. Ends with `close`. */
@@ -82,7 +84,7 @@ export class CopyDesk {
       isStranger = false;
       clearTimeout(timer);
     };
-    const timer = setTimeout(() => socket.destroy(), STRANGER_MS).unref();
+    const timer = setTimeout(() => socket.destroy(), this.#options.strangerMs ?? STRANGER_MS).unref();
     let line: Line | undefined;
     const opener = new Opener(undefined, true);
     socket.unref();

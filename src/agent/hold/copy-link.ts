@@ -21,6 +21,8 @@ export interface CopyLinkOptions {
   /** For tests. */
   readonly tcpPort?: number;
   readonly mostTold?: number;
+  readonly againMs?: number;
+  readonly strangerMs?: number;
 }
 
 interface Told {
@@ -56,7 +58,8 @@ export class CopyLink {
 
   constructor(options: CopyLinkOptions) {
     this.#options = options;
-    this.#desk = new CopyDesk({ secretOf: (port) => this.#secrets.get(port), log: options.log });
+    const { log, strangerMs } = options;
+    this.#desk = new CopyDesk({ secretOf: (port) => this.#secrets.get(port), log, strangerMs });
   }
 
   /** All ports of L2 gateways that this host is a place of, and its own tunnel address. */
@@ -106,6 +109,7 @@ export class CopyLink {
     for (const { host, address } of role.others) {
       const sender = new CopySender({
         ...{ port: role.port, secret: role.secret, own, to: { address, tcpPort: this.#tcpPort } },
+        againMs: this.#options.againMs,
         all: () => ({ changes: putsOf(active.told), isWhole: active.isRead }),
         changed: (problem) => this.#options.emit({ kind: 'copies', port: role.port, host, problem }),
       });

@@ -22,6 +22,8 @@ export interface CopySenderOptions {
   readonly all: () => { readonly changes: readonly CopyChange[]; readonly isWhole: boolean };
   /** It stands, or (with why) not any more. */
   readonly changed: (problem: string | undefined) => void;
+  /** Between two attempts: `AGAIN_MS` when not given. */
+  readonly againMs?: number | undefined;
 }
 
 /** From the host where an L2 gateway is active to one other place of it: tells connections, and hears that they are held. Ends with `close`. */
@@ -42,6 +44,10 @@ export class CopySender {
   constructor(options: CopySenderOptions) {
     this.#options = options;
     this.#dial();
+  }
+
+  get #againMs(): number {
+    return this.#options.againMs ?? AGAIN_MS;
   }
 
   /** Everything that was told is held. */
@@ -82,7 +88,7 @@ export class CopySender {
     const nonce = new Uint8Array(randomBytes(NONCE_BYTES));
     const sealer = new Sealer(keyOf(secret), true);
     const opener = new Opener(keyOf(secret, nonce), false);
-    this.#timer = setTimeout(() => this.#lost('it does not answer'), AGAIN_MS).unref();
+    this.#timer = setTimeout(() => this.#lost('it does not answer'), this.#againMs).unref();
     socket.on('connect', () => socket.write(sealer.seal(encodeCopyMessage({ kind: 'hello', port, nonce }))));
     socket.on('error', (error) => {
       if (this.#socket === socket) this.#lost(error.message);
@@ -140,7 +146,7 @@ export class CopySender {
     if (this.#isClosed) return;
     this.#options.changed(why);
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#dial(), AGAIN_MS).unref();
+    this.#timer = setTimeout(() => this.#dial(), this.#againMs).unref();
   }
 
   #hangUp(): void {

@@ -302,7 +302,9 @@ function stateOf(
   if (attachment.wellSinceMs === undefined)
     attachment.wellSinceMs = told === undefined && attachment.isActive ? Number.NEGATIVE_INFINITY : nowMs;
   const problem = behind.problem === undefined ? {} : { problem: behind.problem };
-  const wellMs = gateway.kind === 'l2Gateway' ? WELL_MS : attachment.isActive ? 0 : VTEP_WELL_MS;
+  // A VTEP that was never seen unwell has not been lost by the host that forwards.
+  const isBack = gateway.kind === 'vtepBinding' && told !== undefined;
+  const wellMs = gateway.kind === 'vtepBinding' && attachment.isActive ? 0 : isBack ? VTEP_WELL_MS : WELL_MS;
   return nowMs - attachment.wellSinceMs < wellMs ? told : { gateway: gateway.id, state: 'up', ...problem };
 }
 
