@@ -12,6 +12,9 @@ function members(weights: readonly number[], ids?: readonly string[]): Member[] 
   return weights.map((weight, at) => ({ id: ids?.[at] ?? `port-${at}`, weight }));
 }
 
+/** 5 %, and what binary fractions make of it: 7 slots of 32 for 5 of 24 is exactly that. */
+const MOST_OFF = 0.05 + 1e-9;
+
 /** The largest difference of a member's share from its weight, in parts of that. */
 function offBy(of: readonly Member[], slots: number): number {
   const owners = shares(of, slots);
@@ -30,17 +33,25 @@ const randomMembers = fc
   .map((each) => each.map(([id, weight]) => ({ id, weight })));
 
 describe('slots of a load balancer', () => {
-  for (const weights of [[1, 1], [1, 2], [1, 3, 5], [2, 3, 7], Array<number>(10).fill(1), Array<number>(50).fill(1)])
+  for (const weights of [
+    [1, 1],
+    [1, 2],
+    [1, 3, 5],
+    [2, 3, 7],
+    [19, 5],
+    Array<number>(10).fill(1),
+    Array<number>(50).fill(1),
+  ])
     test(`are shared out within 5 % of the weights: ${weights.join(':')}`, () => {
       const of = members(weights);
-      assert.ok(offBy(of, slotsFor(of)) <= 0.05, `off by ${offBy(of, slotsFor(of))} with ${slotsFor(of)}`);
+      assert.ok(offBy(of, slotsFor(of)) <= MOST_OFF, `off by ${offBy(of, slotsFor(of))} with ${slotsFor(of)}`);
     });
 
   test('are enough whichever of two members with one remainder gets the slot: ids say who', () => {
     const weights = [68, 7, 13];
     for (const ids of [['a', 'b', 'c'] as const, ['c', 'b', 'a'] as const]) {
       const of = weights.map((weight, at) => ({ id: ids[at]!, weight }));
-      assert.ok(offBy(of, slotsFor(of)) <= 0.05, `${ids}: off by ${offBy(of, slotsFor(of))}`);
+      assert.ok(offBy(of, slotsFor(of)) <= MOST_OFF, `${ids}: off by ${offBy(of, slotsFor(of))}`);
     }
   });
 
@@ -51,7 +62,7 @@ describe('slots of a load balancer', () => {
         assert.ok(slots >= 32 && slots <= 1024 && (slots & (slots - 1)) === 0);
         const total = of.reduce((sum, { weight }) => sum + weight, 0);
         fc.pre(of.every(({ weight }) => weight / total >= 0.02));
-        assert.ok(offBy(of, slots) <= 0.05);
+        assert.ok(offBy(of, slots) <= MOST_OFF);
       }),
       { numRuns: 60 },
     );
@@ -63,7 +74,7 @@ describe('slots of a load balancer', () => {
     assert.equal(slots, 32);
     for (let count = 3; count <= 20; count++) {
       slots = grownSlots(slots, of(count), of(count - 1));
-      assert.ok(offBy(of(count), slots) <= 0.05, `${count} members, ${slots} slots`);
+      assert.ok(offBy(of(count), slots) <= MOST_OFF, `${count} members, ${slots} slots`);
     }
     assert.equal(grownSlots(slots, of(2), of(20)), slots);
     assert.equal(grownSlots(16, of(3), of(3)), 16);

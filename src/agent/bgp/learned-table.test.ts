@@ -11,7 +11,7 @@ const HOPS: readonly (readonly LearnedHop[])[] = ['192.0.2.1', '192.0.2.2', '200
 ]);
 const networks = fc
   .tuple(fc.integer({ min: 0, max: 90 }), fc.boolean())
-  .map(([n, isV6]) => (isV6 ? `2001:db8:${n.toString(16)}::/48` : `10.${n}.0.0/16`));
+  .map(([n, isV6]) => (isV6 ? `2001:db8:${(n + 1).toString(16)}::/48` : `10.${n}.0.0/16`));
 const steps = fc.oneof(
   fc.record({ do: fc.constant('put' as const), to: networks, hop: fc.nat({ max: 2 }) }),
   fc.record({ do: fc.constant('delete' as const), to: networks }),
