@@ -15,7 +15,7 @@ import type { Action, FieldRange, FieldValue, Masked, Match } from '../openflow/
  *   reg5   chain     key of the chain that is being run, or of the set that it asks for; between chains
  *          | memberPort                 | natZone                       |kind|
  *   reg6   |in|rv| slot, gate|po|le|verd.| segment                                  |
- *   reg7   profile   which security groups the port has that are asked; within a router
+ *   reg7   profile   which security groups the port has that are asked (31 bits; |he| above them); within a router
  *          routerPort  as enteredBy, then of the port by which it leaves
  *   reg8..11 (xxreg2) nextHop: the address that is looked for; IPv4 in its lowest 32 bits (reg11)
  *   reg12  | outZone                    | inZone                             |
@@ -99,6 +99,8 @@ export const REGISTERS = {
   ecmpOther: { field: 'reg6', from: 24, bits: 4 },
   ecmpMixing: { field: 'reg6', from: 28, bits: 1 },
   profile: { field: 'reg7', from: 0, bits: 32 },
+  /** Above the profile's number: of a connection that begins, a rule with a helper is looked for, or was found (units/connection-helpers.ts). */
+  helped: { field: 'reg7', from: 31, bits: 1 },
   inZone: { field: 'reg12', from: 0, bits: 16 },
   outZone: { field: 'reg12', from: 16, bits: 16 },
   /** While no chain is run: the zone in which an address is being translated; its last bits are a `ZONE_KIND`. */
@@ -149,9 +151,10 @@ export const NEXT_HOP_4 = { field: 'reg11', from: 0, bits: 32 } as const satisfi
 /**
  * Bits of `ct_mark` in a port's zone: the connection came through a VIP, translated at the client, or here at the member; and one that all
  * connections have: a packet without it is of none, as the zone was full (units/admission.ts). In any zone
- * `copied`: another host was told of the connection, when it was first answered (units/hold.ts).
+ * `copied`: another host was told of the connection, when it was first answered (units/hold.ts). `helped`: a helper reads it, `began`: and the port
+ * of this zone began it. The data connections that the helper lets in have the same mark, and no other.
  */
-export const CT_MARK = { viaVip: 1, memberVip: 2, kept: 4, copied: 8 } as const;
+export const CT_MARK = { viaVip: 1, memberVip: 2, kept: 4, copied: 8, helped: 16, began: 32 } as const;
 /** In a router's zone, of connections of L2 gateways: the port that their source was given (units/hold.ts). */
 export const SNAT_PORT_MARK = { field: 'ct_mark', from: 16, bits: 16 } as const satisfies FieldRange;
 

@@ -3,6 +3,7 @@ import type { ModelIndex } from './model-index.ts';
 import type { Problem } from './problem.ts';
 import { checkBgp } from './rules/bgp.ts';
 import { checkChains } from './rules/chains.ts';
+import { checkConnectionHelpers } from './rules/connection-helpers.ts';
 import { checkHosts } from './rules/hosts.ts';
 import { checkIdentity } from './rules/identity.ts';
 import { checkL2Gateways } from './rules/l2-gateways.ts';
@@ -23,7 +24,7 @@ import { checkVteps } from './rules/vteps.ts';
 const RULES: readonly Rule[] = [
   ...[checkIdentity, checkReferences, checkSwitches, checkPorts, checkChains, checkHosts],
   ...[checkRouters, checkNextHopProbes, checkRouterPorts, checkRouteCircles, checkTranslated, checkMirrors],
-  ...[checkBgp, checkL2Gateways, checkVteps, checkProtection],
+  ...[checkBgp, checkL2Gateways, checkVteps, checkProtection, checkConnectionHelpers],
 ];
 
 /**

@@ -1,4 +1,5 @@
 import type { FieldValue, Nat } from '../openflow/flow.ts';
+import { ALG, type Expectation, Expectations, isReadBy } from './expectations.ts';
 import { placeOf } from './layout.ts';
 import { copyEnds, replies, translate } from './nat.ts';
 import type { PacketState } from './packet-state.ts';
@@ -53,6 +54,10 @@ export interface Connection {
   readonly reply: Tuple;
   readonly nat: 'src' | 'dst' | undefined;
   readonly peers: TcpPeers | undefined;
+  /** The helper that reads it. */
+  readonly alg: number | undefined;
+  /** The connection on which a helper heard of this one: what packets are told is of that, the state aside. */
+  readonly parent: Connection | undefined;
   mark: number;
   label: bigint;
   /** An answer was seen: the connection is established. Of TCP its peers say it. */
@@ -64,6 +69,7 @@ export interface TrackRequest {
   readonly commit: boolean;
   readonly force: boolean;
   readonly nat: Nat | undefined;
+  readonly alg?: number | undefined;
   readonly mark: { readonly value: number; readonly mask: number };
   readonly label: { readonly value: bigint; readonly mask: bigint };
 }
@@ -91,19 +97,26 @@ const MOST_FRAGMENTED = 1000;
  * too. What a packet was told stays with it: in the same zone it is added to, and a packet that was translated there is looked up by what
  * its answers look like. Connections do not age; those closed by FIN or RST give way to a new SYN. Later fragments belong to the connection
  * of their first, which has to come before them (Open vSwitch holds fragments back until all are there: they come out the same, but none
- * where one is missing). Not modelled: TCP sequence windows and checksums (Open vSwitch calls what is wrong there invalid), helpers
- * (`alg`), and what Open vSwitch spoils of ICMPv6 errors when it translates them.
+ * where one is missing). Helpers (`alg`) read nothing here but that TFTP was asked for: what one of FTP would hear is said by `expect`. Not
+ * modelled: TCP sequence windows and checksums (Open vSwitch calls what is wrong there invalid), and what it spoils of ICMPv6 errors when it
+ * translates them.
  */
 export class Conntrack {
   /** Newest first: an older connection may have the tuple of a newer one. */
   readonly #byTuple = new Map<string, readonly Found[]>();
   readonly #firstFragments = new Map<string, FirstFragment>();
   readonly #limits = new Map<number, number>();
+  readonly #expected = new Expectations();
 
   /** Every connection once. */
   *connections(): Iterable<Connection> {
     for (const list of this.#byTuple.values())
       for (const { connection, isReply } of list) if (!isReply) yield connection;
+  }
+
+  /** A helper hears on this connection, in its reply direction or the other, that its sender waits for another one at this port. */
+  expect(connection: Connection, isReply: boolean, port: number): void {
+    if (connection.alg !== undefined) this.#expected.add(connection, isReply, port);
   }
 
   /** How many connections a zone may hold. Beyond that packets pass as new ones and none is made: the userspace datapath's way. */
@@ -133,6 +146,7 @@ export class Conntrack {
   }
 
   #remove(connection: Connection): void {
+    this.#expected.removeOf(connection);
     for (const tuple of [connection.original, connection.reply]) {
       const key = keyOf(connection.zone, tuple);
       const rest = this.#byTuple.get(key)?.filter((found) => found.connection !== connection) ?? [];
@@ -197,24 +211,29 @@ export class Conntrack {
     let opens = !connection && !isError;
     if (connection) {
       const update = isError ? 'related' : updateOf(packet, connection, isReply);
+      if (connection.parent) state |= CT_STATE.related;
       state = withUpdate(state, update, isReply);
       opens = update === 'reopens';
       if (opens) this.#remove(connection);
       else if (isKnown && nat) state |= translated(packet, connection, isReply, isError, state);
     } else if (isError) state = CT_STATE.invalid;
+    let expected: Expectation | undefined;
     if (opens && !this.#find(zone, own)) {
+      expected = this.#expected.find(zone, own);
       const begins = mayBegin(packet, own);
-      state = begins ? CT_STATE.new : CT_STATE.invalid;
-      connection = begins && request.commit ? this.#open(request, own) : undefined;
+      state = begins ? CT_STATE.new | (expected ? CT_STATE.related : 0) : CT_STATE.invalid;
+      connection = begins && request.commit ? this.#open(request, own, expected) : undefined;
       if (connection && nat) state |= translated(packet, connection, false, false, 0);
     }
     if (connection) setMarks(connection, request);
+    if (connection?.alg === ALG.tftp) this.#expected.add(connection, isReply, connection.original.srcPort);
+    const told = connection?.parent ?? connection ?? expected?.parent;
     return {
       state: state | CT_STATE.tracked,
       zone,
-      mark: connection?.mark ?? 0,
-      label: connection?.label ?? 0n,
-      original: connection?.original ?? own,
+      mark: connection?.mark ?? expected?.parent.mark ?? 0,
+      label: connection?.label ?? expected?.parent.label ?? 0n,
+      original: told?.original ?? own,
       ...(connection && !nat ? { known: { connection, isReply, isError } } : {}),
     };
   }
@@ -228,12 +247,30 @@ export class Conntrack {
   }
 
   /** Undefined where the zone is full, or every reply tuple that translation allows is taken. */
-  #open({ zone, nat }: TrackRequest, original: Tuple): Connection | undefined {
+  #open({ zone, nat, alg: asked }: TrackRequest, original: Tuple, expected?: Expectation): Connection | undefined {
     if (this.#isFull(zone)) return undefined;
-    const reply = nat ? this.#freeReply(zone, original, nat) : turned(original);
+    const reply = !nat
+      ? turned(original)
+      : expected
+        ? expected.replyTo(original)
+        : this.#freeReply(zone, original, nat);
     if (!reply) return undefined;
     const peers = original.proto === PROTO.tcp ? new TcpPeers() : undefined;
-    const connection = { zone, original, reply, nat: nat?.kind, peers, mark: 0, label: 0n, answered: false };
+    const { mark, label } = expected?.parent ?? { mark: 0, label: 0n };
+    const connection: Connection = {
+      ...{
+        zone,
+        original,
+        reply,
+        nat: nat && expected ? expected.nat : nat?.kind,
+        peers,
+        mark,
+        label,
+        answered: false,
+      },
+      alg: isReadBy(asked, original) ? asked : undefined,
+      parent: expected?.parent,
+    };
     this.#insert(connection);
     return connection;
   }
@@ -316,7 +353,9 @@ function keyOf(zone: number, t: Tuple): string {
   return `${zone}|${t.proto}|${t.src}|${t.dst}|${t.srcPort}|${t.dstPort}|${t.id}`;
 }
 
+/** Those of a connection that a helper let in stay its parent's. */
 function setMarks(connection: Connection, { mark, label }: TrackRequest): void {
+  if (connection.parent) return;
   connection.mark = ((connection.mark & ~mark.mask) | (mark.value & mark.mask)) >>> 0;
   connection.label = (connection.label & ~label.mask) | (label.value & label.mask);
 }

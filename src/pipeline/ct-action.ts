@@ -32,6 +32,7 @@ export function trackPacket(execution: Execution, action: Ct): void {
             commit: action.commit === true,
             force: action.force === true,
             nat: action.nat,
+            alg: action.alg,
             mark: { value: mark, mask: markMask },
             label: { value: label, mask: labelMask },
           })

@@ -1,3 +1,4 @@
+import type { Helper } from '../model/kinds/common.ts';
 import type { Rule } from '../model/objects.ts';
 import type { Journey } from './journey.ts';
 import type { ObjectRef } from './outcome.ts';
@@ -17,23 +18,28 @@ export interface Hook {
   readonly isPrefilter?: true;
 }
 
+/** A packet goes on; `helper`: what the rule that let it has for the connection that it begins. */
+export interface Passed {
+  readonly helper?: Helper | undefined;
+}
+
 /** Does the packet go on behind the chain? If not, the journey knows why. */
-export function passes(journey: Journey, packet: Packet, chain: string, hook: Hook): boolean {
+export function passes(journey: Journey, packet: Packet, chain: string, hook: Hook): Passed | undefined {
   const decision = walkChain(journey, packet, chain, hook.vlan);
   if (!decision) {
-    if (journey.model.get('chain', chain)?.policy !== 'drop') return true;
+    if (journey.model.get('chain', chain)?.policy !== 'drop') return {};
     journey.drop(hook.isPrefilter ? 'prefilter' : 'policy', packet.host, { kind: 'chain', id: chain }, hook.to);
-    return false;
+    return undefined;
   }
-  if (decision.verdict === 'accept') return true;
+  if (decision.verdict === 'accept') return { helper: decision.rule.helper };
   const rule = { kind: 'rule', id: decision.rule.id } as const;
   if (hook.isPrefilter) {
     journey.drop('prefilter', packet.host, rule);
-    return false;
+    return undefined;
   }
   journey.drop(decision.verdict === 'reject' ? 'rejected' : 'rule', packet.host, rule, hook.to);
   if (decision.verdict === 'reject') journey.ask('reject', packet, hook.at);
-  return false;
+  return undefined;
 }
 
 function walkChain(journey: Journey, packet: Packet, chain: string, vlan: number): Decision {

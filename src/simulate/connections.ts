@@ -1,4 +1,5 @@
-import { keyOfTuple, type Tuple } from './tuple.ts';
+import type { Helper } from '../model/kinds/common.ts';
+import { keyOfTuple, sameIp, type Tuple } from './tuple.ts';
 
 /**
  * Connections as conntrack knows them, by zone: given to a simulation as the state that it begins with, and what it gives back.
@@ -33,6 +34,18 @@ export interface Connection {
   readonly answered: boolean;
   /** Directions that sent FIN (1 original, 2 reply); 3, as after a reset: over, and the next SYN begins anew. */
   readonly finished: number;
+  /** Who reads it, and of a port's zone which rules of the port that is for: `egress` where the port began it. */
+  readonly helper?: Helper;
+  readonly judged?: 'ingress' | 'egress';
+  /** The control connection on which a helper heard of this one. */
+  readonly parent?: Connection;
+}
+
+/** What a helper has heard on a connection, in its reply direction or the other: the sender waits for another connection at this port. */
+export interface Expected {
+  readonly parent: Connection;
+  readonly isReply: boolean;
+  readonly port: number;
 }
 
 export const MARK = { viaVip: 1, vipFromOutside: 2 } as const;
@@ -54,8 +67,9 @@ export class Connections {
    * was accepted, without translation. Absent: what conntrack does, which calls invalid what can begin nothing. Only for the zones of ports.
    */
   readonly assume: Assumption | undefined;
+  readonly expected: readonly Expected[];
 
-  constructor(connections: Iterable<Connection> = [], assume?: Assumption) {
+  constructor(connections: Iterable<Connection> = [], assume?: Assumption, expected: readonly Expected[] = []) {
     const byTuple = new Map<string, Found>();
     for (const connection of connections) {
       byTuple.set(tupleKey(connection.zone, connection.reply), { connection, isReply: true });
@@ -63,6 +77,7 @@ export class Connections {
     }
     this.#byTuple = byTuple;
     this.assume = assume;
+    this.expected = expected;
   }
 
   find(zone: Zone, tuple: Tuple): Found | undefined {
@@ -78,8 +93,25 @@ export class Connections {
   with(changed: Iterable<Connection>): Connections {
     const all = new Map<string, Connection>();
     for (const each of [...this, ...changed]) all.set(tupleKey(each.zone, each.original), each);
-    return new Connections(all.values(), this.assume);
+    return new Connections(all.values(), this.assume, this.expected);
   }
+
+  /** These, and what helpers have heard: on connections without one nobody listens. */
+  expecting(...heard: readonly Expected[]): Connections {
+    return new Connections(this, this.assume, [...this.expected, ...heard.filter(({ parent }) => parent.helper)]);
+  }
+}
+
+/** Is a connection that begins so what a helper in that zone expects? From any port of one end to the port of the other. */
+export function isExpected({ parent, isReply, port }: Expected, zone: Zone, tuple: Tuple): boolean {
+  const from = isReply ? parent.original : parent.reply;
+  return (
+    parent.zone === zone &&
+    from.protocol === tuple.protocol &&
+    sameIp(from.src, tuple.src) &&
+    sameIp(from.dst, tuple.dst) &&
+    port === tuple.dstPort
+  );
 }
 
 export function tupleKey(zone: Zone, tuple: Tuple): string {

@@ -1,7 +1,8 @@
 import { formatIp, formatMac, type Ip, parseMac } from '../base/addresses.ts';
 import type { LoadBalancer } from '../model/objects.ts';
 import { balancersInside, chooseMember, listenerFor, withVip } from './balancers.ts';
-import { passes } from './chains.ts';
+import { type Passed, passes } from './chains.ts';
+import { readingOf } from './connection-helpers.ts';
 import { MARK } from './connections.ts';
 import { echoReply, isEchoRequest } from './echo.ts';
 import type { Ingress } from './forward.ts';
@@ -23,8 +24,8 @@ import { egressTag } from './vlans.ts';
 export function leavePort(journey: Journey, packet: Packet, ingress: Ingress): Packet | undefined {
   const { port, vlan } = ingress;
   const at = { kind: 'port', id: port.id } as const;
-  const passesChain = (given: Packet): boolean =>
-    port.fromChain === undefined || passes(journey, given, port.fromChain, { at, vlan });
+  const passesChain = (given: Packet): Passed | undefined =>
+    port.fromChain === undefined ? {} : passes(journey, given, port.fromChain, { at, vlan });
   if (isProbeAnswer(journey.model, port, ingress.switch, packet.frame)) {
     journey.drop('agent', packet.host, at);
     journey.ask('health', packet, at);
@@ -49,8 +50,12 @@ export function leavePort(journey: Journey, packet: Packet, ingress: Ingress): P
   }
   if (state.isReply) journey.step(packet.host, at, 'answers a known connection');
   const tracked = { ...addressed, state };
-  if (!groupsAllow(journey, tracked, port, 'sends') || !passesChain(tracked)) return undefined;
-  if (state.isNew && !state.isReply) journey.tracker.commit(zone, tracked.frame, tracked.isViaVip ? MARK.viaVip : 0);
+  const passed = groupsAllow(journey, tracked, port, 'sends') ? passesChain(tracked) : undefined;
+  if (!passed) return undefined;
+  if (state.isNew && !state.isReply) {
+    const reading = readingOf(journey, tracked, port, 'sends', passed.helper);
+    journey.tracker.commit(zone, tracked.frame, tracked.isViaVip ? MARK.viaVip : 0, undefined, reading);
+  }
   return state.isReply ? turnedBack(journey, tracked, ingress) : tracked;
 }
 

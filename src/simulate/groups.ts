@@ -1,4 +1,5 @@
 import { cidrContains, type Ip } from '../base/addresses.ts';
+import type { Helper } from '../model/kinds/common.ts';
 import type { GroupRule, LogicalPort } from '../model/objects.ts';
 import { parseAddressOrCidr } from '../model/texts.ts';
 import type { ModelView } from '../model/view.ts';
@@ -14,12 +15,18 @@ import { formatTuple, type Tuple } from './tuple.ts';
  */
 export function groupsAllow(journey: Journey, packet: Packet, port: LogicalPort, way: 'sends' | 'receives'): boolean {
   const { model } = journey;
-  const { isReply, original } = packet.state!;
+  const { isReply, isRelated, judged, original } = packet.state!;
   if (port.groups.length === 0 || !original) return true;
-  const direction = (way === 'sends') !== isReply ? 'egress' : 'ingress';
+  // What a helper let in is judged as the connection that it read, whoever begins it.
+  const direction = isRelated && judged ? judged : (way === 'sends') !== isReply ? 'egress' : 'ingress';
   const allowing = allowingRule(model, port, direction, original);
   if (allowing) {
-    const what = isReply ? 'allows the connection that it answers' : 'allows it';
+    const what =
+      isRelated && judged
+        ? `allows the control connection that it is related to (${formatTuple(original)})`
+        : isReply
+          ? 'allows the connection that it answers'
+          : 'allows it';
     journey.step(packet.host, { kind: 'securityGroup', id: allowing.group }, `rule ${allowing.name} ${what}`);
     return true;
   }
@@ -49,6 +56,20 @@ export function allowingRule(
     const rule = group[direction][at]!;
     return { group: id, name: `${rule.name ?? `${direction}[${at}]`} (${describe(model, rule, direction)})` };
   }
+  return undefined;
+}
+
+/** The helper that the port's groups have for a connection that they allow: that of the first such rule. */
+export function helperOfGroups(
+  model: ModelView,
+  port: LogicalPort,
+  direction: 'ingress' | 'egress',
+  original: Tuple,
+): Helper | undefined {
+  const other = direction === 'egress' ? original.dst : original.src;
+  for (const id of port.groups)
+    for (const rule of model.get('securityGroup', id)?.[direction] ?? [])
+      if (rule.helper !== undefined && ruleFits(model, rule, original, other)) return rule.helper;
   return undefined;
 }
 

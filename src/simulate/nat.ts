@@ -6,6 +6,7 @@ import type { ModelView } from '../model/view.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 import { fixedOf, floatingOf, routerPortOwns } from './addresses.ts';
 import { chooseMember, listenerFor, memberAt, withVip } from './balancers.ts';
+import { readingAtRouter } from './connection-helpers.ts';
 import type { Zone } from './connections.ts';
 import { isEchoRequest } from './echo.ts';
 import { askMember, handOn, isInMidConnection, othersThan } from './hand-off.ts';
@@ -13,7 +14,7 @@ import type { Journey } from './journey.ts';
 import { nameOf } from './names.ts';
 import type { Packet } from './packet.ts';
 import { areJoined } from './places.ts';
-import type { Translation } from './tracker.ts';
+import type { Reading, Translation } from './tracker.ts';
 import { sameIp } from './tuple.ts';
 
 /** Translation at outside ports (docs/design/layer3.md, §7 and "from outside" of §8). */
@@ -95,7 +96,8 @@ function toFloating(
   const here = atAnchor(journey, packet, port, anchor);
   if (!here) return [];
   const zone = zoneOf(port.router, here.host);
-  const translated = translateFor(journey, here, zone, { end: 'dst', address: fixed }, about);
+  const reading = readingAtRouter(journey.model, floating.port, 'in', here);
+  const translated = translateFor(journey, here, zone, { end: 'dst', address: fixed }, about, reading);
   if (!translated) return [];
   journey.step(here.host, about, `leads to ${formatIp(translated.frame.ip!.dst)}`);
   return [translated];
@@ -236,20 +238,27 @@ function translateFor(
   zone: Zone,
   to: Translation,
   about: { readonly kind: 'floatingAddress' | 'loadBalancer'; readonly id: string },
+  reading: Reading = {},
 ): Packet | undefined {
   const isFull = journey.model.isFull(packet.host, about.id);
   const { state, frame, connection } = journey.tracker.look(zone, packet.frame);
   if (isFull && connection) return { ...packet, frame, state };
-  const translated = isFull ? undefined : translate(journey, packet, zone, to);
+  const translated = isFull ? undefined : translate(journey, packet, zone, to, reading);
   if (!translated) journey.drop(isFull && !state.isInvalid ? 'connection-limit' : 'invalid', packet.host, about);
   return translated;
 }
 
 /** A known connection keeps its translation, a new one gets the given. Undefined for what can begin none, and where no port is free. */
-function translate(journey: Journey, packet: Packet, zone: Zone, to: Translation): Packet | undefined {
+function translate(
+  journey: Journey,
+  packet: Packet,
+  zone: Zone,
+  to: Translation,
+  reading: Reading,
+): Packet | undefined {
   const known = journey.tracker.look(zone, packet.frame);
   if (known.connection) return { ...packet, frame: known.frame, state: known.state };
-  const made = known.state.isInvalid ? undefined : journey.tracker.commit(zone, packet.frame, 0, to);
+  const made = known.state.isInvalid ? undefined : journey.tracker.commit(zone, packet.frame, 0, to, reading);
   return made && { ...packet, frame: made.frame, state: made.state };
 }
 
@@ -280,7 +289,7 @@ export function goOut(journey: Journey, packet: Packet, router: Router): Packet 
     journey.drop('no-ports', host, about);
     return undefined;
   }
-  const translated = translate(journey, packet, zone, to);
+  const translated = translate(journey, packet, zone, to.by, to.reading);
   if (translated) return toldBy(translated);
   const isInvalid = journey.tracker.look(zone, frame).state.isInvalid;
   journey.drop(isInvalid ? 'invalid' : 'no-ports', host, about);
@@ -295,21 +304,26 @@ function shown({ frame: { ip, ports } }: Packet): string {
 function sourceTranslation(
   model: ModelView,
   router: Router,
-  { frame, host, gatewayPort }: Packet,
-): Translation | 'no-lease' | undefined {
+  packet: Packet,
+): { readonly by: Translation; readonly reading: Reading } | 'no-lease' | undefined {
+  const { frame, host, gatewayPort } = packet;
   const { src, protocol } = frame.ip!;
   for (const floating of floatingOf(model, router.id)) {
     const fixed = fixedOf(model, floating);
-    if (fixed && sameIp(fixed, src)) return { end: 'src', address: parseIp(floating.address)! };
+    if (fixed && sameIp(fixed, src)) {
+      const by = { end: 'src', address: parseIp(floating.address)! } as const;
+      return { by, reading: readingAtRouter(model, floating.port, 'out', packet) };
+    }
   }
   const rule = snatRuleFor(router, src);
   if (!rule) return undefined;
   const lease = leaseOf(model, router, rule.to, host, gatewayPort);
   if (!lease || lease.blocks.length === 0) return 'no-lease';
   const address = parseIp(rule.to)!;
-  if (protocol !== IP_PROTO.tcp && protocol !== IP_PROTO.udp) return { end: 'src', address };
+  // Ports that a client names to a server are of no block: nothing is read here.
+  if (protocol !== IP_PROTO.tcp && protocol !== IP_PROTO.udp) return { by: { end: 'src', address }, reading: {} };
   const ranges = lease.blocks.map(({ first, size }) => ({ first, last: first + size - 1 }));
-  return { end: 'src', address, ranges };
+  return { by: { end: 'src', address, ranges }, reading: {} };
 }
 
 /** Has a workload of this host connections of the address that the source becomes, with ports of another host? */

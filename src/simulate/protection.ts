@@ -31,7 +31,7 @@ export function passesPrefilters(journey: Journey, packet: Packet, router: Route
   return hooks.every((hook) => {
     const at: ObjectRef = { kind: hook!.kind, id: hook!.id };
     journey.step(packet.host, at, 'asks its pre-filter');
-    return passes(journey, packet, hook!.prefilter!, { at, vlan: 0, isPrefilter: true });
+    return passes(journey, packet, hook!.prefilter!, { at, vlan: 0, isPrefilter: true }) !== undefined;
   });
 }
 

@@ -1,4 +1,5 @@
-import { passes } from './chains.ts';
+import { type Passed, passes } from './chains.ts';
+import { readingOf } from './connection-helpers.ts';
 import { MARK } from './connections.ts';
 import { leave } from './copies.ts';
 import type { Frame } from './frame.ts';
@@ -46,8 +47,8 @@ function enter(
   { port, vlan }: Pick<Leg & { readonly at: 'port' }, 'port' | 'vlan'>,
 ): Frame | undefined {
   const hook = { at: { kind: 'port', id: port.id } as const, vlan, to: port.id };
-  const passesChain = (given: Packet): boolean =>
-    port.toChain === undefined || passes(journey, given, port.toChain, hook);
+  const passesChain = (given: Packet): Passed | undefined =>
+    port.toChain === undefined ? {} : passes(journey, given, port.toChain, hook);
   if (!isTracked(journey.model, port) || !isTrackable(packet.frame, 'receives')) {
     const { state: _, ...untracked } = packet;
     return passesChain(untracked) ? packet.frame : undefined;
@@ -59,9 +60,13 @@ function enter(
     return undefined;
   }
   const tracked = { ...packet, state };
-  if (!groupsAllow(journey, tracked, port, 'receives') || !passesChain(tracked)) return undefined;
-  if (state.isNew && !state.isReply)
-    journey.tracker.commit(zone, packet.frame, packet.vipMember === port.id ? MARK.vipFromOutside : 0);
+  const passed = groupsAllow(journey, tracked, port, 'receives') ? passesChain(tracked) : undefined;
+  if (!passed) return undefined;
+  if (state.isNew && !state.isReply) {
+    const reading = readingOf(journey, tracked, port, 'receives', passed.helper);
+    const mark = packet.vipMember === port.id ? MARK.vipFromOutside : 0;
+    journey.tracker.commit(zone, packet.frame, mark, undefined, reading);
+  }
   if (!state.isReply || (state.mark & MARK.viaVip) === 0) return packet.frame;
   const backToSelf = journey.tracker.look(`self:${port.id}@${packet.host}`, packet.frame).frame;
   const { frame, connection } = journey.tracker.look(`vip:${port.id}@${packet.host}`, backToSelf);

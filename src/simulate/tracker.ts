@@ -1,6 +1,15 @@
 import type { Ip } from '../base/addresses.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
-import { type Connection, type Connections, type Found, type PortRange, tupleKey, type Zone } from './connections.ts';
+import {
+  type Connection,
+  type Connections,
+  type Expected,
+  type Found,
+  isExpected,
+  type PortRange,
+  tupleKey,
+  type Zone,
+} from './connections.ts';
 import { type Frame, isIcmpError } from './frame.ts';
 import { isIcmp, isQuery, type Tuple, tupleOf, turned } from './tuple.ts';
 
@@ -14,6 +23,8 @@ export interface PacketState {
   /** Of the connection, before translation; absent for invalid packets. */
   readonly original?: Tuple;
   readonly mark: number;
+  /** Of what a helper reads or has let in, in a port's zone: which rules of the port's groups allowed it. */
+  readonly judged?: 'ingress' | 'egress' | undefined;
 }
 
 export interface Tracked {
@@ -23,6 +34,9 @@ export interface Tracked {
   /** Known, or just committed. */
   readonly connection?: Connection;
 }
+
+/** Who reads a connection that begins, and for which rules of the port. */
+export type Reading = Pick<Connection, 'helper' | 'judged'>;
 
 /** One end becomes this address, with this port or one of the ranges; without either the port stays where it is free. */
 export interface Translation {
@@ -72,6 +86,12 @@ export class Tracker {
       return { state, frame };
     }
     const opens = isOpening(tuple, frame) || this.#given.assume === 'new';
+    const expected = opens ? this.#expectedAs(zone, tuple) : undefined;
+    if (expected)
+      return {
+        state: { ...INVALID, isInvalid: false, isNew: true, ...toldOf(expected.parent), isRelated: true },
+        frame,
+      };
     return { state: opens ? { ...INVALID, isInvalid: false, isNew: true, original: tuple } : INVALID, frame };
   }
 
@@ -79,25 +99,35 @@ export class Tracker {
    * Commits a packet that `look` called new, or marks the connection that it belongs to. Undefined where a translation finds no free port, and for packets
    * that no connection can begin with.
    */
-  commit(zone: Zone, frame: Frame, mark: number, translation?: Translation): Tracked | undefined {
+  commit(
+    zone: Zone,
+    frame: Frame,
+    mark: number,
+    translation?: Translation,
+    reading: Reading = {},
+  ): Tracked | undefined {
     const original = tupleOf(frame);
     if (!original) return undefined;
     const found = this.#find(zone, original);
     if (found && !reopens(found.connection, frame)) {
-      this.#put({ ...found.connection, mark: found.connection.mark | mark });
+      if (!found.connection.parent) this.#put({ ...found.connection, mark: found.connection.mark | mark });
       return this.look(zone, frame);
     }
     if (found) this.#remove(found.connection);
-    const reply = translation ? this.#chooseReply(zone, original, translation) : turned(original);
+    const expected = this.#expectedAs(zone, original);
+    const alike = translation && expected ? translatedAs(expected, original) : undefined;
+    const reply = alike?.reply ?? (translation ? this.#chooseReply(zone, original, translation) : turned(original));
     if (!reply) return undefined;
     const connection: Connection = {
-      ...{ zone, original, reply, mark, answered: false, finished: 0 },
-      ...(translation === undefined ? {} : { nat: translation.end }),
+      ...{ zone, original, reply, mark: expected?.parent.mark ?? mark, answered: false, finished: 0 },
+      ...(translation === undefined ? {} : { nat: alike?.nat ?? translation.end }),
       ...(translation?.ranges === undefined ? {} : { ranges: translation.ranges }),
+      ...(reading.helper === undefined ? {} : reading),
+      ...(expected === undefined ? {} : { parent: expected.parent }),
     };
     this.#put(connection);
     return {
-      state: { ...INVALID, isInvalid: false, isNew: true, original, mark },
+      state: { ...INVALID, isInvalid: false, isNew: true, ...toldOf(connection) },
       frame: translated(frame, connection, false),
       connection,
     };
@@ -106,6 +136,15 @@ export class Tracker {
   #find(zone: Zone, tuple: Tuple): Found | undefined {
     const key = tupleKey(zone, tuple);
     return this.#own.has(key) ? this.#own.get(key) : this.#given.find(zone, tuple);
+  }
+
+  /** TFTP answers from a port of its own to the one that asked. */
+  #expectedAs(zone: Zone, tuple: Tuple): Expected | undefined {
+    for (const expected of this.#given.expected) if (isExpected(expected, zone, tuple)) return expected;
+    const known = [...this.#given, ...this.changed()].filter(({ helper }) => helper === 'tftp');
+    return known
+      .map((parent) => ({ parent, isReply: false, port: parent.original.srcPort }))
+      .find((expected) => isExpected(expected, zone, tuple));
   }
 
   #put(connection: Connection): void {
@@ -127,9 +166,8 @@ export class Tracker {
     };
     if (connection.answered !== before.answered || connection.finished !== before.finished) this.#put(connection);
     const isEstablished = connection.answered || (frame.tcpFlags !== undefined && !isSyn(flags));
-    const { original, mark } = connection;
     return {
-      state: { ...INVALID, isInvalid: false, isNew: !isEstablished, isEstablished, isReply, original, mark },
+      state: { ...INVALID, isInvalid: false, isNew: !isEstablished, isEstablished, isReply, ...toldOf(connection) },
       frame: translated(frame, connection, isReply),
       connection,
     };
@@ -140,9 +178,8 @@ export class Tracker {
     const found = frame.quoted && this.#find(zone, turned(frame.quoted));
     if (!found) return { state: INVALID, frame };
     const { connection, isReply } = found;
-    const { original, mark } = connection;
     return {
-      state: { ...INVALID, isInvalid: false, isRelated: true, isReply, original, mark },
+      state: { ...INVALID, isInvalid: false, isReply, ...toldOf(connection), isRelated: true },
       frame: translatedError(frame, connection, isReply),
       connection,
     };
@@ -164,6 +201,21 @@ export class Tracker {
       }
     return undefined;
   }
+}
+
+/** What packets of a connection are told beside their state; those of a data connection are told of its control connection. */
+function toldOf(connection: Connection): Pick<PacketState, 'original' | 'mark' | 'isRelated' | 'judged'> {
+  const { original, judged } = connection.parent ?? connection;
+  return { original, mark: connection.mark, isRelated: connection.parent !== undefined, judged };
+}
+
+/** A data connection is translated as its control connection is, its ports as they are. */
+function translatedAs({ parent, isReply }: Expected, original: Tuple): Pick<Connection, 'reply' | 'nat'> {
+  const plain = turned(original);
+  const isDestination = parent.nat === 'dst';
+  if (isDestination === isReply)
+    return { nat: 'dst', reply: { ...plain, src: isReply ? parent.reply.src : parent.original.src } };
+  return { nat: 'src', reply: { ...plain, dst: isReply ? parent.reply.dst : parent.original.dst } };
 }
 
 function classOf(port: number): PortRange {

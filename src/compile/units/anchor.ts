@@ -25,6 +25,7 @@ import {
   translate,
   ZONE_KIND,
 } from '../translation.ts';
+import { committingWith, readBy } from './connection-helpers.ts';
 import { addressedTo } from './router-base.ts';
 import { echoRequest } from './vip.ts';
 
@@ -44,9 +45,11 @@ export const ANCHOR = {
   strayed: 460,
   marked: 450,
   listener: 400,
+  admittedRead: 311,
   admitted: 310,
   moved: 305,
   udp: 302,
+  read: 301,
   address: 300,
   later: 290,
   own: 280,
@@ -57,6 +60,7 @@ const FULL = 200;
 export const ANCHORED = {
   translated: 200,
   handOff: 190,
+  readUdp: 186,
   udp: 185,
   admission: 180,
   later: 170,
@@ -122,7 +126,22 @@ function atAnchor(
   const portZone = reader.pick('natZone', routerId, 'isTight') ? zoneOf(reader, port) : undefined;
   const begin = beginLimit(reader, routerId, 'floatingAddress', id);
   const unknown = (what: Match): Match => match({ router, admitted: 0 }, { ...what, ...destinationUnknown });
+  // What a rule of the port has a helper for is read here too: addresses in it are translated, and what comes of it is translated alike.
+  const read = readBy(reader, port, 'in').flatMap(({ helper, what }) => {
+    const helped = committingWith(translated, helper);
+    const of = { ...to, ...what };
+    if (portZone !== undefined)
+      return [flow('anchor', ANCHOR.admittedRead, match({ router, admitted: 1 }, of), { do: helped })];
+    const late = helper === 'tftp' && begin.pass.length > 0;
+    return [
+      flow('anchor', ANCHOR.read, match({ router }, of), { do: [...pass, ...helped] }),
+      ...(late
+        ? [flow('anchored', ANCHORED.readUdp, unknown(of), { do: [...begin.pass, ...admitted, ...helped] })]
+        : []),
+    ];
+  });
   return [
+    ...read,
     ...(portZone === undefined
       ? [flow('anchor', ANCHOR.address, match({ router }, to), { do: [...pass, ...translated] })]
       : [

@@ -17,6 +17,8 @@ import {
 } from '../rule-match.ts';
 import { asked, conjunctionOf, IN_SET } from '../sets.ts';
 import { TABLES } from '../tables.ts';
+import { givesHelper } from './connection-helpers.ts';
+import { RECEIVER, SENDER } from './track.ts';
 
 /**
  * Chains as flows, each rule once however many ports and chains use it. A rule that goes on behind itself (`jump`, `log`)
@@ -171,6 +173,8 @@ export const ruleUnit = define.unit({
         }),
       ]),
     ];
+    if (rule.action === 'accept' && rule.helper !== undefined)
+      flows.push(...[SENDER, RECEIVER].flatMap((side) => givesHelper(side, rule.helper!)));
     return outcome.problem === undefined ? flows : [...flows, reportProblem(id, outcome.problem)];
   },
 });
@@ -185,7 +189,7 @@ interface Outcome {
 function outcomeOf(reader: Reader, rule: Rule): Outcome | { readonly unknown: true } {
   switch (rule.action) {
     case 'accept':
-      return { do: load({ verdict: VERDICT.accept }) };
+      return { do: load({ verdict: VERDICT.accept, ...(rule.helper === undefined ? {} : { helped: 1 }) }) };
     case 'drop':
       return { do: load({ verdict: VERDICT.drop }), drops: 'rule' };
     case 'reject':

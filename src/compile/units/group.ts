@@ -8,6 +8,8 @@ import { define, groupMembersIndex, profileGroupsIndex, type Reader, setMembersI
 import { cidrOf } from '../owned.ts';
 import { asked, conjunctionOf, IN_SET, memberFlows, originalEnd, type Side } from '../sets.ts';
 import { profileNumber } from '../tracking.ts';
+import { asksForHelper, givesHelper, helpedProfile } from './connection-helpers.ts';
+import { RECEIVER, SENDER } from './track.ts';
 
 /**
  * Security groups (docs/design/layer3.md, §3.3): what a connection may be, by its original direction. Only the tuple that conntrack keeps
@@ -15,6 +17,7 @@ import { profileNumber } from '../tracking.ts';
  */
 const FITS = 200;
 const fits = { do: load({ verdict: VERDICT.none }) } as const;
+const isHelped = { do: load({ verdict: VERDICT.accept }) } as const;
 
 /** The rules of one group, for the ports that have one set of groups. */
 export const groupRulesUnit = define.unit({
@@ -29,7 +32,10 @@ export const groupRulesUnit = define.unit({
       { rules: reader.pick('securityGroup', group, 'egress'), judge: 1, other: 'dst' },
     ] as const;
     return ways.flatMap(({ rules, judge, other }) =>
-      (rules ?? []).flatMap((rule) => ruleFlows(reader, rule, match({ profile, judge }), other)),
+      (rules ?? []).flatMap((rule) => [
+        ...ruleFlows(reader, rule, match({ profile, judge }), other),
+        ...helperFlows(reader, rule, { profile, judge }, other),
+      ]),
     );
   },
 });
@@ -42,6 +48,32 @@ function ruleFlows(reader: Reader, rule: GroupRule, who: Match, other: Side): Co
   return [
     ...connections(rule, other).map((what) => flow('group', IN_SET, { ...who, ...what }, { do: [asked(id)] })),
     flow('group', IN_SET, { conj_id: id }, fits),
+  ];
+}
+
+/** A rule with a helper once more, for the number by which such rules alone are asked (connection-helpers.ts). */
+function helperFlows(
+  reader: Reader,
+  rule: GroupRule,
+  at: { profile: number; judge: 0 | 1 },
+  other: Side,
+): Contribution[] {
+  const { helper } = rule;
+  if (helper === undefined) return [];
+  const side = at.judge === 1 ? SENDER : RECEIVER;
+  const who = match({ profile: helpedProfile(at.profile), judge: at.judge });
+  const set = rule.group ?? rule.addressSet;
+  const id = set === undefined ? undefined : conjunctionOf(reader, set, other);
+  if (set !== undefined && id === undefined) return [];
+  return [
+    ...asksForHelper(side, helper, at.profile),
+    ...givesHelper(side, helper),
+    ...connections(rule, other).map((what) =>
+      id === undefined
+        ? flow('group', FITS, { ...who, ...what }, isHelped)
+        : flow('group', IN_SET, { ...who, ...what }, { do: [asked(id)] }),
+    ),
+    ...(id === undefined ? [] : [flow('group', IN_SET + 1, match({ helped: 1 }, { conj_id: id }), isHelped)]),
   ];
 }
 

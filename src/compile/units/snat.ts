@@ -19,11 +19,12 @@ import {
   translate,
   translates,
 } from '../translation.ts';
+import { committingWith, readBy } from './connection-helpers.ts';
 import { addressedTo, OWN } from './router-base.ts';
 import { FOR_ROUTER } from './router-in.ts';
 
 /** What leaves by an outside port gets its public source (docs/design/layer3.md, §7): in the router's zone on this host. */
-export const SNAT = { reply: 1000, admission: 950, floating: 900, gateway: 400, network: 100 } as const;
+export const SNAT = { reply: 1000, admission: 950, read: 901, floating: 900, gateway: 400, network: 100 } as const;
 export const SNATTED = { translated: 1200, reply: 1100, invalid: 1000 } as const;
 
 /** Replies, and what the router says itself: turned back if this zone translated what they answer, else as they are. */
@@ -61,8 +62,13 @@ export const floatingOutUnit = define.unit({
       const by = { routerPort: key };
       const source = fromAddress(fixed);
       if (zone === undefined) return [flow('snat', SNAT.floating, match(by, source), { drop: 'no-ports' })];
+      const translated = translate('snatted', zone, natTo('src', ip));
       return [
-        flow('snat', SNAT.floating, match(by, source), { do: translate('snatted', zone, natTo('src', ip)) }),
+        flow('snat', SNAT.floating, match(by, source), { do: translated }),
+        // What a rule of the port has a helper for is read here too: addresses in it are translated.
+        ...readBy(reader, floating.port, 'out').map(({ helper, what }) =>
+          flow('snat', SNAT.read, match(by, { ...source, ...what }), { do: committingWith(translated, helper) }),
+        ),
         flow('snatted', SNAT.floating, match(by, { ...source, ...sourceUntouched }), { drop: 'no-ports' }),
       ];
     });

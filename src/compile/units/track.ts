@@ -18,7 +18,7 @@ import {
   UDP6,
   VERDICT,
 } from '../fields.ts';
-import { flow } from '../flow-sink.ts';
+import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define } from '../inputs.ts';
 import { TABLES, type TableName } from '../tables.ts';
 import { VERDICTS } from './verdict.ts';
@@ -38,12 +38,12 @@ import { VERDICTS } from './verdict.ts';
 const TRACK = { exception: 150, closed: 140, ask: 130, tracked: 1 } as const;
 /** In `tracked`; all but `invalid` is of packets to virtual addresses. */
 export const TRACKED = { selfCall: 400, invalid: 300, untouched: 200, translated: 150 } as const;
-const GROUP = { none: 200, reply: 100 } as const;
+export const GROUP = { none: 200, related: 150, reply: 100 } as const;
 const CHAIN = { refused: 1000, tracked: 1 } as const;
-export const COMMIT = { held: 300, marked: 200, plain: 150, tracked: 100 } as const;
+export const COMMIT = { held: 300, marked: 200, helped: 180, asksHelper: 170, plain: 150, tracked: 100 } as const;
 
 /** One side of a connection: the sender's, or the receiver's. */
-interface Side {
+export interface Side {
   readonly ask: 'track' | 'toPort';
   readonly asked: 'tracked' | 'toTracked';
   readonly group: 'fromGroup' | 'toGroup';
@@ -63,7 +63,7 @@ interface Side {
   readonly judge: 0 | 1;
 }
 
-const SENDER: Side = {
+export const SENDER: Side = {
   ...{ ask: 'track', asked: 'tracked', group: 'fromGroup', chain: 'fromPort', commit: 'commit', unVip: 'unVip' },
   ...{
     untracked: 'fromPort',
@@ -75,7 +75,7 @@ const SENDER: Side = {
     judge: 1,
   },
 };
-const RECEIVER: Side = {
+export const RECEIVER: Side = {
   ...{ ask: 'toPort', asked: 'toTracked', group: 'toGroup', chain: 'toChain', commit: 'toCommit', unVip: 'fromVip' },
   ...{
     untracked: 'deliver',
@@ -120,17 +120,19 @@ function asks({ ask, asked, group, chain, untracked, zone, tracked }: Side): Con
   ];
 }
 
-const toGroup: Action = { kind: 'resubmit', table: TABLES.group.number };
+export const toGroup: Action = { kind: 'resubmit', table: TABLES.group.number };
+
+/** Asks the ingress (0) or egress (1) rules. */
+export function judgedBy(rules: 0 | 1, chain: Side['chain']): FlowTarget {
+  return { do: [...load({ judge: rules, verdict: VERDICT.drop }), toGroup], goto: chain };
+}
 
 /** A reply is judged by the mirrored rules, so that a rule that is gone cuts both directions. */
 function judges({ group, chain, commit, next, tracked, judge }: Side): Contribution[] {
-  const judged = (by: number): { do: readonly Action[]; goto: TableName } => ({
-    do: [...load({ judge: by, verdict: VERDICT.drop }), toGroup],
-    goto: chain,
-  });
+  const judged = (by: 0 | 1): FlowTarget => judgedBy(by, chain);
   return [
     flow(group, GROUP.none, match({ profile: 0 }), { goto: chain }),
-    flow(group, GROUP.reply, match({ isReply: 1 }), judged(1 - judge)),
+    flow(group, GROUP.reply, match({ isReply: 1 }), judged(judge === 0 ? 1 : 0)),
     flow(group, 0, {}, judged(judge)),
     flow(chain, CHAIN.refused, match({ verdict: VERDICT.drop }), { drop: 'group' }),
     flow(chain, CHAIN.tracked, match({ [tracked]: 1 }), { goto: commit }),

@@ -3,6 +3,8 @@ import type { KindDefinition } from '../kind.ts';
 import { ETHER_TYPE_NAMES, PROTOCOL_NAMES } from '../texts.ts';
 import {
   addressOrCidrSchema,
+  HELPER_PROTOCOLS,
+  helperSchema,
   ipSchema,
   keySchema,
   maskedMacSchema,
@@ -111,6 +113,9 @@ export const ruleSchema = z
     action: z.enum(['accept', 'drop', 'reject', 'jump', 'return', 'log']).describe('what happens to a frame that fits'),
     limitPerSecond: z.number().int().min(1).max(1000).optional().describe('of log; default 10'),
     jumpTo: refSchema.optional().describe('the chain to walk, for a jump'),
+    helper: helperSchema.describe(
+      'of accept: new connections that it accepts are read as FTP or TFTP control connections, and the data connections that they agree on are `related`',
+    ),
   })
   .superRefine((rule, context) => {
     if (rule.action !== 'log' && rule.limitPerSecond !== undefined)
@@ -119,6 +124,25 @@ export const ruleSchema = z
       context.addIssue({ code: 'custom', path: ['jumpTo'], message: 'a jump needs jumpTo, a chain' });
     if (rule.action !== 'jump' && rule.jumpTo !== undefined)
       context.addIssue({ code: 'custom', path: ['jumpTo'], message: 'only a jump has jumpTo' });
+    const { helper, match } = rule;
+    if (helper === undefined) return;
+    const problem = (path: (string | number)[], message: string): void =>
+      void context.addIssue({ code: 'custom', path, message });
+    const isGiven = (field: 'protocol' | 'dstPorts' | 'state'): boolean =>
+      match[field] !== undefined && match.not?.includes(field) !== true;
+    if (rule.action !== 'accept')
+      problem(['helper'], 'a helper belongs to connections that a rule accepts: action accept');
+    const protocol = HELPER_PROTOCOLS[helper];
+    const number = typeof match.protocol === 'string' ? PROTOCOL_NAMES[match.protocol] : match.protocol;
+    if (number !== PROTOCOL_NAMES[protocol] || !isGiven('protocol'))
+      problem(['match', 'protocol'], `helper ${helper} reads ${protocol}: match protocol ${protocol}`);
+    if (!isGiven('dstPorts'))
+      problem(['match', 'dstPorts'], `helper ${helper} needs the ports of the control connection: match dstPorts`);
+    if (!isGiven('state') || !match.state!.includes('new'))
+      problem(
+        ['match', 'state'],
+        'a helper is given to a connection when it begins, in a stateful chain: match state [new] (and let state [established, related] in by a rule before it)',
+      );
   });
 
 export const ruleKind = {

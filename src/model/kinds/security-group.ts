@@ -1,7 +1,15 @@
 import { z } from 'zod';
 import type { KindDefinition } from '../kind.ts';
 import { PROTOCOL_NAMES } from '../texts.ts';
-import { addressOrCidrSchema, keySchema, nameSchema, portRangeSchema, refSchema } from './common.ts';
+import {
+  addressOrCidrSchema,
+  HELPER_PROTOCOLS,
+  helperSchema,
+  keySchema,
+  nameSchema,
+  portRangeSchema,
+  refSchema,
+} from './common.ts';
 
 /** One way in or out. Every field that is given must fit; none given fits every connection. */
 export const groupRuleSchema = z
@@ -15,6 +23,9 @@ export const groupRuleSchema = z
     group: refSchema.optional().describe('the other end is a port of this group'),
     addressSet: refSchema.optional().describe('the other end is in this set'),
     cidr: addressOrCidrSchema.optional().describe('the other end is in this network'),
+    helper: helperSchema.describe(
+      'reads these connections as FTP or TFTP control connections: the data connections that they agree on are allowed too, in both directions',
+    ),
   })
   .superRefine((rule, context) => {
     const problem = (path: string, message: string): void =>
@@ -31,6 +42,15 @@ export const groupRuleSchema = z
       problem('ipVersion', `${rule.cidr} is an IPv${version} network`);
     if (protocol === 1 && version === 6) problem('protocol', 'icmp belongs to IPv4; use icmpv6');
     if (protocol === 58 && version === 4) problem('protocol', 'icmpv6 belongs to IPv6; use icmp');
+    if (rule.helper === undefined) return;
+    const wanted = HELPER_PROTOCOLS[rule.helper];
+    if (protocol !== PROTOCOL_NAMES[wanted])
+      problem('protocol', `helper ${rule.helper} reads ${wanted}: protocol ${wanted}`);
+    if (rule.ports === undefined)
+      problem(
+        'ports',
+        `helper ${rule.helper} needs the ports of the control connection, as ports: ${rule.helper === 'ftp' ? 21 : 69}`,
+      );
   });
 
 export const securityGroupSchema = z.strictObject({

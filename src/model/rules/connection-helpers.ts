@@ -1,0 +1,59 @@
+import { describe } from '../describe.ts';
+import type { RouterPort, Rule as RuleObject } from '../objects.ts';
+import type { ModelIndex } from '../view.ts';
+import type { Rule } from './rule.ts';
+import { written } from './rule.ts';
+
+/** Helpers read connections in the zones of ports: in chains of routers they would read nothing (docs/design/layer3.md, §5). */
+export const checkConnectionHelpers: Rule = (index, changes, report) => {
+  for (const { before, after } of written(changes, 'routerPort'))
+    for (const path of ['inChain', 'outChain'] as const) {
+      const chain = after[path];
+      if (chain === undefined || chain === before?.[path]) continue;
+      const rule = firstHelping(index, chain);
+      if (rule)
+        report({
+          ...{ object: describe(index, after), path, code: 'helper', hint: HINT },
+          message: `${describe(index, rule)} has the helper ${rule.helper}, and routers keep no connections for one to read`,
+        });
+    }
+  for (const { before, after } of written(changes, 'rule')) {
+    const isWorse =
+      (after.helper !== undefined && before?.helper === undefined) ||
+      (after.jumpTo !== undefined && after.jumpTo !== before?.jumpTo);
+    const helping = !isWorse ? undefined : after.helper === undefined ? firstHelping(index, after.jumpTo!) : after;
+    const on = helping && routerPortOf(index, after.chain);
+    if (helping && on)
+      report({
+        object: describe(index, after),
+        path: helping === after ? 'helper' : 'jumpTo',
+        code: 'helper',
+        message: `its chain hangs on ${describe(index, on)}, and routers keep no connections for ${helping === after ? 'a helper' : `the helper of ${describe(index, helping)}`} to read`,
+        hint: HINT,
+      });
+  }
+};
+
+const HINT = 'give the helper to a rule of a chain or security group of the port of the server (or of the client)';
+
+/** The first rule with a helper of the chain, or of one that it jumps to. */
+function firstHelping(index: ModelIndex, chain: string): RuleObject | undefined {
+  const seen = new Set([chain]);
+  for (const at of seen)
+    for (const rule of index.rulesOfChain(at)) {
+      if (rule.helper !== undefined) return rule;
+      if (rule.jumpTo !== undefined) seen.add(rule.jumpTo);
+    }
+  return undefined;
+}
+
+/** A router port that has the chain, or one that leads to it by jumps. */
+function routerPortOf(index: ModelIndex, chain: string): RouterPort | undefined {
+  const seen = new Set([chain]);
+  for (const at of seen)
+    for (const referrer of index.referrersOf('chain', at)) {
+      if (referrer.kind === 'routerPort') return referrer;
+      if (referrer.kind === 'rule' && referrer.jumpTo === at) seen.add(referrer.chain);
+    }
+  return undefined;
+}
