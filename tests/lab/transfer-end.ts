@@ -5,11 +5,12 @@ import { connect, createServer, type Socket } from 'node:net';
 /**
  * Both ends of FTP (RFC 959, 2428) and TFTP (RFC 1350) as far as connection tracking sees them, run inside workloads:
  *
- *   transfer-end.ts serve                           FTP on port 21 and TFTP on port 69; prints `ready`
- *   transfer-end.ts get MODE ADDRESS TIMEOUT_MS     one transfer; prints `data SERVER` or why there was none, exit 1
+ *   transfer-end.ts serve                           FTP on ports 21 and 2121, and TFTP on port 69; prints `ready`
+ *   transfer-end.ts get MODE ADDRESS TIMEOUT_MS [PORT]     one transfer; prints what came, or why nothing did and exit 1
+ *   transfer-end.ts hold MODE ADDRESS               one that does not end: prints `received N`, every 100 ms
  *
  * MODE: `pasv` (to the address that the server names), `pasv-here` (to the one that was called, as most clients do today), `epsv`, `port`,
- * `eprt` (both with the client's own address), `tftp`, `control` (no transfer: the control connection alone).
+ * `eprt` (both with the client's own address), `tftp`.
  */
 const CONTENT = 'what was asked for';
 
@@ -74,6 +75,11 @@ async function session(control: Socket): Promise<void> {
       say('150 here it comes');
       const socket = await data();
       socket.on('error', () => socket.destroy());
+      if (argument === 'endless') {
+        const timer = setInterval(() => socket.write('x'), 50);
+        socket.on('close', () => clearInterval(timer));
+        continue;
+      }
       socket.end(`${CONTENT} ${plain(socket.remoteAddress)}`);
       say('226 done');
     } else say('500 what?');
@@ -105,8 +111,8 @@ async function getTftp(address: string): Promise<string> {
   return block.subarray(4).toString();
 }
 
-async function getFtp(mode: string, address: string): Promise<string> {
-  const control = connect({ host: address, port: 21 });
+async function getFtp(mode: string, address: string, file = 'file', controlPort = 21): Promise<string> {
+  const control = connect({ host: address, port: controlPort });
   control.on('error', (error: NodeJS.ErrnoException) => fail(error.code ?? error.message));
   const lines = linesOf(control);
   const expect = async (code: string): Promise<string> => {
@@ -121,10 +127,6 @@ async function getFtp(mode: string, address: string): Promise<string> {
   await expect('220');
   let data: Socket;
   let text = '';
-  if (mode === 'control') {
-    say('NOOP');
-    await expect('500').catch(() => undefined);
-  }
   if (mode === 'pasv' || mode === 'pasv-here' || mode === 'epsv') {
     say(mode === 'epsv' ? 'EPSV' : 'PASV');
     const answer = await expect(mode === 'epsv' ? '229' : '227');
@@ -133,7 +135,7 @@ async function getFtp(mode: string, address: string): Promise<string> {
     const host = mode === 'pasv' ? words.slice(0, 4).join('.') : address;
     stage = `data to ${host}`;
     data = connect({ host, port });
-    say('RETR file');
+    say(`RETR ${file}`);
   } else {
     const server = createServer();
     server.listen(0, '::');
@@ -147,13 +149,14 @@ async function getFtp(mode: string, address: string): Promise<string> {
     );
     await expect('200');
     stage = 'data from the server';
-    say('RETR file');
+    say(`RETR ${file}`);
     [data] = (await once(server, 'connection')) as [Socket];
   }
   data.on('error', (error: NodeJS.ErrnoException) => fail(`data: ${error.code ?? error.message}`));
   data.on('data', (chunk) => {
     text += String(chunk);
   });
+  if (file === 'endless') setInterval(() => console.log(`received ${text.length}`), 100);
   await once(data, 'end');
   stage = 'the end of the control connection';
   await expect('226');
@@ -168,14 +171,18 @@ function fail(why: string): never {
   process.exit(1);
 }
 
-const [what, mode, address, timeout] = process.argv.slice(2) as [string, string, string, string];
+const [what, mode, address, timeout, port] = process.argv.slice(2) as [string, string, string, string, string?];
 if (what === 'serve') {
-  const server = createServer((control) => void session(control).catch(() => control.destroy()));
-  server.listen(21, '::');
-  await Promise.all([once(server, 'listening'), serveTftp()]);
+  const listening = [21, 2121].map((port) => {
+    const server = createServer((control) => void session(control).catch(() => control.destroy()));
+    server.listen(port, '::');
+    return once(server, 'listening');
+  });
+  await Promise.all([...listening, serveTftp()]);
   console.log('ready');
-} else {
+} else if (what === 'hold') await getFtp(mode, address, 'endless');
+else {
   setTimeout(() => fail(`timeout: ${stage}`), Number(timeout));
-  console.log(await (mode === 'tftp' ? getTftp(address) : getFtp(mode, address)));
+  console.log(await (mode === 'tftp' ? getTftp(address) : getFtp(mode, address, 'file', Number(port ?? 21))));
   process.exit(0);
 }

@@ -5,6 +5,7 @@ import { prefixCover } from '../bits.ts';
 import { CT_MARK, IPV4, IPV6, load, match, PROTO, REGISTERS, VERDICT } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader, rulesIndex } from '../inputs.ts';
+import { TABLES } from '../tables.ts';
 import { COMMIT, GROUP, judgedBy, type Side, toGroup } from './track.ts';
 
 /**
@@ -46,12 +47,15 @@ export function givesHelper(side: Side, helper: Helper): Contribution[] {
     kind: 'ct',
     commit: true,
     zone: REGISTERS[zone],
+    // A pass of its own, behind which a `ct_clear` has something to clear: until then Open vSwitch's userspace datapath (3.5) gives the packet's
+    // next commit, in the zone of a router, the helper too.
+    table: TABLES[unVip].number,
     alg: ALG[helper],
     exec: [{ kind: 'setField', field: 'ct_mark', value: mark, mask: mark }],
   };
   const found = { [tracked]: 1, isNew: 1, helped: 1, verdict: VERDICT.accept };
   return [
-    ...ofBoth(helper).map((what) => flow(commit, COMMIT.helped, match(found, what), { do: [withHelper], goto: unVip })),
+    ...ofBoth(helper).map((what) => flow(commit, COMMIT.helped, match(found, what), { do: [withHelper] })),
     ...([0, 1] as const).map((rules) => {
       const of = { ct_mark: { value: helped | (rules === 1 ? began : 0), mask: helped | began } };
       return flow(group, GROUP.related, match({ isRelated: 1 }, of), judgedBy(rules, chain));
