@@ -120,6 +120,10 @@ const translated: InputRecord[] = [
 const floating = [world.a, world.c, world.x].map((to, i) =>
   example.floatingAddress(1 + i, `203.0.113.${10 + i}`, world.plain, to),
 );
+const transfers = example.securityGroup(7, {
+  ingress: [{ protocol: 'tcp', ports: '21', helper: 'ftp' }],
+  egress: [{ protocol: 'tcp', ports: '2100-2101', helper: 'ftp' }],
+});
 const snat = world.middle({ snat: [{ from: '10.0.1.0/24', to: '203.0.113.1' }] });
 const leases = [
   example.natLease(snat, '203.0.113.1', h1, [10240, 64], [4096, 32]),
@@ -295,6 +299,31 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
       example.rule(3, main, 30, 'reject', { protocol: 'tcp', state: ['new'] }),
     ],
   ],
+  'groups-with-helpers': [
+    ['groupRules'],
+    [
+      friends,
+      example.securityGroup(1, {
+        ingress: [
+          { protocol: 'tcp', ports: '21', helper: 'ftp' },
+          { protocol: 'tcp', ports: '21', addressSet: friends.id, helper: 'ftp' },
+        ],
+        egress: [{ protocol: 'udp', ports: '69', cidr: '192.0.2.0/24', helper: 'tftp' }],
+      }),
+      ...here(net, { ...own, groups: [web.id] }).map(zoned),
+    ],
+  ],
+  'rules-with-helpers': [
+    ['rule'],
+    [
+      main,
+      example.rule(1, main, 10, 'accept', { state: ['established', 'related'] }),
+      {
+        ...example.rule(2, main, 20, 'accept', { protocol: 'tcp', dstPorts: '21', state: ['new'] }),
+        helper: 'ftp',
+      },
+    ],
+  ],
   'rules-by-set': [
     ['rule', 'chain', 'groupMember', 'setMember'],
     [
@@ -326,6 +355,10 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
     ],
   ],
   translation: [['translation'], []],
+  'floating-addresses-with-helpers': [
+    ['floatingIn', 'floatingOut'],
+    [...translated, { ...world.a, groups: [transfers.id] }, transfers, floating[0]!],
+  ],
   'floating-addresses': [
     ['floatingIn', 'floatingOut', 'floatingAddresses'],
     [...translated, ...floating],

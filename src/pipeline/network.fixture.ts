@@ -4,6 +4,7 @@ import type { InputRecord } from '../compile/inputs.ts';
 import { type Reason, TABLES, tableName } from '../compile/tables.ts';
 import type { Flow } from '../openflow/flow.ts';
 import { OFPP } from '../openflow/flow.ts';
+import { ALG } from './expectations.ts';
 import type { Tunnel } from './packet-state.ts';
 import { Pipeline, type RunInput } from './pipeline.ts';
 import type { Output, PacketIn, Result, Step } from './result.ts';
@@ -71,6 +72,13 @@ export class Network {
   /** So many connections may a zone of a host hold. */
   limit(host: string, zone: number, most: number): void {
     this.#hosts.get(host)!.pipeline.conntrack.limit(zone, most);
+  }
+
+  /** Helpers for FTP of a host hear, on every connection that has one, that its server (`isReply`) or its client waits at this port. */
+  hear(host: string, isReply: boolean, port: number): void {
+    const { conntrack } = this.#hosts.get(host)!.pipeline;
+    for (const connection of [...conntrack.connections()])
+      if (connection.alg === ALG.ftp) conntrack.expect(connection, isReply, port);
   }
 
   /** A frame that a workload sends on an interface of a host. */

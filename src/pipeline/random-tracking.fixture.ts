@@ -12,7 +12,7 @@ import { TCP_FLAG } from '../packet/tcp.ts';
  * leaves shows all that the tracker said, in the Ethernet addresses of its copies.
  */
 const STAGES = 4;
-const SHOW = 9;
+export const SHOW = 9;
 const STATES = ['+inv', '+rel', '+est+rpl', '+est-rpl', '+new', ''] as const;
 /** Flows commit what they know to be new or established, as ours do; an ICMP error is asked about once. */
 const COMMITTED: readonly string[] = ['+est+rpl', '+est-rpl', '+new'];
@@ -81,7 +81,7 @@ export class TrackingTables {
 }
 
 /** Several copies, each with other words of what the tracker knows as its Ethernet addresses. */
-function show(): string[] {
+export function show(): string[] {
   const copies = (pairs: readonly (readonly [string, string])[]): string =>
     pairs
       .map(
