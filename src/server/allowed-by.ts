@@ -3,14 +3,14 @@ import type { StoredConnection } from '../flow-database/flow-store.ts';
 import { qualifiedName } from '../model/describe.ts';
 import type { ModelIndex } from '../model/model-index.ts';
 import { PROTOCOL_NAMES } from '../model/texts.ts';
-import { allowingRule } from '../simulate/groups.ts';
+import { allowingRule, helpingRule } from '../simulate/groups.ts';
 
 /** What conntrack keeps of ICMP are queries: those of ping, as it tells no type. */
 const ECHO = { icmp: 8, icmpv6: 128 } as const;
 
 /**
  * Says of connections which rule of their port's security groups allows them, as the groups are now: `acme/web: https (tcp/443 from anywhere)`.
- * Null: none does any more; undefined: the port has no groups, or is gone. Rules of chains decide by packets, not by connections.
+ * What a helper let in: `acme/files: related to ftp (tcp/21 from anywhere)`. Null: none does any more; undefined: the port has no groups, or is gone. Rules of chains decide by packets, not by connections.
  */
 export function allowers(index: ModelIndex): (connection: StoredConnection) => string | null | undefined {
   const known = new Map<string, string | null | undefined>();
@@ -33,7 +33,9 @@ function ask(index: ModelIndex, connection: StoredConnection): string | null | u
   const ports = { srcPort: icmpType ?? from.port ?? 0, dstPort: icmpType === undefined ? (to.port ?? 0) : 0 };
   const original = { version: src.version, protocol: number, src, dst, ...ports, id: 0 };
   const rule = allowingRule(index, port, direction === 'out' ? 'egress' : 'ingress', original);
-  if (!rule) return null;
-  const group = index.get('securityGroup', rule.group);
-  return `${group ? qualifiedName(index, group) : rule.group}: ${rule.name}`;
+  const helping = rule ? undefined : helpingRule(index, port, direction === 'out' ? dst : src, number);
+  const found = rule ?? helping;
+  if (!found) return null;
+  const group = index.get('securityGroup', found.group);
+  return `${group ? qualifiedName(index, group) : found.group}: ${helping ? 'related to ' : ''}${found.name}`;
 }

@@ -4,7 +4,7 @@ import { WeftError } from '../base/errors.ts';
 import type { ModelIndex } from '../model/model-index.ts';
 import type { LogicalPort } from '../model/objects.ts';
 import { type Found, findObject } from '../model/resolve.ts';
-import { type Passage, simulateConnection, type Wanted } from '../simulate/conversation.ts';
+import { type Passage, simulateConnection, simulateDataConnection, type Wanted } from '../simulate/conversation.ts';
 import { tellConversation } from '../simulate/conversation-story.ts';
 import { encodeFrame } from '../simulate/encode-frame.ts';
 import type { Story } from '../simulate/story.ts';
@@ -22,6 +22,8 @@ export interface ConversationRequest {
   readonly protocol: string;
   /** From another address than its own. */
   readonly source?: string;
+  /** The control connection (`tcp/21`) on which a helper hears of this one, a data connection of FTP or TFTP. */
+  readonly dataOf?: string;
 }
 
 export interface ConversationAnswer {
@@ -53,7 +55,11 @@ export function traceConversation(model: ModelIndex, request: ConversationReques
     ...protocolOf(request.protocol),
     ...endsOf(model, from, request),
   };
-  const conversation = simulateConnection(model, wanted);
+  const { dataOf } = request;
+  const conversation =
+    dataOf === undefined
+      ? simulateConnection(model, wanted)
+      : simulateDataConnection(model, wanted, protocolOf(dataOf));
   const { verdict, isGood, out, back } = tellConversation(model, wanted, conversation);
   return {
     ...{ verdict, isGood },

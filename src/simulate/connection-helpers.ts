@@ -3,12 +3,24 @@ import type { LogicalPort } from '../model/objects.ts';
 import type { ModelView } from '../model/view.ts';
 import { helperOfGroups } from './groups.ts';
 import type { Journey } from './journey.ts';
+import type { ObjectRef } from './outcome.ts';
 import type { Packet } from './packet.ts';
 import { isInRange, protocolFits } from './rule-match.ts';
-import type { Reading } from './tracker.ts';
-import { tupleOf } from './tuple.ts';
+import type { PacketState, Reading } from './tracker.ts';
+import { formatTuple, tupleOf } from './tuple.ts';
 
 /** Who reads what is said on connections (docs/design/layer3.md, §4a). */
+
+/** Of a packet that a helper lets in: which connection it belongs to. */
+export function sayWhatReadIt(
+  journey: Journey,
+  host: string,
+  at: ObjectRef,
+  { isRelated, judged, original }: PacketState,
+): void {
+  if (isRelated && judged && original)
+    journey.step(host, at, `is related to ${formatTuple(original)}, which a helper reads`);
+}
 
 /** What a new connection of a port is committed with. `byChain`: the helper of the rule that accepted it there. */
 export function readingOf(
@@ -25,8 +37,8 @@ export function readingOf(
   const helper = byChain ?? helperOfGroups(journey.model, port, direction, original);
   if (helper === undefined) return {};
   const about = { kind: 'port', id: port.id } as const;
-  const from = helper === 'ftp' ? 'the data connections that it agrees on are' : 'the answer from another port is';
-  journey.step(packet.host, about, `the helper ${helper} reads the connection: ${from} let through as related`);
+  const what = helper === 'ftp' ? 'the data connections agreed on there are' : 'answers from another port are';
+  journey.step(packet.host, about, `helper ${helper} reads it: ${what} let through as related`);
   return { helper, judged: direction };
 }
 

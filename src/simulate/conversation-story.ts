@@ -51,7 +51,7 @@ function sentenceOf(model: ModelView, wanted: Wanted, conversation: Conversation
   switch (verdict.kind) {
     case 'answered': {
       if (verdict.by === 'network') return `${from} reaches ${to} ${on}: ${answererOf(model, out!.outcome)} answers`;
-      const ways = [...changesOf(wanted, out!), allowedBy(model, out!.outcome)].join('; ');
+      const ways = [...changesOf(wanted, out!), allowedBy(model, out!.outcome), ...readBy(out!.outcome)].join('; ');
       return `${from} reaches ${to} ${on} and is answered: ${ways}`;
     }
     case 'estranged':
@@ -88,6 +88,15 @@ function allowedBy(model: ModelView, { steps }: Outcome): string {
     return rule ? [`rule ${rule.name} of chain ${nameOf(model, { kind: 'chain', id: rule.chain })}`] : [];
   });
   return rules.length === 0 ? 'nothing filters it' : `allowed by ${rules.join(' and ')}`;
+}
+
+/** Which helpers read it, or the connection that it is related to. */
+function readBy({ steps }: Outcome): string[] {
+  const texts = steps.flatMap(({ text }) => {
+    if (text.startsWith('helper ')) return [text];
+    return text.startsWith('is related to ') ? [`it ${text}`] : [];
+  });
+  return [...new Set(texts)];
 }
 
 /** The router or balancer that said so. */

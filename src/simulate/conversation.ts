@@ -111,6 +111,40 @@ export function simulateConnection(
   return { verdict: { kind: 'estranged', from: tupleOf(home.frame)! }, out, back, reached };
 }
 
+/**
+ * As `simulateConnection`, of a data connection: `control` is what the helpers of FTP and TFTP read it on. That was begun by the same end (FTP, passive), or
+ * by the other, where that is a port that a person named (FTP, active; TFTP). Where no helper reads it, it is a connection like any other.
+ */
+export function simulateDataConnection(
+  model: ModelView,
+  wanted: Wanted,
+  control: Pick<Wanted, 'protocol' | 'port'>,
+): Conversation {
+  const caller = model.get('port', wanted.from);
+  const source = wanted.source ?? (caller && firstAddress(caller, wanted.to.version));
+  const { host: _, meant, ...rest } = wanted;
+  // TFTP answers to the very port that asked.
+  const asked = control.protocol === 'udp' && wanted.port !== undefined ? { sourcePort: wanted.port } : {};
+  const begun = [
+    { isReply: true, by: { ...wanted, ...control } },
+    ...(meant === undefined || !source
+      ? []
+      : [{ isReply: false, by: { ...rest, from: meant, to: source, source: wanted.to, ...control, ...asked } }]),
+  ];
+  for (const { isReply, by } of begun) {
+    const { out, back, verdict } = simulateConnection(model, by);
+    const made = new Connections().with(out?.outcome.commits ?? []).with(back?.outcome.commits ?? []);
+    const read = [...made].filter(({ helper }) => helper !== undefined);
+    if (verdict.kind !== 'answered' || read.length === 0) continue;
+    return simulateConnection(
+      model,
+      wanted,
+      made.expecting(...read.map((parent) => ({ parent, isReply, port: wanted.port ?? 0 }))),
+    );
+  }
+  return simulateConnection(model, wanted);
+}
+
 /** Behind a wire is the world: an answer gets there by another wire too. */
 function byAnother(model: ModelView, caller: LogicalPort, outcome: Outcome): Delivery | undefined {
   const isWire = !caller.portSecurity && caller.addresses.length === 0;

@@ -2,7 +2,7 @@ import { formatIp, formatMac, type Ip, parseMac } from '../base/addresses.ts';
 import type { LoadBalancer } from '../model/objects.ts';
 import { balancersInside, chooseMember, listenerFor, withVip } from './balancers.ts';
 import { type Passed, passes } from './chains.ts';
-import { readingOf } from './connection-helpers.ts';
+import { readingOf, sayWhatReadIt } from './connection-helpers.ts';
 import { MARK } from './connections.ts';
 import { echoReply, isEchoRequest } from './echo.ts';
 import type { Ingress } from './forward.ts';
@@ -49,6 +49,7 @@ export function leavePort(journey: Journey, packet: Packet, ingress: Ingress): P
     return undefined;
   }
   if (state.isReply) journey.step(packet.host, at, 'answers a known connection');
+  sayWhatReadIt(journey, packet.host, at, state);
   const tracked = { ...addressed, state };
   const passed = groupsAllow(journey, tracked, port, 'sends') ? passesChain(tracked) : undefined;
   if (!passed) return undefined;

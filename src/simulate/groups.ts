@@ -23,7 +23,7 @@ export function groupsAllow(journey: Journey, packet: Packet, port: LogicalPort,
   if (allowing) {
     const what =
       isRelated && judged
-        ? `allows the control connection that it is related to (${formatTuple(original)})`
+        ? 'allows the connection that it is related to'
         : isReply
           ? 'allows the connection that it answers'
           : 'allows it';
@@ -70,6 +70,28 @@ export function helperOfGroups(
   for (const id of port.groups)
     for (const rule of model.get('securityGroup', id)?.[direction] ?? [])
       if (rule.helper !== undefined && ruleFits(model, rule, original, other)) return rule.helper;
+  return undefined;
+}
+
+/**
+ * A rule whose helper may have let in what no rule allows by itself: one for the other end, whoever began the control connection. Which of
+ * several it was is not kept.
+ */
+export function helpingRule(
+  model: ModelView,
+  port: LogicalPort,
+  other: Ip,
+  protocol: number,
+): { readonly group: string; readonly name: string } | undefined {
+  for (const id of port.groups)
+    for (const direction of ['ingress', 'egress'] as const)
+      for (const [at, rule] of (model.get('securityGroup', id)?.[direction] ?? []).entries()) {
+        if (rule.helper === undefined) continue;
+        const control = { version: other.version, protocol, src: other, dst: other, srcPort: 0, id: 0 };
+        const dstPort = Number(rule.ports!.split('-')[0]);
+        if (ruleFits(model, rule, { ...control, dstPort }, other))
+          return { group: id, name: `${rule.name ?? `${direction}[${at}]`} (${describe(model, rule, direction)})` };
+      }
   return undefined;
 }
 

@@ -1,5 +1,5 @@
 import { type Passed, passes } from './chains.ts';
-import { readingOf } from './connection-helpers.ts';
+import { readingOf, sayWhatReadIt } from './connection-helpers.ts';
 import { MARK } from './connections.ts';
 import { leave } from './copies.ts';
 import type { Frame } from './frame.ts';
@@ -59,6 +59,7 @@ function enter(
     journey.drop('invalid', packet.host, hook.at, port.id);
     return undefined;
   }
+  sayWhatReadIt(journey, packet.host, hook.at, state);
   const tracked = { ...packet, state };
   const passed = groupsAllow(journey, tracked, port, 'receives') ? passesChain(tracked) : undefined;
   if (!passed) return undefined;

@@ -23,6 +23,7 @@ interface TraceOptions {
   readonly srcMac?: string;
   readonly vlan?: string;
   readonly assume?: 'new' | 'reply';
+  readonly dataOf?: string;
   readonly ovs?: boolean;
   readonly output: string;
 }
@@ -48,12 +49,16 @@ export function register(program: Command): void {
         'reply',
       ]),
     )
+    .option(
+      '--data-of <protocol>',
+      'it is a data connection of FTP or TFTP: of the control connection to tcp/21, udp/69, …',
+    )
     .option('--ovs', 'ask every host on the way what its Open vSwitch really does with it')
     .option('-t, --tenant <name>', 'tenant of ports named without one')
     .option('-o, --output <format>', 'text or json', 'text')
     .addHelpText(
       'after',
-      '\nExit 7 when the packet or its answer is dropped.\n\nExamples:\n  weft trace web-1 db-1 tcp/5432\n  weft trace acme/web-1 10.0.0.7 udp/53 --ovs\n  weft trace client shop tcp/80\n  weft trace web-1 dhcp\n',
+      '\nExit 7 when the packet or its answer is dropped.\n\nExamples:\n  weft trace web-1 db-1 tcp/5432\n  weft trace acme/web-1 10.0.0.7 udp/53 --ovs\n  weft trace client shop tcp/80\n  weft trace client files tcp/40000 --data-of tcp/21\n  weft trace web-1 dhcp\n',
     )
     .action((from: string, to: string | undefined, protocol: string, options: TraceOptions, command: Command) =>
       withSession(command, (session) => trace({ from, to, protocol, options, session })),
@@ -103,7 +108,10 @@ async function traceConversation(
   protocol: string,
 ): Promise<void> {
   const source = options.src === undefined ? {} : { source: options.src };
-  const answer = await session.client.post<ConversationAnswer>('/v1/trace', { ...entry, to: to!, protocol, ...source });
+  const control = options.dataOf === undefined ? undefined : parseTracedProtocol(options.dataOf);
+  const dataOf = control === undefined ? {} : { dataOf: formatTracedProtocol(control) };
+  const question = { ...entry, to: to!, protocol, ...source, ...dataOf };
+  const answer = await session.client.post<ConversationAnswer>('/v1/trace', question);
   const { out } = answer;
   const real = options.ovs && out ? await askHosts(session, out.hosts, entry.port, out.frame) : undefined;
   process.exitCode = answer.isGood ? EXIT.ok : EXIT.degraded;

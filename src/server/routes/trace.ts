@@ -27,11 +27,17 @@ export const traceRequestSchema = z
       .describe('or a conversation: an IP address, or the name of a port, floating address or load balancer'),
     protocol: z.string().optional().describe('of the conversation: tcp/443, udp/53, sctp/5000 or icmp'),
     source: z.string().optional().describe("of the conversation: from another address than the port's own"),
+    dataOf: z
+      .string()
+      .optional()
+      .describe(
+        'of the conversation: it is a data connection of FTP or TFTP, of the control connection to tcp/21 or udp/69',
+      ),
   })
   .superRefine((request, context) => {
     if ((request.frame === undefined) === (request.to === undefined))
       context.addIssue({ code: 'custom', path: ['to'], message: 'one of frame and to is wanted' });
-    if (request.frame !== undefined && (request.protocol ?? request.source) !== undefined)
+    if (request.frame !== undefined && (request.protocol ?? request.source ?? request.dataOf) !== undefined)
       context.addIssue({ code: 'custom', path: ['frame'], message: 'a frame says its protocol and source itself' });
     if (request.frame === undefined && request.assume !== undefined)
       context.addIssue({
@@ -47,7 +53,7 @@ export function addTraceRoute(app: FastifyInstance, { state }: ServerContext): v
     const parsed = traceRequestSchema.safeParse(request.body);
     if (!parsed.success)
       throw problemsError(problemsOfZod(parsed.error, 'trace request', Object.keys(traceRequestSchema.shape)));
-    const { port, host, frame, to, protocol = 'icmp', source, assume } = parsed.data;
+    const { port, host, frame, to, protocol = 'icmp', source, dataOf, assume } = parsed.data;
     const entry = {
       port: requireObject(state.index, 'port', port).id,
       ...(host === undefined ? {} : { host: requireObject(state.index, 'host', host).id }),
@@ -55,6 +61,6 @@ export function addTraceRoute(app: FastifyInstance, { state }: ServerContext): v
     if (frame !== undefined)
       return traceFrame(state.index, { ...entry, frame, ...(assume === undefined ? {} : { assume }) });
     const ends = { to: to!, protocol, ...(source === undefined ? {} : { source }) };
-    return traceConversation(state.index, { ...entry, ...ends });
+    return traceConversation(state.index, { ...entry, ...ends, ...(dataOf === undefined ? {} : { dataOf }) });
   });
 }
