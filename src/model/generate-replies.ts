@@ -19,6 +19,16 @@ export function replyTo(bytes: Uint8Array): Uint8Array | undefined {
   return answer && encodePacket({ ...turned, l3: ip, l4: answer, payload: payload.subarray(0, 64) }).slice();
 }
 
+/** A datagram of the receiver's that answers from a port of its own, as TFTP does; undefined of other protocols. */
+export function asideTo(bytes: Uint8Array): Uint8Array | undefined {
+  const packet = decode(bytes);
+  if (!packet?.l3 || packet.l3.kind === 'arp' || packet.l4?.kind !== 'udp') return undefined;
+  const { ethernet, l3, l4, vlans } = packet;
+  const turned = { vlans, ethernet: { ...ethernet, src: ethernet.dst, dst: ethernet.src } };
+  const answer = { ...l4, srcPort: 5000, dstPort: l4.srcPort };
+  return encodePacket({ ...turned, l3: turnedIp(l3), l4: answer, payload: new Uint8Array(4) }).slice();
+}
+
 function turnedIp<T extends Exclude<Packet['l3'], undefined | { kind: 'arp' }>>(l3: T): T {
   const fresh = l3.kind === 'ipv4' ? { ttl: 64 } : { hopLimit: 64 };
   return { ...l3, ...fresh, src: l3.dst, dst: l3.src };

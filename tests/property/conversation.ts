@@ -2,12 +2,12 @@ import fc from 'fast-check';
 import { type FrameSketch, frameSketch } from '../../src/model/frame-sketch.ts';
 import type { BindingSketch, ModelSketch, PortSketch } from '../../src/model/generate.ts';
 import { buildFrame } from '../../src/model/generate-frames.ts';
-import { errorAbout, furtherOf, replyTo } from '../../src/model/generate-replies.ts';
-import { routedModelSketch } from '../../src/model/generate-routed.ts';
+import { asideTo, errorAbout, furtherOf, replyTo } from '../../src/model/generate-replies.ts';
+import { type GroupRuleSketch, routedModelSketch } from '../../src/model/generate-routed.ts';
 import { routedSketch } from '../../src/model/generate-routed-frames.ts';
 import { at } from '../../src/model/generated.ts';
 import type { ModelIndex } from '../../src/model/model-index.ts';
-import type { NatMove, ScopeRecord } from '../../src/model/objects.ts';
+import type { GroupRule, NatMove, ScopeRecord, SecurityGroup } from '../../src/model/objects.ts';
 import { extractFlowKey } from '../../src/packet/flow-key.ts';
 import { Connections } from '../../src/simulate/connections.ts';
 import type { Outcome } from '../../src/simulate/outcome.ts';
@@ -27,14 +27,16 @@ export interface ConversationSketch {
 
 export type StepSketch =
   | { readonly kind: 'send'; readonly at: number; readonly frame: FrameSketch }
-  /** To, about, or as one of the messages before: 0 is the last. */
-  | { readonly kind: 'reply' | 'error' | 'again'; readonly to: number }
+  /** To, about, or as one of the messages before: 0 is the last. `aside`: of those that a helper reads. */
+  | { readonly kind: 'reply' | 'aside' | 'error' | 'again'; readonly to: number }
   /** Of a record; or a workload moves, if one can and `pick` is at least `MOVE`. */
   | { readonly kind: 'change'; readonly pick: number };
 const MOVE = 16;
 
 /** Types of echo requests and replies, by protocol. */
 const ECHOES: { readonly [proto: number]: readonly number[] } = { 1: [0, 8], 58: [128, 129] };
+
+const ANSWERS = { reply: replyTo, aside: asideTo, error: errorAbout } as const;
 
 const plainFrame: FrameSketch = {
   ...{ src: 0, dst: 0, tags: [], carried: 0, mutation: { kind: 'none' } },
@@ -64,13 +66,30 @@ const step: fc.Arbitrary<StepSketch> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('change'), pick: fc.nat({ max: 23 }) }) },
 );
 
-export function conversationSketch(steps: {
+/** What a helper may read, an answer from another port, and an answer to that. */
+const aside: fc.Arbitrary<readonly StepSketch[]> = fc
+  .record({ at: fc.nat({ max: 23 }), body: routedSketch, srcPort: fc.constantFrom(40_000, 40_001, 1024) })
+  .map(({ at: place, body, srcPort }) => [
+    {
+      kind: 'send',
+      at: place,
+      frame: { ...plainFrame, body: { ...body, src: 0, ttl: 64, upper: { protocol: 17, srcPort, dstPort: 53 } } },
+    },
+    { kind: 'aside', to: 0 },
+    { kind: 'reply', to: 0 },
+  ]);
+const steps: fc.Arbitrary<readonly StepSketch[]> = fc.oneof(
+  { weight: 12, arbitrary: step.map((one) => [one]) },
+  { weight: 1, arbitrary: aside },
+);
+
+export function conversationSketch(length: {
   readonly least: number;
   readonly most: number;
 }): fc.Arbitrary<ConversationSketch> {
   return fc.record({
     model: routedModelSketch,
-    steps: fc.array(step, { minLength: steps.least, maxLength: steps.most }),
+    steps: fc.array(steps, { minLength: length.least, maxLength: length.most }).map((parts) => parts.flat()),
   });
 }
 
@@ -103,7 +122,8 @@ export class Conversation {
 
   constructor(sketch: ConversationSketch) {
     const moves = sketch.steps.some((step) => step.kind === 'change' && step.pick >= MOVE);
-    this.scenario = buildScenario({ model: moves ? withTwoHomes(sketch.model) : sketch.model, frames: [] });
+    const helped = sketch.steps.some(({ kind }) => kind === 'aside') ? withHelpers(sketch.model) : sketch.model;
+    this.scenario = buildScenario({ model: moves ? withTwoHomes(helped) : helped, frames: [] });
   }
 
   /** Does a step. Undefined where there is nothing to do it with. */
@@ -136,11 +156,14 @@ export class Conversation {
       const bytes = buildFrame(sketch.frame, this.scenario.model, place.port);
       return isNoOnes(bytes) ? undefined : entryAt(place, bytes);
     }
-    if (this.#messages.length === 0) return undefined;
-    const { entry, delivered } = at(this.#messages, sketch.to);
+    const isRead = ({ outcome, delivered }: Message): boolean =>
+      delivered !== undefined && outcome.commits.some(({ helper }) => helper !== undefined);
+    const messages = sketch.kind === 'aside' ? this.#messages.filter(isRead) : this.#messages;
+    if (messages.length === 0) return undefined;
+    const { entry, delivered } = at(messages, sketch.to);
     if (sketch.kind === 'again') return { ...entry, bytes: furtherOf(entry.bytes) };
     if (!delivered) return undefined;
-    const bytes = sketch.kind === 'reply' ? replyTo(delivered.bytes) : errorAbout(delivered.bytes);
+    const bytes = ANSWERS[sketch.kind](delivered.bytes);
     const ports = this.scenario.hosts.find(({ id }) => id === delivered.host)!.ports;
     const ofport = [...ports].find(([, port]) => port === delivered.port)?.[0];
     return bytes && ofport !== undefined ? entryAt({ ...delivered, ofport }, bytes) : undefined;
@@ -191,6 +214,21 @@ export class Conversation {
   }
 }
 
+/** Rules of groups for some or all of UDP have a helper: what answers from another port may be let in. */
+function withHelpers(model: ModelSketch): ModelSketch {
+  if (!model.network) return model;
+  const read = (rules: readonly GroupRuleSketch[], ports: string): GroupRuleSketch[] => [
+    ...rules.map((rule, n) => ({ ...rule, match: n === 0 ? { ...UDP, ports } : rule.match })),
+    { match: { ...UDP, ports: '53' } },
+  ];
+  const groups = model.network.groups.map(({ ingress, egress }) => ({
+    ingress: read(ingress, '0-65535'),
+    ...(egress === undefined ? {} : { egress: read(egress, '1-1023') }),
+  }));
+  return { ...model, network: { ...model.network, groups } };
+}
+const UDP = { protocol: 'udp', helper: 'tftp' } as const;
+
 /** Every workload has an interface on a second host: it may move there. */
 function withTwoHomes(model: ModelSketch): ModelSketch {
   const twice = ({ binding }: PortSketch): BindingSketch =>
@@ -214,12 +252,17 @@ function entryAt({ port, host, ofport }: Pick<Entry, 'port' | 'host' | 'ofport'>
   return { port, host, ofport, bytes, early: false, sketch: plainFrame };
 }
 
+/** Where the last rule with a helper goes, hosts forget that what it let in is judged as its control connection (docs/design/layer3.md, §4a). */
+const HELPING: GroupRule[] = [{ protocol: 'tcp', ports: '7', helper: 'ftp' }];
+
 /** Changes that say something to what goes on: each takes back or turns what a record says. */
 function changesOf(model: ModelIndex): ScopeRecord[] {
   const changed: ScopeRecord[] = [];
   for (const group of model.all('securityGroup')) {
-    changed.push({ ...group, ingress: group.ingress.length > 0 ? [] : [{}] });
-    changed.push({ ...group, egress: group.egress.length > 0 ? [] : [{}] });
+    const kept = ({ ingress, egress }: SecurityGroup): GroupRule[] =>
+      [...ingress, ...egress].some(({ helper }) => helper !== undefined) ? HELPING : [];
+    changed.push({ ...group, ingress: group.ingress.length > kept(group).length ? kept(group) : [{}, ...kept(group)] });
+    changed.push({ ...group, egress: group.egress.length > kept(group).length ? kept(group) : [{}, ...kept(group)] });
   }
   for (const chain of model.all('chain'))
     changed.push({ ...chain, policy: chain.policy === 'drop' ? 'accept' : 'drop' });

@@ -100,7 +100,7 @@ export function connectionsAfter(
   const originals = new Set<string>();
   const replies = new Set<string>();
   const take = (connection: Connection, zone: Connection['zone']): void => {
-    if (connection.finished !== 3 && isBrought(connection)) brought.push({ ...connection, zone, finished: 0 });
+    if (connection.finished !== 3 && isBrought(connection)) brought.push({ ...unread(connection), zone, finished: 0 });
   };
   for (const connection of connections)
     for (const kind of OWN) {
@@ -119,6 +119,12 @@ export function connectionsAfter(
       if (connection.finished !== 3) ofRouters.push(entryOf(router, connection));
     }
   return { all: connections.with(brought), moved: movesOfEntries(to, port, ofRouters) };
+}
+
+/** Helpers do not come along; the mark that they leave does. */
+function unread({ helper: _, parent, ...rest }: Connection): Connection {
+  const judged = parent?.judged ?? rest.judged;
+  return { ...rest, ...(judged === undefined ? {} : { judged }) };
 }
 
 /** What packets cannot make again begins anew (recreate.ts). */

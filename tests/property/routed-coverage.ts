@@ -49,8 +49,8 @@ const WANTED: readonly string[] = [
   ...['src', 'dst', 'nothing'].map((nat) => `translates ${nat}`),
   ...[1, 6, 17, 47, 58, 132].map((protocol) => `delivers protocol ${protocol}`),
   ...['IPv4', 'IPv6'].map((version) => `delivers over a router ${version}`),
-  ...['send', 'reply', 'error', 'again'].map((kind) => `delivers after ${kind}`),
-  ...['answered', 'closed'].map((how) => `a connection is ${how}`),
+  ...['send', 'reply', 'aside', 'error', 'again'].map((kind) => `delivers after ${kind}`),
+  ...['answered', 'closed', 'read', 'related'].map((how) => `a connection is ${how}`),
   ...['with connections', 'without connections'].map((how) => `moves ${how}`),
   ...(process.env.WEFT_CAMPAIGN ? ['moves with outside ports'] : []),
   ...['on the same host', 'on another host', 'through an anchor', 'back to the sender'].map(
@@ -87,11 +87,13 @@ export class RoutedCoverage {
   noteMessage(model: ModelView, { kind }: StepSketch, { entry, outcome, delivered }: Message): void {
     for (const { reason } of outcome.drops) if (reason in DROP_REASONS) this.#count(`drop ${reason}`);
     for (const { service } of outcome.requests) this.#count(`asks ${service}`);
-    for (const { zone, nat, answered, finished } of outcome.commits) {
+    for (const { zone, nat, answered, finished, helper, parent } of outcome.commits) {
       this.#count(`commits in a zone of ${zone.slice(0, zone.indexOf(':'))}`);
       this.#count(`translates ${nat ?? 'nothing'}`);
       if (answered) this.#count('a connection is answered');
       if (finished > 0) this.#count('a connection is closed');
+      if (helper !== undefined) this.#count('a connection is read');
+      if (parent !== undefined) this.#count('a connection is related');
     }
     this.#noteRules(model, outcome.steps);
     if (outcome.anchored.length > 0 && delivered) this.#count('delivered through an anchor');

@@ -79,9 +79,6 @@ export const addressOrCidrSchema = z
   )
   .overwrite(canonicalAddress);
 
-/** Reads what is said on a connection, and lets the connections that it agrees on come as `related`. By the protocol that it reads. */
-export const HELPER_PROTOCOLS = { ftp: 'tcp', tftp: 'udp' } as const;
-export type Helper = keyof typeof HELPER_PROTOCOLS;
 export const helperSchema = z.enum(['ftp', 'tftp']).optional();
 
 /** `80` or `8000-8080`. */
