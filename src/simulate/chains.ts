@@ -1,5 +1,5 @@
-import type { Helper } from '../model/kinds/common.ts';
 import type { Rule } from '../model/objects.ts';
+import type { Helper } from '../model/texts.ts';
 import type { Journey } from './journey.ts';
 import type { ObjectRef } from './outcome.ts';
 import type { Packet } from './packet.ts';

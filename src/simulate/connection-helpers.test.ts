@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { Helper } from '../model/kinds/common.ts';
+import type { ModelIndex } from '../model/model-index.ts';
 import type { ScopeRecord } from '../model/objects.ts';
-import type { ModelIndex } from '../model/view.ts';
+import type { Helper } from '../model/texts.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
 import { Connections } from './connections.ts';
 import { simulateConnection, simulateDataConnection, type Wanted } from './conversation.ts';

@@ -1,5 +1,5 @@
-import { HELPER_PROTOCOLS, type Helper } from '../model/kinds/common.ts';
 import type { LogicalPort } from '../model/objects.ts';
+import { HELPER_PROTOCOLS, type Helper } from '../model/texts.ts';
 import type { ModelView } from '../model/view.ts';
 import { helperOfGroups } from './groups.ts';
 import type { Journey } from './journey.ts';

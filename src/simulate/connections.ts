@@ -1,4 +1,4 @@
-import type { Helper } from '../model/kinds/common.ts';
+import type { Helper } from '../model/texts.ts';
 import { keyOfTuple, sameIp, type Tuple } from './tuple.ts';
 
 /**

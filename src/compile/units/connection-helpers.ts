@@ -1,5 +1,5 @@
 import type { Contribution } from '../../incremental/definitions.ts';
-import type { Helper } from '../../model/kinds/common.ts';
+import type { Helper } from '../../model/texts.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { prefixCover } from '../bits.ts';
 import { CT_MARK, IPV4, IPV6, load, match, PROTO, REGISTERS, VERDICT } from '../fields.ts';

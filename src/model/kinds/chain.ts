@@ -1,9 +1,8 @@
 import { z } from 'zod';
 import type { KindDefinition } from '../kind.ts';
-import { ETHER_TYPE_NAMES, PROTOCOL_NAMES } from '../texts.ts';
+import { ETHER_TYPE_NAMES, HELPER_PROTOCOLS, PROTOCOL_NAMES } from '../texts.ts';
 import {
   addressOrCidrSchema,
-  HELPER_PROTOCOLS,
   helperSchema,
   ipSchema,
   keySchema,

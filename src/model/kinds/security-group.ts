@@ -1,15 +1,7 @@
 import { z } from 'zod';
 import type { KindDefinition } from '../kind.ts';
-import { PROTOCOL_NAMES } from '../texts.ts';
-import {
-  addressOrCidrSchema,
-  HELPER_PROTOCOLS,
-  helperSchema,
-  keySchema,
-  nameSchema,
-  portRangeSchema,
-  refSchema,
-} from './common.ts';
+import { HELPER_PROTOCOLS, PROTOCOL_NAMES } from '../texts.ts';
+import { addressOrCidrSchema, helperSchema, keySchema, nameSchema, portRangeSchema, refSchema } from './common.ts';
 
 /** One way in or out. Every field that is given must fit; none given fits every connection. */
 export const groupRuleSchema = z

@@ -1,6 +1,6 @@
 import { describe } from '../describe.ts';
+import type { ModelIndex } from '../model-index.ts';
 import type { RouterPort, Rule as RuleObject } from '../objects.ts';
-import type { ModelIndex } from '../view.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';
 
