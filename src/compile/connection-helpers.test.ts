@@ -104,6 +104,20 @@ for (const version of [4, 6] as const) {
   });
 }
 
+test('the rules of the port that keeps the control connection let in what it begins itself, with no other rule on its host', () => {
+  const network = siteNetwork(
+    [...RECORDS.filter((record) => record !== guardRules[1])],
+    [
+      { port: { ...c1, groups: [] }, on: 0, ofport: 1 },
+      { port: s1, on: 1, ofport: 3 },
+    ],
+  );
+  control(network, c1, s1);
+  assert.equal(outcome(network, s1, tcp([s1, c1], 20, 50_000)), 'group');
+  hear(network, 'client', 50_000);
+  assert.equal(outcome(network, s1, tcp([s1, c1], 20, 50_000)), 'p1');
+});
+
 test('a rule that is gone cuts the data connections with their control connection', () => {
   for (const [group, more] of [
     [server, { ingress: nothing }],
@@ -171,6 +185,6 @@ test('costs flows only where a rule has a helper', () => {
     [],
     'all others stay',
   );
-  // For both versions of IP: whether there is a helper, the rule once more, the commit; and which rules what is related is asked of.
-  assert.equal(withHelper.size - without.size, 2 + 2 + 2 + 2);
+  // For both versions of IP: whether there is a helper, the rule once more, the commit; and which rules what is related is asked of, both ways.
+  assert.equal(withHelper.size - without.size, 2 + 2 + 2 + 4);
 });

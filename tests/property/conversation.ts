@@ -221,9 +221,10 @@ function withHelpers(model: ModelSketch): ModelSketch {
     ...rules.map((rule, n) => ({ ...rule, match: n === 0 ? { ...UDP, ports } : rule.match })),
     { match: { ...UDP, ports: '53' } },
   ];
-  const groups = model.network.groups.map(({ ingress, egress }) => ({
+  // Ports of every second group send no datagrams by themselves: theirs are answers, or let in.
+  const groups = model.network.groups.map(({ ingress, egress }, n) => ({
     ingress: read(ingress, '0-65535'),
-    ...(egress === undefined ? {} : { egress: read(egress, '1-1023') }),
+    egress: n % 2 === 0 ? [{ match: { protocol: 'tcp' as const } }] : egress && read(egress, '1-1023'),
   }));
   return { ...model, network: { ...model.network, groups } };
 }

@@ -49,6 +49,7 @@ const NOTICED_BY: Readonly<Record<string, number>> = {
 
 const isCt = (action: Action): action is Extract<Action, { kind: 'ct' }> => action.kind === 'ct';
 const commits = (action: Action): boolean => isCt(action) && action.commit === true;
+const reads = (action: Action): boolean => isCt(action) && action.alg !== undefined;
 const translates = (end: 'src' | 'dst') => (action: Action) => isCt(action) && action.nat?.kind === end;
 /** Marks without the bit of those that are kept. */
 const unkept = (exec: readonly Action[] = []): Action[] =>
@@ -71,6 +72,13 @@ const FLOW_FAULTS: Readonly<Record<string, FlowFault>> = {
   'invalid packets pass': without((flow, reason) => inTable(flow, 'tracked', 'toTracked') && reason === 'invalid'),
   'senders forget connections': changed((flow) => inTable(flow, 'commit'), withoutAction(commits)),
   'receivers forget connections': changed((flow) => inTable(flow, 'toCommit'), withoutAction(commits)),
+  'helpers read nothing': changed(
+    (flow) => inTable(flow, 'commit', 'toCommit') && hasAction(flow, reads),
+    (flow) => ({ ...flow, actions: flow.actions.map((a) => (isCt(a) ? { ...a, alg: 0 } : a)) }),
+  ),
+  'what is related is judged as what began': without(
+    (flow) => inTable(flow, 'fromGroup', 'toGroup') && flow.priority === 150,
+  ),
   'connections through a VIP are not marked': changed(
     (flow) => inTable(flow, 'commit', 'toCommit'),
     (flow) => ({ ...flow, actions: flow.actions.map((a) => (isCt(a) ? { ...a, exec: [] } : a)) }),

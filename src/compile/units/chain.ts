@@ -17,7 +17,7 @@ import {
 } from '../rule-match.ts';
 import { asked, conjunctionOf, IN_SET } from '../sets.ts';
 import { TABLES } from '../tables.ts';
-import { givesHelper } from './connection-helpers.ts';
+import { givesHelper, judgesRelated } from './connection-helpers.ts';
 import { RECEIVER, SENDER } from './track.ts';
 
 /**
@@ -174,7 +174,7 @@ export const ruleUnit = define.unit({
       ]),
     ];
     if (rule.action === 'accept' && rule.helper !== undefined)
-      flows.push(...[SENDER, RECEIVER].flatMap((side) => givesHelper(side, rule.helper!)));
+      flows.push(...[SENDER, RECEIVER].flatMap((side) => givesHelper(side, rule.helper!)), ...judgesRelated());
     return outcome.problem === undefined ? flows : [...flows, reportProblem(id, outcome.problem)];
   },
 });

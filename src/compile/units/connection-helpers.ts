@@ -6,7 +6,7 @@ import { CT_MARK, IPV4, IPV6, load, match, PROTO, REGISTERS, VERDICT } from '../
 import { flow } from '../flow-sink.ts';
 import { define, type Reader, rulesIndex } from '../inputs.ts';
 import { TABLES } from '../tables.ts';
-import { COMMIT, GROUP, judgedBy, type Side, toGroup } from './track.ts';
+import { COMMIT, GROUP, judgedBy, RECEIVER, SENDER, type Side, toGroup } from './track.ts';
 
 /**
  * Helpers of connection tracking (docs/design/layer3.md, §4a): a new connection that a rule with a helper accepts is committed with it, in the
@@ -38,9 +38,8 @@ export function asksForHelper({ commit, tracked }: Side, helper: Helper, profile
   );
 }
 
-/** … and what then has one gets it; connections to virtual addresses get none. Whatever it lets in is judged as its connection is. */
-export function givesHelper(side: Side, helper: Helper): Contribution[] {
-  const { group, chain, commit, unVip, zone, tracked, judge } = side;
+/** … and what then has one gets it; connections to virtual addresses get none. */
+export function givesHelper({ commit, unVip, zone, tracked, judge }: Side, helper: Helper): Contribution[] {
   const { kept, helped, began } = CT_MARK;
   const mark = kept | helped | (judge === 1 ? began : 0);
   const withHelper: Action = {
@@ -54,13 +53,18 @@ export function givesHelper(side: Side, helper: Helper): Contribution[] {
     exec: [{ kind: 'setField', field: 'ct_mark', value: mark, mask: mark }],
   };
   const found = { [tracked]: 1, isNew: 1, helped: 1, verdict: VERDICT.accept };
-  return [
-    ...ofBoth(helper).map((what) => flow(commit, COMMIT.helped, match(found, what), { do: [withHelper] })),
-    ...([0, 1] as const).map((rules) => {
+  return ofBoth(helper).map((what) => flow(commit, COMMIT.helped, match(found, what), { do: [withHelper] }));
+}
+
+/** Whatever a helper lets in is judged as its control connection is: by the port's own rules for that way, whoever begins it. */
+export function judgesRelated(): Contribution[] {
+  const { helped, began } = CT_MARK;
+  return [SENDER, RECEIVER].flatMap(({ group, chain }) =>
+    ([0, 1] as const).map((rules) => {
       const of = { ct_mark: { value: helped | (rules === 1 ? began : 0), mask: helped | began } };
       return flow(group, GROUP.related, match({ isRelated: 1 }, of), judgedBy(rules, chain));
     }),
-  ];
+  );
 }
 
 function ofBoth(helper: Helper): Match[] {

@@ -8,7 +8,7 @@ import { define, groupMembersIndex, profileGroupsIndex, type Reader, setMembersI
 import { cidrOf } from '../owned.ts';
 import { asked, conjunctionOf, IN_SET, memberFlows, originalEnd, type Side } from '../sets.ts';
 import { profileNumber } from '../tracking.ts';
-import { asksForHelper, givesHelper, helpedProfile } from './connection-helpers.ts';
+import { asksForHelper, givesHelper, helpedProfile, judgesRelated } from './connection-helpers.ts';
 import { RECEIVER, SENDER } from './track.ts';
 
 /**
@@ -68,6 +68,7 @@ function helperFlows(
   return [
     ...asksForHelper(side, helper, at.profile),
     ...givesHelper(side, helper),
+    ...judgesRelated(),
     ...connections(rule, other).map((what) =>
       id === undefined
         ? flow('group', FITS, { ...who, ...what }, isHelped)
