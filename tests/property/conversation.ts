@@ -156,9 +156,7 @@ export class Conversation {
       const bytes = buildFrame(sketch.frame, this.scenario.model, place.port);
       return isNoOnes(bytes) ? undefined : entryAt(place, bytes);
     }
-    const isRead = ({ outcome, delivered }: Message): boolean =>
-      delivered !== undefined && outcome.commits.some(({ helper }) => helper !== undefined);
-    const messages = sketch.kind === 'aside' ? this.#messages.filter(isRead) : this.#messages;
+    const messages = sketch.kind === 'aside' ? this.#messages.filter((each) => this.#isRead(each)) : this.#messages;
     if (messages.length === 0) return undefined;
     const { entry, delivered } = at(messages, sketch.to);
     if (sketch.kind === 'again') return { ...entry, bytes: furtherOf(entry.bytes) };
@@ -167,6 +165,17 @@ export class Conversation {
     const ports = this.scenario.hosts.find(({ id }) => id === delivered.host)!.ports;
     const ofport = [...ports].find(([, port]) => port === delivered.port)?.[0];
     return bytes && ofport !== undefined ? entryAt({ ...delivered, ofport }, bytes) : undefined;
+  }
+
+  /** Over IPv6 Open vSwitch's userspace helpers (3.5) read nothing in frames with a VLAN tag. */
+  #isRead({ entry, outcome, delivered }: Message): boolean {
+    if (!delivered || outcome.commits.every(({ helper }) => helper === undefined)) return false;
+    const { model } = this.scenario;
+    const isTagged = [entry, delivered].some(({ port }) => {
+      const of = model.get('port', port);
+      return of !== undefined && model.get('switch', of.switch)?.vlanAware === true;
+    });
+    return !isTagged || extractFlowKey(delivered.bytes).ethType === 0x0800;
   }
 
   #move(pick: number): MoveDone | undefined {
