@@ -14,6 +14,7 @@ import { COMMIT, GROUP, judgedBy, RECEIVER, SENDER, type Side, toGroup } from '.
  *
  *   fromGroup ─▶ … ─▶ fromVerdict ─▶ commit ─(helped=1)─▶ group ─▶ commit ─ct(commit,alg)─▶ unVip     a rule of a security group
  *   chain (helped=1) ─▶ fromVerdict ─▶ commit ─ct(commit,alg)─▶ unVip                                  a rule of a chain
+ *   toGroup, toVerdict, toCommit, fromVip likewise
  *
  * What security groups let pass is not decided by one flow: a connection that they have allowed is asked about once more, by another number of
  * the port's profile that only rules with helpers know. The data connections come as `related`, with the original direction (and the
@@ -41,19 +42,22 @@ export function asksForHelper({ commit, tracked }: Side, helper: Helper, profile
 /** … and what then has one gets it; connections to virtual addresses get none. */
 export function givesHelper({ commit, unVip, zone, tracked, judge }: Side, helper: Helper): Contribution[] {
   const { kept, helped, began } = CT_MARK;
-  const mark = kept | helped | (judge === 1 ? began : 0);
+  const isSender = judge === 1;
+  const mark = kept | helped | (isSender ? began : 0);
   const withHelper: Action = {
     kind: 'ct',
     commit: true,
     zone: REGISTERS[zone],
-    // A pass of its own, behind which a `ct_clear` has something to clear: until then Open vSwitch's userspace datapath (3.5) gives the packet's
-    // next commit, in the zone of a router, the helper too.
-    table: TABLES[unVip].number,
+    // Senders: in a pass of its own, behind which a `ct_clear` has something to clear. Until then Open vSwitch's userspace datapath (3.5) gives the
+    // packet's next commit, in the zone of a router, the helper too.
+    ...(isSender ? { table: TABLES[unVip].number } : {}),
     alg: ALG[helper],
     exec: [{ kind: 'setField', field: 'ct_mark', value: mark, mask: mark }],
   };
   const found = { [tracked]: 1, isNew: 1, helped: 1, verdict: VERDICT.accept };
-  return ofBoth(helper).map((what) => flow(commit, COMMIT.helped, match(found, what), { do: [withHelper] }));
+  return ofBoth(helper).map((what) =>
+    flow(commit, COMMIT.helped, match(found, what), { do: [withHelper], ...(isSender ? {} : { goto: unVip }) }),
+  );
 }
 
 /** Whatever a helper lets in is judged as its control connection is: by the port's own rules for that way, whoever begins it. */
