@@ -73,6 +73,7 @@ describe('what helpers expect', { skip }, () => {
         const text = flows(version, translated);
         ovs.setFlows(text);
         await ovs.control('dpctl/flush-conntrack');
+        await ovs.control('revalidator/purge');
         const pipeline = createPipeline({ flows: text.map(parseFlow), ports: [1, 2], fragments: 'nxMatch' });
         const sent = (l4: Layer4, said = ''): Uint8Array =>
           frame(MAC1, MAC2, { ...ip(out.from, out.to, l4), payload: Buffer.from(said) });
