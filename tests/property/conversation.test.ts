@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { findOpenVswitch } from '../../src/lab/open-vswitch.ts';
 import { extractFlowKey } from '../../src/packet/flow-key.ts';
 import type { Pipeline } from '../../src/pipeline/pipeline.ts';
-import { Conversation, type ConversationSketch, conversationSketch, isMessage } from './conversation.ts';
+import { Conversation, type ConversationSketch, conversationSketch, helpedSketch, isMessage } from './conversation.ts';
 import { installForPackets, observePackets } from './in-packets.ts';
 import { applyFlows, observePipeline, pipelineNetwork } from './in-pipeline.ts';
 import { LeasedPorts } from './leased-ports.ts';
@@ -13,7 +13,7 @@ import { broughtBy, runThrough, trackedIn } from './moves.ts';
 import { differences, expected, hex } from './observation.ts';
 import { PacketFarm } from './packet-farm.ts';
 import { conversationRegressions } from './regressions.ts';
-import { RoutedCoverage } from './routed-coverage.ts';
+import { type Coverage, HelpedCoverage, RoutedCoverage } from './routed-coverage.ts';
 
 /**
  * DESIGN invariant 3 for layers 3 and 4: random models with routers, groups, translation and balancers, and conversations in them, go through
@@ -31,12 +31,14 @@ const PACKET_SEED = Number(process.env.WEFT_SEED ?? 1) + 1;
 const IN_PIPELINE = CAMPAIGN ? 30_000 : 350;
 const IN_PACKETS = CAMPAIGN ? 5_000 : 100;
 const LENGTH = { least: 3, most: 10 } as const;
+/** With helpers. */
+const [HELPED_IN_PIPELINE, HELPED_IN_PACKETS] = CAMPAIGN ? [10_000, 2_000] : [150, 40];
 const noSwitch = await findOpenVswitch().then(
   () => false as const,
   (error: Error) => error.message,
 );
 
-function compareInPipeline(sketch: ConversationSketch, coverage?: RoutedCoverage): void {
+function compareInPipeline(sketch: ConversationSketch, coverage?: Coverage): void {
   const conversation = new Conversation(sketch);
   const { scenario } = conversation;
   coverage?.noteModel(scenario.model);
@@ -164,6 +166,13 @@ describe('conversations: simulate = compiled flows in the executable pipeline', 
     // So few models need not meet everything, whatever the seed.
     if (CAMPAIGN || SEED === USUAL_SEED) assert.deepEqual(coverage.missing(), [], 'never met in this run');
   });
+
+  test('where helpers read what is said', () => {
+    const coverage = new HelpedCoverage();
+    const property = fc.property(helpedSketch(LENGTH), (sketch) => compareInPipeline(sketch, coverage));
+    fc.assert(property, { numRuns: HELPED_IN_PIPELINE, seed: SEED, reporter: report });
+    if (CAMPAIGN || SEED === USUAL_SEED) assert.deepEqual(coverage.missing(), [], 'never met in this run');
+  });
 });
 
 describe('conversations: simulate = real packets in real Open vSwitch', { skip: noSwitch }, () => {
@@ -178,5 +187,10 @@ describe('conversations: simulate = real packets in real Open vSwitch', { skip: 
   test('for random models with routers', async () => {
     const property = fc.asyncProperty(conversationSketch(LENGTH), (sketch) => farms.compare(sketch));
     await fc.assert(property, { numRuns: IN_PACKETS, seed: PACKET_SEED, reporter: report });
+  });
+
+  test('where helpers read what is said', async () => {
+    const property = fc.asyncProperty(helpedSketch(LENGTH), (sketch) => farms.compare(sketch));
+    await fc.assert(property, { numRuns: HELPED_IN_PACKETS, seed: PACKET_SEED, reporter: report });
   });
 });

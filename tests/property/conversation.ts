@@ -3,7 +3,7 @@ import { type FrameSketch, frameSketch } from '../../src/model/frame-sketch.ts';
 import type { BindingSketch, ModelSketch, PortSketch } from '../../src/model/generate.ts';
 import { buildFrame } from '../../src/model/generate-frames.ts';
 import { asideTo, errorAbout, furtherOf, replyTo } from '../../src/model/generate-replies.ts';
-import { type GroupRuleSketch, routedModelSketch } from '../../src/model/generate-routed.ts';
+import { type GroupRuleSketch, type GroupSketch, routedModelSketch } from '../../src/model/generate-routed.ts';
 import { routedSketch } from '../../src/model/generate-routed-frames.ts';
 import { at } from '../../src/model/generated.ts';
 import type { ModelIndex } from '../../src/model/model-index.ts';
@@ -78,19 +78,25 @@ const aside: fc.Arbitrary<readonly StepSketch[]> = fc
     { kind: 'aside', to: 0 },
     { kind: 'reply', to: 0 },
   ]);
-const steps: fc.Arbitrary<readonly StepSketch[]> = fc.oneof(
-  { weight: 12, arbitrary: step.map((one) => [one]) },
-  { weight: 1, arbitrary: aside },
-);
 
-export function conversationSketch(length: {
+interface Length {
   readonly least: number;
   readonly most: number;
-}): fc.Arbitrary<ConversationSketch> {
-  return fc.record({
-    model: routedModelSketch,
-    steps: fc.array(steps, { minLength: length.least, maxLength: length.most }).map((parts) => parts.flat()),
-  });
+}
+
+export function conversationSketch({ least, most }: Length): fc.Arbitrary<ConversationSketch> {
+  return fc.record({ model: routedModelSketch, steps: fc.array(step, { minLength: least, maxLength: most }) });
+}
+
+/** Conversations that helpers read: rules of all groups have some. Apart from the others, whose seeds are chosen for what they meet. */
+export function helpedSketch({ least, most }: Length): fc.Arbitrary<ConversationSketch> {
+  const parts = fc.oneof(
+    { weight: 2, arbitrary: step.map((one): readonly StepSketch[] => [one]) },
+    { weight: 1, arbitrary: aside },
+  );
+  return fc
+    .tuple(aside, fc.array(parts, { minLength: least - 1, maxLength: most - 1 }), routedModelSketch)
+    .map(([first, more, model]) => ({ model, steps: [...first, ...more.flat()] }));
 }
 
 /** A frame of a conversation, and what `simulate` says of it. */
@@ -230,13 +236,19 @@ function withHelpers(model: ModelSketch): ModelSketch {
     ...rules.map((rule, n) => ({ ...rule, match: n === 0 ? { ...UDP, ports } : rule.match })),
     { match: { ...UDP, ports: '53' } },
   ];
-  // Ports of every second group send no datagrams by themselves: theirs are answers, or let in.
-  const groups = model.network.groups.map(({ ingress, egress }, n) => ({
+  // Ports of two in four groups send no datagrams by themselves: theirs are answers, or let in. (Every second group is another tenant's.)
+  const given = [...model.network.groups, NO_RULES, NO_RULES, NO_RULES, NO_RULES].slice(0, 4);
+  const groups = given.map(({ ingress, egress }, n) => ({
     ingress: read(ingress, '0-65535'),
-    egress: n % 2 === 0 ? [{ match: { protocol: 'tcp' as const } }] : egress && read(egress, '1-1023'),
+    egress: n < 2 ? [{ match: { protocol: 'tcp' as const } }] : egress && read(egress, '1-1023'),
   }));
-  return { ...model, network: { ...model.network, groups } };
+  const switches = model.switches.map((device) => ({
+    ...device,
+    ports: device.ports.map((port, p) => ({ ...port, groups: port.groups?.length ? port.groups : [p % 2] })),
+  }));
+  return { ...model, switches, network: { ...model.network, groups } };
 }
+const NO_RULES: GroupSketch = { ingress: [] };
 const UDP = { protocol: 'udp', helper: 'tftp' } as const;
 
 /** Every workload has an interface on a second host: it may move there. */

@@ -2,7 +2,7 @@ import { before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { CT_MARK } from '../../src/compile/fields.ts';
 import type { Action } from '../../src/openflow/flow.ts';
-import { Conversation, type ConversationSketch, conversationSketch, isMessage } from './conversation.ts';
+import { Conversation, type ConversationSketch, conversationSketch, helpedSketch, isMessage } from './conversation.ts';
 import {
   asks,
   changed,
@@ -20,6 +20,7 @@ import { conversationRegressions } from './regressions.ts';
 
 /** Is the comparison of conversations any good? As mutations.test.ts, for what layers 3 and 4 add. */
 const CONVERSATIONS = 400;
+const HELPED = 60;
 const SEED = Number(process.env.WEFT_SEED ?? 1);
 /** Of the cases of the usual seed, one each that notices it. */
 const NOTICED_BY: Readonly<Record<string, number>> = {
@@ -28,6 +29,8 @@ const NOTICED_BY: Readonly<Record<string, number>> = {
   'in the flows: answers are judged as what began': 194,
   'in the flows: senders forget connections': 17,
   'in the flows: receivers forget connections': 23,
+  'in the flows: helpers read nothing': 448,
+  'in the flows: what is related is judged as what began': 448,
   'in the flows: connections through a VIP are not marked': 17,
   'in the flows: connections are not marked as kept': 21,
   'in the flows: nobody is admitted to a floating address': 26,
@@ -214,7 +217,8 @@ describe('a fault in a conversation is noticed', () => {
   let sketches: readonly ConversationSketch[];
   before(() => {
     const random = fc.sample(conversationSketch({ least: 5, most: 12 }), { numRuns: CONVERSATIONS, seed: SEED });
-    sketches = [...random, ...conversationRegressions.map(([, sketch]) => sketch)];
+    const helped = fc.sample(helpedSketch({ least: 3, most: 10 }), { numRuns: HELPED, seed: SEED });
+    sketches = [...random, ...conversationRegressions.map(([, sketch]) => sketch), ...helped];
   });
 
   for (const [name, fault] of Object.entries(FLOW_FAULTS))
