@@ -232,7 +232,7 @@ export class AgentParts {
       { type: 'memberHealthAll', members: this.probes.all() },
       { type: 'nextHopsAll', hops: this.nextHopProbes.all() },
       ...this.sessions.all(),
-      { type: 'attachments', attachments: this.attachments.all() },
+      ...this.attachments.all(),
       { type: 'vteps', vteps: this.vteps.all() },
     ];
   }

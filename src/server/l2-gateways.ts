@@ -60,8 +60,8 @@ export class L2Gateways {
       const attachment = runtime.attachments.get(id);
       if (attachment) return attachment.state;
     }
-    // It is only coming back to us: traffic is not moved for that.
-    const isNew = this.#now() - this.#startedMs < LEASE_MS;
+    // It is only coming back to us, or its agent, which has not said anything of it yet, is: traffic is not moved for that.
+    const isNew = this.#now() - this.#startedMs < LEASE_MS || !this.#runtime.isSettled(host);
     return host === active && isNew && (runtime === undefined || runtime.isAlive) ? 'up' : 'down';
   }
 

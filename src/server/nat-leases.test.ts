@@ -415,3 +415,41 @@ test('the port of an L2 gateway has a lease of its own, asked for where it is ac
     ]);
   });
 });
+
+test('an L2 gateway stays where its agent has just come back and has not said anything of it yet', async () => {
+  await withNetwork(async ({ client, id, report, pass }) => {
+    const places = ['h1', 'h2'].map((host) => ({ host, interface: 'eth-out' }));
+    await client.post('/v1/apply', {
+      objects: [
+        ...places.map(({ host }, n) => ({
+          ...{ kind: 'host', name: host, zone: 'dc', tunnelAddress: `10.9.0.${n + 1}` },
+          gatewayInterfaces: ['eth-out'],
+        })),
+        { kind: 'port', tenant: 'acme', name: 'vlan', switch: 'web', portSecurity: false, addresses: [] },
+        { kind: 'l2Gateway', tenant: 'acme', name: 'vlan', port: 'vlan', vlan: 100, places },
+      ],
+    });
+    const [port, gateway] = [await id('ports/vlan'), await id('l2-gateways/vlan')];
+    const says = (...states: readonly ('up' | 'down')[]): Report => ({
+      type: 'attachments',
+      attachments: states.map((state) => ({ gateway, state })),
+    });
+    const active = async (): Promise<string | undefined> =>
+      (await client.get<{ status: { active?: string } }>('/v1/l2-gateways/vlan')).status.active;
+    for (const host of ['h1', 'h2']) await report(host, { type: 'claim', port, interface: 'l2-vlan' }, says('up'));
+    pass(11_000); // the server is no news itself by then
+    for (const host of ['h1', 'h2']) await report(host, says('up'));
+    assert.equal(await active(), 'h1');
+    await report('h1', { type: 'claims', claims: [{ port, interface: 'l2-vlan' }] }); // as an agent begins
+    await report('h1', says());
+    assert.equal(await active(), 'h1', 'connected anew');
+    await report('h1', says('down'));
+    assert.equal(await active(), 'h2', 'bad news is news');
+    await report('h1', says('up'));
+    pass(6_000);
+    await report('h1', says('up'));
+    assert.equal(await active(), 'h1');
+    await report('h1', says());
+    assert.equal(await active(), 'h2', 'connected for long');
+  });
+});

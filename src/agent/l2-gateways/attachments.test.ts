@@ -93,6 +93,16 @@ describe('an attachment of an L2 gateway', () => {
     assert.equal(standby.state(), 'up');
   });
 
+  test('that forwards is not left unnamed by an agent that starts: nothing is told before it is known', () => {
+    const active = attached('h1');
+    assert.deepEqual(active.ground.reports, []);
+    assert.deepEqual(active.part.all(), []);
+    active.link(0, false);
+    assert.equal(active.state(), 'down');
+    const standby = attached('h2');
+    assert.deepEqual(standby.part.all(), [{ type: 'attachments', attachments: [] }]);
+  });
+
   test('without a link is down at once, and up again two seconds after frames come', () => {
     const { link, counted, state } = attached('h1');
     link(0);

@@ -2,7 +2,7 @@ import { DecodeError } from '../../base/errors.ts';
 import type { LogicalPort, Outside } from '../../model/objects.ts';
 import { decodeHello } from '../../packet/attachment-hello.ts';
 import { decodeEthernet } from '../../packet/ethernet.ts';
-import type { ReportedAttachment } from '../../server/protocol.ts';
+import type { Report, ReportedAttachment } from '../../server/protocol.ts';
 import type { AttachmentLinkState, AttachmentPlan, Effect, PacketIn, ScopeChange } from '../events.ts';
 import type { Ground } from '../ground.ts';
 import type { Vteps } from '../vteps/vteps.ts';
@@ -256,13 +256,22 @@ export class Attachments {
   }
 
   #tell(isWhole: boolean): Effect[] {
-    const attachments = [...this.#attachments.values()].flatMap(({ told }) => (told ? [told] : []));
-    return attachments.length > 0 || isWhole ? this.#ground.report([{ type: 'attachments', attachments }]) : [];
+    const reports = this.all();
+    return isWhole || reports.some(({ attachments }) => attachments.length > 0) ? this.#ground.report(reports) : [];
   }
 
-  /** For a new connection to the server. */
-  all(): readonly ReportedAttachment[] {
-    return [...this.#attachments.values()].flatMap(({ told }) => (told ? [told] : []));
+  /**
+   * For a new connection to the server. An agent that has just started says nothing until it knows of what forwards here: traffic would be moved
+   * away from what is not named, to a host that knows none of the connections that began without an agent.
+   */
+  all(): readonly Extract<Report, { type: 'attachments' }>[] {
+    const { host, scope } = this.#ground;
+    const attachments: ReportedAttachment[] = [];
+    for (const { told, cut, plan } of this.#attachments.values()) {
+      if (told) attachments.push(told);
+      else if (!cut && scope.binding(plan.port)?.active === host) return [];
+    }
+    return [{ type: 'attachments', attachments }];
   }
 }
 
