@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import { startCapture } from '../../src/lab/capture.ts';
 import { AGENT_PROCESS, waitForPorts } from '../../src/lab/weft.ts';
@@ -129,6 +130,7 @@ describe('mirrors, limits, marks and administrative state', { skip: needsRoot },
   /** Megabits a second that a TCP client gets over in some seconds. */
   async function rate(from: string, to: string, at: string, seconds: number, ...more: string[]): Promise<number> {
     const server = dc.lab.spawn(at, ['iperf3', '-s', '-1', '--forceflush']);
+    const ended = once(server, 'close');
     let said = '';
     server.stdout?.on('data', (text) => {
       said += String(text);
@@ -137,6 +139,7 @@ describe('mirrors, limits, marks and administrative state', { skip: needsRoot },
     const words = ['iperf3', '-c', to, '-t', `${seconds}`, '-J', ...more];
     const { stdout } = await dc.lab.exec(from, words);
     server.kill('SIGKILL');
+    await ended; // the next one there listens at the same port
     return JSON.parse(stdout).end.sum_received.bits_per_second / 1e6;
   }
 
