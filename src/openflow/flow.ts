@@ -25,6 +25,9 @@ export interface FieldRange {
   readonly bits: number;
 }
 
+/** Helpers of connection tracking by what `ct`'s `alg` has for them: the port that they are usually at. */
+export const CT_ALG = { ftp: 21, tftp: 69 } as const;
+
 /** Reserved port numbers (OpenFlow 1.3 §A.2.1), 32 bit. */
 export const OFPP = {
   max: 0xffff_ff00,

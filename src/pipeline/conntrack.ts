@@ -1,5 +1,5 @@
-import type { FieldValue, Nat } from '../openflow/flow.ts';
-import { ALG, type Expectation, Expectations, isReadBy } from './expectations.ts';
+import { CT_ALG, type FieldValue, type Nat } from '../openflow/flow.ts';
+import { type Expectation, Expectations, isReadBy } from './expectations.ts';
 import { placeOf } from './layout.ts';
 import { copyEnds, replies, translate } from './nat.ts';
 import type { PacketState } from './packet-state.ts';
@@ -226,7 +226,7 @@ export class Conntrack {
       if (connection && nat) state |= translated(packet, connection, false, false, 0);
     }
     if (connection) setMarks(connection, request);
-    if (connection?.alg === ALG.tftp) this.#expected.add(connection, isReply, connection.original.srcPort);
+    if (connection?.alg === CT_ALG.tftp) this.#expected.add(connection, isReply, connection.original.srcPort);
     const told = connection?.parent ?? connection ?? expected?.parent;
     return {
       state: state | CT_STATE.tracked,

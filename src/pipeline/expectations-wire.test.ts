@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { findOpenVswitch } from '../lab/open-vswitch.ts';
+import { CT_ALG } from '../openflow/flow.ts';
 import { parseFlow } from '../openflow/text/flow.ts';
 import type { Layer4 } from '../packet/packet.ts';
-import { ALG } from './expectations.ts';
 import { frame, ip } from './frames.fixture.ts';
 import { OpenVswitchFixture } from './open-vswitch.fixture.ts';
 import { createPipeline, type Pipeline } from './pipeline.ts';
@@ -82,7 +82,7 @@ describe('what helpers expect', { skip }, () => {
         await same(pipeline, 1, sent(tcp(1000, 21, SYN)), 'control');
         await same(pipeline, 2, answered(tcp(21, 1000, SYN | ACK)), 'control, answered');
         await same(pipeline, 1, sent(tcp(1000, 21, ACK)), 'control, acknowledged');
-        const [control] = [...pipeline.conntrack.connections()].filter(({ alg }) => alg === ALG.ftp);
+        const [control] = [...pipeline.conntrack.connections()].filter(({ alg }) => alg === CT_ALG.ftp);
         assert.ok(control);
 
         const words = server.replaceAll('.', ',');

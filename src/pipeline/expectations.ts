@@ -1,8 +1,6 @@
+import { CT_ALG } from '../openflow/flow.ts';
 import type { Connection } from './conntrack.ts';
 import { PROTO, type Tuple, turned } from './tuple.ts';
-
-/** Helpers by the number that `alg` has for them. */
-export const ALG = { ftp: 21, tftp: 69 } as const;
 
 /** A connection that a helper has heard of on another one, its parent: from any port of an end to one port of the other. */
 export interface Expectation {
@@ -14,7 +12,7 @@ export interface Expectation {
 
 /** Whether Open vSwitch keeps a helper with a connection of that protocol. */
 export function isReadBy(alg: number | undefined, { proto }: Tuple): boolean {
-  return (alg === ALG.ftp && proto === PROTO.tcp) || (alg === ALG.tftp && proto === PROTO.udp);
+  return (alg === CT_ALG.ftp && proto === PROTO.tcp) || (alg === CT_ALG.tftp && proto === PROTO.udp);
 }
 
 /** What helpers expect in all zones, as Open vSwitch's own do: until the connection that it was heard on ends. */

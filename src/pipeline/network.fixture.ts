@@ -3,8 +3,7 @@ import { type Compiler, createCompiler } from '../compile/compiler.ts';
 import type { InputRecord } from '../compile/inputs.ts';
 import { type Reason, TABLES, tableName } from '../compile/tables.ts';
 import type { Flow } from '../openflow/flow.ts';
-import { OFPP } from '../openflow/flow.ts';
-import { ALG } from './expectations.ts';
+import { CT_ALG, OFPP } from '../openflow/flow.ts';
 import type { Tunnel } from './packet-state.ts';
 import { Pipeline, type RunInput } from './pipeline.ts';
 import type { Output, PacketIn, Result, Step } from './result.ts';
@@ -78,7 +77,7 @@ export class Network {
   hear(host: string, isReply: boolean, port: number): void {
     const { conntrack } = this.#hosts.get(host)!.pipeline;
     for (const connection of [...conntrack.connections()])
-      if (connection.alg === ALG.ftp) conntrack.expect(connection, isReply, port);
+      if (connection.alg === CT_ALG.ftp) conntrack.expect(connection, isReply, port);
   }
 
   /** A frame that a workload sends on an interface of a host. */

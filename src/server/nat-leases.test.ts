@@ -38,6 +38,17 @@ const NETWORK = [
   },
 ];
 
+/** An L2 gateway with a place on either host. */
+const PLACES = ['h1', 'h2'].map((host) => ({ host, interface: 'eth-out' }));
+const VLAN = [
+  ...PLACES.map(({ host }, n) => ({
+    ...{ kind: 'host', name: host, zone: 'dc', tunnelAddress: `10.9.0.${n + 1}` },
+    gatewayInterfaces: ['eth-out'],
+  })),
+  { kind: 'port', tenant: 'acme', name: 'vlan', switch: 'web', portSecurity: false, addresses: [] },
+  { kind: 'l2Gateway', tenant: 'acme', name: 'vlan', port: 'vlan', vlan: 100, places: PLACES },
+];
+
 /** A server with the network, both ports claimed, and what the agent of h1 was told so far. */
 async function withNetwork(
   work: (world: {
@@ -356,17 +367,7 @@ test('over a restart of the server leases hold, and health that nobody reported 
 
 test('the port of an L2 gateway has a lease of its own, asked for where it is active, which moves with it and goes with the gateway', async () => {
   await withNetwork(async ({ client, id, report, told, pass }) => {
-    const places = ['h1', 'h2'].map((host) => ({ host, interface: 'eth-out' }));
-    await client.post('/v1/apply', {
-      objects: [
-        ...places.map(({ host }, n) => ({
-          ...{ kind: 'host', name: host, zone: 'dc', tunnelAddress: `10.9.0.${n + 1}` },
-          gatewayInterfaces: ['eth-out'],
-        })),
-        { kind: 'port', tenant: 'acme', name: 'vlan', switch: 'web', portSecurity: false, addresses: [] },
-        { kind: 'l2Gateway', tenant: 'acme', name: 'vlan', port: 'vlan', vlan: 100, places },
-      ],
-    });
+    await client.post('/v1/apply', { objects: VLAN });
     const [port, gateway] = [await id('ports/vlan'), await id('l2-gateways/vlan')];
     const shown = await client.get<{ secret: string }>('/v1/l2-gateways/vlan');
     assert.equal(shown.secret, '***');
@@ -418,17 +419,7 @@ test('the port of an L2 gateway has a lease of its own, asked for where it is ac
 
 test('an L2 gateway stays where its agent has just come back and has not said anything of it yet', async () => {
   await withNetwork(async ({ client, id, report, pass }) => {
-    const places = ['h1', 'h2'].map((host) => ({ host, interface: 'eth-out' }));
-    await client.post('/v1/apply', {
-      objects: [
-        ...places.map(({ host }, n) => ({
-          ...{ kind: 'host', name: host, zone: 'dc', tunnelAddress: `10.9.0.${n + 1}` },
-          gatewayInterfaces: ['eth-out'],
-        })),
-        { kind: 'port', tenant: 'acme', name: 'vlan', switch: 'web', portSecurity: false, addresses: [] },
-        { kind: 'l2Gateway', tenant: 'acme', name: 'vlan', port: 'vlan', vlan: 100, places },
-      ],
-    });
+    await client.post('/v1/apply', { objects: VLAN });
     const [port, gateway] = [await id('ports/vlan'), await id('l2-gateways/vlan')];
     const says = (...states: readonly ('up' | 'down')[]): Report => ({
       type: 'attachments',

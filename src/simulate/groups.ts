@@ -1,7 +1,6 @@
 import { cidrContains, type Ip } from '../base/addresses.ts';
 import type { GroupRule, LogicalPort } from '../model/objects.ts';
-import type { Helper } from '../model/texts.ts';
-import { parseAddressOrCidr } from '../model/texts.ts';
+import { type Helper, parseAddressOrCidr } from '../model/texts.ts';
 import type { ModelView } from '../model/view.ts';
 import type { Journey } from './journey.ts';
 import { nameOf } from './names.ts';

@@ -1,6 +1,6 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Helper } from '../../model/texts.ts';
-import type { Action, Match } from '../../openflow/flow.ts';
+import { type Action, CT_ALG, type Match } from '../../openflow/flow.ts';
 import { prefixCover } from '../bits.ts';
 import { CT_MARK, IPV4, IPV6, load, match, PROTO, REGISTERS, VERDICT } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
@@ -20,7 +20,6 @@ import { COMMIT, GROUP, judgedBy, RECEIVER, SENDER, type Side, toGroup } from '.
  * the port's profile that only rules with helpers know. The data connections come as `related`, with the original direction (and the
  * mark) of their control connection, so that they are judged as that is: a rule that is gone cuts both at once.
  */
-export const ALG = { ftp: 21, tftp: 69 } as const satisfies Record<Helper, number>;
 const READS = { ftp: PROTO.tcp, tftp: PROTO.udp } as const satisfies Record<Helper, number>;
 
 /** Under which number a profile (31 bits) asks for rules with helpers: what `helped` makes of it. */
@@ -51,7 +50,7 @@ export function givesHelper({ commit, unVip, zone, tracked, judge }: Side, helpe
     // Senders: in a pass of its own, behind which a `ct_clear` has something to clear. Until then Open vSwitch's userspace datapath (3.5) gives the
     // packet's next commit, in the zone of a router, the helper too.
     ...(isSender ? { table: TABLES[unVip].number } : {}),
-    alg: ALG[helper],
+    alg: CT_ALG[helper],
     exec: [{ kind: 'setField', field: 'ct_mark', value: mark, mask: mark }],
   };
   const found = { [tracked]: 1, isNew: 1, helped: 1, verdict: VERDICT.accept };
@@ -123,5 +122,5 @@ export function readBy(reader: Reader, port: string, way: 'in' | 'out'): Read[] 
 
 /** The same actions, with the helper where they commit. */
 export function committingWith(actions: readonly Action[], helper: Helper): Action[] {
-  return actions.map((action) => (action.kind === 'ct' && action.commit ? { ...action, alg: ALG[helper] } : action));
+  return actions.map((action) => (action.kind === 'ct' && action.commit ? { ...action, alg: CT_ALG[helper] } : action));
 }

@@ -1,4 +1,5 @@
 import type { Action, MultipathFields } from '../flow.ts';
+import { CT_ALG } from '../flow.ts';
 
 /** Names that the printing and the reading of actions share. */
 
@@ -22,10 +23,7 @@ export const REASONS = ['no_match', 'action', 'invalid_ttl', 'action_set', 'grou
 export const REASON_ACTION = 1;
 
 /** Application-layer gateways by port. */
-export const GATEWAYS: readonly (readonly [name: string, port: number])[] = [
-  ['ftp', 21],
-  ['tftp', 69],
-];
+export const GATEWAYS: readonly (readonly [name: string, port: number])[] = Object.entries(CT_ALG);
 
 export const HASH_FIELDS: readonly MultipathFields[] = [
   'eth_src',
