@@ -1,5 +1,4 @@
-import type { Action, MultipathFields } from '../flow.ts';
-import { CT_ALG } from '../flow.ts';
+import { type Action, CT_ALG, type MultipathFields } from '../flow.ts';
 
 /** Names that the printing and the reading of actions share. */
 
