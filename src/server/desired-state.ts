@@ -17,7 +17,7 @@ export interface RecordChange {
   readonly after?: ScopeRecord;
 }
 
-/** A transaction that is durable; the index is at the state after it. */
+/** A transaction that is written, and durable a moment later; the index is at the state after it. */
 export interface Commit {
   readonly revision: number;
   readonly changes: readonly RecordChange[];
@@ -55,7 +55,7 @@ const LOG_LENGTH = 10_000;
 
 /**
  * The store's records as a model in memory, and the one way to change them: `write`. The index only ever follows the
- * store: a draft works on it, is taken back, and what it did comes back through the store's watch once it is durable.
+ * store: a draft works on it, is taken back, and what it did comes back through the store's watch once it is written.
  */
 export class DesiredState {
   readonly index = new ModelIndex();
@@ -99,7 +99,12 @@ export class DesiredState {
     return this.#revision;
   }
 
-  /** Called for every transaction, in order, once it is durable. Returns what ends that. */
+  /** Resolves once all that the index shows is durable: before that nobody is answered by it. */
+  durable(): Promise<void> {
+    return this.store.durable();
+  }
+
+  /** Called for every transaction, in order, as soon as it is written. Returns what ends that. */
   onCommit(listener: (commit: Commit) => void): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
@@ -127,7 +132,8 @@ export class DesiredState {
 
   /**
    * Runs `work` on a draft and makes what it did one transaction (shared with other writes that wait at the same time).
-   * When `work` throws, nothing of it stays and the promise rejects with what it threw. `work` must be synchronous.
+   * Resolves once it is durable. When `work` throws, nothing of it stays and the promise rejects with what it threw.
+   * `work` must be synchronous.
    */
   write<T>(work: (draft: Draft) => T, options: { readonly dryRun?: boolean } = {}): Promise<Written<T>> {
     return new Promise((resolve, reject) => {
@@ -187,7 +193,7 @@ export class DesiredState {
     const operations = operationsOf(staged.flatMap(({ draft }) => draft.changes()));
     for (const { draft } of staged.toReversed()) draft.rollback();
     if (operations.length === 0) {
-      for (const { job, result } of staged) job.resolve({ result, revision: this.#revision });
+      answer(staged, this.#revision, this.durable());
       return [];
     }
     const preconditions: Precondition[] = [
@@ -197,8 +203,8 @@ export class DesiredState {
     ];
     operations.push({ type: 'put', key: GENERATION_KEY, value: '' });
     try {
-      const { revision } = await this.store.transact({ operations, preconditions });
-      for (const { job, result } of staged) job.resolve({ result, revision });
+      const { revision, durable } = await this.store.write({ operations, preconditions });
+      answer(staged, revision, durable);
       return [];
     } catch (error) {
       const code: ErrorCode | undefined = error instanceof WeftError ? error.code : undefined;
@@ -218,7 +224,7 @@ export class DesiredState {
       if (!job.dryRun) return { job, draft, result };
       draft.rollback();
       this.allocator.rollback();
-      job.resolve({ result, revision: this.#revision });
+      answer([{ job, result }], this.#revision, this.durable());
     } catch (error) {
       draft.rollback();
       this.allocator.rollback();
@@ -227,7 +233,7 @@ export class DesiredState {
     return undefined;
   }
 
-  /** From the store's watch: the transaction is durable. */
+  /** From the store's watch: the transaction is written. */
   #follow(change: Change): void {
     const changes: RecordChange[] = [];
     for (const { key, value } of change.entries) {
@@ -274,6 +280,17 @@ export class DesiredState {
     if (before.kind === 'port') this.allocator.released(before);
     else if (HOLDING_ADDRESSES.has(before.kind)) this.allocator.reconsider();
   }
+}
+
+function answer(staged: readonly Pick<Staged, 'job' | 'result'>[], revision: number, durable: Promise<void>): void {
+  durable.then(
+    () => {
+      for (const { job, result } of staged) job.resolve({ result, revision });
+    },
+    (error: unknown) => {
+      for (const { job } of staged) job.reject(error);
+    },
+  );
 }
 
 function splitKey(key: string): readonly [kind: ScopeKind, id: string] {

@@ -46,6 +46,11 @@ export async function createApi(
     const scope = scopeOf(request.raw);
     if (scope.type === 'host') checkHostScope(context, scope.host, request);
   });
+  // Agents work on what is written while the disk confirms it; an answer speaks of what stays.
+  app.addHook('onSend', async (request, reply) => {
+    const saysThatStoreFailed = reply.statusCode === statusOf('full');
+    if (request.method === 'GET' && !saysThatStoreFailed) await context.state.durable();
+  });
   addObjectRoutes(app, context);
   addAgentRoutes(app, context);
   addStatusRoutes(app, context);

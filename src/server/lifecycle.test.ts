@@ -5,11 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { systemClock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
 import { silentLog } from '../base/log.ts';
 import type { LogicalPort } from '../model/objects.ts';
-import { openMemoryStore } from '../store/memory.ts';
-import type { Store } from '../store/store.ts';
+import type { EngineChange } from '../store/engine.ts';
+import { EngineStore } from '../store/engine-store.ts';
+import { MemoryEngine, openMemoryStore } from '../store/memory.ts';
 import { type Client, createClient } from './client.ts';
 import type { WatchMessage, WatchRequest } from './protocol.ts';
 import { type RunningServer, type ServerOptions, startServer } from './server.ts';
@@ -178,21 +180,14 @@ test('sync waits for the hosts that a change concerns, and not for others', asyn
 });
 
 test('with a full disk writes are refused, reads and watches go on, and writes recover', async () => {
-  const inner = openMemoryStore();
   let isFull = false;
-  const store: Store = Object.create(inner, {
-    incarnation: { value: inner.incarnation },
-    revision: { value: () => inner.revision() },
-    transact: {
-      value: async (transaction: Parameters<Store['transact']>[0]) => {
-        if (isFull) throw new WeftError('full', 'no room on the disk');
-        return inner.transact(transaction);
-      },
-    },
-    ...Object.fromEntries(
-      (['list', 'get', 'watch', 'compact', 'close'] as const).map((name) => [name, { value: inner[name].bind(inner) }]),
-    ),
-  });
+  class FullEngine extends MemoryEngine {
+    override write(changes: readonly EngineChange[]): void {
+      if (isFull) throw new WeftError('full', 'no room on the disk');
+      super.write(changes);
+    }
+  }
+  const store = new EngineStore(new FullEngine(), systemClock);
   await withServer({ store }, async (client) => {
     await client.post('/v1/apply', { objects: NETWORK });
     isFull = true;
@@ -203,6 +198,43 @@ test('with a full disk writes are refused, reads and watches go on, and writes r
     isFull = false;
     await client.post('/v1/ports', body);
     assert.ok(await client.get('/v1/ports/late'));
+  });
+});
+
+test('agents are told of a write before the disk confirmed it; answers wait, and a disk that fails ends the server', async () => {
+  class SlowEngine extends MemoryEngine {
+    confirm = Promise.withResolvers<void>();
+    override sync(): Promise<void> {
+      return this.confirm.promise;
+    }
+  }
+  const engine = new SlowEngine();
+  engine.confirm.resolve();
+  await withServer({ store: new EngineStore(engine, systemClock) }, async (client, server) => {
+    await client.post('/v1/apply', { objects: NETWORK });
+    const agent = new TestAgent(client, 'h1');
+    await agent.next();
+    engine.confirm = Promise.withResolvers();
+    const answers: string[] = [];
+    const down = client.request('PATCH', '/v1/ports/a', { body: { adminUp: false } });
+    const written = down.then(() => answers.push('write'));
+    assert.deepEqual(await agent.next(), ['put port a']);
+    const read = client.get<LogicalPort>('/v1/ports/a').then((port) => answers.push(`read ${port.adminUp}`));
+    const same = client.request('PATCH', '/v1/ports/a', { body: { adminUp: false } }).then(() => answers.push('same'));
+    await sleep(50);
+    assert.deepEqual(answers, []);
+    engine.confirm.resolve();
+    await Promise.all([written, read, same]);
+    assert.deepEqual(answers.toSorted(), ['read false', 'same', 'write']);
+
+    engine.confirm = Promise.withResolvers();
+    const lost = client.request('PATCH', '/v1/ports/a', { body: { adminUp: true } });
+    await agent.next();
+    engine.confirm.reject(new Error('EIO'));
+    await assert.rejects(lost, { code: 'full', message: /EIO/ });
+    await assert.rejects(client.get('/v1/ports/a'), { code: 'full' });
+    assert.match((await server.failure).message, /EIO/);
+    await agent.close();
   });
 });
 

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../base/clock.ts';
+import type { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { MemoryTrimmer } from '../base/memory.ts';
 import { systemRandom } from '../base/random.ts';
@@ -49,6 +50,8 @@ export interface ServerOptions extends ListenSettings {
 export interface RunningServer {
   /** Where it listens: as in `listen`, with the port that was chosen where 0 was given. */
   readonly urls: readonly string[];
+  /** Resolves, if ever, when the store's disk failed: close it and start anew from what the disk has. */
+  readonly failure: Promise<WeftError>;
   /** Ends all streams and requests, closes the store, removes the sockets. */
   close(): Promise<void>;
 }
@@ -103,7 +106,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     options.signal?.addEventListener('abort', () => void close(), { once: true });
     if (options.signal?.aborted) await close();
     log.info('started', { urls, revision: state.revision, objects: state.index.count('port') });
-    return { urls, close };
+    return { urls, failure: store.failure, close };
   } catch (error) {
     closing.abort();
     await listeners.close();

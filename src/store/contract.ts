@@ -144,6 +144,17 @@ function transactionTests(check: Check): void {
     assert.equal((await store.get('a'))?.value, '2');
   });
 
+  check('what is written is told before it is durable, and answered after', async (store) => {
+    const order: string[] = [];
+    await store.watch(store.revision(), () => order.push('told'));
+    const { revision, durable } = await store.write({ operations: [{ type: 'put', key: 'a', value: '1' }] });
+    order.push('written');
+    assert.equal(store.revision(), revision);
+    await durable;
+    await store.durable();
+    assert.deepEqual(order, ['told', 'written']);
+  });
+
   check('a closed store refuses', async (store) => {
     await store.close();
     await assert.rejects(put(store, 'a', '1'), isCode('closed'));

@@ -1,28 +1,52 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
-import type { Engine, EngineChange, EngineEntry } from './engine.ts';
-import type { Change, Listing, Operation, Precondition, Store, StoreRecord, Transaction, Watch } from './store.ts';
+import { type Engine, type EngineChange, type EngineEntry, MOST_UNCONFIRMED } from './engine.ts';
+import type {
+  Change,
+  Listing,
+  Operation,
+  Precondition,
+  Store,
+  StoreRecord,
+  Transaction,
+  Watch,
+  Written,
+} from './store.ts';
 
 interface Waiting {
   readonly transaction: Transaction;
-  readonly resolve: (result: { readonly revision: number }) => void;
+  readonly resolve: (written: Written) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** A `Store` over an engine of this process: the queue of transactions, watches and leases. */
+/**
+ * A `Store` over an engine of this process: the queue of transactions, watches and leases. What is written is told at once;
+ * one `sync` of the engine after the other follows, each for all that was written until it began.
+ */
 export class EngineStore implements Store {
   readonly #engine: Engine;
   readonly #clock: Clock;
   readonly #listeners = new Set<(change: Change) => void>();
   readonly #leaseEndsMs = new Map<string, { durationMs: number; endsMs: number }>();
   readonly #closing = new AbortController();
+  readonly failure: Promise<WeftError>;
+  readonly #fail: (error: WeftError) => void;
   #waiting: Waiting[] = [];
+  #isFlushDue = false;
+  /** Revision up to which everything is durable. */
+  #confirmed: number;
+  #syncing: Promise<void> | undefined;
+  #failed: WeftError | undefined;
   #reaping = false;
 
   constructor(engine: Engine, clock: Clock) {
     this.#engine = engine;
     this.#clock = clock;
+    this.#confirmed = engine.revision;
+    const { promise, resolve } = Promise.withResolvers<WeftError>();
+    this.failure = promise;
+    this.#fail = resolve;
     // Whoever holds a lease was cut off by our restart as well: every lease starts anew.
     for (const [lease, durationMs] of engine.leases())
       this.#leaseEndsMs.set(lease, { durationMs, endsMs: clock.now() + durationMs });
@@ -46,13 +70,23 @@ export class EngineStore implements Store {
     return this.#engine.list(prefix, page.after, page.limit);
   }
 
-  async transact(transaction: Transaction): Promise<{ readonly revision: number }> {
+  async write(transaction: Transaction): Promise<Written> {
     this.#assertOpen();
     return new Promise((resolve, reject) => {
       this.#waiting.push({ transaction, resolve, reject });
-      // One turn of the event loop: whatever else is ready to be written by then shares the flush.
-      if (this.#waiting.length === 1) setImmediate(() => this.#flush());
+      this.#flushSoon();
     });
+  }
+
+  async transact(transaction: Transaction): Promise<{ readonly revision: number }> {
+    const { revision, durable } = await this.write(transaction);
+    await durable;
+    return { revision };
+  }
+
+  async durable(): Promise<void> {
+    const { revision } = this.#engine;
+    while (this.#confirmed < revision) await this.#sync();
   }
 
   async watch(after: number, listener: (change: Change) => void): Promise<Watch> {
@@ -99,20 +133,59 @@ export class EngineStore implements Store {
 
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
-    this.#flush();
+    while (this.#waiting.length > 0 && !this.#failed) {
+      this.#flush();
+      await this.durable().catch(() => {});
+    }
     this.#closing.abort();
+    await this.durable().catch(() => {});
     this.#listeners.clear();
     this.#engine.close();
   }
 
   #assertOpen(): void {
     if (this.#closing.signal.aborted) throw new WeftError('closed', 'the store is closed');
+    if (this.#failed) throw this.#failed;
   }
 
-  /** Writes everything that waits in one flush to the disk, then tells watches and callers. */
+  /** In the next turn of the event loop: whatever else is ready to be written by then goes with it. */
+  #flushSoon(): void {
+    if (this.#isFlushDue) return;
+    this.#isFlushDue = true;
+    setImmediate(() => {
+      this.#isFlushDue = false;
+      this.#flush();
+    });
+  }
+
+  /** The sync that is on its way or, where none is, a new one. */
+  #sync(): Promise<void> {
+    this.#syncing ??= this.#syncOnce().finally(() => {
+      this.#syncing = undefined;
+      if (this.#waiting.length > 0) this.#flushSoon();
+    });
+    return this.#syncing;
+  }
+
+  async #syncOnce(): Promise<void> {
+    if (this.#failed) throw this.#failed;
+    const { revision } = this.#engine;
+    try {
+      await this.#engine.sync();
+      this.#confirmed = revision;
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      const text = `the disk did not take what was written (${why}); what it holds counts after a restart`;
+      this.#failed = new WeftError('full', text, { cause: error });
+      this.#fail(this.#failed);
+      for (const { reject } of this.#waiting.splice(0)) reject(this.#failed);
+      throw this.#failed;
+    }
+  }
+
+  /** Writes what waits, tells watches and callers, and makes it durable. */
   #flush(): void {
-    const batch = this.#waiting;
-    this.#waiting = [];
+    const batch = this.#waiting.splice(0, MOST_UNCONFIRMED - (this.#engine.revision - this.#confirmed));
     if (batch.length === 0) return;
     const overlay = new Map<string, number>();
     const accepted: { readonly waiting: Waiting; readonly change?: EngineChange }[] = [];
@@ -138,12 +211,14 @@ export class EngineStore implements Store {
       return;
     }
     let last = this.#engine.revision - changes.length;
+    const durable = this.durable();
+    durable.catch(() => {}); // told by `failure`, and to whoever waits
     for (const { waiting, change } of accepted) {
       if (change) {
         last = change.revision;
         for (const listener of this.#listeners) listener(change);
       }
-      waiting.resolve({ revision: last });
+      waiting.resolve({ revision: last, durable });
     }
   }
 

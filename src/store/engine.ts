@@ -10,8 +10,13 @@ export interface Engine {
 
   get(key: string): StoreRecord | undefined;
   list(prefix: string, after: string | undefined, limit: number | undefined): Listing;
-  /** Durable, all or nothing, when it returns. Throws `WeftError` (`full`), having written nothing. */
+  /**
+   * All or nothing; survives the end of this process when it returns, that of the machine after `sync`. Throws `WeftError`
+   * (`full`), having written nothing.
+   */
   write(changes: readonly EngineChange[]): void;
+  /** Makes durable what was written before the call. Rejects when the disk did not take it: what it has then is unknown. */
+  sync(): Promise<void>;
   changesAfter(revision: number): Iterable<Change>;
   compact(upTo: number): void;
 
@@ -20,8 +25,15 @@ export interface Engine {
   leases(): ReadonlyMap<string, number>;
   putLease(lease: string, durationMs: number): void;
   deleteLease(lease: string): void;
+  /** Everything was made durable, or never will be. */
   close(): void;
 }
+
+/**
+ * So many revisions at most are told of before they are durable; a store that was not closed goes on so many further, so
+ * that none which somebody may have seen is given out twice.
+ */
+export const MOST_UNCONFIRMED = 1000;
 
 export interface EngineChange {
   readonly revision: number;

@@ -9,7 +9,7 @@ export function openMemoryStore(clock: Clock = systemClock): Store {
   return new EngineStore(new MemoryEngine(), clock);
 }
 
-class MemoryEngine implements Engine {
+export class MemoryEngine implements Engine {
   readonly incarnation = randomUUID();
   revision = 0;
   compactedTo = 0;
@@ -44,6 +44,8 @@ class MemoryEngine implements Engine {
       this.revision = revision;
     }
   }
+
+  async sync(): Promise<void> {}
 
   changesAfter(revision: number): Iterable<Change> {
     return this.#log.filter((change) => change.revision > revision);

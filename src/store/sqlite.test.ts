@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, before, test } from 'node:test';
 import { storeContract } from './contract.ts';
+import { MOST_UNCONFIRMED } from './engine.ts';
 import { openSqliteStore } from './sqlite.ts';
 
 let directory: string;
@@ -52,6 +53,31 @@ test('sqlite: a backup made during use opens with its records and an incarnation
   );
   await copy.close();
   await store.close();
+});
+
+/** Writes 'a' and ends without closing. */
+const ENDS_OPEN = `
+  const { openSqliteStore } = await import(process.argv[2]);
+  const store = openSqliteStore(process.argv[1]);
+  await store.transact({ operations: [{ type: 'put', key: 'a', value: '1' }] });
+  process.kill(process.pid, 'SIGKILL');
+`;
+
+test('sqlite: a store that was not closed keeps what it answered, and gives no revision out twice', async () => {
+  const path = freshPath();
+  const module = new URL('./sqlite.ts', import.meta.url).href;
+  for (const runs of [1, 2]) {
+    const run = spawnSync(process.execPath, ['--input-type=module', '-e', ENDS_OPEN, path, module]);
+    assert.equal(run.signal, 'SIGKILL', String(run.stderr));
+    const again = openSqliteStore(path);
+    const revision = (await again.get('a'))!.revision;
+    assert.equal(again.revision(), revision + MOST_UNCONFIRMED, `after run ${runs}`);
+    assert.equal((await write(again, 'b', String(runs))).revision, revision + MOST_UNCONFIRMED + 1);
+    await again.close();
+    const third = openSqliteStore(path);
+    assert.equal(third.revision(), revision + MOST_UNCONFIRMED + 1, 'closed: it goes on from there');
+    await third.close();
+  }
 });
 
 test('sqlite: a second opener is refused', async () => {

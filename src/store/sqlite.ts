@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import { closeSync, fdatasync, fdatasyncSync, openSync } from 'node:fs';
 import { backup, DatabaseSync, type StatementSync } from 'node:sqlite';
+import { promisify } from 'node:util';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
-import type { Engine, EngineChange } from './engine.ts';
+import { type Engine, type EngineChange, MOST_UNCONFIRMED } from './engine.ts';
 import { EngineStore } from './engine-store.ts';
 import { migrate } from './migrations.ts';
 import { type Change, endOfPrefix, type Listing, type Store, type StoreRecord } from './store.ts';
@@ -30,6 +32,10 @@ class SqliteEngine implements Engine {
   readonly #path: string;
   readonly #db: DatabaseSync;
   readonly #statements: Record<keyof typeof SQL, StatementSync>;
+  /** The write-ahead log, once this process wrote. */
+  #wal: number | undefined;
+  /** The disk did not take something: what this process read of the file may not be there. */
+  #isLost = false;
 
   constructor(path: string) {
     this.#path = path;
@@ -37,7 +43,8 @@ class SqliteEngine implements Engine {
     this.#statements = Object.fromEntries(
       Object.entries(SQL).map(([name, sql]) => [name, this.#db.prepare(sql)]),
     ) as Record<keyof typeof SQL, StatementSync>;
-    this.revision = Number(this.#meta('revision') ?? 0);
+    // Left open: the machine may have ended with revisions that were told of and are not here.
+    this.revision = Number(this.#meta('revision') ?? 0) + (this.#meta(IS_OPEN) === undefined ? 0 : MOST_UNCONFIRMED);
     this.compactedTo = Number(this.#meta('compactedTo') ?? 0);
     let incarnation = this.#meta('incarnation');
     if (!incarnation) {
@@ -67,6 +74,7 @@ class SqliteEngine implements Engine {
   write(changes: readonly EngineChange[]): void {
     const last = changes.at(-1)!.revision;
     this.#attempt(() => {
+      this.#wal ??= this.#begin();
       this.#db.exec('BEGIN IMMEDIATE');
       for (const { revision, entries } of changes)
         for (const [index, { key, value, lease }] of entries.entries()) {
@@ -78,6 +86,28 @@ class SqliteEngine implements Engine {
       this.#db.exec('COMMIT');
     });
     this.revision = last;
+  }
+
+  async sync(): Promise<void> {
+    try {
+      if (this.#wal !== undefined) await fdatasyncAsync(this.#wal);
+    } catch (error) {
+      this.#isLost = true;
+      throw error;
+    }
+  }
+
+  /** Before this process tells of its first revision it is on the disk that it may have told of some. */
+  #begin(): number {
+    this.#statements.putMeta.run(IS_OPEN, '');
+    const wal = openSync(`${this.#path}-wal`, 'r+');
+    try {
+      fdatasyncSync(wal);
+      return wal;
+    } catch (error) {
+      closeSync(wal);
+      throw new WeftError('full', `store ${this.#path} cannot be written: look at its disk`, { cause: error });
+    }
   }
 
   *changesAfter(revision: number): Iterable<Change> {
@@ -124,6 +154,7 @@ class SqliteEngine implements Engine {
       try {
         // Whoever opens the copy goes on from an older state under revisions that others know already.
         copy.prepare(SQL.putMeta).run('incarnation', '');
+        copy.prepare(SQL.deleteMeta).run(IS_OPEN);
       } finally {
         copy.close();
       }
@@ -133,6 +164,12 @@ class SqliteEngine implements Engine {
   }
 
   close(): void {
+    if (this.#wal !== undefined) closeSync(this.#wal);
+    try {
+      if (!this.#isLost) this.#statements.deleteMeta.run(IS_OPEN);
+    } catch {
+      // A full disk: it is taken for left open.
+    }
     this.#db.close();
   }
 
@@ -151,9 +188,14 @@ class SqliteEngine implements Engine {
   }
 }
 
+/** Key of `meta` in a file that somebody writes, or wrote and did not close. */
+const IS_OPEN = 'open';
+const fdatasyncAsync = promisify(fdatasync);
+
 const SQL = {
   meta: 'SELECT value FROM meta WHERE key = ?',
   putMeta: 'INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
+  deleteMeta: 'DELETE FROM meta WHERE key = ?',
   get: 'SELECT key, revision, value FROM records WHERE key = ?',
   list: 'SELECT key, revision, value FROM records WHERE key >= ? AND key > ? AND key < ? ORDER BY key LIMIT ?',
   put: `INSERT INTO records (key, revision, value, lease) VALUES (?, ?, ?, ?)
@@ -173,7 +215,8 @@ function openDatabase(path: string): DatabaseSync {
   try {
     db = new DatabaseSync(path, { timeout: 1000 });
     // Exclusive: a second server on the same file must fail at once, not work on revisions that are not its own.
-    db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
+    // Normal: SQLite keeps the order of what reaches the disk, and `sync` says when.
+    db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL');
     const verdict = db.prepare('PRAGMA quick_check(1)').get()?.quick_check;
     if (verdict !== 'ok') throw damaged(path, String(verdict));
     migrate(db, path);

@@ -1,3 +1,5 @@
+import type { WeftError } from '../base/errors.ts';
+
 /**
  * Desired state, durably. Owned by `src/store`: keys, values, revisions, transactions, watches and leases. Not here:
  * what the values mean (`model`), and state that changes by itself (`server/runtime.ts`), which never comes here.
@@ -17,15 +19,25 @@ export interface Store {
   list(prefix: string, page?: { readonly after?: string; readonly limit?: number }): Promise<Listing>;
 
   /**
-   * All or nothing. Resolves once the change is durable; transactions that wait at the same time share one flush to
-   * the disk. Errors: `conflict` (a precondition does not hold), `full` (disk full: the store goes on for readers and
-   * takes writes again once there is room), `closed`.
+   * All or nothing. Resolves once readers and watches see the change, which is a moment before it is durable.
+   * Errors: `conflict` (a precondition does not hold), `full` (disk full: the store goes on for readers and takes writes
+   * again once there is room), `closed`.
    */
+  write(transaction: Transaction): Promise<Written>;
+  /** `write`, once it is durable. */
   transact(transaction: Transaction): Promise<{ readonly revision: number }>;
+  /** Resolves once everything is durable that was written until now. Transactions share flushes to the disk. */
+  durable(): Promise<void>;
+  /**
+   * Resolves, if ever, when the disk did not take what had been told to readers and watches: nothing is taken any more, and
+   * whoever uses the store has to read anew what the disk has.
+   */
+  readonly failure: Promise<WeftError>;
 
   /**
    * Calls `listener` once per transaction after `after`, in order, each whole: first those that the log holds (before
-   * this resolves), then each new one right after it became durable and before its `transact` resolves.
+   * this resolves), then each new one as soon as it is written and before its `write` resolves. A crash of the machine
+   * within the moment before it is durable takes it back; its revision is not given out again.
    * Errors: `compacted` when the log no longer reaches back to `after`.
    */
   watch(after: number, listener: (change: Change) => void): Promise<Watch>;
@@ -39,6 +51,11 @@ export interface Store {
   /** Forgets the log up to and including `upTo`; records stay. */
   compact(upTo: number): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface Written {
+  readonly revision: number;
+  readonly durable: Promise<void>;
 }
 
 export interface StoreRecord {

@@ -82,6 +82,7 @@ async function run(options: RunOptions): Promise<void> {
     throw new UsageError(`--socket-mode ${options.socketMode}: three octal digits are wanted, as 660`);
   const listen = options.listen.length > 0 ? options.listen : [DEFAULT_SERVER];
   for (const url of listen) if (url.startsWith('unix:/')) mkdirSync(dirname(url.slice(5)), { recursive: true });
+  const log = createLog(options.logLevel);
   const server = await startServer({
     stateDir: options.stateDir,
     listen,
@@ -90,14 +91,16 @@ async function run(options: RunOptions): Promise<void> {
     ...(options.tokens === undefined ? {} : { tokenFile: options.tokens }),
     socketMode: Number.parseInt(options.socketMode, 8),
     ...flowDatabaseOf(options),
-    log: createLog(options.logLevel),
+    log,
   });
   flushCompileCache(); // not only at the end: what starts from sources is slow, and 30 MB larger
-  await new Promise<void>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
+  const stopped = new Promise<undefined>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(undefined));
   });
+  const failure = await Promise.race([stopped, server.failure]);
+  if (failure) log.error('ending: the store failed', { error: failure });
   await server.close();
-  process.exit(EXIT.ok);
+  process.exit(failure ? EXIT.failure : EXIT.ok);
 }
 
 function flowDatabaseOf(options: RunOptions): { readonly flowDatabase?: RedisSettings } {
