@@ -27,7 +27,7 @@ packages=(
   tcpdump tcpreplay                     # captures; injection of arbitrary frames
   nftables                              # counts packets, and sends them by turns, outside of the lab's cloud
   iputils-ping iperf3 busybox udhcpc wide-dhcpv6-client # what the workloads run
-  frr                                   # BGP and BFD of gateways, in namespaces
+  frr libjemalloc2                      # BGP and BFD of gateways, in namespaces; with less memory
   redis-server openssl                  # the flow database of many hosts; certificates of its tests
   openvswitch-vtep                      # a hardware VTEP, emulated
 )
