@@ -241,6 +241,7 @@ export class AgentCore implements Ground {
     const hello = this.#hello;
     this.#hello = undefined;
     if (hello) this.host = hello.host;
+    const formerGroups = this.parts.formerGroups.scopeChanging(changes, nowMs);
     this.scope.apply(changes);
     const own = this.host === undefined ? undefined : this.scope.host(this.host);
     const isOtherPattern = this.interfaces.setPattern(own?.interfacePattern);
@@ -264,7 +265,10 @@ export class AgentCore implements Ground {
       ...neighbours.kept.map((record): Report => ({ type: 'neighbour', ...reportedNeighbour(record) })),
     ]);
     effects.push(...this.parts.hold.scopeChanged(changes, nowMs));
-    effects.push(...this.#giveNatZones(changes, [this.#selfChange(), ...inputs]), ...this.#ensureTunnel());
+    effects.push(
+      ...this.#giveNatZones(changes, [this.#selfChange(), ...inputs, ...formerGroups]),
+      ...this.#ensureTunnel(),
+    );
     if (isOtherPattern || this.interfaces.hasPattern) effects.push(...this.#rebind(nowMs));
     const touched = changes.flatMap(({ record }) =>
       record.kind === 'port' && this.interfaces.get(record.id) ? [record.id] : [],

@@ -10,6 +10,7 @@ import { MovedWatch } from './connections/moved-watch.ts';
 import type { ConntrackZones } from './conntrack.ts';
 import { ConntrackUse } from './conntrack-use.ts';
 import type { AgentEvent, Effect, ScopeChange } from './events.ts';
+import { FormerGroups } from './former-groups.ts';
 import type { Ground } from './ground.ts';
 import type { HealthFacts } from './health.ts';
 import { Hold } from './hold/hold.ts';
@@ -59,6 +60,7 @@ export class AgentParts {
   readonly guard: SprayGuard;
   readonly backOff: BackOff;
   readonly connectionLimits: ConnectionLimits;
+  readonly formerGroups: FormerGroups;
   readonly moves: Moves;
   readonly errors: PacketErrors;
   readonly neighbours: Neighbours;
@@ -95,6 +97,7 @@ export class AgentParts {
     this.guard = new SprayGuard(ground);
     this.backOff = new BackOff(ground);
     this.connectionLimits = new ConnectionLimits(ground, conntrack.zones);
+    this.formerGroups = new FormerGroups(ground);
     this.moves = new Moves(ground);
     this.errors = new PacketErrors(ground);
     this.neighbours = new Neighbours(ground, this.errors);
@@ -190,6 +193,7 @@ export class AgentParts {
     return [
       ...this.nextHopHosts.tick(nowMs),
       ...this.guard.tick(nowMs),
+      ...this.formerGroups.tick(nowMs),
       ...this.backOff.tick(nowMs),
       ...this.neighbours.tick(nowMs),
       ...this.probes.tick(nowMs),

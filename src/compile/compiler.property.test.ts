@@ -37,6 +37,15 @@ function shutOffs(model: GeneratedModel, bits: number): InputRecord[] {
   return portsOf(model).flatMap(({ id }, i): InputRecord[] => ((bits >> i) & 1 ? [{ kind: 'shutOff', id }] : []));
 }
 
+/** Sets of groups that ports had a moment ago: those of other ports. */
+function formerGroups(model: GeneratedModel, bits: number): InputRecord[] {
+  const ports = portsOf(model);
+  return ports.flatMap(({ id }, i): InputRecord[] => {
+    const groups = ports[(i + 1) % ports.length]!.groups;
+    return (bits >> i) & 1 && groups.length > 0 ? [{ kind: 'formerGroups', id, sets: [groups] }] : [];
+  });
+}
+
 /** All hosts but the first, which is the one that compiles. */
 function lostHosts(model: GeneratedModel, bits: number): InputRecord[] {
   return hostsOf(model)
@@ -47,7 +56,7 @@ function lostHosts(model: GeneratedModel, bits: number): InputRecord[] {
 test('after any sequence of changes the flows equal a fresh compile', () => {
   const steps = fc.array(
     fc.record({
-      ...{ model: randomModel, shut: fc.nat({ max: 3 }), lost: fc.nat({ max: 3 }) },
+      ...{ model: randomModel, shut: fc.nat({ max: 3 }), lost: fc.nat({ max: 3 }), former: fc.nat({ max: 15 }) },
       chunk: fc.integer({ min: 1, max: 30 }),
     }),
     {
@@ -60,9 +69,10 @@ test('after any sequence of changes the flows equal a fresh compile', () => {
       const compiler = createCompiler();
       const installed = new Map<string, string>();
       let records: InputRecord[] = [];
-      for (const { model, shut, lost, chunk } of sequence) {
+      for (const { model, shut, lost, former, chunk } of sequence) {
         const host = hostsOf(model)[0]!.id;
-        const next = [...inputsOf(model, host), ...shutOffs(model, shut), ...lostHosts(model, lost)];
+        const facts = [...shutOffs(model, shut), ...lostHosts(model, lost), ...formerGroups(model, former)];
+        const next = [...inputsOf(model, host), ...facts];
         const changes = changesBetween(records, next);
         for (let at = 0; at < changes.length; at += chunk) {
           const { add, remove } = compiler.update(changes.slice(at, at + chunk));

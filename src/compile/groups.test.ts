@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { LogicalPort } from '../model/objects.ts';
+import { formatFlow } from '../openflow/text/flow.ts';
 import type { Journey } from '../pipeline/network.fixture.ts';
+import { createCompiler } from './compiler.ts';
 import type { InputRecord } from './inputs.ts';
+import { TABLES } from './tables.ts';
 import * as example from './testing/example.ts';
 import { ACK, icmp, quote, SYN_ACK, tcp, udp } from './testing/frames.ts';
-import { HOSTS, type Site, siteNetwork } from './testing/sites.fixture.ts';
+import { HOSTS, type Site, siteInputs, siteNetwork } from './testing/sites.fixture.ts';
 
 // Security groups, executed: who may begin what, what replies and errors may do, and what cuts them.
 
@@ -90,6 +93,24 @@ test('an echo is answered, an error about a connection passes, and one about not
   assert.equal(outcome(network, web2, error), 'p1');
   const back = icmp([client, web2], 3, 4, 0, { payload: quote(tcp([web2, client], 80, 1000, SYN_ACK)) });
   assert.equal(outcome(network, client, back), 'p3');
+});
+
+test('rules of groups that a port had a moment ago stay, and nobody comes to them anew', () => {
+  const flowsWith = (...facts: InputRecord[]): ReadonlySet<string> => {
+    const compiler = createCompiler();
+    const records = [...siteInputs([net, web, db], sites, 0), ...facts];
+    compiler.update(records.map((record) => ({ op: 'put', record })));
+    return new Set([...compiler.flows()].map(formatFlow));
+  };
+  const now = flowsWith();
+  const then = flowsWith({ kind: 'formerGroups', id: web1.id, sets: [[db.id]] });
+  assert.deepEqual(
+    [...now].filter((flow) => !then.has(flow)),
+    [],
+  );
+  const more = [...then].filter((flow) => !now.has(flow));
+  assert.ok(more.length > 0);
+  for (const flow of more) assert.match(flow, new RegExp(`table=${TABLES.group.number},`));
 });
 
 test('a tracked port that has no zone yet lets no IP pass, and everything else', () => {

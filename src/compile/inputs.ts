@@ -67,6 +67,13 @@ export interface ShutOff {
   readonly id: string;
 }
 
+/** Sets of security groups that a port here had a moment ago: packets may still ask for them. `id` is the port's id. */
+export interface FormerGroups {
+  readonly kind: 'formerGroups';
+  readonly id: string;
+  readonly sets: readonly (readonly string[])[];
+}
+
 /** What comes from there asks too much of the agent (docs/design/gateways.md, §8). `id` is that of a port here, or of a router port by which other hosts hand on. */
 export interface HeldBack {
   readonly kind: 'heldBack';
@@ -129,7 +136,7 @@ export interface LocalSwitch {
   readonly learns: boolean;
 }
 
-/** A set of security groups that a port here has. `id` is the groups' ids, sorted, joined by `+`. */
+/** A set of security groups that a port here has, or had a moment ago. `id` is the groups' ids, sorted, joined by `+`. */
 export interface LocalProfile {
   readonly kind: 'localProfile';
   readonly id: string;
@@ -173,6 +180,7 @@ export interface InputOfKind extends ScopeRecordOfKind {
   interface: BoundInterface;
   self: Self;
   shutOff: ShutOff;
+  formerGroups: FormerGroups;
   importing: Importing;
   cut: Cut;
   hostLost: HostLost;
@@ -196,6 +204,7 @@ export type InputRecord =
   | BoundInterface
   | Self
   | ShutOff
+  | FormerGroups
   | Importing
   | Cut
   | HostLost

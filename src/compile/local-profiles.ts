@@ -1,7 +1,7 @@
 import { contribute, defineSink } from '../incremental/definitions.ts';
 import { define, type LocalProfile, profileName } from './inputs.ts';
 
-/** Which sets of security groups ports here have: worked out beside the local switches, for the same reason. */
+/** Which sets of security groups ports here have, or had a moment ago: worked out beside the local switches, for the same reason. */
 export const localProfileSink = defineSink<readonly string[], LocalProfile>({
   name: 'localProfile',
   merge: (contributions) => ({ kind: 'localProfile', id: '', groups: contributions[0]!.value }),
@@ -11,7 +11,10 @@ export const localProfilesUnit = define.unit({
   name: 'localProfiles',
   over: 'interface',
   run(reader, id) {
-    const profile = profileName(reader.pick('port', id, 'groups') ?? []);
-    return profile === undefined ? [] : [contribute(localProfileSink, profile, profile.split('+'))];
+    const sets = [reader.pick('port', id, 'groups') ?? [], ...(reader.pick('formerGroups', id, 'sets') ?? [])];
+    const profiles = new Set(sets.map(profileName));
+    return [...profiles].flatMap((profile) =>
+      profile === undefined ? [] : [contribute(localProfileSink, profile, profile.split('+'))],
+    );
   },
 });

@@ -40,4 +40,6 @@ const routedSwitchesUnit = define.unit({
 
 export const LOCAL_SWITCH_UNITS = [localSwitchesUnit, routedSwitchesUnit] as const;
 /** The kinds that these units, and others beside them, read. */
-export const LOCAL_SWITCH_KINDS: ReadonlySet<string> = new Set(['interface', 'port', 'router', 'routerPort', 'switch']);
+export const LOCAL_SWITCH_KINDS: ReadonlySet<string> = new Set([
+  ...['interface', 'port', 'formerGroups', 'router', 'routerPort', 'switch'],
+]);

@@ -4,6 +4,7 @@ import { streamFor } from '../../src/lab/packet-stream.ts';
 import type { ShownConnection } from '../../src/server/routes/flows.ts';
 import { type Datacentre, eventually, isSilent, pings, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
+import { startLossless } from './lossless.ts';
 import { ask, askAll, hold, type Question, serve, serveAll, streamBack, unanswered } from './services.ts';
 import { acme, member, networks, workload } from './tenancy.ts';
 
@@ -138,6 +139,23 @@ describe('filters', { skip: needsRoot }, () => {
     assert.equal((await ask(dc.lab, 'a2', 'tcp', '10.0.2.11', 80)).by, 'b1');
     await put(member('a2'));
     assert.ok(await unanswered(dc.lab, 'a2', 'tcp', '10.0.2.11', 80));
+  });
+
+  test('ports get and leave groups while what is allowed goes on: nothing of it is lost', async () => {
+    const streams = await startLossless(dc.lab, [
+      { from: 'a1', to: 'b1', port: 7005 },
+      { from: 'a3', to: 'b1', port: 7006 },
+    ]);
+    for (const isMore of [true, false, true, false, true, false, true, false]) {
+      const more = isMore ? ['extra'] : [];
+      await put(
+        acme('securityGroup', 'extra', {}),
+        member('a1', { groups: ['clients', ...more] }),
+        member('b1', { groups: ['web', ...more] }),
+      );
+      await sleep(100);
+    }
+    await streams.stop('groups of both ends changed eight times');
   });
 
   test('a chain forbids IPv6, and allows it again', async () => {
