@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../base/clock.ts';
+import { WeftError } from '../base/errors.ts';
 import { MOST_UNCONFIRMED } from './engine.ts';
 import { EngineStore } from './engine-store.ts';
 import { MemoryEngine } from './memory.ts';
@@ -83,4 +84,33 @@ test('closing waits for the disk', async () => {
   engine.syncs[0]!.resolve();
   await closed;
   await durable;
+});
+
+test('closing twice at once closes the engine once', async () => {
+  const { engine, store } = slowStore();
+  let closed = 0;
+  engine.close = () => void closed++;
+  const written = write(store, 'a');
+  const both = Promise.all([store.close(), store.close()]);
+  await written;
+  engine.syncs[0]!.resolve();
+  await both;
+  assert.equal(closed, 1);
+});
+
+test('a write that was refused asks whether the disk fails for good, and closing waits for the answer', async () => {
+  const { engine, store } = slowStore();
+  engine.write = () => {
+    throw new WeftError('full', 'no room, or worse');
+  };
+  await assert.rejects(write(store, 'a'), { code: 'full' });
+  let isClosed = false;
+  const closed = store.close().then(() => {
+    isClosed = true;
+  });
+  await turn();
+  assert.ok(!isClosed);
+  engine.syncs[0]!.reject(new Error('EIO'));
+  await closed;
+  assert.match((await store.failure).message, /EIO/);
 });

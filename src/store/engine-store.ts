@@ -39,6 +39,7 @@ export class EngineStore implements Store {
   #syncing: Promise<void> | undefined;
   #failed: WeftError | undefined;
   #reaping = false;
+  #closed: Promise<void> | undefined;
 
   constructor(engine: Engine, clock: Clock) {
     this.#engine = engine;
@@ -131,14 +132,19 @@ export class EngineStore implements Store {
     this.#engine.compact(Math.min(upTo, this.#engine.revision));
   }
 
-  async close(): Promise<void> {
-    if (this.#closing.signal.aborted) return;
+  close(): Promise<void> {
+    this.#closed ??= this.#closeOnce();
+    return this.#closed;
+  }
+
+  async #closeOnce(): Promise<void> {
     while (this.#waiting.length > 0 && !this.#failed) {
       this.#flush();
       await this.durable().catch(() => {});
     }
     this.#closing.abort();
     await this.durable().catch(() => {});
+    await this.#syncing?.catch(() => {});
     this.#listeners.clear();
     this.#engine.close();
   }
@@ -208,6 +214,7 @@ export class EngineStore implements Store {
       if (changes.length > 0) this.#engine.write(changes);
     } catch (error) {
       for (const { waiting } of accepted) waiting.reject(error);
+      this.#sync().catch(() => {}); // tells whether it is for good
       return;
     }
     let last = this.#engine.revision - changes.length;

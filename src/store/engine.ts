@@ -12,7 +12,7 @@ export interface Engine {
   list(prefix: string, after: string | undefined, limit: number | undefined): Listing;
   /**
    * All or nothing; survives the end of this process when it returns, that of the machine after `sync`. Throws `WeftError`
-   * (`full`), having written nothing.
+   * (`full`), having written nothing: until there is room or, where `sync` rejects too, for good.
    */
   write(changes: readonly EngineChange[]): void;
   /** Makes durable what was written before the call. Rejects when the disk did not take it: what it has then is unknown. */

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import fs, { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { after, before, test } from 'node:test';
+import { after, before, type TestContext, test } from 'node:test';
 import { storeContract } from './contract.ts';
 import { MOST_UNCONFIRMED } from './engine.ts';
 import { openSqliteStore } from './sqlite.ts';
@@ -78,6 +79,80 @@ test('sqlite: a store that was not closed keeps what it answered, and gives no r
     assert.equal(third.revision(), revision + MOST_UNCONFIRMED + 1, 'closed: it goes on from there');
     await third.close();
   }
+});
+
+/** A store that was not closed, whose last revision is 1. */
+function leftOpen(): string {
+  const path = freshPath();
+  const module = new URL('./sqlite.ts', import.meta.url).href;
+  const run = spawnSync(process.execPath, ['--input-type=module', '-e', ENDS_OPEN, path, module]);
+  assert.equal(run.signal, 'SIGKILL', String(run.stderr));
+  return path;
+}
+
+test('sqlite: one that was not closed, then started and closed without a write, still gives no revision out twice', async () => {
+  const path = leftOpen();
+  await openSqliteStore(path).close();
+  const again = openSqliteStore(path);
+  assert.equal(again.revision(), 1 + MOST_UNCONFIRMED);
+  await again.close();
+});
+
+/** Calls `instead` where the store waits for the disk before its first revision is told of. */
+function atFirstSync(t: TestContext, instead: (file: number, sync: (file: number) => void) => void): void {
+  const sync = fs.fdatasyncSync;
+  t.mock.method(fs, 'fdatasyncSync', (file: number) => instead(file, sync));
+  syncBuiltinESMExports();
+  t.after(() => {
+    t.mock.restoreAll();
+    syncBuiltinESMExports();
+  });
+}
+
+test('sqlite: machines that end again before anything is durable give no revision out twice', async (t) => {
+  const path = leftOpen();
+  const disk = freshPath();
+  atFirstSync(t, (file, sync) => {
+    sync(file);
+    for (const suffix of ['', '-wal']) cpSync(`${path}${suffix}`, `${disk}${suffix}`);
+  });
+  const store = openSqliteStore(path);
+  const { revision } = await store.write({ operations: [{ type: 'put', key: 'b', value: '1' }] });
+  await store.close();
+  const again = openSqliteStore(disk);
+  assert.equal(await again.get('b'), undefined);
+  assert.ok(again.revision() >= revision, `${revision} was told of, and now ${again.revision()} is the last`);
+  await again.close();
+});
+
+test('sqlite: a disk that fails at the first write is not taken for a full one: the log may have a hole', async (t) => {
+  const path = freshPath();
+  atFirstSync(t, () => {
+    throw new Error('EIO');
+  });
+  const store = openSqliteStore(path);
+  await assert.rejects(write(store, 'a'), { code: 'full' });
+  assert.match((await store.failure).message, /EIO/);
+  await assert.rejects(write(store, 'b'), { code: 'full', message: /after a restart/ });
+  await store.close();
+  t.mock.restoreAll();
+  syncBuiltinESMExports();
+  const again = openSqliteStore(path);
+  await write(again, 'a');
+  await again.close();
+});
+
+test('sqlite: a store behind a symbolic link is written and read', async () => {
+  const folder = join(directory, 'elsewhere');
+  mkdirSync(folder);
+  const path = freshPath();
+  symlinkSync(join(folder, 'weft.db'), path);
+  const store = openSqliteStore(path);
+  await write(store, 'a');
+  await store.close();
+  const again = openSqliteStore(path);
+  assert.equal((await again.get('a'))?.value, 'v');
+  await again.close();
 });
 
 test('sqlite: a second opener is refused', async () => {

@@ -34,8 +34,8 @@ class SqliteEngine implements Engine {
   readonly #statements: Record<keyof typeof SQL, StatementSync>;
   /** The write-ahead log, once this process wrote. */
   #wal: number | undefined;
-  /** The disk did not take something: what this process read of the file may not be there. */
-  #isLost = false;
+  /** Why the disk did not take something: what this process read of the file may not be there. */
+  #lost: unknown;
 
   constructor(path: string) {
     this.#path = path;
@@ -89,23 +89,27 @@ class SqliteEngine implements Engine {
   }
 
   async sync(): Promise<void> {
+    if (this.#lost !== undefined) throw this.#lost;
     try {
       if (this.#wal !== undefined) await fdatasyncAsync(this.#wal);
     } catch (error) {
-      this.#isLost = true;
+      this.#lost = error;
       throw error;
     }
   }
 
-  /** Before this process tells of its first revision it is on the disk that it may have told of some. */
+  /** Before this process tells of its first revision it is on the disk that it may have told of some, and from where on. */
   #begin(): number {
+    this.#statements.putMeta.run('revision', String(this.revision));
     this.#statements.putMeta.run(IS_OPEN, '');
-    const wal = openSync(`${this.#path}-wal`, 'r+');
+    // SQLite follows links and puts the log beside the file itself.
+    const wal = openSync(`${this.#db.location()}-wal`, 'r+');
     try {
       fdatasyncSync(wal);
       return wal;
     } catch (error) {
       closeSync(wal);
+      this.#lost = error;
       throw new WeftError('full', `store ${this.#path} cannot be written: look at its disk`, { cause: error });
     }
   }
@@ -166,7 +170,11 @@ class SqliteEngine implements Engine {
   close(): void {
     if (this.#wal !== undefined) closeSync(this.#wal);
     try {
-      if (!this.#isLost) this.#statements.deleteMeta.run(IS_OPEN);
+      if (this.#lost === undefined) {
+        // First: it may be further than what was written last.
+        this.#statements.putMeta.run('revision', String(this.revision));
+        this.#statements.deleteMeta.run(IS_OPEN);
+      }
     } catch {
       // A full disk: it is taken for left open.
     }
