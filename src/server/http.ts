@@ -14,6 +14,7 @@ import { addStatusRoutes } from './routes/status.ts';
 import { addTraceRoute } from './routes/trace.ts';
 
 const LARGEST_BODY_BYTES = 64 * 1024 * 1024;
+const WRITES: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH', 'DELETE']);
 
 /**
  * The API without its listeners. `scopeOf` says who sent a request, by the listener it came in through; it throws
@@ -46,10 +47,11 @@ export async function createApi(
     const scope = scopeOf(request.raw);
     if (scope.type === 'host') checkHostScope(context, scope.host, request);
   });
-  // Agents work on what is written while the disk confirms it; an answer speaks of what stays.
+  // Agents work on what is written while the disk confirms it; an answer to anybody else speaks of what stays, also one that refuses.
   app.addHook('onSend', async (request, reply) => {
+    const hasWaited = WRITES.has(request.method) && reply.statusCode < 400;
     const saysThatStoreFailed = reply.statusCode === statusOf('full');
-    if (request.method === 'GET' && !saysThatStoreFailed) await context.state.durable();
+    if (!isAgentRoute(request) && !hasWaited && !saysThatStoreFailed) await context.state.durable();
   });
   addObjectRoutes(app, context);
   addAgentRoutes(app, context);
@@ -65,11 +67,14 @@ export async function createApi(
 
 /** A host's token opens what its agent needs, for this host. */
 function checkHostScope({ state }: ServerContext, host: string, request: FastifyRequest): void {
-  const isAgentRoute = (request.routeOptions.config as { readonly agent?: boolean }).agent === true;
   const { ref = '' } = request.params as { readonly ref?: string };
   const asked = findObject(state.index, 'host', ref).object;
-  if (!isAgentRoute || !asked || (asked.name !== host && asked.id !== host))
+  if (!isAgentRoute(request) || !asked || (asked.name !== host && asked.id !== host))
     throw new WeftError('denied', `this token is for the agent of host ${host} only`);
+}
+
+function isAgentRoute(request: FastifyRequest): boolean {
+  return (request.routeOptions.config as { readonly agent?: boolean }).agent === true;
 }
 
 /** Throws `protocol` with line and column. */

@@ -214,6 +214,8 @@ test('agents are told of a write before the disk confirmed it; answers wait, and
     await client.post('/v1/apply', { objects: NETWORK });
     const agent = new TestAgent(client, 'h1');
     await agent.next();
+    const watch = client.stream<{ type: string; revision: number }>('GET', '/v1/watch', { query: { kinds: 'switch' } });
+    while ((await watch.next()).value!.type !== 'revision');
     engine.confirm = Promise.withResolvers();
     const answers: string[] = [];
     const down = client.request('PATCH', '/v1/ports/a', { body: { adminUp: false } });
@@ -221,11 +223,21 @@ test('agents are told of a write before the disk confirmed it; answers wait, and
     assert.deepEqual(await agent.next(), ['put port a']);
     const read = client.get<LogicalPort>('/v1/ports/a').then((port) => answers.push(`read ${port.adminUp}`));
     const same = client.request('PATCH', '/v1/ports/a', { body: { adminUp: false } }).then(() => answers.push('same'));
+    const told = watch.next().then(() => answers.push('watch'));
+    const refused = client
+      .post('/v1/ports', { tenant: 'acme', name: 'a', switch: 'lan' })
+      .catch((error: WeftError) => answers.push(`refused: ${error.code}`));
+    const gone = client.get('/v1/ports/c').catch((error: WeftError) => answers.push(error.code));
+    const traced = client
+      .post('/v1/trace', { port: 'a', host: 'h1', to: '10.1.0.9', source: '10.1.0.1' })
+      .then(() => answers.push('trace'));
     await sleep(50);
     assert.deepEqual(answers, []);
     engine.confirm.resolve();
-    await Promise.all([written, read, same]);
-    assert.deepEqual(answers.toSorted(), ['read false', 'same', 'write']);
+    await Promise.all([written, read, same, told, refused, gone, traced]);
+    const all = ['not-found', 'read false', 'refused: conflict', 'same', 'trace', 'watch', 'write'];
+    assert.deepEqual(answers.toSorted(), all);
+    await watch.return();
 
     engine.confirm = Promise.withResolvers();
     const lost = client.request('PATCH', '/v1/ports/a', { body: { adminUp: true } });

@@ -176,10 +176,18 @@ async function streamToPeople(
     say({ type: 'revision', revision: state.revision });
   } else for (const commit of await state.replay(after)) tell(commit);
   const response = begin({ 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
+  // Once it is durable: what a crash took back is not in the log of which a later watch with `after` is told.
   const flush = (): void => {
-    if (lines.length > 0) response.write(lines.splice(0).join(''));
-    // Somebody who stopped reading (a suspended terminal) resumes with `after`.
-    if (response.writableLength > 32 * 1024 * 1024) response.destroy();
+    const text = lines.splice(0).join('');
+    state.durable().then(
+      () => {
+        if (response.writableEnded || response.destroyed) return;
+        response.write(text);
+        // Somebody who stopped reading (a suspended terminal) resumes with `after`.
+        if (response.writableLength > 32 * 1024 * 1024) response.destroy();
+      },
+      () => response.destroy(),
+    );
   };
   flush();
   const stop = state.onCommit((commit) => {

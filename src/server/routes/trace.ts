@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
+import type { ModelIndex } from '../../model/model-index.ts';
 import { problemsOfZod } from '../../model/parse.ts';
 import { problemsError } from '../../model/problem.ts';
 import type { ServerContext } from '../context.ts';
@@ -53,14 +54,19 @@ export function addTraceRoute(app: FastifyInstance, { state }: ServerContext): v
     const parsed = traceRequestSchema.safeParse(request.body);
     if (!parsed.success)
       throw problemsError(problemsOfZod(parsed.error, 'trace request', Object.keys(traceRequestSchema.shape)));
-    const { port, host, frame, to, protocol = 'icmp', source, dataOf, assume } = parsed.data;
-    const entry = {
-      port: requireObject(state.index, 'port', port).id,
-      ...(host === undefined ? {} : { host: requireObject(state.index, 'host', host).id }),
-    };
-    if (frame !== undefined)
-      return traceFrame(state.index, { ...entry, frame, ...(assume === undefined ? {} : { assume }) });
-    const ends = { to: to!, protocol, ...(source === undefined ? {} : { source }) };
-    return traceConversation(state.index, { ...entry, ...ends, ...(dataOf === undefined ? {} : { dataOf }) });
+    const story = traceThrough(state.index, parsed.data);
+    await state.durable(); // it reads, as a GET does
+    return story;
   });
+}
+
+function traceThrough(index: ModelIndex, request: z.output<typeof traceRequestSchema>): object {
+  const { port, host, frame, to, protocol = 'icmp', source, dataOf, assume } = request;
+  const entry = {
+    port: requireObject(index, 'port', port).id,
+    ...(host === undefined ? {} : { host: requireObject(index, 'host', host).id }),
+  };
+  if (frame !== undefined) return traceFrame(index, { ...entry, frame, ...(assume === undefined ? {} : { assume }) });
+  const ends = { to: to!, protocol, ...(source === undefined ? {} : { source }) };
+  return traceConversation(index, { ...entry, ...ends, ...(dataOf === undefined ? {} : { dataOf }) });
 }
