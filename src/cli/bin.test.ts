@@ -11,7 +11,7 @@ before(() => {
   root = mkdtempSync(join(tmpdir(), 'weft-bin-'));
   for (const dir of ['bin', 'node_modules/.bin']) mkdirSync(join(root, dir), { recursive: true });
   copyFileSync(join(import.meta.dirname, '../../bin/weft'), join(root, 'bin/weft'));
-  const says = '#!/bin/sh\nfor last; do :; done\necho "${LD_PRELOAD:-nothing} $last"\n';
+  const says = `#!/bin/sh\nfor last; do :; done\necho "\${LD_PRELOAD:-nothing} $last"\n`;
   writeFileSync(join(root, 'node_modules/.bin/node'), says, { mode: 0o755 });
 });
 after(() => rmSync(root, { recursive: true }));
