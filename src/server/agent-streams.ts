@@ -28,6 +28,8 @@ interface AgentStream {
   readonly detachRelay: () => void;
   /** Commits that were sent and not reported as applied, oldest first. */
   unapplied: number[];
+  /** The commit that it began with: all that the agent lacked, of whichever revisions. */
+  readonly first: number;
   /** Leased records that the agent has and nobody reported yet. */
   readonly doubtful: Map<string, { readonly kind: LeasedKind; readonly id: string }>;
   /** Left unread beyond this, it is cut off: what it was sent at first does not count. */
@@ -89,7 +91,7 @@ export class AgentStreams {
     const detachRelay = this.#relay.attach(hostId, send);
     const text = lines.join('');
     const stream: AgentStream = {
-      ...{ host: hostId, scope, response, detachRelay, unapplied: [revision], doubtful },
+      ...{ host: hostId, scope, response, detachRelay, unapplied: [revision], first: revision, doubtful },
       mostBufferedBytes: MOST_BUFFERED_BYTES + text.length,
     };
     this.#streams.set(hostId, stream);
@@ -160,7 +162,8 @@ export class AgentStreams {
     if (!stream) return reported;
     const [oldest] = stream.unapplied;
     // Nothing outstanding: nothing since concerned the host.
-    return oldest === undefined ? this.#position().revision : Math.max(reported, oldest - 1);
+    if (oldest === undefined) return this.#position().revision;
+    return oldest === stream.first ? reported : Math.max(reported, oldest - 1);
   }
 
   /** Resolves whenever a host applied something or left, and on abort. */

@@ -175,6 +175,17 @@ test('sync waits for the hosts that a change concerns, and not for others', asyn
     assert.deepEqual((await sync(20)).waitingFor, ['h2']);
     await applied('h2', created.revision!);
     assert.equal((await waiting).isSynced, true);
+    // Away for one that concerned it: it is behind that until it says otherwise, whatever came after.
+    await agents[1]!.close();
+    const missed = await client.request<LogicalPort>('PATCH', '/v1/ports/c', { body: { adminUp: false } });
+    await client.post('/v1/switches', { tenant: 'acme', name: 'another' });
+    agents[1] = new TestAgent(client, 'h2');
+    await agents[1].next();
+    await applied('h1', missed.revision!);
+    const { waitingFor } = await client.get<{ waitingFor: string[] }>('/v1/sync', {
+      query: { revision: missed.revision!, timeoutMs: 20 },
+    });
+    assert.deepEqual(waitingFor, ['h2']);
     for (const agent of agents) await agent.close();
   });
 });
