@@ -23,7 +23,7 @@ import { encodePacket, type Layer4, type Packet } from '../packet/packet.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
 import type { BodySketch, FlatSketch, FrameSketch, MutationSketch, TagSketch, UpperSketch } from './frame-sketch.ts';
 import { LEARNED_MACS, SHARED_MACS } from './generate.ts';
-import { buildRouted } from './generate-routed-frames.ts';
+import { buildRouted, sctpInitPacket } from './generate-routed-frames.ts';
 import { at } from './generated.ts';
 import type { LogicalPort, Rule, RuleMatch } from './objects.ts';
 import { PROTOCOL_NAMES, parseAddressOrCidr, parsePortRange } from './texts.ts';
@@ -324,8 +324,8 @@ function transport(upper: UpperSketch): { readonly l4?: Layer4; readonly payload
     return { l4: { kind: upper.protocol === 1 ? 'icmp' : 'icmpv6', type, code, rest: 0 }, payload };
   }
   const { srcPort, dstPort } = upper;
+  if (upper.protocol === 132) return { payload: sctpInitPacket(srcPort, dstPort) };
   const payload = writer.u16(srcPort).u16(dstPort).u32(0).u32(0).u32(0x5000_0000).u32(0).raw(PAYLOAD).finish();
-  if (upper.protocol === 132) return { payload };
   if (upper.protocol === 17) return { l4: { kind: 'udp', srcPort, dstPort, noChecksum: false }, payload };
   const tcp = { sequence: 1, acknowledgement: 0, flags: TCP_FLAG.syn, window: 1000, urgent: 0 };
   return { l4: { kind: 'tcp', srcPort, dstPort, ...tcp, options: new Uint8Array(0) }, payload };

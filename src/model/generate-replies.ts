@@ -1,7 +1,7 @@
 import { checksum } from '../packet/checksum.ts';
 import { decodePacket, encodePacket, type Layer4, type Packet } from '../packet/packet.ts';
+import { withSctpChecksum } from '../packet/sctp.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
-import { withSctpChecksum } from './generate-routed-frames.ts';
 
 /** What workloads say after a first frame: random conversations are made of these. All take and give whole frames. */
 
@@ -73,13 +73,16 @@ export function furtherOf(bytes: Uint8Array): Uint8Array {
   return encodePacket({ ...packet, l4: { ...packet.l4, ...numbers, flags } }).slice();
 }
 
-/** An ICMP error of the receiver's about the frame: port unreachable, with what RFC 792 and 4443 quote. */
+/** As much as fits into 576 bytes (RFC 1812 §4.3.2.3). With the eight bytes of TCP that RFC 792 asks for, Open vSwitch writes behind the packet: decisions.md. */
+const QUOTED_4 = 548;
+
+/** An ICMP error of the receiver's about the frame: port unreachable, with what RFC 1812 and 4443 quote. */
 export function errorAbout(bytes: Uint8Array): Uint8Array | undefined {
   const packet = decode(bytes);
   if (!packet?.l3 || packet.l3.kind === 'arp') return undefined;
   const { ethernet, l3, vlans } = packet;
   const start = 14 + 4 * vlans.length;
-  const quoted = bytes.slice(start, start + (l3.kind === 'ipv4' ? 28 : 48 + 64));
+  const quoted = bytes.slice(start, start + (l3.kind === 'ipv4' ? QUOTED_4 : 48 + 64));
   const turned = { vlans, ethernet: { ...ethernet, src: ethernet.dst, dst: ethernet.src } };
   if (l3.kind === 'ipv4') {
     const ip = { ...turnedIp(l3), protocol: 1, dontFragment: false, options: new Uint8Array(0) };

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { cidrContains, type Ip, linkLocalOf, type Mac, parseCidr, parseIp, parseMac } from '../base/addresses.ts';
 import { ByteWriter } from '../base/bytes.ts';
-import { crc32c } from '../packet/crc32c.ts';
 import { echoRest } from '../packet/icmp.ts';
 import { ipv4Header } from '../packet/ipv4.ts';
 import { ipv6Header } from '../packet/ipv6.ts';
 import type { Layer4, Packet } from '../packet/packet.ts';
+import { encodeSctp, SCTP_CHUNK, sctpInit } from '../packet/sctp.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
 import { at, plus } from './generated.ts';
 import type { LoadBalancer, RouterPort } from './objects.ts';
@@ -269,7 +269,7 @@ function transportOf(
         payload,
       };
     case 132:
-      return { protocol, payload: sctpInit(upper.srcPort, upper.dstPort) };
+      return { protocol, payload: sctpInitPacket(upper.srcPort, upper.dstPort) };
     case 1: {
       const rest = echoRest(upper.id, 1);
       if (version === 4) return { protocol, l4: { kind: 'icmp', type: upper.type, code: 0, rest }, payload };
@@ -282,17 +282,7 @@ function transportOf(
   }
 }
 
-/** An INIT chunk (RFC 9260 §3.3.2). */
-function sctpInit(srcPort: number, dstPort: number): Uint8Array {
-  const header = new ByteWriter().u16(srcPort).u16(dstPort).u32(0).u32(0);
-  const chunk = header.u8(1).u8(0).u16(20).u32(0x1234).u32(0x1_0000).u16(1).u16(1).u32(1);
-  return withSctpChecksum(chunk.finish().slice());
-}
-
-/** An SCTP packet with its checksum; without, conntrack has no use for it. */
-export function withSctpChecksum(packet: Uint8Array): Uint8Array {
-  const view = new DataView(packet.buffer, packet.byteOffset, packet.length);
-  view.setUint32(8, 0);
-  view.setUint32(8, crc32c(packet), true);
-  return packet;
+/** The first packet of an association. */
+export function sctpInitPacket(srcPort: number, dstPort: number): Uint8Array {
+  return encodeSctp({ srcPort, dstPort, tag: 0 }, [{ type: SCTP_CHUNK.init, value: sctpInit(0x1234) }]);
 }

@@ -98,8 +98,8 @@ const MOST_FRAGMENTED = 1000;
  * its answers look like. Connections do not age; those closed by FIN or RST give way to a new SYN. Later fragments belong to the connection
  * of their first, which has to come before them (Open vSwitch holds fragments back until all are there: they come out the same, but none
  * where one is missing). Helpers (`alg`) read nothing here but that TFTP was asked for: what one of FTP would hear is said by `expect`. Not
- * modelled: TCP sequence windows and checksums (Open vSwitch calls what is wrong there invalid), and what it spoils of ICMPv6 errors when it
- * translates them.
+ * modelled: TCP sequence windows, checksums and the chunks of SCTP (Open vSwitch calls what is wrong there invalid), and what it spoils of
+ * ICMPv6 errors when it translates them.
  */
 export class Conntrack {
   /** Newest first: an older connection may have the tuple of a newer one. */

@@ -33,8 +33,8 @@ describe('tracked frames in several zones', { skip }, () => {
         await compare(ovs, seed, set);
       } catch (error) {
         await sleep(500); // until the end of a process is known
-        // Replacing all flows is what Open vSwitch 3.5 does not always survive: decisions.md, "A crash of Open vSwitch". On a busy machine it
-        // also misses, about once in a hundred sets, a connection that it has just translated a packet of: what is ours comes again.
+        // What made Open vSwitch 3.5 crash is met no more (decisions.md, "ICMP errors of tests"). On a busy machine it
+        // misses, about once in a hundred sets, a connection that it has just translated a packet of: what is ours comes again.
         if (ovs.crash === undefined) await compare(ovs, seed, set);
         else if (++crashes > MOST_CRASHES) throw error;
         else {

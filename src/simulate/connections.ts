@@ -30,9 +30,11 @@ export interface Connection {
   readonly ranges?: readonly PortRange[];
   /** Of a port's zone. 1: it came to its destination through a VIP, chosen here; 2: through a VIP from outside, translated here. */
   readonly mark: number;
-  /** An answer was seen. */
+  /** An answer was seen; of TCP more than a SYN alone, by which the other end opens too. */
   readonly answered: boolean;
-  /** Directions that sent FIN (1 original, 2 reply); 3, as after a reset: over, and the next SYN begins anew. */
+  /** Of TCP, what was seen of the end that did not begin: nothing, something, something that the other one has acknowledged. */
+  readonly called: 'silent' | 'speaks' | 'heard';
+  /** Of TCP: which directions have ended, and of which the other end has acknowledged that (`FINISHED`). */
   readonly finished: number;
   /** Who reads it, and of a port's zone which rules of the port that is for: `egress` where the port began it. */
   readonly helper?: Helper;
@@ -47,6 +49,9 @@ export interface Expected {
   readonly isReply: boolean;
   readonly port: number;
 }
+
+/** A connection of which both ends are acknowledged, as after a reset, gives way to the next SYN. */
+export const FINISHED = { original: 1, reply: 2, originalHeard: 4, replyHeard: 8, all: 15 } as const;
 
 export const MARK = { viaVip: 1, vipFromOutside: 2 } as const;
 

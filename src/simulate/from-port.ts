@@ -135,9 +135,9 @@ function turnedBack(journey: Journey, packet: Packet, { port }: Ingress): Packet
   const about = { kind: 'port', id: port.id } as const;
   const toItself = journey.tracker.look(`self:${port.id}@${packet.host}`, packet.frame);
   if (toItself.connection && toItself.state.isReply) {
-    const mac = parseMac(port.mac)!;
-    journey.step(packet.host, about, `answers itself by a virtual address: back to ${formatMac(mac)}`);
-    return { ...packet, isToSelf: true, frame: { ...packet.frame, dst: mac } };
+    const { src } = packet.frame;
+    journey.step(packet.host, about, `answers itself by a virtual address: back to ${formatMac(src)}`);
+    return { ...packet, isToSelf: true, frame: { ...packet.frame, dst: src } };
   }
   if ((packet.state!.mark & MARK.vipFromOutside) === 0) return packet;
   const { frame, connection } = journey.tracker.look(`vip:${port.id}@${packet.host}`, packet.frame);

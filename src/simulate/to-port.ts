@@ -17,7 +17,7 @@ export function arrive(journey: Journey, leg: Leg & { readonly at: 'port' }): vo
   const { packet, port } = leg;
   const { host, from } = packet;
   const about = { kind: 'port', id: port.id } as const;
-  const places = placesOf(journey, port);
+  const places = packet.isToSelf ? [host] : placesOf(journey, port);
   if (!port.adminUp) return journey.drop('port-down', host, about, port.id);
   if (places.length === 0) return journey.drop('not-bound', host, about, port.id);
   for (const there of places) {

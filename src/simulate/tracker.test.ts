@@ -53,9 +53,24 @@ describe('a connection', () => {
   test('of TCP that is over gives way to the next', () => {
     const answered = [frame({}), back({ flags: syn | ack })];
     assert.deepEqual(states([...answered, back({ flags: rst }), frame({})]).at(-1), 'new');
-    const closed = [frame({ flags: fin | ack }), back({ flags: fin | ack })];
-    assert.deepEqual(states([...answered, ...closed, frame({})]).at(-1), 'new');
-    assert.deepEqual(states([...answered, closed[0]!, frame({})]).at(-1), 'est');
+    const closed = [frame({ flags: fin | ack }), back({ flags: fin | ack }), frame({ flags: ack })];
+    for (let n = 1; n <= closed.length; n++)
+      assert.deepEqual(
+        states([...answered, ...closed.slice(0, n), frame({})]).at(-1),
+        n < closed.length ? 'est' : 'new',
+      );
+  });
+
+  test('of TCP is opened by both ends at once with a SYN that is new and no reply, until the first has heard the other', () => {
+    const open = [frame({}), back({})];
+    assert.deepEqual(states([...open, frame({}), back({})]), ['new', 'new', 'new', 'new']);
+    assert.deepEqual(states([...open, frame({ flags: syn | ack }), back({ flags: syn | ack })]).slice(2), [
+      'est',
+      'est rpl',
+    ]);
+    assert.deepEqual(states([...open, frame({ flags: ack }), back({})]).at(-1), 'est rpl');
+    assert.deepEqual(states([...open, back({ flags: fin | ack }), back({})]).at(-1), 'est rpl');
+    assert.deepEqual(states([frame({}), back({ flags: syn | ack }), back({})]).at(-1), 'new');
   });
 
   test('of pings is told apart by its identifier; only queries begin one', () => {

@@ -4,6 +4,7 @@ import {
   type Connection,
   type Connections,
   type Expected,
+  FINISHED,
   type Found,
   isExpected,
   type PortRange,
@@ -57,8 +58,8 @@ const INVALID: PacketState = {
 
 /**
  * Connection tracking during one simulated packet: the given connections, and what the packet does to them. It follows Open vSwitch: a
- * connection is new until it is answered, TCP may be picked up in the middle (but not by SYN+ACK), an ICMP error is related to the connection of the packet that
- * it quotes. Not here: sequence windows, ageing, and the putting together of fragments (later ones are invalid by themselves).
+ * connection is new until it is answered, TCP may be picked up in the middle (but not by SYN+ACK), a SYN that comes against one that opens is
+ * new and no reply, an ICMP error is related to the connection of the packet that it quotes. Not here: sequence windows, ageing, and the putting together of fragments (later ones are invalid by themselves).
  */
 export class Tracker {
   readonly #given: Connections;
@@ -119,7 +120,8 @@ export class Tracker {
     const reply = alike?.reply ?? (translation ? this.#chooseReply(zone, original, translation) : turned(original));
     if (!reply) return undefined;
     const connection: Connection = {
-      ...{ zone, original, reply, mark: expected?.parent.mark ?? mark, answered: false, finished: 0 },
+      ...{ zone, original, reply, mark: expected?.parent.mark ?? mark },
+      ...{ answered: false, called: 'silent', finished: 0 },
       ...(translation === undefined ? {} : { nat: alike?.nat ?? translation.end }),
       ...(translation?.ranges === undefined ? {} : { ranges: translation.ranges }),
       ...(reading.helper === undefined ? {} : reading),
@@ -158,16 +160,13 @@ export class Tracker {
   }
 
   #known({ connection: before, isReply }: Found, frame: Frame): Tracked {
-    const flags = frame.tcpFlags ?? 0;
-    const connection: Connection = {
-      ...before,
-      answered: before.answered || isReply,
-      finished: flags & TCP_FLAG.rst ? 3 : before.finished | (flags & TCP_FLAG.fin ? (isReply ? 2 : 1) : 0),
-    };
-    if (connection.answered !== before.answered || connection.finished !== before.finished) this.#put(connection);
-    const isEstablished = connection.answered || (frame.tcpFlags !== undefined && !isSyn(flags));
+    const connection = goneOn(before, isReply, frame);
+    const { answered, called, finished } = connection;
+    if (answered !== before.answered || called !== before.called || finished !== before.finished) this.#put(connection);
+    const isNew = frame.tcpFlags === undefined ? !connection.answered : opens(before, isReply, frame.tcpFlags);
+    const state = { ...INVALID, isInvalid: false, isNew, isEstablished: !isNew, isReply: isReply && !isNew };
     return {
-      state: { ...INVALID, isInvalid: false, isNew: !isEstablished, isEstablished, isReply, ...toldOf(connection) },
+      state: { ...state, ...toldOf(connection) },
       frame: translated(frame, connection, isReply),
       connection,
     };
@@ -234,8 +233,34 @@ function isSyn(flags: number): boolean {
   return (flags & (TCP_FLAG.syn | TCP_FLAG.ack)) === TCP_FLAG.syn;
 }
 
+/** Is it a SYN alone of an end that the other has not acknowledged? Of the one that was called it is a try to open, too (RFC 9293 §3.5). */
+function opens({ answered, called, finished }: Connection, isReply: boolean, flags: number): boolean {
+  if (!isSyn(flags) || finished & (isReply ? FINISHED.reply : FINISHED.original)) return false;
+  return isReply ? called !== 'heard' : !answered;
+}
+
+/** The connection as it is behind a packet of it. */
+function goneOn(before: Connection, isReply: boolean, { tcpFlags: flags }: Frame): Connection {
+  if (flags === undefined) return { ...before, answered: before.answered || isReply };
+  const isHeard = !isReply && (flags & TCP_FLAG.ack) !== 0 && before.called === 'speaks';
+  const speaks = isReply && before.called === 'silent' ? 'speaks' : before.called;
+  return {
+    ...before,
+    answered: before.answered || (isReply && !isSyn(flags)),
+    called: isHeard ? 'heard' : speaks,
+    finished: finishedBy(before.finished, isReply, flags),
+  };
+}
+
+function finishedBy(before: number, isReply: boolean, flags: number): number {
+  if (flags & TCP_FLAG.rst) return FINISHED.all;
+  const ends = flags & TCP_FLAG.fin ? (isReply ? FINISHED.reply : FINISHED.original) : 0;
+  const [other, heard] = isReply ? [FINISHED.original, FINISHED.originalHeard] : [FINISHED.reply, FINISHED.replyHeard];
+  return before | ends | (flags & TCP_FLAG.ack && before & other ? heard : 0);
+}
+
 function reopens(connection: Connection, { tcpFlags }: Frame): boolean {
-  return tcpFlags !== undefined && connection.finished === 3 && isSyn(tcpFlags);
+  return tcpFlags !== undefined && connection.finished === FINISHED.all && isSyn(tcpFlags);
 }
 
 /** SYN with FIN or RST, neither SYN nor ACK nor RST, and FIN, PSH or URG without ACK: no sender means that. */

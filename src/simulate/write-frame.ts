@@ -1,5 +1,6 @@
 import type { Ip } from '../base/addresses.ts';
 import { finishSum } from '../packet/checksum.ts';
+import { crc32c } from '../packet/crc32c.ts';
 import { ETHER_TYPE } from '../packet/ethernet.ts';
 import { extractFlowKey } from '../packet/flow-key.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
@@ -9,7 +10,7 @@ import { isIcmp, keyOfTuple, sameIp, type Tuple } from './tuple.ts';
 
 /**
  * The bytes of a frame as it became on its way: `sent` with the fields of `frame` that a way changes (MACs, outer tag, TTL, DSCP, addresses, ports, ICMP type, what
- * an ICMP error quotes). Checksums are corrected by what changed (RFC 1624), so that a wrong one stays wrong; SCTP's, which is no sum, is left as it was.
+ * an ICMP error quotes). Checksums are corrected by what changed (RFC 1624), so that a wrong one stays wrong.
  *
  * `tag`: VLAN id of the outer tag, 0 for none.
  */
@@ -22,7 +23,7 @@ export function writeFrame(sent: Uint8Array, frame: Frame, tag: number): Uint8Ar
   bytes.mac(0, frame.dst);
   bytes.mac(6, frame.src);
   const key = extractFlowKey(sent);
-  const { network, upper } = locateIp(sent, key);
+  const { network, upper, length } = locateIp(sent, key);
   const isIpv4 = key.ethType === ETHER_TYPE.ipv4;
   if (frame.ip && before.ip && sent.length >= network + (isIpv4 ? 20 : 40)) {
     const transport = frame.ip.fragment === 'later' ? undefined : upper;
@@ -38,9 +39,10 @@ export function writeFrame(sent: Uint8Array, frame: Frame, tag: number): Uint8Ar
       bytes.address(network + (isIpv4 ? 12 : 8), frame.ip.src, headerSum, pseudoSum);
     if (!sameIp(frame.ip.dst, before.ip.dst))
       bytes.address(network + (isIpv4 ? 16 : 24), frame.ip.dst, headerSum, pseudoSum);
-    if (transport !== undefined && frame.ports) {
-      if (frame.ports.src !== before.ports?.src) bytes.word(transport, frame.ports.src, sum);
-      if (frame.ports.dst !== before.ports?.dst) bytes.word(transport + 2, frame.ports.dst, sum);
+    const { ports } = before;
+    if (transport !== undefined && frame.ports && (frame.ports.src !== ports?.src || frame.ports.dst !== ports?.dst)) {
+      const isWholeSctp = frame.ip.protocol === IP_PROTO.sctp && frame.ip.fragment === 'no';
+      writePorts(bytes, transport, frame.ports, sum, isWholeSctp ? network + length : undefined);
     }
     if (transport !== undefined && frame.icmp && frame.icmp.type !== before.icmp?.type)
       bytes.byte(transport, frame.icmp.type, sum);
@@ -51,6 +53,22 @@ export function writeFrame(sent: Uint8Array, frame: Frame, tag: number): Uint8Ar
       writeQuoted(bytes, transport + 8, frame.quoted, sum);
   }
   return (before.tag ?? 0) === tag ? bytes.bytes : retagged(bytes.bytes, tag);
+}
+
+/** `sctpEnd`: where a packet of SCTP ends, whose checksum is that of all its bytes. */
+function writePorts(
+  bytes: Editable,
+  at: number,
+  { src, dst }: NonNullable<Frame['ports']>,
+  sum: number | undefined,
+  sctpEnd: number | undefined,
+): void {
+  const write = (): void => {
+    bytes.word(at, src, sum);
+    bytes.word(at + 2, dst, sum);
+  };
+  if (sctpEnd === undefined) write();
+  else bytes.withCrc(at, sctpEnd, write);
 }
 
 /** The upper six bits of the traffic class, which begins with the second byte of IPv4 and within the first of IPv6. */
@@ -84,8 +102,8 @@ function writeQuoted(bytes: Editable, at: number, quoted: Tuple, sum: number): v
   bytes.address(at + (isIpv4 ? 12 : 8), quoted.src, header, pseudo);
   bytes.address(at + (isIpv4 ? 16 : 24), quoted.dst, header, pseudo);
   if (!isIcmp(quoted.protocol) && quoted.srcPort !== 0) {
-    bytes.word(transport, quoted.srcPort, own);
-    bytes.word(transport + 2, quoted.dstPort, own);
+    const sctpEnd = quoted.protocol === IP_PROTO.sctp ? bytes.length : undefined;
+    writePorts(bytes, transport, { src: quoted.srcPort, dst: quoted.dstPort }, own, sctpEnd);
   }
   if (own !== undefined && quoted.protocol === IP_PROTO.udp && bytes.at(own) === 0) bytes.word(own, 0xffff);
   for (let offset = 0; offset + 2 <= before.length; offset += 2)
@@ -139,6 +157,18 @@ class Editable {
     if (old === value) return;
     this.#view.setUint16(offset, value);
     for (const sum of sums) if (sum !== undefined) this.changed(sum, old, value);
+  }
+
+  /** Changes a packet of SCTP, as much of it as there is, and its checksum with it (RFC 9260 appendix A: a CRC of all, with zeros in its place). */
+  withCrc(start: number, end: number, change: () => void): void {
+    const packet = this.bytes.subarray(start, end);
+    const place = start + 8;
+    if (packet.length < 12) return change();
+    const given = this.#view.getUint32(place, true);
+    this.#view.setUint32(place, 0);
+    const before = crc32c(packet);
+    change();
+    this.#view.setUint32(place, (given ^ before ^ crc32c(packet)) >>> 0, true);
   }
 
   /** A word that the checksum covers has become another. */

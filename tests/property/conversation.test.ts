@@ -4,7 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { findOpenVswitch } from '../../src/lab/open-vswitch.ts';
 import { extractFlowKey } from '../../src/packet/flow-key.ts';
+import { IP_PROTO } from '../../src/packet/ip-protocol.ts';
 import type { Pipeline } from '../../src/pipeline/pipeline.ts';
+import { readFrame } from '../../src/simulate/frame.ts';
+import type { Outcome } from '../../src/simulate/outcome.ts';
+import { sameIp } from '../../src/simulate/tuple.ts';
 import { Conversation, type ConversationSketch, conversationSketch, helpedSketch, isMessage } from './conversation.ts';
 import { installForPackets, observePackets } from './in-packets.ts';
 import { applyFlows, observePipeline, pipelineNetwork } from './in-pipeline.ts';
@@ -14,6 +18,7 @@ import { differences, expected, hex } from './observation.ts';
 import { PacketFarm } from './packet-farm.ts';
 import { conversationRegressions } from './regressions.ts';
 import { type Coverage, HelpedCoverage, RoutedCoverage } from './routed-coverage.ts';
+import type { Entry } from './scenario.ts';
 
 /**
  * DESIGN invariant 3 for layers 3 and 4: random models with routers, groups, translation and balancers, and conversations in them, go through
@@ -67,8 +72,8 @@ function compareInPipeline(sketch: ConversationSketch, coverage?: Coverage): voi
 
 /** The farm of a run, and another one where its Open vSwitch crashes. */
 class Farms {
-  /** So many crashes in a run of 100 models would no longer be Open vSwitch's rare one: decisions.md, "Open vSwitch". */
-  static readonly MOST_CRASHES = 3;
+  /** One that has a cause is met again: the only one that is known (decisions.md, "ICMP errors of tests") is met no more. */
+  static readonly MOST_CRASHES = 1;
   #farm: PacketFarm;
   #crashes = 0;
 
@@ -132,7 +137,7 @@ async function sendAll(farm: PacketFarm, sketch: ConversationSketch): Promise<vo
     const { entry, outcome } = done;
     const bytes = ports.adapt(entry.bytes);
     // Single fragments stay in the userspace datapath until their packet is whole.
-    if (bytes === undefined || extractFlowKey(bytes).ipFrag !== 0) return;
+    if (bytes === undefined || extractFlowKey(bytes).ipFrag !== 0 || isSpoiled(entry, outcome)) return;
     const wanted = expected(scenario, entry, outcome);
     const seen = await observePackets(farm, scenario, { ...entry, bytes });
     ports.learn(wanted.delivered, seen.delivered);
@@ -143,6 +148,13 @@ async function sendAll(farm: PacketFarm, sketch: ConversationSketch): Promise<vo
     const found = differences(canonical(wanted), canonical(seen), outcome);
     assert.deepEqual(found, [], `step ${n}: ${hex(entry.bytes)} at ${entry.port} on ${entry.host}`);
   }
+}
+
+/** An ICMPv6 error about TCP that is translated twice: the first time Open vSwitch 3.5 (userspace) spoils it, and then does not know it again. */
+function isSpoiled({ bytes }: Entry, { deliveries }: Outcome): boolean {
+  const { ip, quoted } = readFrame(bytes);
+  if (ip?.version !== 6 || quoted?.protocol !== IP_PROTO.tcp) return false;
+  return deliveries.some(({ frame }) => !sameIp(frame.ip!.src, ip.src) && !sameIp(frame.ip!.dst, ip.dst));
 }
 
 /** Tells how to keep the case that fast-check found. */

@@ -103,7 +103,7 @@ export function helpedSketch({ least, most }: Length): fc.Arbitrary<Conversation
 export interface Message {
   readonly entry: Entry;
   readonly outcome: Outcome;
-  /** What the first receiver gets. */
+  /** What the first receiver gets: the sender itself where nobody else does. */
   readonly delivered: { readonly port: string; readonly host: string; readonly bytes: Uint8Array } | undefined;
 }
 
@@ -140,7 +140,8 @@ export class Conversation {
     if (!entry) return undefined;
     const outcome = simulateFrame(this.scenario.model, entry, this.#connections);
     this.#connections = this.#connections.with(outcome.commits);
-    const [first] = outcome.deliveries.filter(({ port, host }) => port !== entry.port || host !== entry.host);
+    const { deliveries } = outcome;
+    const first = deliveries.find(({ port, host }) => port !== entry.port || host !== entry.host) ?? deliveries[0];
     const delivered = first && { ...first, bytes: writeFrame(entry.bytes, first.frame, first.tag) };
     const message: Message = { entry, outcome, delivered };
     this.#messages.unshift(message);

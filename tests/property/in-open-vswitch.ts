@@ -4,7 +4,7 @@ import type { Flow } from '../../src/openflow/flow.ts';
 import { type Item, splitItems } from '../../src/openflow/text/items.ts';
 import { type Headers, headersOf, setHeaders } from '../../src/pipeline/datapath.fixture.ts';
 import { answerFromHeaders } from './answers.ts';
-import { classOf, frameText, hex, isSample, type Observation } from './observation.ts';
+import { classOf, hex, isSample, type Observation } from './observation.ts';
 import type { OpenVswitchFarm } from './open-vswitch-farm.ts';
 import { type Entry, type Scenario, type ScenarioHost, TUNNEL_PORTS } from './scenario.ts';
 
@@ -94,7 +94,7 @@ function note(output: PortOutput, bridge: number, { hosts }: Scenario, entry: En
   const isBack = host.id === entry.host && port?.ofport === entry.ofport;
   if (isBack) seen.answers.push(answerFromHeaders(entry.bytes, headers ?? headersOf(bytes)));
   else {
-    const frame = headers ? `rewritten: ${JSON.stringify(headers)}` : frameText(bytes);
+    const frame = headers ? `rewritten: ${JSON.stringify(headers)}` : hex(bytes);
     const name = port?.bridge === bridge ? host.ports.get(port.ofport) : undefined;
     seen.delivered.push(`${host.id} ${name ?? `port ${JSON.stringify(port)}`} ${frame}`);
   }

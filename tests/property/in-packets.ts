@@ -1,5 +1,5 @@
 import { answerFromBytes } from './answers.ts';
-import { classOf, frameText, isAnswer, isSample, type Observation } from './observation.ts';
+import { classOf, hex, isAnswer, isSample, type Observation } from './observation.ts';
 import type { PacketFarm } from './packet-farm.ts';
 import type { Entry, Scenario } from './scenario.ts';
 
@@ -17,7 +17,7 @@ export async function observePackets(farm: PacketFarm, { hosts }: Scenario, entr
     const host = hosts[at]!;
     if (at === bridge && ofport === entry.ofport && isAnswer(entry.bytes, bytes))
       seen.answers.push(answerFromBytes(entry.bytes, bytes));
-    else seen.delivered.push(`${host.id} ${host.ports.get(ofport) ?? `port ${ofport}`} ${frameText(bytes)}`);
+    else seen.delivered.push(`${host.id} ${host.ports.get(ofport) ?? `port ${ofport}`} ${hex(bytes)}`);
   }
   for (const { bridge: at, message } of packetIns) {
     const host = hosts[at]!;

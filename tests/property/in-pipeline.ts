@@ -9,7 +9,7 @@ import type { PacketState } from '../../src/pipeline/packet-state.ts';
 import { createPipeline } from '../../src/pipeline/pipeline.ts';
 import type { Step } from '../../src/pipeline/result.ts';
 import { answerFromBytes } from './answers.ts';
-import { classOf, frameText, isAnswer, isSample, type Observation, originOf, WITH_ORIGIN } from './observation.ts';
+import { classOf, hex, isAnswer, isSample, type Observation, originOf, WITH_ORIGIN } from './observation.ts';
 import { type Entry, type Scenario, type ScenarioHost, TUNNEL_PORTS } from './scenario.ts';
 
 /** The compiled flows of all hosts in the executable pipeline, joined by tunnels. `mutate` may spoil a host's flows. */
@@ -57,7 +57,7 @@ export function observe(journey: Journey, { hosts }: Scenario, entry: Entry): Ob
     // OFPP_IN_PORT is resolved to the port's number.
     if (host === entry.host && port === entry.ofport && isAnswer(entry.bytes, bytes))
       answers.push(answerFromBytes(entry.bytes, bytes));
-    else delivered.push(`${host} ${hostOf(host).ports.get(port) ?? `port ${port}`} ${frameText(bytes)}`);
+    else delivered.push(`${host} ${hostOf(host).ports.get(port) ?? `port ${port}`} ${hex(bytes)}`);
   }
   const packetIns: string[] = [];
   const origins: string[] = [];

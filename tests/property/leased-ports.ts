@@ -3,7 +3,7 @@ import type { ModelView } from '../../src/model/view.ts';
 import { extractFlowKey, type FlowKey } from '../../src/packet/flow-key.ts';
 import { setField } from '../../src/pipeline/field-actions.ts';
 import { PacketState } from '../../src/pipeline/packet-state.ts';
-import { frameText } from './observation.ts';
+import { hex } from './observation.ts';
 
 const ERRORS: Readonly<Record<number, readonly number[]>> = { 1: [3, 4, 5, 11, 12], 58: [1, 2, 3, 4] };
 
@@ -22,8 +22,8 @@ export class LeasedPorts {
 
   /** What is delivered, without what the switch may choose. */
   canonical(line: string): string {
-    const [host, port, hex] = line.split(' ');
-    const bytes = Uint8Array.from(Buffer.from(hex!, 'hex'));
+    const [host, port, text] = line.split(' ');
+    const bytes = Uint8Array.from(Buffer.from(text!, 'hex'));
     const key = extractFlowKey(bytes);
     const end = bytes.length;
     const l4 = upperOf(bytes, key);
@@ -38,12 +38,12 @@ export class LeasedPorts {
       ] as const)
         bytes.fill(0, l4 + first, l4 + last);
     }
-    if (!this.#leased.has(formatIp(source(key)))) return `${host} ${port} ${frameText(bytes)}`;
+    if (!this.#leased.has(formatIp(source(key)))) return `${host} ${port} ${hex(bytes)}`;
     if (ERRORS[key.ipProto]?.includes(key.tpSrc)) bytes.fill(0, l4 + 2, end);
     if (key.ipProto === 6) bytes.fill(0, l4 + 16, l4 + 18);
     if (key.ipProto === 17) bytes.fill(0, l4 + 6, l4 + 8);
     if (key.ipProto === 6 || key.ipProto === 17) bytes.fill(0, l4, l4 + 2);
-    return `${host} ${port} ${frameText(bytes)}`;
+    return `${host} ${port} ${hex(bytes)}`;
   }
 
   /** Takes note of the ports with which frames came that are the same but for that. */

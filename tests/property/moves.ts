@@ -13,7 +13,7 @@ import type { Connection as PipelineConnection } from '../../src/pipeline/conntr
 import { Pipeline } from '../../src/pipeline/pipeline.ts';
 import type { Tuple as PipelineTuple } from '../../src/pipeline/tuple.ts';
 import type { ConnectionEntry } from '../../src/server/protocol.ts';
-import type { Connection, Connections } from '../../src/simulate/connections.ts';
+import { type Connection, type Connections, FINISHED } from '../../src/simulate/connections.ts';
 import type { Tuple } from '../../src/simulate/tuple.ts';
 import type { Scenario, ScenarioHost } from './scenario.ts';
 
@@ -100,13 +100,14 @@ export function connectionsAfter(
   const originals = new Set<string>();
   const replies = new Set<string>();
   const take = (connection: Connection, zone: Connection['zone']): void => {
-    if (connection.finished !== 3 && isBrought(connection)) brought.push({ ...unread(connection), zone, finished: 0 });
+    if (!isOver(connection) && isBrought(connection))
+      brought.push({ ...unread(connection), ...asMade(connection), zone });
   };
   for (const connection of connections)
     for (const kind of OWN) {
       if (connection.zone !== `${kind}:${port}@${from.id}`) continue;
       take(connection, `${kind}:${port}@${to.id}`);
-      if (kind !== 'port' || connection.finished === 3) continue;
+      if (kind !== 'port' || isOver(connection)) continue;
       originals.add(textOf(connection.original));
       replies.add(textOf(connection.reply));
     }
@@ -116,7 +117,7 @@ export function connectionsAfter(
       if (connection.zone !== `router:${router}@${from.id}` || !routers.has(router)) continue;
       if (!originals.has(textOf(connection.original)) && !replies.has(textOf(connection.reply))) continue;
       take(connection, `router:${router}@${to.id}`);
-      if (connection.finished !== 3) ofRouters.push(entryOf(router, connection));
+      if (!isOver(connection)) ofRouters.push(entryOf(router, connection));
     }
   return { all: connections.with(brought), moved: movesOfEntries(to, port, ofRouters) };
 }
@@ -125,6 +126,18 @@ export function connectionsAfter(
 function unread({ helper: _, parent, ...rest }: Connection): Connection {
   const judged = parent?.judged ?? rest.judged;
   return { ...rest, ...(judged === undefined ? {} : { judged }) };
+}
+
+/** Both ends have closed: agents bring no more of it. */
+function isOver({ finished }: Connection): boolean {
+  return (finished & FINISHED.original) !== 0 && (finished & FINISHED.reply) !== 0;
+}
+
+/** Of TCP what goes on comes as though both ends had acknowledged each other, and what only opens as it began. */
+function asMade({ original, answered, called, finished }: Connection): Partial<Connection> {
+  if (original.protocol !== IP_PROTO.tcp) return {};
+  const goesOn = answered || called === 'heard' || finished > 0;
+  return { answered: goesOn, called: goesOn ? 'heard' : 'silent', finished: 0 };
 }
 
 /** What packets cannot make again begins anew (recreate.ts). */

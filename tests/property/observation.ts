@@ -1,6 +1,5 @@
 import { PACKET_IN, type PacketInClass, type Reason } from '../../src/compile/tables.ts';
 import { extractFlowKey } from '../../src/packet/flow-key.ts';
-import { locateIp } from '../../src/simulate/locate.ts';
 import type { Outcome, RequestService } from '../../src/simulate/outcome.ts';
 import { writeFrame } from '../../src/simulate/write-frame.ts';
 import type { Entry, Scenario } from './scenario.ts';
@@ -37,7 +36,7 @@ export function expected({ model }: Scenario, entry: Entry, outcome: Outcome): O
   const silent = outcome.requests.filter(({ isSilent }) => isSilent).map((r) => `${r.host} ${REQUESTS[r.service]}`);
   return {
     delivered: [...outcome.deliveries, ...copiesIn(outcome)]
-      .map(({ port, host, tag, frame }) => `${host} ${port} ${frameText(writeFrame(entry.bytes, frame, tag))}`)
+      .map(({ port, host, tag, frame }) => `${host} ${port} ${hex(writeFrame(entry.bytes, frame, tag))}`)
       .sort(),
     answers: outcome.answer ? [`${outcome.answer.kind} ${outcome.answer.address} ${outcome.answer.mac}`] : [],
     packetIns: [...packetIns.map((each) => `${entry.host} ${each}`), ...requests].sort(),
@@ -82,14 +81,6 @@ const NOWHERE = ['nobody', 'unknown-mac', 'hairpin', 'not-bound', 'port-down', '
 /** How `origins` are written. */
 export function originOf(wanted: PacketInClass, portKey: number, switchKey: number, vlan: number): string {
   return `${wanted} port ${portKey} switch ${switchKey}${wanted === 'learn' ? ` vlan ${vlan}` : ''}`;
-}
-
-/** A frame as it is compared. The checksum of SCTP, which `simulate` leaves as it was, is none of it. */
-export function frameText(bytes: Uint8Array): string {
-  const key = extractFlowKey(bytes);
-  if (key.ipProto !== 132 || key.ipFrag !== 0) return hex(bytes);
-  const { upper } = locateIp(bytes, key);
-  return hex(upper === undefined ? bytes : bytes.slice().fill(0, upper + 8, upper + 12));
 }
 
 export function hex(bytes: Uint8Array): string {

@@ -73,7 +73,7 @@ function nobody(reader: Reader, balancer: BalancerFacts): Contribution[] {
     flow('slot', SLOT.some, match({ ...of, viaVip: 1, memberVip: 0 }, ipOf(balancer.vip)), {
       do: [track('vip', undefined, KNOWN)],
     }),
-    refuseUnknown(reader, balancer),
+    ...refuseUnknown(reader, balancer),
     flow('slot', SLOT.rest, match(of), refuse(reader, balancer)),
   ];
 }

@@ -177,7 +177,15 @@ function answerBase(): Contribution[] {
 }
 
 const WHOLE_VLAN = { field: 'vlan_vid', from: 0, bits: 12 } as const;
-export const LOOKUP = { group: 1000, wide: 500, router: 310, owned: 300, learned: 200, unknown: 100 } as const;
+export const LOOKUP = {
+  self: 1100,
+  group: 1000,
+  wide: 500,
+  router: 310,
+  owned: 300,
+  learned: 200,
+  unknown: 100,
+} as const;
 export const TUNNEL_OUT = { loop: 200, out: 100 } as const;
 
 function lookupBase(reader: Reader): Contribution[] {

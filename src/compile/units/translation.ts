@@ -31,6 +31,7 @@ import {
 import { admissionBase } from './admission.ts';
 import { ANCHORED } from './anchor.ts';
 import { MEMBER } from './balancer.ts';
+import { LOOKUP } from './base.ts';
 import { handOffBase } from './hand-off.ts';
 import { nextHopFrom4, nextHopFrom6 } from './router-base.ts';
 import { SNATTED } from './snat.ts';
@@ -70,6 +71,8 @@ function vipBase(): Contribution[] {
       }),
     ),
     ...[IPV4, IPV6].flatMap(repliesOf),
+    // Only what goes back to its sender has been told so early whom it is for.
+    flow('lookup', LOOKUP.self, match({ outTracked: 1 }), { goto: 'toPort' }),
   ];
 }
 

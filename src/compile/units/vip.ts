@@ -19,6 +19,7 @@ import {
   moveScratchToMac,
   PROTO,
   REGISTERS,
+  type Registers,
   set,
   TRACKED_FLAGS,
 } from '../fields.ts';
@@ -34,6 +35,7 @@ import { TRACKED } from './track.ts';
  *   vip ─▶ slot ─▶ member ─ct─▶ vip (viaVip) ─▶ resolve ─▶ track …                      … toCommit ─▶ fromVip ─ct─▶ deliver
  */
 export const VIP = {
+  emptyIcmp: 951,
   empty: 950,
   selfCall: 940,
   untouched: 910,
@@ -98,7 +100,7 @@ function untranslated({ key, vip }: BalancerFacts): Contribution {
 function fromSwitch(reader: Reader, id: string, balancer: BalancerFacts, key: number): Contribution[] {
   const at = { switch: key, inTracked: 1 };
   const { version } = balancer.vip;
-  const isIcmp = { ip_proto: version === 4 ? PROTO.icmp : PROTO.icmpv6 };
+  const isIcmp = icmpOf(version);
   const choose = (memberPort: number, listener?: Listener): FlowTarget => ({
     do: [
       ...zoneOf('inZone', 'vip', { viaVip: 1, balancer: balancer.key, memberPort }),
@@ -106,7 +108,9 @@ function fromSwitch(reader: Reader, id: string, balancer: BalancerFacts, key: nu
     ],
     goto: 'slot',
   });
-  const ask = { do: [...zoneOf('inZone', 'vip', { viaVip: 1 }), track('vip', undefined, KNOWN)] };
+  const ask = (more: Registers = {}): FlowTarget => ({
+    do: [...zoneOf('inZone', 'vip', { viaVip: 1, ...more }), track('vip', undefined, KNOWN)],
+  });
   const only = onlyMemberPort(balancer);
   return [
     flow('vip', VIP.loose, match(at, { ...addressedTo(balancer.vip), ...loose }), {
@@ -123,10 +127,10 @@ function fromSwitch(reader: Reader, id: string, balancer: BalancerFacts, key: nu
       'vip',
       VIP.later,
       match(at, { ...addressedTo(balancer.vip), ...later }),
-      only === undefined ? ask : choose(only),
+      only === undefined ? ask() : choose(only),
     ),
-    // Errors about connections; whatever else it may be is left as it was.
-    flow('vip', VIP.icmp, match(at, { ...addressedTo(balancer.vip), ...isIcmp }), ask),
+    // Errors about connections, also those of a member with itself; whatever else it may be is left as it was.
+    flow('vip', VIP.icmp, match(at, { ...addressedTo(balancer.vip), ...isIcmp }), ask({ balancer: balancer.key })),
   ];
 }
 
@@ -156,18 +160,31 @@ function echoReply(version: 4 | 6): Action[] {
 }
 
 /** What a balancer without members says: known connections still have theirs. */
-export function refuse(reader: Reader, { onEmpty }: BalancerFacts): FlowTarget {
+export function refuse(reader: Reader, { onEmpty }: Pick<BalancerFacts, 'onEmpty'>): FlowTarget {
   return onEmpty === 'drop' ? { drop: 'no-member' } : { do: [toAgent(reader, 'reject')], drop: 'rejected' };
 }
 
-/** In `vip`, after the zone was asked and the balancer had no member to offer. */
-export function refuseUnknown(reader: Reader, balancer: BalancerFacts): Contribution {
-  const unknown = match({ viaVip: 1, balancer: balancer.key }, { ...addressedTo(balancer.vip), ...destinationUnknown });
-  return flow('vip', VIP.empty, unknown, refuse(reader, balancer));
+/** In `vip`, after the zone was asked and the balancer had no member to offer. ICMP asks for none. */
+export function refuseUnknown(reader: Reader, { key, vip, onEmpty }: BalancerFacts): Contribution[] {
+  const unknown = match({ viaVip: 1, balancer: key }, { ...addressedTo(vip), ...destinationUnknown });
+  return [
+    flow('vip', VIP.empty, unknown, refuse(reader, { onEmpty })),
+    flow('vip', VIP.emptyIcmp, { ...unknown, ...icmpOf(vip.version) }, { do: load({ viaVip: 0 }), goto: 'track' }),
+  ];
 }
 
-/** Lets a packet return to the interface that it came from, as one does that a router has sent. */
+function icmpOf(version: 4 | 6): Match {
+  return { ip_proto: version === 4 ? PROTO.icmp : PROTO.icmpv6 };
+}
+
+/**
+ * The packet goes straight to the port that it came from: `lookup` asks nothing of it (`LOOKUP.self`), since others may use that port's MAC
+ * too. As one that a router has sent it may leave by the interface by which it came in.
+ */
 export const backToSender: readonly Action[] = [
-  ...load({ routed: 1 }),
+  move({ field: 'in_port', from: 0, bits: 16 }, REGISTERS.outOfport),
+  move(REGISTERS.inPort, REGISTERS.outPort),
+  move(REGISTERS.inZone, REGISTERS.outZone),
+  ...load({ outTracked: 1, routed: 1 }),
   { kind: 'load', value: OFPP.any & 0xffff, dst: { field: 'in_port', from: 0, bits: 16 } },
 ];
