@@ -52,7 +52,7 @@ export function writeFrame(sent: Uint8Array, frame: Frame, tag: number): Uint8Ar
     if (transport !== undefined && frame.quoted && sum !== undefined && isOtherQuote(sent, frame.quoted))
       writeQuoted(bytes, transport + 8, frame.quoted, sum);
   }
-  return (before.tag ?? 0) === tag ? bytes.bytes : retagged(bytes.bytes, tag);
+  return (before.tag ?? 0) === tag ? bytes.bytes : retagged(bytes.bytes, before.tag !== undefined, tag);
 }
 
 /** `sctpEnd`: where a packet of SCTP ends, whose checksum is that of all its bytes. */
@@ -110,9 +110,8 @@ function writeQuoted(bytes: Editable, at: number, quoted: Tuple, sum: number): v
     bytes.changed(sum, before.at(offset), bytes.at(at + offset));
 }
 
-function retagged(bytes: Uint8Array, tag: number): Uint8Array {
-  const type = (bytes[12]! << 8) | bytes[13]!;
-  const isTagged = type === ETHER_TYPE.vlan || type === ETHER_TYPE.serviceVlan;
+/** `isTagged`: as it was read. A frame that is cut short within its tag has none, whatever its type says. */
+function retagged(bytes: Uint8Array, isTagged: boolean, tag: number): Uint8Array {
   if (isTagged && tag !== 0) {
     bytes[14] = (bytes[14]! & 0xf0) | (tag >> 8);
     bytes[15] = tag & 0xff;

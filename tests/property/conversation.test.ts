@@ -138,7 +138,8 @@ async function sendAll(farm: PacketFarm, sketch: ConversationSketch): Promise<vo
     const bytes = ports.adapt(entry.bytes);
     // Single fragments stay in the userspace datapath until their packet is whole.
     if (bytes === undefined || extractFlowKey(bytes).ipFrag !== 0 || isSpoiled(entry, outcome)) return;
-    const wanted = expected(scenario, entry, outcome);
+    const said = expected(scenario, entry, outcome);
+    const wanted = { ...said, delivered: said.delivered.map((line) => ports.adaptLine(line)) };
     const seen = await observePackets(farm, scenario, { ...entry, bytes });
     ports.learn(wanted.delivered, seen.delivered);
     const canonical = <T extends { readonly delivered: readonly string[] }>(each: T): T => ({

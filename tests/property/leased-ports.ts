@@ -20,6 +20,13 @@ export class LeasedPorts {
     this.#leased = new Set([...model.all('natLease')].map(({ address }) => address));
   }
 
+  /** What `simulate` says is delivered, where the frame went to the port that the switch has chosen (a mirror's copy of it): as `adapt` sent it. */
+  adaptLine(line: string): string {
+    const [host, port, hex] = line.split(' ');
+    const bytes = this.adapt(Uint8Array.from(Buffer.from(hex!, 'hex')));
+    return bytes === undefined ? line : `${host} ${port} ${frameText(bytes)}`;
+  }
+
   /** What is delivered, without what the switch may choose. */
   canonical(line: string): string {
     const [host, port, text] = line.split(' ');
