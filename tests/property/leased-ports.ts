@@ -22,9 +22,9 @@ export class LeasedPorts {
 
   /** What `simulate` says is delivered, where the frame went to the port that the switch has chosen (a mirror's copy of it): as `adapt` sent it. */
   adaptLine(line: string): string {
-    const [host, port, hex] = line.split(' ');
-    const bytes = this.adapt(Uint8Array.from(Buffer.from(hex!, 'hex')));
-    return bytes === undefined ? line : `${host} ${port} ${frameText(bytes)}`;
+    const [host, port, text] = line.split(' ');
+    const bytes = this.adapt(Uint8Array.from(Buffer.from(text!, 'hex')));
+    return bytes === undefined ? line : `${host} ${port} ${hex(bytes)}`;
   }
 
   /** What is delivered, without what the switch may choose. */
