@@ -226,7 +226,9 @@ export class Conntrack {
       if (connection && nat) state |= translated(packet, connection, false, false, 0);
     }
     if (connection) setMarks(connection, request);
-    if (connection?.alg === CT_ALG.tftp) this.#expected.add(connection, isReply, connection.original.srcPort);
+    // Of an error nothing is read: it is none of the helper's protocol.
+    if (connection?.alg === CT_ALG.tftp && !isError)
+      this.#expected.add(connection, isReply, connection.original.srcPort);
     const told = connection?.parent ?? connection ?? expected?.parent;
     return {
       state: state | CT_STATE.tracked,
