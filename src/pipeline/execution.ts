@@ -115,7 +115,7 @@ export class Execution {
   /** A pass of its own for a copy of the packet, at `table`, with the stack and action set of this one. */
   recirculate(packet: PacketState, table: number): void {
     if (this.recirculations + 1 > MAX_RECIRCULATIONS) {
-      this.#fail('recirculations');
+      this.drop('recirculations');
       return;
     }
     const next = new Execution(this.env, this.trail, packet, this.recirculations + 1);

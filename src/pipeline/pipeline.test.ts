@@ -93,6 +93,17 @@ describe('limits', () => {
     assert.deepEqual(result.outputs, []);
   });
 
+  test('what would pass connection tracking a seventh time is dropped; what came of the passes before stays', () => {
+    const { error, outputs, packetIns, drops } = run(['ip actions=output:2,CONTROLLER:65535,ct(table=0)']);
+    assert.equal(error, undefined);
+    // Once as it came, and six times behind it.
+    assert.deepEqual([outputs.length, packetIns.length], [7, 7]);
+    assert.deepEqual(
+      drops.map(({ reason }) => reason),
+      ['recirculations'],
+    );
+  });
+
   test('more than 4096 resubmits are too many', () => {
     const fan = (table: number): string =>
       `table=${table} actions=${Array(8)

@@ -16,7 +16,7 @@ export interface Result {
 }
 
 /** `recursion`: deeper than 64 resubmits to the same or an earlier table; `resubmits`: more than 4096 lookups. */
-export type RunError = 'recursion' | 'resubmits' | 'stack' | 'recirculations' | 'unsupported';
+export type RunError = 'recursion' | 'resubmits' | 'stack' | 'unsupported';
 
 export interface Output {
   /** A port number, or `OFPP.normal`. */
@@ -54,7 +54,9 @@ export type DropReason =
   | 'no-group'
   | 'no-bucket'
   | 'ttl'
-  | 'meter';
+  | 'meter'
+  /** The datapath drops what begins a seventh pass; what came of the passes before stays. */
+  | 'recirculations';
 
 export interface Drop {
   readonly reason: DropReason;

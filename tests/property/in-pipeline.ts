@@ -94,6 +94,7 @@ export function observe(journey: Journey, { hosts }: Scenario, entry: Entry): Ob
     origins: origins.sort(),
     logs: logs.sort(),
     reasons,
+    isCutOff: journey.drops.some(({ reason }) => reason === 'recirculations'),
   };
 }
 
