@@ -95,7 +95,7 @@ export class AgentStreams {
       mostBufferedBytes: MOST_BUFFERED_BYTES + text.length,
     };
     this.#streams.set(hostId, stream);
-    this.#runtime.seen(hostId);
+    this.#runtime.connected(hostId);
     response.on('close', () => {
       if (this.#streams.get(hostId) === stream) this.#close(hostId);
     });

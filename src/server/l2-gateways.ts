@@ -45,23 +45,23 @@ export class L2Gateways {
     if (!binding || !gateway.adminUp) return undefined;
     const places = placesOf(index, gateway);
     const chosen = chooseHost(places, binding, (host) =>
-      this.#runtime.isGivenUp(host, places.hosts) ? 'down' : this.#stateAt(gateway, host, binding),
+      this.#runtime.isGivenUp(host, places.hosts) ? 'down' : this.#stateAt(gateway, host, binding, places.hosts),
     );
     if (chosen === undefined || chosen === binding.active) return undefined;
     const { active } = binding;
     const isAway = active === undefined || this.#runtime.isGivenUp(active, places.hosts);
-    const worksThere = !isAway && this.#stateAt(gateway, active, binding) === 'up';
-    return worksThere && !this.#runtime.isSettled(chosen) ? undefined : chosen;
+    const worksThere = !isAway && this.#stateAt(gateway, active, binding, places.hosts) === 'up';
+    return worksThere && !this.#runtime.isSettled(chosen, places.hosts) ? undefined : chosen;
   }
 
-  #stateAt({ id }: Outside, host: string, { active }: Binding): AttachmentState {
+  #stateAt({ id }: Outside, host: string, { active }: Binding, places: readonly string[]): AttachmentState {
     const runtime = this.#runtime.host(host);
     if (runtime?.isAlive) {
       const attachment = runtime.attachments.get(id);
       if (attachment) return attachment.state;
     }
     // It is only coming back to us, or its agent, which has not said anything of it yet, is: traffic is not moved for that.
-    const isNew = this.#now() - this.#startedMs < LEASE_MS || !this.#runtime.isSettled(host);
+    const isNew = this.#now() - this.#startedMs < LEASE_MS || !this.#runtime.isSettled(host, places);
     return host === active && isNew && (runtime === undefined || runtime.isAlive) ? 'up' : 'down';
   }
 

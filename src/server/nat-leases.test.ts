@@ -444,3 +444,44 @@ test('an L2 gateway stays where its agent has just come back and has not said an
     assert.equal(await active(), 'h2', 'connected for long');
   });
 });
+
+test('an L2 gateway is given back to a host that was off when its agent has been here for a while, not when others hear the host again', async () => {
+  await withNetwork(async ({ client, id, report, pass }) => {
+    await client.post('/v1/apply', { objects: VLAN });
+    const [port, gateway] = [await id('ports/vlan'), await id('l2-gateways/vlan')];
+    const isUp: Report = { type: 'attachments', attachments: [{ gateway, state: 'up' }] };
+    const loses = (...lost: readonly string[]): Report => ({
+      type: 'health',
+      health: {
+        ...{ agentVersion: '1', openvswitchVersion: '3.5', datapathType: 'netdev', flows: 0, localPorts: 0 },
+        ...{ problems: [], lost },
+      },
+    });
+    const active = async (): Promise<string | undefined> =>
+      (await client.get<{ status: { active?: string } }>('/v1/l2-gateways/vlan')).status.active;
+    /** What the server does each second is done. */
+    const tick = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 1_100));
+    for (const host of ['h1', 'h2']) await report(host, { type: 'claim', port, interface: 'l2-vlan' }, isUp);
+    pass(11_000);
+    for (const host of ['h1', 'h2']) await report(host, isUp);
+    pass(2_000);
+    await report('h2', loses(await id('hosts/h1')));
+    pass(2_000);
+    await tick();
+    assert.equal(await active(), 'h2', 'h1 is off');
+    await report('h2', loses(), isUp);
+    await tick();
+    assert.equal(await active(), 'h2', 'its switch answers');
+    const watched = client.stream<WatchMessage>('POST', '/v1/hosts/h1/watch', { body: { have: {} } });
+    for await (const message of watched) if (message.type === 'commit') break;
+    await tick();
+    assert.equal(await active(), 'h2', 'its agent watches');
+    await report('h1', { type: 'claims', claims: [{ port, interface: 'l2-vlan' }] }, isUp);
+    pass(4_000);
+    await report('h2', isUp);
+    assert.equal(await active(), 'h2', 'its agent says that all is well');
+    pass(1_500);
+    await tick();
+    assert.equal(await active(), 'h1', 'and has been here for a while');
+  });
+});

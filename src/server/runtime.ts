@@ -50,6 +50,8 @@ export interface HostRuntime {
   connectedMs: number;
   /** Hosts that do not answer it, and when that was first heard. */
   lostSinceMs: ReadonlyMap<string, number>;
+  /** Hosts that answer it again, and when that was heard; for as long as it matters. */
+  regainedMs: ReadonlyMap<string, number>;
   /** BGP sessions that it runs, by the peer's id. */
   sessions: ReadonlyMap<string, ReportedSession>;
   /** By the id of the L2 gateway or VTEP binding. */
@@ -101,6 +103,7 @@ export class Runtime {
       pendingClaims: new Map(),
       connectedMs: this.#clock.now(),
       lostSinceMs: new Map(),
+      regainedMs: new Map(),
       sessions: new Map(),
       attachments: new Map(),
       vteps: new Map(),
@@ -114,7 +117,11 @@ export class Runtime {
   setLost(hostId: string, lost: readonly string[]): void {
     const host = this.seen(hostId);
     const now = this.#clock.now();
-    host.lostSinceMs = new Map(lost.map((id) => [id, host.lostSinceMs.get(id) ?? now]));
+    const former = host.lostSinceMs;
+    host.lostSinceMs = new Map(lost.map((id) => [id, former.get(id) ?? now]));
+    const regained = [...host.regainedMs].filter(([, ms]) => now - ms < 2 * SETTLE_MS);
+    for (const id of former.keys()) if (!host.lostSinceMs.has(id)) regained.push([id, now]);
+    host.regainedMs = new Map(regained);
   }
 
   /** The host's agent is connected anew. */
@@ -122,16 +129,32 @@ export class Runtime {
     this.seen(hostId).connectedMs = this.#clock.now();
   }
 
-  /** Long enough for what other hosts have to tell its agent (src/agent/hold). */
-  isSettled(hostId: string): boolean {
+  /**
+   * Is the host back long enough for what these have to tell its agent (src/agent/hold)? It was away while its agent was not connected, and while
+   * they lost it: one that is powered on answers them before its agent is here, and all that is known of it here is from before.
+   */
+  isSettled(hostId: string, by: readonly string[]): boolean {
     const host = this.#hosts.get(hostId);
-    return host !== undefined && this.#clock.now() - host.connectedMs >= SETTLE_MS;
+    const now = this.#clock.now();
+    if (host === undefined || now - host.connectedMs < SETTLE_MS) return false;
+    return by.every((id) => {
+      const other = this.#hosts.get(id);
+      if (!other?.isAlive) return true;
+      const regainedMs = other.regainedMs.get(hostId) ?? Number.NEGATIVE_INFINITY;
+      return !other.lostSinceMs.has(hostId) && now - regainedMs >= SETTLE_MS && host.lastSeenMs >= regainedMs;
+    });
   }
 
-  /** Hosts that became so a moment ago. */
-  settling(): readonly string[] {
+  /** Hosts that may have become so a moment ago. */
+  settling(): ReadonlySet<string> {
     const now = this.#clock.now();
-    return [...this.#hosts].flatMap(([id, { connectedMs }]) => (now - connectedMs < 2 * SETTLE_MS ? [id] : []));
+    const isRecent = (ms: number): boolean => now - ms < 2 * SETTLE_MS;
+    const ids = new Set<string>();
+    for (const [id, { connectedMs, regainedMs }] of this.#hosts) {
+      if (isRecent(connectedMs)) ids.add(id);
+      for (const [other, ms] of regainedMs) if (isRecent(ms)) ids.add(other);
+    }
+    return ids;
   }
 
   /** Hosts that others lost. */
