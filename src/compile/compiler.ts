@@ -76,7 +76,7 @@ import { floatingSourcesUnit, routerPortSourcesUnit, snatSourcesUnit, vipSources
 import { neighboursUnit, portAddressesUnit, routerAddressesUnit } from './units/resolve.ts';
 import { policiesUnit, routesUnit } from './units/route.ts';
 import { ownUnit, routerInUnit, routerMacUnit, tunnelToRouterUnit } from './units/router-in.ts';
-import { answersToSnatUnit, floatingOutUnit, snatRepliesUnit, snatUnit } from './units/snat.ts';
+import { answersToSnatUnit, floatingOutUnit, snatRepliesUnit, snatUnit, vipRepliesUnit } from './units/snat.ts';
 import { sourceCheckUnit } from './units/source-check.ts';
 import { speakerUnit } from './units/speaker.ts';
 import { fromChainUnit, toPortUnit } from './units/to-port.ts';
@@ -162,6 +162,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   floatingOutUnit,
   snatUnit,
   snatRepliesUnit,
+  vipRepliesUnit,
   answersToSnatUnit,
   floatingAddressesUnit,
   snatAddressesUnit,

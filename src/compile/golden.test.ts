@@ -376,8 +376,8 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
     [...translated, inner],
   ],
   'vip-outside': [
-    ['vipIn', 'handOff', 'slots', 'member', 'vipAddresses'],
-    [...translated, outer],
+    ['vipIn', 'handOff', 'slots', 'member', 'vipAddresses', 'vipReplies'],
+    [...translated.filter(({ kind }) => kind !== 'router'), snat, outer],
   ],
   'full-addresses': [
     ['floatingIn', 'vipIn', 'member'],

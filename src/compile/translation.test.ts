@@ -5,7 +5,7 @@ import { decodePacket } from '../packet/packet.ts';
 import { arp, BROADCAST, echo, frame, ip, mac, networkOf, tcp, udp } from '../pipeline/frames.fixture.ts';
 import type { Network } from '../pipeline/network.fixture.ts';
 import type { InputRecord } from './inputs.ts';
-import { PACKET_IN, type PacketInClass } from './tables.ts';
+import { PACKET_IN, type PacketInClass, TABLES } from './tables.ts';
 import * as example from './testing/example.ts';
 import {
   a,
@@ -124,6 +124,22 @@ describe('a VIP, from outside', () => {
     assert.equal(decodePacket(result.outputs[0]!.bytes).ethernet.dst, 0x024d_0000_0000 + b.key);
     const reply = send(net, b, '10.0.1.12', '198.51.100.1', tcp(80, 5000, SYN_ACK));
     assert.equal(reply, 'p9: 203.0.113.80:80 > 198.51.100.1:5000');
+  });
+
+  test('is what its members answer as without the router’s zone, which only fragments ask', () => {
+    const net = networkWith(snat, ...leases, vip([b], { address: '203.0.113.80', router: snat.id }));
+    const asked = ({ results }: ReturnType<Network['send']>): boolean =>
+      results.some(({ result }) => result.steps.some(({ table }) => table === TABLES.snatted.number));
+    assert.equal(send(net, x, '198.51.100.1', '203.0.113.80', tcp(5000, 80)), 'p2: 198.51.100.1:5000 > 10.0.1.12:80');
+    const answer = ip('10.0.1.12', '198.51.100.1', tcp(80, 5000, SYN_ACK));
+    const whole = net.send(h1.id, 2, frame(b.mac, toInside.mac, answer));
+    assert.deepEqual([story(whole), asked(whole)], ['p9: 203.0.113.80:80 > 198.51.100.1:5000', false]);
+    const cut = net.send(
+      h1.id,
+      2,
+      frame(b.mac, toInside.mac, { ...answer, l3: { ...answer.l3!, moreFragments: true } as typeof answer.l3 }),
+    );
+    assert.equal(asked(cut), true);
   });
 
   test('answers pings, and passes ICMP errors to the member whose connection they are about', () => {

@@ -2,6 +2,7 @@ import { formatIp, type Ip, type Mac, parseIp, parseMac } from '../base/addresse
 import { parseMoved } from '../model/moved-connections.ts';
 import type { FloatingAddress, LoadBalancer, NatLease, NatMove, Router, RouterPort } from '../model/objects.ts';
 import { snatRuleFor } from '../model/snat.ts';
+import { PROTOCOL_NAMES } from '../model/texts.ts';
 import type { ModelView } from '../model/view.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 import { fixedOf, floatingOf, routerPortOwns } from './addresses.ts';
@@ -272,6 +273,7 @@ export function goOut(journey: Journey, packet: Packet, router: Router): Packet 
     if (!sameIp(before, now)) journey.step(host, about, `the source ${formatIp(before)} becomes ${shown(after)}`);
     return after;
   };
+  if (!packet.isRouters && packet.state?.isReply && isOfVip(journey.model, router, packet)) return packet;
   if (packet.isRouters || packet.state?.isReply) {
     const known = journey.tracker.look(zone, frame);
     return toldBy(known.connection ? { ...packet, frame: known.frame, state: known.state } : packet);
@@ -294,6 +296,17 @@ export function goOut(journey: Journey, packet: Packet, router: Router): Packet 
   const isInvalid = journey.tracker.look(zone, frame).state.isInvalid;
   journey.drop(isInvalid ? 'invalid' : 'no-ports', host, about);
   return undefined;
+}
+
+/** Is it what a member here answers a client outside, as a VIP of the router again? The router's zone has translated no such thing. */
+function isOfVip(model: ModelView, router: Router, { host, frame }: Packet): boolean {
+  const { ip, ports } = frame;
+  if (!ip || !ports || ip.fragment !== 'no') return false;
+  const balancer = withVip(model.loadBalancersOf(router.id), ip.src);
+  return (
+    balancer?.listeners.some(({ protocol, port }) => PROTOCOL_NAMES[protocol] === ip.protocol && port === ports.src) ===
+      true && balancer.members.some(({ port }) => model.bindingOf(port)?.active === host)
+  );
 }
 
 function shown({ frame: { ip, ports } }: Packet): string {

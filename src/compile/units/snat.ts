@@ -1,7 +1,7 @@
 import { formatIp, type Ip, parseCidr, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Match } from '../../openflow/flow.ts';
-import { memberAddress } from '../balancers.ts';
+import { balancerFacts, memberAddress, TRANSPORT } from '../balancers.ts';
 import { selfHost, toAgent } from '../facts.ts';
 import { IPV4, IPV6, load, match, PROTO, type RegisterMatch } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
@@ -24,7 +24,15 @@ import { addressedTo, OWN } from './router-base.ts';
 import { FOR_ROUTER } from './router-in.ts';
 
 /** What leaves by an outside port gets its public source (docs/design/layer3.md, §7): in the router's zone on this host. */
-export const SNAT = { reply: 1000, admission: 950, read: 901, floating: 900, gateway: 400, network: 100 } as const;
+export const SNAT = {
+  vip: 1005,
+  reply: 1000,
+  admission: 950,
+  read: 901,
+  floating: 900,
+  gateway: 400,
+  network: 100,
+} as const;
 export const SNATTED = { translated: 1200, reply: 1100, invalid: 1000 } as const;
 
 /** Replies, and what the router says itself: turned back if this zone translated what they answer, else as they are. */
@@ -44,6 +52,32 @@ export const snatRepliesUnit = define.unit({
           flow('snat', SNAT.reply, match({ routerPort: key, own: 1 }, ip), target),
         ]),
       );
+  },
+});
+
+/**
+ * What members here answer clients outside has the VIP as its source again: the router's zone has translated no such thing, and is not asked. Fragments
+ * are, the first with the others, which show no port. What it answers to may be known there (a workload that came round by an outside port): it
+ * goes round again, as it does where that is on another host.
+ */
+export const vipRepliesUnit = define.unit({
+  name: 'vipReplies',
+  over: 'loadBalancer',
+  run(reader, id) {
+    const balancer = reader.derive(balancerFacts, id);
+    if (balancer?.router === undefined || !reader.derive(translates, balancer.router)) return [];
+    const members = reader.pick('loadBalancer', id, 'members')!;
+    if (!members.some(({ port }) => anchorOf(reader, port) === selfHost(reader))) return [];
+    return reader.derive(portsFacing, balancer.router).outside.flatMap(({ key }) =>
+      balancer.listeners.map(({ protocol, port }) => {
+        const { proto: ip_proto, src } = TRANSPORT[protocol];
+        const answer: Match = { ...fromAddress(balancer.vip), ip_proto, ip_frag: 0, [src]: port };
+        return flow('snat', SNAT.vip, match({ routerPort: key, isReply: 1 }, answer), {
+          do: [{ kind: 'ctClear' }],
+          goto: 'next',
+        });
+      }),
+    );
   },
 });
 
