@@ -7,7 +7,7 @@ import type { Installation } from './installation.ts';
 /**
  * What may reach the agent in packets a second: a first fence for the whole host, before the budget of each port. What
  * does not want an answer has meters of its own, so that a spray of it does not take the share of what does; `wanted` is what
- * waits for a next hop's MAC or for ports, `nextHop` what answers the probes of one, from the wire only. `handOff`
+ * waits for a next hop's MAC or for ports, `nextHop` what answers the probes of one, from the wire only, `learn` MACs of ports that may have any. `handOff`
  * is not about packet-ins: it bounds what one host makes others look for among the members of balancers.
  */
 export const HOST_METER = {
@@ -19,7 +19,14 @@ export const HOST_METER = {
   handOff: 6,
   wanted: 7,
   nextHop: 8,
+  learn: 9,
 } as const;
+
+/**
+ * Of packet-ins that wait to be sent Open vSwitch keeps 100 for all (ofproto/connmgr.c) and drops what is beyond: a larger burst of what nobody
+ * waits for (MACs of a sprayer) would push out a neighbour's DHCP. A MAC that is not learned from one packet is from its next.
+ */
+const LEARN_BURST = 80;
 
 export const HOST_METERS = [
   { meter: HOST_METER.packetIn, packetsPerSecond: 2000, burst: 2000 },
@@ -30,6 +37,7 @@ export const HOST_METERS = [
   { meter: HOST_METER.handOff, packetsPerSecond: 20_000, burst: 4000 },
   { meter: HOST_METER.wanted, packetsPerSecond: 2000, burst: 2000 },
   { meter: HOST_METER.nextHop, packetsPerSecond: 2000, burst: 2000 },
+  { meter: HOST_METER.learn, packetsPerSecond: 2000, burst: LEARN_BURST },
 ] as const;
 
 /** A limit of the model as the switch wants it told. */

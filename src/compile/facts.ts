@@ -91,8 +91,8 @@ const WHOLE = 0xffff;
 const REASON_ACTION = 1;
 
 /** Through which meter: `packetIn` where nothing else is said. */
-const METER_OF: Partial<Record<PacketInClass, 'notice' | 'error' | 'wanted' | 'log' | 'nextHop'>> = {
-  learn: 'notice',
+const METER_OF: Partial<Record<PacketInClass, 'learn' | 'notice' | 'error' | 'wanted' | 'log' | 'nextHop'>> = {
+  learn: 'learn',
   log: 'log',
   neighbour: 'notice',
   probe: 'notice',

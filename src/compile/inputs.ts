@@ -45,13 +45,15 @@ export interface Self {
    * Meters that packet-ins pass: `packetIn` for what wants an answer, `notice` for new addresses, `log` for what rules log, `sample`
    * for what only tells of a spray, `error` for what does not go on (any workload may cause that at any rate, without doing wrong), `wanted` for what lacks a next hop or a port, `nextHop` for
    * what next hops answer to probes.
-   * They are apart so that none takes the answers' share. Without `notice`, `error`, `wanted`, `nextHop` and `log` their frames pass `packetIn`; without
+   * They are apart so that none takes the answers' share. Without `notice`, `learn`, `error`, `wanted`, `nextHop` and `log` their frames pass `packetIn`; without
    * `sample` there are no samples. And one that packets of connections to balancers pass whose member has to be looked for; without
    * `handOff` it is not.
    */
   readonly meters?: {
     readonly packetIn?: number;
     readonly notice?: number;
+    /** For MACs to learn. */
+    readonly learn?: number;
     readonly sample?: number;
     readonly error?: number;
     readonly log?: number;
