@@ -40,10 +40,17 @@ export function withVip(balancers: Iterable<LoadBalancer>, ip: Ip): LoadBalancer
 /** The listener that a packet to the balancer's VIP is for. */
 export function listenerFor(balancer: LoadBalancer, { ip, ports }: Frame): Listening | undefined {
   if (!ip || !ports) return undefined;
-  for (const { protocol, port, memberPort } of balancer.listeners)
-    if (PROTOCOL_NAMES[protocol] === ip.protocol && port === ports.dst)
-      return { balancer, memberPort: memberPort ?? port };
-  return undefined;
+  const listener = listenerAt(balancer, ip.protocol, ports.dst);
+  return listener && { balancer, memberPort: listener.memberPort ?? listener.port };
+}
+
+/** What the balancer listens to at a port of its VIP. */
+export function listenerAt(
+  { listeners }: LoadBalancer,
+  ipProtocol: number,
+  at: number,
+): LoadBalancer['listeners'][number] | undefined {
+  return listeners.find(({ protocol, port }) => PROTOCOL_NAMES[protocol] === ipProtocol && port === at);
 }
 
 /** The member that a packet of no known connection goes to; absent where none serves. */

@@ -2,11 +2,10 @@ import { formatIp, type Ip, type Mac, parseIp, parseMac } from '../base/addresse
 import { parseMoved } from '../model/moved-connections.ts';
 import type { FloatingAddress, LoadBalancer, NatLease, NatMove, Router, RouterPort } from '../model/objects.ts';
 import { snatRuleFor } from '../model/snat.ts';
-import { PROTOCOL_NAMES } from '../model/texts.ts';
 import type { ModelView } from '../model/view.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 import { fixedOf, floatingOf, routerPortOwns } from './addresses.ts';
-import { chooseMember, listenerFor, memberAt, withVip } from './balancers.ts';
+import { chooseMember, listenerAt, listenerFor, memberAt, withVip } from './balancers.ts';
 import { readingAtRouter } from './connection-helpers.ts';
 import type { Zone } from './connections.ts';
 import { isEchoRequest } from './echo.ts';
@@ -303,10 +302,8 @@ function isOfVip(model: ModelView, router: Router, { host, frame }: Packet): boo
   const { ip, ports } = frame;
   if (!ip || !ports || ip.fragment !== 'no') return false;
   const balancer = withVip(model.loadBalancersOf(router.id), ip.src);
-  return (
-    balancer?.listeners.some(({ protocol, port }) => PROTOCOL_NAMES[protocol] === ip.protocol && port === ports.src) ===
-      true && balancer.members.some(({ port }) => model.bindingOf(port)?.active === host)
-  );
+  if (!balancer || !listenerAt(balancer, ip.protocol, ports.src)) return false;
+  return balancer.members.some(({ port }) => model.bindingOf(port)?.active === host);
 }
 
 function shown({ frame: { ip, ports } }: Packet): string {

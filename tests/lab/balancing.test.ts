@@ -30,7 +30,7 @@ describe('a load balancer', { skip: needsRoot }, () => {
 
   const goOn = (held: readonly HeldConnection[], when: string): Promise<boolean> => {
     const before = held.map((each) => each.echoes());
-    return eventually(`connections go on, ${when}`, 10_000, async () =>
+    return eventually(`connections go on, ${when}`, 2000, async () =>
       held.every((each, n) => each.isOpen() && each.echoes() > before[n]!),
     );
   };

@@ -21,10 +21,9 @@ describe('a gateway that was off', { skip: needsRoot, timeout: 300_000 }, () => 
   });
   after(() => site?.down());
 
-  /** What the host says of gw-1: on a busy machine it may miss another one's answers for a moment, too. */
   const lostAt = async (host: string): Promise<string[]> => {
     const { status } = await site.weft.client.get<{ status?: { problems?: string[] } }>(`/v1/hosts/${host}`);
-    return (status?.problems ?? []).filter((text) => text.includes('host gw-1 does not answer'));
+    return (status?.problems ?? []).filter((text) => text.includes('does not answer'));
   };
 
   /** Packets by the cable between gw-1 and its upstream, so far. */
@@ -39,7 +38,10 @@ describe('a gateway that was off', { skip: needsRoot, timeout: 300_000 }, () => 
     const { lab } = site;
     await lab.sendVia('client', ['up-1']);
     await go();
-    await eventually('east says so', 5_000, async () => (await lostAt('east')).length === 1);
+    await eventually('east says so', 5_000, async () =>
+      // On a busy machine it may miss another one's answers for a moment, too.
+      (await lostAt('east')).some((text) => text.includes('host gw-1 ')),
+    );
     await eventually('the way in leads round it', 10_000, () => pings(lab, 'client', FLOATING));
     const streams = await startLossless(lab, [
       { from: 'client', to: 'web-1', address: FLOATING, pps: 2000 },
