@@ -24,7 +24,7 @@ export interface BridgeLinkOptions {
 }
 
 const WATCHED = [
-  watch(Bridge, ['name', 'ports', 'datapath_type', 'fail_mode', 'flow_tables', 'external_ids']),
+  watch(Bridge, ['name', 'ports', 'datapath_type', 'fail_mode', 'flow_tables', 'other_config', 'external_ids']),
   watch(Port, ['name', 'interfaces']),
   watch(Interface, ['name', 'type', 'ofport', 'ifindex', 'external_ids']),
 ] as const;
@@ -41,6 +41,9 @@ const SPEAKER_MARK = 'weft-speaker';
 const ZONE_KEY = 'weft-zone';
 /** On the bridge, with the router's id behind it. */
 const NAT_ZONE_KEY = 'weft-nat-zone-';
+/** How many packet-ins wait (100 where it is not set), and the most that is taken: vswitchd/vswitch.xml, Bridge. */
+const QUEUE_KEY = 'controller-queue-size';
+const QUEUE_MOST = '512';
 const RETRY_MS = 1_000;
 
 /** The OVSDB side of the agent: the bridge and its tunnel ports, interfaces and their marks. */
@@ -241,7 +244,17 @@ export class BridgeLink {
           update(Bridge, [['name', '==', name]], { fail_mode: 'secure' }),
         ]);
     }
+    await this.#ensureQueue();
     await this.#ensurePrefixes();
+  }
+
+  /** While the agent does something else, packet-ins wait in a queue for all ports; what an operator has set stays. */
+  async #ensureQueue(): Promise<void> {
+    const { bridge: name } = this.#options;
+    if (this.#bridge()?.other_config.has(QUEUE_KEY)) return;
+    await this.#client!.transact(OPEN_VSWITCH_DB, [
+      mutate(Bridge, [['name', '==', name]], [['other_config', 'insert', new Map([[QUEUE_KEY, QUEUE_MOST]])]]),
+    ]);
   }
 
   /** Address prefixes per table, so that frames from addresses that nobody owns cost few megaflows. */

@@ -23,21 +23,20 @@ export const HOST_METER = {
 } as const;
 
 /**
- * Of packet-ins that wait to be sent Open vSwitch keeps 100 for all (ofproto/connmgr.c) and drops what is beyond: a larger burst of what nobody
- * waits for (MACs of a sprayer) would push out a neighbour's DHCP. A MAC that is not learned from one packet is from its next.
+ * Of packet-ins that wait to be sent Open vSwitch keeps a few hundred for all (`BridgeLink`) and drops what is beyond: larger bursts of
+ * what nobody waits for would push out a neighbour's DHCP. MACs of a sprayer come fast and cost the agent most, so they may be fewer: one that
+ * is not learned from one packet is from its next.
  */
-const LEARN_BURST = 80;
-
 export const HOST_METERS = [
   { meter: HOST_METER.packetIn, packetsPerSecond: 2000, burst: 2000 },
   { meter: HOST_METER.sample, packetsPerSecond: 200, burst: 200 },
   { meter: HOST_METER.notice, packetsPerSecond: 2000, burst: 2000 },
-  { meter: HOST_METER.error, packetsPerSecond: 2000, burst: 2000 },
-  { meter: HOST_METER.log, packetsPerSecond: 2000, burst: 2000 },
+  { meter: HOST_METER.error, packetsPerSecond: 2000, burst: 200 },
+  { meter: HOST_METER.log, packetsPerSecond: 2000, burst: 200 },
   { meter: HOST_METER.handOff, packetsPerSecond: 20_000, burst: 4000 },
   { meter: HOST_METER.wanted, packetsPerSecond: 2000, burst: 2000 },
   { meter: HOST_METER.nextHop, packetsPerSecond: 2000, burst: 2000 },
-  { meter: HOST_METER.learn, packetsPerSecond: 2000, burst: LEARN_BURST },
+  { meter: HOST_METER.learn, packetsPerSecond: 1000, burst: 80 },
 ] as const;
 
 /** A limit of the model as the switch wants it told. */

@@ -110,6 +110,10 @@ describe('a workload that sprays', { skip: needsRoot }, () => {
       assert.ok(await isSilent(dc.lab, sprayer, address('p2')), 'off as a whole');
     });
 
+  test('none of it pushed anything out of the queue of packet-ins', async () => {
+    assert.equal((await dc.lab.switchOf('a').appctl('coverage/read-counter', 'rconn_overflow')).trim(), '0');
+  });
+
   test('the port that was shut off is let in again', async () => {
     const { id } = dc.ports.get('macs')!;
     await eventually('the end', 13_000, async () => (await findPort(dc.weft.client, id)).status.state === 'installed');
