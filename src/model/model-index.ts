@@ -10,14 +10,14 @@ import {
   nameScopeOf,
   placesOfAddresses,
 } from './relations.ts';
-import { addTo, RecordIndex, removeFrom } from './view.ts';
+import { RecordIndex } from './view.ts';
 
 /**
  * The model with all its indexes: what the rules, allocation and the server's scope work on as well. It checks nothing: `rules.ts` does, on the
  * state after the change, and whoever finds a problem puts the former objects back.
  */
 export class ModelIndex extends RecordIndex {
-  readonly #bindingsByHost = new Map<string, Map<string, Binding>>();
+  readonly #bindingsByHost = new MultiIndex<Binding>();
   readonly #referrers = new Map<KindName, Map<string, Set<AnyObject>>>();
   readonly #names = new Map<KindName, NestedIndex<AnyObject>>();
   readonly #macs = new MultiIndex<LogicalPort | RouterPort>();
@@ -42,7 +42,7 @@ export class ModelIndex extends RecordIndex {
   }
   /** Bindings that have a claim of the host. */
   bindingsOnHost(hostId: string): Iterable<Binding> {
-    return this.#bindingsByHost.get(hostId)?.values() ?? [];
+    return this.#bindingsByHost.get(hostId);
   }
   /** Objects that refer to the object, its tenant's objects included. */
   referrersOf(kind: KindName, id: string): Iterable<AnyObject> {
@@ -102,7 +102,7 @@ export class ModelIndex extends RecordIndex {
     super.index(record);
     if (isHeldOnly(record) || record.kind === 'learned') return;
     if (record.kind === 'binding') {
-      for (const claim of record.claims) addTo(this.#bindingsByHost, claim.host, record.id, record);
+      for (const claim of record.claims) this.#bindingsByHost.add(claim.host, record);
       return;
     }
     this.#names.get(record.kind)!.add(nameScopeOf(record) ?? '', record.name, record);
@@ -130,7 +130,7 @@ export class ModelIndex extends RecordIndex {
     super.unindex(record);
     if (isHeldOnly(record) || record.kind === 'learned') return;
     if (record.kind === 'binding') {
-      for (const claim of record.claims) removeFrom(this.#bindingsByHost, claim.host, record.id);
+      for (const claim of record.claims) this.#bindingsByHost.remove(claim.host, record);
       return;
     }
     this.#names.get(record.kind)!.remove(nameScopeOf(record) ?? '', record.name, record);

@@ -1,6 +1,6 @@
 import { formatCidr, parseCidr } from '../base/addresses.ts';
 import { KIND_NAMES } from './kind.ts';
-import { NestedIndex } from './multi-index.ts';
+import { MultiIndex, NestedIndex } from './multi-index.ts';
 import type {
   BgpPeer,
   Binding,
@@ -96,10 +96,10 @@ export interface ModelView {
  */
 export class RecordIndex implements ModelView {
   readonly #records = new Map<ScopeKind, Map<string, ScopeRecord>>();
-  readonly #portsBySwitch = new Map<string, Map<string, LogicalPort>>();
-  readonly #rulesByChain = new Map<string, Map<string, Rule>>();
+  readonly #portsBySwitch = new MultiIndex<LogicalPort>();
+  readonly #rulesByChain = new MultiIndex<Rule>();
   readonly #sortedRules = new Map<string, readonly Rule[]>();
-  readonly #learnedBySwitch = new Map<string, Map<string, LearnedAddress>>();
+  readonly #learnedBySwitch = new MultiIndex<LearnedAddress>();
   readonly #held = new NestedIndex<ScopeRecord>();
   /** By router and block; sets under the empty one. */
   readonly #learnedRoutes = new NestedIndex<LearnedSet | LearnedRoutes>();
@@ -120,15 +120,15 @@ export class RecordIndex implements ModelView {
     return this.#records.get(kind)!.size;
   }
   portsOfSwitch(switchId: string): Iterable<LogicalPort> {
-    return this.#portsBySwitch.get(switchId)?.values() ?? [];
+    return this.#portsBySwitch.get(switchId);
   }
   portCountOfSwitch(switchId: string): number {
-    return this.#portsBySwitch.get(switchId)?.size ?? 0;
+    return this.#portsBySwitch.count(switchId);
   }
   rulesOfChain(chainId: string): readonly Rule[] {
     const known = this.#sortedRules.get(chainId);
     if (known) return known;
-    const sorted = [...(this.#rulesByChain.get(chainId)?.values() ?? [])].sort((a, b) => a.position - b.position);
+    const sorted = [...this.#rulesByChain.get(chainId)].sort((a, b) => a.position - b.position);
     this.#sortedRules.set(chainId, sorted);
     return sorted;
   }
@@ -136,7 +136,7 @@ export class RecordIndex implements ModelView {
     return this.get('binding', portId);
   }
   learnedOf(switchId: string): Iterable<LearnedAddress> {
-    return this.#learnedBySwitch.get(switchId)?.values() ?? [];
+    return this.#learnedBySwitch.get(switchId);
   }
   hosts(): Iterable<Host> {
     return this.all('host');
@@ -281,14 +281,14 @@ export class RecordIndex implements ModelView {
         this.#learnedRoutes.add(record.router, '', record);
         return;
       case 'learned':
-        addTo(this.#learnedBySwitch, record.switch, record.id, record);
+        this.#learnedBySwitch.add(record.switch, record);
         return;
       case 'rule':
         this.#sortedRules.delete(record.chain);
-        addTo(this.#rulesByChain, record.chain, record.id, record);
+        this.#rulesByChain.add(record.chain, record);
         return;
       case 'port':
-        addTo(this.#portsBySwitch, record.switch, record.id, record);
+        this.#portsBySwitch.add(record.switch, record);
     }
   }
 
@@ -302,29 +302,17 @@ export class RecordIndex implements ModelView {
         this.#learnedRoutes.remove(record.router, '', record);
         return;
       case 'learned':
-        removeFrom(this.#learnedBySwitch, record.switch, record.id);
+        this.#learnedBySwitch.remove(record.switch, record);
         return;
       case 'chain':
         this.#sortedRules.delete(record.id);
         return;
       case 'rule':
         this.#sortedRules.delete(record.chain);
-        removeFrom(this.#rulesByChain, record.chain, record.id);
+        this.#rulesByChain.remove(record.chain, record);
         return;
       case 'port':
-        removeFrom(this.#portsBySwitch, record.switch, record.id);
+        this.#portsBySwitch.remove(record.switch, record);
     }
   }
-}
-
-export function addTo<V>(index: Map<string, Map<string, V>>, key: string, id: string, value: V): void {
-  const known = index.get(key);
-  if (known) known.set(id, value);
-  else index.set(key, new Map([[id, value]]));
-}
-
-export function removeFrom<V>(index: Map<string, Map<string, V>>, key: string, id: string): void {
-  const known = index.get(key);
-  known?.delete(id);
-  if (known?.size === 0) index.delete(key);
 }
