@@ -182,6 +182,18 @@ test('of many connections zones are read in turn, ports before routers, with res
   assert.equal(state.problem, undefined);
 });
 
+test('a router that nothing was counted of is read, since it may translate by the time that ports have been', async () => {
+  const { state, round } = trial();
+  state.count = SLICE_CONNECTIONS + 1;
+  state.uses = [
+    { zone: 12, connections: SLICE_CONNECTIONS + 1, limit: 0 },
+    { zone: 8, connections: 0, limit: 0 },
+  ];
+  const [report] = await round();
+  assert.deepEqual(state.dumped, [[12], [8]]);
+  assert.ok(report?.put.some(({ seenAs }) => seenAs));
+});
+
 test('zones that do not count what they had before they were limited are read, too', async () => {
   const whole = await trial().round();
   const { state, round } = trial();
