@@ -164,7 +164,10 @@ export class HostSwitch {
 
   /** Starts the switch alone and waits until it has made its bridges; the addresses on its taps are lost with it and set again. */
   async startVswitchd(): Promise<void> {
-    const args = [`unix:${this.database}`, ...common(this.dir, 'ovs-vswitchd')];
+    const args = [
+      ...(this.#isToldRoutes ? ['--disable-system-route'] : []),
+      ...[`unix:${this.database}`, ...common(this.dir, 'ovs-vswitchd')],
+    ];
     await this.#declare(
       'ovs-vswitchd',
       [this.#ovs.program('ovs-vswitchd'), ...args],
@@ -179,22 +182,35 @@ export class HostSwitch {
       `external_ids:weft-lab-started="${new Date().toISOString()}"`,
     ]);
     await this.#addressUnderlay();
-    if (this.datapath === 'netdev') await this.#knowNeighbours();
+    if (this.datapath === 'netdev') await this.#knowWays();
   }
 
   /**
-   * Tells the switch the MACs of all other hosts. The userspace datapath drops a tunnel packet whose neighbour it has to
+   * Does the switch know routes from here only? It reads the kernel's otherwise, anew whenever any interface of the host changes, and until it has,
+   * does not know its own tunnels: what a revalidator looks at just then goes to the kernel, 10 ms of packets now and then where a
+   * port is plugged (lib/ovs-router.c, `ovs_router_flush`). Tunnel ports with `local_ip`, as VTEPs have, need the kernel's.
+   */
+  get #isToldRoutes(): boolean {
+    return this.datapath === 'netdev' && this.#spec.underlay.routes === 'given';
+  }
+
+  /**
+   * Tells the switch where its tunnels go, and the MACs of all other hosts. The userspace datapath drops a tunnel packet whose neighbour it has to
    * ask for, where a kernel would hold it back, and it forgets after a quarter of an hour: between machines that have
    * long been up this is not what one wants to measure.
    */
-  async #knowNeighbours(): Promise<void> {
+  async #knowWays(): Promise<void> {
     const { address, prefix, gateway } = this.host;
     const peers = this.#spec.hosts.filter((peer) => peer.name !== this.host.name);
     const near = peers
       .filter((peer) => sameSubnet(address, peer.address, prefix))
       .map((peer) => [peer.address, underlayMac(this.#spec.name, peer.name)]);
     if (gateway) near.push([gateway, underlayMac(this.#spec.name, 'underlay')]);
+    const everywhere = address.includes(':') ? '::/0' : '0.0.0.0/0';
+    const routes: UnixctlCommand[] = [['ovs/route/add', `${address}/${prefix}`, UNDERLAY_BRIDGE]];
+    if (gateway) routes.push(['ovs/route/add', everywhere, UNDERLAY_BRIDGE, gateway]);
     await this.appctlAll([
+      ...(this.#isToldRoutes ? routes : []),
       ['tnl/neigh/aging', '3600'],
       ...near.map(([ip, mac]): UnixctlCommand => ['tnl/neigh/set', UNDERLAY_BRIDGE, ip!, mac!]),
     ]);

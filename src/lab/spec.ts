@@ -59,7 +59,14 @@ const hostSchema = z.strictObject({
 const labSchema = z.strictObject({
   name: labName,
   encap: z.enum(['geneve', 'vxlan', 'gre']).default('geneve'),
-  underlay: z.strictObject({ subnet: addressWithPrefix.default('172.31.0.0/24'), mtu: mtu.default(1500) }).prefault({}),
+  underlay: z
+    .strictObject({
+      subnet: addressWithPrefix.default('172.31.0.0/24'),
+      mtu: mtu.default(1500),
+      /** Whose routes tunnels of the userspace datapath go by: those of the lab's description, or the hosts' kernels' (`HostSwitch`). */
+      routes: z.enum(['given', 'kernel']).default('given'),
+    })
+    .prefault({}),
   /** `auto` is the kernel's datapath where the machine has it, else the userspace one. */
   datapath: z.enum(['auto', 'netdev', 'system']).default('auto'),
   hosts: z.array(hostSchema).min(1),

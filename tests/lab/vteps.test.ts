@@ -117,6 +117,7 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
       name,
       // Hosts and VTEPs share a port and the space of keys then: the VTEP's tunnels are the narrower ones.
       encap: 'vxlan',
+      underlay: { routes: 'kernel' },
       hosts: [...GATEWAYS, 'east', 'tor-1', 'tor-2'].map((host) => ({ name: host })),
       workloads: [
         { name: 'red-1', host: 'east', addresses: ['10.1.0.1/24'], gateways: ['10.1.0.254'] },
