@@ -1,5 +1,6 @@
 import { Lab, removeLab } from '../../src/lab/lab.ts';
 import { findPort, plugIntoPort, startWeftInLab, type WeftInLab, waitForPorts } from '../../src/lab/weft.ts';
+import type { BgpRoute } from '../../src/server/bgp.ts';
 import { eventually } from './datacentre.ts';
 import { labName } from './lab-name.ts';
 
@@ -126,7 +127,7 @@ export interface TwoGateways {
   readonly weft: WeftInLab;
   router(): Promise<ShownRouter>;
   peer(name: string): Promise<ShownPeer>;
-  /** Returns when these sessions stand, as far as the server knows, and the routers outside have ways in by them. */
+  /** Returns when these sessions stand, as far as the server knows, and there are ways in and out by each of them. */
   established(...uplinks: string[]): Promise<void>;
   down(): Promise<void>;
 }
@@ -178,7 +179,11 @@ export async function startTwoGateways(
             (await waysOf(lab, outside, FLOATING)).includes(here),
           );
         }
-        await eventually('ways out', 20_000, async () => (await router()).learned >= uplinks.length);
+        await eventually('ways out by each', 20_000, async () => {
+          const query = { router: 'core', tenant: 'isp' };
+          const { items } = await weft.client.get<{ items: readonly BgpRoute[] }>('/v1/bgp/routes', { query });
+          return uplinks.every((of) => items.some(({ via }) => via.some(({ routerPort }) => routerPort === of)));
+        });
       },
       down: async () => {
         weft.client.close();
