@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { cidrContains, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
 import { WeftError } from '../base/errors.ts';
 import { type UnixctlCommand, unixctl } from '../ovsdb/unixctl.ts';
@@ -91,6 +92,8 @@ export function kernelHasDatapath(): boolean {
 export const UNDERLAY_BRIDGE = 'br-underlay';
 /** The bridge into which workloads are plugged. */
 export const INTEGRATION_BRIDGE = 'br-int';
+/** So long the switch may take to hear of an address. */
+const HEARD_MS = 5_000;
 /** A host's interface towards the underlay. */
 export const UNDERLAY_INTERFACE = 'eth0';
 
@@ -206,14 +209,27 @@ export class HostSwitch {
       .filter((peer) => sameSubnet(address, peer.address, prefix))
       .map((peer) => [peer.address, underlayMac(this.#spec.name, peer.name)]);
     if (gateway) near.push([gateway, underlayMac(this.#spec.name, 'underlay')]);
-    const everywhere = address.includes(':') ? '::/0' : '0.0.0.0/0';
-    const routes: UnixctlCommand[] = [['ovs/route/add', `${address}/${prefix}`, UNDERLAY_BRIDGE]];
-    if (gateway) routes.push(['ovs/route/add', everywhere, UNDERLAY_BRIDGE, gateway]);
+    if (this.#isToldRoutes) await this.#addRoutes();
     await this.appctlAll([
-      ...(this.#isToldRoutes ? routes : []),
       ['tnl/neigh/aging', '3600'],
       ...near.map(([ip, mac]): UnixctlCommand => ['tnl/neigh/set', UNDERLAY_BRIDGE, ip!, mac!]),
     ]);
+  }
+
+  async #addRoutes(): Promise<void> {
+    const { address, prefix, gateway } = this.host;
+    const everywhere = address.includes(':') ? '::/0' : '0.0.0.0/0';
+    const routes: UnixctlCommand[] = [['ovs/route/add', `${address}/${prefix}`, UNDERLAY_BRIDGE]];
+    if (gateway) routes.push(['ovs/route/add', everywhere, UNDERLAY_BRIDGE, gateway]);
+    // It refuses them until it has heard from the kernel of the address that they go from.
+    for (const endMs = performance.now() + HEARD_MS; ; await delay(20)) {
+      const error = await this.appctlAll(routes).then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
+      if (error === undefined) return;
+      if (!(error instanceof WeftError && error.code === 'refused') || performance.now() > endMs) throw error;
+    }
   }
 
   get vswitchd(): ManagedProcess | undefined {

@@ -127,13 +127,12 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
   });
 
   test('none is lost when Open vSwitch is restarted where they are', async (t) => {
-    const { vswitchd } = dc.lab.switchOf('west');
     const answersOf = async (name: string): Promise<number> =>
       (await crowds.get(name)!.report('answered', 200)).answers;
-    await vswitchd!.kill();
+    await dc.lab.killVswitchd('west');
     const before = await answersOf('out by SNAT');
     const begun = performance.now();
-    await vswitchd!.start();
+    await dc.lab.restartVswitchd('west');
     await eventually('an answer', 20_000, async () => {
       return (await answersOf('out by SNAT')) > before;
     });
