@@ -29,7 +29,8 @@ export function createContext(options: {
     async lab(spec) {
       const name = `b${process.pid % 10_000_000}x${++labs % 1000}`;
       deferred.push(() => removeLab(name));
-      return Lab.start({ ...spec, name });
+      // As on hosts of both: OVN's tunnels have a `local_ip`, which needs the kernel's routes.
+      return Lab.start({ ...spec, underlay: { ...spec.underlay, routes: 'kernel' }, name });
     },
     sleep: (ms) => delay(ms, undefined, { signal }),
     async until(what, ask, { timeoutMs = 30_000, everyMs = 5 } = {}) {
