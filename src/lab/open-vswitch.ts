@@ -223,12 +223,12 @@ export class HostSwitch {
     if (gateway) routes.push(['ovs/route/add', everywhere, UNDERLAY_BRIDGE, gateway]);
     // It refuses them until it has heard from the kernel of the address that they go from.
     for (const endMs = performance.now() + HEARD_MS; ; await delay(20)) {
-      const error = await this.appctlAll(routes).then(
-        () => undefined,
-        (reason: unknown) => reason,
-      );
-      if (error === undefined) return;
-      if (!(error instanceof WeftError && error.code === 'refused') || performance.now() > endMs) throw error;
+      try {
+        await this.appctlAll(routes);
+        return;
+      } catch (error) {
+        if (!(error instanceof WeftError && error.code === 'refused') || performance.now() > endMs) throw error;
+      }
     }
   }
 

@@ -90,10 +90,14 @@ export class TrackingReader {
     const uncounted = count - uses.reduce((sum, { connections }) => sum + connections, 0);
     // What a zone had before it was limited is not counted there: any may have them, and it is a few at a time that are.
     const least = uncounted > CHURN && uncounted <= MOST_AT_ONCE ? 1 : 0;
-    const counts = new Map([...zones.entries()].flatMap(([, zone]) => [zone, zone + 1]).map((zone) => [zone, least]));
-    // A router may translate since it was counted: what ports have must not be told without that.
-    if (uncounted <= MOST_AT_ONCE)
-      for (const [owner, zone] of zones.entries()) if (!scope.port(owner)) counts.set(zone, 1);
+    // And a router may translate since it was counted: what ports have must not be told without that.
+    const leastOfRouter = uncounted <= MOST_AT_ONCE ? 1 : 0;
+    const counts = new Map<number, number>();
+    for (const [owner, zone] of zones.entries()) {
+      const isPort = scope.port(owner) !== undefined;
+      counts.set(zone, isPort ? least : leastOfRouter);
+      if (isPort) counts.set(zone + 1, least);
+    }
     for (const { zone, connections } of uses) counts.set(zone, Math.max(connections, counts.get(zone) ?? 0));
     const owners = [...zones.entries()].map(([owner, zone]) => {
       const port = scope.port(owner);
