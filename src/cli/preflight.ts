@@ -107,6 +107,7 @@ function judgeDatapath({ kernelModule, bridge }: HostFacts): Finding {
       check,
       level: 'warning',
       text: `bridge ${bridge.name} uses the userspace datapath: fine for a lab, slower than the kernel's`,
+      hint: "workloads want the kernel's; this one loses some 10 ms of tunnelled packets whenever an interface of the host changes (LIMITS.md)",
     };
   if (kernelModule === 'loaded') return { check, level: 'ok', text: "the kernel's, loaded" };
   if (kernelModule === 'available')

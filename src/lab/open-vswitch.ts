@@ -168,7 +168,7 @@ export class HostSwitch {
   /** Starts the switch alone and waits until it has made its bridges; the addresses on its taps are lost with it and set again. */
   async startVswitchd(): Promise<void> {
     const args = [
-      ...(this.#isToldRoutes ? ['--disable-system-route'] : []),
+      ...(this.isToldRoutes ? ['--disable-system-route'] : []),
       ...[`unix:${this.database}`, ...common(this.dir, 'ovs-vswitchd')],
     ];
     await this.#declare(
@@ -193,7 +193,7 @@ export class HostSwitch {
    * does not know its own tunnels: what a revalidator looks at just then goes to the kernel, 10 ms of packets now and then where a
    * port is plugged (lib/ovs-router.c, `ovs_router_flush`). Tunnel ports with `local_ip`, as VTEPs have, need the kernel's.
    */
-  get #isToldRoutes(): boolean {
+  get isToldRoutes(): boolean {
     return this.datapath === 'netdev' && this.#spec.underlay.routes === 'given';
   }
 
@@ -209,7 +209,7 @@ export class HostSwitch {
       .filter((peer) => sameSubnet(address, peer.address, prefix))
       .map((peer) => [peer.address, underlayMac(this.#spec.name, peer.name)]);
     if (gateway) near.push([gateway, underlayMac(this.#spec.name, 'underlay')]);
-    if (this.#isToldRoutes) await this.#addRoutes();
+    if (this.isToldRoutes) await this.#addRoutes();
     await this.appctlAll([
       ['tnl/neigh/aging', '3600'],
       ...near.map(([ip, mac]): UnixctlCommand => ['tnl/neigh/set', UNDERLAY_BRIDGE, ip!, mac!]),

@@ -41,10 +41,12 @@ export class VtepEmulator {
     this.place = place;
   }
 
-  /** Errors: `not-found` where the package is not installed. */
+  /** Errors: `not-found` where the package is not installed, `invalid` in a lab whose switches would find no way to it. */
   static async start(lab: Lab, place: string, machines: readonly PhysicalMachine[]): Promise<VtepEmulator> {
     if (!existsSync(EMULATOR))
       throw new WeftError('not-found', 'no emulator of VTEPs on this machine: run scripts/setup.sh');
+    if (lab.switchOf(place).isToldRoutes)
+      throw new WeftError('invalid', 'tunnels of a VTEP need the routes of the kernel: underlay: { routes: kernel }');
     const vtep = new VtepEmulator(lab, place);
     mkdirSync(vtep.#dir, { recursive: true });
     await vtep.#connect(machines);

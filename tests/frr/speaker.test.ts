@@ -4,7 +4,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { formatCidr, formatIp, parseCidr } from '../../src/base/addresses.ts';
 import { silentLog } from '../../src/base/log.ts';
-import { DAEMONS, DEFAULT_BFD, type SpeakerConfig, type SpeakerPeer } from '../../src/frr/config.ts';
+import { DAEMONS, type SpeakerConfig, type SpeakerPeer } from '../../src/frr/config.ts';
 import { NamespaceDaemons } from '../../src/frr/daemons.ts';
 import type { RouteChange } from '../../src/frr/route-table.ts';
 import type { PeerState } from '../../src/frr/show.ts';
@@ -91,7 +91,7 @@ const peer = (address: string, asn: number, more: Partial<SpeakerPeer> = {}): Sp
   adminUp: true,
   ...more,
 });
-const a4 = peer('10.0.1.1', 65_010, { password: 'secret', bfd: DEFAULT_BFD });
+const a4 = peer('10.0.1.1', 65_010, { password: 'secret', bfd: { multiplier: 3, intervalMs: 100 } });
 const a6 = peer('2001:db8:1::1', 65_010, { families: ['ipv4', 'ipv6'] });
 const b = peer('10.0.2.1', 65_020);
 const otherPassword = peer('10.0.3.1', 65_020, { password: 'wrong' });
@@ -177,6 +177,22 @@ describe('a BGP speaker of FRR', { skip: missing, timeout: 60_000 }, () => {
       [SHARED[1], both],
       ['2001:db8:aaaa::/48', `2001:db8:1::1%${index('w1')}`],
     ]);
+  });
+
+  test('BFD of another pace takes effect while the session stays up', async () => {
+    const before = (await state(a4))!;
+    const slower = { ...a4, bfd: { multiplier: 4, intervalMs: 250 } };
+    await speaker.apply({ ...config, peers: [slower, ...config.peers.slice(1)] });
+    // The other side's multiplier, and the longer of what one asks for and the other offers (RFC 5880 §6.8.4).
+    await until('250 ms', async () =>
+      (await speaker.bfd()).some((s) => s.peer === '10.0.1.1' && s.up && s.detectionMs === 750),
+    );
+    await speaker.apply(config);
+    await until('100 ms again', async () =>
+      (await speaker.bfd()).some((s) => s.peer === '10.0.1.1' && s.up && s.detectionMs === 300),
+    );
+    const now = (await state(a4))!;
+    assert.deepEqual([now.established, now.drops], [true, before.drops]);
   });
 
   test('its configuration is read by nobody else', () => {

@@ -4,7 +4,7 @@ import { type CrowdOptions, startCrowd } from '../../src/lab/connection-crowd.ts
 import { type Alternation, alternate } from './alternating.ts';
 import { sleep } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
-import { CLIENT, FLOATING, startTwoGateways, type TwoGateways, UPLINKS, VIP } from './two-gateways.ts';
+import { CLIENT, FLOATING, startTwoGateways, type TwoGateways, UPLINKS, unhurried, VIP } from './two-gateways.ts';
 
 /** One connection at a time, past stateful filters, whose packets go by one gateway and the other in turn, both ways (docs/design/gateways.md). */
 const WAYS: Readonly<Record<string, CrowdOptions>> = {
@@ -19,7 +19,7 @@ describe('packets of one connection by two gateways in turn', { skip: needsRoot,
   let alternation: Alternation;
 
   before(async () => {
-    site = await startTwoGateways('alt');
+    site = await startTwoGateways('alt', UPLINKS.map(unhurried));
     await site.established('up-1', 'up-2');
     // Addresses outside are known by then, on both sides.
     for (const options of Object.values(WAYS))

@@ -12,13 +12,15 @@ import {
   startTwoGateways,
   type TwoGateways,
   UPLINKS,
+  type Uplink,
+  unhurried,
   WEBS,
   waysOf,
 } from './two-gateways.ts';
 
 /** Uplinks come, go and return; MidoNet's scenarios 49 to 57. */
 describe('uplinks', { skip: needsRoot }, () => {
-  const [first, second] = UPLINKS as [(typeof UPLINKS)[0], (typeof UPLINKS)[0]];
+  const [first, second] = UPLINKS.map(unhurried) as [Uplink, Uplink];
   let site: TwoGateways;
 
   before(async () => {
@@ -91,7 +93,7 @@ describe('uplinks', { skip: needsRoot }, () => {
   });
 
   test('of four sessions one after the other goes: the last carries all; they return (57)', async () => {
-    await put(...CROSSED.map((uplink) => peerOf(uplink)));
+    await put(...CROSSED.map((uplink) => peerOf(unhurried(uplink))));
     await site.established('up-1', 'up-2', 'cross-1', 'cross-2');
     await site.lab.sendVia('client', ['up-1', 'up-2']);
     const going = [first, second, CROSSED[0]!];

@@ -2,7 +2,7 @@ import { formatIp } from '../../base/addresses.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import { listNamespaces } from '../../base/namespaces.ts';
-import { DEFAULT_BFD, type SpeakerConfig } from '../../frr/config.ts';
+import type { SpeakerConfig } from '../../frr/config.ts';
 import type { RouteChange, Ways } from '../../frr/route-table.ts';
 import { Speaker } from '../../frr/speaker.ts';
 import type { LearnedHop } from '../../model/objects.ts';
@@ -257,7 +257,7 @@ function configOf(plan: SpeakerPlan): SpeakerConfig {
       ...(peer.password === undefined ? {} : { password: peer.password }),
       ...(peer.multihop === undefined ? {} : { multihop: peer.multihop }),
       ...(peer.accept === undefined ? {} : { accept: peer.accept }),
-      ...(peer.bfd ? { bfd: DEFAULT_BFD } : {}),
+      ...(peer.bfd ? { bfd: { multiplier: peer.bfdFailures, intervalMs: peer.bfdIntervalMs } } : {}),
     })),
   };
 }

@@ -55,7 +55,15 @@ export const bgpPeerSchema = z
       .regex(/^[\x21-\x7e]+$/, 'a password is printable ASCII without spaces')
       .optional()
       .describe('of TCP MD5 signatures; never shown'),
-    bfd: z.boolean().default(false).describe('true: a session that is silent for 300 ms is down'),
+    bfd: z.boolean().default(false).describe('true: a session that is silent for bfdFailures × bfdIntervalMs is down'),
+    bfdIntervalMs: z
+      .number()
+      .int()
+      .min(50)
+      .max(60_000)
+      .default(100)
+      .describe('a BFD packet each; the peer may want fewer'),
+    bfdFailures: z.number().int().min(2).max(50).default(3).describe('so many missing in a row: down'),
     multihop: z.number().int().min(1).max(255).optional().describe('the upstream may be so many hops away'),
     keepaliveS: z.number().int().min(1).max(21_845).default(3),
     holdS: z.number().int().min(3).max(65_535).default(9),
