@@ -212,11 +212,14 @@ class Table {
     this.#summarise();
   }
 
-  /** The way to the node that was changed, from below. */
+  /** The way to the node that was changed, from below, as far as it makes a difference. */
   #summarise(): void {
     const { path } = this.#trie;
+    // The last two may have been made just now.
+    const old = path.length - 3;
     for (let at = path.length - 1; at >= 0; at--) {
       const node = path[at]!;
+      const wasDirty = this.#isDirty[node] === 1;
       this.#isDirty[node] = 1;
       const [left, right] = [this.#trie.child(node, 0), this.#trie.child(node, 1)];
       let below = joined(this.#setOf(left), this.#setOf(right));
@@ -224,10 +227,16 @@ class Table {
       const own = this.#own[node]!;
       if (this.#held[node] === 1) below = MANY;
       else if (own !== NONE && isOpen) below = joined(below, own);
-      this.#below[node] = below;
-      this.#needsOwn[node] = isOpen ? 1 : 0;
+      const needsOwn = isOpen ? 1 : 0;
       // Other routes may be for some sources only: what they let pass is left to what covers them.
-      this.#isOpen[node] = isOpen && own === NONE ? 1 : 0;
+      const leavesOpen = isOpen && own === NONE ? 1 : 0;
+      const isSame =
+        this.#below[node] === below && this.#needsOwn[node] === needsOwn && this.#isOpen[node] === leavesOpen;
+      // Those above have been told, and are dirty since.
+      if (isSame && wasDirty && at <= old) return;
+      this.#below[node] = below;
+      this.#needsOwn[node] = needsOwn;
+      this.#isOpen[node] = leavesOpen;
     }
   }
 

@@ -14,8 +14,8 @@
  *                  │           ┌── 20 answer ◀─────┼──────────────────────────────────┼───────────────────────────┘
  *                  │           │      └─▶ 21 respond ─▶ 22 advertise ─▶ back to the workload
  *                  │           ▼                   │                                  │
- *                  │        23 tag ─▶ 24 lookup ─┬─▶ 26 flood ─▶ 27 floodLocal ─┐     │      31 to 50 routers: units/router-base.ts
- *                  ▼                     ▲       ├─▶ 30 tunnelOut ─▶ others     │     │
+ *                  │        23 tag ─▶ 24 lookup ─┬─▶ 26 flood ─▶ 27 floodLocal ─┐     │      30 to 50 routers: units/router-base.ts
+ *                  ▼                     ▲       ├─▶ 29 tunnelOut ─▶ others     │     │
  *   tunnel ───▶ 2 tunnel ────────────────┴───────┴─────────────────────▶ 60 toPort ─▶ 61 toTracked, 62 toGroup, 63 toChain
  *                                                                           └────▶ 64 toVerdict ─▶ 65 toCommit, 66 fromVip ─▶ 68 deliver
  */

@@ -1,7 +1,7 @@
 import { type Cidr, cidrContains, formatCidr, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
-import { keyOf, type RouteKey } from '../base/route-key.ts';
+import { cidrOf, keyOf, type RouteKey } from '../base/route-key.ts';
 import type { LearnedRoutes, LearnedSet, Router, RouterPort } from '../model/objects.ts';
-import { livingHops, type PackedRoutes, unpackRoutes } from '../model/packed-routes.ts';
+import { differenceOfPacked, livingHops, type PackedRoutes } from '../model/packed-routes.ts';
 import { Aggregate } from './aggregate.ts';
 
 /**
@@ -268,6 +268,10 @@ class Told {
   readonly #said = new Map<number, Said & { uses: number; set: number | undefined }>();
   /** `number host set` → what it becomes with them: there are few, each for many networks. */
   readonly #steps = new Map<string, number>();
+  /** The one that was asked for last: that of the network before, mostly. */
+  #last:
+    | { before: number; router: string; version: 4 | 6; host: string; set: string | undefined; number: number }
+    | undefined;
   #next = 0;
   #used = 0;
 
@@ -277,6 +281,20 @@ class Told {
 
   /** The number of what is said once the host says this, or says nothing any more. It may have no uses yet. */
   with(before: number, router: string, version: 4 | 6, host: string, set: string | undefined): number {
+    const last = this.#last;
+    if (
+      last?.before === before &&
+      last.set === set &&
+      last.host === host &&
+      (before !== NONE || (last.version === version && last.router === router))
+    )
+      return last.number;
+    const number = this.#step(before, router, version, host, set);
+    this.#last = { before, router, version, host, set, number };
+    return number;
+  }
+
+  #step(before: number, router: string, version: 4 | 6, host: string, set: string | undefined): number {
     const step = `${before} ${before === NONE ? `${router} ${version}` : ''} ${host} ${set ?? ''}`;
     const known = this.#steps.get(step);
     if (known !== undefined) return known;
@@ -327,6 +345,7 @@ class Told {
       this.#numbers.delete(name);
     }
     this.#steps.clear();
+    this.#last = undefined;
   }
 
   /** Asks for the sets of a router anew. Returns whose set is another now, and the sets that they had. */
@@ -430,11 +449,11 @@ class HeldNetworks {
   /** Router or router port → what it holds. */
   readonly #of = new Map<string, { readonly router: string; readonly networks: ReadonlySet<string> }>();
   /** Router → network → by how many. */
-  readonly #counts = new Map<string, Map<string, number>>();
+  readonly #counts = new Map<string, Map<RouteKey, number>>();
 
   has(router: string, to: Cidr): boolean {
     const counts = this.#counts.get(router);
-    return counts !== undefined && counts.size > 0 && counts.has(formatCidr(to));
+    return counts !== undefined && counts.size > 0 && counts.has(keyOf(to));
   }
 
   /** Networks that are held from now on, or no longer. */
@@ -452,16 +471,17 @@ class HeldNetworks {
   aggregateOf(router: string): Aggregate {
     // How many routes a router takes is the server's to see to.
     const aggregate = new Aggregate(Number.MAX_SAFE_INTEGER);
-    for (const to of this.#counts.get(router)?.keys() ?? []) aggregate.hold(parseCidr(to)!, true);
+    for (const to of this.#counts.get(router)?.keys() ?? []) aggregate.hold(cidrOf(to), true);
     return aggregate;
   }
 
   #count(router: string, to: string, by: 1 | -1): number {
-    const counts = this.#counts.get(router) ?? new Map<string, number>();
+    const counts = this.#counts.get(router) ?? new Map<RouteKey, number>();
     this.#counts.set(router, counts);
-    const count = (counts.get(to) ?? 0) + by;
-    if (count === 0) counts.delete(to);
-    else counts.set(to, count);
+    const key = keyOf(parseCidr(to)!);
+    const count = (counts.get(key) ?? 0) + by;
+    if (count === 0) counts.delete(key);
+    else counts.set(key, count);
     if (counts.size === 0) this.#counts.delete(router);
     return count;
   }
@@ -484,20 +504,24 @@ function* differing(
   before: readonly PackedRoutes[],
   after: readonly PackedRoutes[],
 ): Iterable<{ readonly to: Cidr; readonly set: string | undefined }> {
+  const sets = new Set([...before, ...after].map(({ set }) => set));
   for (const version of [4, 6] as const) {
-    const packed = (of: PackedRoutes | undefined): string => (version === 4 ? of?.v4 : of?.v6) ?? '';
-    const others = (of: readonly PackedRoutes[], than: readonly PackedRoutes[]): readonly PackedRoutes[] =>
-      of.filter((one) => packed(one) !== packed(than.find(({ set }) => set === one.set)));
+    const packed = (of: readonly PackedRoutes[], set: string): string => {
+      const routes = of.find((one) => one.set === set);
+      return (version === 4 ? routes?.v4 : routes?.v6) ?? '';
+    };
     const left = new Map<RouteKey, { readonly to: Cidr; readonly set: string }>();
-    for (const one of others(before, after))
-      for (const to of unpackRoutes(packed(one), version)) left.set(keyOf(to), { to, set: one.set });
-    for (const one of others(after, before))
-      for (const to of unpackRoutes(packed(one), version)) {
-        const key = keyOf(to);
-        const isSame = left.get(key)?.set === one.set;
-        left.delete(key);
-        if (!isSame) yield { to, set: one.set };
-      }
+    const come: { readonly to: Cidr; readonly set: string }[] = [];
+    for (const set of sets) {
+      const difference = differenceOfPacked(packed(before, set), packed(after, set), version);
+      for (const to of difference.gone) left.set(keyOf(to), { to, set });
+      for (const to of difference.come) come.push({ to, set });
+    }
+    for (const { to, set } of come) {
+      const was = left.size === 0 ? undefined : left.get(keyOf(to));
+      if (was !== undefined) left.delete(keyOf(to));
+      if (was?.set !== set) yield { to, set };
+    }
     for (const { to } of left.values()) yield { to, set: undefined };
   }
 }

@@ -24,7 +24,8 @@ interface SetFlows {
   readonly units: readonly string[];
   readonly cookie: bigint;
   readonly reason: undefined;
-  readonly actions: { readonly 4: readonly Action[]; readonly 6: readonly Action[] };
+  readonly actions: readonly Action[];
+  readonly gotoTable: number;
 }
 
 export const setFlowsSink = defineSink<SetFlows, SetFlows>({
@@ -39,13 +40,14 @@ export const setFlowsUnit = define.unit({
   run(reader, name) {
     const owner = name.slice(0, name.indexOf(','));
     const router = reader.pick('router', owner, 'key');
-    const { isUsable, actions } = reader.derive(hopSetFacts, name);
+    const { isUsable, actions, next } = reader.derive(hopSetFacts, name);
     if (router === undefined || !isUsable) return [];
     const units = [`learnedRoute/${owner}`];
     const inRouter = match({ router });
     return [
       contribute(setFlowsSink, name, {
         ...{ router, inRouter, units, cookie: cookieOf(units, undefined), reason: undefined, actions },
+        gotoTable: TABLES[next].number,
       }),
     ];
   },
@@ -99,13 +101,13 @@ export class LearnedFlows {
   }
 }
 
-function flowOf(to: Cidr, { inRouter, units, cookie, reason, actions }: SetFlows): CompiledFlow {
+function flowOf(to: Cidr, { inRouter, units, cookie, reason, actions, gotoTable }: SetFlows): CompiledFlow {
   return {
     table: TABLES.route.number,
     priority: priorityOf(to, undefined),
     match: { ...inRouter, ...wayOf(to, undefined) },
-    actions: actions[to.ip.version],
-    gotoTable: TABLES.ecmp.number,
+    actions,
+    gotoTable,
     reason,
     cookie,
     units,

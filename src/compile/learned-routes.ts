@@ -6,7 +6,6 @@ import type { Action } from '../openflow/flow.ts';
 import { set } from './fields.ts';
 import { define } from './inputs.ts';
 import { connectedNetworks, portTowards } from './routers.ts';
-import { ecmpSlotFrom } from './units/router-base.ts';
 import { withoutVoid } from './void-next-hops.ts';
 
 /** Sets of next hops that gateways learned (docs/design/gateways.md, §2), and what routes need to know of them. */
@@ -78,8 +77,10 @@ export const usableHops = define.cell<readonly LearnedHop[]>({
 export interface HopSetFacts {
   /** A set without a next hop is as though its routes were not there. */
   readonly isUsable: boolean;
-  /** Names the set, and finds the slot where packets have to be shared out as long as all hosts live. One list for all routes. */
-  readonly actions: { readonly 4: readonly Action[]; readonly 6: readonly Action[] };
+  /** Names the set. One list for all routes. */
+  readonly actions: readonly Action[];
+  /** The table that comes next: packets that have to be shared out as long as all hosts live find their slot first. */
+  readonly next: 'spread' | 'ecmp';
 }
 
 export const hopSetFacts = define.cell<HopSetFacts>({
@@ -90,11 +91,11 @@ export const hopSetFacts = define.cell<HopSetFacts>({
     const addresses = sets.flatMap((each) => reader.pick('learnedSet', `${router}/${each}`, 'via') ?? []);
     const isShared =
       new Set(addresses.flatMap(({ address }) => (own === 4 || address.includes(':') ? [address] : []))).size > 1;
-    const actions = (version: 4 | 6): Action[] => [
-      set('xxreg2', hopSetId(name)),
-      ...(isShared ? ecmpSlotFrom(version) : []),
-    ];
-    return { isUsable: reader.derive(knownHops, name).length > 0, actions: { 4: actions(4), 6: actions(6) } };
+    return {
+      isUsable: reader.derive(knownHops, name).length > 0,
+      actions: [set('xxreg2', hopSetId(name))],
+      next: isShared ? 'spread' : 'ecmp',
+    };
   },
 });
 

@@ -28,6 +28,8 @@ export class PrefixTrie {
   readonly #wanted: Uint32Array;
   /** Nodes from the root to the one that was reached last. */
   readonly path: number[] = [];
+  /** For what `path` is, as long as nothing was taken out since. */
+  #reached: Cidr | undefined;
 
   constructor(version: 4 | 6) {
     this.version = version;
@@ -87,10 +89,16 @@ export class PrefixTrie {
   }
 
   /** The node of a prefix, made where it is wanted; undefined without. `path` then leads to it. Bits behind the prefix do not count. */
-  reach({ ip, prefix }: Cidr, make: boolean): number | undefined {
-    this.#want(ip.value, prefix);
-    this.path.length = 0;
+  reach(to: Cidr, make: boolean): number | undefined {
+    const { ip, prefix } = to;
     let node = ROOT;
+    // Asked for first, and then made: goes on where it ended.
+    if (to === this.#reached) node = this.path.pop()!;
+    else {
+      this.#want(ip.value, prefix);
+      this.path.length = 0;
+      this.#reached = to;
+    }
     for (;;) {
       this.path.push(node);
       const length = this.#lengths[node]!;
@@ -130,12 +138,17 @@ export class PrefixTrie {
     this.#children[node * 2 + side] = this.child(gone, 0) || this.child(gone, 1);
     for (const column of this.#columns) column.reset(gone);
     this.#free.push(gone);
+    this.#reached = undefined;
   }
 
   #want(value: number | bigint, prefix: number): void {
+    if (typeof value === 'number') {
+      this.#wanted[0] = prefix === 0 ? 0 : value & (0xffff_ffff << (32 - prefix));
+      return;
+    }
     for (let word = 0; word < this.#words; word++) {
       const shift = BigInt(32 * (this.#words - 1 - word));
-      const whole = typeof value === 'number' ? value : Number((value >> shift) & 0xffff_ffffn);
+      const whole = Number((value >> shift) & 0xffff_ffffn);
       const left = prefix - 32 * word;
       this.#wanted[word] = left >= 32 ? whole : left <= 0 ? 0 : whole & (0xffff_ffff << (32 - left));
     }

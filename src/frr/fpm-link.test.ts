@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { formatCidr, parseCidr, parseIp } from '../base/addresses.ts';
 import { silentLog } from '../base/log.ts';
 import { encodeFpm } from './fpm.ts';
-import { FpmLink } from './fpm-link.ts';
+import { FpmLink, type FpmLinkOptions } from './fpm-link.ts';
 import { encodeNetlink, MAIN_TABLE, RouteProtocol, RouteType } from './netlink.ts';
 
 const frame = (to: string): Uint8Array =>
@@ -24,7 +24,7 @@ const frame = (to: string): Uint8Array =>
   );
 
 /** A link with short times, and a way to connect to it as zebra does. */
-async function setUp(): Promise<{
+async function setUp(times: Partial<FpmLinkOptions> = {}): Promise<{
   link: FpmLink;
   batches: string[][];
   zebra: () => Promise<Socket>;
@@ -34,7 +34,7 @@ async function setUp(): Promise<{
   const link = new FpmLink({
     log: silentLog,
     onChanges: (changes) => batches.push(changes.map((c) => `${c.ways ? '+' : '-'}${formatCidr(c.to)}`)),
-    ...{ batchMs: 5, quietMs: 30, holdMs: 150, abandonMs: 150 },
+    ...{ batchMs: 5, quietMs: 30, holdMs: 150, abandonMs: 150, ...times },
   });
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -60,6 +60,29 @@ test('routes of one batch come together, and the table is synced when zebra is q
   socket.write(Buffer.concat([frame('10.0.0.0/8'), frame('10.1.0.0/16')]));
   await until(() => link.synced);
   assert.deepEqual(batches, [['+10.0.0.0/8', '+10.1.0.0/16']]);
+  socket.destroy();
+  link.close();
+});
+
+test('a whole table comes in few batches, the last when zebra pauses', async () => {
+  const { link, batches, zebra, until } = await setUp({ pauseMs: 80, crowdMs: 60_000 });
+  const socket = await zebra();
+  for (let part = 0; part < 10; part++) {
+    const routes = Array.from({ length: 1_000 }, (_, i) => frame(`10.${part}.${i >> 8}.${i & 255}/32`));
+    socket.write(Buffer.concat(routes));
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  await until(() => batches.flat().length === 10_000);
+  assert.ok(batches.length <= 3, `${batches.length} batches`);
+  socket.destroy();
+  link.close();
+});
+
+test('a table that never ends is told all the same', async () => {
+  const { link, batches, zebra, until } = await setUp({ pauseMs: 60_000, crowdMs: 50 });
+  const socket = await zebra();
+  socket.write(Buffer.concat(Array.from({ length: 2_000 }, (_, i) => frame(`10.0.${i >> 8}.${i & 255}/32`))));
+  await until(() => batches.flat().length === 2_000);
   socket.destroy();
   link.close();
 });

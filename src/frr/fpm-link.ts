@@ -12,7 +12,11 @@ export type FpmLinkOptions = {
   readonly onSynced?: () => void;
   /** Zebra writes some dozen routes at a time: so long they are gathered. */
   readonly batchMs?: number;
-  /** And so long behind `CROWD` changes and more (longer on a busy machine): a whole table comes in a second or two, and each batch has its price. */
+  /**
+   * `CROWD` of them and more are gathered until zebra has paused so long, but no longer than `crowdMs` (on a busy machine `LONGEST_GATHERING_MS`): a whole
+   * table comes in a second or two, and each batch has its price.
+   */
+  readonly pauseMs?: number;
   readonly crowdMs?: number;
   /** So long nothing must have come for zebra to be through: its messages have no mark for that. */
   readonly quietMs?: number;
@@ -23,6 +27,7 @@ export type FpmLinkOptions = {
 };
 
 const CROWD = 1_000;
+const CROWD_MS = 300;
 /** Of the time at most a quarter is spent on batches of a crowd, unless that would take longer than this. */
 const LONGEST_GATHERING_MS = 2_000;
 
@@ -44,12 +49,16 @@ export class FpmLink {
   #timer: NodeJS.Timeout | undefined;
   /** Connections that were ended because their bytes made no sense. */
   decodeErrors = 0;
-  #gatherMs: number | undefined;
+  /** The first change that was not told came then. */
+  #gatheringAt = 0;
+  /** How long a crowd may be gathered. */
+  #mostMs: number;
 
   constructor(options: FpmLinkOptions) {
     this.#options = options;
     this.#quietMs = options.quietMs ?? 1_000;
     this.#holdMs = options.holdMs ?? 15_000;
+    this.#mostMs = options.crowdMs ?? CROWD_MS;
   }
 
   get connected(): boolean {
@@ -128,7 +137,16 @@ export class FpmLink {
   }
 
   #flushSoon(): void {
-    this.#flushTimer ??= setTimeout(() => this.#flush(), this.#gatherMs ?? this.#options.batchMs ?? 20);
+    if (this.#flushTimer) return;
+    this.#gatheringAt = performance.now();
+    this.#flushTimer = setTimeout(() => this.#flushOrGather(), this.#options.batchMs ?? 20);
+  }
+
+  #flushOrGather(): void {
+    const dueAt = Math.min(this.#heardAt + (this.#options.pauseMs ?? 100), this.#gatheringAt + this.#mostMs);
+    const leftMs = this.table.pending < CROWD ? 0 : dueAt - performance.now();
+    if (leftMs > 0) this.#flushTimer = setTimeout(() => this.#flushOrGather(), leftMs);
+    else this.#flush();
   }
 
   #flush(): void {
@@ -137,7 +155,8 @@ export class FpmLink {
     const changes = this.table.takeChanges();
     const beginMs = performance.now();
     if (changes.length > 0) this.#options.onChanges(changes);
+    if (changes.length < CROWD) return;
     const leastMs = Math.min(4 * (performance.now() - beginMs), LONGEST_GATHERING_MS);
-    this.#gatherMs = changes.length < CROWD ? undefined : Math.max(this.#options.crowdMs ?? 500, leastMs);
+    this.#mostMs = Math.max(this.#options.crowdMs ?? CROWD_MS, leastMs);
   }
 }

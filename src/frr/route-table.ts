@@ -63,6 +63,10 @@ export class RouteTable {
   get size(): number {
     return this.#size;
   }
+  /** Routes that `takeChanges` has to look at, those of changed next-hop objects aside. */
+  get pending(): number {
+    return this.#dirty.length;
+  }
   /** Routes of the connection before that were not told again. */
   get held(): number {
     return this.#held;

@@ -62,19 +62,61 @@ function packRoutes(networks: readonly Cidr[]): string {
 export function* unpackRoutes(text: string, version: 4 | 6): Iterable<Cidr> {
   const bytes = Buffer.from(text, 'base64');
   for (let at = 0; at < bytes.length; ) {
-    const prefix = bytes[at++]!;
-    const end = at + bytesOf(prefix);
-    if (version === 4) {
-      let value = 0;
-      for (let i = 0; i < 4; i++) value = value * 256 + (at + i < end ? bytes[at + i]! : 0);
-      yield { ip: { version, value: value as Ipv4 }, prefix };
-    } else {
-      let value = 0n;
-      for (let i = 0; i < 16; i++) value = (value << 8n) | BigInt(at + i < end ? bytes[at + i]! : 0);
-      yield { ip: { version, value: value as Ipv6 }, prefix };
-    }
-    at = end;
+    yield networkAt(bytes, at, version);
+    at = behind(bytes, at);
   }
+}
+
+function networkAt(bytes: Uint8Array, at: number, version: 4 | 6): Cidr {
+  const prefix = bytes[at]!;
+  const end = behind(bytes, at);
+  if (version === 4) {
+    let value = 0;
+    for (let i = 1; i <= 4; i++) value = value * 256 + (at + i < end ? bytes[at + i]! : 0);
+    return { ip: { version, value: value as Ipv4 }, prefix };
+  }
+  let value = 0n;
+  for (let i = 1; i <= 16; i++) value = (value << 8n) | BigInt(at + i < end ? bytes[at + i]! : 0);
+  return { ip: { version, value: value as Ipv6 }, prefix };
+}
+
+/** Where the network at a place ends. */
+function behind(bytes: Uint8Array, at: number): number {
+  return at + 1 + bytesOf(bytes[at]!);
+}
+
+/**
+ * What only one of two lists has. They are sorted, as `packBlock` makes them, so what is in both costs a look at its bytes. (Of lists that are not, what is in
+ * both may be said to be gone and to have come.)
+ */
+export function differenceOfPacked(
+  before: string,
+  after: string,
+  version: 4 | 6,
+): { readonly gone: readonly Cidr[]; readonly come: readonly Cidr[] } {
+  const gone: Cidr[] = [];
+  const come: Cidr[] = [];
+  if (before === after) return { gone, come };
+  const [old, now] = [Buffer.from(before, 'base64'), Buffer.from(after, 'base64')];
+  for (let [i, j] = [0, 0]; i < old.length || j < now.length; ) {
+    const order = i >= old.length ? 1 : j >= now.length ? -1 : compareAt(old, i, now, j);
+    if (order < 0) gone.push(networkAt(old, i, version));
+    else if (order > 0) come.push(networkAt(now, j, version));
+    if (order <= 0) i = behind(old, i);
+    if (order >= 0) j = behind(now, j);
+  }
+  return { gone, come };
+}
+
+/** As `compareCidrs`. */
+function compareAt(a: Uint8Array, i: number, b: Uint8Array, j: number): number {
+  const [inA, inB] = [bytesOf(a[i]!), bytesOf(b[j]!)];
+  for (let byte = 1; byte <= inA || byte <= inB; byte++) {
+    // A list may be cut short, if it is not one of ours.
+    const difference = (byte <= inA ? (a[i + byte] ?? 0) : 0) - (byte <= inB ? (b[j + byte] ?? 0) : 0);
+    if (difference !== 0) return difference;
+  }
+  return a[i]! - b[j]!;
 }
 
 /** How many there are; undefined for what `packRoutes` does not give (a network with bits behind its length is one, of another). */

@@ -142,12 +142,22 @@ function writeInstruction(w: ByteWriter, version: number, type: number, value: I
   }
 }
 
+/** Of a list that came twice in a row, as its bytes: routes of one set of next hops come by the thousand with the same one. */
+let repeated: { readonly list: readonly Action[]; readonly version: number; bytes?: Uint8Array } | undefined;
+
 /** `meter`: 1.5 has an action for it, which goes first. */
 function writeList(w: ByteWriter, version: number, type: number, list: readonly Action[], meter?: number): void {
+  const known = repeated?.list === list && repeated.version === version ? repeated : undefined;
   const start = w.length;
   w.u16(type).u16(0).u32(0);
   if (meter !== undefined) writeActions(w, version, [{ kind: 'meter', meter }]);
-  writeActions(w, version, list);
+  if (known?.bytes) w.raw(known.bytes);
+  else {
+    const from = w.length;
+    writeActions(w, version, list);
+    if (known) known.bytes = w.view().slice(from);
+    else repeated = { list, version };
+  }
   const length = w.length - start;
   if (length > 0xffff) throw new WeftError('invalid', 'instruction: longer than 65,535 bytes');
   w.patchU16(start + 2, length);

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { after, before, describe, type TestContext, test } from 'node:test';
+import { TABLES } from '../../src/compile/tables.ts';
 import { connectOpenFlow, type OpenFlowConnection } from '../../src/openflow/connection.ts';
 import type { Pattern } from '../frr/bgp-messages.ts';
 import { eventually, sleep } from './datacentre.ts';
@@ -71,7 +72,7 @@ describe(`${PREFIXES} prefixes from two upstreams`, { skip: needsRoot }, () => {
     let [spent, quietSince] = [busy(), begin];
     await eventually('quiet', 240_000, async () => {
       for (const host of WATCHED) {
-        const now = await flowsOf(host, 41);
+        const now = await flowsOf(host, TABLES.route.number);
         if (flows[host] !== now) changedAt[host] = performance.now();
         flows[host] = now;
       }
@@ -97,7 +98,7 @@ describe(`${PREFIXES} prefixes from two upstreams`, { skip: needsRoot }, () => {
 
   for (const pattern of ['apart', 'mixed', 'beside'] as const)
     test(`${pattern}: within ${BAR_MB} MB, re-routed within ${BAR_WITHDRAWN_S} s`, async (t) => {
-      const few = await flowsOf('east', 41);
+      const few = await flowsOf('east', TABLES.route.number);
       for (const { name } of UPSTREAMS) tell(name, pattern);
       const { s, flows } = await settled(t, `${pattern}: both told`);
       if (pattern === 'apart') for (const host of WATCHED) assert.ok(flows[host]! >= PREFIXES, host);
@@ -123,7 +124,7 @@ describe(`${PREFIXES} prefixes from two upstreams`, { skip: needsRoot }, () => {
       await settled(t, `${pattern}: it is back`);
       for (const { name } of UPSTREAMS) tell(name, pattern, false);
       await settled(t, `${pattern}: none`);
-      assert.equal(await flowsOf('east', 41), few);
+      assert.equal(await flowsOf('east', TABLES.route.number), few);
       assert.ok(gatewayMb() <= BAR_MB, `${gatewayMb()} MB`);
       if (pattern === 'apart') assert.ok(Math.max(...lost) <= BAR_WITHDRAWN_S, `${lost}`);
     });

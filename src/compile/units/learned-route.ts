@@ -30,11 +30,11 @@ export const learnedRouteUnit = define.unit({
         .map(({ via, weight, toldBy }) => ({ to, via, weight, toldBy, metric: LEARNED_METRIC }));
       return routeFlows(reader, owner, [...equals, ...learned], reader.derive(connectedNetworks, owner));
     }
-    const { isUsable, actions } = reader.derive(hopSetFacts, hops);
+    const { isUsable, actions, next } = reader.derive(hopSetFacts, hops);
     if (!isUsable) return [];
     const cidr = parseCidr(to)!;
     const where = match({ router }, wayOf(cidr, undefined));
-    return [flow('route', priorityOf(cidr, undefined), where, { do: actions[cidr.ip.version], goto: 'ecmp' })];
+    return [flow('route', priorityOf(cidr, undefined), where, { do: actions, goto: next })];
   },
 });
 

@@ -13,7 +13,7 @@ import { reportProblem } from '../problem-sink.ts';
 import { type ConnectedNetwork, connectedNetworks, portTowards } from '../routers.ts';
 import { planOf } from '../rule-match.ts';
 import { withoutVoid } from '../void-next-hops.ts';
-import { ecmpSlotFrom, nextHopFrom4, nextHopFrom6 } from './router-base.ts';
+import { nextHopFrom4, nextHopFrom6 } from './router-base.ts';
 
 /** Which way a packet leaves its router (docs/design/layer3.md, §6.6 and 6.7): policies, then routes. */
 
@@ -157,7 +157,7 @@ export function routeFlows(
     const [{ hop, port }] = ways.values() as unknown as [{ hop: Ip; port: number }];
     return [...back, flow('route', priority, forth, { do: towards(hop, port), goto: 'outChain' })];
   }
-  const flows = [...back, flow('route', priority, forth, { do: ecmpSlotFrom(to.ip.version), goto: 'ecmp' })];
+  const flows = [...back, flow('route', priority, forth, { goto: 'spread' })];
   const slots = shares(
     [...ways].map(([hop, { weight }]) => ({ id: hop, weight })),
     ECMP_SLOTS,
@@ -217,11 +217,18 @@ export function priorityOf(to: Cidr, from: Cidr | undefined): number {
 
 export function wayOf(to: Cidr, from: Cidr | undefined): Match {
   const isV4 = to.ip.version === 4;
-  const side = (cidr: Cidr | undefined, field: 'ip_dst' | 'ip_src' | 'ipv6_dst' | 'ipv6_src'): Match => {
-    const value = cidr && prefixMatch(cidr.ip.value, cidr.prefix, isV4 ? 32 : 128);
-    return value === undefined ? {} : { [field]: value };
+  const bitsOf = ({ ip, prefix }: Cidr): ReturnType<typeof prefixMatch> =>
+    prefixMatch(ip.value, prefix, isV4 ? 32 : 128);
+  const [dst, src] = [bitsOf(to), from && bitsOf(from)];
+  if (isV4)
+    return {
+      ...IPV4,
+      ...(dst === undefined ? {} : { ip_dst: dst }),
+      ...(src === undefined ? {} : { ip_src: src }),
+    };
+  return {
+    ...IPV6,
+    ...(dst === undefined ? {} : { ipv6_dst: dst }),
+    ...(src === undefined ? {} : { ipv6_src: src }),
   };
-  return isV4
-    ? { ...IPV4, ...side(to, 'ip_dst'), ...side(from, 'ip_src') }
-    : { ...IPV6, ...side(to, 'ipv6_dst'), ...side(from, 'ipv6_src') };
 }

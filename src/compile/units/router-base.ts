@@ -87,7 +87,7 @@ export function enterRouter(): Action[] {
 }
 
 /** XORs one set bit more of `ecmpOther` into `ecmpSlot`: four times, and the slot of an ECMP route is known. */
-export function ecmpSlotFrom(version: 4 | 6): Action[] {
+function ecmpSlotFrom(version: 4 | 6): Action[] {
   const [src, dst] = version === 4 ? (['ip_src', 'ip_dst'] as const) : (['ipv6_src', 'ipv6_dst'] as const);
   const mix: Action = { kind: 'resubmit', table: TABLES.ecmp.number };
   return [
@@ -189,7 +189,12 @@ function routeBase(reader: Reader): Contribution[] {
 }
 
 function ecmpBase(): Contribution[] {
-  const flows = [flow('ecmp', ECMP.mixed, match({ ecmpMixing: 1 }), {})];
+  const flows = [
+    // Not in each of a hundred thousand routes.
+    flow('spread', 0, IPV4, { do: ecmpSlotFrom(4), goto: 'ecmp' }),
+    flow('spread', 0, IPV6, { do: ecmpSlotFrom(6), goto: 'ecmp' }),
+    flow('ecmp', ECMP.mixed, match({ ecmpMixing: 1 }), {}),
+  ];
   for (let bit = 0; bit < 4; bit++) {
     const one = 1 << bit;
     for (const now of [0, one]) {
