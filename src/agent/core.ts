@@ -237,10 +237,11 @@ export class AgentCore implements Ground {
     return this.#reportEverything(nowMs);
   }
 
-  #applyScope(changes: readonly ScopeChange[], revision: number | undefined, nowMs: number): Effect[] {
+  #applyScope(told: readonly ScopeChange[], revision: number | undefined, nowMs: number): Effect[] {
     const hello = this.#hello;
     this.#hello = undefined;
     if (hello) this.host = hello.host;
+    const changes = this.parts.sessions.withoutOutdated(told);
     const formerGroups = this.parts.formerGroups.scopeChanging(changes, nowMs);
     this.scope.apply(changes);
     const own = this.host === undefined ? undefined : this.scope.host(this.host);

@@ -175,6 +175,8 @@ export interface LearnedSet {
   readonly via: readonly LearnedHop[];
   /** Addresses of those whose sessions ended: nothing goes to them, though the routes have not been taken back yet. */
   readonly ended?: readonly string[];
+  /** Counts what the gateway tells: of what comes back from the server it knows by this what it has told anew since. */
+  readonly told?: number;
 }
 
 /** Many such routes: networks of one block (packed-routes.ts), by their sets. Leased to the gateway; `id` is `<router>/<host>/<block>`. */
@@ -188,6 +190,8 @@ export interface LearnedRoutes {
   readonly routes: readonly PackedRoutes[];
   /** How many networks. */
   readonly count: number;
+  /** As of a set. */
+  readonly told?: number;
 }
 
 export interface LearnedHop {

@@ -106,8 +106,13 @@ export class LearnedRoutes {
         exceeds(of.router, 'routes', most);
         ({ routes, count } = packBlock([...routesIn(routes)].slice(0, left)));
       }
-      const { router, block } = of;
-      changes.push(...this.#leased.put({ kind: 'learnedRoutes', id, router, host: hostId, block, routes, count }));
+      const { router, block, told } = of;
+      changes.push(
+        ...this.#leased.put({
+          ...{ kind: 'learnedRoutes', id, router, host: hostId, block, routes, count },
+          ...(told === undefined ? {} : { told }),
+        }),
+      );
     }
     return { changes, strange, excess: [...excess.values()] };
   }

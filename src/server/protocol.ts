@@ -204,8 +204,8 @@ export const MOST_BLOCKS_IN_REPORT = 32;
 export const MOST_SETS_IN_REPORT = 1_000;
 
 /** As docs/design/gateways.md, §2, has them. */
-export type ReportedSet = Pick<LearnedSet, 'router' | 'set' | 'via' | 'ended'>;
-export type ReportedBlock = Pick<LearnedRoutes, 'router' | 'block' | 'routes' | 'count'>;
+export type ReportedSet = Pick<LearnedSet, 'router' | 'set' | 'via' | 'ended' | 'told'>;
+export type ReportedBlock = Pick<LearnedRoutes, 'router' | 'block' | 'routes' | 'count' | 'told'>;
 
 export interface LearnedReport {
   readonly sets: readonly ReportedSet[];

@@ -39,6 +39,7 @@ const nextHopAt = { router: idSchema, address: ipSchema };
 const nextHop = { ...nextHopAt, up: z.boolean(), sinceMs: z.number().min(0) };
 const setNumber = z.string().regex(/^\d{1,15}$/);
 const setOf = { router: idSchema, set: setNumber };
+const told = z.number().int().min(0).optional();
 const blockOf = { router: idSchema, block: z.string().regex(/^[0-9a-f]{2}$/) };
 const packed = (version: 4 | 6) =>
   z
@@ -55,6 +56,7 @@ const learnedSets = z
         .min(1)
         .max(64),
       ended: z.array(ipSchema).min(1).max(64).optional(),
+      told,
     }),
   )
   .max(MOST_SETS_IN_REPORT);
@@ -64,6 +66,7 @@ const learnedBlocks = z
       .object({
         ...blockOf,
         routes: z.array(z.object({ set: setNumber, v4: packed(4), v6: packed(6) })).max(MOST_SETS_IN_REPORT),
+        told,
       })
       .transform((block) => ({ ...block, count: countOf(block.routes) })),
   )

@@ -2,6 +2,7 @@ import type { Cidr } from '../../base/addresses.ts';
 import { NO_SLOT, PrefixSlots } from '../../base/prefix-slots.ts';
 import type { LearnedHop, LearnedRoutes, LearnedSet } from '../../model/objects.ts';
 import { BLOCKS, blockNameOf, blockNumberOf, packBlock, routesIn } from '../../model/packed-routes.ts';
+import type { ScopeChange } from '../events.ts';
 
 interface Hops {
   readonly name: string;
@@ -21,6 +22,8 @@ export interface TableChange {
 
 /** Columns of a route: the number of its set (0: it is gone, its block not taken yet), and the next route of its block. */
 const [SET, NEXT] = [0, 1];
+/** Records that were told gone are remembered until there are so many. */
+const MOST_TOLD = 1_000;
 
 /** What the speaker of one router here learned, as the records that tell of it (docs/design/gateways.md, §2). Some 25 bytes a route. */
 export class LearnedTable {
@@ -39,6 +42,10 @@ export class LearnedTable {
   /** As they were told. */
   readonly #toldSets = new Map<string, LearnedSet>();
   readonly #toldBlocks = new Map<string, LearnedRoutes>();
+  /** How often changes were taken, in the life of the records. */
+  #told = 0;
+  /** Of records that this agent told, or told gone: when it did so last. */
+  readonly #toldHere = new Map<string, number>();
 
   constructor(router: string, host: string) {
     this.router = router;
@@ -47,6 +54,10 @@ export class LearnedTable {
 
   /** Takes a record for told: one of ours that the disk or the server remembers. */
   adopt(record: LearnedSet | LearnedRoutes): void {
+    const { told = 0 } = record;
+    // It is what we told ourselves.
+    if (this.#toldHere.get(keyOf(record)) === told) return;
+    this.#told = Math.max(this.#told, told);
     if (record.kind === 'learnedSet') {
       const { set, via } = record;
       this.#toldSets.set(set, record);
@@ -65,6 +76,15 @@ export class LearnedTable {
     for (const slot of this.#routesOf(number)) this.#drop(slot);
     for (const { to, set } of routesIn(routes)) this.#put(number, to, set);
     this.#forgetDropped(number);
+  }
+
+  /** Is it one of ours, as we told it before we told it anew? */
+  isOutdated({ op, record }: ScopeChange): boolean {
+    const toldHere = this.#toldHere.get(keyOf(record));
+    if (toldHere === undefined) return false;
+    if (op === 'put') return ((record as LearnedSet | LearnedRoutes).told ?? 0) < toldHere;
+    const name = record.id.slice(record.id.lastIndexOf('/') + 1);
+    return record.kind === 'learnedSet' ? this.#toldSets.has(name) : this.#toldBlocks.has(name);
   }
 
   put(to: Cidr, via: readonly LearnedHop[]): void {
@@ -92,6 +112,7 @@ export class LearnedTable {
 
   /** The records that are different since this was asked last. */
   take(): TableChange {
+    this.#told++;
     const blocks: LearnedRoutes[] = [];
     const goneBlocks: string[] = [];
     for (const block of this.#dirty) {
@@ -108,7 +129,19 @@ export class LearnedTable {
       blocks.push(after);
     }
     this.#dirty.clear();
-    return { ...this.#takeSets(), blocks, goneBlocks };
+    const { sets, goneSets } = this.#takeSets();
+    for (const record of [...sets, ...blocks]) this.#toldHere.set(keyOf(record), this.#told);
+    const ids = { learnedSet: goneSets, learnedRoutes: goneBlocks };
+    for (const kind of ['learnedSet', 'learnedRoutes'] as const)
+      for (const name of ids[kind]) this.#toldHere.set(keyOf({ kind, id: this.#idOf(name) }), this.#told);
+    if (this.#toldHere.size > MOST_TOLD + 2 * (this.#toldSets.size + BLOCKS)) this.#forgetGone();
+    return { sets, blocks, goneSets, goneBlocks };
+  }
+
+  /** What was told gone long ago does not come back any more. */
+  #forgetGone(): void {
+    const known = new Set([...this.#toldSets.values(), ...this.#toldBlocks.values()].map(keyOf));
+    for (const key of this.#toldHere.keys()) if (!known.has(key)) this.#toldHere.delete(key);
   }
 
   #takeSets(): Pick<TableChange, 'sets' | 'goneSets'> {
@@ -126,8 +159,8 @@ export class LearnedTable {
       // Of one that was adopted without its next hops nothing can be told.
       if (via.length === 0 || (before !== undefined && (before.ended ?? []).join() === ended.join())) continue;
       const { router, host } = this;
-      const id = `${router}/${host}/${set}`;
-      const common = { kind: 'learnedSet', id, revision: 0, router, host, set, via } as const;
+      const told = this.#told;
+      const common = { kind: 'learnedSet', id: this.#idOf(set), revision: 0, router, host, set, via, told } as const;
       const after: LearnedSet = ended.length === 0 ? common : { ...common, ended };
       this.#toldSets.set(set, after);
       sets.push(after);
@@ -140,6 +173,11 @@ export class LearnedTable {
     return { sets: [...this.#toldSets.values()], blocks: [...this.#toldBlocks.values()] };
   }
 
+  /** Of a set by its number, of a block by its name. */
+  #idOf(name: string): string {
+    return `${this.router}/${this.host}/${name}`;
+  }
+
   #blockOf(number: number, block: string): LearnedRoutes {
     const { router, host } = this;
     const routes = [...this.#routesOf(number)].map((slot) => ({
@@ -147,8 +185,9 @@ export class LearnedTable {
       set: `${this.#routes.get(SET, slot)}`,
     }));
     return {
-      ...{ kind: 'learnedRoutes', id: `${router}/${host}/${block}`, revision: 0, router, host, block },
+      ...{ kind: 'learnedRoutes', id: this.#idOf(block), revision: 0, router, host, block },
       ...packBlock(routes),
+      told: this.#told,
     };
   }
 
@@ -216,4 +255,8 @@ export class LearnedTable {
     this.#known.set(via, set);
     return set;
   }
+}
+
+function keyOf({ kind, id }: { readonly kind: string; readonly id: string }): string {
+  return `${kind} ${id}`;
 }

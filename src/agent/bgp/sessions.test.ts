@@ -126,6 +126,27 @@ describe('sessions of a gateway', () => {
     assert.equal([...ground.scope.all('learnedSet')].length, 1, 'the set that none has is gone');
   });
 
+  test('what the server gives back late, and was told anew since, is none of its news', () => {
+    const { ground, sessions } = start();
+    const tell = (routes: Parameters<typeof told>[0]): readonly ScopeChange[] => {
+      sessions.routesTold(ups.core.id, told(routes), false);
+      return [...ground.scope.all('learnedSet'), ...ground.scope.all('learnedRoutes')].map((record) => ({
+        ...{ op: 'put', record },
+      }));
+    };
+    const [first, second] = [tell({ '198.51.100.0/24': ONE }), tell({ '198.51.100.0/24': TWO })];
+    assert.deepEqual(sessions.withoutOutdated([...first, { op: 'put', record: host }]), [{ op: 'put', record: host }]);
+    assert.deepEqual(sessions.withoutOutdated(second), second, 'what holds still');
+    const gone = second.map(({ record }): ScopeChange => ({ op: 'delete', record }));
+    assert.deepEqual(sessions.withoutOutdated(gone), [], 'told gone once, and again since');
+    tell({ '198.51.100.0/24': undefined });
+    assert.deepEqual(sessions.withoutOutdated(second), []);
+    assert.deepEqual(sessions.withoutOutdated(gone), gone);
+    // A server that remembers more than the agent before: its word counts until it hears ours.
+    const older = second.map(({ op, record }): ScopeChange => ({ op, record: { ...record, told: 99 } as never }));
+    assert.deepEqual(sessions.withoutOutdated(older), older);
+  });
+
   test('of a session that ended the next hops go by their sets, whatever the number of routes, and come back so', () => {
     const { ground, sessions } = start();
     const both = [...ONE, ...TWO];

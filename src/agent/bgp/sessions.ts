@@ -76,6 +76,14 @@ export class Sessions {
     return [{ kind: 'wake', inMs: SETTLE_MS }];
   }
 
+  /** Without what the server gives back of our own routes, and we have told anew since: flows would follow it for a moment. */
+  withoutOutdated(changes: readonly ScopeChange[]): readonly ScopeChange[] {
+    const isOutdated = (change: ScopeChange): boolean =>
+      (change.record.kind === 'learnedRoutes' || change.record.kind === 'learnedSet') &&
+      [...this.#tables.values()].some((table) => table.isOutdated(change));
+    return changes.some(isOutdated) ? changes.filter((change) => !isOutdated(change)) : changes;
+  }
+
   /** Routes of ours that the disk or the server remembers hold until the speaker has told what it knows. */
   #adopt(record: LearnedSet | LearnedRoutes): void {
     const { host, router } = record;
@@ -244,12 +252,12 @@ export class Sessions {
   }
 }
 
-function reportedSet({ router, set, via, ended }: LearnedSet): ReportedSet {
-  return { router, set, via, ...(ended === undefined ? {} : { ended }) };
+function reportedSet({ router, set, via, ended, told }: LearnedSet): ReportedSet {
+  return { router, set, via, ...(ended === undefined ? {} : { ended }), ...(told === undefined ? {} : { told }) };
 }
 
-function reportedBlock({ router, block, routes, count }: LearnedRoutes): ReportedBlock {
-  return { router, block, routes, count };
+function reportedBlock({ router, block, routes, count, told }: LearnedRoutes): ReportedBlock {
+  return { router, block, routes, count, ...(told === undefined ? {} : { told }) };
 }
 
 /** Sets before the blocks that name them, and what goes behind all. */
