@@ -6,10 +6,11 @@ import { buildFrame } from '../model/generate-frames.ts';
 import { modelOf } from '../model/model-index.ts';
 import { type Flow, OFPP } from '../openflow/flow.ts';
 import { formatFlow } from '../openflow/text/flow.ts';
+import { frame, ip, udp } from '../pipeline/frames.fixture.ts';
 import { OpenVswitchFixture } from '../pipeline/open-vswitch.fixture.ts';
 import { createPipeline } from '../pipeline/pipeline.ts';
 import { createCompiler } from './compiler.ts';
-import { twoHosts } from './testing/example.ts';
+import * as example from './testing/example.ts';
 import { hostsOf, inputsOf, switchedModel } from './testing/inputs-of.ts';
 
 // Compiled flows in real Open vSwitch: it takes all of them, and does with frames what the executor does.
@@ -44,7 +45,7 @@ describe('compiled flows in Open vSwitch', { skip }, () => {
   test('do not take a solicitation for another one because one with another code came before', async () => {
     const compiler = createCompiler();
     compiler.update(
-      twoHosts().map((record) => ({
+      example.twoHosts().map((record) => ({
         op: 'put',
         record: record.kind === 'self' ? { ...record, tunnelPorts: { geneve: 3 } } : record,
       })),
@@ -61,6 +62,30 @@ describe('compiled flows in Open vSwitch', { skip }, () => {
     assert.deepEqual([...(await ovs.receive(1, solicit('01', '020000000001'))).keys()], []);
     assert.deepEqual([...(await ovs.receive(1, solicit('00', '020000000003'))).keys()], []);
     assert.deepEqual([...(await ovs.receive(1, solicit('00', '020000000001'))).keys()], [2, 3]);
+  });
+
+  test('mark whole packets whatever cut ones came before, and leave cut ones as they are', async () => {
+    const [host, plain] = [example.host(1), example.logicalSwitch(1)];
+    const marked = example.port(1, plain, { portSecurity: false, dscp: 46 });
+    const other = example.port(2, plain, { portSecurity: false });
+    const compiler = createCompiler();
+    const ports = [marked, other];
+    const records = [
+      ...[example.zone(), host, plain, ...ports, example.self(host, { tunnelPorts: { geneve: 3 } })],
+      ...ports.map((port) => example.binding(port, host)),
+      ...ports.map((port, i) => example.boundInterface(port, i + 1)),
+    ];
+    compiler.update(records.map((record) => ({ op: 'put', record })));
+    ovs.setFlows([...compiler.flows()].map(formatFlow));
+    const whole = frame(marked.mac, '02:00:00:00:77:77', ip('10.0.0.1', '10.0.0.2', udp(1, 2)));
+    const cut = whole.slice(0, 28);
+    for (const order of ['cut first', 'whole first']) {
+      await ovs.control('revalidator/purge');
+      const tos = new Map<Uint8Array, string | undefined>();
+      for (const bytes of order === 'cut first' ? [cut, whole] : [whole, cut])
+        tos.set(bytes, (await ovs.receive(1, bytes)).get(2)?.[0]?.slice(30, 32));
+      assert.deepEqual([tos.get(whole), tos.get(cut)], ['b8', '00'], order);
+    }
   });
 
   test('are taken, and do to frames what the executor does', async () => {

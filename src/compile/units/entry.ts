@@ -11,7 +11,7 @@ import { copies } from '../mirrors.ts';
  * Marks, limits and copies of what a workload sends (docs/design/layer3.md, §11), in `vip`, where all that passed the guard comes by. Each flow takes
  * away what it matched on and goes through the table again, so that ports without any of this never notice.
  */
-const ENTRY = { mark: 3000, port: 2900 } as const;
+const ENTRY = { unmarkable: 3001, mark: 3000, port: 2900 } as const;
 
 const DSCP = { field: 'ip_dscp', from: 0, bits: 6 } as const;
 
@@ -27,12 +27,18 @@ export const markUnit = define.unit({
   name: 'mark',
   over: once,
   run: () =>
-    [IPV4, IPV6].map((ip) =>
+    [IPV4, IPV6].flatMap((ip) => [
+      // Open vSwitch leaves a header alone that it can read no protocol in, and does not note that it looked: asked for here, such a packet leaves no
+      // megaflow by which whole ones get past their mark (lib/odp-util.c, `commit_set_nw_action`).
+      flow('vip', ENTRY.unmarkable, match({ marks: 1 }, { ...ip, ip_proto: 0 }), {
+        do: load({ dscp: 0, marks: 0 }),
+        goto: 'vip',
+      }),
       flow('vip', ENTRY.mark, match({ marks: 1 }, ip), {
         do: [move(REGISTERS.dscp, DSCP), ...load({ dscp: 0, marks: 0 })],
         goto: 'vip',
       }),
-    ),
+    ]),
 });
 
 export const entryUnit = define.unit({
