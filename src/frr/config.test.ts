@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { WeftError } from '../base/errors.ts';
-import { DAEMONS, formatConfig, type SpeakerConfig, type SpeakerPeer } from './config.ts';
+import { DAEMONS, DEFAULT_BFD, formatConfig, type SpeakerConfig, type SpeakerPeer } from './config.ts';
 import { commandLines, configDifference } from './config-difference.ts';
 
 // The product's output, for review: run with WEFT_GOLDEN=write to accept what has changed.
@@ -12,7 +12,7 @@ const upstream: SpeakerPeer = {
   address: '192.0.2.1',
   asn: 65_010,
   password: 'pass|word!',
-  bfd: { multiplier: 3, intervalMs: 100 },
+  bfd: DEFAULT_BFD,
   keepaliveS: 3,
   holdS: 9,
   maxPrefixes: 200_000,

@@ -73,6 +73,7 @@ export type SpeakerPeer = {
 /** An IPv6 peer with `ipv4` has IPv4 routes with IPv6 next hops (RFC 8950, which was RFC 5549). */
 export type Family = 'ipv4' | 'ipv6';
 export const FAMILIES = ['ipv4', 'ipv6'] as const;
+export const DEFAULT_BFD = { multiplier: 3, intervalMs: 100 } as const;
 
 /** mgmtd is in FRR 9 and newer; there it has the routes that are staticd's before. */
 export type DaemonName = 'mgmtd' | 'zebra' | 'bfdd' | 'staticd' | 'bgpd';

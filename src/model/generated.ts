@@ -37,8 +37,6 @@ export function peersAt(record: ScopeRecord): BgpPeer[] {
         address: '192.0.2.1',
         asn: 64_513,
         bfd: false,
-        bfdIntervalMs: 100,
-        bfdFailures: 3,
         keepaliveS: 3,
         holdS: 9,
         maxPrefixes: 10,

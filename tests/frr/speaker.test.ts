@@ -4,7 +4,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { formatCidr, formatIp, parseCidr } from '../../src/base/addresses.ts';
 import { silentLog } from '../../src/base/log.ts';
-import { DAEMONS, type SpeakerConfig, type SpeakerPeer } from '../../src/frr/config.ts';
+import { DAEMONS, DEFAULT_BFD, type SpeakerConfig, type SpeakerPeer } from '../../src/frr/config.ts';
 import { NamespaceDaemons } from '../../src/frr/daemons.ts';
 import type { RouteChange } from '../../src/frr/route-table.ts';
 import type { PeerState } from '../../src/frr/show.ts';
@@ -91,7 +91,7 @@ const peer = (address: string, asn: number, more: Partial<SpeakerPeer> = {}): Sp
   adminUp: true,
   ...more,
 });
-const a4 = peer('10.0.1.1', 65_010, { password: 'secret', bfd: { multiplier: 3, intervalMs: 100 } });
+const a4 = peer('10.0.1.1', 65_010, { password: 'secret', bfd: DEFAULT_BFD });
 const a6 = peer('2001:db8:1::1', 65_010, { families: ['ipv4', 'ipv6'] });
 const b = peer('10.0.2.1', 65_020);
 const otherPassword = peer('10.0.3.1', 65_020, { password: 'wrong' });

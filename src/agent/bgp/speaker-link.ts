@@ -2,10 +2,10 @@ import { formatIp } from '../../base/addresses.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import { listNamespaces } from '../../base/namespaces.ts';
-import type { SpeakerConfig } from '../../frr/config.ts';
+import { DEFAULT_BFD, type SpeakerConfig, type SpeakerPeer } from '../../frr/config.ts';
 import type { RouteChange, Ways } from '../../frr/route-table.ts';
 import { Speaker } from '../../frr/speaker.ts';
-import type { LearnedHop } from '../../model/objects.ts';
+import type { BgpPeer, LearnedHop } from '../../model/objects.ts';
 import type { ReportedSession } from '../../server/protocol.ts';
 import type { AgentEvent } from '../events.ts';
 import { Flaps } from './flaps.ts';
@@ -257,9 +257,13 @@ function configOf(plan: SpeakerPlan): SpeakerConfig {
       ...(peer.password === undefined ? {} : { password: peer.password }),
       ...(peer.multihop === undefined ? {} : { multihop: peer.multihop }),
       ...(peer.accept === undefined ? {} : { accept: peer.accept }),
-      ...(peer.bfd ? { bfd: { multiplier: peer.bfdFailures, intervalMs: peer.bfdIntervalMs } } : {}),
+      ...(peer.bfd ? { bfd: bfdOf(peer) } : {}),
     })),
   };
+}
+
+function bfdOf({ bfdFailures, bfdIntervalMs }: BgpPeer): NonNullable<SpeakerPeer['bfd']> {
+  return { multiplier: bfdFailures ?? DEFAULT_BFD.multiplier, intervalMs: bfdIntervalMs ?? DEFAULT_BFD.intervalMs };
 }
 
 function toldOf({ to, ways }: RouteChange, running: Running): ToldRoute {

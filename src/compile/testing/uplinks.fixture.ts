@@ -40,16 +40,8 @@ export const secondWire = example.port(4, second, { portSecurity: false });
 export function peer(number: number, at: RouterPort, address: string, options: Partial<BgpPeer> = {}): BgpPeer {
   return {
     ...{ kind: 'bgpPeer', id: example.idOf('peer', number), name: `peer${number}`, revision: 1, tenant: core.tenant },
-    ...{ router: core.id, routerPort: at.id, address, asn: 64_513, keepaliveS: 3, holdS: 9 },
-    ...{
-      bfd: true,
-      bfdIntervalMs: 100,
-      bfdFailures: 3,
-      maxPrefixes: 200_000,
-      communities: [],
-      adminUp: true,
-      ...options,
-    },
+    ...{ router: core.id, routerPort: at.id, address, asn: 64_513, bfd: true, keepaliveS: 3, holdS: 9 },
+    ...{ maxPrefixes: 200_000, communities: [], adminUp: true, ...options },
   };
 }
 

@@ -61,9 +61,9 @@ export const bgpPeerSchema = z
       .int()
       .min(50)
       .max(60_000)
-      .default(100)
-      .describe('a BFD packet each; the peer may want fewer'),
-    bfdFailures: z.number().int().min(2).max(50).default(3).describe('so many missing in a row: down'),
+      .optional()
+      .describe('a BFD packet each, 100 where absent; the peer may want fewer'),
+    bfdFailures: z.number().int().min(2).max(50).optional().describe('so many missing in a row: down; 3 where absent'),
     multihop: z.number().int().min(1).max(255).optional().describe('the upstream may be so many hops away'),
     keepaliveS: z.number().int().min(1).max(21_845).default(3),
     holdS: z.number().int().min(3).max(65_535).default(9),
