@@ -47,6 +47,8 @@ test('each thing that is wrong is found by its own check, with a way to mend it'
     isWefts: false,
   };
   assert.deepEqual(levels({ bridge }), { 'integration bridge': 'error' });
+  const userspace = { ...bridge, controllers: [], isWefts: true, datapathType: 'netdev' };
+  assert.deepEqual(levels({ bridge: userspace }), { datapath: 'warning' });
   for (const finding of judge({ ...FIT, ovsVersion: undefined, kernelModule: 'absent' }, WANTED))
     if (finding.level === 'error') assert.ok(finding.hint);
 });

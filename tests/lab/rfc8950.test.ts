@@ -96,6 +96,8 @@ describe('IPv4 with IPv6 next hops', { skip: needsRoot }, () => {
       ['fd00:1::1', undefined],
       ['fd00:2::1', undefined],
     ]);
+    const [bfd] = await lab.upstream('up-1').daemons.show<{ 'remote-transmit-interval': number }[]>('bfd peers');
+    assert.equal(bfd?.['remote-transmit-interval'], 300, 'the pace of the peer');
     for (const { router } of SITES)
       await eventually(`${router} knows the way in`, 20_000, async () =>
         (await lab.exec(router, ['ip', 'route', 'show', '10.0.1.0/24'])).stdout.includes('via inet6 '),

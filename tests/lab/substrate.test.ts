@@ -13,6 +13,7 @@ import { startStream, streamFor } from '../../src/lab/packet-stream.ts';
 import { sendFramesOnce } from '../../src/lab/spray.ts';
 import { listLabs } from '../../src/lab/state.ts';
 import { requestLease } from '../../src/lab/udhcpc.ts';
+import { VtepEmulator } from '../../src/lab/vtep.ts';
 import { labName, needsRoot } from './lab-name.ts';
 
 const name = labName('sub');
@@ -77,6 +78,10 @@ describe('lab', { skip: needsRoot }, () => {
     assert.match(ids, /iface-id=port-web/);
     assert.match(ids, new RegExp(`attached-mac="${lab.workload('web').mac}"`));
     assert.match(ids, /^\d+$/m);
+  });
+
+  test('takes no VTEP where its switches are told their routes', async () => {
+    await assert.rejects(VtepEmulator.start(lab, 'east', []), { code: 'invalid', message: /underlay/ });
   });
 
   test('carries IPv4 and IPv6 across hosts, the first packet included', async () => {

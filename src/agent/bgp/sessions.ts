@@ -78,10 +78,11 @@ export class Sessions {
 
   /** Without what the server gives back of our own routes, and we have told anew since: flows would follow it for a moment. */
   withoutOutdated(changes: readonly ScopeChange[]): readonly ScopeChange[] {
-    const isOutdated = (change: ScopeChange): boolean =>
-      (change.record.kind === 'learnedRoutes' || change.record.kind === 'learnedSet') &&
-      [...this.#tables.values()].some((table) => table.isOutdated(change));
-    return changes.some(isOutdated) ? changes.filter((change) => !isOutdated(change)) : changes;
+    return changes.filter((change) => {
+      const { kind, id } = change.record;
+      if (kind !== 'learnedRoutes' && kind !== 'learnedSet') return true;
+      return this.#tables.get(id.slice(0, id.indexOf('/')))?.isOutdated(change) !== true;
+    });
   }
 
   /** Routes of ours that the disk or the server remembers hold until the speaker has told what it knows. */

@@ -143,7 +143,9 @@ const NOTES: Readonly<Partial<Record<TableName, string>>> = {
   policy: 'Matches router and what policies say; sets nextHop and routerPort, or goes on to the routes.',
   route:
     'Matches router, destination and source. Priority is 1 + 130 × length of the destination + (length of the source + 1, where there is one). Sets nextHop and routerPort. Of routes with equal networks only those with the lowest metric have flows.',
-  ecmp: 'Matches as `route`, and ecmpSlot. `route` runs it four times before, with ecmpMixing, each time for one more bit of destination XOR source.',
+  spread:
+    'What comes here has several next hops. Runs `ecmp` four times with ecmpMixing, each time for one more bit of destination XOR source: that is ecmpSlot.',
+  ecmp: 'Matches as `route` (of learned routes the set of next hops instead), and ecmpSlot.',
   outChain: 'Matches routerPort of ports with a chain, or with an MTU beyond.',
   outVerdict: 'As `fromVerdict`.',
   leave:
