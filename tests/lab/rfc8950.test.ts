@@ -96,8 +96,11 @@ describe('IPv4 with IPv6 next hops', { skip: needsRoot }, () => {
       ['fd00:1::1', undefined],
       ['fd00:2::1', undefined],
     ]);
-    const [bfd] = await lab.upstream('up-1').daemons.show<{ 'remote-transmit-interval': number }[]>('bfd peers');
-    assert.equal(bfd?.['remote-transmit-interval'], 300, 'the pace of the peer');
+    // A session begins with a packet a second, whatever its pace is (RFC 5880 §6.8.3).
+    await eventually('the pace of the peer', 10_000, async () => {
+      const [bfd] = await lab.upstream('up-1').daemons.show<{ 'remote-transmit-interval': number }[]>('bfd peers');
+      return bfd?.['remote-transmit-interval'] === 300;
+    });
     for (const { router } of SITES)
       await eventually(`${router} knows the way in`, 20_000, async () =>
         (await lab.exec(router, ['ip', 'route', 'show', '10.0.1.0/24'])).stdout.includes('via inet6 '),
