@@ -55,6 +55,8 @@ export interface Figure {
   readonly reference?: Reference;
   /** Where it was measured better than by dividing the two: the median over rounds that ran side by side. */
   readonly ratio?: number;
+  /** Where that median lies, 95 times of 100, as far as the rounds tell; absent where they were too few. */
+  readonly interval?: readonly [least: number, most: number];
 }
 
 /** Measured for the reader. */
@@ -109,8 +111,12 @@ export function comparedRounds(
   { ours, peers }: Rounds,
   want: { readonly atLeast?: number; readonly atMost?: number } = {},
 ): Figure {
-  const ratio = median(ours.map((value, i) => value / peers[i]!));
-  return { ...compared(metric, median(ours), unit, { name: peer, value: median(peers) }, want), ratio };
+  const ratios = ours.map((value, i) => value / peers[i]!);
+  const interval = medianInterval(ratios);
+  return {
+    ...compared(metric, median(ours), unit, { name: peer, value: median(peers) }, want),
+    ...{ ratio: median(ratios), ...(interval && { interval }) },
+  };
 }
 
 /** Rounds of a measurement and its peer alternate, so that both see the same machine. */
@@ -132,6 +138,24 @@ export async function alternate(
 
 export function median(values: readonly number[]): number {
   return quantile(values, 0.5);
+}
+
+/**
+ * Where the median of what the values are samples of lies, 95 times of 100, whatever their distribution: between the k-th from either end
+ * (sign test). Undefined for fewer than six, which cannot tell.
+ */
+export function medianInterval(values: readonly number[]): readonly [number, number] | undefined {
+  const count = values.length;
+  // Of `outside` halves on one side of the median, as of tosses of a coin.
+  let [k, probability, outside] = [0, 0.5 ** count, 0];
+  while (outside + probability <= 0.025) {
+    outside += probability;
+    k++;
+    probability *= (count - k + 1) / k;
+  }
+  if (k === 0) return undefined;
+  const sorted = [...values].sort((a, b) => a - b);
+  return [sorted[k - 1]!, sorted[count - k]!];
 }
 
 /** Linear between the neighbours. Error: `invalid` without values. */

@@ -11,7 +11,6 @@ import {
   listenAt,
   openConnections,
   type Pair,
-  packetRate,
   pingOnce,
   sprayFor,
   TRAFFIC_PORTS,
@@ -83,64 +82,74 @@ async function isAnswered(lab: Lab, pair: Pair): Promise<true | undefined> {
   return failed === 0 ? true : undefined;
 }
 
-/** A way to look at a path: one number for one run of it. */
+/** One number that a look at a path gives. */
 export interface TrafficMetric {
   readonly name: string;
   readonly unit: string;
   /** Of the issue: against other clouds, and against static flows where nothing is filtered. */
   readonly isMoreBetter: boolean;
-  readonly paths: readonly Path[];
-  measure(context: BenchContext, side: TrafficSide, pair: Pair): Promise<number>;
 }
 
-const CONNECTIONS_MS = 1_000;
+/** A way to look at a path: a number for each metric in one run of it. */
+export interface TrafficProbe {
+  readonly metrics: readonly TrafficMetric[];
+  readonly paths: readonly Path[];
+  measure(context: BenchContext, side: TrafficSide, pair: Pair): Promise<readonly number[]>;
+}
+
+const RUN_MS = 1_000;
 /** A balancer's address answers TCP only. */
 const ENDS_AT_WORKLOAD = PATHS.filter((path) => path !== 'balanced');
 
-export const THROUGHPUT: TrafficMetric = {
-  ...{ name: 'TCP throughput', unit: 'Mbit/s', isMoreBetter: true, paths: PATHS },
-  measure: async (_, { lab }, pair) => (await tcpThroughput(lab, pair, 1)) / 1e6,
+export const THROUGHPUT: TrafficMetric = { name: 'TCP throughput', unit: 'Mbit/s', isMoreBetter: true };
+export const PACKET_RATE: TrafficMetric = { name: '64-byte packets', unit: 'packets/s', isMoreBetter: true };
+export const CONNECTION_RATE: TrafficMetric = { name: 'TCP connections', unit: '/s', isMoreBetter: true };
+export const FIRST_PACKET: TrafficMetric = {
+  ...{ name: 'first ping after the caches are emptied', unit: 'ms', isMoreBetter: false },
 };
 
-export const PACKET_RATE: TrafficMetric = {
-  ...{ name: '64-byte packets', unit: 'packets/s', isMoreBetter: true, paths: ENDS_AT_WORKLOAD },
-  measure: (context, { lab }, pair) => packetRate(context, lab, pair, 1_000),
-};
-
-export const CONNECTION_RATE: TrafficMetric = {
-  ...{ name: 'TCP connections', unit: '/s', isMoreBetter: true, paths: PATHS },
-  measure: async (_, { lab }, pair) => {
-    const { whole, elapsedMs } = await openConnections(lab, pair, { ms: CONNECTIONS_MS });
-    return (whole / elapsedMs) * 1000;
-  },
-};
+/** What a rate is on a quiet machine, this also says on a busy one. */
+function switchCost(of: string): TrafficMetric {
+  return { name: `processor time of both switches per ${of}`, unit: 'µs', isMoreBetter: false };
+}
 
 /** Processor time of all switches of a lab so far. */
 export function switchSeconds(lab: Lab): number {
   return lab.hosts.reduce((sum, { name }) => sum + threadSeconds(lab.switchOf(name).vswitchd!), 0);
 }
 
-/** What a rate is on a quiet machine, this also says on a busy one. */
-export const PACKET_COST: TrafficMetric = {
-  ...{ name: 'processor time of both switches per 64-byte packet', unit: 'µs', isMoreBetter: false },
-  paths: ENDS_AT_WORKLOAD,
-  measure: async (context, { lab }, pair) =>
-    (await sprayFor(context, lab, pair, 1_000, () => switchSeconds(lab))).countedPerPacket * 1e6,
-};
-
-export const CONNECTION_COST: TrafficMetric = {
-  ...{ name: 'processor time of both switches per TCP connection', unit: 'µs', isMoreBetter: false, paths: PATHS },
+const STREAM: TrafficProbe = {
+  ...{ metrics: [THROUGHPUT, switchCost('TCP megabyte')], paths: PATHS },
   measure: async (_, { lab }, pair) => {
     const before = switchSeconds(lab);
-    const { whole } = await openConnections(lab, pair, { count: 2_000 });
-    return ((switchSeconds(lab) - before) * 1e6) / whole;
+    const { bitsPerSecond, bytes } = await tcpThroughput(lab, pair, 1);
+    return [bitsPerSecond / 1e6, ((switchSeconds(lab) - before) * 1e6) / (bytes / 1e6)];
   },
 };
 
-export const FIRST_PACKET: TrafficMetric = {
-  ...{ name: 'first ping after the caches are emptied', unit: 'ms', isMoreBetter: false, paths: ENDS_AT_WORKLOAD },
-  measure: async (_, { lab }, pair) => {
-    await forgetMegaflows(lab);
-    return pingOnce(lab, pair);
+const PACKETS: TrafficProbe = {
+  ...{ metrics: [PACKET_RATE, switchCost('64-byte packet')], paths: ENDS_AT_WORKLOAD },
+  measure: async (context, { lab }, pair) => {
+    const sprayed = await sprayFor(context, lab, pair, RUN_MS, () => switchSeconds(lab));
+    return [sprayed.perSecond, sprayed.countedPerPacket * 1e6];
   },
 };
+
+const CONNECTIONS: TrafficProbe = {
+  ...{ metrics: [CONNECTION_RATE, switchCost('TCP connection')], paths: PATHS },
+  measure: async (_, { lab }, pair) => {
+    const before = switchSeconds(lab);
+    const { whole, elapsedMs } = await openConnections(lab, pair, { ms: RUN_MS });
+    return [(whole / elapsedMs) * 1000, ((switchSeconds(lab) - before) * 1e6) / whole];
+  },
+};
+
+const FIRST: TrafficProbe = {
+  ...{ metrics: [FIRST_PACKET], paths: ENDS_AT_WORKLOAD },
+  measure: async (_, { lab }, pair) => {
+    await forgetMegaflows(lab);
+    return [await pingOnce(lab, pair)];
+  },
+};
+
+export const PROBES: readonly TrafficProbe[] = [STREAM, PACKETS, CONNECTIONS, FIRST];

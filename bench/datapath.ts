@@ -56,7 +56,10 @@ async function run(context: BenchContext): Promise<Figure[]> {
       () => told(peer),
     );
   };
-  const throughput = await inTurns('TCP throughput', async (side) => (await tcpThroughput(lab, side, 1)) / 1e6);
+  const throughput = await inTurns(
+    'TCP throughput',
+    async (side) => (await tcpThroughput(lab, side, 1)).bitsPerSecond / 1e6,
+  );
   const rate = await inTurns('packet rate', (side) => packetRate(context, lab, side, 1_000));
   const opened = await inTurns('connection rate', async (side) => {
     const { whole, elapsedMs } = await openConnections(lab, side, { ms: 1_000 });

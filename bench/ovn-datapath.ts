@@ -1,14 +1,14 @@
 import { type Bench, type BenchContext, comparedRounds, type Figure } from './bench.ts';
 import {
-  CONNECTION_COST,
   CONNECTION_RATE,
   FIRST_PACKET,
-  PACKET_COST,
   PACKET_RATE,
   type Path,
+  PROBES,
   startTraffic,
   THROUGHPUT,
   type TrafficMetric,
+  type TrafficProbe,
   type TrafficSide,
   trafficWorkloads,
 } from './cloud-traffic.ts';
@@ -50,18 +50,25 @@ async function run(context: BenchContext): Promise<Figure[]> {
   const statics = await startStatic(context, weftCloud.lab);
   const ovn = await startTraffic(context, await startOvn(context, trafficWorkloads()));
   const figures: Figure[] = [];
-  for (const metric of [THROUGHPUT, PACKET_RATE, PACKET_COST, CONNECTION_RATE, CONNECTION_COST, FIRST_PACKET])
-    for (const path of metric.paths) {
-      const values = await measureInTurns(context, metric, path, [weft, ovn, statics]);
-      const [ours, peers, bare] = [weft, ovn, statics].map((side) => values.get(side)!);
-      const name = `${metric.name}, ${path}`;
-      const want = metric.isMoreBetter ? { atLeast: 1 } : { atMost: 1 };
-      figures.push(comparedRounds(name, metric.unit, ovn.name, { ours: ours!, peers: peers! }, want));
-      const bar = STATIC_BARS.get(metric);
-      const rounds = { ours: ours!, peers: bare! };
-      figures.push(comparedRounds(name, metric.unit, statics.name, rounds, bar?.paths.includes(path) ? bar.want : {}));
-    }
+  for (const probe of PROBES) {
+    const runs = new Map<Path, Runs>();
+    for (const path of probe.paths) runs.set(path, await measureInTurns(context, probe, path, [weft, ovn, statics]));
+    for (const [i, metric] of probe.metrics.entries())
+      for (const [path, ofSides] of runs)
+        for (const peer of [ovn, statics]) {
+          const valuesOf = (side: TrafficSide): number[] => ofSides.get(side)!.map((run) => run[i]!);
+          const rounds = { ours: valuesOf(weft), peers: valuesOf(peer) };
+          const want = wanted(metric, path, peer === statics);
+          figures.push(comparedRounds(`${metric.name}, ${path}`, metric.unit, peer.name, rounds, want));
+        }
+  }
   return figures;
+}
+
+function wanted(metric: TrafficMetric, path: Path, isStatic: boolean): Want {
+  if (!isStatic) return metric.isMoreBetter ? { atLeast: 1 } : { atMost: 1 };
+  const bar = STATIC_BARS.get(metric);
+  return bar?.paths.includes(path) ? bar.want : {};
 }
 
 /** Two static flows: one way only, with which every path is compared. */
@@ -72,23 +79,30 @@ export async function startStatic(context: BenchContext, lab: TrafficSide['lab']
   return { name: 'two static flows', lab, pairs: new Map([['switched', pair]]) };
 }
 
+/** The numbers of each run of each side. */
+type Runs = ReadonlyMap<TrafficSide, readonly (readonly number[])[]>;
+
+/** Ratios of rounds of a second vary by a tenth and more: so many tell a median of them to a few hundredths. */
+const ROUNDS = 25;
+
 /** Rounds of all sides alternate, each round with another one first, so that all see the same machine. */
-export async function measureInTurns(
+async function measureInTurns(
   context: BenchContext,
-  metric: TrafficMetric,
+  probe: TrafficProbe,
   path: Path,
   sides: readonly TrafficSide[],
-): Promise<ReadonlyMap<TrafficSide, readonly number[]>> {
-  const rounds = context.quick ? 1 : metric === FIRST_PACKET ? 15 : 9;
-  const values = new Map(sides.map((side) => [side, [] as number[]]));
+): Promise<Runs> {
+  const rounds = context.quick ? 1 : ROUNDS;
+  const values = new Map(sides.map((side) => [side, [] as (readonly number[])[]]));
   for (let round = 0; round < rounds; round++)
     for (let turn = 0; turn < sides.length; turn++) {
       context.signal.throwIfAborted();
       const side = sides[(round + turn) % sides.length]!;
       const pair = side.pairs.get(path) ?? side.pairs.get('switched')!;
-      const value = await metric.measure(context, side, pair);
-      values.get(side)!.push(value);
-      context.progress(`${metric.name}, ${path}, ${side.name}: ${value.toFixed(2)} ${metric.unit}`);
+      const run = await probe.measure(context, side, pair);
+      values.get(side)!.push(run);
+      const said = run.map((value, i) => `${value.toFixed(2)} ${probe.metrics[i]!.unit}`);
+      context.progress(`${probe.metrics[0]!.name}, ${path}, ${side.name}: ${said.join(', ')}`);
     }
   return values;
 }

@@ -9,9 +9,9 @@ export interface Result {
   readonly figure: Figure;
 }
 
-const COLUMNS = ['bench', 'metric', 'value', 'unit', 'peer or bound', 'its value', 'ratio', ''] as const;
+const COLUMNS = ['bench', 'metric', 'value', 'unit', 'peer or bound', 'its value', 'ratio', '95 %', ''] as const;
 /** Wide enough for what the benches say; a longer cell moves its line only. */
-const WIDTHS = [14, 46, 10, 10, 22, 10, 6, 0] as const;
+const WIDTHS = [14, 46, 10, 10, 22, 10, 6, 11, 0] as const;
 const NUMERIC = new Set([2, 5, 6]);
 
 export function headerLine(): string {
@@ -30,6 +30,7 @@ export function figureLine({ bench, figure }: Result): string {
     reference?.name ?? '',
     reference ? formatNumber(reference.value) : '',
     ratio === undefined ? '' : ratio.toFixed(2),
+    figure.interval?.map((end) => end.toFixed(2)).join(' - ') ?? '',
     verdictOf(figure),
   ]);
 }
@@ -39,7 +40,13 @@ export function verdictOf(figure: Figure): string {
   if (reached === undefined) return '';
   const { atLeast, atMost, name } = figure.reference!;
   const bar = name === 'at most' ? '' : atLeast !== undefined ? ` (at least ${atLeast})` : ` (at most ${atMost})`;
-  return `${reached ? 'reached' : 'MISSED'}${bar}`;
+  return `${reached ? 'reached' : isOpen(figure) ? 'MISSED, or level' : 'MISSED'}${bar}`;
+}
+
+/** Whether the rounds do not tell on which side of its bar the figure is. */
+export function isOpen({ interval, reference }: Figure): boolean {
+  const bar = reference?.atLeast ?? reference?.atMost;
+  return interval !== undefined && bar !== undefined && interval[0] <= bar && bar <= interval[1];
 }
 
 /** What `--json` writes and `bench/results/` keeps: the columns of the table by name. */
@@ -53,6 +60,7 @@ export function figureRecord({ bench, figure }: Result): Record<string, unknown>
     peerOrBound: reference?.name ?? null,
     itsValue: reference ? rounded(reference.value) : null,
     ratio: roundedOrNull(ratioOf(figure)),
+    interval: figure.interval?.map(rounded) ?? null,
     wantedRatio: reference?.atLeast ?? reference?.atMost ?? null,
     reached: reaches(figure) ?? null,
   };

@@ -38,13 +38,21 @@ export async function listenAt(context: BenchContext, lab: Lab, pair: Pair): Pro
   await Promise.all([once(iperf.stdout!, 'data'), once(server.stdout!, 'data')]);
 }
 
-/** Bits a second that arrive over one TCP connection. */
-export async function tcpThroughput(lab: Lab, pair: Pair, seconds: number): Promise<number> {
+/** Bits a second that arrive over one TCP connection, after a second to get to its speed, and all bytes that were sent over it. */
+export async function tcpThroughput(
+  lab: Lab,
+  pair: Pair,
+  seconds: number,
+): Promise<{ readonly bitsPerSecond: number; readonly bytes: number }> {
   const argv = ['iperf3', '-c', pair.toAddress, '-p', String(IPERF_PORT), '-t', String(seconds), '-O', '1', '-J'];
   const report = JSON.parse(await lab.execOk(pair.from, argv)) as {
+    readonly intervals: readonly { readonly sum: { readonly bytes: number } }[];
     readonly end: { readonly sum_received: { readonly bits_per_second: number } };
   };
-  return report.end.sum_received.bits_per_second;
+  return {
+    bitsPerSecond: report.end.sum_received.bits_per_second,
+    bytes: report.intervals.reduce((sum, interval) => sum + interval.sum.bytes, 0),
+  };
 }
 
 /** Packets a second that arrive when small UDP packets are sent as fast as one process can. */

@@ -202,6 +202,22 @@ describe('sessions of a gateway', () => {
       [...parts.slice(1).map(() => true), false],
     );
   });
+
+  test('a full table is reported a turn before it takes effect here, and nothing overtakes it', () => {
+    const { ground, sessions } = start();
+    const table = Array.from({ length: 1000 }, (_, n) => [`20.${n >> 8}.${n & 255}.0/24`, ONE] as const);
+    const tell = (): readonly Effect[] => sessions.routesTold(ups.core.id, told(Object.fromEntries(table)), false);
+    assert.deepEqual(tell().at(-1), { kind: 'wake', inMs: 0 });
+    assert.deepEqual([saidIn(ground.reports).length, inScope(ground).length], [1000, 0]);
+    sessions.wake(2000);
+    assert.equal(inScope(ground).length, 1000);
+    assert.deepEqual(sessions.wake(2001), [], 'once');
+    for (const [n, [to]] of table.entries()) table[n] = [to, TWO];
+    tell();
+    sessions.routesTold(ups.core.id, told({ '20.0.0.0/24': ONE }), false);
+    const hops = inScope(ground).map((text) => text.split(' ')[1]);
+    assert.deepEqual([hops[0], ...new Set(hops.slice(1))], ['192.0.2.1', '192.0.2.3']);
+  });
 });
 
 test('a host that is drained tells its peers for thirty seconds that others go before it, then nothing', () => {

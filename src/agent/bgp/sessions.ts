@@ -17,6 +17,8 @@ import type { SpeakerPlan } from './plan.ts';
 
 /** Changes of the scope are gathered for so long: many come together, and each asks what is advertised. */
 const SETTLE_MS = 100;
+/** So many blocks of routes change in a full table, not in what comes and goes one by one. */
+const MANY_BLOCKS = 64;
 const NONE = '[]';
 const LEFT = '';
 /** May be very many, and have no part in what a speaker is to be. */
@@ -29,7 +31,7 @@ export type ToldRoute = { readonly to: Cidr; readonly via: readonly LearnedHop[]
  * BGP of this host: which speakers it runs, and what they learned. The speakers themselves are `speaker-link.ts`'s.
  *
  *     scope ─▶ effect `planSpeakers` ─▶ plan.ts ─▶ event `planned` ─▶ effect `speak` ─▶ namespaces, FRR
- *     FRR ─▶ event `learnedRoutes` ─▶ records here at once, reports for all others
+ *     FRR ─▶ event `learnedRoutes` ─▶ records here at once (of a full table: a turn later), reports for all others
  */
 export class Sessions {
   readonly #ground: Ground;
@@ -41,6 +43,8 @@ export class Sessions {
   readonly #tables = new Map<string, LearnedTable>();
   /** Routers whose speaker has told all that it learned; until then what was known before holds. */
   readonly #synced = new Set<string>();
+  /** Reported, and not in use here yet. */
+  #later: ScopeChange[] = [];
   #sessions: readonly ReportedSession[] = [];
   #speakerPorts: ReadonlyMap<string, number> = new Map();
   /** Routers of which a next hop is probed by BFD. */
@@ -92,13 +96,14 @@ export class Sessions {
   }
 
   wake(nowMs: number): Effect[] {
+    const used = this.#use([]);
     const own = this.#ground.host;
-    if (own === undefined) return [];
+    if (own === undefined) return used;
     const hasLeft = this.#leaving?.isOver(this.#ground.scope.host(own)?.drainWaitS ?? DEFAULT_DRAIN_WAIT_S, nowMs);
-    if (!hasLeft && (!this.#isDue || nowMs < this.#wakeMs)) return [];
+    if (!hasLeft && (!this.#isDue || nowMs < this.#wakeMs)) return used;
     if (hasLeft) this.#leaving = undefined;
     this.#isDue = false;
-    return [{ kind: 'planSpeakers', isLeaving: this.#leaving !== undefined }];
+    return [...used, { kind: 'planSpeakers', isLeaving: this.#leaving !== undefined }];
   }
 
   /** Once a second. */
@@ -191,21 +196,22 @@ export class Sessions {
     const change = table.take();
     const { sets, blocks, goneSets, goneBlocks } = change;
     if (sets.length + blocks.length + goneSets.length + goneBlocks.length === 0) return [];
-    return [...this.#overlay(table, change), ...this.#ground.report(inParts(table, change))];
+    const changes = changesOf(table, change);
+    const reports = this.#ground.report(inParts(table, change));
+    if (blocks.length + goneBlocks.length < MANY_BLOCKS) return [...this.#use(changes), ...reports];
+    // Others make their flows of them meanwhile.
+    this.#later.push(...changes);
+    return [...reports, { kind: 'wake', inMs: 0 }];
   }
 
   /** Here at once, also while the server is away. */
-  #overlay({ router, host }: LearnedTable, { sets, blocks, goneSets, goneBlocks }: TableChange): Effect[] {
-    const gone = (kind: 'learnedSet' | 'learnedRoutes', names: readonly string[]) =>
-      names.map((name) => ({ op: 'delete', record: { kind, id: `${router}/${host}/${name}` } }) as const);
-    const changes: ScopeChange[] = [
-      ...[...sets, ...blocks].map((record) => ({ op: 'put', record }) as const),
-      ...gone('learnedRoutes', goneBlocks),
-      ...gone('learnedSet', goneSets),
-    ];
-    this.#ground.scope.apply(changes);
+  #use(changes: readonly ScopeChange[]): Effect[] {
+    const all = [...this.#later, ...changes];
+    if (all.length === 0) return [];
+    this.#later = [];
+    this.#ground.scope.apply(all);
     return this.#ground.compile(
-      changes.map(({ op, record }) =>
+      all.map(({ op, record }) =>
         op === 'put' ? { op, record: record as ScopeRecord } : { op, kind: record.kind, id: record.id },
       ),
     );
@@ -251,6 +257,16 @@ export class Sessions {
     this.#tables.set(router, known);
     return known;
   }
+}
+
+function changesOf(table: LearnedTable, { sets, blocks, goneSets, goneBlocks }: TableChange): ScopeChange[] {
+  const gone = (kind: 'learnedSet' | 'learnedRoutes', names: readonly string[]) =>
+    names.map((name) => ({ op: 'delete', record: { kind, id: `${table.router}/${table.host}/${name}` } }) as const);
+  return [
+    ...[...sets, ...blocks].map((record) => ({ op: 'put', record }) as const),
+    ...gone('learnedRoutes', goneBlocks),
+    ...gone('learnedSet', goneSets),
+  ];
 }
 
 function reportedSet({ router, set, via, ended, told }: LearnedSet): ReportedSet {
