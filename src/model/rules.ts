@@ -16,6 +16,7 @@ import { checkRouteCircles } from './rules/route-circles.ts';
 import { checkRouterPorts } from './rules/router-ports.ts';
 import { checkRouters } from './rules/routers.ts';
 import type { Rule } from './rules/rule.ts';
+import { checkStatefulUplinks } from './rules/stateful-uplinks.ts';
 import { checkSwitches } from './rules/switches.ts';
 import { checkTranslated } from './rules/translated.ts';
 import { checkVteps } from './rules/vteps.ts';
@@ -24,7 +25,7 @@ import { checkVteps } from './rules/vteps.ts';
 const RULES: readonly Rule[] = [
   ...[checkIdentity, checkReferences, checkSwitches, checkPorts, checkChains, checkHosts],
   ...[checkRouters, checkNextHopProbes, checkRouterPorts, checkRouteCircles, checkTranslated, checkMirrors],
-  ...[checkBgp, checkL2Gateways, checkVteps, checkProtection, checkConnectionHelpers],
+  ...[checkBgp, checkL2Gateways, checkVteps, checkProtection, checkConnectionHelpers, checkStatefulUplinks],
 ];
 
 /**

@@ -1,6 +1,7 @@
 import { describe } from '../describe.ts';
 import type { ModelIndex } from '../model-index.ts';
 import type { RouterPort, Rule as RuleObject } from '../objects.ts';
+import { firstRuleBehind, routerPortsWith } from './jumps.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';
 
@@ -38,22 +39,11 @@ const HINT = 'give the helper to a rule of a chain or security group of the port
 
 /** The first rule with a helper of the chain, or of one that it jumps to. */
 function firstHelping(index: ModelIndex, chain: string): RuleObject | undefined {
-  const seen = new Set([chain]);
-  for (const at of seen)
-    for (const rule of index.rulesOfChain(at)) {
-      if (rule.helper !== undefined) return rule;
-      if (rule.jumpTo !== undefined) seen.add(rule.jumpTo);
-    }
-  return undefined;
+  return firstRuleBehind(index, chain, ({ helper }) => helper !== undefined);
 }
 
 /** A router port that has the chain, or one that leads to it by jumps. */
 function routerPortOf(index: ModelIndex, chain: string): RouterPort | undefined {
-  const seen = new Set([chain]);
-  for (const at of seen)
-    for (const referrer of index.referrersOf('chain', at)) {
-      if (referrer.kind === 'routerPort') return referrer;
-      if (referrer.kind === 'rule' && referrer.jumpTo === at) seen.add(referrer.chain);
-    }
+  for (const port of routerPortsWith(index, chain)) return port;
   return undefined;
 }
