@@ -4,10 +4,12 @@ import { WeftError } from '../base/errors.ts';
 import type { ModelIndex } from '../model/model-index.ts';
 import type { LogicalPort } from '../model/objects.ts';
 import { type Found, findObject } from '../model/resolve.ts';
+import { type Connection, Connections } from '../simulate/connections.ts';
 import { type Passage, simulateConnection, simulateDataConnection, type Wanted } from '../simulate/conversation.ts';
 import { tellConversation } from '../simulate/conversation-story.ts';
 import { encodeFrame } from '../simulate/encode-frame.ts';
 import type { Story } from '../simulate/story.ts';
+import { type ShownConnection, showConnection } from './shown-connections.ts';
 import { entryHost, hostsOf, type ShownOutcome, shownOutcome, type TracedHost } from './trace.ts';
 
 /** `POST /v1/trace` without a frame: does a conversation work, both ways? */
@@ -24,6 +26,8 @@ export interface ConversationRequest {
   readonly source?: string;
   /** The control connection (`tcp/21`) on which a helper hears of this one, a data connection of FTP or TFTP. */
   readonly dataOf?: string;
+  /** What conntrack knows: the packet is one in the middle of such a connection, not a first one. */
+  readonly connections?: readonly Connection[];
 }
 
 export interface ConversationAnswer {
@@ -33,6 +37,8 @@ export interface ConversationAnswer {
   readonly isGood: boolean;
   readonly out?: TracedPassage;
   readonly back?: TracedPassage;
+  /** What conntrack knows then: can be given to the next question. */
+  readonly connections: readonly ShownConnection[];
 }
 
 /** One packet on its way. */
@@ -54,17 +60,21 @@ export function traceConversation(model: ModelIndex, request: ConversationReques
     host,
     ...protocolOf(request.protocol),
     ...endsOf(model, from, request),
+    isRunning: request.connections !== undefined,
   };
   const { dataOf } = request;
+  const before = new Connections(request.connections);
   const conversation =
     dataOf === undefined
-      ? simulateConnection(model, wanted)
+      ? simulateConnection(model, wanted, before)
       : simulateDataConnection(model, wanted, protocolOf(dataOf));
+  const made = [conversation.out, conversation.back].flatMap((passage) => passage?.outcome.commits ?? []);
   const { verdict, isGood, out, back } = tellConversation(model, wanted, conversation);
   return {
     ...{ verdict, isGood },
     ...(out ? { out: traced(model, conversation.out!, out) } : {}),
     ...(back ? { back: traced(model, conversation.back!, back) } : {}),
+    connections: [...before.with(made)].map(showConnection),
   };
 }
 

@@ -3,13 +3,14 @@ import { formatHex, parseHex } from '../base/bytes.ts';
 import { DecodeError, WeftError } from '../base/errors.ts';
 import type { Encap, Host } from '../model/objects.ts';
 import type { ModelView } from '../model/view.ts';
-import { type Assumption, Connections } from '../simulate/connections.ts';
+import { type Assumption, type Connection, Connections } from '../simulate/connections.ts';
 import type { Frame } from '../simulate/frame.ts';
 import type { Outcome } from '../simulate/outcome.ts';
 import { simulateFrame } from '../simulate/simulate.ts';
 import { tellStory } from '../simulate/story.ts';
 import { formatTuple, tupleOf } from '../simulate/tuple.ts';
 import { writeFrame } from '../simulate/write-frame.ts';
+import { type ShownConnection, showConnection } from './shown-connections.ts';
 
 /** `POST /v1/trace`: what would happen to a frame that the workload of a port sends. */
 export interface TraceRequest {
@@ -19,8 +20,10 @@ export interface TraceRequest {
   readonly host?: string;
   /** Hexadecimal, without checksum sequence. */
   readonly frame: string;
-  /** What it is taken for, as nothing is known of connections: one that begins, also in its middle, or one that answers. */
+  /** What it is taken for where no given connection fits: one that begins, also in its middle, or one that answers. */
   readonly assume?: Assumption;
+  /** What conntrack knows. */
+  readonly connections?: readonly Connection[];
 }
 
 export interface TraceAnswer {
@@ -31,6 +34,8 @@ export interface TraceAnswer {
   /** Hosts that it meets, the one where it enters first: enough to ask each of them for its own `ofproto/trace`. */
   readonly hosts: readonly TracedHost[];
   readonly outcome: ShownOutcome;
+  /** What conntrack knows then: can be given to the next question. */
+  readonly connections: readonly ShownConnection[];
 }
 
 export interface TracedHost {
@@ -64,11 +69,12 @@ export interface ShownPacket {
 export function traceFrame(model: ModelView, request: TraceRequest): TraceAnswer {
   const bytes = frameBytes(request.frame);
   const entry = entryHost(model, request);
-  const connections = new Connections([], request.assume);
+  const connections = new Connections(request.connections, request.assume);
   const outcome = simulateFrame(model, { port: request.port, host: entry, bytes }, connections);
   const { verdict, isGood, lines } = tellStory(model, outcome);
   const hosts = hostsOf(model, { outcome, entry, bytes, port: request.port });
-  return { verdict, isGood, lines, hosts, outcome: shownOutcome(outcome) };
+  const known = [...connections.with(outcome.commits)].map(showConnection);
+  return { verdict, isGood, lines, hosts, outcome: shownOutcome(outcome), connections: known };
 }
 
 /** Error `not-found` for a port that does not exist or that no host has. */

@@ -40,6 +40,8 @@ export interface Wanted {
   /** Absent: the port's first of the version of `to`. */
   readonly source?: Ip;
   readonly sourcePort?: number;
+  /** It is no first packet and its answer, but later ones of a connection that is given. */
+  readonly isRunning?: boolean;
 }
 
 /** One packet of a conversation and what became of it. */
@@ -91,7 +93,10 @@ export function simulateConnection(
     return { verdict: { kind: 'silence', way: 'out', text } };
   }
   const first = callOf(wanted, source);
-  const sent = send(model, caller, host, first, TCP_FLAG.syn, connections);
+  const [calls, answers] = wanted.isRunning
+    ? [TCP_FLAG.ack, TCP_FLAG.ack]
+    : [TCP_FLAG.syn, TCP_FLAG.syn | TCP_FLAG.ack];
+  const sent = send(model, caller, host, first, calls, connections);
   if ('text' in sent) return { verdict: { kind: 'silence', way: 'out', text: sent.text } };
   const out = sent;
   const echo = out.outcome.deliveries.find(({ port, frame }) => port === caller.id && isAnswer(frame, first));
@@ -101,7 +106,7 @@ export function simulateConnection(
   const tuple = receiver && tupleOf(receiver.frame);
   if (!receiver || !port || !tuple) return { verdict: { kind: 'lost', way: 'out' }, out };
   const known = connections.with(out.outcome.commits);
-  const back = send(model, port, receiver.host, turned(tuple), TCP_FLAG.syn | TCP_FLAG.ack, known, receiver.frame.dst);
+  const back = send(model, port, receiver.host, turned(tuple), answers, known, receiver.frame.dst);
   const reached = port.id;
   if ('text' in back) return { verdict: { kind: 'silence', way: 'back', text: back.text }, out, reached };
   const home =

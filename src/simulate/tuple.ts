@@ -1,4 +1,4 @@
-import { formatIp, type Ip } from '../base/addresses.ts';
+import { formatIp, type Ip, parseIp } from '../base/addresses.ts';
 import { ETHER_TYPE } from '../packet/ethernet.ts';
 import { extractFlowKey } from '../packet/flow-key.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
@@ -61,12 +61,44 @@ export function keyOfTuple(t: Tuple): string {
   return `${t.protocol} ${formatIp(t.src)} ${t.srcPort} ${formatIp(t.dst)} ${t.dstPort} ${t.id}`;
 }
 
+const NAMES: Readonly<Record<number, string>> = { 1: 'icmp', 6: 'tcp', 17: 'udp', 58: 'icmpv6', 132: 'sctp' };
+
 /** As a person writes it: `tcp 10.0.0.5:49152 → 10.0.1.5:80`. */
 export function formatTuple(t: Tuple): string {
-  const names: Readonly<Record<number, string>> = { 1: 'icmp', 6: 'tcp', 17: 'udp', 58: 'icmpv6', 132: 'sctp' };
   const end = (ip: Ip, port: number): string =>
     isIcmp(t.protocol) ? formatIp(ip) : ip.version === 4 ? `${formatIp(ip)}:${port}` : `[${formatIp(ip)}]:${port}`;
-  return `${names[t.protocol] ?? `protocol ${t.protocol}`} ${end(t.src, t.srcPort)} → ${end(t.dst, t.dstPort)}`;
+  return `${NAMES[t.protocol] ?? `protocol ${t.protocol}`} ${end(t.src, t.srcPort)} → ${end(t.dst, t.dstPort)}`;
+}
+
+/** As `formatTuple`, with all that ICMP has besides: `icmp 10.0.0.5 → 10.0.1.5 type 8 code 0 id 7`. */
+export function writeTuple(t: Tuple): string {
+  return isIcmp(t.protocol) ? `${formatTuple(t)} type ${t.srcPort} code ${t.dstPort} id ${t.id}` : formatTuple(t);
+}
+
+/** Of `writeTuple`'s text. Undefined for what is none. */
+export function parseTuple(text: string): Tuple | undefined {
+  const [, name, from, to, type, code, id] =
+    /^(protocol \d{1,3}|[a-z]\w*) (\S+) (?:→|->) (\S+?)(?: type (\d+) code (\d+) id (\d+))?$/.exec(text) ?? [];
+  if (name === undefined) return undefined;
+  const protocol = name.startsWith('protocol ')
+    ? Number(name.slice('protocol '.length))
+    : Number(Object.keys(NAMES).find((number) => NAMES[Number(number)] === name) ?? Number.NaN);
+  const hasPorts = type === undefined;
+  const [src, dst] = [from!, to!].map((end) => parseEnd(end, hasPorts));
+  if (!src || !dst || src.ip.version !== dst.ip.version || !(protocol <= 255) || isIcmp(protocol) === hasPorts)
+    return undefined;
+  const [srcPort, dstPort, number] = hasPorts ? [src.port, dst.port, 0] : [type, code, id].map(Number);
+  if (![srcPort, dstPort, number].every((value) => value! <= 0xffff)) return undefined;
+  return {
+    ...{ version: src.ip.version, protocol, src: src.ip, dst: dst.ip },
+    ...{ srcPort: srcPort!, dstPort: dstPort!, id: number! },
+  };
+}
+
+function parseEnd(text: string, hasPort: boolean): { readonly ip: Ip; readonly port: number } | undefined {
+  const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text) ?? [];
+  const ip = parseIp(hasPort ? (bracketed ?? plain ?? '') : text);
+  return ip && { ip, port: Number(port ?? 0) };
 }
 
 /** The tuple of a packet that an ICMP error quotes, from its IP header on: cut short, eight bytes behind that header at least. */

@@ -117,6 +117,12 @@ test('trace tells the way in the model, and what every switch on it really does'
   assert.match(spoofed.out, /^web-1 does not reach 10\.1\.0\.20 by ping: dropped \(spoofed-ip\)/);
   assert.match((await weft('trace', 'web-1', 'dhcp')).out, /^answered by the host's agent \(DHCP\)/);
   assert.match((await weft('trace', 'web-1', '10.1.0.20', 'arp')).out, /^answered by the host: 10\.1\.0\.20 is at /);
+  const file = join(folder, 'call.json');
+  writeFileSync(file, (await weft('trace', 'web-1', 'db-1', 'tcp/5432', '-o', 'json')).out);
+  const running = await weft('trace', 'web-1', 'db-1', 'tcp/5432', '--connections', file);
+  assert.match(running.out, /^web-1 reaches db-1 on tcp\/5432 and is answered/, running.err);
+  const strange = await weft('trace', 'web-1', 'db-1', 'tcp/5432', '--connections', join(folder, 'network.yaml'));
+  assert.deepEqual([strange.code, strange.err.includes('-o json')], [2, true], strange.err);
 });
 
 test('capture shows the packets of a port on whichever host it is', { skip: needsRoot }, async () => {

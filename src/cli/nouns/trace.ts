@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import { type Ip, type Mac, parseIp, parseMac } from '../../base/addresses.ts';
 import { formatHex, parseHex } from '../../base/bytes.ts';
@@ -24,6 +25,7 @@ interface TraceOptions {
   readonly vlan?: string;
   readonly assume?: 'new' | 'reply';
   readonly dataOf?: string;
+  readonly connections?: string;
   readonly ovs?: boolean;
   readonly output: string;
 }
@@ -53,12 +55,16 @@ export function register(program: Command): void {
       '--data-of <protocol>',
       'it is a data connection of FTP or TFTP: of the control connection to tcp/21, udp/69, …',
     )
+    .option(
+      '--connections <file>',
+      'it runs already: what conntrack knows, of an earlier trace with -o json; - for standard input',
+    )
     .option('--ovs', 'ask every host on the way what its Open vSwitch really does with it')
     .option('-t, --tenant <name>', 'tenant of ports named without one')
     .option('-o, --output <format>', 'text or json', 'text')
     .addHelpText(
       'after',
-      '\nExit 7 when the packet or its answer is dropped.\n\nExamples:\n  weft trace web-1 db-1 tcp/5432\n  weft trace acme/web-1 10.0.0.7 udp/53 --ovs\n  weft trace client shop tcp/80\n  weft trace client files tcp/40000 --data-of tcp/21\n  weft trace web-1 dhcp\n',
+      '\nExit 7 when the packet or its answer is dropped.\n\nExamples:\n  weft trace web-1 db-1 tcp/5432\n  weft trace acme/web-1 10.0.0.7 udp/53 --ovs\n  weft trace client shop tcp/80\n  weft trace client files tcp/40000 --data-of tcp/21\n  weft trace web-1 dhcp\n  weft trace web-1 db-1 tcp/5432 -o json >call.json   # and after a change of the rules:\n  weft trace web-1 db-1 tcp/5432 --connections call.json\n',
     )
     .action((from: string, to: string | undefined, protocol: string, options: TraceOptions, command: Command) =>
       withSession(command, (session) => trace({ from, to, protocol, options, session })),
@@ -110,7 +116,7 @@ async function traceConversation(
   const source = options.src === undefined ? {} : { source: options.src };
   const control = options.dataOf === undefined ? undefined : parseTracedProtocol(options.dataOf);
   const dataOf = control === undefined ? {} : { dataOf: formatTracedProtocol(control) };
-  const question = { ...entry, to: to!, protocol, ...source, ...dataOf };
+  const question = { ...entry, to: to!, protocol, ...source, ...dataOf, ...knownConnections(options) };
   const answer = await session.client.post<ConversationAnswer>('/v1/trace', question);
   const { out } = answer;
   const real = options.ovs && out ? await askHosts(session, out.hosts, entry.port, out.frame) : undefined;
@@ -138,6 +144,7 @@ async function traceOneFrame(given: TraceCommand, port: ShownObject, entry: Trac
   const answer = await session.client.post<TraceAnswer>('/v1/trace', {
     ...{ ...entry, frame: formatHex(frame) },
     ...(options.assume === undefined ? {} : { assume: options.assume }),
+    ...knownConnections(options),
   });
   const real = options.ovs ? await askHosts(session, answer.hosts, port.id, formatHex(frame)) : undefined;
   process.exitCode = answer.isGood ? EXIT.ok : EXIT.degraded;
@@ -148,6 +155,21 @@ async function traceOneFrame(given: TraceCommand, port: ShownObject, entry: Trac
   print('');
   print(answer.lines.join('\n'));
   showReal(real, !options.ovs);
+}
+
+/** Of an earlier answer, or the list alone. */
+function knownConnections({ connections: file }: TraceOptions): { readonly connections?: unknown } {
+  if (file === undefined) return {};
+  try {
+    const read = JSON.parse(readFileSync(file === '-' ? 0 : file, 'utf8')) as unknown;
+    if (Array.isArray(read)) return { connections: read };
+    const { connections } = (read ?? {}) as { readonly connections?: unknown };
+    if (Array.isArray(connections)) return { connections };
+  } catch (error) {
+    if (!(error instanceof SyntaxError))
+      throw new UsageError(`--connections ${file}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  throw new UsageError(`--connections ${file}: what 'weft trace … -o json' printed is wanted`);
 }
 
 function parseFrame(hex: string): Uint8Array {

@@ -5,6 +5,7 @@ import { problemsOfZod } from '../../model/parse.ts';
 import { problemsError } from '../../model/problem.ts';
 import type { ServerContext } from '../context.ts';
 import { requireObject } from '../mutations.ts';
+import { connectionSchema } from '../shown-connections.ts';
 import { traceFrame } from '../trace.ts';
 import { traceConversation } from '../trace-conversation.ts';
 
@@ -34,12 +35,23 @@ export const traceRequestSchema = z
       .describe(
         'of the conversation: it is a data connection of FTP or TFTP, of the control connection to tcp/21 or udp/69',
       ),
+    connections: z
+      .array(connectionSchema)
+      .max(1000)
+      .optional()
+      .describe('what conntrack knows, as an earlier answer says: the conversation is one that runs'),
   })
   .superRefine((request, context) => {
     if ((request.frame === undefined) === (request.to === undefined))
       context.addIssue({ code: 'custom', path: ['to'], message: 'one of frame and to is wanted' });
     if (request.frame !== undefined && (request.protocol ?? request.source ?? request.dataOf) !== undefined)
       context.addIssue({ code: 'custom', path: ['frame'], message: 'a frame says its protocol and source itself' });
+    if (request.dataOf !== undefined && request.connections !== undefined)
+      context.addIssue({
+        code: 'custom',
+        path: ['connections'],
+        message: 'a data connection is traced with its control connection, both from their beginning',
+      });
     if (request.frame === undefined && request.assume !== undefined)
       context.addIssue({
         code: 'custom',
@@ -61,12 +73,14 @@ export function addTraceRoute(app: FastifyInstance, { state }: ServerContext): v
 }
 
 function traceThrough(index: ModelIndex, request: z.output<typeof traceRequestSchema>): object {
-  const { port, host, frame, to, protocol = 'icmp', source, dataOf, assume } = request;
+  const { port, host, frame, to, protocol = 'icmp', source, dataOf, assume, connections } = request;
   const entry = {
     port: requireObject(index, 'port', port).id,
     ...(host === undefined ? {} : { host: requireObject(index, 'host', host).id }),
   };
-  if (frame !== undefined) return traceFrame(index, { ...entry, frame, ...(assume === undefined ? {} : { assume }) });
+  const known = connections === undefined ? {} : { connections };
+  if (frame !== undefined)
+    return traceFrame(index, { ...entry, ...known, frame, ...(assume === undefined ? {} : { assume }) });
   const ends = { to: to!, protocol, ...(source === undefined ? {} : { source }) };
-  return traceConversation(index, { ...entry, ...ends, ...(dataOf === undefined ? {} : { dataOf }) });
+  return traceConversation(index, { ...entry, ...known, ...ends, ...(dataOf === undefined ? {} : { dataOf }) });
 }
