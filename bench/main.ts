@@ -1,5 +1,4 @@
 import { writeFileSync } from 'node:fs';
-import { cpus, release } from 'node:os';
 import { parseArgs } from 'node:util';
 import { type Bench, reaches } from './bench.ts';
 import { CATALOGUE } from './catalogue.ts';
@@ -103,9 +102,7 @@ async function main(): Promise<void> {
   removeRunFolder();
   if (options.json !== undefined)
     writeFileSync(options.json, `${JSON.stringify(results.map(figureRecord), null, 2)}\n`);
-  const machine = { cpus: cpus().length, cpu: cpus()[0]?.model ?? 'unknown', kernel: release() };
-  const run = { at: new Date().toISOString(), quick: options.quick, node: process.version, ...machine };
-  if (results.length > 0) process.stderr.write(`kept in ${keepResults(results, run)}\n`);
+  if (results.length > 0) process.stderr.write(`kept in ${keepResults(results, { quick: options.quick })}\n`);
   const missed = results.map(({ figure }) => figure).filter((figure) => reaches(figure) === false);
   const open = missed.filter(isOpen).length;
   const counts = [

@@ -1,4 +1,5 @@
 import { appendFileSync, mkdirSync } from 'node:fs';
+import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 import { type Figure, ratioOf, reaches } from './bench.ts';
 
@@ -66,8 +67,10 @@ export function figureRecord({ bench, figure }: Result): Record<string, unknown>
   };
 }
 
-/** Appends a run to `bench/results/`, one line of JSON per figure; returns the file. */
-export function keepResults(results: readonly Result[], run: Record<string, unknown>): string {
+/** Appends a run to `bench/results/`, one line of JSON per figure, with when and where it was; returns the file. */
+export function keepResults(results: readonly Result[], { quick }: { readonly quick: boolean }): string {
+  const machine = { cpus: cpus().length, cpu: cpus()[0]?.model ?? 'unknown', kernel: release() };
+  const run = { at: new Date().toISOString(), quick, node: process.version, ...machine };
   const folder = join(import.meta.dirname, 'results');
   mkdirSync(folder, { recursive: true });
   const file = join(folder, 'results.jsonl');

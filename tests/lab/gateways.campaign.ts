@@ -13,6 +13,7 @@ import { type PacketStream, startStream } from '../../src/lab/packet-stream.ts';
 import { findPort, waitForPorts } from '../../src/lab/weft.ts';
 import { alternate } from './alternating.ts';
 import { sleep } from './datacentre.ts';
+import { tellFigure } from './figures.ts';
 import { needsRoot } from './lab-name.ts';
 import { socketDrops, startLossless } from './lossless.ts';
 import {
@@ -37,6 +38,8 @@ const CROWDS: Readonly<Record<string, CrowdOptions>> = {
 };
 /** On a machine with time to spare; the bar itself is a second. */
 const RESUMES_MS = 1000;
+/** Of the issue for a workload with 1,000 connections, which `import.test.ts` holds; here are ten times as many at its host. */
+const MOVED_MS = 500;
 const PPS = 5000;
 const OUT_STREAMS = 6;
 /** On the VIP, beside the others, and how far a member's part may be from its weight. */
@@ -115,7 +118,9 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 1
     });
     const { at } = await late.report('answered', 30_000);
     t.diagnostic(`${LATE} over three members: ${JSON.stringify(at)}`);
-    for (const n of Object.values(at)) assert.ok(Math.abs(n / (LATE / 3) - 1) < SPREAD, JSON.stringify(at));
+    const farthest = Math.max(...Object.values(at).map((n) => Math.abs(n / (LATE / 3) - 1)));
+    tellFigure(t, 'a member added: the share farthest from its weight', farthest * 100, '%', SPREAD * 100);
+    assert.ok(farthest < SPREAD, JSON.stringify(at));
     await put(balancer([one!, two!, { ...three!, drain: true }]));
     await sleep(500);
     const drained = await late.report('answered', 30_000);
@@ -169,6 +174,8 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 1
       gaps.set(`${way}, while it comes back`, longestGapMs);
     }
     await allLive(t, 'it is back');
+    for (const [way, gapMs] of gaps)
+      tellFigure(t, `a gateway killed, one-way UDP ${way}: gap`, gapMs, 'ms', RESUMES_MS);
     // Asked at last: what is too slow here leaves a site that is whole to the tests behind.
     for (const [way, gapMs] of gaps) assert.ok(gapMs < RESUMES_MS, `${way}: ${gapMs} ms`);
   });
@@ -280,9 +287,8 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 1
       await sleep(1500);
       for (const stream of streams) {
         const { sent, lost, longestGapMs } = await stream.stop();
-        t.diagnostic(
-          `${name} to ${host}: UDP to web-1 by its floating address: ${JSON.stringify({ sent, lost, longestGapMs })}`,
-        );
+        t.diagnostic(`${name} to ${host}: ${JSON.stringify({ sent, lost, longestGapMs })}`);
+        tellFigure(t, `${name} moved, UDP to web-1 by its floating address: gap`, longestGapMs, 'ms', MOVED_MS);
       }
     }
     for (const [name, { connections }] of Object.entries(CROWDS)) {

@@ -7,6 +7,7 @@ import { TABLES } from '../../src/compile/tables.ts';
 import { connectOpenFlow, type OpenFlowConnection } from '../../src/openflow/connection.ts';
 import type { Pattern } from '../frr/bgp-messages.ts';
 import { eventually, sleep } from './datacentre.ts';
+import { tellFigure } from './figures.ts';
 import { needsRoot } from './lab-name.ts';
 import { type SpeakingEnds, startSpeakingEnds, UPSTREAMS, type UpstreamName } from './speaking-ends.ts';
 
@@ -104,9 +105,8 @@ describe(`${PREFIXES} prefixes from two upstreams`, { skip: needsRoot }, () => {
       if (pattern === 'apart') for (const host of WATCHED) assert.ok(flows[host]! >= PREFIXES, host);
       const inUseMb = gatewayMb();
       // How long it took says as much of the machine: it is told, and held to no bar here.
-      t.diagnostic(
-        `  in use after ${s.toFixed(1)} s (bar ${BAR_IN_USE_S}), agent and FRR ${inUseMb.toFixed(0)} MB (bar ${BAR_MB})`,
-      );
+      tellFigure(t, `100,000 prefixes, ${pattern}: in use on both hosts`, s, 's', BAR_IN_USE_S);
+      tellFigure(t, `100,000 prefixes, ${pattern}: agent and FRR`, inUseMb, 'MB', BAR_MB);
       // FRR keeps something of the tables before.
       if (pattern === 'apart') assert.ok(inUseMb <= BAR_MB, `${inUseMb} MB in use`);
       const pings = TARGETS.map((target) => site.lab.exec('web', ['ping', '-q', '-i', '0.02', '-w', '6', target]));
@@ -116,7 +116,8 @@ describe(`${PREFIXES} prefixes from two upstreams`, { skip: needsRoot }, () => {
         const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(stdout)!;
         return (Number(sent) - Number(received)) / 50;
       });
-      if (pattern === 'apart') t.diagnostic(`  session ended: lost for ${Math.max(...lost).toFixed(2)} s at most`);
+      if (pattern === 'apart')
+        tellFigure(t, 'a session of 100,000 prefixes ends: lost for', Math.max(...lost), 's', BAR_WITHDRAWN_S);
       await settled(t, `${pattern}: one withdrawn`);
       await site.speak('up-1');
       await site.established('up-1');
