@@ -180,6 +180,30 @@ test('only what is asked for is advertised, of connected networks all', () => {
   assert.deepEqual(world.said(), []);
 });
 
+test('networks of static routes are advertised where that is asked for, default routes are not', () => {
+  const world = new World();
+  const route = (to: string, rest: object = { via: '192.0.2.1' }) => ({ to, ...rest });
+  const routes = [
+    route('0.0.0.0/0'),
+    ...['10.7.0.0/16', '10.7.0.0/16'].map((to, n) => route(to, { via: `192.0.2.${n + 3}` })),
+    route('10.8.0.0/16', { action: 'blackhole' }),
+  ];
+  world.change('core', { bgp: { asn: 64512, advertise: ['static'] }, routes });
+  assert.deepEqual(world.said(), ['10.7.0.0/16 static']);
+});
+
+test('a summary is advertised in place of what is within it, while something is', () => {
+  const world = new World();
+  const summarise = ['203.0.113.0/26', '203.0.112.0/20', '2001:db8::/32', '10.0.0.0/8'];
+  world.change('core', { bgp: { asn: 64512, networks: ['198.51.100.0/24', '203.0.0.0/16'], summarise } });
+  const [others, all] = [['198.51.100.0/24 network', '203.0.0.0/16 network'], ['203.0.112.0/20 summary']];
+  assert.deepEqual(world.said(), [...others.slice(0, 1), '2001:db8::/32 summary', ...others.slice(1), ...all]);
+  world.unbind('w1');
+  assert.ok(!world.said().includes('2001:db8::/32 summary'), 'its only floating address is not told any more');
+  world.change('core', { bgp: { asn: 64512, advertise: [], summarise } });
+  assert.deepEqual(world.said(), []);
+});
+
 test('what is down, or on another switch, is not advertised', () => {
   const world = new World();
   world.change('out', { adminUp: false }, 'routerPort', 'acme');

@@ -5,7 +5,7 @@ import type { ModelView } from './view.ts';
 /** What a router tells its peers (docs/design/gateways.md, §4): the same at every gateway. */
 export interface Advertised {
   readonly network: string;
-  readonly why: 'network' | 'connected' | 'floating' | 'snat' | 'vip';
+  readonly why: 'network' | 'connected' | 'static' | 'floating' | 'snat' | 'vip' | 'summary';
   /** The router, router port, floating address or load balancer that wants it. */
   readonly id: string;
 }
@@ -34,6 +34,8 @@ export function advertisedBy(model: AdvertisedView, router: Router): readonly Ad
   for (const network of bgp.networks) add(network, 'network', router.id);
   const wanted = new Set(bgp.advertise);
   const ports = [...model.routerPortsOfRouter(router.id)].filter(({ adminUp }) => adminUp);
+  if (wanted.has('static'))
+    for (const { to, via } of router.routes) if (via !== undefined && !isDefault(to)) add(to, 'static', router.id);
   if (wanted.has('connected')) for (const port of ports) addConnected(model, port, add);
   for (const [id, outside] of outsidePorts(model, ports)) {
     const other = model.get('router', id);
@@ -50,7 +52,23 @@ export function advertisedBy(model: AdvertisedView, router: Router): readonly Ad
       for (const balancer of model.loadBalancersOf(id))
         if (serves(model, balancer)) addHost(balancer.address, 'vip', balancer.id);
   }
+  for (const summary of bgp.summarise ?? []) summarise(found, summary, router.id);
   return [...found.values()].sort((a, b) => (a.network < b.network ? -1 : 1));
+}
+
+function isDefault(network: string): boolean {
+  return network.endsWith('/0');
+}
+
+/** Puts the network in the place of all within it, if there is anything. */
+function summarise(found: Map<string, Advertised>, network: string, id: string): void {
+  const { ip, prefix } = parseCidr(network)!;
+  const within = [...found.keys()].filter((each) => {
+    const other = parseCidr(each)!;
+    return other.ip.version === ip.version && other.prefix >= prefix && cidrContains({ ip, prefix }, other.ip);
+  });
+  for (const each of within) found.delete(each);
+  if (within.length > 0) found.set(network, { network, why: 'summary', id });
 }
 
 /** Networks that lead somewhere, those of uplinks too: a gateway does not know the peers of others. */

@@ -18,7 +18,7 @@ function isCommunity(text: string): boolean {
 }
 
 /** What of its own a router can advertise. */
-export const ADVERTISED = ['floating', 'vips', 'snat', 'connected'] as const;
+export const ADVERTISED = ['floating', 'vips', 'snat', 'connected', 'static'] as const;
 
 export const bgpSchema = z.strictObject({
   asn: asnSchema.describe('autonomous system of the router'),
@@ -27,8 +27,16 @@ export const bgpSchema = z.strictObject({
     .array(z.enum(ADVERTISED))
     .default(['floating', 'vips', 'snat'])
     .overwrite((kinds) => ADVERTISED.filter((kind) => kinds.includes(kind)))
-    .describe('which addresses are advertised, of all routers with an outside port on its switches'),
+    .describe(
+      'floating, vips, snat: addresses of all routers with an outside port on its switches; connected: networks of its ports; static: of its routes with a next hop, but for default routes',
+    ),
   networks: z.array(cidrSchema).max(1000).default([]).describe('advertised as they are'),
+  summarise: z
+    .array(cidrSchema)
+    .max(1000)
+    .overwrite((networks) => [...new Set(networks)])
+    .optional()
+    .describe('advertised in place of all within them, while something is'),
   maxRoutes: z.number().int().min(1).max(1_000_000).default(100_000).describe('further learned routes are not used'),
 });
 
