@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { grownBlocks, type PortBlock, portCount } from './port-blocks.ts';
+import { freePorts, grownBlocks, type PortBlock, portCount } from './port-blocks.ts';
 
 test('port blocks: 512 at first, then doubled in place while the other half is free', () => {
   let own: readonly PortBlock[] = [];
@@ -11,6 +11,34 @@ test('port blocks: 512 at first, then doubled in place while the other half is f
     seen.push(own.map(({ first, size }) => `${first}+${size}`).join(' '));
   }
   assert.deepEqual(seen, ['1024+512', '1024+1024', '1024+1024 2048+1024', '1024+1024 2048+1024 4096+2048']);
+});
+
+test('port blocks: who floods gets half of the address, the next half of the rest, and the last eighth is for those who have none', () => {
+  const hosts: (readonly PortBlock[])[] = [];
+  const flood = (): number => {
+    let own: readonly PortBlock[] = [];
+    for (let grown = grownBlocks(own, hosts.flat()); grown; grown = grownBlocks(own, hosts.flat())) own = grown;
+    hosts.push(own);
+    return portCount(own);
+  };
+  assert.deepEqual([flood(), flood(), flood()], [32_256, 16_128, 7_936]);
+  let firsts = 0;
+  for (let first = grownBlocks([], hosts.flat()); first; first = grownBlocks([], hosts.flat()), firsts++) {
+    hosts.push(first);
+    if (freePorts(hosts.flat()) > 0) assert.equal(portCount(first), 512);
+  }
+  assert.equal(firsts, 16);
+});
+
+test('port blocks: what is free is counted once, however blocks overlap', () => {
+  assert.equal(freePorts([]), 64_512);
+  const some = [
+    { first: 2048, size: 1024 },
+    { first: 2050, size: 1 },
+    { first: 3072, size: 1 },
+    { first: 1000, size: 25 },
+  ];
+  assert.equal(freePorts(some), 64_512 - 1024 - 1 - 1);
 });
 
 test('port blocks: whatever hosts ask and give back, blocks are aligned, apart, and every port is to be had', () => {
@@ -29,7 +57,13 @@ test('port blocks: whatever hosts ask and give back, blocks are aligned, apart, 
         if (grown) {
           assert.ok(portCount(grown) > portCount(own));
           hosts.set(host, grown);
-        } else assert.equal(portCount([...own, ...others]), 64_512);
+          if (portCount(grown) > 512)
+            assert.ok(freePorts([...grown, ...others]) >= Math.max(portCount(grown), 8_192), 'room for others');
+          continue;
+        }
+        const free = freePorts([...own, ...others]);
+        if (portCount(own) < 512) assert.equal(free, 0);
+        else assert.ok(free - portCount(own) < 2 * 64 || free - 8_192 < 64);
       }
       const used = new Set<number>();
       for (const { first, size } of [...hosts.values()].flat()) {

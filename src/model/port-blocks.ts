@@ -15,15 +15,20 @@ const PORTS = 65_536;
 const FIRST_SIZE = 512;
 /** When the pool is nearly empty a host gets what is left, but no crumbs. */
 const SMALLEST_SIZE = 64;
+/** An eighth of all: for first blocks alone. */
+const RESERVE = 8_192;
 
 /**
  * A host's blocks with one more: as many ports again as it has (512 for the first time), or the largest block that is
- * free. Neighbouring blocks become one: the fewer, the fewer matches. Undefined: nothing is free.
+ * free. Beyond its first 512 a host gets no more than stays free for others, and none of the last eighth: who floods takes
+ * half of the address at most, and others grow beside him. Neighbouring blocks become one: the fewer, the fewer matches. Undefined: it gets no more.
  */
 export function grownBlocks(own: readonly PortBlock[], others: readonly PortBlock[]): readonly PortBlock[] | undefined {
   const had = portCount(own);
   const taken = [...own, ...others];
+  const most = had < FIRST_SIZE ? FIRST_SIZE - had : roomToGrow(had, freePorts(taken));
   for (let size = had === 0 ? FIRST_SIZE : largestPowerIn(had); size >= SMALLEST_SIZE; size /= 2) {
+    if (size > most) continue;
     const first = freeBlock(own, taken, size);
     if (first !== undefined) return merged([...own, { first, size }]);
   }
@@ -32,6 +37,22 @@ export function grownBlocks(own: readonly PortBlock[], others: readonly PortBloc
 
 export function portCount(blocks: readonly PortBlock[]): number {
   return blocks.reduce((sum, { size }) => sum + size, 0);
+}
+
+/** So many more that as many stay free as the host then has, and the reserve. */
+function roomToGrow(had: number, free: number): number {
+  return Math.min((free - had) / 2, free - RESERVE);
+}
+
+/** How many ports are in none of these, which may overlap. */
+export function freePorts(taken: readonly PortBlock[]): number {
+  let free = PORTS - FIRST_LEASED_PORT;
+  let end = FIRST_LEASED_PORT;
+  for (const { first, size } of taken.toSorted((a, b) => a.first - b.first)) {
+    free -= Math.max(0, first + size - Math.max(first, end));
+    end = Math.max(end, first + size);
+  }
+  return free;
 }
 
 /** The other half of one of the host's own blocks before any other, otherwise the lowest. */

@@ -214,9 +214,9 @@ test('connections that moved are forgotten with the last interface of their port
   });
 });
 
-test('when all ports of an address are leased, the host is refused and people are told; another tenant gets his', async () => {
+test('one host that floods leaves ports for others, before and after; people are told who drops what; another tenant gets his', async () => {
   const beta = (kind: string, name: string, more: object = {}) => ({ kind, tenant: 'beta', name, ...more });
-  await withNetwork(async ({ client, id, report }) => {
+  await withNetwork(async ({ client, id, report, pass }) => {
     await client.post('/v1/apply', {
       objects: [
         { kind: 'tenant', name: 'beta' },
@@ -235,16 +235,37 @@ test('when all ports of an address are leased, the host is refused and people ar
     });
     await report('h1', { type: 'claim', port: await id('ports/c'), interface: 'tap3' });
     const need = { type: 'natNeed', router: await id('routers/r'), address: '203.0.113.9' } as const;
-    let codes: readonly string[] = [];
-    for (let i = 0; i < 30 && codes.length === 0; i++)
-      codes = (await report('h1', need)).refused.map(({ code }) => code);
-    assert.deepEqual(codes, ['no-ports']);
+    /** Asks until it gets no more. */
+    const flood = async (host: string): Promise<readonly string[]> => {
+      for (;;) {
+        const { refused } = await report(host, need);
+        if (refused.length > 0) return refused.map(({ code }) => code);
+      }
+    };
+    const leases = async (router: string) => {
+      const { status } = await client.get<{ status: { leases: readonly { host: string; ports: number }[] } }>(
+        `/v1/routers/${router}`,
+      );
+      return status.leases.map(({ host, ports }) => `${host} ${ports}`);
+    };
+    const problems = async (): Promise<readonly string[]> =>
+      (await client.get<{ problems: { text: string }[] }>('/v1/status')).problems
+        .map(({ text }) => text)
+        .filter((text) => text.startsWith('router '));
+    assert.deepEqual(await flood('h1'), ['no-room']);
+    const dropping =
+      'router acme/r: h1 has its share of the ports of 203.0.113.9, the 32256 that are free are for others: new connections from h1 are dropped (no-ports) until old ones end; add an snat rule with another address';
+    assert.deepEqual(await problems(), [dropping]);
     const { items } = await client.get<{ items: { level: string; text: string }[] }>('/v1/events');
-    assert.match(items.at(-1)!.text, /all ports of 203\.0\.113\.9 are leased/);
+    assert.deepEqual([items.at(-1)!.level, items.at(-1)!.text], ['warning', dropping]);
+    // Beside it, and after it, the other host begins and grows.
+    assert.deepEqual(await flood('h2'), ['no-room']);
+    assert.deepEqual(await leases('r'), ['h1 32256', 'h2 16128']);
+    pass(11_000);
+    assert.deepEqual(await problems(), [], 'who asks no more drops nothing');
     const others = { type: 'natNeed', router: await id('routers/other'), address: '203.0.113.19' } as const;
     assert.deepEqual((await report('h1', others)).refused, []);
-    const { status } = await client.get<{ status: { leases: readonly { ports: number }[] } }>('/v1/routers/other');
-    assert.equal(status.leases.length, 1);
+    assert.deepEqual(await leases('other'), ['h1 512']);
   });
 });
 

@@ -1,22 +1,22 @@
-import { referenceName } from '../model/describe.ts';
 import type { Draft } from '../model/draft.ts';
 import type { ModelIndex } from '../model/model-index.ts';
 import { parseMoved } from '../model/moved-connections.ts';
 import type { NatLease } from '../model/objects.ts';
-import { grownBlocks, portCount } from '../model/port-blocks.ts';
+import { freePorts, grownBlocks, portCount } from '../model/port-blocks.ts';
 
 /**
  * Ports of SNAT addresses, leased to the hosts whose workloads use them. Durable: connections go on over a restart of
  * the server. A lease grows when its host asks, and ends when none of the host's ports is behind the router any more,
  * or with the router, the rule or the host (docs/design/layer3.md, §7). The port of an L2 gateway has leases of its own, which move with it.
  */
-export type LeaseOutcome = 'granted' | 'no-snat' | 'not-here' | 'no-ports';
+export type LeaseOutcome = 'granted' | 'no-snat' | 'not-here' | 'no-ports' | 'no-room';
 
 export const LEASE_REFUSALS: { readonly [K in LeaseOutcome]: string } = {
   granted: '',
   'no-snat': 'the router translates nothing to this address',
   'not-here': 'no port that this host has claimed is behind the router',
   'no-ports': 'every port of the address is leased',
+  'no-room': 'the host has its share of the ports of the address: what is free is for others',
 };
 
 export interface LeaseNeed {
@@ -39,15 +39,25 @@ export function growLease(draft: Draft, hostId: string, need: LeaseNeed, isBehin
   const id = `${router}/${address}/${port ?? hostId}`;
   const own = index.get('natLease', id)?.blocks ?? [];
   if (need.have !== undefined && portCount(own) > need.have) return 'granted';
-  const blocks = grownBlocks(own, othersOf(index, need, id));
-  if (!blocks) return 'no-ports';
+  const others = othersOf(index, need, id);
+  const blocks = grownBlocks(own, others);
+  if (!blocks) return freePorts([...own, ...others]) === 0 ? 'no-ports' : 'no-room';
   const ofPort = port === undefined ? {} : { port };
   draft.put({ kind: 'natLease', id, revision: 0, router, address, host: hostId, ...ofPort, blocks });
   return 'granted';
 }
 
+/** How many ports of an SNAT address nobody has. */
+export function freePortsOf(index: ModelIndex, need: Pick<LeaseNeed, 'router' | 'address'>): number {
+  return freePorts(othersOf(index, need, undefined));
+}
+
 /** An address may be translated to by one router only: its leases are all there are. */
-function othersOf(index: ModelIndex, { router, address }: LeaseNeed, id: string): NatLease['blocks'] {
+function othersOf(
+  index: ModelIndex,
+  { router, address }: Pick<LeaseNeed, 'router' | 'address'>,
+  id: string | undefined,
+): NatLease['blocks'] {
   const leased = [...index.leasesOfRouter(router)].flatMap((lease) =>
     lease.address === address && lease.id !== id ? lease.blocks : [],
   );
@@ -56,13 +66,6 @@ function othersOf(index: ModelIndex, { router, address }: LeaseNeed, id: string)
     move.address === address ? move.connections.map((text) => ({ first: parseMoved(text)!.port, size: 1 })) : [],
   );
   return [...leased, ...moved];
-}
-
-/** What a person is told when a host asks in vain. */
-export function exhausted(index: ModelIndex, hostId: string, { router, address }: LeaseNeed): string {
-  const host = index.get('host', hostId)?.name ?? hostId;
-  const name = referenceName(index, 'router', router, undefined);
-  return `router ${name}: all ports of ${address} are leased; new connections from ${host} are dropped (no-ports) until a host gives some back; add an snat rule with another address`;
 }
 
 /** Leases that lost their router, their rule or their host go with the change that took it. */

@@ -15,8 +15,9 @@ import type { DesiredState, RecordChange } from './desired-state.ts';
 import type { EventRing } from './events.ts';
 import { L2Gateways } from './l2-gateways.ts';
 import type { TakenRoutes } from './learned-routes.ts';
-import { dropOrphanedLeases, exhausted, growLease, LEASE_REFUSALS, moveLeases } from './nat-leases.ts';
+import { dropOrphanedLeases, growLease, LEASE_REFUSALS, moveLeases } from './nat-leases.ts';
 import { dropOrphanedMoves, MOVE_REFUSALS, setNatMove } from './nat-moves.ts';
+import { NatShortages, shortage } from './nat-shortages.ts';
 import {
   MOST_BLOCKS_IN_REPORT,
   MOST_SETS_IN_REPORT,
@@ -223,6 +224,7 @@ export class Reports {
   readonly #events: EventRing;
   readonly #now: () => number;
   readonly #gateways: L2Gateways;
+  readonly shortages = new NatShortages();
   /** What people were told of lately, with when: agents ask again and again for what is not to be had. */
   readonly #toldMs = new Map<string, number>();
   /** Of which it was told that they ended. */
@@ -347,13 +349,13 @@ export class Reports {
         else if (report.type === 'natNeed') {
           const outcome = growLease(draft, hostId, report, this.#streams.routersBehind(hostId).has(report.router));
           if (outcome !== 'granted') refused.push({ index, code: outcome, message: LEASE_REFUSALS[outcome] });
-          if (outcome === 'no-ports' && this.#isNews(`${hostId} ${report.router} ${report.address}`))
-            notify({
-              level: 'warning',
-              kind: 'router',
-              id: report.router,
-              text: exhausted(draft.index, hostId, report),
-            });
+          if (outcome !== 'no-ports' && outcome !== 'no-room') continue;
+          this.shortages.refused(hostId, report, this.#now());
+          const router = draft.index.get('router', report.router);
+          if (router && this.#isNews(`${hostId} ${report.router} ${report.address}`)) {
+            const text = `router ${qualifiedName(draft.index, router)}: ${shortage(draft.index, hostId, report)}`;
+            notify({ level: 'warning', kind: 'router', id: report.router, text });
+          }
         } else if (report.type === 'natMove') {
           const outcome = setNatMove(draft, hostId, report);
           if (outcome !== 'held') refused.push({ index, code: outcome, message: MOVE_REFUSALS[outcome] });

@@ -85,7 +85,7 @@ function parseKinds(text: string | undefined): ReadonlySet<KindName> {
 }
 
 /** Everything at a glance: the verdict is the list of problems, empty when all is well. */
-function statusOf({ state, present, flows, startedMs, clock }: ServerContext): object {
+function statusOf({ state, present, reports, flows, startedMs, clock }: ServerContext): object {
   const { index } = state;
   const hosts = [...index.hosts()].map((host) => ({
     ...{ id: host.id, name: host.name, ...present.hostStatus(host) },
@@ -107,6 +107,7 @@ function statusOf({ state, present, flows, startedMs, clock }: ServerContext): o
   }
   problems.push(...bgpProblems(index, present, clock.now()).slice(0, MOST_PROBLEMS));
   problems.push(...nextHopProblems(index).slice(0, 1000));
+  problems.push(...reports.shortages.problems(index, clock.now()).slice(0, 1000));
   problems.push(...outsideProblems(index, present));
   if (flows.trouble !== undefined) {
     const about = { kind: 'server', id: 'flows', name: 'flow database' };

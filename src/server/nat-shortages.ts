@@ -1,0 +1,56 @@
+import { qualifiedName } from '../model/describe.ts';
+import type { ModelIndex } from '../model/model-index.ts';
+import type { Router } from '../model/objects.ts';
+import { freePortsOf, type LeaseNeed } from './nat-leases.ts';
+import type { StatusProblem } from './present.ts';
+
+/** An agent that drops packets for want of ports asks every two seconds: who was not heard so long drops none. */
+const RECENT_MS = 10_000;
+
+/** Hosts that asked in vain for ports of an SNAT address, while they drop connections for it (docs/design/layer3.md, §7). */
+export class NatShortages {
+  /** Host, router and address → when it asked last. */
+  readonly #refused = new Map<string, { readonly host: string; readonly need: LeaseNeed; readonly atMs: number }>();
+
+  refused(host: string, need: LeaseNeed, nowMs: number): void {
+    this.#forget(nowMs);
+    this.#refused.set(`${host} ${need.router} ${need.address}`, { host, need, atMs: nowMs });
+  }
+
+  #forget(nowMs: number): void {
+    for (const [key, { atMs }] of this.#refused) if (nowMs - atMs >= RECENT_MS) this.#refused.delete(key);
+  }
+
+  /** Addresses without a free port, and hosts that drop new connections because they get no more. */
+  problems(index: ModelIndex, nowMs: number): readonly StatusProblem[] {
+    this.#forget(nowMs);
+    const problems: StatusProblem[] = [];
+    const report = (router: Router, text: string): void => {
+      const name = qualifiedName(index, router);
+      problems.push({ about: { kind: 'router', id: router.id, name }, text: `router ${name}: ${text}` });
+    };
+    for (const router of index.all('router'))
+      for (const address of new Set([...index.leasesOfRouter(router.id)].map((lease) => lease.address)))
+        if (freePortsOf(index, { router: router.id, address }) === 0)
+          report(
+            router,
+            `all ports of ${address} are leased: hosts that have none drop what they should translate to it (no-ports)`,
+          );
+    for (const { host, need } of this.#refused.values()) {
+      const router = index.get('router', need.router);
+      if (router) report(router, shortage(index, host, need));
+    }
+    return problems;
+  }
+}
+
+/** What a person is told of a host that asks in vain. */
+export function shortage(index: ModelIndex, hostId: string, need: LeaseNeed): string {
+  const host = index.get('host', hostId)?.name ?? hostId;
+  const free = freePortsOf(index, need);
+  const why =
+    free === 0
+      ? `all ports of ${need.address} are leased`
+      : `${host} has its share of the ports of ${need.address}, the ${free} that are free are for others`;
+  return `${why}: new connections from ${host} are dropped (no-ports) until old ones end; add an snat rule with another address`;
+}
