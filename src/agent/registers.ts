@@ -19,6 +19,12 @@ export interface PacketRegisters {
   readonly routerPortKey: number;
   /** The address that is looked for: of version 4 in the lowest 32 bits. */
   readonly nextHop: bigint;
+  /** What conntrack said last. */
+  readonly isNew: boolean;
+  readonly isEstablished: boolean;
+  readonly isReply: boolean;
+  readonly isRelated: boolean;
+  readonly isInvalid: boolean;
 }
 
 /** Nothing was set. */
@@ -32,27 +38,41 @@ export const NO_REGISTERS: PacketRegisters = {
   balancerKey: 0,
   routerPortKey: 0,
   nextHop: 0n,
+  isNew: false,
+  isEstablished: false,
+  isReply: false,
+  isRelated: false,
+  isInvalid: false,
 };
 
 /** Registers of the packet-in. */
 export function readRegisters(match: Match): PacketRegisters {
-  const memberVip = read(match, REGISTERS.memberVip) === 1;
+  const memberVip = isSet(match, REGISTERS.memberVip);
   return {
     portKey: read(match, REGISTERS.inPort),
     switchKey: read(match, REGISTERS.switch),
     outPortKey: read(match, REGISTERS.outPort),
     vlan: read(match, REGISTERS.vlan),
-    fromTunnel: read(match, REGISTERS.fromTunnel) === 1,
+    fromTunnel: isSet(match, REGISTERS.fromTunnel),
     memberVip,
     balancerKey: memberVip ? read(match, REGISTERS.balancer) : 0,
     routerPortKey: read(match, REGISTERS.routerPort),
     nextHop: nextHopOf(match),
+    isNew: isSet(match, REGISTERS.isNew),
+    isEstablished: isSet(match, REGISTERS.isEstablished),
+    isReply: isSet(match, REGISTERS.isReply),
+    isRelated: isSet(match, REGISTERS.isRelated),
+    isInvalid: isSet(match, REGISTERS.isInvalid),
   };
 }
 
 /** Registers that are zero are not part of a packet-in. */
 function read(match: Match, { field, from, bits }: FieldRange): number {
   return Math.floor(Number(numberOf(match[field])) / 2 ** from) % 2 ** bits;
+}
+
+function isSet(match: Match, bit: FieldRange): boolean {
+  return read(match, bit) === 1;
 }
 
 /** Open vSwitch tells the wide register, or the four that it consists of. */

@@ -3,6 +3,7 @@ import type {
   Host,
   LogicalPort,
   LogicalSwitch,
+  Rule,
   ScopeKind,
   ScopeRecord,
   ScopeRecordOfKind,
@@ -17,6 +18,9 @@ export class Scope {
   readonly #records = new Map<ScopeKind, Map<string, ScopeRecord>>();
   /** Tunnel key → the object that has it, as packet-ins carry keys: one space for all kinds. */
   readonly #byKey = new Map<number, { readonly kind: KeyedKind; readonly id: string }>();
+  /** Made when they are first asked for, and forgotten when one of them changes. */
+  #rulesByChain: ReadonlyMap<string, readonly Rule[]> | undefined;
+  #portsByGroup: ReadonlyMap<string, readonly LogicalPort[]> | undefined;
 
   get<K extends ScopeKind>(kind: K, id: string): ScopeRecordOfKind[K] | undefined {
     return this.#records.get(kind)?.get(id) as ScopeRecordOfKind[K] | undefined;
@@ -50,6 +54,31 @@ export class Scope {
     return this.get('binding', port);
   }
 
+  /** From the lowest position up. */
+  rulesOfChain(chain: string): readonly Rule[] {
+    this.#rulesByChain ??= Map.groupBy(
+      [...this.all('rule')].sort((a, b) => a.position - b.position),
+      (rule) => rule.chain,
+    );
+    return this.#rulesByChain.get(chain) ?? [];
+  }
+
+  portsOfGroup(group: string): readonly LogicalPort[] {
+    this.#portsByGroup ??= this.#groupPorts();
+    return this.#portsByGroup.get(group) ?? [];
+  }
+
+  #groupPorts(): ReadonlyMap<string, readonly LogicalPort[]> {
+    const byGroup = new Map<string, LogicalPort[]>();
+    for (const port of this.all('port'))
+      for (const group of port.groups) {
+        const known = byGroup.get(group);
+        if (known) known.push(port);
+        else byGroup.set(group, [port]);
+      }
+    return byGroup;
+  }
+
   /** Underlay addresses of the other hosts that our ports reach. */
   neighbours(host: string | undefined): string[] {
     const addresses: string[] = [];
@@ -71,6 +100,8 @@ export class Scope {
   apply(changes: readonly ScopeChange[]): void {
     for (const { op, record } of changes) {
       const ofKind = this.#ofKind(record.kind);
+      if (record.kind === 'rule') this.#rulesByChain = undefined;
+      if (record.kind === 'port') this.#portsByGroup = undefined;
       const before = ofKind.get(record.id);
       if (before && hasKey(before)) this.#byKey.delete(before.key);
       if (op === 'delete') {

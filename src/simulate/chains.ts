@@ -3,10 +3,10 @@ import type { Helper } from '../model/texts.ts';
 import type { Journey } from './journey.ts';
 import type { ObjectRef } from './outcome.ts';
 import type { Packet } from './packet.ts';
-import { ruleFits } from './rule-match.ts';
+import { type Judged, type RuleView, ruleFits } from './rule-match.ts';
 
 /** What a chain says of a packet. Chains cannot jump in a circle: the model's rules see to that. */
-type Decision = { readonly verdict: 'accept' | 'drop' | 'reject'; readonly rule: Rule } | undefined;
+export type Decision = { readonly verdict: 'accept' | 'drop' | 'reject'; readonly rule: Rule } | undefined;
 
 /** What a chain hangs on, and the VLAN of the frame there (0 on routers). */
 export interface Hook {
@@ -25,7 +25,10 @@ export interface Passed {
 
 /** Does the packet go on behind the chain? If not, the journey knows why. */
 export function passes(journey: Journey, packet: Packet, chain: string, hook: Hook): Passed | undefined {
-  const decision = walkChain(journey, packet, chain, hook.vlan);
+  const decision = walkChain(journey.model, packet, { chain, vlan: hook.vlan }, (rule) => {
+    journey.step(packet.host, { kind: 'rule', id: rule.id }, `rule ${rule.name} ${SAID[rule.action]}`);
+    if (rule.action === 'log') journey.log(rule.id);
+  });
   if (!decision) {
     if (journey.model.get('chain', chain)?.policy !== 'drop') return {};
     journey.drop(hook.isPrefilter ? 'prefilter' : 'policy', packet.host, { kind: 'chain', id: chain }, hook.to);
@@ -42,27 +45,33 @@ export function passes(journey: Journey, packet: Packet, chain: string, hook: Ho
   return undefined;
 }
 
-function walkChain(journey: Journey, packet: Packet, chain: string, vlan: number): Decision {
-  for (const rule of journey.model.rulesOfChain(chain)) {
-    if (!ruleFits(journey.model, rule.match, packet, vlan)) continue;
-    const about = { kind: 'rule', id: rule.id } as const;
-    const say = (what: string): void => journey.step(packet.host, about, `rule ${rule.name} ${what}`);
+/** What a trace says of a rule that fits. */
+const SAID = {
+  ...{ accept: 'says accept', drop: 'says drop', reject: 'says reject' },
+  ...{ return: 'returns', log: 'logs', jump: 'jumps' },
+} as const satisfies { readonly [A in Rule['action']]: string };
+
+/** `met` is told of each rule that fits, in the order in which they are walked. */
+export function walkChain(
+  model: RuleView,
+  packet: Judged,
+  { chain, vlan }: { readonly chain: string; readonly vlan: number },
+  met: (rule: Rule) => void,
+): Decision {
+  for (const rule of model.rulesOfChain(chain)) {
+    if (!ruleFits(model, rule.match, packet, vlan)) continue;
+    met(rule);
     switch (rule.action) {
       case 'accept':
       case 'drop':
       case 'reject':
-        say(`says ${rule.action}`);
         return { verdict: rule.action, rule };
       case 'return':
-        say('returns');
         return undefined;
       case 'log':
-        journey.log(rule.id);
-        say('logs');
         break;
       case 'jump': {
-        say('jumps');
-        const decision = walkChain(journey, packet, rule.jumpTo!, vlan);
+        const decision = walkChain(model, packet, { chain: rule.jumpTo!, vlan }, met);
         if (decision) return decision;
         break;
       }

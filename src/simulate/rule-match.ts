@@ -1,4 +1,4 @@
-import { cidrContains, type Ip, parseIp, parseMac } from '../base/addresses.ts';
+import { type Cidr, cidrContains, formatIp, type Ip, parseIp, parseMac } from '../base/addresses.ts';
 import type { RuleMatch } from '../model/objects.ts';
 import { ETHER_TYPE_NAMES, PROTOCOL_NAMES, parseAddressOrCidr, parsePortRange } from '../model/texts.ts';
 import type { ModelView } from '../model/view.ts';
@@ -6,12 +6,17 @@ import { TCP_FLAG } from '../packet/tcp.ts';
 import type { Frame } from './frame.ts';
 import type { Packet } from './packet.ts';
 import type { PacketState } from './tracker.ts';
-import { sameIp } from './tuple.ts';
+
+/** What rules are walked with: the whole model, or what a host has of it. */
+export type RuleView = Pick<ModelView, 'get' | 'rulesOfChain' | 'portsOfGroup'>;
 
 type Field = Exclude<keyof RuleMatch, 'not'>;
 
+/** What a rule looks at in a packet. */
+export type Judged = Pick<Packet, 'frame' | 'state'>;
+
 /** Of each field: is there in the packet what it asks about (that must be so also under `not`), and does it fit? */
-type Test = (model: ModelView, match: RuleMatch, packet: Packet, vlan: number) => boolean | 'absent';
+type Test = (model: RuleView, match: RuleMatch, packet: Judged, vlan: number) => boolean | 'absent';
 
 const TESTS: { readonly [K in Field]: Test } = {
   etherType: (_, match, { frame }) => {
@@ -46,7 +51,7 @@ const TESTS: { readonly [K in Field]: Test } = {
 };
 
 /** Does every field that is given fit? (docs/design/layer2.md step 4, docs/design/layer3.md §5) */
-export function ruleFits(model: ModelView, match: RuleMatch, packet: Packet, vlan: number): boolean {
+export function ruleFits(model: RuleView, match: RuleMatch, packet: Judged, vlan: number): boolean {
   for (const field of Object.keys(match) as (keyof RuleMatch)[]) {
     if (field === 'not' || match[field] === undefined) continue;
     const fits = TESTS[field](model, match, packet, vlan);
@@ -72,16 +77,24 @@ export function isInRange(text: string, port: number): boolean {
   return port >= range.first && port <= range.last;
 }
 
+/** Lists of addresses that were read: one may have thousands, and is asked for every packet. */
+const read = new WeakMap<readonly string[], readonly Cidr[]>();
+
 /** In the address set? */
-export function isInSet(model: ModelView, set: string, ip: Ip): boolean {
+export function isInSet(model: RuleView, set: string, ip: Ip): boolean {
   const addresses = model.get('addressSet', set)?.addresses ?? [];
-  return addresses.some((text) => cidrContains(parseAddressOrCidr(text), ip));
+  let networks = read.get(addresses);
+  if (networks === undefined) {
+    networks = addresses.map(parseAddressOrCidr);
+    read.set(addresses, networks);
+  }
+  return networks.some((network) => cidrContains(network, ip));
 }
 
-/** An own address of a port of the group? */
-export function isInGroup(model: ModelView, group: string, ip: Ip): boolean {
-  for (const port of model.portsOfGroup(group))
-    if (port.addresses.some((text) => sameIp(parseIp(text)!, ip))) return true;
+/** An own address of a port of the group? Ports have their addresses as `formatIp` writes them. */
+export function isInGroup(model: RuleView, group: string, ip: Ip): boolean {
+  const text = formatIp(ip);
+  for (const port of model.portsOfGroup(group)) if (port.addresses.includes(text)) return true;
   return false;
 }
 

@@ -5,6 +5,7 @@ import { Connections } from './connections.ts';
 import { enter } from './copies.ts';
 import { answered, forward, type Ingress } from './forward.ts';
 import { type Frame, readFrame } from './frame.ts';
+import { formatFrame } from './frame-text.ts';
 import { leavePort } from './from-port.ts';
 import { guard, isAnnouncement } from './guard.ts';
 import { Journey } from './journey.ts';
@@ -16,7 +17,6 @@ import { enterRouter } from './router.ts';
 import { speakerFor } from './speakers.ts';
 import { arrive } from './to-port.ts';
 import { Tracker } from './tracker.ts';
-import { formatTuple, tupleOf } from './tuple.ts';
 import { ingressVlan, isInVlan } from './vlans.ts';
 
 /** A frame that a workload sends: by its port, on the host where the port's interface is. */
@@ -65,9 +65,8 @@ function enterSwitch(
   { host, frame }: Entry & { readonly frame: Frame },
 ): void {
   const about = { kind: 'port', id: port.id } as const;
-  const tuple = tupleOf(frame);
-  const what = tuple ? formatTuple(tuple) : `type 0x${frame.etherType.toString(16).padStart(4, '0')}`;
-  journey.step(host, about, `enters at ${port.name}: ${formatMac(frame.src)} → ${formatMac(frame.dst)}, ${what}`);
+  const macs = `${formatMac(frame.src)} → ${formatMac(frame.dst)}`;
+  journey.step(host, about, `enters at ${port.name}: ${macs}, ${formatFrame(frame)}`);
   const said = saidByAgent(journey.model, port, sw, frame);
   if (said === 'hello') journey.ask('hello', { host, frame }, about);
   if (said) return journey.drop('agent', host, about);

@@ -61,13 +61,17 @@ export function keyOfTuple(t: Tuple): string {
   return `${t.protocol} ${formatIp(t.src)} ${t.srcPort} ${formatIp(t.dst)} ${t.dstPort} ${t.id}`;
 }
 
-const NAMES: Readonly<Record<number, string>> = { 1: 'icmp', 6: 'tcp', 17: 'udp', 58: 'icmpv6', 132: 'sctp' };
+const PROTOCOLS: Readonly<Record<number, string>> = { 1: 'icmp', 6: 'tcp', 17: 'udp', 58: 'icmpv6', 132: 'sctp' };
+
+export function protocolName(protocol: number): string {
+  return PROTOCOLS[protocol] ?? `protocol ${protocol}`;
+}
 
 /** As a person writes it: `tcp 10.0.0.5:49152 → 10.0.1.5:80`. */
 export function formatTuple(t: Tuple): string {
   const end = (ip: Ip, port: number): string =>
     isIcmp(t.protocol) ? formatIp(ip) : ip.version === 4 ? `${formatIp(ip)}:${port}` : `[${formatIp(ip)}]:${port}`;
-  return `${NAMES[t.protocol] ?? `protocol ${t.protocol}`} ${end(t.src, t.srcPort)} → ${end(t.dst, t.dstPort)}`;
+  return `${protocolName(t.protocol)} ${end(t.src, t.srcPort)} → ${end(t.dst, t.dstPort)}`;
 }
 
 /** As `formatTuple`, with all that ICMP has besides: `icmp 10.0.0.5 → 10.0.1.5 type 8 code 0 id 7`. */
@@ -82,7 +86,7 @@ export function parseTuple(text: string): Tuple | undefined {
   if (name === undefined) return undefined;
   const protocol = name.startsWith('protocol ')
     ? Number(name.slice('protocol '.length))
-    : Number(Object.keys(NAMES).find((number) => NAMES[Number(number)] === name) ?? Number.NaN);
+    : Number(Object.keys(PROTOCOLS).find((number) => PROTOCOLS[Number(number)] === name) ?? Number.NaN);
   const hasPorts = type === undefined;
   const [src, dst] = [from!, to!].map((end) => parseEnd(end, hasPorts));
   if (!src || !dst || src.ip.version !== dst.ip.version || !(protocol <= 255) || isIcmp(protocol) === hasPorts)

@@ -219,7 +219,7 @@ describe('a switch', { skip: needsRoot }, () => {
     );
     assert.deepEqual(await passing(), [2000], 'a chain at the sender');
 
-    type Rule = { id: string; chain: string; position: number; status: { packets: number } };
+    type Rule = { id: string; name: string; chain: string; position: number; status: { packets: number } };
     const rulesOf = async (chain: string): Promise<Rule[]> => {
       const { items } = await dc.weft.client.get<{ items: Rule[] }>('/v1/rules', { query: { names: true } });
       return items.filter((each) => each.chain === chain);
@@ -227,7 +227,8 @@ describe('a switch', { skip: needsRoot }, () => {
     const logged = (await rulesOf('out')).find((each) => each.position === 10)!;
     await eventually('an event of the log rule', 3000, async () => {
       const { items } = await dc.weft.client.get<{ items: WeftEvent[] }>('/v1/events', { query: { id: logged.id } });
-      return items.some((event) => /logged a frame/.test(event.text));
+      const line = `chain out, rule ${logged.name}: accept by policy, udp 10.0.0.11:1 → 10.0.0.12:2000, from port red/f1 on switch filtered`;
+      return items.some((event) => event.text === line);
     });
     // Open vSwitch may count packets of before the change for the new flow of their way: the difference is what is sure.
     await sleep(1000);
