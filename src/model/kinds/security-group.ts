@@ -6,7 +6,7 @@ import { addressOrCidrSchema, helperSchema, keySchema, nameSchema, portRangeSche
 /** One way in or out. Every field that is given must fit; none given fits every connection. */
 export const groupRuleSchema = z
   .strictObject({
-    name: nameSchema.optional().describe('shown with its counters'),
+    name: nameSchema.optional().describe('what trace and flows call it: those name the rule that allows a connection'),
     ipVersion: z.union([z.literal(4), z.literal(6)]).optional(),
     protocol: z.union([z.enum(['icmp', 'tcp', 'udp', 'icmpv6', 'sctp']), z.number().int().min(0).max(255)]).optional(),
     ports: portRangeSchema.optional().describe('destination port or range'),
