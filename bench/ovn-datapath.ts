@@ -83,7 +83,7 @@ export async function startStatic(context: BenchContext, lab: TrafficSide['lab']
 type Runs = ReadonlyMap<TrafficSide, readonly (readonly number[])[]>;
 
 /** Ratios of rounds of a second vary by a tenth and more: so many tell a median of them to a few hundredths. */
-const ROUNDS = 25;
+const ROUNDS = 15;
 
 /** Rounds of all sides alternate, each round with another one first, so that all see the same machine. */
 async function measureInTurns(
