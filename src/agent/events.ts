@@ -10,6 +10,7 @@ import type { SpeakerPlan } from './bgp/plan.ts';
 import type { ToldRoute } from './bgp/sessions.ts';
 import type { EntryInZone } from './connections/recreate.ts';
 import type { Counted } from './connections/tally.ts';
+import type { PortsInUse } from './connections/used-ports.ts';
 import type { PacketRegisters } from './registers.ts';
 import type { VtepPlan, VtepStates } from './vteps/plan.ts';
 import type { KeptZone } from './zones.ts';
@@ -211,6 +212,8 @@ export type AgentEvent =
       readonly connections: readonly Connection[];
       readonly unread: ReadonlySet<string>;
     }
+  /** Ports of SNAT addresses that connections here have. */
+  | { readonly kind: 'natPortsUsed'; readonly used: PortsInUse }
   /** Another place of the L2 gateway with this port is told of its connections; or (`problem`) is not any more. */
   | { readonly kind: 'copies'; readonly port: string; readonly host: string; readonly problem: string | undefined }
   /** What connection tracking has of the port's connections was read to be copied, or (`problem`) not. `isFull`: there are more than can be. */

@@ -229,6 +229,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       places: () => core.parts.connectionLimits.places(),
       told: (counted) => emit({ kind: 'connectionsCounted', counted }),
     },
+    translated: {
+      places: () => core.parts.natReturns.places(),
+      told: (used) => emit({ kind: 'natPortsUsed', used }),
+    },
     setProblem: (problem) => setProblem('connections', problem),
     log: log.child({ part: 'connections' }),
   });

@@ -36,7 +36,7 @@ test('ports of an address are asked for as soon as a port is behind a router tha
       return [];
     },
   };
-  const needs = new NatNeeds(ground as unknown as Ground);
+  const needs = new NatNeeds(ground as unknown as Ground, { wake: () => [] });
   needs.ahead([P], 0);
   needs.ahead([P], 1000);
   assert.deepEqual(reports.splice(0), [{ type: 'natNeed', router: 'r', address: '192.0.2.2', have: 0 }]);

@@ -4,6 +4,7 @@ import { snatRuleFor } from '../model/snat.ts';
 import type { Report } from '../server/protocol.ts';
 import type { Effect, PacketIn, ScopeChange } from './events.ts';
 import type { Ground } from './ground.ts';
+import type { NatReturns } from './nat-returns.ts';
 import { offenderOf } from './packet-in/offender.ts';
 
 /** The server has answered by then, or did not hear. */
@@ -14,11 +15,13 @@ const ASK_AGAIN_MS = 2_000;
  */
 export class NatNeeds {
   readonly #ground: Ground;
+  readonly #returns: Pick<NatReturns, 'wake'>;
   /** Router and address → when, and with how many ports, more were asked for. */
   readonly #asked = new Map<string, { readonly atMs: number; readonly have: number }>();
 
-  constructor(ground: Ground) {
+  constructor(ground: Ground, returns: Pick<NatReturns, 'wake'>) {
     this.#ground = ground;
+    this.#returns = returns;
   }
 
   /** A packet that its router could not translate. */
@@ -29,9 +32,10 @@ export class NatNeeds {
     const offender = offenderOf(packet.frame);
     const to = router && offender && snatRuleFor(router, offender.src)?.to;
     const port = scope.portByKey(packet.portKey)?.id;
-    return router && to !== undefined
-      ? this.#ground.report(this.#need(router.id, to, this.#ofGateway(port), nowMs))
-      : [];
+    if (!router || to === undefined) return [];
+    const gateway = this.#ofGateway(port);
+    const woken = this.#returns.wake(this.#leaseId(router.id, to, gateway), nowMs);
+    return woken.length > 0 ? woken : this.#ground.report(this.#need(router.id, to, gateway, nowMs));
   }
 
   scopeChanged(changes: readonly ScopeChange[], nowMs: number): Effect[] {
@@ -83,9 +87,12 @@ export class NatNeeds {
 
   /** How many ports of the address this host (or that port here) has. */
   #ports(router: string, address: string, port: string | undefined): number {
-    const { scope, host } = this.#ground;
-    const lease = scope.get('natLease', `${router}/${address}/${port ?? host}`);
+    const lease = this.#ground.scope.get('natLease', this.#leaseId(router, address, port));
     return lease?.blocks.reduce((sum, { size }) => sum + size, 0) ?? 0;
+  }
+
+  #leaseId(router: string, address: string, port: string | undefined): string {
+    return `${router}/${address}/${port ?? this.#ground.host}`;
   }
 
   #need(router: string, address: string, port: string | undefined, nowMs: number): Report[] {

@@ -19,6 +19,7 @@ import { Attachments } from './l2-gateways/attachments.ts';
 import type { Learning } from './learning.ts';
 import { Moves } from './moves.ts';
 import { NatNeeds } from './nat-needs.ts';
+import { NatReturns } from './nat-returns.ts';
 import { Neighbours } from './neighbours.ts';
 import { NextHopHosts } from './next-hop-hosts.ts';
 import { NextHopProbes } from './next-hops/next-hop-probes.ts';
@@ -35,6 +36,7 @@ export type PartEvent = AgentEvent & {
     | 'portConnections'
     | 'connectionsSeen'
     | 'connectionsCounted'
+    | 'natPortsUsed'
     | 'copies'
     | 'copiesRead'
     | 'recreated'
@@ -65,6 +67,7 @@ export class AgentParts {
   readonly errors: PacketErrors;
   readonly neighbours: Neighbours;
   readonly natNeeds: NatNeeds;
+  readonly natReturns: NatReturns;
   readonly imports: Imports;
   readonly hold: Hold;
   readonly nextHopHosts: NextHopHosts;
@@ -101,7 +104,8 @@ export class AgentParts {
     this.moves = new Moves(ground);
     this.errors = new PacketErrors(ground);
     this.neighbours = new Neighbours(ground, this.errors);
-    this.natNeeds = new NatNeeds(ground);
+    this.natReturns = new NatReturns(ground, conntrack.zones, installation);
+    this.natNeeds = new NatNeeds(ground, this.natReturns);
     this.imports = new Imports(ground, conntrack);
     this.#movedWatch = new MovedWatch(ground.scope, () => ground.host);
     this.hold = new Hold(ground, conntrack);
@@ -128,6 +132,8 @@ export class AgentParts {
         return this.#ground.report(this.#movedWatch.judge(event.connections, event.unread));
       case 'connectionsCounted':
         return this.connectionLimits.told(event.counted, nowMs);
+      case 'natPortsUsed':
+        return this.natReturns.told(event.used, nowMs);
       case 'copies':
         return this.hold.told(event, nowMs);
       case 'copiesRead':
@@ -164,6 +170,7 @@ export class AgentParts {
     return [
       ...this.backOff.scopeChanged(changes),
       ...this.connectionLimits.scopeChanged(changes, nowMs),
+      ...this.natReturns.scopeChanged(changes, nowMs),
       ...this.natNeeds.scopeChanged(changes, nowMs),
       ...this.nextHopHosts.scopeChanged(changes, nowMs),
       ...this.probes.scopeChanged(changes, nowMs),

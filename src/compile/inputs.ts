@@ -8,6 +8,7 @@ import type {
   ScopeRecord,
   ScopeRecordOfKind,
 } from '../model/objects.ts';
+import type { PortBlock } from '../model/port-blocks.ts';
 
 /** What a host's flows are computed from: its part of the model, and what only the host itself knows. */
 
@@ -31,6 +32,13 @@ export interface NatZone {
   readonly isTight?: boolean;
   /** A packet for which a full zone has no room is dropped by the datapath itself (the kernel's is one): nobody need ask. */
   readonly isStrict?: boolean;
+}
+
+/** Ports of a lease that go back: what has one keeps it, and nothing else gets one (docs/design/layer3.md, §7). `id` is the lease's id. */
+export interface RestingPorts {
+  readonly kind: 'restingPorts';
+  readonly id: string;
+  readonly blocks: readonly PortBlock[];
 }
 
 /** This host. */
@@ -189,6 +197,7 @@ export interface InputOfKind extends ScopeRecordOfKind {
   heldBack: HeldBack;
   fullAddress: FullAddress;
   natZone: NatZone;
+  restingPorts: RestingPorts;
   localSwitch: LocalSwitch;
   localProfile: LocalProfile;
   localPort: LocalPort;
@@ -213,6 +222,7 @@ export type InputRecord =
   | HeldBack
   | FullAddress
   | NatZone
+  | RestingPorts
   | Speaker
   | Held;
 export type Reader = EngineReader<InputOfKind>;

@@ -330,6 +330,24 @@ describe('address translation', { skip }, () => {
     }
   });
 
+  test('ports that rest: who has one keeps it, and nothing new gets one', async () => {
+    await ovs.control('dpctl/flush-conntrack');
+    const resting: InputRecord = { kind: 'restingPorts', id: leases[0]!.id, blocks: [{ first: 10240, size: 1 }] };
+    const net = networkOf([host], [...world, snat, ...leases], sites);
+    install(net);
+    const out = (port: number, flags?: number) => step(a, '10.0.1.11', '198.51.100.1', tcp(port, 443, flags), '').bytes;
+    const back = (port: number) => step(x, '198.51.100.1', '203.0.113.1', tcp(443, port, SYN_ACK), '').bytes;
+    assert.equal(await real(a, out(5000)), 'p9: 203.0.113.1:10240 > 198.51.100.1:443');
+    assert.equal(await real(x, back(10240)), 'p1: 198.51.100.1:443 > 10.0.1.11:5000');
+    install(networkOf([host], [...world, snat, ...leases, resting], sites));
+    await ovs.control('revalidator/purge');
+    assert.equal(await real(a, out(5000, ACK)), 'p9: 203.0.113.1:10240 > 198.51.100.1:443');
+    assert.equal(await real(x, back(10240)), 'p1: 198.51.100.1:443 > 10.0.1.11:5000');
+    await ovs.control('dpctl/flush-conntrack');
+    assert.equal(await real(a, out(5001)), 'p9: 203.0.113.1:10250 > 198.51.100.1:443');
+    assert.equal(await real(a, out(5002)), '', 'the free one rests');
+  });
+
   /** Open vSwitch takes no first fragments of less than 1,200 bytes, unless told to. */
   const SLICE = 1400;
   const fragments = (

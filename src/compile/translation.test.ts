@@ -164,6 +164,18 @@ describe('source translation', () => {
     assert.equal(send(net, a, '10.0.1.11', '198.51.100.1', tcp(5000, 443)), `${asks('noPorts')}; no-ports`);
   });
 
+  test('gives nothing new a port that rests, and asks when no other is left', () => {
+    const lease = leases[0]!;
+    const resting = (...blocks: [number, number][]): InputRecord => ({
+      ...{ kind: 'restingPorts', id: lease.id },
+      blocks: blocks.map(([first, size]) => ({ first, size })),
+    });
+    const net = networkWith(snat, ...leases, resting([10240, 1]));
+    assert.equal(send(net, a, '10.0.1.11', '198.51.100.1', tcp(5000, 443)), 'p9: 203.0.113.1:10241 > 198.51.100.1:443');
+    const all = networkWith(snat, ...leases, resting([10240, 64]));
+    assert.equal(send(all, a, '10.0.1.11', '198.51.100.1', tcp(5000, 443)), `${asks('noPorts')}; no-ports`);
+  });
+
   test('lets nothing out while the router has no zone', () => {
     const net = networkOf([h1, h2], [...world.filter(({ kind }) => kind !== 'natZone'), snat, ...leases], sites);
     assert.equal(send(net, a, '10.0.1.11', '198.51.100.1', tcp(5000, 443)), 'no-ports');

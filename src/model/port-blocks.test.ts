@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { freePorts, grownBlocks, type PortBlock, portCount } from './port-blocks.ts';
+import {
+  commonBlocks,
+  freePorts,
+  grownBlocks,
+  isPortBlock,
+  type PortBlock,
+  portCount,
+  withoutBlocks,
+} from './port-blocks.ts';
 
 test('port blocks: 512 at first, then doubled in place while the other half is free', () => {
   let own: readonly PortBlock[] = [];
@@ -28,6 +36,35 @@ test('port blocks: who floods gets half of the address, the next half of the res
     if (freePorts(hosts.flat()) > 0) assert.equal(portCount(first), 512);
   }
   assert.equal(firsts, 16);
+});
+
+test('port blocks: what is taken out of blocks leaves all else, and what two have in common is what both have', () => {
+  const block = fc
+    .tuple(fc.nat(6), fc.nat(63))
+    .map(([bits, n]): PortBlock => ({ first: n * 64 - ((n * 64) % 2 ** bits), size: 2 ** bits }));
+  const portsOf = (blocks: readonly PortBlock[]): number[] => {
+    const ports = blocks.flatMap(({ first, size }) => Array.from({ length: size }, (_, n) => first + n));
+    return [...new Set(ports)].sort((a, b) => a - b);
+  };
+  /** As in a lease. */
+  const apart = fc
+    .array(block, { maxLength: 6 })
+    .map((all) => all.filter((each, n) => commonBlocks([each], all.slice(0, n)).length === 0));
+  fc.assert(
+    fc.property(apart, fc.array(block, { maxLength: 6 }), (some, others) => {
+      const gone = new Set(portsOf(others));
+      const left = withoutBlocks(some, others);
+      assert.ok(left.every(isPortBlock));
+      assert.deepEqual(
+        portsOf(left),
+        portsOf(some).filter((port) => !gone.has(port)),
+      );
+      assert.deepEqual(
+        portsOf(commonBlocks(some, others)),
+        portsOf(some).filter((port) => gone.has(port)),
+      );
+    }),
+  );
 });
 
 test('port blocks: what is free is counted once, however blocks overlap', () => {

@@ -9,10 +9,14 @@ export interface PortBlock {
   readonly size: number;
 }
 
+export function isPortBlock({ first, size }: PortBlock): boolean {
+  return (size & (size - 1)) === 0 && first % size === 0;
+}
+
 /** Well-known ports stay out: 64,512 are to be had. */
 export const FIRST_LEASED_PORT = 1024;
 const PORTS = 65_536;
-const FIRST_SIZE = 512;
+export const FIRST_SIZE = 512;
 /** When the pool is nearly empty a host gets what is left, but no crumbs. */
 const SMALLEST_SIZE = 64;
 /** An eighth of all: for first blocks alone. */
@@ -33,6 +37,35 @@ export function grownBlocks(own: readonly PortBlock[], others: readonly PortBloc
     if (first !== undefined) return merged([...own, { first, size }]);
   }
   return undefined;
+}
+
+/** What is left of the blocks without these (which need not be among them), in aligned blocks again. */
+export function withoutBlocks(blocks: readonly PortBlock[], gone: readonly PortBlock[]): readonly PortBlock[] {
+  return gone.length === 0 ? blocks : merged(blocks.flatMap((block) => rest(block, gone)));
+}
+
+function rest(block: PortBlock, gone: readonly PortBlock[]): readonly PortBlock[] {
+  const touching = gone.filter((each) => commonBlocks([block], [each]).length > 0);
+  if (touching.length === 0) return [block];
+  if (touching.some(({ size }) => size >= block.size)) return [];
+  return halves(block).flatMap((half) => rest(half, touching));
+}
+
+/** What both have. Aligned blocks lie within one another, or apart. */
+export function commonBlocks(some: readonly PortBlock[], others: readonly PortBlock[]): readonly PortBlock[] {
+  return some.flatMap((a) =>
+    others.flatMap((b) => {
+      const [large, small] = a.size >= b.size ? [a, b] : [b, a];
+      return small.first >= large.first && small.first < large.first + large.size ? [small] : [];
+    }),
+  );
+}
+
+export function halves({ first, size }: PortBlock): readonly [PortBlock, PortBlock] {
+  return [
+    { first, size: size / 2 },
+    { first: first + size / 2, size: size / 2 },
+  ];
 }
 
 export function portCount(blocks: readonly PortBlock[]): number {
@@ -81,6 +114,6 @@ function merged(blocks: readonly PortBlock[]): readonly PortBlock[] {
   return [...all].map(([first, size]) => ({ first, size })).sort((a, b) => a.first - b.first);
 }
 
-function largestPowerIn(n: number): number {
+export function largestPowerIn(n: number): number {
   return 2 ** Math.floor(Math.log2(n));
 }

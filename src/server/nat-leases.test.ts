@@ -132,6 +132,32 @@ test('a host that needs ports of an address gets a block that nobody else has, a
   });
 });
 
+test('what a host gives back is free for others; what it does not have is not', async () => {
+  await withNetwork(async ({ id, report, told }) => {
+    const address = { router: await id('routers/r'), address: '203.0.113.9' };
+    const need = { type: 'natNeed', ...address } as const;
+    const blocks = async (): Promise<string> => {
+      const lease = recordIn(await told());
+      assert.ok(lease.kind === 'natLease');
+      return lease.blocks.map(({ first, size }) => `${first}+${size}`).join(' ');
+    };
+    const giveBack = (host: string, ...some: { first: number; size: number }[]) =>
+      report(host, { type: 'natReturn', ...address, blocks: some });
+    await report('h1', need);
+    await report('h1', need);
+    assert.deepEqual([await blocks(), await blocks()], ['1024+512', '1024+1024']);
+    await giveBack('h2', { first: 1024, size: 512 });
+    await giveBack('h1', { first: 8192, size: 8192 });
+    await giveBack('h1', { first: 1024, size: 512 });
+    assert.equal(await blocks(), '1536+512');
+    await giveBack('h1', { first: 1024, size: 1024 });
+    await report('h2', need);
+    assert.equal(await blocks(), '1024+512', "h1's last block stays");
+    await assert.rejects(giveBack('h1', { first: 1024, size: 600 }), /power of two/);
+    await assert.rejects(giveBack('h1', { first: 1024, size: 2048 }), /multiple/);
+  });
+});
+
 test('a lease ends with its rule, and a host without a port behind the router gets none', async () => {
   await withNetwork(async ({ client, id, report, told }) => {
     const need = { type: 'natNeed', router: await id('routers/r'), address: '203.0.113.9' } as const;

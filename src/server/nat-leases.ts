@@ -2,11 +2,12 @@ import type { Draft } from '../model/draft.ts';
 import type { ModelIndex } from '../model/model-index.ts';
 import { parseMoved } from '../model/moved-connections.ts';
 import type { NatLease } from '../model/objects.ts';
-import { freePorts, grownBlocks, portCount } from '../model/port-blocks.ts';
+import { freePorts, grownBlocks, portCount, withoutBlocks } from '../model/port-blocks.ts';
+import type { Report } from './protocol.ts';
 
 /**
  * Ports of SNAT addresses, leased to the hosts whose workloads use them. Durable: connections go on over a restart of
- * the server. A lease grows when its host asks, and ends when none of the host's ports is behind the router any more,
+ * the server. A lease grows when its host asks, shrinks when it gives blocks back, and ends when none of the host's ports is behind the router any more,
  * or with the router, the rule or the host (docs/design/layer3.md, §7). The port of an L2 gateway has leases of its own, which move with it.
  */
 export type LeaseOutcome = 'granted' | 'no-snat' | 'not-here' | 'no-ports' | 'no-room';
@@ -45,6 +46,18 @@ export function growLease(draft: Draft, hostId: string, need: LeaseNeed, isBehin
   const ofPort = port === undefined ? {} : { port };
   draft.put({ kind: 'natLease', id, revision: 0, router, address, host: hostId, ...ofPort, blocks });
   return 'granted';
+}
+
+/** The host gives blocks back. Of what it does not have, or not any more, nothing becomes of it. */
+export function shrinkLease(
+  draft: Draft,
+  hostId: string,
+  { router, address, port, blocks }: Extract<Report, { type: 'natReturn' }>,
+): void {
+  const lease = draft.index.get('natLease', `${router}/${address}/${port ?? hostId}`);
+  if (lease?.host !== hostId) return;
+  const left = withoutBlocks(lease.blocks, blocks);
+  if (left.length > 0 && portCount(left) < portCount(lease.blocks)) draft.put({ ...lease, blocks: left });
 }
 
 /** How many ports of an SNAT address nobody has. */

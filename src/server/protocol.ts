@@ -1,5 +1,6 @@
 import type { Connection, Endpoint } from '../flow-database/flow-store.ts';
 import type { LearnedRoutes, LearnedSet, ScopeKind, ScopeRecord } from '../model/objects.ts';
+import type { PortBlock } from '../model/port-blocks.ts';
 
 /**
  * What server and agent say to each other. Types (and what they agree on), so that both sides share them without loading each other.
@@ -67,6 +68,14 @@ export type Report =
       readonly address: string;
       readonly port?: string;
       readonly have?: number;
+    }
+  /** Ports of a lease that this host (or that port of an L2 gateway here) has not needed for long: no connection has one of them, and none will. */
+  | {
+      readonly type: 'natReturn';
+      readonly router: string;
+      readonly address: string;
+      readonly port?: string;
+      readonly blocks: readonly PortBlock[];
     }
   /**
    * Connections that the workload of a port has brought here from another host, with outside ports of that one's lease: all of this port and SNAT address

@@ -8,6 +8,7 @@ import { MOST_MOVED, parseMoved } from '../model/moved-connections.ts';
 import type { Outside } from '../model/objects.ts';
 import { countPacked } from '../model/packed-routes.ts';
 import { problemsOfZod } from '../model/parse.ts';
+import { isPortBlock } from '../model/port-blocks.ts';
 import { problemsError } from '../model/problem.ts';
 import type { AgentStreams } from './agent-streams.ts';
 import { activatePort, claimPort, holdsClaim, type Notice, replaceClaims, unclaimPort } from './bindings.ts';
@@ -15,7 +16,7 @@ import type { DesiredState, RecordChange } from './desired-state.ts';
 import type { EventRing } from './events.ts';
 import { L2Gateways } from './l2-gateways.ts';
 import type { TakenRoutes } from './learned-routes.ts';
-import { dropOrphanedLeases, growLease, LEASE_REFUSALS, moveLeases } from './nat-leases.ts';
+import { dropOrphanedLeases, growLease, LEASE_REFUSALS, moveLeases, shrinkLease } from './nat-leases.ts';
 import { dropOrphanedMoves, MOVE_REFUSALS, setNatMove } from './nat-moves.ts';
 import { NatShortages, shortage } from './nat-shortages.ts';
 import {
@@ -78,6 +79,9 @@ function countOf(routes: readonly { readonly v4?: string | undefined; readonly v
 }
 const movedSchema = z.string().max(100).refine(isMoved, 'no connection: tcp/1386/203.0.113.101/80 is one');
 const count = z.number().min(0);
+const portBlock = z
+  .object({ first: z.number().int().min(0).max(65_535), size: z.number().int().min(1).max(65_536) })
+  .refine(isPortBlock, 'no block of ports: its size is a power of two, and its first port a multiple of that');
 const session = {
   peer: idSchema,
   state: z.string().min(1).max(32),
@@ -101,6 +105,13 @@ const reportSchema = z.discriminatedUnion('type', [
     address: ipSchema,
     port: portId.optional(),
     have: z.number().int().min(0).optional(),
+  }),
+  z.object({
+    type: z.literal('natReturn'),
+    router: idSchema,
+    address: ipSchema,
+    port: portId.optional(),
+    blocks: z.array(portBlock).max(1_000),
   }),
   z.object({
     type: z.literal('natMove'),
@@ -214,7 +225,10 @@ export const MOST_AT_ONCE = 2_000;
 const NEWS_MS = 60_000;
 
 type Refused = ReportsAnswer['refused'][number];
-type BindingReport = Extract<Report, { type: 'claims' | 'claim' | 'unclaim' | 'activate' | 'natNeed' | 'natMove' }>;
+type BindingReport = Extract<
+  Report,
+  { type: 'claims' | 'claim' | 'unclaim' | 'activate' | 'natNeed' | 'natReturn' | 'natMove' }
+>;
 
 /** Takes agents' reports in: bindings into the store, everything else into the runtime state. */
 export class Reports {
@@ -262,6 +276,7 @@ export class Reports {
         case 'unclaim':
         case 'activate':
         case 'natNeed':
+        case 'natReturn':
         case 'natMove':
           bindings.push({ index, report });
           break;
@@ -356,7 +371,8 @@ export class Reports {
             const text = `router ${qualifiedName(draft.index, router)}: ${shortage(draft.index, hostId, report)}`;
             notify({ level: 'warning', kind: 'router', id: report.router, text });
           }
-        } else if (report.type === 'natMove') {
+        } else if (report.type === 'natReturn') shrinkLease(draft, hostId, report);
+        else if (report.type === 'natMove') {
           const outcome = setNatMove(draft, hostId, report);
           if (outcome !== 'held') refused.push({ index, code: outcome, message: MOVE_REFUSALS[outcome] });
         } else {

@@ -7,6 +7,7 @@ import { linesOf, parseTracked } from './dump.ts';
 import { ConnectionJoin } from './join.ts';
 import { isOrdinary, READ_MS, type ReadingOptions, type ReadingPlan, TrackingReader } from './reading.ts';
 import { type Counted, type CountedPlace, Tally } from './tally.ts';
+import { type PortsInUse, type TranslatedPlace, UsedPorts } from './used-ports.ts';
 
 export interface ExporterOptions extends ReadingOptions {
   /** Errors: `WeftError`; the batch may or may not have arrived. */
@@ -17,6 +18,11 @@ export interface ExporterOptions extends ReadingOptions {
   readonly counting?: {
     readonly places: () => Iterable<CountedPlace>;
     readonly told: (counted: readonly Counted[]) => void;
+  };
+  /** Where sources are translated to, and what ports connections have of it. */
+  readonly translated?: {
+    readonly places: () => Iterable<TranslatedPlace>;
+    readonly told: (used: PortsInUse) => void;
   };
   /** What stands in the way, for people; undefined: nothing. */
   readonly setProblem: (problem: string | undefined) => void;
@@ -71,12 +77,14 @@ export class ConnectionExporter {
     const { setProblem, log, signal } = this.#options;
     let plan: ReadingPlan;
     let join: ConnectionJoin;
-    const { counting } = this.#options;
+    const { counting, translated } = this.#options;
     try {
       plan = await this.#reader.plan();
       const tally = new Tally(counting?.places() ?? []);
-      join = await this.#joined(this.#reader.read(plan), tally);
+      const used = new UsedPorts(translated?.places() ?? []);
+      join = await this.#joined(this.#reader.read(plan), tally, used);
       counting?.told(tally.result(plan.unread));
+      translated?.told(used.result(plan.unread));
     } catch (error) {
       if (!isOrdinary(error, signal)) throw error;
       log.debug('connections were not read', { error });
@@ -151,14 +159,14 @@ export class ConnectionExporter {
     this.#isBroken = isAgain && nowMs - this.#epoch >= AGAIN_MS;
   }
 
-  async #joined(texts: AsyncIterable<string>, tally: Tally): Promise<ConnectionJoin> {
+  async #joined(texts: AsyncIterable<string>, tally: Tally, used: UsedPorts): Promise<ConnectionJoin> {
     const join = new ConnectionJoin(this.#options.scope, this.#options.zones);
     const read: string[] = [];
     let lines = 0;
     for await (const text of texts) {
       read.push(text);
       for (const line of linesOf(text)) {
-        this.#take(join, tally, line);
+        this.#take(join, tally, used, line);
         if (++lines % SLICE === 0) await nextTurn();
       }
     }
@@ -166,13 +174,15 @@ export class ConnectionExporter {
     return join;
   }
 
-  #take(join: ConnectionJoin, tally: Tally, line: string): void {
+  #take(join: ConnectionJoin, tally: Tally, used: UsedPorts, line: string): void {
     try {
       const tracked = parseTracked(line);
       join.take(tracked);
       tally.take(tracked);
+      used.take(tracked);
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
+      used.spoil();
       if (!this.#wasBadText)
         this.#options.log.warn('a line of connection tracking was not understood', { error, line });
       this.#wasBadText = true;

@@ -1,5 +1,6 @@
 import { formatIp, type Ip, parseCidr, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
+import { withoutBlocks } from '../../model/port-blocks.ts';
 import type { Match } from '../../openflow/flow.ts';
 import { balancerFacts, memberAddress, TRANSPORT } from '../balancers.ts';
 import { selfHost, toAgent } from '../facts.ts';
@@ -150,9 +151,11 @@ function rule(
   const priority = (gateway === undefined ? SNAT.network : SNAT.gateway) + 2 * cidr.prefix;
   const zone = reader.pick('natZone', routerId, 'zone');
   const holder = gateway ?? selfHost(reader);
-  const blocks = reader.pick('natLease', `${routerId}/${formatIp(to)}/${holder}`, 'blocks') ?? [];
+  const lease = `${routerId}/${formatIp(to)}/${holder}`;
+  const leased = reader.pick('natLease', lease, 'blocks') ?? [];
+  const blocks = withoutBlocks(leased, reader.pick('restingPorts', lease, 'blocks') ?? []);
   const noPorts = { do: [toAgent(reader, 'noPorts')], drop: 'no-ports' } as const;
-  const isKnowing = blocks.length > 0 || hasMovedHere(reader, routerId, formatIp(to));
+  const isKnowing = leased.length > 0 || hasMovedHere(reader, routerId, formatIp(to));
   if (!isKnowing) return [flow('snat', priority, match(by, source), noPorts)];
   if (zone === undefined) return [flow('snat', priority, match(by, source), { drop: 'no-ports' })];
   if (blocks.length === 0)
