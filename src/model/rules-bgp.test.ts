@@ -43,11 +43,34 @@ const uplink = (fields: object) => ({
   ...{ addresses: ['192.0.2.2/29', '2001:db8:f::2/64'], ...fields },
 });
 
+const far = peer({ address: '203.0.113.9', multihop: 2 });
+const routed = (to: string, via: string) => ({ ...core({ asn: 64512 }), routes: [{ to, via }] });
+
 /** What is applied, and every problem that comes of it as `code object path`. */
 const CASES: readonly (readonly [what: string, objects: readonly object[], ...problems: readonly string[]])[] = [
   ['a second peer', [peer({})]],
   ['a peer over IPv6', [peer({ address: '2001:db8:f::1', password: 'p4ss!', bfd: true })]],
-  ['a peer some hops away', [peer({ address: '203.0.113.9', multihop: 4 })]],
+  [
+    'a peer some hops away to which a static route leads',
+    [peer({ address: '203.0.113.9', multihop: 4 }), routed('203.0.113.0/24', '192.0.2.1')],
+  ],
+  ['a peer some hops away by the default route', [far, routed('0.0.0.0/0', '192.0.2.1')]],
+  [
+    'an IPv6 peer some hops away',
+    [peer({ address: '2001:db8:9::9', multihop: 2 }), routed('2001:db8:9::/48', '2001:db8:f::1')],
+  ],
+  ['a peer some hops away without a way to it', [far], 'next-hop bgpPeer acme/core/new address'],
+  [
+    'a peer some hops away by a route of another port',
+    [far, routed('203.0.113.9/32', '10.0.0.9')],
+    'next-hop bgpPeer acme/core/new address',
+  ],
+  [
+    'a peer some hops away by a route that ends',
+    [far, { ...core({ asn: 64512 }), routes: [{ to: '203.0.113.9/32', action: 'reject' }] }],
+    'next-hop bgpPeer acme/core/new address',
+  ],
+  ['a peer a hop away in no network', [{ ...far, multihop: 1 }], 'next-hop bgpPeer acme/core/new address'],
   [
     'a peer of a router without bgp',
     [peer({ router: 'mute', routerPort: 'mute/a', address: '192.0.2.9' })],
@@ -69,7 +92,10 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
   ],
   ['a link-local peer', [peer({ address: 'fe80::1', multihop: 1 })], 'address-reserved bgpPeer acme/core/new address'],
   ['a peer twice', [peer({ address: '192.0.2.1' })], 'duplicate-address bgpPeer acme/core/new address'],
-  ['the same peer by another port', [peer({ address: '192.0.2.1', routerPort: 'core/lan', multihop: 2 })]],
+  [
+    'the same peer by another port',
+    [peer({ address: '192.0.2.1', routerPort: 'core/lan', multihop: 2 }), routed('192.0.2.1/32', '10.0.0.9')],
+  ],
   [
     'bad fields',
     [peer({ asn: 0, password: 'two words', holdS: 3, keepaliveS: 3, multihop: 256, maxPrefixes: 0 })],
@@ -161,4 +187,16 @@ test('a router with peers over IPv6 alone needs a router id', () => {
     'bgp' in object ? { ...object, bgp: { asn: 64512, routerId: '10.255.0.1' } } : object,
   );
   assert.deepEqual(model.apply(withId), []);
+});
+
+test('a peer that no route leads to is told how to be reached, and its last route stays while it is there', () => {
+  const model = new TrialModel();
+  assert.deepEqual(model.apply(GATEWAY), []);
+  const problems = model.apply([far]);
+  const text =
+    /is in no network of .*, and no static route leads to it by a next hop there: give router acme\/core one to 203\.0\.113\.9\/32/;
+  assert.match(problems[0]!.message, text);
+  assert.deepEqual(model.apply([far, routed('203.0.113.9/32', '192.0.2.1')]), []);
+  const [problem] = model.apply([{ ...core({ asn: 64512 }), routes: [] }]);
+  assert.deepEqual([problem?.code, problem?.object], ['next-hop', 'bgpPeer acme/core/new']);
 });

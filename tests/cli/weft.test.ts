@@ -304,11 +304,15 @@ test('a gateway: its peer is applied, shown without its password, and bgp says t
   const described = await weft(['describe', 'bgp-peer', 'isp/core/upstream-1']);
   assert.match(described.out, /upstream-1/);
   assert.doesNotMatch(described.out + yaml.out, /change-me/);
-  const created = await weft([
+  const further = await weft([
     ...['create', 'bgp-peer', 'second', '-t', 'isp', '--router', 'core', '--router-port', 'core/up-1'],
     ...['--address', '203.0.113.9', '--asn', '64514', '--multihop', '3'],
   ]);
-  assert.equal(created.code, 0, created.err);
+  assert.equal(further.code === 0, false);
+  assert.match(
+    further.err,
+    /no static route leads to it by a next hop there: give router isp\/core one to 203\.0\.113\.9\/32/,
+  );
   const bgp = await weft(['bgp', 'isp/core']);
   assert.equal(bgp.code, 7);
   assert.match(bgp.out, /^isp\/core AS 64512, no gateway$/m);

@@ -75,3 +75,45 @@ test('a next hop that is probed by BFD brings a speaker, also without BGP', () =
   const [both] = plans([{ ...ups.core, routes }]);
   assert.deepEqual([both?.asn, both?.peers.length, both?.bfd.length], [64_512, 1, 1]);
 });
+
+test('a peer a hop further has ways by its own port: of the longest static route there, to its address alone', () => {
+  const far = ups.peer(3, ups.uplink, '203.0.113.9', { multihop: 2 });
+  const route = (to: string, via: string, more: object = {}) => ({ to, via, metric: 100, weight: 1, ...more });
+  const routes = [
+    route('203.0.113.0/24', '192.0.2.1'),
+    route('203.0.113.0/24', '192.0.2.3'),
+    route('203.0.113.0/24', '192.0.2.4', { metric: 200 }),
+    // By another port, of another version, of some sources alone, and a wider one.
+    route('203.0.113.9/32', '192.0.2.9'),
+    route('203.0.113.9/32', '2001:db8:f::1'),
+    route('203.0.113.9/32', '192.0.2.5', { from: '10.0.1.0/24' }),
+    route('0.0.0.0/0', '192.0.2.6'),
+    route('2001:db8:9::/48', '2001:db8:f::1'),
+  ];
+  const far6 = ups.peer(4, ups.uplink, '2001:db8:9::9', { multihop: 2 });
+  const [plan] = plans([far, far6, { ...ups.core, routes }]);
+  assert.deepEqual(plan?.routes, [
+    { to: '203.0.113.9/32', via: '192.0.2.1' },
+    { to: '203.0.113.9/32', via: '192.0.2.3' },
+    { to: '2001:db8:9::9/128', via: '2001:db8:f::1' },
+  ]);
+  const near = { ...far, address: '192.0.2.6' };
+  assert.deepEqual(plans([near, { ...ups.core, routes: [route('192.0.2.6/32', '192.0.2.1')] }])[0]?.routes, []);
+});
+
+test('of two peers with one address whose wires are both here one has the session, and the other says why not', () => {
+  const here = example.binding(ups.secondWire, h1);
+  const twin = ups.peer(3, ups.secondUplink, '192.0.2.1', { multihop: 2 });
+  const [plan] = plans([here, twin]);
+  assert.deepEqual(
+    plan?.peers.map(({ name }) => name),
+    ['peer1', 'peer2'],
+  );
+  assert.match(plan.leftOut[0]!.problem, /session with 192\.0\.2\.1 already, peer1 by router port/);
+  assert.deepEqual([plan.leftOut.length, plan.leftOut[0]?.peer], [1, twin.id]);
+  // At two gateways both have theirs.
+  for (const host of [h1.id, h2.id]) assert.deepEqual(plans([twin], host)[0]?.leftOut, [], host);
+  assert.deepEqual(plans([twin], h2.id)[0]?.peers.length, 2);
+  const held = { ...ups.peer(1, ups.uplink, '192.0.2.1'), adminUp: false };
+  assert.deepEqual(plans([here, twin, held])[0]?.leftOut[0]?.peer, held.id);
+});

@@ -1,6 +1,8 @@
 import { formatIp, parseIp } from '../../base/addresses.ts';
+import { holdsAddress } from '../../model/address-uses.ts';
 import { advertisedBy } from '../../model/advertised.ts';
 import { routerIdAt } from '../../model/gateways.ts';
+import { nextHopsBy } from '../../model/multihop.ts';
 import type { BgpPeer, Router, ScopeRecord } from '../../model/objects.ts';
 import { RecordIndex } from '../../model/view.ts';
 import { portTowards } from '../../simulate/routes.ts';
@@ -14,6 +16,10 @@ export interface SpeakerPlan {
   /** Those that a session runs on, with the MAC and addresses that the speaker shares. */
   readonly ports: readonly { readonly id: string; readonly mac: string; readonly addresses: readonly string[] }[];
   readonly peers: readonly BgpPeer[];
+  /** Peers of this host without a session, and why: for people. */
+  readonly leftOut: readonly { readonly peer: string; readonly problem: string }[];
+  /** The ways to peers that are more than a hop away: to the address of each alone. */
+  readonly routes: readonly { readonly to: string; readonly via: string }[];
   /** Next hops of static routes that are probed by BFD (docs/design/gateways.md, §7), with the router port's address. */
   readonly bfd: readonly PlannedBfd[];
   /** This host is being drained: what it advertises is to be used last. */
@@ -56,17 +62,43 @@ export function planSpeakers(index: RecordIndex, host: string, isLeaving = false
     const here = all.filter((peer) => hasWireHere(index, peer.routerPort, host));
     // Of the ports here: no two gateways may have the same.
     const routerId = bgp && routerIdAt(bgp.routerId, portsOf(index, here));
-    const peers = routerId === undefined ? [] : here;
+    const { peers, leftOut } = withoutTwins(index, routerId === undefined ? [] : here);
     if (peers.length + bfd.length === 0) continue;
     plans.push({
       ...{ router: router.id, ...NO_BGP, ...(peers.length === 0 ? {} : { asn: bgp!.asn, routerId: routerId! }) },
       ...{ ports: portsOf(index, [...peers, ...bfd]), bfd, isLeaving },
-      peers: peers.sort((a, b) => (a.id < b.id ? -1 : 1)),
+      ...{ peers, leftOut },
+      routes: peers.flatMap((peer) => routesTo(index, router, peer)),
       networks:
         isDrained || peers.length === 0 ? [] : advertisedBy(index, router as Router).map(({ network }) => network),
     });
   }
   return plans.sort((a, b) => (a.router < b.router ? -1 : 1));
+}
+
+/** bgpd knows a peer by its address: of those with the same the first by name has the session, and none that is held down while there are others. Sorted by id. */
+function withoutTwins(index: RecordIndex, here: readonly BgpPeer[]): Pick<SpeakerPlan, 'peers' | 'leftOut'> {
+  const byAddress = new Map<string, BgpPeer>();
+  const leftOut: { peer: string; problem: string }[] = [];
+  for (const peer of [...here].sort((a, b) => Number(b.adminUp) - Number(a.adminUp) || (a.name < b.name ? -1 : 1))) {
+    const twin = byAddress.get(peer.address);
+    if (twin === undefined) byAddress.set(peer.address, peer);
+    else {
+      const by = index.get('routerPort', twin.routerPort)!.name;
+      const problem = `this gateway has a session with ${peer.address} already, ${twin.name} by router port ${by}: one address has one session at a gateway; put one of the two wires on another`;
+      leftOut.push({ peer: peer.id, problem });
+    }
+  }
+  return { peers: [...byAddress.values()].sort((a, b) => (a.id < b.id ? -1 : 1)), leftOut };
+}
+
+/** Not the router's routes themselves: by a default route FRR reaches no peer. */
+function routesTo(index: RecordIndex, router: Router, peer: BgpPeer): SpeakerPlan['routes'] {
+  const ip = parseIp(peer.address)!;
+  const port = index.get('routerPort', peer.routerPort)!;
+  if (holdsAddress(port, ip)) return [];
+  const to = `${peer.address}/${ip.version === 4 ? 32 : 128}`;
+  return nextHopsBy(router, port, ip).map((via) => ({ to, via }));
 }
 
 /** The wire is active here: a port without port security on the switch of the session's router port. */

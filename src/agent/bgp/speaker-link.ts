@@ -8,6 +8,7 @@ import { Speaker } from '../../frr/speaker.ts';
 import type { BgpPeer, LearnedHop } from '../../model/objects.ts';
 import type { ReportedSession } from '../../server/protocol.ts';
 import type { AgentEvent } from '../events.ts';
+import { endedHops } from './ended-hops.ts';
 import { Flaps } from './flaps.ts';
 import type { SpeakerPlan } from './plan.ts';
 import type { ToldRoute } from './sessions.ts';
@@ -180,7 +181,7 @@ export class SpeakerLink {
             routes: changes.map((change) => toldOf(change, running)),
             isAll: false,
           }),
-        onEnded: (addresses) => emit({ kind: 'endedHops', router, addresses }),
+        onEnded: (ended) => emit({ kind: 'endedHops', router, addresses: endedHops(running.plan, ended) }),
         onSynced: () => emit({ kind: 'learnedRoutes', router, routes: allOf(running), isAll: true }),
       }),
     };
@@ -223,7 +224,11 @@ export class SpeakerLink {
   async #sessionsOf({ plan, speaker, problem }: Running): Promise<readonly ReportedSession[]> {
     const told = await speaker.peers().catch(() => undefined);
     const nowMs = this.#options.clock.now();
-    return plan.peers.map((peer): ReportedSession => {
+    const leftOut = plan.leftOut.map(({ peer, problem: why }): ReportedSession => {
+      const sinceMs = this.#ages.since(peer, 'idle', nowMs, undefined);
+      return { peer, state: 'idle', sinceMs, received: 0, accepted: 0, sent: 0, problem: why };
+    });
+    const spoken = plan.peers.map((peer): ReportedSession => {
       const state = told?.find(({ address }) => address === peer.address);
       const name = state?.state.toLowerCase() ?? 'idle';
       const flaps = state && this.#flaps.note(peer.id, state.drops, nowMs);
@@ -238,12 +243,14 @@ export class SpeakerLink {
         ...(why === undefined ? {} : { problem: why }),
       };
     });
+    return [...spoken, ...leftOut];
   }
 }
 
 function configOf(plan: SpeakerPlan): SpeakerConfig {
   return {
-    ...{ routerId: plan.routerId, asn: plan.asn, fpmPort: FPM_PORT, networks: plan.networks, routes: [] },
+    ...{ routerId: plan.routerId, asn: plan.asn, fpmPort: FPM_PORT, networks: plan.networks },
+    routes: plan.routes,
     bfdPeers: plan.bfd.map(({ address, local, routerPort, intervalMs, failures }) => ({
       ...{ address, local, interface: interfacesOf(routerPort).inner, intervalMs },
       multiplier: Math.max(2, failures),

@@ -72,7 +72,13 @@ export const bgpPeerSchema = z
       .optional()
       .describe('a BFD packet each, 100 where absent; the peer may want fewer'),
     bfdFailures: z.number().int().min(2).max(50).optional().describe('so many missing in a row: down; 3 where absent'),
-    multihop: z.number().int().min(1).max(255).optional().describe('the upstream may be so many hops away'),
+    multihop: z
+      .number()
+      .int()
+      .min(1)
+      .max(255)
+      .optional()
+      .describe('the upstream is so many hops away; from 2 on a static route leads to it'),
     keepaliveS: z.number().int().min(1).max(21_845).default(3),
     holdS: z.number().int().min(3).max(65_535).default(9),
     maxPrefixes: z.number().int().min(1).max(1_000_000).default(200_000).describe('more, and the session ends'),

@@ -3,6 +3,7 @@ import { holdsAddress } from '../address-uses.ts';
 import { describe } from '../describe.ts';
 import { routerIdAt } from '../gateways.ts';
 import type { ModelIndex } from '../model-index.ts';
+import { nextHopsBy } from '../multihop.ts';
 import type { BgpPeer, RouterPort } from '../objects.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
 import { isHostAddress, isLinkLocal6 } from '../subnets.ts';
@@ -69,6 +70,27 @@ function checkPort(
     problem('address', 'next-hop', `${peer.address} is the router port's own address`);
   if (!port.addresses.some((text) => text.includes(':') === (ip.version === 6)))
     problem('routerPort', 'ip-version', `${name} has no IPv${ip.version} address`);
-  else if (peer.multihop === undefined && !holdsAddress(port, ip))
-    problem('address', 'next-hop', `${peer.address} is in no network of ${name} (${port.addresses.join(', ')})`);
+  else if (!holdsAddress(port, ip) && !isLinkLocal6(ip)) checkWay(index, peer, port, problem);
+}
+
+/** Of a peer that is in no network of its port. */
+function checkWay(
+  index: ModelIndex,
+  peer: BgpPeer,
+  port: RouterPort,
+  problem: (path: string, code: ProblemCode, message: string) => void,
+): void {
+  const name = describe(index, port);
+  const where = `${peer.address} is in no network of ${name} (${port.addresses.join(', ')})`;
+  if ((peer.multihop ?? 1) === 1)
+    return problem('address', 'next-hop', `${where}: give multihop where it is further away`);
+  const router = index.get('router', peer.router);
+  const ip = parseIp(peer.address)!;
+  if (router === undefined || nextHopsBy(router, port, ip).length > 0) return;
+  const to = `${peer.address}/${ip.version === 4 ? 32 : 128}`;
+  problem(
+    'address',
+    'next-hop',
+    `${where}, and no static route leads to it by a next hop there: give ${describe(index, router)} one to ${to}`,
+  );
 }
