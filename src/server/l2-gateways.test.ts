@@ -5,10 +5,11 @@ import { type AttachmentState, chooseHost } from './l2-gateways.ts';
 const hosts = ['a', 'b', 'c'];
 const claims = ['c', 'b', 'a'].map((host) => ({ host, interface: 'l2', sinceMs: 0 }));
 
-function chosen(states: string, active: string | undefined, failBack = true): string | undefined {
+function chosen(states: string, active: string | undefined, failBack = true, drained = ''): string | undefined {
   const [a, b, c] = states.split(' ') as AttachmentState[];
   const stateAt = (host: string): AttachmentState => ({ a, b, c })[host] ?? 'down';
-  return chooseHost({ hosts, failBack }, { claims, ...(active === undefined ? {} : { active }) }, stateAt);
+  const binding = { claims, ...(active === undefined ? {} : { active }) };
+  return chooseHost({ hosts, failBack }, binding, stateAt, (host) => drained.includes(host));
 }
 
 describe('the active host of an L2 gateway', () => {
@@ -31,10 +32,27 @@ describe('the active host of an L2 gateway', () => {
     assert.equal(chosen('down loop down', 'b'), 'b');
   });
 
+  test('is none that is drained while another is as well as that', () => {
+    assert.equal(chosen('up up up', 'a', true, 'a'), 'b');
+    assert.equal(chosen('up up up', 'a', false, 'a'), 'b');
+    assert.equal(chosen('up up up', 'b', true, 'ab'), 'c');
+    assert.equal(chosen('up up up', 'b', true), 'a', 'and back');
+    assert.equal(chosen('up up up', 'b', false), 'b', 'but without failBack');
+    assert.equal(chosen('up down silent', 'a', true, 'a'), 'a', 'the others may forward nothing');
+    assert.equal(chosen('silent silent silent', 'a', true, 'a'), 'b');
+    assert.equal(chosen('up up up', 'b', true, 'abc'), 'a');
+    assert.equal(chosen('down down down', 'b', true, 'b'), 'b');
+  });
+
   test('is none that has no claim', () => {
     const binding = { claims: claims.filter(({ host }) => host !== 'a'), active: 'c' };
     assert.equal(
-      chooseHost({ hosts, failBack: true }, binding, () => 'up'),
+      chooseHost(
+        { hosts, failBack: true },
+        binding,
+        () => 'up',
+        () => false,
+      ),
       'b',
     );
   });

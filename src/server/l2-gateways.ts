@@ -44,13 +44,18 @@ export class L2Gateways {
     const binding = index.bindingOf(gateway.port);
     if (!binding || !gateway.adminUp) return undefined;
     const places = placesOf(index, gateway);
-    const chosen = chooseHost(places, binding, (host) =>
-      this.#runtime.isGivenUp(host, places.hosts) ? 'down' : this.#stateAt(gateway, host, binding, places.hosts),
+    const chosen = chooseHost(
+      places,
+      binding,
+      (host) =>
+        this.#runtime.isGivenUp(host, places.hosts) ? 'down' : this.#stateAt(gateway, host, binding, places.hosts),
+      (host) => isDrained(index, host),
     );
     if (chosen === undefined || chosen === binding.active) return undefined;
     const { active } = binding;
     const isAway = active === undefined || this.#runtime.isGivenUp(active, places.hosts);
-    const worksThere = !isAway && this.#stateAt(gateway, active, binding, places.hosts) === 'up';
+    const worksThere =
+      !isAway && !isDrained(index, active) && this.#stateAt(gateway, active, binding, places.hosts) === 'up';
     return worksThere && !this.#runtime.isSettled(chosen, places.hosts) ? undefined : chosen;
   }
 
@@ -70,11 +75,14 @@ export class L2Gateways {
     const nameOf = (host: string): string => index.get('host', host)?.name ?? host;
     const at = former === undefined ? undefined : this.#runtime.host(former);
     const isGivenUp = former !== undefined && this.#runtime.isGivenUp(former, placesOf(index, gateway).hosts);
+    const state = at?.attachments.get(gateway.id)?.state ?? 'not attached';
     const why = isGivenUp
       ? 'it does not answer'
-      : at?.isAlive
-        ? (at.attachments.get(gateway.id)?.state ?? 'not attached')
-        : 'its agent is silent';
+      : !at?.isAlive
+        ? 'its agent is silent'
+        : state === 'up' && isDrained(index, former!)
+          ? 'it is drained'
+          : state;
     const before = former === undefined ? '' : `, no longer ${nameOf(former)} (${why})`;
     return `${describe(index, gateway)}: ${nameOf(chosen)} forwards now${before}`;
   }
@@ -82,16 +90,26 @@ export class L2Gateways {
 
 export type AttachmentState = 'up' | 'silent' | 'down' | 'loop';
 
-/** Of the hosts with a claim the best, in the order of places; what is active stays where nothing better is to be had. */
+function isDrained(index: ModelIndex, host: string): boolean {
+  return index.get('host', host)?.drain === true;
+}
+
+/**
+ * Of the hosts with a claim the best, in the order of places; what is active stays where nothing better is to be had. A drained
+ * host comes behind others that are as well as it is: who only hears nothing may forward nothing.
+ */
 export function chooseHost(
   { hosts, failBack }: { readonly hosts: readonly string[]; readonly failBack: boolean },
   { active, claims }: Pick<Binding, 'active' | 'claims'>,
   stateAt: (host: string) => AttachmentState,
+  isDrainedAt: (host: string) => boolean,
 ): string | undefined {
   const claimed = hosts.filter((host) => claims.some((claim) => claim.host === host));
   for (const wanted of ['up', 'silent'] as const) {
-    const fit = claimed.filter((host) => stateAt(host) === wanted);
-    if (fit.length === 0) continue;
+    const well = claimed.filter((host) => stateAt(host) === wanted);
+    if (well.length === 0) continue;
+    const staying = well.filter((host) => !isDrainedAt(host));
+    const fit = staying.length > 0 ? staying : well;
     const staysHere = active !== undefined && fit.includes(active) && (wanted === 'silent' || !failBack);
     return staysHere ? active : fit[0];
   }

@@ -169,9 +169,10 @@ function createContext(
   };
 }
 
-/** L2 gateways and VTEP bindings whose places or claims a transaction touches. */
+/** L2 gateways and VTEP bindings whose places, claims or hosts (they may be drained) a transaction touches. */
 function gatewaysConcerned(index: ModelIndex, changes: readonly RecordChange[]): readonly Outside[] {
   return changes.flatMap(({ kind, id }) => {
+    if (kind === 'host') return [...index.outsidesAt(id)];
     if (kind === 'vtep') return [...index.bindingsOfVtep(id)];
     const isOne = kind === 'l2Gateway' || kind === 'vtepBinding';
     const outside = isOne ? index.get(kind, id) : kind === 'binding' ? index.outsideOfPort(id) : undefined;

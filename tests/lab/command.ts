@@ -7,7 +7,7 @@ export const WEFT = resolve('bin/weft');
 
 /** Runs `weft` as a person of the datacentre would. */
 export async function weft(
-  { weft: { files } }: Datacentre,
+  { weft: { files } }: Pick<Datacentre, 'weft'>,
   ...words: string[]
 ): Promise<{ readonly code: number; readonly out: string }> {
   const env = { ...process.env, WEFT_SERVER: files.serverUrl, NO_COLOR: '1' };

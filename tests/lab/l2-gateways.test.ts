@@ -3,16 +3,18 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Lab, removeLab } from '../../src/lab/lab.ts';
 import { scriptIn } from '../../src/lab/namespaces.ts';
+import { startStream } from '../../src/lab/packet-stream.ts';
 import { plugIntoPort, startWeftInLab, type WeftInLab, waitForPorts } from '../../src/lab/weft.ts';
 import type { WeftEvent } from '../../src/server/events.ts';
 import type { OutsideStatus } from '../../src/server/present.ts';
-import { eventually, isSilent } from './datacentre.ts';
+import { weft as runWeft } from './command.ts';
+import { eventually, isSilent, sleep } from './datacentre.ts';
 import { labName, needsRoot } from './lab-name.ts';
 import { buildSegment } from './vlan-segment.ts';
 
 /**
  * Two VLANs outside, joined to two switches by two hosts (docs/design/l2-gateways.md). `eth-more` of gw-1 is a second way into VLAN 100,
- * `eth-trunk` one of all VLANs to a VLAN-aware switch:
+ * `eth-trunk` of both joins all VLANs to a VLAN-aware switch:
  *
  *     red-1 on east ── red ──┐ VLAN 100
  *                            ├─ eth-out of gw-1 and gw-2 ── segment of outside ─┬─ o100 in VLAN 100
@@ -74,7 +76,7 @@ describe('L2 gateways', { skip: needsRoot }, () => {
       cables: [
         ...GATEWAYS.map((host) => ({ host, interface: 'eth-out', port: host })),
         { host: 'gw-1', interface: 'eth-more', port: 'again', tag: 100 },
-        { host: 'gw-1', interface: 'eth-trunk', port: 'trunk' },
+        ...GATEWAYS.map((host) => ({ host, interface: 'eth-trunk', port: `trunk-${host}` })),
       ],
       ends: VLANS.map(({ vlan, outside }) => ({ name: `o${vlan}`, vlan, addresses: [`${outside}/24`] })),
     });
@@ -97,7 +99,10 @@ describe('L2 gateways', { skip: needsRoot }, () => {
       acme('switch', 'aware', { vlanAware: true }),
       acme('port', 'aware-1', { switch: 'aware', vlan: { access: 200 }, addresses: ['10.3.0.1'] }),
       wire('aware-out', 'aware'),
-      acme('l2Gateway', 'trunk', { port: 'aware-out', places: [{ host: 'gw-1', interface: 'eth-trunk' }] }),
+      acme('l2Gateway', 'trunk', {
+        port: 'aware-out',
+        places: GATEWAYS.map((host) => ({ host, interface: 'eth-trunk' })),
+      }),
     );
     const plugged = await Promise.all(
       [...VLANS, { device: 'aware' }].map(({ device }) =>
@@ -136,6 +141,31 @@ describe('L2 gateways', { skip: needsRoot }, () => {
     await setLink('gw-1', 'up');
     await isWell('red');
     await answers('o100', RED.inside, 2_000);
+  });
+
+  test('a host that is drained hands it to another, which loses no more than the switch-over takes, and gets it back', async (t) => {
+    await answers('red-1', RED.outside);
+    for (const [command, to] of [
+      ['drain', 'gw-2'],
+      ['undrain', 'gw-1'],
+    ] as const) {
+      const streams = [
+        await startStream(lab, { from: 'red-1', to: 'o100', address: RED.outside }),
+        await startStream(lab, { from: 'o100', to: 'red-1', port: 7001 }),
+      ];
+      assert.equal((await runWeft({ weft }, command, 'gw-1')).code, 0);
+      await activeAt(to, 'red', 2_000);
+      await sleep(800);
+      for (const [n, stream] of streams.entries()) {
+        const { sent, lost, duplicates, longestGapMs, lostRanges } = await stream.stop();
+        const way = `${command}, ${n === 0 ? 'out' : 'in'}`;
+        t.diagnostic(JSON.stringify({ way, sent, lost, duplicates, longestGapMs, lostRanges }));
+        // Two hosts forward at no time, and the switch outside sends to the former until it has heard the new one.
+        assert.ok(sent > 3_000 && longestGapMs < 1_000 && duplicates === 0, `${way}: ${longestGapMs} ms`);
+      }
+    }
+    const { items } = await weft.client.get<{ items: readonly WeftEvent[] }>('/v1/events');
+    assert.ok(items.some(({ text }) => /red.*: gw-2 forwards now, no longer gw-1 \(it is drained\)/.test(text)));
   });
 
   test('an outside that falls silent moves it, with the link up, and it comes back', async () => {
@@ -186,6 +216,21 @@ describe('L2 gateways', { skip: needsRoot }, () => {
     await answers('aware-1', '10.3.0.200');
     await answers('o200', '10.3.0.1');
     assert.notEqual((await lab.exec('o100', ['ping', '-c', '1', '-W', '0.3', '10.3.0.1'])).code, 0);
+  });
+
+  test('a trunk moves when its link drops, with all its VLANs, and comes back with it', async () => {
+    await isWell('trunk');
+    await setLink('trunk-gw-1', 'down');
+    const sinceMs = performance.now();
+    await activeAt('gw-2', 'trunk', 2_000);
+    await answers('o200', '10.3.0.1', 2_000);
+    assert.ok(performance.now() - sinceMs < 3_000);
+    await answers('aware-1', '10.3.0.200');
+    assert.notEqual((await lab.exec('o100', ['ping', '-c', '1', '-W', '0.3', '10.3.0.1'])).code, 0, 'another VLAN');
+    assert.equal((await statusOf('red')).active, 'gw-1', 'by another interface');
+    await setLink('trunk-gw-1', 'up');
+    await isWell('trunk');
+    await answers('o200', '10.3.0.1', 2_000);
   });
 
   test('a gateway that is deleted leaves nothing behind', async () => {

@@ -22,6 +22,7 @@ export function register(program: Command): void {
 The host tells its BGP peers that others go before it (RFC 8326), until nothing has come in by it for ten seconds or the wait is
 over; then that it has nothing any more. No host sends out through it while there is another way.
 What still comes is forwarded. Connections go on: they do not depend on the gateway. Workloads on the host stay there.
+L2 gateways and bindings of VTEPs that are active on it move to another of their places that is up.
 The same as 'drain: true' on the host; 'weft undrain <host>' takes it back.
 `,
     )
