@@ -103,6 +103,23 @@ test('of a load balancer those of all members here count, of a router and a tena
   assert.deepEqual(told(), []);
 });
 
+test('load balancers that share their address are full together, and what a member of both has counts once', () => {
+  const ssh = { ...balancer(10), id: 'lb2', name: 'ssh', members: [{ port: B }] };
+  const { ground, limits, counted, events } = setup(balancer(10), ssh);
+  const [below, above] = [
+    { '203.0.113.80 5': 4, '203.0.113.80 9': 5 },
+    { '203.0.113.80 5': 4, '203.0.113.80 9': 6 },
+  ];
+  assert.deepEqual(counted(below), []);
+  assert.deepEqual(counted(above), ['full lb', 'full lb2']);
+  assert.deepEqual(limits.full, ['lb', 'lb2']);
+  assert.equal(events().length, 1, 'said once');
+  assert.deepEqual(counted(below), ['free lb', 'free lb2']);
+  ground.put(router(10));
+  assert.deepEqual(counted(below), []);
+  assert.deepEqual(counted(above), ['full lb', 'full lb2']);
+});
+
 test('where the zone is too full to be read all connections of its port count, as many as its zone has', () => {
   const { limits, counted } = setup(floating('f1', A, 100), floating('f2', B, 100));
   limits.used([

@@ -112,13 +112,18 @@ export class ConnectionLimits {
 
   #judge(nowMs: number): Effect[] {
     const { scope } = this.#ground;
-    const held = new Map<string, { holder: Holder; count: number; addresses: Set<string> }>();
+    const held = new Map<string, { holder: Holder; count: number; addresses: Set<string>; places: Set<string> }>();
     for (const place of this.places())
       for (const holder of holdersOf(scope, place.of)) {
-        const at = held.get(holder.id) ?? { holder, count: 0, addresses: new Set<string>() };
-        held.set(holder.id, at);
-        at.count += this.#counts.get(keyOf(place)) ?? 0;
+        // Load balancers that share their address have one limit, and what a member of several has is counted once.
+        const limited = holder.kind === 'loadBalancer' ? `${place.of.router} ${place.address}` : holder.id;
+        const at = held.get(limited) ?? { holder, count: 0, addresses: new Set<string>(), places: new Set<string>() };
+        held.set(limited, at);
         at.addresses.add(place.of.id);
+        const key = keyOf(place);
+        if (at.places.has(key)) continue;
+        at.places.add(key);
+        at.count += this.#counts.get(key) ?? 0;
       }
     const full = [...held.values()].filter(({ holder, count }) => count >= holder.most);
     const before = this.#full;

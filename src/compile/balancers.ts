@@ -3,7 +3,7 @@ import type { LoadBalancer } from '../model/objects.ts';
 import { shares } from '../model/shares.ts';
 import type { FieldName } from '../openflow/fields.ts';
 import { PROTO } from './fields.ts';
-import { define, healthIndex, portsOfRouterIndex, type Reader } from './inputs.ts';
+import { define, healthIndex, portsOfRouterIndex, type Reader, vipGroup, vipIndex } from './inputs.ts';
 
 /** What units ask about load balancers (docs/design/layer3.md, §8). */
 
@@ -25,6 +25,10 @@ export interface BalancerFacts {
   readonly key: number;
   readonly vip: Ip;
   readonly listeners: readonly Listener[];
+  /** Key of the balancer that speaks for the VIP: does once what does not ask which of its listeners is meant. */
+  readonly speakerKey: number;
+  /** Another balancer has the VIP, too. */
+  readonly isShared: boolean;
   /** Bits of a slot's number: 4 to 10. */
   readonly slotBits: number;
   readonly sticky: LoadBalancer['sticky'];
@@ -33,6 +37,18 @@ export interface BalancerFacts {
   readonly switch: string | undefined;
 }
 
+/** The balancers that are up and have the VIP of this one, which is up: the one whose key is the smallest first, which speaks for the VIP. */
+export const sharersOf = define.cell<readonly string[]>({
+  name: 'sharersOf',
+  run: (reader, id) => {
+    const device = reader.pick('loadBalancer', id, 'router') ?? reader.pick('loadBalancer', id, 'switch');
+    const address = reader.pick('loadBalancer', id, 'address');
+    if (device === undefined || address === undefined) return [];
+    const keyOf = (sharer: string): number => reader.pick('loadBalancer', sharer, 'key')!;
+    return [...reader.ids(vipIndex, vipGroup(device, address))].sort((a, b) => keyOf(a) - keyOf(b));
+  },
+});
+
 /** Undefined for a balancer that is administratively down: its address is one as any. */
 export const balancerFacts = define.cell<BalancerFacts | undefined>({
   name: 'balancerFacts',
@@ -40,9 +56,12 @@ export const balancerFacts = define.cell<BalancerFacts | undefined>({
     const balancer = reader.get('loadBalancer', id);
     const vip = parseIp(balancer?.address ?? '');
     if (balancer === undefined || vip === undefined || !balancer.adminUp) return undefined;
+    const sharers = reader.derive(sharersOf, id);
     return {
       key: balancer.key,
       vip,
+      speakerKey: reader.pick('loadBalancer', sharers[0]!, 'key')!,
+      isShared: sharers.length > 1,
       listeners: balancer.listeners.map(({ protocol, port, memberPort }) => ({
         protocol,
         port,

@@ -379,6 +379,18 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
     ['vipIn', 'handOff', 'slots', 'member', 'vipAddresses', 'vipReplies'],
     [...translated.filter(({ kind }) => kind !== 'router'), snat, outer],
   ],
+  'vip-shared': [
+    ['vip', 'vipIn', 'member', 'vipAddresses', 'balancerPrefilter'],
+    [
+      ...translated,
+      main,
+      { ...outer, prefilter: main.id },
+      {
+        ...example.loadBalancer(2, outer.address, [world.b], { router: world.plain.id, slots: 16, prefilter: main.id }),
+        listeners: [{ protocol: 'tcp', port: 2222, memberPort: 22 }],
+      },
+    ],
+  ],
   'full-addresses': [
     ['floatingIn', 'vipIn', 'member'],
     [

@@ -298,6 +298,15 @@ export const balancersIndex = define.index('balancersOf', 'loadBalancer', (balan
   (balancer.router ?? balancer.switch)!,
 ]);
 
+/** Router or switch, and address → load balancers that have it there and are up. */
+export const vipIndex = define.index('vips', 'loadBalancer', (balancer) =>
+  balancer.adminUp ? [vipGroup((balancer.router ?? balancer.switch)!, balancer.address)] : [],
+);
+
+export function vipGroup(device: string, address: string): string {
+  return `${device} ${address}`;
+}
+
 /** Port → load balancers that it is a member of. */
 export const memberOfIndex = define.index('memberOf', 'loadBalancer', (balancer) =>
   balancer.members.map((member) => member.port),

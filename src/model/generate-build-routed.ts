@@ -48,6 +48,15 @@ const FIRST_FLOATING = 100;
 const FIRST_VIP = 200;
 const FIRST_SNAT = 60;
 
+interface BalancerPlace {
+  readonly tenant: string;
+  readonly address: string;
+  /** Switches with its members; absent where any will do. */
+  readonly inside: ReadonlySet<string> | undefined;
+  readonly router?: string;
+  readonly switch?: string;
+}
+
 class NetworkBuilder {
   readonly #sketch: ModelSketch;
   readonly #network: NonNullable<ModelSketch['network']>;
@@ -58,6 +67,8 @@ class NetworkBuilder {
   readonly #routerPorts: RouterPort[] = [];
   /** Where floating addresses lead: two to one address would leave its own packets without a choice. */
   readonly #led = new Set<string>();
+  /** Where balancers are, by their ids. */
+  readonly #places = new Map<string, BalancerPlace>();
   #links = 0;
 
   constructor(sketch: ModelSketch, records: ScopeRecord[]) {
@@ -368,15 +379,26 @@ class NetworkBuilder {
   }
 
   #buildBalancer(n: number, sketch: BalancerSketch): void {
-    const place = sketch.on.kind === 'router' ? this.#onRouter(n, sketch) : this.#onSwitch(n, sketch);
+    const sharers = this.#sharers(sketch);
+    const place = sharers[0]
+      ? this.#places.get(sharers[0].id)
+      : sketch.on.kind === 'router'
+        ? this.#onRouter(n, sketch)
+        : this.#onSwitch(n, sketch);
     if (!place) return;
     const { tenant, address, inside, ...on } = place;
+    const version = address.includes(':') ? 6 : 4;
+    const taken = sharers.flatMap(({ listeners }) => listeners);
+    const listeners = sketch.listeners.filter(
+      ({ protocol, port }) => !taken.some((each) => each.protocol === protocol && each.port === port),
+    );
+    if (listeners.length === 0) return;
     const ports = this.#ports.filter(
       (p) =>
         p.tenant === tenant &&
         (inside?.has(p.switch) ?? true) &&
         !this.#isMoving(p) &&
-        p.addresses.some((a) => a.includes(':') === (sketch.version === 6)),
+        p.addresses.some((a) => a.includes(':') === (version === 6)),
     );
     if (ports.length === 0) return;
     const members = new Map(sketch.members.map((member) => [at(ports, member.port).id, member]));
@@ -388,16 +410,17 @@ class NetworkBuilder {
       revision: 1,
       address,
       ...on,
-      listeners: sketch.listeners.map((listener) => ({ ...listener })),
+      listeners: listeners.map((listener) => ({ ...listener })),
       members: [...members].map(([port, { weight, drain, down }]) => ({ port, weight, drain, adminUp: !down })),
       sticky: sketch.sticky,
       onEmpty: sketch.onEmpty,
       slots: members.size > 2 ? 64 : members.size > 1 ? 32 : 16,
-      ...('router' in on ? prefilterOf(this.#records, tenant, sketch.prefilter) : {}),
+      ...this.#prefilterOf(place, sharers, sketch),
       adminUp: !sketch.down,
       key: 4200 + n,
     };
     this.#records.push(balancer);
+    this.#places.set(balancer.id, place);
     for (const [port, { health }] of members) {
       const host = this.#records.find((r) => r.kind === 'binding' && r.id === port && r.active !== undefined);
       if (health === undefined || host?.kind !== 'binding') continue;
@@ -414,6 +437,21 @@ class NetworkBuilder {
     }
   }
 
+  /** Those whose address it has, too. */
+  #sharers({ beside }: BalancerSketch): LoadBalancer[] {
+    const known = this.#records.filter((r): r is LoadBalancer => r.kind === 'loadBalancer');
+    if (beside === undefined || known.length === 0) return [];
+    const { address, router, switch: on } = at(known, beside);
+    return known.filter((each) => each.address === address && each.router === router && each.switch === on);
+  }
+
+  /** It is for the whole address. */
+  #prefilterOf({ tenant, router }: BalancerPlace, sharers: readonly LoadBalancer[], sketch: BalancerSketch) {
+    if (!sharers[0]) return router === undefined ? {} : prefilterOf(this.#records, tenant, sketch.prefilter);
+    const { prefilter } = sharers[0];
+    return prefilter === undefined ? {} : { prefilter };
+  }
+
   /** Switches that the router joins, but for those outside. */
   #insideOf(router: number): ReadonlySet<string> {
     return new Set(this.#portsOf(router).flatMap((port) => (port.outside ? [] : (port.switch ?? []))));
@@ -424,7 +462,7 @@ class NetworkBuilder {
     return this.#records.some((r) => r.kind === 'binding' && r.id === port.id && r.claims.length > 1);
   }
 
-  #onRouter(n: number, { version, on, where }: BalancerSketch) {
+  #onRouter(n: number, { version, on, where }: BalancerSketch): BalancerPlace {
     const router = at([...this.#network.routers.keys()], on.at);
     const inside = this.#portsOf(router).flatMap(({ outside, switch: sw, addresses }) =>
       outside || sw === undefined
@@ -440,7 +478,7 @@ class NetworkBuilder {
     return { tenant: this.#tenantOf(router), address, inside: this.#insideOf(router), router: id };
   }
 
-  #onSwitch(n: number, { version, on }: BalancerSketch) {
+  #onSwitch(n: number, { version, on }: BalancerSketch): BalancerPlace | undefined {
     const fit = this.#switches.flatMap((sw) => {
       const subnet = sw.subnets.find(({ cidr }) => cidr.includes(':') === (version === 6) && isWide(cidr));
       return subnet ? [{ sw, network: parseCidr(subnet.cidr)!.ip }] : [];

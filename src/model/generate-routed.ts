@@ -126,6 +126,8 @@ export interface BalancerSketch {
   readonly on: { readonly kind: 'router' | 'switch'; readonly at: number };
   /** Of a router's VIP: in an outside network, in one of its inside networks, in none. */
   readonly where: 'outside' | 'inside' | 'nowhere';
+  /** It shares the address of one of those before it, if there are any. */
+  readonly beside?: number | undefined;
   readonly listeners: readonly {
     readonly protocol: 'tcp' | 'udp' | 'sctp';
     readonly port: number;
@@ -331,6 +333,7 @@ const balancerSketch: fc.Arbitrary<BalancerSketch> = fc.record({
   version: fc.constantFrom<4 | 6>(4, 4, 6),
   on: fc.record({ kind: fc.constantFrom('router', 'switch'), at: small }),
   where: fc.constantFrom('outside', 'outside', 'inside', 'nowhere'),
+  beside: perhaps(small, 2),
   listeners,
   members: fc.array(
     fc.record({

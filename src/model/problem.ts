@@ -24,6 +24,8 @@ export const PROBLEM_CODES = {
   id: 'the id is taken, or does not fit the name',
   immutable: 'the field cannot be changed',
   'duplicate-address': 'somebody else has the address on the same switch, or behind the same router',
+  'duplicate-listener': 'another load balancer has the protocol and port of the address that both have',
+  'shared-address': 'what holds for a whole address is not the same with all load balancers that share it',
   'duplicate-mac': 'another port of the switch has the MAC address',
   'duplicate-key': 'another device has the tunnel key',
   'duplicate-position': 'another rule of the chain, or policy of the router, has the position',

@@ -328,6 +328,67 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     [balancer({ address: '10.1.0.12', router: undefined, switch: 'web' })],
     'duplicate-address loadBalancer acme/new address',
   ],
+  [
+    'load balancers of a router that share an address',
+    [
+      balancer({ address: '203.0.113.60', listeners: [{ protocol: 'tcp', port: 2222, memberPort: 22 }] }),
+      balancer({ name: 'dns', address: '203.0.113.60', listeners: [{ protocol: 'udp', port: 80 }] }),
+    ],
+  ],
+  [
+    'load balancers of a switch that share an address',
+    [
+      balancer({ address: '10.1.0.200', router: undefined, switch: 'web' }),
+      balancer({
+        ...{ name: 'ssh', address: '10.1.0.200', router: undefined, switch: 'web' },
+        listeners: [{ protocol: 'tcp', port: 22 }],
+      }),
+    ],
+  ],
+  [
+    'a shared address of which a listener, what protects it, and its limits are not the same',
+    [
+      { kind: 'chain', tenant: 'acme', name: 'c' },
+      balancer({
+        ...{ address: '203.0.113.60', prefilter: 'c', inboundLimit: { kbps: 1000 } },
+        listeners: [
+          { protocol: 'udp', port: 80 },
+          { protocol: 'tcp', port: 80 },
+        ],
+      }),
+    ],
+    'duplicate-listener loadBalancer acme/new listeners[1].port',
+    'shared-address loadBalancer acme/new inboundLimit',
+    'shared-address loadBalancer acme/new prefilter',
+  ],
+  [
+    'an address that a router and a switch share',
+    [
+      balancer({ address: '10.1.0.200', listeners: [{ protocol: 'tcp', port: 443 }] }),
+      balancer({ name: 'too', address: '10.1.0.200', router: undefined, switch: 'web' }),
+    ],
+    'duplicate-address loadBalancer acme/new address',
+    'duplicate-address loadBalancer acme/too address',
+  ],
+  [
+    'more members of a shared address than a load balancer may have',
+    [
+      ...Array.from({ length: 1001 }, (_, n) => ({
+        ...{ kind: 'port', tenant: 'acme', name: `m${n}`, switch: 'wide' },
+        addresses: [`10.65.${n >> 8}.${n & 255}`],
+      })),
+      { kind: 'switch', tenant: 'acme', name: 'wide', subnets: [{ cidr: '10.64.0.0/12' }] },
+      routerPort({ router: 'r', switch: 'wide', addresses: ['10.79.0.1/12'] }),
+      ...['new', 'too'].map((name, which) =>
+        balancer({
+          ...{ name, address: '203.0.113.99', slots: 1024, listeners: [{ protocol: 'tcp', port: 80 + which }] },
+          members: Array.from({ length: 500 + which }, (_, n) => ({ port: `m${500 * which + n}` })),
+        }),
+      ),
+    ],
+    'shared-address loadBalancer acme/new members',
+    'shared-address loadBalancer acme/too members',
+  ],
   ['a VIP without members', [balancer({ members: [] })], 'schema loadBalancer acme/new members'],
   [
     'a member elsewhere',

@@ -30,11 +30,17 @@ function isIn({ subnets }: LogicalSwitch, address: string): boolean {
   return subnets.some(({ cidr }) => cidrContains(parseCidr(cidr)!, parseIp(address)!));
 }
 
-/** The balancer with this VIP among the given. */
-export function withVip(balancers: Iterable<LoadBalancer>, ip: Ip): LoadBalancer | undefined {
+/** The balancers with this VIP among the given: those that share it, first the one whose key is the smallest, which speaks for the address. */
+export function withVip(balancers: Iterable<LoadBalancer>, ip: Ip): readonly LoadBalancer[] {
   const text = formatIp(ip);
-  for (const balancer of balancers) if (balancer.adminUp && balancer.address === text) return balancer;
-  return undefined;
+  const sharers = new Set<LoadBalancer>();
+  for (const balancer of balancers) if (balancer.adminUp && balancer.address === text) sharers.add(balancer);
+  return [...sharers].sort((a, b) => a.key - b.key);
+}
+
+/** Of those that share a VIP the one that listens to what the packet is for; else the one that speaks for the address. */
+export function addressed(sharers: readonly LoadBalancer[], frame: Frame): LoadBalancer | undefined {
+  return sharers.find((balancer) => listenerFor(balancer, frame)) ?? sharers[0];
 }
 
 /** The listener that a packet to the balancer's VIP is for. */

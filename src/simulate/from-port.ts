@@ -1,6 +1,6 @@
 import { formatIp, formatMac, type Ip, parseMac } from '../base/addresses.ts';
 import type { LoadBalancer } from '../model/objects.ts';
-import { balancersInside, chooseMember, listenerFor, withVip } from './balancers.ts';
+import { addressed, balancersInside, chooseMember, listenerFor, withVip } from './balancers.ts';
 import { type Passed, passes } from './chains.ts';
 import { readingOf, sayWhatReadIt } from './connection-helpers.ts';
 import { MARK } from './connections.ts';
@@ -64,7 +64,7 @@ export function leavePort(journey: Journey, packet: Packet, ingress: Ingress): P
 function toVip(journey: Journey, packet: Packet, ingress: Ingress): Packet | undefined {
   const { model } = journey;
   const { frame, host } = packet;
-  const balancer = frame.ip && withVip(balancersInside(model, ingress.switch), frame.ip.dst);
+  const balancer = frame.ip && addressed(withVip(balancersInside(model, ingress.switch), frame.ip.dst), frame);
   if (!balancer) return packet;
   const about = { kind: 'loadBalancer', id: balancer.id } as const;
   if (isEchoRequest(frame)) {

@@ -5,13 +5,14 @@ import { snatRuleFor } from '../model/snat.ts';
 import type { ModelView } from '../model/view.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 import { fixedOf, floatingOf, routerPortOwns } from './addresses.ts';
-import { chooseMember, listenerAt, listenerFor, memberAt, withVip } from './balancers.ts';
+import { addressed, chooseMember, listenerAt, listenerFor, memberAt, withVip } from './balancers.ts';
 import { readingAtRouter } from './connection-helpers.ts';
 import type { Zone } from './connections.ts';
 import { isEchoRequest } from './echo.ts';
 import { askMember, handOn, isInMidConnection, othersThan } from './hand-off.ts';
 import type { Journey } from './journey.ts';
 import { nameOf } from './names.ts';
+import type { ObjectRef } from './outcome.ts';
 import type { Packet } from './packet.ts';
 import { areJoined } from './places.ts';
 import type { Reading, Translation } from './tracker.ts';
@@ -33,7 +34,8 @@ export function comeIn(
   const { model } = journey;
   const { dst } = packet.frame.ip!;
   const text = formatIp(dst);
-  const balancer = withVip(model.loadBalancersOf(router.id), dst);
+  const sharers = withVip(model.loadBalancersOf(router.id), dst);
+  const balancer = addressed(sharers, packet.frame);
   if (balancer && member !== undefined) return toMember(journey, packet, balancer, port, member);
   for (const floating of floatingOf(model, router.id)) {
     const fixed = floating.address === text ? fixedOf(model, floating) : undefined;
@@ -42,7 +44,7 @@ export function comeIn(
   if (router.snat.some(({ to }) => to === text)) return toTranslated(journey, packet, router, port, text);
   if (balancer && listenerFor(balancer, packet.frame)) return toMember(journey, packet, balancer, port, undefined);
   if (balancer && isEchoRequest(packet.frame)) return [packet];
-  if (balancer && packet.frame.icmp) return toKnownMembers(journey, packet, balancer, port);
+  if (balancer && packet.frame.icmp) return toKnownMembers(journey, packet, sharers, port);
   if (routerPortOwns(port, dst)) return [packet];
   journey.drop('not-translated', packet.host, { kind: 'router', id: router.id });
   return [];
@@ -209,16 +211,23 @@ function toMember(
   return [{ ...translated, vipMember: member.port.id }];
 }
 
-/** An ICMP error has no port to choose a member by: each member's zone is asked, on its host. */
-function toKnownMembers(journey: Journey, packet: Packet, balancer: LoadBalancer, port: RouterPort): readonly Packet[] {
+/** An ICMP error has no port to choose a balancer and a member by: each member's zone is asked, on its host. */
+function toKnownMembers(
+  journey: Journey,
+  packet: Packet,
+  sharers: readonly LoadBalancer[],
+  port: RouterPort,
+): readonly Packet[] {
   const { model } = journey;
-  const about = { kind: 'loadBalancer', id: balancer.id } as const;
-  const members = balancer.members.flatMap(({ port: id }) => {
-    const anchor = memberAt(model, balancer, id) && model.bindingOf(id)?.active;
-    return anchor === undefined ? [] : [{ id, anchor }];
-  });
-  if (members.length === 0) journey.drop('not-bound', packet.host, about);
-  return members.flatMap(({ id, anchor }) => {
+  const members = new Map<string, { readonly anchor: string; readonly about: ObjectRef }>();
+  for (const balancer of sharers)
+    for (const { port: id } of balancer.members) {
+      const anchor = memberAt(model, balancer, id) && model.bindingOf(id)?.active;
+      if (anchor !== undefined && !members.has(id))
+        members.set(id, { anchor, about: { kind: 'loadBalancer', id: balancer.id } });
+    }
+  if (members.size === 0) journey.drop('not-bound', packet.host, { kind: 'loadBalancer', id: sharers[0]!.id });
+  return [...members].flatMap(([id, { anchor, about }]) => {
     const here = atAnchor(journey, packet, port, anchor);
     if (!here) return [];
     const { state, frame, connection } = journey.tracker.look(`vip:${id}@${here.host}`, here.frame);
@@ -301,9 +310,11 @@ export function goOut(journey: Journey, packet: Packet, router: Router): Packet 
 function isOfVip(model: ModelView, router: Router, { host, frame }: Packet): boolean {
   const { ip, ports } = frame;
   if (!ip || !ports || ip.fragment !== 'no') return false;
-  const balancer = withVip(model.loadBalancersOf(router.id), ip.src);
-  if (!balancer || !listenerAt(balancer, ip.protocol, ports.src)) return false;
-  return balancer.members.some(({ port }) => model.bindingOf(port)?.active === host);
+  return withVip(model.loadBalancersOf(router.id), ip.src).some(
+    (balancer) =>
+      listenerAt(balancer, ip.protocol, ports.src) !== undefined &&
+      balancer.members.some(({ port }) => model.bindingOf(port)?.active === host),
+  );
 }
 
 function shown({ frame: { ip, ports } }: Packet): string {

@@ -26,7 +26,7 @@ export function passesPrefilters(journey: Journey, packet: Packet, router: Route
   const onSwitch = port.switch === undefined ? undefined : model.get('switch', port.switch);
   const { dst } = packet.frame.ip!;
   const floating = floatingOf(model, router.id).find(({ address }) => address === formatIp(dst));
-  const balancer = withVip(model.loadBalancersOf(router.id), dst);
+  const [balancer] = withVip(model.loadBalancersOf(router.id), dst);
   const hooks = [onSwitch, router, floating, balancer].filter((hook) => hook?.prefilter !== undefined);
   return hooks.every((hook) => {
     const at: ObjectRef = { kind: hook!.kind, id: hook!.id };

@@ -67,10 +67,10 @@ function virtualHolder(model: ModelView, sw: LogicalSwitch, ip: Ip): Holder | un
   for (const port of model.routerPortsOfSwitch(sw.id)) {
     const isHeld = port.outside ? holds(port, ip) : sw.subnets.some(({ cidr }) => cidrContains(parseCidr(cidr)!, ip));
     if (!isHeld) continue;
-    const balancer = withVip(model.loadBalancersOf(port.router), ip);
+    const [balancer] = withVip(model.loadBalancersOf(port.router), ip);
     if (balancer) return { mac: parseMac(port.mac)!, by: { kind: 'loadBalancer', id: balancer.id } };
   }
-  const balancer = withVip(model.loadBalancersOf(sw.id), ip);
+  const [balancer] = withVip(model.loadBalancersOf(sw.id), ip);
   return balancer && { mac: macOfVip(balancer), by: { kind: 'loadBalancer', id: balancer.id } };
 }
 

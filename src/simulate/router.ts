@@ -74,7 +74,8 @@ function cross(journey: Journey, packet: Packet, router: Router, by: RouterPort)
   const ip = frame.ip!;
   if (by.inChain !== undefined && !passes(journey, packet, by.inChain, { at, vlan: 0 })) return;
   const about = { kind: 'router', id: router.id } as const;
-  const isVipAsked = by.outside && isEchoRequest(frame) && withVip(journey.model.loadBalancersOf(router.id), ip.dst);
+  const isVipAsked =
+    by.outside && isEchoRequest(frame) && withVip(journey.model.loadBalancersOf(router.id), ip.dst).length > 0;
   if (isVipAsked || (routerOwns(journey.model, router.id, ip.dst) && !answersOverSnat(packet, router, by))) {
     if (isEchoRequest(frame)) {
       journey.step(host, about, `answers the ping to ${formatIp(ip.dst)}`);

@@ -124,6 +124,31 @@ describe('a load balancer', { skip: needsRoot }, () => {
     assert.match((await ask(dc.lab, 'o1', 'udp', '203.0.113.81', 53)).by ?? 'nobody', /^b[12]$/);
   });
 
+  test('shares its address with others: each port of it leads where its balancer says, from outside and inside', async () => {
+    const at = (name: string, protocol: string, port: number, to: string): Record<string, unknown> =>
+      acme('loadBalancer', name, {
+        ...{ address: '203.0.113.90', router: 'r', members: [{ port: to }] },
+        listeners: [{ protocol, port, ...(protocol === 'tcp' ? { memberPort: 8080 } : {}) }],
+      });
+    await put(at('fwd-web', 'tcp', 80, 'b1'), at('fwd-ssh', 'tcp', 2222, 'b2'), at('fwd-dns', 'udp', 53, 'b3'));
+    for (const from of ['o1', 'o2', 'a1', 'a2', 'b1', 'b2']) {
+      assert.equal((await ask(dc.lab, from, 'tcp', '203.0.113.90', 80)).by, 'b1', from);
+      assert.equal((await ask(dc.lab, from, 'tcp', '203.0.113.90', 2222)).by, 'b2', from);
+      assert.equal((await ask(dc.lab, from, 'udp', '203.0.113.90', 53)).by, 'b3', from);
+    }
+    for (const from of ['o1', 'a1']) assert.ok(await pings(dc.lab, from, '203.0.113.90'));
+    const held = [await hold(dc.lab, 'o1', '203.0.113.90', 2222), await hold(dc.lab, 'a1', '203.0.113.90', 2222)];
+    try {
+      await dc.weft.client.request('DELETE', '/v1/load-balancers/fwd-web', { query: { tenant: 'acme' } });
+      await dc.weft.client.get('/v1/sync');
+      await goOn(held, 'the first that had the address is deleted');
+      assert.notEqual((await ask(dc.lab, 'o1', 'tcp', '203.0.113.90', 80)).by, 'b1');
+      assert.equal((await ask(dc.lab, 'o2', 'udp', '203.0.113.90', 53)).by, 'b3');
+    } finally {
+      for (const each of held) each.stop();
+    }
+  });
+
   test('serves clients of the members’ own network, and a member that calls it', async () => {
     assert.deepEqual([...(await tally('b3', '10.0.9.9', 16)).keys()].sort(), ['b1', 'b2']);
     assert.deepEqual([...(await tally('b3', '10.0.2.200', 16)).keys()].sort(), ['b1', 'b2'], 'on the switch itself');

@@ -12,7 +12,7 @@ import type { Scenario } from './scenario.ts';
  */
 const RUNS = process.env.WEFT_CAMPAIGN === undefined ? 75 : 2_000;
 /** One whose first models meet what is counted in the end. */
-const USUAL_SEED = 3;
+const USUAL_SEED = 5;
 const SEED = Number(process.env.WEFT_SEED ?? USUAL_SEED);
 
 /** Bits: at which hosts everything is full. */

@@ -40,6 +40,7 @@ const COMMITS = ['port', 'vip', 'self', 'router'] as const;
 
 const WANTED: readonly string[] = [
   ...KINDS.map((kind) => `kind ${kind}`),
+  'delivers by one of several balancers of an address',
   ...(Object.keys(PACKET_DROP_REASONS) as DropReason[]).filter((r) => !NOT_MET.includes(r)).map((r) => `drop ${r}`),
   ...REQUESTS.map((service) => `asks ${service}`),
   ...RULE_FIELDS.map((field) => `rule field ${field}`),
@@ -86,6 +87,12 @@ export class HelpedCoverage implements Coverage {
   }
 }
 
+function isShared(model: ModelView, id: string): boolean {
+  const balancer = model.get('loadBalancer', id)!;
+  const others = [...model.loadBalancersOf((balancer.router ?? balancer.switch)!)];
+  return others.some((other) => other.id !== id && other.adminUp && other.address === balancer.address);
+}
+
 export class RoutedCoverage {
   noteMove({ brought, moved }: MoveDone): void {
     this.#count(brought > 0 ? 'moves with connections' : 'moves without connections');
@@ -122,6 +129,8 @@ export class RoutedCoverage {
       if (finished > 0) this.#count('a connection is closed');
     }
     this.#noteRules(model, outcome.steps);
+    if (delivered && outcome.steps.some(({ about }) => about.kind === 'loadBalancer' && isShared(model, about.id)))
+      this.#count('delivers by one of several balancers of an address');
     if (outcome.anchored.length > 0 && delivered) this.#count('delivered through an anchor');
     for (const { host, port, frame } of outcome.deliveries) {
       const isBack = host === entry.host && port === entry.port;

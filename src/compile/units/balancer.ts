@@ -1,7 +1,7 @@
 import type { Ip } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Masked, Nat } from '../../openflow/flow.ts';
-import { type BalancerFacts, balancerFacts, clientSwitches, memberAddress, slotsOf } from '../balancers.ts';
+import { type BalancerFacts, balancerFacts, clientSwitches, memberAddress, sharersOf, slotsOf } from '../balancers.ts';
 import { setCover } from '../bits.ts';
 import { localSwitch, wayTo } from '../facts.ts';
 import { CT_MARK, IPV4, IPV6, load, match, move, PROTO, REGISTERS, set } from '../fields.ts';
@@ -139,7 +139,9 @@ function translateAndTrack(nat: Nat): Action[] {
 function selfCall(reader: Reader, balancer: BalancerFacts, port: string, member: number, address: Ip): Contribution[] {
   if (reader.pick('interface', port, 'ofport') === undefined) return [];
   if (!clientSwitches(reader, balancer).includes(reader.pick('port', port, 'switch')!)) return [];
-  const who = { viaVip: 1, inPort: member, balancer: balancer.key };
+  const who = { viaVip: 1, inPort: member };
+  // Errors about such calls are asked for in the name of all that share the VIP.
+  const keys = [...new Set([balancer.key, balancer.speakerKey])];
   const target = {
     do: [
       set('eth_dst', macOf(reader.pick('port', port, 'mac')!)),
@@ -149,9 +151,21 @@ function selfCall(reader: Reader, balancer: BalancerFacts, port: string, member:
     ],
   };
   return [
-    flow('vip', VIP.selfCall, match(who, { ...addressedTo(address), ...destinationTranslated }), target),
+    ...keys.map((key) =>
+      flow(
+        'vip',
+        VIP.selfCall,
+        match({ ...who, balancer: key }, { ...addressedTo(address), ...destinationTranslated }),
+        target,
+      ),
+    ),
     // `routed`: it has been here before.
-    flow('tracked', TRACKED.selfCall, match({ ...who, routed: 0 }, addressedTo(address)), target),
+    flow(
+      'tracked',
+      TRACKED.selfCall,
+      match({ ...who, balancer: balancer.key, routed: 0 }, addressedTo(address)),
+      target,
+    ),
   ];
 }
 
@@ -220,7 +234,7 @@ function begins(
   if (zone === undefined) return [flow('member', MEMBER.here, here, { drop: 'not-translated' })];
   const forget = load({ slot: 0 });
   if (isFull(reader, balancer.id)) return [flow('member', MEMBER.here, here, { do: [...forget, ...ask(zone)] })];
-  const begin = beginLimit(reader, balancer.router!, 'loadBalancer', balancer.id);
+  const begin = beginLimit(reader, balancer.router!, 'loadBalancer', reader.derive(sharersOf, balancer.id)[0]!);
   const translated = translate('anchored', zone + ZONE_KIND.vip, natTo('dst', address, memberPort));
   const asksUdp =
     begin.pass.length > 0 &&

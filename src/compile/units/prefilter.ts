@@ -1,6 +1,7 @@
 import { type Ip, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
+import { sharersOf } from '../balancers.ts';
 import { GATE, IPV4, IPV6, load, match, PROTO, VERDICT } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { balancersIndex, define, floatingIndex, type Reader } from '../inputs.ts';
@@ -188,6 +189,8 @@ export const balancerPrefilterUnit = define.unit({
   run(reader, id) {
     const router = reader.pick('loadBalancer', id, 'router');
     if (router === undefined || !reader.pick('loadBalancer', id, 'adminUp')) return [];
+    // All that share the VIP have the same: one says it.
+    if (reader.derive(sharersOf, id)[0] !== id) return [];
     return ofAddress(reader, router, parseIp(reader.pick('loadBalancer', id, 'address')!), 'loadBalancer', id);
   },
 });

@@ -13,7 +13,7 @@ import { RESOLVE, resolves } from './resolve.ts';
 /** In `next`. */
 const OWN_VIP = 200;
 
-/** A VIP of a switch has a MAC of its own: 0a:57:4c and the balancer's key. */
+/** A VIP of a switch has a MAC of its own: 0a:57:4c and the balancer's key, of several that share it the smallest. */
 const VIP_MAC = 0x0a57_4c00_0000;
 
 function answersFor(reader: Reader, ports: readonly OutsidePort[], ip: Ip): Contribution[] {
@@ -45,8 +45,8 @@ export const vipAddressesUnit = define.unit({
   run(reader, id) {
     const balancer = reader.derive(balancerFacts, id);
     if (balancer === undefined) return [];
-    const { vip, router, switch: onSwitch, key } = balancer;
-    if (router === undefined) return resolves(reader, onSwitch!, vip, VIP_MAC + key, RESOLVE.owned);
+    const { vip, router, switch: onSwitch, speakerKey } = balancer;
+    if (router === undefined) return resolves(reader, onSwitch!, vip, VIP_MAC + speakerKey, RESOLVE.owned);
     const { outside, inside } = reader.derive(portsFacing, router);
     const holding = inside.filter((port) => holds(reader, port.switch, vip));
     return [

@@ -1,6 +1,6 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action } from '../../openflow/flow.ts';
-import { type BalancerFacts, balancerFacts, memberAddress } from '../balancers.ts';
+import { type BalancerFacts, balancerFacts, memberAddress, sharersOf } from '../balancers.ts';
 import { wayTo } from '../facts.ts';
 import { load, match, PROTO } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
@@ -39,7 +39,7 @@ export const vipInUnit = define.unit({
       ...listeners,
       ...(isFull(reader, id) ? refuseNewHere(balancer, router) : []),
       echo(balancer, router),
-      ...withoutPorts(reader, id, balancer, router),
+      ...(balancer.key === balancer.speakerKey ? withoutPorts(reader, id, balancer, router) : []),
     ];
   },
 });
@@ -56,12 +56,13 @@ function echo({ vip }: BalancerFacts, router: number): Contribution {
   return flow('anchor', ANCHOR.own, asks, { do: load({ forRouter: 1 }), goto: 'inChain' });
 }
 
-/** Errors and later fragments have no ports to choose a member by: every member's zone is asked, on its host. */
+/** Errors and later fragments have no ports to choose a member by, nor a balancer of those that share the VIP: every member's zone is asked, on its host. */
 function withoutPorts(reader: Reader, id: string, balancer: BalancerFacts, router: number): Contribution[] {
   const { vip } = balancer;
   const elsewhere = new Map<string, Action>();
   const here: number[] = [];
-  for (const { port } of reader.pick('loadBalancer', id, 'members')!) {
+  const members = reader.derive(sharersOf, id).flatMap((each) => reader.pick('loadBalancer', each, 'members')!);
+  for (const port of new Set(members.map((member) => member.port))) {
     const key = reader.pick('port', port, 'key');
     const host = anchorOf(reader, port);
     if (key === undefined || host === undefined || memberAddress(reader, port, vip.version) === undefined) continue;

@@ -130,13 +130,18 @@ function fromSwitch(reader: Reader, id: string, balancer: BalancerFacts, key: nu
       only === undefined ? ask() : choose(only),
     ),
     // Errors about connections, also those of a member with itself; whatever else it may be is left as it was.
-    flow('vip', VIP.icmp, match(at, { ...addressedTo(balancer.vip), ...isIcmp }), ask({ balancer: balancer.key })),
+    flow(
+      'vip',
+      VIP.icmp,
+      match(at, { ...addressedTo(balancer.vip), ...isIcmp }),
+      ask({ balancer: balancer.speakerKey }),
+    ),
   ];
 }
 
-/** Where members serve what later fragments are of, if that is beyond doubt: with several listeners only known connections have such. */
-export function onlyMemberPort({ listeners }: BalancerFacts): number | undefined {
-  return listeners.length === 1 ? listeners[0]!.memberPort : undefined;
+/** Where members serve what later fragments are of, if that is beyond doubt: with several listeners of the VIP only known connections have such. */
+export function onlyMemberPort({ listeners, isShared }: BalancerFacts): number | undefined {
+  return listeners.length === 1 && !isShared ? listeners[0]!.memberPort : undefined;
 }
 
 /** The request becomes its reply and goes back where it came from (RFC 792, RFC 4443 §4.2). */

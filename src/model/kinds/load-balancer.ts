@@ -4,6 +4,9 @@ import { inboundLimitSchema, ipSchema, keySchema, prefilterSchema, refSchema } f
 
 const l4PortSchema = z.number().int().min(1).max(65_535);
 
+/** Of a balancer, and of all that share an address. */
+export const MOST_MEMBERS = 1000;
+
 export const listenerSchema = z.strictObject({
   protocol: z.enum(['tcp', 'udp', 'sctp']),
   port: l4PortSchema.describe('of the VIP'),
@@ -30,11 +33,13 @@ export const healthSchema = z.strictObject({
 
 export const loadBalancerSchema = z
   .strictObject({
-    address: ipSchema.describe('the virtual address (VIP)'),
+    address: ipSchema.describe(
+      'the virtual address (VIP); others of the router or switch may share it with other listeners',
+    ),
     router: refSchema.optional().describe('where the VIP lives: a router'),
     switch: refSchema.optional().describe('or a switch'),
     listeners: z.array(listenerSchema).min(1, 'a VIP needs a listener: protocol and port').max(64),
-    members: z.array(memberSchema).min(1, 'a VIP needs a member').max(1000),
+    members: z.array(memberSchema).min(1, 'a VIP needs a member').max(MOST_MEMBERS),
     health: healthSchema.optional().describe('absent: members are taken to be well'),
     sticky: z.enum(['none', 'source']).default('none').describe('source: a client address keeps its member'),
     onEmpty: z.enum(['reject', 'drop']).default('reject').describe('when no member serves'),
@@ -47,8 +52,8 @@ export const loadBalancerSchema = z
       .refine((n) => (n & (n - 1)) === 0, 'a power of two is wanted, from 16 to 1024')
       .optional()
       .describe('allocated: 32 to 1024, as many as put every share within 5 % of its weight; more as members come'),
-    prefilter: prefilterSchema.describe('chain for what comes to it from outside, asked where that comes in'),
-    inboundLimit: inboundLimitSchema.describe('most that comes to it from outside, at each host'),
+    prefilter: prefilterSchema.describe('chain for what comes to the address from outside, asked where that comes in'),
+    inboundLimit: inboundLimitSchema.describe('most that comes to the address from outside, at each host'),
     adminUp: z.boolean().default(true).describe('false: nothing is balanced'),
     key: keySchema.optional().describe('allocated'),
   })

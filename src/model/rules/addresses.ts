@@ -1,6 +1,8 @@
+import { isDeepStrictEqual } from 'node:util';
 import { parseCidr, parseIp } from '../../base/addresses.ts';
 import { balancersWithAddress, switchesOfAddress, usesOfAddress } from '../address-uses.ts';
 import { describe } from '../describe.ts';
+import { MOST_MEMBERS } from '../kinds/load-balancer.ts';
 import type { ModelIndex } from '../model-index.ts';
 import type { AnyObject, LoadBalancer, LogicalPort } from '../objects.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
@@ -11,7 +13,8 @@ type Report = (problem: Problem) => void;
 
 /**
  * An address that a router answers for (floating, SNAT, virtual) is one that a host can have, and nobody else has it
- * wherever it is seen. A router may translate to its own interface address.
+ * wherever it is seen. A router may translate to its own interface address, and load balancers of one router or switch
+ * may share theirs.
  */
 export function checkHeldAddress(
   index: ModelIndex,
@@ -40,10 +43,47 @@ export function checkHeldAddress(
     for (const switchId of clientSwitches(index, holder))
       for (const other of balancersWithAddress(index, switchId, address)) others.add(other);
   for (const other of others) {
-    if (other === holder || isOwnInterface(holder, other)) continue;
+    if (other === holder || isOwnInterface(holder, other) || isSharer(holder, other)) continue;
     problem('duplicate-address', `${describe(index, other)} has ${address} too`);
-    return;
+    break;
   }
+  if (holder.kind === 'loadBalancer') checkSharers(index, holder, report);
+}
+
+/** Is it a load balancer of the same router or switch? These have an address together. */
+function isSharer(holder: AddressHolder, other: AnyObject): other is LoadBalancer {
+  return holder.kind === 'loadBalancer' && other.kind === 'loadBalancer' && deviceOf(holder) === deviceOf(other);
+}
+
+/** Each packet to a shared address is for one of the balancers, and what holds for the whole address is the same with all. */
+function checkSharers(index: ModelIndex, balancer: LoadBalancer, report: Report): void {
+  const object = describe(index, balancer);
+  const members = new Set(balancer.members.map(({ port }) => port));
+  for (const other of index.addressHoldersOf(deviceOf(balancer), balancer.address)) {
+    if (other.id === balancer.id || !isSharer(balancer, other)) continue;
+    for (const { port } of other.members) members.add(port);
+    const name = describe(index, other);
+    const taken = new Set(other.listeners.map(({ protocol, port }) => `${protocol}/${port}`));
+    for (const [at, { protocol, port }] of balancer.listeners.entries())
+      if (taken.has(`${protocol}/${port}`))
+        report({
+          ...{ object, path: `listeners[${at}].port`, code: 'duplicate-listener' },
+          message: `${name} listens to ${protocol}/${port} of ${balancer.address}`,
+          hint: 'load balancers that share an address have listeners of their own',
+        });
+    for (const path of ['prefilter', 'inboundLimit'] as const)
+      if (!isDeepStrictEqual(balancer[path], other[path]))
+        report({
+          ...{ object, path, code: 'shared-address' },
+          message: `${name} shares ${balancer.address} and has another: it is for the whole address`,
+          hint: 'give the same to all load balancers of the address',
+        });
+  }
+  if (members.size > MOST_MEMBERS)
+    report({
+      ...{ object, path: 'members', code: 'shared-address' },
+      message: `the load balancers of ${balancer.address} have ${members.size} members together, which is more than ${MOST_MEMBERS}`,
+    });
 }
 
 function clientSwitches(index: ModelIndex, balancer: LoadBalancer): readonly string[] {
