@@ -218,6 +218,21 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
       example.rule(6, sub, 20, 'drop'),
     ],
   ],
+  names: [
+    ['dns'],
+    [
+      ...here({ ...net, dns: true }, own),
+      ...routed.filter((record) => record !== net),
+      {
+        ...awareNet,
+        dns: true,
+        subnets: awareNet.subnets.map((each) => ({ ...each, gateway: each.cidr.replace('0/24', '9') })),
+      },
+      example.port(2, awareNet),
+      example.binding(example.port(2, awareNet), h1),
+      example.boundInterface(example.port(2, awareNet), 2),
+    ],
+  ],
   'router-in': [['routerMac', 'tunnelToRouter', 'routerIn', 'own', 'unknown'], routed],
   'router-routes': [['policies', 'routes'], routed],
   'learned-routes': [

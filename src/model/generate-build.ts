@@ -152,6 +152,7 @@ function buildSwitch(
     shared: device.shared ?? false,
     ...(device.mtu === undefined ? {} : { mtu: device.mtu }),
     ...prefilterOf(records, tenantOf(sketch, n), device.prefilter),
+    ...(device.dns ? { dns: true } : {}),
     subnets: subnetsOf(device, n),
   };
   records.push(record);

@@ -38,6 +38,8 @@ interface Pools {
   /** Of others first. */
   readonly targets4: readonly Ipv4[];
   readonly targets6: readonly Ipv6[];
+  /** Whom it may ask for names; some that have none to tell. */
+  readonly gateways: readonly Ip[];
 }
 
 const macOf = (text: string): Mac => parseMac(text)!;
@@ -71,6 +73,7 @@ export function poolsFor(model: ModelView, portId: string): Pools {
   const port = model.get('port', portId)!;
   const others = [...model.portsOfSwitch(port.switch)].filter((other) => other.id !== portId);
   const gateways = (model.get('switch', port.switch)?.subnets ?? []).flatMap((s) => s.gateway ?? []);
+  const routers = [...model.routerPortsOfSwitch(port.switch)].flatMap(({ addresses }) => addresses);
   const mine = addressesOf(port);
   const theirs = [...others.flatMap(addressesOf), ...gateways.map((text) => parseIp(text)!)];
   const four = (ips: readonly Ip[]): Ipv4[] => ips.flatMap((ip) => (ip.version === 4 ? [ip.value] : []));
@@ -112,6 +115,11 @@ export function poolsFor(model: ModelView, portId: string): Pools {
     four: [...own4, 0 as Ipv4, ...their4, stranger4, 0x0a00_0042 as Ipv4],
     six: [...own6, 0n as Ipv6, ...their6, stranger6],
     targets4: [...their4, ...own4, stranger4, BROADCAST4, 0xe000_00fb as Ipv4],
+    gateways: [
+      ...gateways.map((text) => parseIp(text)!),
+      ...routers.map((text) => parseCidr(text)!.ip),
+      { version: 4, value: stranger4 },
+    ],
     targets6: [...their6, ...own6, stranger6, ALL_NODES as Ipv6, ALL_ROUTERS as Ipv6],
   };
 }
@@ -171,6 +179,8 @@ function packetOf(dstIndex: number, body: FlatSketch, src: Mac, pools: Pools): F
       return ip4({ ...PLAIN, src: body.src, dst: body.dst }, src, dst, pools);
     case 'other':
       return { ethernet: { src, dst, etherType: body.etherType }, payload: PAYLOAD };
+    case 'name':
+      return question(src, dst, at(pools.gateways, dstIndex), pools);
   }
 }
 
@@ -334,6 +344,22 @@ function transport(upper: UpperSketch): { readonly l4?: Layer4; readonly payload
 type DhcpBody = Extract<BodySketch, { kind: 'dhcp' }>;
 
 /** Ports are what counts: the payload is none of DHCP. */
+function question(src: Mac, dst: Mac, to: Ip, pools: Pools): Frame {
+  const l4 = { kind: 'udp', srcPort: 40000, dstPort: 53, noChecksum: false } as const;
+  if (to.version === 4) {
+    const header = ipv4Header({ src: at(pools.four, 0), dst: to.value, protocol: 17 });
+    return {
+      ...{ ethernet: { src, dst, etherType: ETHER.ipv4 }, l3: { kind: 'ipv4', ...header } },
+      ...{ l4, payload: PAYLOAD },
+    };
+  }
+  const header = ipv6Header({ src: at(pools.six, 0), dst: to.value, nextHeader: 17 });
+  return {
+    ...{ ethernet: { src, dst, etherType: ETHER.ipv6 }, l3: { kind: 'ipv6', ...header } },
+    ...{ l4, payload: PAYLOAD },
+  };
+}
+
 function dhcp4({ server, src: from }: DhcpBody, src: Mac, dst: Mac, pools: Pools): Frame {
   const [srcPort, dstPort] = server ? [67, 68] : [68, 67];
   const ip = ipv4Header({

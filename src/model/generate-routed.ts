@@ -14,6 +14,7 @@ import {
   type SwitchSketch,
   seldom,
   small,
+  withNames,
 } from './generate.ts';
 import type { GroupRule, Mirror, RouterPort, RuleMatch } from './objects.ts';
 
@@ -444,5 +445,5 @@ export const routedModelSketch: fc.Arbitrary<ModelSketch> = fc
     ...base,
     ...rest,
     hosts: base.hosts.slice(0, 3),
-    switches: switches.map((each, n) => (n === 0 ? { ...each, shared: true } : each)),
+    switches: switches.map(withNames).map((each, n) => (n === 0 ? { ...each, shared: true } : each)),
   }));

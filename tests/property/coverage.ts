@@ -31,7 +31,7 @@ const WANTED: readonly string[] = [
     .filter((r) => !NOT_BY_FRAMES.includes(r))
     .map((r) => `drop ${r}`),
   ...['arp', 'nd'].map((kind) => `answer ${kind}`),
-  ...['dhcp', 'dhcp6', 'ra'].map((service) => `agent ${service}`),
+  ...['dhcp', 'dhcp6', 'ra', 'dns'].map((service) => `agent ${service}`),
   ...['learns', 'activates', 'logs'],
   ...['on the same host', 'through geneve', 'through vxlan', 'through gre'].map((way) => `delivered ${way}`),
   ...['one', 'many', 'twice, moving'].map((count) => `delivered to ${count}`),

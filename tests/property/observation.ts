@@ -136,6 +136,7 @@ export const WITH_ORIGIN: ReadonlySet<PacketInClass> = new Set<PacketInClass>([
   'dhcp',
   'dhcp6',
   'routerSolicit',
+  'dns',
 ]);
 
 const CLASSES = new Map(Object.entries(PACKET_IN).map(([name, code]) => [code as number, name as PacketInClass]));

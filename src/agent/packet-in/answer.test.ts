@@ -34,7 +34,7 @@ import type { PacketIn } from '../events.ts';
 import { NO_REGISTERS } from '../registers.ts';
 import { Scope } from '../scope.ts';
 import { answerPacketIn } from './answer.ts';
-import type { Link } from './link.ts';
+import { dnsServersOf, type Link } from './link.ts';
 import { udp4Frame, udp6Frame } from './reply.ts';
 
 const MAC = parseMac('02:00:00:00:00:11') as Mac;
@@ -217,6 +217,25 @@ function ask6(link: Link, type: number, options: Dhcpv6Option[]): Dhcpv6ClientMe
 }
 
 const client: Dhcpv6Option = { kind: 'clientId', duid: new Uint8Array([0, 3, 0, 1, 2, 0, 0, 0, 0, 0x11]) };
+test('where hosts answer names the gateway is told as the first DNS server: the one that the subnet names, or a router port', () => {
+  const link = linkWith();
+  const named = { ...link, switch: { ...link.switch, dns: true } };
+  const { message } = readDhcp(ask(named, 'dhcp', dhcpRequest(DHCP_MESSAGE.discover)));
+  assert.deepEqual(dhcpOption(message, 'dnsServers')?.map(formatIpv4), ['10.0.0.1', '10.0.0.53']);
+  const [, six] = sw.subnets;
+  assert.deepEqual(dnsServersOf(named, six!), dhcp.dns, 'without a gateway nobody answers there');
+  named.scope.apply([
+    {
+      op: 'put',
+      record: {
+        ...{ kind: 'routerPort', id: 'r1', name: 'r1', tenant: 't', revision: 1, router: 'r', key: 9, switch: 's' },
+        ...{ mac: '02:00:00:00:00:99', addresses: ['2001:db8::1/64'], outside: false, adminUp: true },
+      },
+    },
+  ]);
+  assert.deepEqual(dnsServersOf(named, six!), ['2001:db8::1', ...dhcp.dns]);
+});
+
 const association: Dhcpv6Option = { kind: 'addresses', iaid: 77, t1S: 0, t2S: 0, options: [] };
 
 test('DHCPv6 solicit is answered with the stateful address, with rapid commit at once', () => {
