@@ -63,6 +63,25 @@ describe('a router', { skip: needsRoot }, () => {
   });
   after(() => dc?.down());
 
+  /** b1 and b2 both answer for addresses of a network beyond them. */
+  async function holdBeyond(): Promise<void> {
+    for (const place of ['b1', 'b2'])
+      for (let n = 1; n < 13; n++)
+        await dc.lab.execOk(place, ['ip', 'addr', 'replace', `198.51.100.${n}/32`, 'dev', 'lo']);
+  }
+
+  /** Who of b1 and b2 hears pings to this address, which are answered? */
+  async function hears(address: string, from = 'a1'): Promise<string> {
+    const ears = await Promise.all(
+      ['b1', 'b2'].map((place) =>
+        startCapture(dc.lab, place, 'eth0', { filter: `icmp[icmptype]=8 and dst ${address}` }),
+      ),
+    );
+    assert.ok(await pings(dc.lab, from, address), `${address} answers`);
+    const heard = await Promise.all(ears.map(async (ear) => (await ear.stop()).captured));
+    return ['b1', 'b2'].filter((_, i) => heard[i]! > 0).join(' and ');
+  }
+
   test('joins networks, on one host and across hosts, in both families, with frames of every size', async () => {
     for (const address of ['10.0.2.11', '10.0.2.12', 'fd00:2::11', 'fd00:2::12'])
       assert.ok(await pings(dc.lab, 'a1', address), address);
@@ -125,21 +144,8 @@ describe('a router', { skip: needsRoot }, () => {
   });
 
   test('takes the longest prefix, then the lowest metric, and shares equal routes out', async () => {
-    for (const place of ['b1', 'b2'])
-      for (let n = 1; n < 13; n++)
-        await dc.lab.execOk(place, ['ip', 'addr', 'replace', `198.51.100.${n}/32`, 'dev', 'lo']);
+    await holdBeyond();
     const via = (to: string, n: number, metric = 100) => ({ to, via: `10.0.2.1${n}`, metric });
-    /** Who hears pings to this address? */
-    const hears = async (address: string): Promise<string> => {
-      const ears = await Promise.all(
-        ['b1', 'b2'].map((place) =>
-          startCapture(dc.lab, place, 'eth0', { filter: `icmp[icmptype]=8 and dst ${address}` }),
-        ),
-      );
-      assert.ok(await pings(dc.lab, 'a1', address), `${address} answers`);
-      const heard = await Promise.all(ears.map(async (ear) => (await ear.stop()).captured));
-      return ['b1', 'b2'].filter((_, i) => heard[i]! > 0).join(' and ');
-    };
     await put(router({ routes: [via('198.51.100.0/24', 1, 50), via('198.51.100.0/24', 2, 60)] }));
     assert.equal(await hears('198.51.100.1'), 'b1', 'metric');
     await put(router({ routes: [via('198.51.100.0/24', 1, 50), via('198.51.100.0/28', 2, 60)] }));
@@ -147,20 +153,49 @@ describe('a router', { skip: needsRoot }, () => {
     await put(router({ routes: [via('198.51.100.0/24', 1), via('198.51.100.0/24', 2)] }));
     const used = new Set(await Promise.all(Array.from({ length: 12 }, (_, n) => hears(`198.51.100.${n + 1}`))));
     assert.deepEqual([...used].sort(), ['b1', 'b2'], 'equal routes');
-    await put(router({ routes: [{ to: '198.51.100.0/24', action: 'blackhole' }] }));
+    await put(router());
+  });
+
+  test('takes routes by source before those for all, refuses by a reject route, and drops by a blackhole', async () => {
+    await holdBeyond();
+    const to = '198.51.100.0/24';
+    const all = { to, via: '10.0.2.11' };
+    await put(router({ routes: [all, { to, from: '10.0.1.12/32', via: '10.0.2.12' }] }));
+    assert.equal(await hears('198.51.100.1', 'a1'), 'b1');
+    assert.equal(await hears('198.51.100.1', 'a2'), 'b2', 'by its source');
+    await put(router({ routes: [all, { to, from: '10.0.1.12/32', action: 'reject' }] }));
+    assert.equal(await hears('198.51.100.1', 'a1'), 'b1');
+    const refused = await dc.lab.exec('a2', ['ping', '-c', '1', '-W', '2', '198.51.100.1']);
+    assert.match(refused.stdout, /From 10\.0\.1\.1.*Unreachable/);
+    assert.equal((await ask(dc.lab, 'a2', 'tcp', '198.51.100.1', 80)).why, 'ENETUNREACH');
+    await put(router({ routes: [{ to, action: 'blackhole' }] }));
     assert.ok(await isSilent(dc.lab, 'a1', '198.51.100.1'), 'blackhole');
     await put(router());
   });
 
-  test('obeys policies before its routes', async () => {
-    await serve(dc.lab, 'b1', 'tcp', 8081);
-    await serve(dc.lab, 'b1', 'tcp', 8082);
-    const policies = [{ position: 10, match: { src: '10.0.1.0/24', protocol: 'tcp', dstPorts: 8081 }, action: 'drop' }];
-    await put(router({ policies }));
-    assert.ok(await unanswered(dc.lab, 'a1', 'tcp', '10.0.2.11', 8081));
-    assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.2.11', 8082)).by, 'b1');
+  test('obeys policies before its routes: the first that fits drops, sends another way, or leaves it to the routes', async () => {
+    await holdBeyond();
+    for (const port of [8081, 8082, 8083]) for (const place of ['b1', 'b2']) await serve(dc.lab, place, 'tcp', port);
+    const whoServes = async (from: string, port: number): Promise<string | undefined> =>
+      (await ask(dc.lab, from, 'tcp', '198.51.100.1', port)).by;
+    const policy = (position: number, match: object, action: string, more: object = {}) => ({
+      ...{ position, match, action, ...more },
+    });
+    const routes = [{ to: '198.51.100.0/24', via: '10.0.2.11' }];
+    const policies = [
+      policy(10, { src: '10.0.1.12/32', protocol: 'tcp', dstPorts: 8082 }, 'allow'),
+      policy(20, { src: '10.0.1.0/24', protocol: 'tcp', dstPorts: 8081 }, 'drop'),
+      policy(30, { src: '10.0.1.0/24', protocol: 'tcp', dstPorts: 8082 }, 'reroute', { via: '10.0.2.12' }),
+    ];
+    await put(router({ routes, policies }));
+    assert.ok(await unanswered(dc.lab, 'a1', 'tcp', '198.51.100.1', 8081), 'drop');
+    assert.equal(await whoServes('a1', 8082), 'b2', 'reroute');
+    assert.equal(await whoServes('a2', 8082), 'b1', 'allowed before it would be sent another way');
+    assert.equal(await whoServes('a1', 8083), 'b1', 'what no policy fits');
+    await put(router({ routes }));
+    assert.equal(await whoServes('a1', 8081), 'b1');
+    assert.equal(await whoServes('a1', 8082), 'b1');
     await put(router());
-    assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.2.11', 8081)).by, 'b1');
   });
 
   test('without its port a network is out of reach, and back with it', async () => {
