@@ -216,7 +216,7 @@ export class AgentCore implements Ground {
         this.parts.connectionLimits.used(event.zones);
         return this.#judgeRoom(event);
       case 'hosts':
-        return [...this.parts.nextHopHosts.told(event), ...this.#maybeReadBack(), ...this.#reportHealth()];
+        return [...this.parts.hostsTold(event, nowMs), ...this.#maybeReadBack(), ...this.#reportHealth()];
       case 'wake':
         return this.parts.wake(nowMs);
       case 'speakerProblems':

@@ -5,8 +5,8 @@ import { LIVENESS_PORT } from './liveness/message.ts';
 
 /** Problems that are reported one by one. */
 const MOST_PROBLEMS = 100;
-/** Addresses that the server is told of. */
-const MOST_FULL = 1_000;
+/** Addresses that the server is told of, and hosts. */
+const MOST_TOLD = 1_000;
 
 /** What the agent knows about how well it does. */
 export interface HealthFacts {
@@ -19,7 +19,7 @@ export interface HealthFacts {
   readonly refused: Iterable<{ readonly flow: Flow; readonly error: string }>;
   readonly problems: Iterable<string>;
   readonly conntrack: HostHealth['conntrack'];
-  /** Hosts with next hops that do not answer. */
+  /** Hosts with next hops or members of balancers that do not answer. */
   readonly lost: readonly string[];
   /** Addresses with as many connections here as they may have. */
   readonly full: readonly string[];
@@ -39,8 +39,8 @@ export function describeHealth(facts: HealthFacts): HostHealth {
     flows: facts.flows,
     localPorts: facts.interfaces.bound().size,
     ...(facts.conntrack === undefined ? {} : { conntrack: facts.conntrack }),
-    ...(facts.lost.length === 0 ? {} : { lost: facts.lost }),
-    ...(facts.full.length === 0 ? {} : { full: facts.full.slice(0, MOST_FULL) }),
+    ...(facts.lost.length === 0 ? {} : { lost: facts.lost.slice(0, MOST_TOLD) }),
+    ...(facts.full.length === 0 ? {} : { full: facts.full.slice(0, MOST_TOLD) }),
     problems: more <= 0 ? problems : [...problems.slice(0, MOST_PROBLEMS), `and ${more} problems more`],
   };
 }
@@ -49,7 +49,7 @@ function* problemsOf(facts: HealthFacts): Iterable<string> {
   if (!facts.isSwitchConnected) yield 'Open vSwitch does not answer';
   if (!facts.isOvsdbConnected) yield 'the database of Open vSwitch does not answer';
   for (const host of facts.lost)
-    yield `host ${facts.nameOf(host)} does not answer (UDP and TCP port ${LIVENESS_PORT} of its tunnel address): its next hops are used only where there is no other`;
+    yield `host ${facts.nameOf(host)} does not answer (UDP and TCP port ${LIVENESS_PORT} of its tunnel address): its next hops are used only where there is no other, members of balancers there not at all`;
   yield* facts.problems;
   for (const [port, { state }] of facts.portStates)
     if (state === 'no-port')

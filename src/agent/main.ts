@@ -125,7 +125,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const planSpeakers = async (isLeaving: boolean): Promise<void> => {
     const { plansOf } = await import('./bgp/plan.ts');
     if (core.host !== undefined)
-      emit({ kind: 'planned', plans: plansOf(core.scope.everything(), core.host, isLeaving) });
+      emit({
+        kind: 'planned',
+        plans: plansOf(core.scope.everything(), core.host, core.parts.nextHopHosts.lost, isLeaving),
+      });
   };
   const attachmentLink = new AttachmentLink({
     ...options,

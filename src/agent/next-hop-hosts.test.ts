@@ -53,6 +53,19 @@ test('hosts behind next hops are watched: who heard it, else the only one with a
   assert.equal(rig.change(6, router('10.9.7.7')), '');
 });
 
+test('hosts of members of balancers are watched, wherever the members are', () => {
+  const balancer = (adminUp: boolean, ...members: string[]): unknown => {
+    return { kind: 'loadBalancer', id: 'lb', adminUp, members: members.map((port) => ({ port })) };
+  };
+  const rig = watching(bound('m1', 's1', 'g1'), bound('m2', 's2', 'g2'), bound('own', 's1', 'h1'));
+  assert.equal(rig.change(0, balancer(true, 'm1', 'own')), 'g1 192.0.2.1');
+  assert.equal(rig.change(1, balancer(true, 'm1', 'm2', 'new')), 'g1 192.0.2.1, g2 192.0.2.2');
+  assert.equal(rig.change(2, bound('m1', 's1', 'g2')), 'g2 192.0.2.2');
+  assert.equal(rig.change(3, bound('new', 's3', 'g1')), 'g1 192.0.2.1, g2 192.0.2.2');
+  assert.equal(rig.change(4, bound('no member', 's3', 'g1')), undefined);
+  assert.equal(rig.change(5, balancer(false, 'm1', 'm2')), '');
+});
+
 test('not watched are this host, and hosts that no tunnel leads to', () => {
   const rig = watching(...uplink(1), ...uplink(2), bound('w1', 's1', 'h1'), bound('w2', 's2', 'far'));
   assert.equal(rig.change(0, router('10.9.1.1', '10.9.2.1')), '');

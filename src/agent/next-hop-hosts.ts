@@ -9,6 +9,7 @@ import { portTowards } from './router-addresses.ts';
 const ABOUT: ReadonlySet<ScopeKind> = new Set<ScopeKind>([
   'router',
   'routerPort',
+  'loadBalancer',
   'host',
   'neighbour',
   'l2Gateway',
@@ -20,8 +21,9 @@ const FORGET_INTERVAL_MS = 10_000;
 const START_GRACE_MS = 1_000;
 
 /**
- * Other hosts behind which next hops of our routers are, or that are places of the same L2 gateway: those whose lives matter here (docs/design/liveness.md). As the flows have it: the host
- * that heard the next hop, else the only one with an active port of its switch, else those that learned it.
+ * Other hosts behind which next hops of our routers are, that have members of balancers, or that are places of the same L2 gateway: those whose
+ * lives matter here (docs/design/liveness.md). As the flows have it: the host that heard the next hop, else the only one with an active port of
+ * its switch, else those that learned it; that where the member is active.
  */
 export class NextHopHosts {
   readonly #ground: Ground;
@@ -29,6 +31,8 @@ export class NextHopHosts {
   #learned = new Map<string, Map<string, Set<string>>>();
   /** Switches with next hops. */
   #switches = new Set<string>();
+  /** Ports that are members of balancers. */
+  #members = new Set<string>();
   #isOld = true;
   #isLearnedOld = false;
   #countedMs = 0;
@@ -52,7 +56,10 @@ export class NextHopHosts {
         else this.#learn(record as LearnedSet);
       } else if (ABOUT.has(record.kind)) this.#isOld = true;
       // One that is deleted says no more of its switch.
-      else if (record.kind === 'binding' && (!('switch' in record) || this.#switches.has(record.switch)))
+      else if (
+        record.kind === 'binding' &&
+        (!('switch' in record) || this.#switches.has(record.switch) || this.#members.has(record.id))
+      )
         this.#isOld = true;
     }
     return isFirst ? this.tick(nowMs) : [];
@@ -86,7 +93,7 @@ export class NextHopHosts {
     const { scope, host: self } = this.#ground;
     const own = self === undefined ? undefined : scope.host(self);
     const found = new Map<string, WatchedHost>();
-    for (const id of own ? [...this.#hosts(), ...this.#otherPlaces()] : []) {
+    for (const id of own ? [...this.#hosts(), ...this.#hostsOfMembers(), ...this.#otherPlaces()] : []) {
       const host = id === self ? undefined : scope.host(id);
       if (host?.zone === own!.zone) found.set(id, { host: id, address: host!.tunnelAddress });
     }
@@ -114,9 +121,13 @@ export class NextHopHosts {
         ...back.map((id) => ({ op: 'delete', kind: 'hostLost', id }) as const),
       ]),
       ...gone.map((id) =>
-        say('warn', 'a host with next hops does not answer: others are used where there are any', id),
+        say(
+          'warn',
+          'a host with next hops or members of balancers does not answer: others are used where there are any',
+          id,
+        ),
       ),
-      ...back.map((id) => say('info', 'a host with next hops answers again', id)),
+      ...back.map((id) => say('info', 'a host with next hops or members of balancers answers again', id)),
     ];
   }
 
@@ -140,6 +151,13 @@ export class NextHopHosts {
       else for (const host of own?.size === 1 ? own : toldBy) found.add(host);
     }
     return found;
+  }
+
+  #hostsOfMembers(): string[] {
+    const { scope } = this.#ground;
+    const balancers = [...scope.all('loadBalancer')].filter(({ adminUp }) => adminUp);
+    this.#members = new Set(balancers.flatMap(({ members }) => members.map(({ port }) => port)));
+    return [...this.#members].flatMap((port) => scope.binding(port)?.active ?? []);
   }
 
   /** Of L2 gateways and VTEPs that this host is a place of: who of them is dead the others find out. */

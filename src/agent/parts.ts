@@ -183,6 +183,11 @@ export class AgentParts {
     ];
   }
 
+  /** Which other hosts answer, and which do not. */
+  hostsTold(event: AgentEvent & { readonly kind: 'hosts' }, nowMs: number): Effect[] {
+    return [...this.nextHopHosts.told(event), ...this.sessions.hostsTold(nowMs)];
+  }
+
   /** Ports whose interface came to this host (or is another one), and those whose left it. */
   portsChanged(put: readonly string[], gone: readonly string[], nowMs: number): Effect[] {
     const ports = [...put, ...gone];

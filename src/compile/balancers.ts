@@ -2,6 +2,7 @@ import { cidrContains, type Ip, parseCidr, parseIp } from '../base/addresses.ts'
 import type { LoadBalancer } from '../model/objects.ts';
 import { shares } from '../model/shares.ts';
 import type { FieldName } from '../openflow/fields.ts';
+import { selfHost } from './facts.ts';
 import { PROTO } from './fields.ts';
 import { define, healthIndex, portsOfRouterIndex, type Reader, vipGroup, vipIndex } from './inputs.ts';
 
@@ -92,7 +93,8 @@ export const slotsOf = define.cell<readonly number[]>({
         !drain &&
         !down.has(port) &&
         reader.pick('port', port, 'adminUp') === true &&
-        memberAddress(reader, port, vip.version) !== undefined,
+        memberAddress(reader, port, vip.version) !== undefined &&
+        isReached(reader, port),
     );
     const owners = shares(
       serving.map(({ port, weight }) => ({ id: port, weight })),
@@ -101,6 +103,16 @@ export const slotsOf = define.cell<readonly number[]>({
     return owners.map((port) => reader.pick('port', port, 'key')!);
   },
 });
+
+/**
+ * Does a host have the member's interface that answers this one? Where that is this host itself it is known before the server says so, and
+ * without one.
+ */
+function isReached(reader: Reader, port: string): boolean {
+  const host = reader.pick('binding', port, 'active') ?? selfHost(reader);
+  if (host === undefined || host === selfHost(reader)) return reader.pick('interface', port, 'ofport') !== undefined;
+  return reader.pick('hostLost', host, 'id') === undefined;
+}
 
 /** Whether it matters which slot a packet has: several members serve. */
 export const areSlotsShared = define.cell<boolean>({

@@ -93,6 +93,22 @@ describe('a VIP, from inside', () => {
     assert.equal(send(drops, a, '10.0.1.11', '10.9.9.9', tcp(5000, 80)), 'no-member');
   });
 
+  test('leads to members that a host has which answers, and nowhere without any', () => {
+    const called = (member: LogicalPort, ...changes: InputRecord[]): string => {
+      const net = networkWith(vip([member]));
+      net.change(...changes);
+      return send(net, a, '10.0.1.11', '10.9.9.9', tcp(5000, 80));
+    };
+    const unbound = (port: LogicalPort): InputRecord => ({ ...example.binding(port), active: undefined });
+    const refused = `${asks('reject')}; rejected`;
+    assert.match(called(c), /^p3: /);
+    assert.equal(called(c, { kind: 'hostLost', id: h2.id }), refused);
+    assert.equal(called(c, unbound(c)), refused);
+    // Of this host's own it is known at once: the server has not heard that the interface came, or went.
+    assert.match(called(b, unbound(b)), /^p2: /);
+    assert.equal(called(c, example.binding(c, h1)), refused);
+  });
+
   test('leaves alone what no listener is for', () => {
     const net = networkWith(vip([b]));
     assert.match(send(net, a, '10.0.1.11', '10.9.9.9', tcp(5000, 81)), /^p9: 10.0.1.11:5000 > 10.9.9.9:81$/);

@@ -125,9 +125,11 @@ class World extends TrialModel {
     )!;
     assert.deepEqual(this.apply([{ ...known, ...fields }]), []);
   }
-  said(): string[] {
+  said(lost: readonly string[] = []): string[] {
     const [core] = this.index.named('router', this.tenant('beta'), 'core');
-    return advertisedBy(this.index, core!).map(({ network, why }) => `${network} ${why}`);
+    return advertisedBy(this.index, core!, (host) => lost.includes(host)).map(
+      ({ network, why }) => `${network} ${why}`,
+    );
   }
 }
 
@@ -154,6 +156,7 @@ test('a floating address is advertised while its port is bound and it is up', ()
 test('a virtual address is advertised while a member serves', () => {
   const world = new World();
   const isSaid = (): boolean => world.said().includes('203.0.113.60/32 vip');
+  world.bind('w2');
   world.health('w1', false);
   assert.ok(isSaid());
   world.health('w2', false);
@@ -164,6 +167,19 @@ test('a virtual address is advertised while a member serves', () => {
   assert.ok(!isSaid());
   world.health('w1', true);
   world.change('vip', { adminUp: false }, 'loadBalancer', 'acme');
+  assert.ok(!isSaid());
+});
+
+test('a virtual address is advertised while a member that serves is on a host that answers', () => {
+  const world = new World();
+  const isSaid = (...lost: string[]): boolean => world.said(lost).includes('203.0.113.60/32 vip');
+  world.bind('w2', 'h2');
+  world.health('w1', false);
+  assert.ok(isSaid());
+  assert.ok(!isSaid('h2'));
+  world.health('w1', true);
+  assert.ok(isSaid('h2'));
+  for (const name of ['w1', 'w2']) world.unbind(name);
   assert.ok(!isSaid());
 });
 

@@ -1,8 +1,9 @@
 import { cidrContains, formatCidr, type Ip, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
-import type { LoadBalancer, Router, RouterPort } from './objects.ts';
+import type { Router, RouterPort } from './objects.ts';
+import { memberStates } from './serving.ts';
 import type { ModelView } from './view.ts';
 
-/** What a router tells its peers (docs/design/gateways.md, §4): the same at every gateway. */
+/** What a router tells its peers (docs/design/gateways.md, §4): the same at every gateway that loses no host. */
 export interface Advertised {
   readonly network: string;
   readonly why: 'network' | 'connected' | 'static' | 'floating' | 'snat' | 'vip' | 'summary';
@@ -23,8 +24,15 @@ export type AdvertisedView = Pick<
   | 'bindingOf'
 >;
 
-/** Each network once, sorted by its text; nothing for a router that is down or speaks no BGP. */
-export function advertisedBy(model: AdvertisedView, router: Router): readonly Advertised[] {
+/**
+ * Each network once, sorted by its text; nothing for a router that is down or speaks no BGP. `isLost`: hosts that do not answer whoever says it
+ * (docs/design/liveness.md).
+ */
+export function advertisedBy(
+  model: AdvertisedView,
+  router: Router,
+  isLost: (host: string) => boolean,
+): readonly Advertised[] {
   const { bgp } = router;
   if (bgp === undefined || !router.adminUp) return [];
   const found = new Map<string, Advertised>();
@@ -50,7 +58,8 @@ export function advertisedBy(model: AdvertisedView, router: Router): readonly Ad
     if (wanted.has('snat')) for (const { to } of other.snat) addHost(to, 'snat', id);
     if (wanted.has('vips'))
       for (const balancer of model.loadBalancersOf(id))
-        if (serves(model, balancer)) addHost(balancer.address, 'vip', balancer.id);
+        if ([...memberStates(model, balancer, isLost).values()].includes('serving'))
+          addHost(balancer.address, 'vip', balancer.id);
   }
   for (const summary of bgp.summarise ?? []) summarise(found, summary, router.id);
   return [...found.values()].sort((a, b) => (a.network < b.network ? -1 : 1));
@@ -96,15 +105,4 @@ function outsidePorts(model: AdvertisedView, ports: readonly RouterPort[]): Read
 
 function holds(port: RouterPort, ip: Ip): boolean {
   return port.addresses.some((text) => cidrContains(networkOf(parseCidr(text)!), ip));
-}
-
-/** Has it a member that serves (docs/design/layer3.md, §8)? */
-function serves(model: AdvertisedView, { id, adminUp, address, members }: LoadBalancer): boolean {
-  if (!adminUp) return false;
-  const down = new Set([...model.healthOf(id)].flatMap(({ port, up }) => (up ? [] : [port])));
-  return members.some((member) => {
-    const port = model.get('port', member.port);
-    if (!member.adminUp || member.drain || !port?.adminUp || down.has(port.id)) return false;
-    return port.addresses.some((each) => each.includes(':') === address.includes(':'));
-  });
 }

@@ -49,6 +49,7 @@ export const MOST_PROBLEMS = 1000;
 export function bgpOf(index: ModelIndex, present: Presenter, router: Router): BgpRouter {
   const nameOf = (kind: 'host' | 'routerPort' | 'tenant', id: string): string => index.get(kind, id)?.name ?? id;
   const { asn, routerId } = router.bgp!;
+  const dead = present.deadHosts();
   const gateways = [...gatewaysOf(index, router.id)];
   const drained = gateways.filter((id) => index.get('host', id)?.drain);
   let learned = 0;
@@ -63,7 +64,7 @@ export function bgpOf(index: ModelIndex, present: Presenter, router: Router): Bg
       ...{ address: peer.address, asn: peer.asn, adminUp: peer.adminUp, ...present.sessionStatus(peer) },
     })),
     learned,
-    advertised: advertisedBy(index, router),
+    advertised: advertisedBy(index, router, (host) => dead.has(host)),
   };
 }
 
@@ -139,7 +140,7 @@ export function bgpProblems(index: ModelIndex, present: Presenter, nowMs: number
     if (gateways.length > 0 && gateways.every((host) => index.get('host', host)?.drain))
       report(router, 'all of its gateways are drained: nothing is advertised');
   }
-  for (const { router, other, text } of overlaps(index)) {
+  for (const { router, other, text } of overlaps(index, present.deadHosts())) {
     // Of n tenants there can be n squared.
     if (problems.length >= MOST_PROBLEMS) break;
     report(router, `${text} of router ${qualifiedName(index, other)}, to the same AS outside`);
@@ -148,7 +149,10 @@ export function bgpProblems(index: ModelIndex, present: Presenter, nowMs: number
 }
 
 /** Routers of two tenants that tell one AS outside of the same addresses: it sends to whichever it likes. Each pair once. */
-function* overlaps(index: ModelIndex): Iterable<{ router: Router; other: Router; text: string }> {
+function* overlaps(
+  index: ModelIndex,
+  dead: ReadonlySet<string>,
+): Iterable<{ router: Router; other: Router; text: string }> {
   const speaking = [...index.all('router')].filter((router) => router.bgp !== undefined && router.adminUp);
   const told = speaking.flatMap((router) => {
     const peers = [...index.bgpPeersOfRouter(router.id)].filter(({ adminUp }) => adminUp);
@@ -157,7 +161,7 @@ function* overlaps(index: ModelIndex): Iterable<{ router: Router; other: Router;
   if (new Set(told.map(({ router }) => router.tenant)).size < 2) return;
   const networks = told
     .flatMap((teller) =>
-      advertisedBy(index, teller.router).map(({ network }) => ({
+      advertisedBy(index, teller.router, (host) => dead.has(host)).map(({ network }) => ({
         teller,
         network,
         cidr: networkOf(parseCidr(network)!),

@@ -11,7 +11,7 @@ import type {
 } from '../model/objects.ts';
 import type { RecordChange } from './desired-state.ts';
 
-/** What hosts see and nobody wrote: it is gone when its host goes silent, and comes again with its next connection. */
+/** What hosts see and nobody wrote: most of it is gone when its host goes silent, and comes again with its next connection. */
 export type LeasedRecord = LearnedAddress | MemberHealth | Neighbour | LearnedSet | LearnedRoutes | NextHopState;
 export type LeasedKind = LeasedRecord['kind'];
 export const LEASED_KINDS: ReadonlySet<string> = new Set<LeasedKind>([

@@ -312,7 +312,10 @@ test('health of members and neighbours go to agents, belong to the reporter, and
     // Not h1's to take back.
     await report('h1', { type: 'memberHealthGone', loadBalancer: loadBalancer!, port: b! });
     assert.equal((await status()).healthy, '1/2');
+    // Its agent knows nothing yet: what was known holds.
     await report('h2', { type: 'memberHealthAll', members: [] });
+    assert.equal((await status()).healthy, '1/2');
+    await report('h2', { type: 'memberHealthGone', loadBalancer: loadBalancer!, port: b! });
     assert.deepEqual(
       (await told()).map(({ type }) => type),
       ['delete'],
@@ -333,6 +336,52 @@ test('health of members and neighbours go to agents, belong to the reporter, and
       await report('h1', { type: 'memberHealth', loadBalancer: loadBalancer!, port: device, up: true })
     ).refused;
     assert.ok(refused);
+  });
+});
+
+test('a member that was found down is so while its agent is silent, until its interface goes or health is not asked for', async () => {
+  await withNetwork(async ({ client, id, report, told, pass }) => {
+    const [loadBalancer, port] = await Promise.all(['load-balancers/vip', 'ports/b'].map(id));
+    const states = async (): Promise<string> => {
+      const path = '/v1/load-balancers/vip';
+      const { status } = await client.get<{ status: { members: { name: string; state: string }[] } }>(path);
+      return status.members.map(({ name, state }) => `${name} ${state}`).join(', ');
+    };
+    const isDead = async (): Promise<boolean> =>
+      (await client.get<{ status: { state: string } }>('/v1/hosts/h2')).status.state === 'dead';
+    const vip = NETWORK.find(({ name }) => name === 'vip')!;
+    await client.post('/v1/apply', { objects: [{ ...vip, health: { type: 'tcp' } }] });
+    await told();
+    const down = { type: 'memberHealth', loadBalancer: loadBalancer!, port: port!, up: false } as const;
+    await report('h2', down);
+    assert.equal(recordIn(await told()).kind, 'memberHealth');
+    pass(60_000);
+    while (!(await isDead())) await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.equal(await states(), 'a serving, b unhealthy');
+    const isForgotten = async (): Promise<boolean> =>
+      (await told()).some((message) => message.type === 'delete' && message.kind === 'memberHealth');
+
+    await report('h2', { type: 'unclaim', port: port! });
+    assert.ok(await isForgotten());
+    assert.equal(await states(), 'a serving, b unbound');
+    await report('h2', { type: 'claim', port: port!, interface: 'tap2' });
+    await told();
+    assert.equal(await states(), 'a serving, b serving', 'it is a new one');
+
+    await report('h2', down);
+    await told();
+    await client.post('/v1/apply', { objects: [vip] });
+    assert.ok(await isForgotten());
+
+    pass(1_000);
+    const health = { agentVersion: '1', openvswitchVersion: '3', datapathType: 'netdev', flows: 0, localPorts: 1 };
+    const host = await id('hosts/h2');
+    await report('h1', { type: 'health', health: { ...health, lost: [host], problems: [] } });
+    assert.equal(await states(), 'a serving, b serving', 'it may show that it lives');
+    pass(2_000);
+    assert.equal(await states(), 'a serving, b host-lost');
+    await report('h2');
+    assert.equal(await states(), 'a serving, b serving', 'they do not hear each other, but we hear it');
   });
 });
 

@@ -13,6 +13,7 @@ import type {
 } from '../model/objects.ts';
 import { portCount } from '../model/port-blocks.ts';
 import { withoutSecrets } from '../model/secrets.ts';
+import { type MemberState, memberStates } from '../model/serving.ts';
 import { placesOf } from '../model/vteps.ts';
 import { type NextHopStatus, nextHopsOf } from './next-hops.ts';
 import type { HostHealth, PortState, ReportedAttachment, ReportedSession, ReportedVtep } from './protocol.ts';
@@ -57,7 +58,7 @@ export interface LoadBalancerStatus {
   readonly members: readonly {
     /** The port's. */
     readonly name: string;
-    readonly state: 'serving' | 'unhealthy' | 'drained' | 'admin-down';
+    readonly state: MemberState;
   }[];
 }
 
@@ -229,15 +230,17 @@ export class Presenter {
     return { state, ...(host === undefined ? {} : { host }) };
   }
 
-  loadBalancerStatus({ id, members, adminUp }: LoadBalancer): LoadBalancerStatus {
-    const down = new Set([...this.#index.healthOf(id)].flatMap(({ port, up }) => (up ? [] : [port])));
-    const shown = members.map((member) => {
-      const port = this.#index.get('port', member.port);
-      const isDown = !adminUp || !member.adminUp || port?.adminUp === false;
-      const state = isDown ? 'admin-down' : member.drain ? 'drained' : down.has(member.port) ? 'unhealthy' : 'serving';
-      return { name: port?.name ?? member.port, state } as const;
+  loadBalancerStatus(balancer: LoadBalancer): LoadBalancerStatus {
+    const dead = this.deadHosts();
+    const shown = [...memberStates(this.#index, balancer, (host) => dead.has(host))].map(([port, state]) => {
+      return { name: this.#index.get('port', port)?.name ?? port, state };
     });
-    return { healthy: `${shown.filter(({ state }) => state === 'serving').length}/${members.length}`, members: shown };
+    return { healthy: `${shown.filter(({ state }) => state === 'serving').length}/${shown.length}`, members: shown };
+  }
+
+  /** Hosts that answer none of their peers: with an agent that is silent alone a host is not dead. */
+  deadHosts(): ReadonlySet<string> {
+    return this.#runtime.givenUp();
   }
 
   #hostName(id: string): string {

@@ -415,7 +415,7 @@ export class Reports {
         changes.push(...this.#runtime.forget(hostId, report));
         return true;
       case 'memberHealthAll':
-        changes.push(...this.#runtime.replaceMemberHealth(hostId, report.members));
+        changes.push(...this.#runtime.tellMemberHealth(hostId, report.members));
         return true;
       case 'memberHealth': {
         const health = this.#runtime.setMemberHealth(hostId, report);

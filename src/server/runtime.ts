@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import type { ModelIndex } from '../model/model-index.ts';
+import type { MemberHealth } from '../model/objects.ts';
 import type { RecordChange } from './desired-state.ts';
 import { LearnedRoutes } from './learned-routes.ts';
 import { LeasedRecords } from './leased-records.ts';
@@ -169,20 +170,28 @@ export class Runtime {
    * others notices that as soon as they do, and says so.
    */
   isGivenUp(hostId: string, by: readonly string[]): boolean {
-    const lastSeenMs = this.#hosts.get(hostId)?.lastSeenMs ?? 0;
     return by.some((id) => {
       const other = this.#hosts.get(id);
       const sinceMs = other?.isAlive ? other.lostSinceMs.get(hostId) : undefined;
-      return (
-        sinceMs !== undefined && this.#clock.now() - sinceMs >= GIVE_UP_MS && lastSeenMs < sinceMs - SAME_MOMENT_MS
-      );
+      return sinceMs !== undefined && this.#isSilentSince(hostId, sinceMs);
     });
+  }
+
+  /** All hosts that are dead as a whole, by whoever lost them. */
+  givenUp(): ReadonlySet<string> {
+    const lost = [...this.#hosts.values()].flatMap(({ isAlive, lostSinceMs }) => (isAlive ? [...lostSinceMs] : []));
+    return new Set(lost.flatMap(([hostId, sinceMs]) => (this.#isSilentSince(hostId, sinceMs) ? [hostId] : [])));
+  }
+
+  #isSilentSince(hostId: string, sinceMs: number): boolean {
+    const lastSeenMs = this.#hosts.get(hostId)?.lastSeenMs ?? 0;
+    return this.#clock.now() - sinceMs >= GIVE_UP_MS && lastSeenMs < sinceMs - SAME_MOMENT_MS;
   }
 
   /**
    * Hosts whose lease ended since the last call; what they reported is gone. Next hops and routes stay much longer: a host whose agent alone is
-   * dead forwards on, and that a host is dead as a whole the others see for themselves (docs/design/liveness.md). Routes go by
-   * `expireRoutes`: there may be too many to go at once.
+   * dead forwards on, and that a host is dead as a whole the others see for themselves (docs/design/liveness.md). Health of members stays: who was
+   * found down is so until somebody says other. Routes go by `expireRoutes`: there may be too many to go at once.
    */
   expire(): { readonly dead: readonly string[]; readonly changes: readonly RecordChange[] } {
     const now = this.#clock.now();
@@ -197,7 +206,7 @@ export class Runtime {
       host.isAlive = false;
       host.sessions = new Map();
       dead.push(id);
-      changes.push(...this.#leased.endAll(id, ['learned', 'memberHealth']));
+      changes.push(...this.#leased.endAll(id, ['learned']));
     }
     return { dead, changes };
   }
@@ -269,14 +278,13 @@ export class Runtime {
     return this.#leased.end(hostId, 'memberHealth', `${loadBalancer}/${port}`);
   }
 
-  replaceMemberHealth(hostId: string, members: readonly ReportedMember[]): readonly RecordChange[] {
-    const keep = new Set(members.map(({ loadBalancer, port }) => `${loadBalancer}/${port}`));
-    const changes = members.flatMap((member) =>
+  /** What the host knows of all its members. Of others it may know nothing yet: what was known of them holds. */
+  tellMemberHealth(hostId: string, members: readonly ReportedMember[]): readonly RecordChange[] {
+    return members.flatMap((member) =>
       this.#isElsewhere(hostId, 'memberHealth', `${member.loadBalancer}/${member.port}`)
         ? []
         : (this.setMemberHealth(hostId, member) ?? []),
     );
-    return [...this.#leased.endAll(hostId, ['memberHealth'], keep), ...changes];
   }
 
   /** Returns what changed, or undefined when the port is not on the switch. */
@@ -328,7 +336,7 @@ export class Runtime {
 
   /**
    * What a written change takes away with it: learned addresses of a port that is gone or has port security now,
-   * neighbours behind it, the health of what is no longer a member, states of next hops that are not probed any more, and routes of a router that
+   * neighbours behind it, the health of what is no longer a member, is not asked, or is on no host, states of next hops that are not probed any more, and routes of a router that
    * speaks BGP no more.
    */
   followChange({ before, after }: RecordChange): readonly RecordChange[] {
@@ -339,10 +347,14 @@ export class Runtime {
       return this.#leased.remove([...neighbours, ...learned].filter((record) => record.port === before.id));
     }
     if (before?.kind === 'loadBalancer') {
-      const members = after?.kind === 'loadBalancer' ? after.members.map(({ port }) => port) : [];
+      const members = after?.kind === 'loadBalancer' && after.health ? after.members.map(({ port }) => port) : [];
       const health = [...this.#index.healthOf(before.id)];
       return this.#leased.remove(health.filter(({ port }) => !members.includes(port)));
     }
+    if (before?.kind === 'binding')
+      return after?.kind === 'binding' && after.active !== undefined
+        ? []
+        : this.#leased.remove(this.#healthOfPort(before.id));
     if (before?.kind !== 'router') return [];
     const routes = after?.kind === 'router' ? after.routes : [];
     const states = [...this.#index.nextHopStatesOf(before.id)].filter(
@@ -350,6 +362,13 @@ export class Runtime {
     );
     const speaksNoMore = before.bgp !== undefined && !(after?.kind === 'router' && after.bgp !== undefined);
     return this.#leased.remove([...states, ...(speaksNoMore ? this.#index.learnedOfRouter(before.id) : [])]);
+  }
+
+  #healthOfPort(port: string): MemberHealth[] {
+    return [...this.#index.referrersOf('port', port)].flatMap(({ kind, id }) => {
+      const health = kind === 'loadBalancer' ? this.#index.get('memberHealth', `${id}/${port}`) : undefined;
+      return health ? [health] : [];
+    });
   }
 
   /** The session of a peer on each host that runs it, by host. */

@@ -111,7 +111,7 @@ describe('the members of a balancer', () => {
     assert.deepEqual(spread(model), { 'app-1': 24, 'app-2': 8 });
   });
 
-  test('serve when they are up, well, not drained, and have an address', () => {
+  test('serve when they are up, well, not drained, have an address, and are on a host that answers', () => {
     for (const out of [
       (model: ModelIndex) => change(model, 'port', 'app-1', { adminUp: false }),
       (model: ModelIndex) => change(model, 'port', 'app-1', { addresses: ['2001:db8:2::11'] }),
@@ -120,6 +120,8 @@ describe('the members of a balancer', () => {
           ...{ kind: 'memberHealth', id: 'api/app-1', revision: 1, loadBalancer: 'api', port: 'app-1' },
           ...{ host: 'h1', up: false },
         }),
+      (model: ModelIndex) => change(model, 'binding', 'app-1', { claims: [], active: undefined }),
+      (model: ModelIndex) => model.setLost('h1', [model.bindingOf('app-1')!.active!]),
     ]) {
       const model = open();
       out(model);
@@ -211,10 +213,20 @@ describe('a VIP from outside', () => {
     }
   });
 
-  test('leads to no member that is on no host', () => {
+  test('leads to no member that is on no host, or on one that the host does not hear where it comes in', () => {
     const model = open();
+    const said = (): string[] => gist(send(model, 'client', packet(model, 'client', 'edge/outside', toShop)));
     for (const id of ['web-1', 'web-2']) change(model, 'binding', id, { claims: [], active: undefined });
-    assert.deepEqual(gist(send(model, 'client', packet(model, 'client', 'edge/outside', toShop))), ['drop not-bound']);
+    assert.deepEqual(said(), ['drop rejected', 'ask reject']);
+    const cut = open();
+    const [entry, ...hosts] = ['client', 'web-1', 'web-2'].map((id) => cut.bindingOf(id)!.active!);
+    cut.setLost('another', hosts);
+    assert.match(gist(send(cut, 'client', packet(cut, 'client', 'edge/outside', toShop)))[0]!, /^web-[12]: /);
+    cut.setLost(entry!, hosts);
+    assert.deepEqual(gist(send(cut, 'client', packet(cut, 'client', 'edge/outside', toShop))), [
+      'drop rejected',
+      'ask reject',
+    ]);
   });
 });
 

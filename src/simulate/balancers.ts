@@ -1,5 +1,6 @@
 import { cidrContains, formatIp, type Ip, parseCidr, parseIp } from '../base/addresses.ts';
 import type { LoadBalancer, LogicalPort, LogicalSwitch } from '../model/objects.ts';
+import { memberStates } from '../model/serving.ts';
 import { shares } from '../model/shares.ts';
 import { PROTOCOL_NAMES } from '../model/texts.ts';
 import type { ModelView } from '../model/view.ts';
@@ -59,9 +60,9 @@ export function listenerAt(
   return listeners.find(({ protocol, port }) => PROTOCOL_NAMES[protocol] === ipProtocol && port === at);
 }
 
-/** The member that a packet of no known connection goes to; absent where none serves. */
-export function chooseMember(model: ModelView, balancer: LoadBalancer, frame: Frame): Member | undefined {
-  const serving = servingMembers(model, balancer);
+/** The member that a packet of no known connection goes to from this host; absent where none serves. */
+export function chooseMember(model: ModelView, balancer: LoadBalancer, frame: Frame, host: string): Member | undefined {
+  const serving = servingMembers(model, balancer, host);
   if (serving.size === 0) return undefined;
   const entries = balancer.members.flatMap(({ port, weight }) => (serving.has(port) ? [{ id: port, weight }] : []));
   return serving.get(shares(entries, balancer.slots)[slotOf(balancer, frame)]!);
@@ -71,16 +72,11 @@ function slotOf({ sticky, slots }: LoadBalancer, { ip, ports }: Frame): number {
   return sticky === 'source' ? Number(BigInt(ip!.src.value) % BigInt(slots)) : (ports!.src >> 1) % slots;
 }
 
-function servingMembers(model: ModelView, balancer: LoadBalancer): Map<string, Member> {
-  const { version } = parseIp(balancer.address)!;
-  const down = new Set<string>();
-  for (const { port, up } of model.healthOf(balancer.id)) if (!up) down.add(port);
+function servingMembers(model: ModelView, balancer: LoadBalancer, host: string): Map<string, Member> {
   const serving = new Map<string, Member>();
-  for (const member of balancer.members) {
-    const port = model.get('port', member.port);
-    const address = port && firstAddress(port, version);
-    if (address && member.adminUp && port.adminUp && !member.drain && !down.has(port.id))
-      serving.set(port.id, { port, address });
+  for (const [id, state] of memberStates(model, balancer, (other) => model.isLost(host, other))) {
+    const member = state === 'serving' ? memberAt(model, balancer, id) : undefined;
+    if (member) serving.set(id, member);
   }
   return serving;
 }

@@ -14,7 +14,7 @@ import type { Outcome } from '../../src/simulate/outcome.ts';
 import { simulateFrame } from '../../src/simulate/simulate.ts';
 import { writeFrame } from '../../src/simulate/write-frame.ts';
 import { connectionsAfter, type Move, movesOf } from './moves.ts';
-import { buildScenario, type Entry, type Scenario } from './scenario.ts';
+import { buildScenario, type Entry, type LostSketch, lostSketch, type Scenario } from './scenario.ts';
 
 /**
  * Conversations: frames, answers to what was delivered, further frames, errors about them, and changes of the model in between. What connection
@@ -23,6 +23,7 @@ import { buildScenario, type Entry, type Scenario } from './scenario.ts';
 export interface ConversationSketch {
   readonly model: ModelSketch;
   readonly steps: readonly StepSketch[];
+  readonly lost?: LostSketch;
 }
 
 export type StepSketch =
@@ -85,7 +86,8 @@ interface Length {
 }
 
 export function conversationSketch({ least, most }: Length): fc.Arbitrary<ConversationSketch> {
-  return fc.record({ model: routedModelSketch, steps: fc.array(step, { minLength: least, maxLength: most }) });
+  const steps = fc.array(step, { minLength: least, maxLength: most });
+  return fc.record({ model: routedModelSketch, steps, lost: lostSketch });
 }
 
 /** Conversations that helpers read: rules of all groups have some. Apart from the others, whose seeds are chosen for what they meet. */
@@ -129,7 +131,11 @@ export class Conversation {
   constructor(sketch: ConversationSketch) {
     const moves = sketch.steps.some((step) => step.kind === 'change' && step.pick >= MOVE);
     const helped = sketch.steps.some(({ kind }) => kind === 'aside') ? withHelpers(sketch.model) : sketch.model;
-    this.scenario = buildScenario({ model: moves ? withTwoHomes(helped) : helped, frames: [] });
+    this.scenario = buildScenario({
+      model: moves ? withTwoHomes(helped) : helped,
+      frames: [],
+      lost: sketch.lost ?? [],
+    });
   }
 
   /** Does a step. Undefined where there is nothing to do it with. */

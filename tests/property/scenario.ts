@@ -14,7 +14,17 @@ import { ScopeIndex } from '../../src/server/scope.ts';
 export interface ScenarioSketch {
   readonly model: ModelSketch;
   readonly frames: readonly { readonly at: number; readonly frame: FrameSketch }[];
+  readonly lost?: LostSketch;
 }
+
+/** Of two hosts, by number, the first gets no answer from the second. */
+export type LostSketch = readonly (readonly [number, number])[];
+
+const someLost = fc.array(fc.tuple(fc.nat({ max: 3 }), fc.nat({ max: 3 })), { minLength: 1, maxLength: 4 });
+export const lostSketch: fc.Arbitrary<LostSketch> = fc.oneof(
+  { weight: 3, arbitrary: fc.constant([]) },
+  { weight: 1, arbitrary: someLost },
+);
 
 export function scenarioSketch(frames: {
   readonly least: number;
@@ -26,6 +36,7 @@ export function scenarioSketch(frames: {
       minLength: frames.least,
       maxLength: frames.most,
     }),
+    lost: lostSketch,
   });
 }
 
@@ -75,13 +86,19 @@ export function buildScenario(sketch: ScenarioSketch): Scenario {
   const model = modelOf(records);
   // The server knows of early interfaces, and so do all others; only the agent there does not know that it does.
   for (const { port, host, early } of interfaces) if (early) model.put(bindingOf(model, port, host));
+  const lost = lostAmong(
+    [...model.hosts()].map(({ id }) => id),
+    sketch.lost ?? [],
+  );
+  for (const [host, others] of lost) model.setLost(host, others);
   const scopes = new ScopeIndex(model);
   const hosts = [...model.hosts()].map((host, n) => {
     const plugged = interfaces.filter((each) => each.host === host.id);
     const scope = [...scopes.attach(host.id).records()].filter(
       (record) => !(record.kind === 'binding' && plugged.some(({ port, early }) => early && port === record.id)),
     );
-    return buildHost(host, model.get('tunnelZone', host.zone)!.encap, scope, plugged, n);
+    const facts = (lost.get(host.id) ?? []).map((id): InputRecord => ({ kind: 'hostLost', id }));
+    return buildHost(host, model.get('tunnelZone', host.zone)!.encap, [...scope, ...facts], plugged, n);
   });
   const entries = sketch.frames.flatMap(({ at: index, frame }): Entry[] => {
     if (interfaces.length === 0) return [];
@@ -90,6 +107,16 @@ export function buildScenario(sketch: ScenarioSketch): Scenario {
     return [{ port, host, ofport, bytes: buildFrame(frame, model, port), sketch: frame, early }];
   });
   return { model, hosts, entries };
+}
+
+/** Host → those that do not answer it. */
+function lostAmong(hosts: readonly string[], sketch: LostSketch): ReadonlyMap<string, readonly string[]> {
+  const lost = new Map<string, string[]>();
+  for (const [first, second] of sketch) {
+    const [host, other] = [at(hosts, first), at(hosts, second)];
+    if (host !== other) lost.set(host, [...new Set([...(lost.get(host) ?? []), other])]);
+  }
+  return lost;
 }
 
 function bindingOf(model: ModelIndex, port: string, host: string): ScopeRecord {
@@ -101,7 +128,7 @@ function bindingOf(model: ModelIndex, port: string, host: string): ScopeRecord {
 function buildHost(
   host: ScopeRecordOfKind['host'],
   encap: Encap,
-  scope: readonly ScopeRecord[],
+  scope: readonly InputRecord[],
   plugged: readonly PluggedInterface[],
   n: number,
 ): ScenarioHost {

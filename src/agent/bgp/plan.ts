@@ -40,11 +40,17 @@ export interface PlannedBfd {
 const NO_BGP = { asn: 0, routerId: '0.0.0.0' } as const;
 
 /**
- * The speakers of a host whose scope this is. This file brings much of the model's code with it (and none of its
+ * The speakers of a host whose scope this is, and which gets no answer from the `lost` ones. This file brings much of the model's code with it (and none of its
  * schemas, which cost more than all else of an agent): hosts without sessions never load it. `isLeaving`: the host is drained, but upstreams still have to find their other ways.
  */
-export function plansOf(records: Iterable<ScopeRecord>, host: string, isLeaving = false): readonly SpeakerPlan[] {
+export function plansOf(
+  records: Iterable<ScopeRecord>,
+  host: string,
+  lost: readonly string[],
+  isLeaving: boolean,
+): readonly SpeakerPlan[] {
   const index = new RecordIndex();
+  index.setLost(host, lost);
   // Of these there may be very many, and they have no part in it; nor have those of former kinds, which a disk may remember.
   for (const record of records) if (!record.kind.startsWith('learned')) index.put(record);
   return planSpeakers(index, host, isLeaving);
@@ -54,6 +60,7 @@ export function plansOf(records: Iterable<ScopeRecord>, host: string, isLeaving 
 export function planSpeakers(index: RecordIndex, host: string, isLeaving = false): readonly SpeakerPlan[] {
   const plans: SpeakerPlan[] = [];
   const isDrained = index.get('host', host)?.drain === true && !isLeaving;
+  const isLost = (other: string): boolean => index.isLost(host, other);
   for (const router of index.all('router')) {
     const { bgp } = router;
     if (!router.adminUp) continue;
@@ -70,7 +77,9 @@ export function planSpeakers(index: RecordIndex, host: string, isLeaving = false
       ...{ peers, leftOut },
       routes: peers.flatMap((peer) => routesTo(index, router, peer)),
       networks:
-        isDrained || peers.length === 0 ? [] : advertisedBy(index, router as Router).map(({ network }) => network),
+        isDrained || peers.length === 0
+          ? []
+          : advertisedBy(index, router as Router, isLost).map(({ network }) => network),
     });
   }
   return plans.sort((a, b) => (a.router < b.router ? -1 : 1));

@@ -26,9 +26,9 @@ interface Started {
 }
 
 /** Wakes it, and plans as `main.ts` does where it asks for that. */
-function settle(ground: TestGround, sessions: Sessions, nowMs: number): readonly Effect[] {
+function settle(ground: TestGround, sessions: Sessions, nowMs: number, lost: string[] = []): readonly Effect[] {
   const asked = sessions.wake(nowMs);
-  return asked.length === 0 ? [] : sessions.planned(plansOf(ground.scope.everything(), host.id));
+  return asked.length === 0 ? [] : sessions.planned(plansOf(ground.scope.everything(), host.id, lost, false));
 }
 
 /** A gateway whose scope has arrived. */
@@ -96,7 +96,22 @@ describe('sessions of a gateway', () => {
     const ground = { ...testGround([host]), host: host.id };
     const sessions = new Sessions(ground);
     assert.deepEqual(sessions.scopeChanged([{ op: 'put', record: host }], 0), []);
+    assert.deepEqual(sessions.hostsTold(0), []);
     assert.deepEqual(sessions.wake(1000), []);
+  });
+
+  test('a virtual address whose members are on a lost host is advertised no more, until that answers again', () => {
+    const there = example.host(2);
+    const out = { ...ups.uplink, outside: true };
+    const vip = example.loadBalancer(1, '192.0.2.5', [ups.a], { router: ups.core.id });
+    const { ground, sessions } = start([...RECORDS, out, vip, there, example.binding(ups.a, there)]);
+    const networks = (lost: string[], nowMs: number): readonly string[] => {
+      assert.deepEqual(sessions.hostsTold(nowMs), [{ kind: 'wake', inMs: 100 }]);
+      const [speak] = settle(ground, sessions, nowMs + 100, lost) as readonly Extract<Effect, { kind: 'speak' }>[];
+      return speak!.plans[0]!.networks;
+    };
+    assert.deepEqual(networks([there.id], 2000), []);
+    assert.deepEqual(networks([], 3000), ['192.0.2.5/32']);
   });
 
   test('where an earlier agent left speakers, also that there shall be none is planned', () => {

@@ -74,7 +74,17 @@ export class Sessions {
       }
     const mayHave = this.#ground.scope.count('bgpPeer') + this.#withBfd.size > 0 || this.#planned !== NONE;
     this.#noteDrain(changes, nowMs);
-    if (this.#isDue || !mayHave || changes.every(({ record }) => BESIDE.has(record.kind))) return [];
+    if (!mayHave || changes.every(({ record }) => BESIDE.has(record.kind))) return [];
+    return this.#planSoon(nowMs);
+  }
+
+  /** Other hosts answer no more, or again: what they serve is advertised only while they do. */
+  hostsTold(nowMs: number): Effect[] {
+    return this.#planned === NONE ? [] : this.#planSoon(nowMs);
+  }
+
+  #planSoon(nowMs: number): Effect[] {
+    if (this.#isDue) return [];
     this.#isDue = true;
     this.#wakeMs = nowMs + SETTLE_MS;
     return [{ kind: 'wake', inMs: SETTLE_MS }];

@@ -1,7 +1,7 @@
 import { FAST_MS } from './host-watch.ts';
 import type { LivenessMessage } from './message.ts';
 
-/** Probes that one host answers in a second, whatever the number of those who ask. */
+/** Probes that one host answers in a second, whatever the number of those who ask: of either sort. */
 const PROBES_PER_SECOND = 2_000;
 /** Who is counted; more are answered all the same. */
 const MOST_ASKERS = 100_000;
@@ -21,8 +21,8 @@ interface Asker extends Endpoint {
 }
 
 /**
- * Answers the probes of others, and tells them how often to come: the more there are the less. Those who are asked themselves (gateways) may
- * always come fast: they are few, and the first to notice when one of them is gone; then they tell those who come seldom.
+ * Answers the probes of others, and tells them how often to come: the more there are the less. Those whom many ask themselves (gateways) are
+ * counted apart: as long as they are few they come fast, are the first to notice when one of them is gone, and tell those who come seldom.
  */
 export class EchoDesk {
   /** By address: a host has one agent. */
@@ -42,30 +42,41 @@ export class EchoDesk {
       this.#askers.set(from.address, { ...from, token, isServing, heardMs: nowMs });
     }
     const { hasFlows } = this;
-    return { kind: 'echo', token, sequence, intervalMs: isServing ? FAST_MS : this.intervalMs, hasFlows };
+    const intervalMs = isServing ? this.#servingIntervalMs : this.intervalMs;
+    return { kind: 'echo', token, sequence, intervalMs, hasFlows };
   }
 
   #sweep(nowMs: number): void {
     this.#sweptMs = nowMs;
-    const goneMs = nowMs - GONE_AFTER * Math.max(this.intervalMs, SWEEP_INTERVAL_MS);
+    const goneMs = nowMs - GONE_AFTER * Math.max(this.intervalMs, this.#servingIntervalMs, SWEEP_INTERVAL_MS);
     for (const { address, isServing, heardMs } of this.#askers.values())
       if (heardMs < goneMs && this.#askers.delete(address)) this.#serving -= isServing ? 1 : 0;
   }
 
-  /** For hosts that are not asked themselves. */
+  /** For hosts that few ask. */
   get intervalMs(): number {
-    return Math.max(FAST_MS, Math.ceil(((this.#askers.size - this.#serving) * 1000) / PROBES_PER_SECOND));
+    return intervalOf(this.#askers.size - this.#serving);
   }
 
-  /** Does anybody ask? */
+  get #servingIntervalMs(): number {
+    return intervalOf(this.#serving);
+  }
+
+  /** Do more ask than could come fast? */
   get isServing(): boolean {
-    return this.#askers.size > 0;
+    return intervalOf(this.#askers.size) > FAST_MS;
   }
 
   /** Those who would not notice within a second by themselves. */
   *toWarn(): IterableIterator<Endpoint & { readonly token: number }> {
-    if (this.intervalMs === FAST_MS) return;
+    const { intervalMs } = this;
+    const servingMs = this.#servingIntervalMs;
+    if (Math.max(intervalMs, servingMs) === FAST_MS) return;
     for (const { address, port, token, isServing } of this.#askers.values())
-      if (!isServing) yield { address, port, token };
+      if ((isServing ? servingMs : intervalMs) > FAST_MS) yield { address, port, token };
   }
+}
+
+function intervalOf(askers: number): number {
+  return Math.max(FAST_MS, Math.ceil((askers * 1000) / PROBES_PER_SECOND));
 }

@@ -235,3 +235,27 @@ test('ten thousand hosts send a gateway 2,000 probes a second; another gateway c
   assert.deepEqual(first, { address: '10.0.0.0', port: 5, token: 7 });
   assert.equal(ask('10.1.0.0', false, 60_000), 100, 'who is silent counts no more');
 });
+
+test('those whom many ask come as often as ever as long as they are few; many of them seldom, and are warned', () => {
+  const desk = new EchoDesk();
+  const ask = (n: number): number => {
+    const probe = { kind: 'probe', token: 7, sequence: 1, isServing: true } as const;
+    const echo = desk.answer(probe, { address: `10.0.${n >> 8}.${n & 255}`, port: 5 }, 0);
+    return echo.kind === 'echo' ? echo.intervalMs : 0;
+  };
+  assert.equal(desk.isServing, false);
+  for (let n = 0; n < 200; n++) assert.equal(ask(n), 100);
+  assert.equal(desk.isServing, false, 'all that ask come fast');
+  for (let n = 200; n < 1_000; n++) ask(n);
+  assert.deepEqual([ask(1), desk.isServing, [...desk.toWarn()].length], [500, true, 1_000]);
+});
+
+test('who watches a thousand hosts sends 2,000 probes a second, and finds one that is silent within a second', () => {
+  const world = new World(...Array.from({ length: 1_000 }, (_, n) => `${n}`));
+  world.run(5_000);
+  const sent = world.sent.filter(({ atMs }) => atMs > 3_000).length;
+  assert.ok(sent > 3_500 && sent < 4_500, `${sent} in two seconds`);
+  world.hosts.set('7', 'nobody');
+  world.run(1_000);
+  assert.equal(world.told.at(-1)?.lost, '7');
+});

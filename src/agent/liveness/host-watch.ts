@@ -13,6 +13,8 @@ const LONGEST_HOLD_MS = 30_000;
 const AGENTLESS_MS = 60_000;
 /** No host may ask for less. */
 const LONGEST_INTERVAL_MS = 10_000;
+/** Probes that one host sends in a second, however many it watches, while all of them answer. */
+const PROBES_PER_SECOND = 2_000;
 /** Probes of many hosts do not keep step. */
 const JITTER = 10;
 
@@ -135,7 +137,8 @@ export class HostWatch {
         watched.dueMs = Math.min(watched.dueMs, nowMs + this.#random.below(FAST_MS / 2));
   }
 
-  #interval({ intervalMs }: Watched): number {
+  #interval(watched: Watched): number {
+    const intervalMs = Math.max(watched.intervalMs, Math.ceil((this.#watched.size * 1000) / PROBES_PER_SECOND));
     return intervalMs === FAST_MS ? FAST_MS : intervalMs - this.#random.below(intervalMs / JITTER);
   }
 

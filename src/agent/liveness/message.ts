@@ -6,7 +6,7 @@ export const LIVENESS_PORT = 10_789;
 
 /** What agents say to each other over the underlay. */
 export type LivenessMessage =
-  /** Are you there? `isServing`: the sender is asked by others itself. */
+  /** Are you there? `isServing`: the sender is asked by many itself. */
   | { readonly kind: 'probe'; readonly token: number; readonly sequence: number; readonly isServing: boolean }
   /**
    * The answer, with the token and sequence of the probe; how long to wait before the next one; and whether the flows of the host are in: where

@@ -219,3 +219,41 @@ test('a member that is none any more is probed no longer, and the server hears i
   bench.run(9000);
   assert.equal(bench.sent.length, length);
 });
+
+test('a member that was found down stays so where its interface goes, it is administratively down, or it moves', () => {
+  const known = { kind: 'memberHealth', id: `lb/${portId(1)}`, loadBalancer: 'lb', port: portId(1), host: 'h2' };
+  const bound = { kind: 'binding', id: portId(1), switch: 's', claims: [] };
+  const isDown = (bench: Bench): boolean => bench.ground.scope.get('memberHealth', known.id)?.up === false;
+  const found = (): Bench => {
+    const bench = new Bench(balancer('tcp'), routerPort);
+    bench.run(4000);
+    assert.deepEqual(bench.verdicts(), [false]);
+    return bench;
+  };
+  for (const change of [
+    ({ ground, probes, nowMs }: Bench) => {
+      ground.interfaces.delete('u0');
+      ground.interfaces.rebind(() => undefined);
+      probes.portsChanged([portId(1)], nowMs);
+    },
+    ({ ground, probes, nowMs }: Bench) => {
+      ground.put({ ...(records[1] as object), adminUp: false });
+      probes.scopeChanged([{ op: 'put', record: { kind: 'port', id: portId(1) } }], nowMs);
+    },
+    ({ ground, probes, nowMs }: Bench) => {
+      ground.put({ ...bound, active: 'h2' });
+      probes.scopeChanged([{ op: 'put', record: { kind: 'binding', id: portId(1) } }], nowMs);
+    },
+  ]) {
+    const bench = found();
+    change(bench);
+    assert.deepEqual([bench.ground.reports, isDown(bench)], [[], true]);
+    assert.deepEqual(bench.probes.all(), []);
+  }
+  // Where it has moved to it has to show first that it is well.
+  const there = new Bench(balancer('tcp'), routerPort, { ...bound, active: 'h1' }, { ...known, up: false });
+  assert.deepEqual(there.probes.all(), [{ loadBalancer: 'lb', port: portId(1), up: false }]);
+  there.serve = server();
+  there.run(3000);
+  assert.deepEqual(there.verdicts(), [true]);
+});

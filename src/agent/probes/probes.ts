@@ -95,10 +95,10 @@ export class Probes {
         watched.dueMs = nowMs + this.#jitter(target.check.intervalMs);
         continue;
       }
-      // What was known before a restart holds until it is known better.
+      // What was known before a restart, or where the member was before, holds until it is known better.
       const known = this.#ground.scope.get('memberHealth', id);
       this.#watched.set(id, {
-        ...{ target, up: known?.host === this.#ground.host ? known?.up : undefined, streak: 0 },
+        ...{ target, up: known?.up, streak: 0 },
         ...{ probe: undefined, startedMs: nowMs, dueMs: nowMs + this.#jitter(target.check.intervalMs) },
       });
     }
@@ -235,9 +235,14 @@ export class Probes {
     ];
   }
 
-  /** It is no member here any more. If it only moved, the host where it is now speaks for it. */
+  /**
+   * It is probed here no more. A member that moved or is administratively down keeps its state until somebody knows better, and the server takes
+   * that of one without an interface back together with its binding: one that was just found down must not serve meanwhile.
+   */
   #gone({ id, loadBalancer, port }: Target): Effect[] {
     const { scope, host } = this.#ground;
+    const balancer = scope.get('loadBalancer', loadBalancer);
+    if (balancer?.health && balancer.members.some((member) => member.port === port)) return [];
     const record = scope.get('memberHealth', id);
     const report: Report = { type: 'memberHealthGone', loadBalancer, port };
     if (record?.host !== host || record === undefined) return this.#ground.report([report]);

@@ -1,0 +1,35 @@
+import type { LoadBalancer } from './objects.ts';
+import type { ModelView } from './view.ts';
+
+/** As much of a model as it takes. */
+export type ServingView = Pick<ModelView, 'get' | 'bindingOf' | 'healthOf'>;
+
+/**
+ * What a member does, or the first reason why it does not serve. `unbound`: no host has its interface; `host-lost`: the host that has it does not
+ * answer its peers; `unhealthy`: its probes failed, as its host said last.
+ */
+export type MemberState = 'serving' | 'admin-down' | 'no-address' | 'drained' | 'unbound' | 'host-lost' | 'unhealthy';
+
+/**
+ * Members by port, in their order, as somebody sees them for whom `isLost` hosts do not answer (docs/design/layer3.md, §8). Of a balancer that is
+ * down they are so too.
+ */
+export function memberStates(
+  model: ServingView,
+  { id, adminUp, address, members }: LoadBalancer,
+  isLost: (host: string) => boolean,
+): ReadonlyMap<string, MemberState> {
+  const down = new Set([...model.healthOf(id)].flatMap(({ port, up }) => (up ? [] : [port])));
+  const isV6 = address.includes(':');
+  const stateOf = (member: LoadBalancer['members'][number]): MemberState => {
+    const port = model.get('port', member.port);
+    if (!adminUp || !member.adminUp || !port?.adminUp) return 'admin-down';
+    if (!port.addresses.some((each) => each.includes(':') === isV6)) return 'no-address';
+    if (member.drain) return 'drained';
+    const host = model.bindingOf(port.id)?.active;
+    if (host === undefined) return 'unbound';
+    if (isLost(host)) return 'host-lost';
+    return down.has(port.id) ? 'unhealthy' : 'serving';
+  };
+  return new Map(members.map((member) => [member.port, stateOf(member)]));
+}
