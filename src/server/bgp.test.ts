@@ -313,6 +313,58 @@ test('the status names sessions that are not up, and says why; of a drained gate
   for (const host of ['gw1', 'gw2']) await drain(host, false);
 });
 
+test("routes by a dead gateway are not used while others are left, nor by a silent next hop; a static route that leads nowhere is in nobody's way", async () => {
+  const [gw1, gw2] = [
+    await client.get<{ id: string }>('/v1/hosts/gw1'),
+    await client.get<{ id: string }>('/v1/hosts/gw2'),
+  ];
+  const loses = (...lost: readonly string[]): Report => ({
+    type: 'health',
+    health: {
+      ...{ agentVersion: '1', openvswitchVersion: '3.5', datapathType: 'netdev', flows: 0, localPorts: 0 },
+      ...{ problems: [], lost },
+    },
+  });
+  const shown = async (to: string): Promise<readonly string[]> =>
+    (await client.get<{ items: BgpRoute[] }>('/v1/bgp/routes', { query: { router: 'core', to } })).items
+      .map(({ host, unused }) => `${host}: ${unused ?? 'used'}`)
+      .sort();
+  const both = ['gw1: used', 'gw2: used'];
+  const [shared, alone] = ['20.30.0.0/24', '20.40.0.0/24'];
+  await report('gw1', change(route(shared, '192.0.2.9', 'up-1'), route(alone, '192.0.2.9', 'up-1')));
+  await report('h1', { type: 'claim', port: (await client.get<{ id: string }>('/v1/ports/web')).id, interface: 'tap' });
+  assert.deepEqual(await shown(shared), both);
+  await report('h1', loses(gw1.id));
+  assert.deepEqual(await shown(shared), both, 'gw2 still reaches it');
+  await report('gw2', loses(gw1.id));
+  assert.deepEqual(await shown(shared), ['gw1: host gw1 does not answer', 'gw2: used']);
+  assert.deepEqual(await shown(alone), ['gw1: used'], 'the only one there is stays');
+  await client.request('PATCH', '/v1/hosts/gw2', { body: { drain: true } });
+  assert.deepEqual(await shown(shared), ['gw1: host gw1 does not answer', 'gw2: used'], 'better than a dead one');
+  await client.request('PATCH', '/v1/hosts/gw2', { body: { drain: false } });
+  await report('h1', loses(gw1.id, gw2.id));
+  assert.deepEqual(await shown(shared), both, 'h1 is the one that is cut off');
+  for (const host of ['h1', 'gw2']) await report(host, loses());
+
+  const statics = (...routes: object[]) => client.request('PATCH', '/v1/routers/core', { body: { routes } });
+  await statics({ to: shared, via: '192.0.2.17', metric: 5 });
+  assert.deepEqual(await shown(shared), ['gw1: a static route has metric 5', 'gw2: a static route has metric 5']);
+  await statics({ to: shared, via: '192.0.2.14', metric: 5 });
+  const up1 = (adminUp: boolean) => client.request('PATCH', '/v1/router-ports/up-1', { body: { adminUp } });
+  await up1(false);
+  assert.deepEqual(await shown(shared), ['gw1: no network of the router holds its next hop', 'gw2: used']);
+  await up1(true);
+  await statics({ to: shared, via: '192.0.2.14', metric: 5, probe: { type: 'ping' } });
+  const wire = await client.get<{ id: string }>('/v1/ports/wire-1');
+  await report('gw1', { type: 'claim', port: wire.id, interface: 'eth0' });
+  const router = (await client.get<{ id: string }>('/v1/routers/core')).id;
+  await report('gw1', { type: 'nextHop', router, address: '192.0.2.14', up: false, sinceMs: 1 });
+  assert.deepEqual(await shown(shared), both, 'its next hop does not answer');
+  await statics({ to: shared, action: 'blackhole', metric: 5 });
+  assert.deepEqual(await shown(shared), ['gw1: a static route has metric 5', 'gw2: a static route has metric 5']);
+  await statics();
+});
+
 test('a router that speaks BGP no more has learned nothing', async () => {
   await client.post('/v1/apply', { objects: [{ kind: 'tenant', name: 'provider' }] });
   for (const n of [1, 2]) await client.request('DELETE', `/v1/bgp-peers/peer-${n}`);

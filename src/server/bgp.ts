@@ -5,8 +5,9 @@ import { gatewaysOf } from '../model/gateways.ts';
 import type { ModelIndex } from '../model/model-index.ts';
 import type { BgpPeer, Router } from '../model/objects.ts';
 import type { LearnedRoute } from '../model/view.ts';
-import { silenceOf, timeText } from '../simulate/routes.ts';
+import { type RoutesTo, routesTo, timeText } from '../simulate/routes.ts';
 import type { Presenter, SessionStatus, StatusProblem } from './present.ts';
+import type { Runtime } from './runtime.ts';
 
 /** What people see of BGP (`GET /v1/bgp`): peers, what routers say, and what they learned. References are names. */
 export interface BgpRouter {
@@ -41,8 +42,6 @@ export interface BgpRoute {
   readonly unused?: string;
 }
 
-/** As docs/design/gateways.md, §2. */
-const LEARNED_METRIC = 20;
 /** More are not told. */
 export const MOST_PROBLEMS = 1000;
 
@@ -68,22 +67,27 @@ export function bgpOf(index: ModelIndex, present: Presenter, router: Router): Bg
   };
 }
 
-/** The first learned routes of a router, sorted by network and host as text; `to`: only to this network. */
+/**
+ * The first learned routes of a router, sorted by network and host as text; `to`: only to this network. `hosts`: those that decide by them,
+ * of each view of who is lost one (`decidingHosts`).
+ */
 export function learnedRoutes(
   index: ModelIndex,
   router: Router,
   to: string | undefined,
   limit: number,
+  hosts: readonly string[],
 ): readonly BgpRoute[] {
   const all = to === undefined ? index.learnedRoutesOf(router.id) : index.learnedRoutesTo(router.id, to);
+  const whyUnused = unusedRoutes(index, router, hosts);
   return [...all]
     .sort((a, b) => (a.to === b.to ? (a.host < b.host ? -1 : 1) : a.to < b.to ? -1 : 1))
     .slice(0, limit)
     .map((route) => {
-      const unused = whyUnused(index, router, route);
+      const unused = whyUnused(route);
       return {
         to: route.to,
-        host: index.get('host', route.host)?.name ?? route.host,
+        host: nameOfHost(index, route.host),
         via: route.via.map((hop) => ({
           ...hop,
           routerPort: index.get('routerPort', hop.routerPort)?.name ?? hop.routerPort,
@@ -93,28 +97,66 @@ export function learnedRoutes(
     });
 }
 
-function whyUnused(index: ModelIndex, router: Router, { to, via, host }: LearnedRoute): string | undefined {
-  if (!router.adminUp) return 'the router is down';
+function nameOfHost(index: ModelIndex, id: string): string {
+  return index.get('host', id)?.name ?? id;
+}
+
+/**
+ * Hosts that decide by a router's routes and live, one of each view of who is lost: all of one view decide alike. Who is lost for others decides
+ * for nobody else.
+ */
+export function decidingHosts(hosts: readonly string[], runtime: Pick<Runtime, 'host'>): readonly string[] {
+  const alive = hosts.filter((id) => runtime.host(id)?.isAlive);
+  const lost = new Set(alive.flatMap((id) => [...runtime.host(id)!.lostSinceMs.keys()]));
+  const reached = alive.filter((id) => !lost.has(id));
+  const views = new Map<string, string>();
+  for (const id of reached.length === 0 ? alive : reached)
+    views.set([...runtime.host(id)!.lostSinceMs.keys()].sort().join(), id);
+  return [...views.values()];
+}
+
+/** Why no packet takes a route, where none does. */
+function unusedRoutes(
+  index: ModelIndex,
+  router: Router,
+  hosts: readonly string[],
+): (route: LearnedRoute) => string | undefined {
   const networks = [...index.routerPortsOfRouter(router.id)].flatMap((port) =>
     port.adminUp ? port.addresses.map((text) => ({ port, network: networkOf(parseCidr(text)!) })) : [],
   );
-  const connected = networks.find(({ network }) => formatCidr(network) === to);
-  if (connected) return `${describe(index, connected.port)} is in this network`;
-  const isV6 = to.includes(':');
-  const isUsable = via.some(({ address }) => {
-    const hop = parseIp(address)!;
-    return (address.includes(':') || !isV6) && networks.some(({ network }) => cidrContains(network, hop));
-  });
-  if (via.length === 0) return 'the session that it came by ended';
-  if (!isUsable) return 'no network of the router holds its next hop';
-  const better = router.routes.find((route) => route.to === to && !route.from && route.metric < LEARNED_METRIC);
-  if (better) return `a static route has metric ${better.metric}`;
-  const isDrained = (id: string): boolean => index.get('host', id)?.drain === true;
-  const silent = via.flatMap(({ address }) => silenceOf(index, router, address));
-  if (silent.length === via.length && [...index.learnedRoutesTo(router.id, to)].length > 1)
-    return `next hop ${silent[0]![0]} does not answer since ${timeText(silent[0]![1])}`;
-  const others = [...index.learnedRoutesTo(router.id, to)].filter((route) => !isDrained(route.host));
-  return isDrained(host) && others.length > 0 ? `host ${index.get('host', host)?.name} is drained` : undefined;
+  const connected = new Map(networks.map(({ port, network }) => [formatCidr(network), port]));
+  const written = new Set(router.routes.map(({ to }) => to));
+  /** Most routes have the same few sets of next hops. */
+  const known = new Map<string, readonly RoutesTo[]>();
+  const routesAt = (to: string): readonly RoutesTo[] => {
+    const told = [...index.learnedRoutesTo(router.id, to)].map(({ host, via }) => `${host} ${JSON.stringify(via)}`);
+    const key = `${written.has(to) ? to : to.includes(':')} ${told.sort().join()}`;
+    const found =
+      known.get(key) ??
+      (hosts.length === 0 ? [''] : hosts).map((host) => routesTo(index, router, parseCidr(to)!, host));
+    known.set(key, found);
+    return found;
+  };
+  return ({ to, via, host }) => {
+    if (!router.adminUp) return 'the router is down';
+    const port = connected.get(to);
+    if (port) return `${describe(index, port)} is in this network`;
+    if (via.length === 0) return 'the session that it came by ended';
+    const isV6 = to.includes(':');
+    const hops = via.filter(({ address }) => {
+      const hop = parseIp(address)!;
+      return (address.includes(':') || !isV6) && networks.some(({ network }) => cidrContains(network, hop));
+    });
+    if (hops.length === 0) return 'no network of the router holds its next hop';
+    const routes = routesAt(to);
+    if (routes.some(({ taken }) => hops.some(({ address }) => taken.has(address)))) return undefined;
+    const [{ taken, metric, silent, lost }] = routes as [RoutesTo];
+    const dumb = hops.find(({ address }) => silent.has(address));
+    if (dumb) return `next hop ${dumb.address} does not answer since ${timeText(silent.get(dumb.address)!)}`;
+    if (hops.some(({ address }) => lost.has(address))) return `host ${nameOfHost(index, host)} does not answer`;
+    if (taken.size === 0) return `a static route has metric ${metric}`;
+    return `host ${nameOfHost(index, host)} is drained`;
+  };
 }
 
 /** What is wrong with sessions that should be up, and with routers of which no gateway advertises anything. */

@@ -77,8 +77,7 @@ function fittingRoutes(model: ModelView, router: Router, frame: Frame): readonly
   for (const route of [...router.routes, ...learnedRoutes(model, router, dst)]) {
     const to = parseCidr(route.to)!;
     const from = route.from === undefined ? undefined : parseCidr(route.from)!;
-    const isVoid = route.via !== undefined && !portTowards(model, router, parseIp(route.via)!);
-    if (isVoid || !cidrContains(to, dst) || (from && !cidrContains(from, src))) continue;
+    if (isVoid(model, router, route) || !cidrContains(to, dst) || (from && !cidrContains(from, src))) continue;
     candidates.push({ to: to.prefix, from: from?.prefix ?? -1, metric: route.metric, route });
   }
   const { to: toLength, from: fromLength } = candidates.sort(byPreference)[0] ?? {};
@@ -105,12 +104,7 @@ export function portsBackTo(
 function bestRoute(model: ModelView, router: Router, frame: Frame, host: string): Way | undefined {
   const { dst } = frame.ip!;
   const fitting = fittingRoutes(model, router, frame);
-  // What leads to a lost host or a silent next hop is void, unless all routes for these packets do; of the others what leads to a drained one.
-  const isLost = (route: LearnedRoute): boolean => isBehind(model, router, route, (id) => model.isLost(host, id));
-  const silent = new Map(fitting.flatMap(({ route }) => silenceOf(model, router, route?.via)));
-  const living = orAll(fitting, ({ route }) => !route || !(silent.has(route.via!) || isLost(route)));
-  const isDrained = (id: string): boolean => model.get('host', id)?.drain === true;
-  const usable = orAll(living, ({ route }) => !route || !isBehind(model, router, route, isDrained));
+  const { silent, isLost, living, usable } = usableOf(model, router, fitting, host);
   const best = usable[0];
   if (!best) return undefined;
   if (best.connected) {
@@ -134,6 +128,49 @@ function bestRoute(model: ModelView, router: Router, frame: Frame, host: string)
     ...around.flatMap(([count, why]) => (count === 0 ? [] : [`${count} void: ${why}`])),
   ];
   return voids.length === 0 ? way : { ...way, why: `${way.why} (${voids.join('; ')})` };
+}
+
+/** What leads to a lost host or a silent next hop is void, unless all of these routes do; of the others what leads to a drained one. */
+function usableOf(model: ModelView, router: Router, fitting: readonly Candidate[], host: string) {
+  const isLost = (route: LearnedRoute): boolean => isBehind(model, router, route, (id) => model.isLost(host, id));
+  const silent = new Map(fitting.flatMap(({ route }) => silenceOf(model, router, route?.via)));
+  const living = orAll(fitting, ({ route }) => !route || !(silent.has(route.via!) || isLost(route)));
+  const isDrained = (id: string): boolean => model.get('host', id)?.drain === true;
+  const usable = orAll(living, ({ route }) => !route || !isBehind(model, router, route, isDrained));
+  return { silent, isLost, living, usable };
+}
+
+/** What becomes of the routes to exactly this network, from anywhere, where a host decides by them alone. */
+export interface RoutesTo {
+  /** Next hops of learned routes that packets take. */
+  readonly taken: ReadonlySet<string>;
+  /** Of the routes that are taken. */
+  readonly metric: number;
+  /** Next hops that do not answer, with when that began, and those behind lost hosts; void only where others are left. */
+  readonly silent: ReadonlyMap<string, number>;
+  readonly lost: ReadonlySet<string>;
+}
+
+export function routesTo(model: ModelView, router: Router, to: Cidr, host: string): RoutesTo {
+  const text = formatCidr(to);
+  const written = router.routes.filter(
+    (route) => route.from === undefined && formatCidr(networkOf(parseCidr(route.to)!)) === text,
+  );
+  const fitting = [...written, ...learnedRoutesTo(model, router, to)]
+    .filter((route) => !isVoid(model, router, route))
+    .map((route): Candidate => ({ to: to.prefix, from: -1, metric: route.metric, route }))
+    .sort(byPreference);
+  const { silent, isLost, usable } = usableOf(model, router, fitting, host);
+  const metric = usable[0]?.metric ?? LEARNED_METRIC;
+  const best = usable.flatMap((each) => (each.metric === metric && each.route ? [each.route] : []));
+  const endsHere = best.some(({ action }) => action !== undefined);
+  const learned = best.filter((route) => !written.includes(route)).map(({ via }) => via!);
+  const lost = fitting.flatMap(({ route }) => (route?.via !== undefined && isLost(route) ? [route.via] : []));
+  return { taken: new Set(endsHere ? [] : learned), metric, silent, lost: new Set(lost) };
+}
+
+function isVoid(model: ModelView, router: Router, { via }: LearnedRoute): boolean {
+  return via !== undefined && !portTowards(model, router, parseIp(via)!);
 }
 
 /** A next hop of which some gateway on its switch says that it does not answer, and none that it does: with when that began. */
@@ -195,18 +232,21 @@ type LearnedRoute = Route & { readonly toldBy?: readonly string[] };
 
 /** Learned routes that hold the address, as static ones: a next hop that several hosts tell counts once, with its highest weight. */
 function* learnedRoutes(model: ModelView, router: Router, dst: Ip): Iterable<LearnedRoute> {
-  for (let prefix = dst.version === 4 ? 32 : 128; prefix >= 0; prefix--) {
-    const to = formatCidr(networkOf({ ip: dst, prefix }));
-    const hops = new Map<string, { weight: number; readonly toldBy: string[] }>();
-    for (const { host, via } of model.learnedRoutesTo(router.id, to))
-      for (const { address, weight } of via) {
-        const known = hops.get(address) ?? { weight: 0, toldBy: [] };
-        hops.set(address, { weight: Math.max(weight, known.weight), toldBy: [...known.toldBy, host] });
-      }
-    // IPv4 goes by IPv6 next hops too (RFC 8950), not the other way round.
-    for (const [via, hop] of hops)
-      if (dst.version === 4 || parseIp(via)?.version === 6) yield { to, via, ...hop, metric: LEARNED_METRIC };
-  }
+  for (let prefix = dst.version === 4 ? 32 : 128; prefix >= 0; prefix--)
+    yield* learnedRoutesTo(model, router, networkOf({ ip: dst, prefix }));
+}
+
+function* learnedRoutesTo(model: ModelView, router: Router, network: Cidr): Iterable<LearnedRoute> {
+  const to = formatCidr(network);
+  const hops = new Map<string, { weight: number; readonly toldBy: string[] }>();
+  for (const { host, via } of model.learnedRoutesTo(router.id, to))
+    for (const { address, weight } of via) {
+      const known = hops.get(address) ?? { weight: 0, toldBy: [] };
+      hops.set(address, { weight: Math.max(weight, known.weight), toldBy: [...known.toldBy, host] });
+    }
+  // IPv4 goes by IPv6 next hops too (RFC 8950), not the other way round.
+  for (const [via, hop] of hops)
+    if (network.ip.version === 4 || parseIp(via)?.version === 6) yield { to, via, ...hop, metric: LEARNED_METRIC };
 }
 
 /** Of equal routes one that ends here goes before next hops, which share the packets out. */

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { WeftError } from '../../base/errors.ts';
 import { cidrSchema } from '../../model/kinds/common.ts';
 import type { Router } from '../../model/objects.ts';
-import { bgpOf, learnedRoutes } from '../bgp.ts';
+import { bgpOf, decidingHosts, learnedRoutes } from '../bgp.ts';
 import type { ServerContext } from '../context.ts';
 import { requireObject } from '../mutations.ts';
 import { parseQuery } from './query.ts';
@@ -22,7 +22,7 @@ export const bgpRoutesQuerySchema = z.object({
 });
 
 /** Peers, what routers say to them, and what they learned. */
-export function addBgpRoutes(app: FastifyInstance, { state, present }: ServerContext): void {
+export function addBgpRoutes(app: FastifyInstance, { state, present, runtime, streams }: ServerContext): void {
   const { index } = state;
   const named = (text: string, tenant: string | undefined): Router => {
     const router = requireObject(index, 'router', text, tenant);
@@ -38,6 +38,8 @@ export function addBgpRoutes(app: FastifyInstance, { state, present }: ServerCon
   });
   app.get('/v1/bgp/routes', async (request) => {
     const { router, tenant, to, limit } = parseQuery(bgpRoutesQuerySchema, request.query);
-    return { items: learnedRoutes(index, named(router, tenant), to, limit) };
+    const of = named(router, tenant);
+    const behind = [...index.hosts()].flatMap(({ id }) => (streams.routersBehind(id).has(of.id) ? [id] : []));
+    return { items: learnedRoutes(index, of, to, limit, decidingHosts(behind, runtime)) };
   });
 }
