@@ -182,19 +182,26 @@ export function bgpProblems(index: ModelIndex, present: Presenter, nowMs: number
     if (gateways.length > 0 && gateways.every((host) => index.get('host', host)?.drain))
       report(router, 'all of its gateways are drained: nothing is advertised');
   }
-  for (const { router, other, text } of overlaps(index, present.deadHosts())) {
+  for (const overlap of overlaps(index, present.deadHosts())) {
     // Of n tenants there can be n squared.
     if (problems.length >= MOST_PROBLEMS) break;
-    report(router, `${text} of router ${qualifiedName(index, other)}, to the same AS outside`);
+    report(overlap.router, overlapText(index, overlap));
   }
   return problems;
 }
 
+interface Overlap {
+  readonly router: Router;
+  readonly other: Router;
+  readonly text: string;
+}
+
+export function overlapText(index: ModelIndex, { other, text }: Overlap): string {
+  return `${text} of router ${qualifiedName(index, other)}, to the same AS outside`;
+}
+
 /** Routers of two tenants that tell one AS outside of the same addresses: it sends to whichever it likes. Each pair once. */
-function* overlaps(
-  index: ModelIndex,
-  dead: ReadonlySet<string>,
-): Iterable<{ router: Router; other: Router; text: string }> {
+export function* overlaps(index: ModelIndex, dead: ReadonlySet<string>): Iterable<Overlap> {
   const speaking = [...index.all('router')].filter((router) => router.bgp !== undefined && router.adminUp);
   const told = speaking.flatMap((router) => {
     const peers = [...index.bgpPeersOfRouter(router.id)].filter(({ adminUp }) => adminUp);

@@ -19,15 +19,16 @@ import type { TakenRoutes } from './learned-routes.ts';
 import { dropOrphanedLeases, growLease, LEASE_REFUSALS, moveLeases, shrinkLease } from './nat-leases.ts';
 import { dropOrphanedMoves, MOVE_REFUSALS, setNatMove } from './nat-moves.ts';
 import { NatShortages, shortage } from './nat-shortages.ts';
+import { OverlapNews } from './overlap-news.ts';
 import {
   MOST_BLOCKS_IN_REPORT,
   MOST_SETS_IN_REPORT,
   type Report,
   type ReportedClaim,
-  type ReportedSession,
   type ReportsAnswer,
 } from './protocol.ts';
 import type { Runtime } from './runtime.ts';
+import { SessionNews } from './session-news.ts';
 
 /** What agents may report, as it arrives: an agent of another version, or something else altogether, is refused as a whole. */
 const portId = idSchema;
@@ -241,8 +242,8 @@ export class Reports {
   readonly shortages = new NatShortages();
   /** What people were told of lately, with when: agents ask again and again for what is not to be had. */
   readonly #toldMs = new Map<string, number>();
-  /** Of which it was told that they ended. */
-  readonly #lostSessions = new Set<string>();
+  readonly #sessions = new SessionNews();
+  readonly #overlaps: OverlapNews;
 
   constructor(state: DesiredState, runtime: Runtime, streams: AgentStreams, events: EventRing, now: () => number) {
     this.#state = state;
@@ -251,6 +252,8 @@ export class Reports {
     this.#events = events;
     this.#now = now;
     this.#gateways = new L2Gateways(state, runtime, now);
+    this.#overlaps = new OverlapNews(state.index);
+    state.onCommit(({ changes }) => this.#overlaps.committed(changes));
     state.amendWrites((draft) => this.#claimCreatedPorts(draft));
     state.amendWrites(dropOrphanedLeases);
     state.amendWrites(moveLeases);
@@ -456,7 +459,7 @@ export class Reports {
       case 'learnedRoutes':
         return this.#takeRoutes(hostId, this.#runtime.learnedRoutes.take(hostId, report), changes);
       case 'bgp':
-        this.#tellSessions(hostId, host.sessions, report.peers);
+        this.#tell(this.#sessions.take(this.#state.index, hostId, report.peers, this.#now()));
         host.sessions = new Map(
           report.peers.flatMap((peer) => (this.#state.index.get('bgpPeer', peer.peer) ? [[peer.peer, peer]] : [])),
         );
@@ -513,23 +516,10 @@ export class Reports {
     return strange.size === 0;
   }
 
-  /** Sessions that ended, or came back after that was told: of one that flaps no more than once a minute. */
-  #tellSessions(hostId: string, before: ReadonlyMap<string, ReportedSession>, now: readonly ReportedSession[]): void {
+  /** Once a second. */
+  tick(): void {
     const { index } = this.#state;
-    for (const { peer: id, state, problem } of now) {
-      const peer = index.get('bgpPeer', id);
-      const was = before.get(id)?.state;
-      const isUp = state === 'established';
-      if (!peer || was === undefined || (was === 'established') === isUp) continue;
-      const about = `${hostId} ${id} session`;
-      if (isUp ? !this.#lostSessions.delete(about) : !this.#isNews(about)) continue;
-      if (!isUp) this.#lostSessions.add(about);
-      const where = `session with ${qualifiedName(index, peer)} (${peer.address}) at ${index.get('host', hostId)?.name ?? hostId}`;
-      const text = isUp
-        ? `the ${where} is up again`
-        : `the ${where} ended${problem === undefined ? '' : `: ${problem}`}`;
-      this.#tell([{ level: isUp ? 'info' : 'warning', kind: 'bgpPeer', id, text }]);
-    }
+    this.#tell([...this.#sessions.tick(index, this.#now()), ...this.#overlaps.tick(index, this.#now())]);
   }
 
   #isNews(about: string): boolean {

@@ -214,6 +214,7 @@ function startTimers({ state, runtime, reports, streams, events, flows, clock, l
       const { dead, changes } = runtime.expire();
       if (changes.length > 0) streams.publish(state.revision, changes);
       expireRoutes();
+      reports.tick();
       for (const id of new Set([...runtime.lostHosts(), ...runtime.settling()]))
         reports.judgeGateways(state.index.outsidesAt(id)).catch(failed('looking at L2 gateways and VTEPs'));
       for (const id of dead) {

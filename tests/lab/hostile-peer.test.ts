@@ -323,6 +323,7 @@ describe('an upstream that does wrong', { skip: needsRoot }, () => {
     const wanted =
       /router other\/edge: it advertises 203\.0\.113\.128\/25, within 203\.0\.113\.0\/24 of router isp\/core, to the same AS outside/;
     assert.match((await texts()).join('\n'), wanted);
+    await eventually('an event', 10_000, async () => (await events()).some((text) => wanted.test(text)));
     await site.weft.client.request('PATCH', '/v1/routers/other%2Fedge', {
       body: { bgp: { asn: 64_513, networks: [] } },
     });
