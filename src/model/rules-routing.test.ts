@@ -391,6 +391,11 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
   ],
   ['a VIP without members', [balancer({ members: [] })], 'schema loadBalancer acme/new members'],
   [
+    'probes that take longer than until the next one',
+    [balancer({ health: { type: 'tcp', intervalMs: 500, timeoutMs: 501 } })],
+    'schema loadBalancer acme/new health.timeoutMs',
+  ],
+  [
     'a member elsewhere',
     [balancer({ members: [{ port: 'apart' }] })],
     'unreachable loadBalancer acme/new members[0].port',

@@ -144,6 +144,20 @@ test('a member that is silent is out; a single failure between successes is noth
   assert.deepEqual(flaky.verdicts(), [true]);
 });
 
+test('a silent member is out after `fall` intervals and a time-out, which is no longer than the interval', () => {
+  const short = { type: 'tcp', intervalMs: 500, rise: 2, fall: 3, path: '/' };
+  for (const [timeoutMs, byMs] of [
+    [undefined, 2000],
+    [2000, 2000], // stored before there was a bound
+    [100, 1600],
+  ] as const) {
+    const check = { ...short, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+    const bench = new Bench({ ...(balancer('tcp') as object), health: check }, routerPort);
+    bench.run(byMs);
+    assert.deepEqual(bench.verdicts(), [false], `${timeoutMs}`);
+  }
+});
+
 test('an HTTP member is well with 2xx and 3xx, asked for the path', () => {
   for (const [status, up] of [
     ['200 OK', true],

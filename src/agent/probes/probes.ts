@@ -15,6 +15,7 @@ const PER_SENDER = { perSecond: 500, burst: 500 } as const;
 const ALTOGETHER = { perSecond: 2000, burst: 2000 } as const;
 /** Kinds whose records decide who is probed and how, beside those of the members themselves. */
 const ABOUT_PROBES: ReadonlySet<string> = new Set(['loadBalancer', 'switch', 'routerPort']);
+const DEFAULT_TIMEOUT_MS = 2_000;
 /** Probes do not all begin at once, nor keep step. */
 const JITTER = 10;
 
@@ -169,7 +170,7 @@ export class Probes {
     const probe = new Probe(check, { ...ends, srcPort }, this.#random.u32());
     watched.probe = probe;
     watched.startedMs = nowMs;
-    watched.dueMs = nowMs + check.timeoutMs;
+    watched.dueMs = nowMs + Math.min(check.timeoutMs ?? DEFAULT_TIMEOUT_MS, check.intervalMs);
     this.#underWay.set(`${port}/${srcPort}`, watched);
     return this.#send(watched, probe.start());
   }

@@ -21,15 +21,32 @@ export const memberSchema = z.strictObject({
   adminUp: z.boolean().default(true),
 });
 
-export const healthSchema = z.strictObject({
-  type: z.enum(['tcp', 'http', 'udp', 'icmp']),
-  intervalMs: z.number().int().min(100).max(3_600_000).default(5000),
-  timeoutMs: z.number().int().min(50).max(60_000).default(2000),
-  rise: z.number().int().min(1).max(100).default(2).describe('successes until a member serves again'),
-  fall: z.number().int().min(1).max(100).default(3).describe('failures until a member is out'),
-  path: z.string().startsWith('/').max(512).default('/').describe('for http: 2xx and 3xx are good'),
-  port: l4PortSchema.optional().describe("absent: the first listener's member port"),
-});
+export const healthSchema = z
+  .strictObject({
+    type: z
+      .enum(['tcp', 'http', 'udp', 'icmp'])
+      .describe('udp: silence is taken for well, an ICMP error (port unreachable) for a failure'),
+    intervalMs: z.number().int().min(100).max(3_600_000).default(5000),
+    timeoutMs: z
+      .number()
+      .int()
+      .min(50)
+      .max(60_000)
+      .optional()
+      .describe('at most intervalMs; absent: 2000, or intervalMs where that is less'),
+    rise: z.number().int().min(1).max(100).default(2).describe('successes until a member serves again'),
+    fall: z.number().int().min(1).max(100).default(3).describe('failures until a member is out'),
+    path: z.string().startsWith('/').max(512).default('/').describe('for http: 2xx and 3xx are good'),
+    port: l4PortSchema.optional().describe("absent: the first listener's member port"),
+  })
+  .superRefine(({ intervalMs, timeoutMs = 0 }, context) => {
+    if (timeoutMs > intervalMs)
+      context.addIssue({
+        code: 'custom',
+        path: ['timeoutMs'],
+        message: `${timeoutMs} is more than intervalMs, ${intervalMs}: one probe ends before the next begins`,
+      });
+  });
 
 export const loadBalancerSchema = z
   .strictObject({
