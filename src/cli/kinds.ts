@@ -231,7 +231,7 @@ export const CLI_KINDS: readonly CliKind[] = [
       column('ADDRESS', 'address'),
       column('AS', 'asn'),
       column('STATE', 'status.state'),
-      column('RECEIVED', 'status.received'),
+      column('ACCEPTED', 'status.accepted'),
       column('SENT', 'status.sent'),
       wide('BFD', 'bfd'),
       wide('UP', 'adminUp'),

@@ -3,8 +3,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { WeftError } from '../base/errors.ts';
+import type { PrefixEntry } from '../base/prefix-lists.ts';
 import { DAEMONS, DEFAULT_BFD, formatConfig, type SpeakerConfig, type SpeakerPeer } from './config.ts';
 import { commandLines, configDifference } from './config-difference.ts';
+import { inwardsName } from './policies.ts';
 
 // The product's output, for review: run with WEFT_GOLDEN=write to accept what has changed.
 
@@ -25,7 +27,16 @@ const second: SpeakerPeer = {
   asn: 65_020,
   password: undefined,
   families: ['ipv4', 'ipv6'],
-  accept: ['0.0.0.0/0', '2001:db8::/32', '2001:db8:ffff::1/128'],
+  accept: [
+    '0.0.0.0/0',
+    '2001:db8::/32',
+    '2001:db8:ffff::1/128',
+    { network: '::/0' },
+    { network: '2001:db8:1::/48', ge: 56, le: 64 },
+    { network: '2001:db8:2::/48', ge: 64 },
+    { network: '2001:db8:3::/48', le: 64 },
+  ],
+  advertise: ['203.0.113.0/24', { network: '2001:db8:100::/48' }],
   communities: ['65001:100', 'no-export'],
 };
 const far: SpeakerPeer = {
@@ -82,6 +93,10 @@ test('what is not one word of FRR’s language is refused, without telling the p
     [{ interfaces: [{ name: 'a b', addresses: [] }] }, /interface/],
     [{ peers: [upstream, { ...upstream }] }, /peer 192.0.2.1/],
     [{ peers: [{ ...upstream, password: 'secret\nend' }] }, /password of peer/],
+    [{ peers: [{ ...upstream, accept: ['10.0.0.0/8 le 9'] }] }, /10\.0\.0\.0\/8 le 9/],
+    [{ peers: [{ ...upstream, accept: [{ network: '10.0.0.0/8', ge: 7 }] }] }, /"ge":7/],
+    [{ peers: [{ ...upstream, advertise: [{ network: '10.0.0.0/8', ge: 24, le: 23 }] }] }, /"le":23/],
+    [{ peers: [{ ...upstream, advertise: [{ network: '10.0.0.0/8', le: 33 }] }] }, /"le":33/],
     [{ peers: [{ ...upstream, communities: ['x y'] }] }, /community/],
     [{ peers: [{ ...upstream, bfd: { multiplier: 1, intervalMs: 100 } }] }, /BFD/],
   ];
@@ -136,7 +151,7 @@ test('changed values replace the old, golden', () => {
     fpmPort: 2621,
     peers: [
       { ...upstream, password: 'other', keepaliveS: 10, holdS: 30, bfd: { multiplier: 5, intervalMs: 200 } },
-      { ...second, asn: 65_021, accept: undefined, communities: [] },
+      { ...second, asn: 65_021, accept: undefined, advertise: undefined, communities: [] },
       { ...far, adminUp: true, password: undefined },
     ],
     routes: [{ to: '198.51.100.0/24', via: '192.0.2.5' }],
@@ -169,4 +184,35 @@ test('what a peer is told by one that leaves is to be used last', () => {
   const { bgpd } = formatConfig({ ...config, peers: [{ ...second, isLeaving: true }] });
   assert.match(bgpd, /set community 65001:100 no-export graceful-shutdown\n set as-path prepend 65001 65001 65001/);
   assert.match(bgpd, /neighbor 2001:db8::1 route-map weft-leave-[0-9a-f]{8} out/);
+});
+
+test('lengths of a prefix list: a network alone is with all within it, an entry means what it says', () => {
+  const said = (...accept: readonly PrefixEntry[]): readonly string[] => {
+    const { bgpd } = formatConfig({ ...config, peers: [{ ...upstream, accept }] });
+    const name = /match ip address prefix-list (\S+)/.exec(bgpd)![1]!;
+    const lines = bgpd.split('\n').filter((line) => line.startsWith(`ip prefix-list ${name} `));
+    return lines.map((line) => line.replace(/.* (permit|deny) /, '$1 '));
+  };
+  const network = '10.0.0.0/8';
+  assert.deepEqual(said(network), ['permit 10.0.0.0/8 le 32']);
+  assert.deepEqual(said('10.0.0.1/32', { network: '0.0.0.0/0' }), ['permit 10.0.0.1/32', 'permit 0.0.0.0/0']);
+  assert.deepEqual(said({ network }, { network, ge: 8, le: 8 }), ['permit 10.0.0.0/8', 'permit 10.0.0.0/8']);
+  assert.deepEqual(said({ network, ge: 16 }), ['permit 10.0.0.0/8 ge 16 le 32']);
+  assert.deepEqual(said({ network, le: 24 }, { network, ge: 8 }), [
+    'permit 10.0.0.0/8 le 24',
+    'permit 10.0.0.0/8 le 32',
+  ]);
+  assert.deepEqual(said({ network, ge: 24, le: 24 }), ['permit 10.0.0.0/8 ge 24 le 24']);
+  assert.deepEqual(said(), ['deny any']);
+});
+
+test('peers with the same policy share its lists; what each refuses is counted by itself', () => {
+  const accept = ['10.0.0.0/8'];
+  const peers = [upstream, far].map((peer) => ({ ...peer, accept, advertise: accept }));
+  const { bgpd } = formatConfig({ ...config, peers });
+  assert.equal(bgpd.match(/^ip prefix-list \S+ seq 5 permit 10\.0\.0\.0\/8 le 32$/gm)?.length, 1);
+  const names = peers.map((peer) => inwardsName(peer, 'ipv4'));
+  assert.notEqual(names[0], names[1]);
+  for (const name of names)
+    assert.match(bgpd, new RegExp(`^route-map ${name} deny 20\n match ip address prefix-list \\S+\nexit$`, 'm'));
 });

@@ -1,14 +1,7 @@
-import {
-  type Cidr,
-  formatCidr,
-  formatIp,
-  type Ip,
-  networkOf,
-  parseCidr,
-  parseIp,
-  parseIpv4,
-} from '../base/addresses.ts';
+import { formatIp, parseCidr, parseIp, parseIpv4 } from '../base/addresses.ts';
 import { WeftError } from '../base/errors.ts';
+import type { PrefixEntry } from '../base/prefix-lists.ts';
+import { inwards, ip, isIpv6, outwards, type Policies, prefix } from './policies.ts';
 
 /** What a BGP speaker is to do: plain values, nothing of Weft's model. Addresses and prefixes are text. */
 export type SpeakerConfig = {
@@ -62,8 +55,10 @@ export type SpeakerPeer = {
    * them even where BFD says that the peer is gone (docs/design/bgp.md).
    */
   readonly gracefulRestart?: boolean;
-  /** Prefixes that are taken from this peer, each with its longer ones; not given: all. */
-  readonly accept?: readonly string[];
+  /** What is taken from this peer; not given: all. */
+  readonly accept?: readonly PrefixEntry[];
+  /** Which of the networks this peer is told; not given: all. */
+  readonly advertise?: readonly PrefixEntry[];
   /** Communities (`65001:100`, `no-export` …) on all that this peer is told. */
   readonly communities?: readonly string[];
   /** What this peer is told is to be used last (RFC 8326): with the community graceful-shutdown, and a path that is longer. */
@@ -117,13 +112,9 @@ function text(lines: readonly string[]): string {
   return `${['frr defaults traditional', ...lines].join('\n')}\n`;
 }
 
-/**
- * Nobody becomes a way between our peers: what is learned gets `no-advertise`, and only routes that begin here (an
- * empty AS path) pass outwards. Neither list changes when networks do.
- */
 function bgpLines(config: SpeakerConfig): string[] {
   if (isBfdAlone(config)) return [];
-  const policies = new Map<string, readonly string[]>();
+  const policies: Policies = new Map();
   const router = [
     `router bgp ${config.asn}`,
     ` bgp router-id ${config.routerId}`,
@@ -159,7 +150,7 @@ function peerLines(peer: SpeakerPeer): string[] {
   return lines;
 }
 
-function familyLines(config: SpeakerConfig, family: Family, policies: Map<string, readonly string[]>): string[] {
+function familyLines(config: SpeakerConfig, family: Family, policies: Policies): string[] {
   const peers = config.peers.filter((peer) => peer.families.includes(family));
   if (peers.length === 0) return [];
   const networks = config.networks.map(prefix).filter((n) => isIpv6(n) === (family === 'ipv6'));
@@ -169,65 +160,12 @@ function familyLines(config: SpeakerConfig, family: Family, policies: Map<string
     const neighbor = `  neighbor ${ip(peer.address)}`;
     lines.push(
       `${neighbor} activate`,
-      `${neighbor} route-map ${inwards(peer.accept, family, policies)} in`,
-      `${neighbor} route-map ${outwards(peer, config.asn, policies)} out`,
+      `${neighbor} route-map ${inwards(peer, family, policies)} in`,
+      `${neighbor} route-map ${outwards(peer, family, config.asn, policies)} out`,
       `${neighbor} maximum-prefix ${peer.maxPrefixes} restart ${RETRY_AFTER_MAX_PREFIXES_MIN}`,
     );
   }
   return [...lines, ' exit-address-family'];
-}
-
-/**
- * A policy's name says what is in it: another content is another policy, which is made before its first user and removed after
- * its last, so that no route ever passes a half-made one.
- */
-function inwards(
-  accept: readonly string[] | undefined,
-  family: Family,
-  policies: Map<string, readonly string[]>,
-): string {
-  const mine = accept?.map(prefix).filter((p) => isIpv6(p) === (family === 'ipv6'));
-  const name = mine ? `weft-in-${family}-${nameOf(mine)}` : 'weft-in';
-  const word = family === 'ipv4' ? 'ip' : 'ipv6';
-  const list = mine?.map((p, i) => {
-    const longest = family === 'ipv4' ? 32 : 128;
-    return `${word} prefix-list ${name} seq ${5 * (i + 1)} permit ${p}${p.endsWith(`/${longest}`) ? '' : ` le ${longest}`}`;
-  });
-  // A list without entries permits everything in FRR.
-  if (list?.length === 0) list.push(`${word} prefix-list ${name} seq 5 deny any`);
-  policies.set(name, [
-    ...(list ?? []),
-    `route-map ${name} permit 10`,
-    ...(mine ? [` match ${word} address prefix-list ${name}`] : []),
-    ' set community no-advertise additive',
-    // The address of the peer and not its link-local one, where it tells both.
-    ' set ipv6 next-hop prefer-global',
-    'exit',
-  ]);
-  return name;
-}
-
-function outwards(
-  { communities: given = [], isLeaving = false }: SpeakerPeer,
-  asn: number,
-  policies: Map<string, readonly string[]>,
-): string {
-  const communities = isLeaving ? [...new Set([...given, 'graceful-shutdown'])] : given;
-  const tagged = communities.length > 0;
-  const name = isLeaving
-    ? `weft-leave-${nameOf(communities)}`
-    : tagged
-      ? `weft-out-${nameOf(communities)}`
-      : 'weft-out';
-  policies.set(name, [
-    `route-map ${name} permit 10`,
-    ' match as-path weft-own',
-    ...(tagged ? [` set community ${communities.join(' ')}`] : []),
-    // For who does not know that community.
-    ...(isLeaving ? [` set as-path prepend ${asn} ${asn} ${asn}`] : []),
-    'exit',
-  ]);
-  return name;
 }
 
 function bfdLines(config: SpeakerConfig): string[] {
@@ -252,13 +190,6 @@ function bfdLines(config: SpeakerConfig): string[] {
 
 function bfdProfile(bfd: { readonly multiplier: number; readonly intervalMs: number }): string {
   return `weft-${bfd.multiplier}x${bfd.intervalMs}`;
-}
-
-/** FNV-1a over the words, as 8 hex digits. */
-function nameOf(words: readonly string[]): string {
-  let hash = 0x811c_9dc5;
-  for (const char of words.join(' ')) hash = Math.imul(hash ^ char.charCodeAt(0), 0x0100_0193) >>> 0;
-  return hash.toString(16).padStart(8, '0');
 }
 
 /** Nothing that is written into a file of FRR's may be more than one word of it. */
@@ -295,7 +226,8 @@ function check(config: SpeakerConfig): void {
       !peer.bfd || (within(peer.bfd.multiplier, 2, 255) && within(peer.bfd.intervalMs, 10, 60_000)),
       `BFD of ${name}`,
     );
-    for (const accepted of peer.accept ?? []) need(parseCidr(accepted) !== undefined, `${accepted} of ${name}`);
+    for (const entry of [...(peer.accept ?? []), ...(peer.advertise ?? [])])
+      need(isPrefixEntry(entry), `${JSON.stringify(entry)} of ${name}`);
     for (const community of peer.communities ?? [])
       need(
         /^(\d{1,5}:\d{1,5}|[a-z][a-z-]{0,40})$/.test(community),
@@ -311,18 +243,15 @@ function check(config: SpeakerConfig): void {
   if (wrong.length > 0) throw new WeftError('invalid', `no BGP speaker can have: ${wrong.join('; ')}`);
 }
 
+function isPrefixEntry(entry: PrefixEntry): boolean {
+  const { network, ge, le } = typeof entry === 'string' ? { network: entry } : entry;
+  const cidr = parseCidr(network);
+  if (cidr === undefined) return false;
+  const lengths = [cidr.prefix, ...(ge === undefined ? [] : [ge]), ...(le === undefined ? [] : [le])];
+  const longest = cidr.ip.version === 4 ? 32 : 128;
+  return lengths.every((n, i) => Number.isInteger(n) && n >= (lengths[i - 1] ?? 0) && n <= longest);
+}
+
 function isName(name: string): boolean {
   return /^[A-Za-z0-9][A-Za-z0-9_.@-]{0,14}$/.test(name);
-}
-
-function isIpv6(text: string): boolean {
-  return text.includes(':');
-}
-
-function ip(text: string): string {
-  return formatIp(parseIp(text) as Ip);
-}
-
-function prefix(text: string): string {
-  return formatCidr(networkOf(parseCidr(text) as Cidr));
 }

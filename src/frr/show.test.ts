@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { WeftError } from '../base/errors.ts';
-import { md5Failures, parseBfd, parsePeers } from './show.ts';
+import { md5Failures, parseBfd, parsePeers, parseRefused } from './show.ts';
 
 // Cut from answers of FRR 8.4.4.
 
@@ -28,7 +28,7 @@ test('a session that is up tells since when, and its prefixes of all families', 
       established: true,
       upSince: 100_000,
       resetAt: 98_000,
-      received: 3,
+      accepted: 3,
       sent: 3,
       drops: 1,
       problem: undefined,
@@ -83,4 +83,26 @@ test('segments with a wrong signature are counted', () => {
     'TcpExt: SyncookiesSent TCPMD5NotFound TCPMD5Unexpected TCPMD5Failure\nTcpExt: 0 1 2 5\nIpExt: A\nIpExt: 9\n';
   assert.equal(md5Failures(netstat), 8);
   assert.equal(md5Failures(''), 0);
+});
+
+test('what a policy refused is what its last rules were for, and whether a default route was in it', () => {
+  const map = (...invoked: readonly number[]): object => ({
+    invoked: 21,
+    disabledOptimization: false,
+    rules: invoked.map((count, n) => ({
+      ...{ sequenceNumber: 10 * (n + 1), type: n === 0 ? 'permit' : 'deny', invoked: count },
+      ...{ matchClauses: [], setClauses: [], action: 'Exit routemap' },
+    })),
+  });
+  const answer = JSON.stringify({ BGP: { 'weft-in': map(21), some: map(15, 0, 6), more: map(15, 1, 5) } });
+  assert.deepEqual(
+    [...parseRefused(answer)],
+    [
+      ['weft-in', { prefixes: 0, hasDefault: false }],
+      ['some', { prefixes: 6, hasDefault: false }],
+      ['more', { prefixes: 6, hasDefault: true }],
+    ],
+  );
+  assert.deepEqual([...parseRefused('{"BGP":{"x":{"rules":7}}}')], [['x', { prefixes: 0, hasDefault: false }]]);
+  assert.throws(() => parseRefused('% Unknown command'), WeftError);
 });

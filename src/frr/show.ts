@@ -1,4 +1,5 @@
 import { WeftError } from '../base/errors.ts';
+import { INWARDS } from './policies.ts';
 
 /** What bgpd says of a session, as plain values. */
 export type PeerState = {
@@ -11,13 +12,21 @@ export type PeerState = {
   /** Milliseconds since the epoch: when it went down last, or bgpd began. */
   readonly resetAt: number;
   /** Prefixes of all families that passed the filters. */
-  readonly received: number;
+  readonly accepted: number;
+  /** Of a peer with `accept`. */
+  readonly refused?: Refused;
   readonly sent: number;
   /** How often the session went down since bgpd knows the peer. */
   readonly drops: number;
   /** Why it is not up: a sentence for people. Undefined while it is. */
   readonly problem: string | undefined;
 };
+
+/**
+ * What the policy of a peer refused since bgpd has it. FRR keeps nothing of such prefixes, so one that was told twice counts twice, and one that was
+ * taken back still counts.
+ */
+export type Refused = { readonly prefixes: number; readonly hasDefault: boolean };
 
 /** What bfdd says of a session. */
 export type BfdState = {
@@ -30,6 +39,8 @@ export type BfdState = {
 
 /** What to ask bgpd, and what `parsePeers` reads. */
 export const SHOW_PEERS = 'show bgp neighbors json';
+/** What to ask bgpd, and what `parseRefused` reads. */
+export const SHOW_POLICIES = 'show route-map json';
 /** What to ask bfdd, and what `parseBfd` reads. */
 export const SHOW_BFD = 'show bfd peers json';
 
@@ -80,7 +91,7 @@ function peerState(address: string, peer: Json, nowMs: number): PeerState {
     established,
     upSince: established ? nowMs - numberOf(peer.bgpTimerUpMsec) : undefined,
     resetAt: nowMs - numberOf(peer.lastResetTimerMsecs),
-    received: sum('acceptedPrefixCounter'),
+    accepted: sum('acceptedPrefixCounter'),
     sent: sum('sentPrefixCounter'),
     drops: numberOf(peer.connectionsDropped),
     problem: established ? undefined : problemOf(peer),
@@ -99,6 +110,23 @@ function problemOf(peer: Json): string {
   if (due === undefined || isOwnChange || UNANSWERED.has(due))
     return 'the peer does not answer: it is down, out of reach, or has another password';
   return due;
+}
+
+/** By the names of route maps that `inwards` made. Error: `protocol`. */
+export function parseRefused(text: string): ReadonlyMap<string, Refused> {
+  const refused = new Map<string, Refused>();
+  // By daemons, of which only the one that was asked answers.
+  for (const maps of Object.values(objectOf(parse(text))))
+    for (const [name, map] of Object.entries(objectOf(maps))) {
+      const { rules } = objectOf(map);
+      const countOf = (sequence: number): number =>
+        (Array.isArray(rules) ? rules.filter(isObject) : [])
+          .filter(({ sequenceNumber }) => sequenceNumber === sequence)
+          .reduce((sum, { invoked }) => sum + numberOf(invoked), 0);
+      const ofDefault = countOf(INWARDS.refusedDefault);
+      refused.set(name, { prefixes: ofDefault + countOf(INWARDS.refused), hasDefault: ofDefault > 0 });
+    }
+  return refused;
 }
 
 /** Of a peer whose call this side refuses, with the code of its notification. */

@@ -7,6 +7,7 @@ import { type DaemonName, formatConfig, isBfdAlone, outlivesRestart, type Speake
 import { NamespaceDaemons } from './daemons.ts';
 import { FpmLink, type FpmLinkOptions } from './fpm-link.ts';
 import { applyInterfaces, calmNamespace, listenInNamespace } from './namespace.ts';
+import { inwardsName } from './policies.ts';
 import { type Refusal, RefusedCalls } from './refused-calls.ts';
 import type { RouteTable } from './route-table.ts';
 import { connectedPeers, SessionWatch } from './session-watch.ts';
@@ -16,9 +17,12 @@ import {
   type PeerState,
   parseBfd,
   parsePeers,
+  parseRefused,
+  type Refused,
   refusalOf,
   SHOW_BFD,
   SHOW_PEERS,
+  SHOW_POLICIES,
 } from './show.ts';
 import { type ConfigProblem, type DaemonState, type DaemonTexts, Supervisor } from './supervisor.ts';
 
@@ -62,6 +66,8 @@ export class Speaker {
   #mortal: ReadonlySet<string> = new Set();
   /** Addresses of the peers that have a password. */
   #signed: ReadonlySet<string> = new Set();
+  /** Route maps of the peers of which not all is taken, by address. */
+  #policed: ReadonlyMap<string, readonly string[]> = new Map();
   #looking = false;
   #asking = false;
   #looks = 0;
@@ -114,6 +120,10 @@ export class Speaker {
     const problems = await this.#supervisor.configure(texts, wanted);
     this.#signed = new Set(config.peers.flatMap((p) => (p.password ? [formatIp(parseIp(p.address)!)] : [])));
     this.#mortal = new Set(config.peers.filter((p) => !outlivesRestart(p)).map((p) => formatIp(parseIp(p.address)!)));
+    const policed = config.peers.filter(({ accept }) => accept !== undefined);
+    this.#policed = new Map(
+      policed.map((p) => [formatIp(parseIp(p.address)!), p.families.map((family) => inwardsName(p, family))]),
+    );
     this.#timer ??= setInterval(() => void this.#look(), LOOK_EVERY_MS);
     return problems;
   }
@@ -182,7 +192,7 @@ export class Speaker {
 
   /** Errors: `unreachable` while bgpd is not up, `protocol`. */
   async peers(): Promise<PeerState[]> {
-    const states = await this.#states();
+    const states = await this.#withRefused(await this.#states());
     const refused = this.#refusedCalls(states.flatMap((peer) => (peer.established ? [peer.address] : [])));
     const peers = states.map((peer) => {
       const refusal = refused.get(peer.address);
@@ -197,6 +207,18 @@ export class Speaker {
       // Why it ended, whenever that was; it does not come back for this.
       const signed = this.#signed.has(peer.address);
       return signed ? { ...peer, problem: `${peer.problem}; segments with another password arrive` } : peer;
+    });
+  }
+
+  async #withRefused(states: readonly PeerState[]): Promise<readonly PeerState[]> {
+    if (this.#policed.size === 0) return states;
+    const byName = parseRefused(await this.#ask('bgpd', SHOW_POLICIES));
+    return states.map((peer) => {
+      const names = this.#policed.get(peer.address);
+      if (names === undefined) return peer;
+      const all = names.flatMap((name): Refused | readonly [] => byName.get(name) ?? []);
+      const prefixes = all.reduce((sum, refused) => sum + refused.prefixes, 0);
+      return { ...peer, refused: { prefixes, hasDefault: all.some(({ hasDefault }) => hasDefault) } };
     });
   }
 

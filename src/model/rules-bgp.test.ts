@@ -109,7 +109,48 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     'policies of a peer',
     [peer({ accept: ['0.0.0.0/1', '128.0.0.0/1'], communities: ['65001:100', 'no-export', 'graceful-shutdown'] })],
   ],
-  ['a peer of which nothing is taken', [peer({ accept: [] })]],
+  ['a peer of which nothing is taken, and that is told nothing', [peer({ accept: [], advertise: [] })]],
+  [
+    'a peer of which the default route alone is taken',
+    [peer({ accept: [{ network: '0.0.0.0/0' }], advertise: ['203.0.113.0/24', { network: '10.0.0.0/8', ge: 24 }] })],
+  ],
+  [
+    'lengths of a prefix list',
+    [
+      peer({
+        accept: [
+          { network: '10.0.0.0/8', ge: 8, le: 32 },
+          { network: '10.0.0.0/8', le: 8 },
+        ],
+      }),
+    ],
+  ],
+  [
+    'lengths that no prefix has',
+    [
+      peer({
+        accept: [
+          { network: '10.0.0.0/8', ge: 7 },
+          { network: '10.0.0.0/8', le: 7 },
+          { network: '10.0.0.0/8', ge: 24, le: 23 },
+          { network: '10.0.0.0/8', le: 33 },
+          { network: '10.0.0.1/8' },
+          { ge: 8 },
+        ],
+      }),
+    ],
+    'schema bgpPeer acme/new accept[0].ge',
+    'schema bgpPeer acme/new accept[1].le',
+    'schema bgpPeer acme/new accept[2].le',
+    'schema bgpPeer acme/new accept[3].le',
+    'schema bgpPeer acme/new accept[4].network',
+    'schema bgpPeer acme/new accept[5].network',
+  ],
+  [
+    'networks that are not exchanged with it',
+    [peer({ advertise: ['10.0.0.0/8', { network: '2001:db8::/32', le: 48 }] })],
+    'schema bgpPeer acme/new advertise[1]',
+  ],
   [
     'policies that say nothing',
     [peer({ accept: ['2001:db8::/32', '10.0.0.1/8'], communities: ['65536:1', 'local', '1:01'] })],

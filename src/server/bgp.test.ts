@@ -245,7 +245,7 @@ test('more routes than the router uses are left out, and somebody is told', asyn
 
 test('people see peers, what is advertised, and why a route is not used', async () => {
   const peer = await client.get<{ id: string }>('/v1/bgp-peers/peer-1');
-  const session = { peer: peer.id, state: 'established', sinceMs: 1, received: 20_001, accepted: 20_000, sent: 2 };
+  const session = { peer: peer.id, state: 'established', sinceMs: 1, accepted: 20_000, refused: 1, sent: 2 };
   await report('gw1', { type: 'bgp', peers: [session] });
   const { routers } = await client.get<{ routers: BgpRouter[] }>('/v1/bgp');
   const [shown] = routers;
@@ -275,6 +275,24 @@ test('people see peers, what is advertised, and why a route is not used', async 
   assert.equal(await unused('20.30.0.0/24'), undefined);
 });
 
+test('a default route that a peer tells and may not is an event, once', async () => {
+  const { id } = await client.get<{ id: string }>('/v1/bgp-peers/peer-1');
+  const session = { peer: id, state: 'established', sinceMs: 1, accepted: 2, sent: 2 };
+  const texts = async (): Promise<readonly string[]> =>
+    (await client.get<{ items: WeftEvent[] }>('/v1/events', { query: { id } })).items.map(({ text }) => text);
+  await report('gw1', { type: 'bgp', peers: [{ ...session, refused: 3 }] });
+  assert.doesNotMatch((await texts()).join(), /default route/);
+  for (const refused of [4, 5])
+    await report('gw1', { type: 'bgp', peers: [{ ...session, refused, refusesDefault: true }] });
+  assert.deepEqual(
+    (await texts()).filter((text) => text.includes('default route')),
+    ['provider/core/peer-1 (192.0.2.9) tells a default route, which its accept refuses, at gw1'],
+  );
+  const { routers } = await client.get<{ routers: BgpRouter[] }>('/v1/bgp');
+  const [shown] = routers[0]!.peers[0]!.sessions;
+  assert.deepEqual([shown?.accepted, shown?.refused], [2, 5]);
+});
+
 test('the status names sessions that are not up, and says why; of a drained gateway only where it is the last', async () => {
   const bgpTexts = async (): Promise<readonly string[]> =>
     (await client.get<{ problems: { text: string }[] }>('/v1/status')).problems
@@ -282,7 +300,7 @@ test('the status names sessions that are not up, and says why; of a drained gate
       .filter((text) => /^(bgpPeer|router) /.test(text));
   assert.deepEqual(await bgpTexts(), ['bgpPeer provider/core/peer-2: no host runs the session']);
   const { id } = await client.get<{ id: string }>('/v1/bgp-peers/peer-2');
-  const session = { peer: id, state: 'active', sinceMs: Date.now() - 5000, received: 0, accepted: 0, sent: 0 };
+  const session = { peer: id, state: 'active', sinceMs: Date.now() - 5000, accepted: 0, sent: 0 };
   await report('gw2', { type: 'bgp', peers: [{ ...session, problem: 'the peer does not answer' }] });
   assert.match(
     (await bgpTexts()).join(),

@@ -1,4 +1,5 @@
 import { type Cidr, cidrContains, formatCidr, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
+import { permits } from '../base/prefix-lists.ts';
 import { type Advertised, advertisedBy } from '../model/advertised.ts';
 import { describe, qualifiedName } from '../model/describe.ts';
 import { gatewaysOf } from '../model/gateways.ts';
@@ -205,16 +206,16 @@ export function* overlaps(index: ModelIndex, dead: ReadonlySet<string>): Iterabl
   const speaking = [...index.all('router')].filter((router) => router.bgp !== undefined && router.adminUp);
   const told = speaking.flatMap((router) => {
     const peers = [...index.bgpPeersOfRouter(router.id)].filter(({ adminUp }) => adminUp);
-    return peers.length === 0 ? [] : [{ router, peers: new Set(peers.map(({ asn }) => asn)) }];
+    return peers.length === 0 ? [] : [{ router, peers }];
   });
   if (new Set(told.map(({ router }) => router.tenant)).size < 2) return;
   const networks = told
     .flatMap((teller) =>
-      advertisedBy(index, teller.router, (host) => dead.has(host)).map(({ network }) => ({
-        teller,
-        network,
-        cidr: networkOf(parseCidr(network)!),
-      })),
+      advertisedBy(index, teller.router, (host) => dead.has(host)).map(({ network }) => {
+        const cidr = networkOf(parseCidr(network)!);
+        const toldTo = teller.peers.filter(({ advertise }) => advertise === undefined || permits(advertise, cidr));
+        return { teller, network, cidr, systems: new Set(toldTo.map(({ asn }) => asn)) };
+      }),
     )
     .sort(({ cidr: a }, { cidr: b }) =>
       a.ip.version !== b.ip.version
@@ -230,9 +231,9 @@ export function* overlaps(index: ModelIndex, dead: ReadonlySet<string>): Iterabl
   const open: (typeof networks)[number][] = [];
   for (const one of networks) {
     while (open.length > 0 && !holds(open.at(-1)!.cidr, one.cidr)) open.pop();
-    for (const { teller, network } of open) {
+    for (const { teller, network, systems } of open) {
       const [a, b] = [teller.router, one.teller.router];
-      if (a.tenant === b.tenant || ![...teller.peers].some((asn) => one.teller.peers.has(asn))) continue;
+      if (a.tenant === b.tenant || ![...systems].some((asn) => one.systems.has(asn))) continue;
       const pair = [a.id, b.id].sort().join();
       if (seen.has(pair)) continue;
       seen.add(pair);

@@ -77,7 +77,7 @@ export interface RouterStatus {
 export interface SessionStatus {
   /** Of the session that is furthest; `none`: no host runs it. */
   readonly state: string;
-  readonly received: number;
+  readonly accepted: number;
   readonly sent: number;
   readonly sessions: readonly (Omit<ReportedSession, 'peer'> & { readonly host: string })[];
 }
@@ -185,7 +185,7 @@ export class Presenter {
       ...(this.#runtime.host(host)?.isAlive ? {} : { problem: 'its agent is silent: this is the last that it said' }),
     }));
     const best = sessions.find(({ state }) => state === 'established') ?? sessions[0];
-    return { state: best?.state ?? 'none', received: best?.received ?? 0, sent: best?.sent ?? 0, sessions };
+    return { state: best?.state ?? 'none', accepted: best?.accepted ?? 0, sent: best?.sent ?? 0, sessions };
   }
 
   outsideStatus(outside: Outside): OutsideStatus {

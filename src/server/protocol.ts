@@ -230,10 +230,13 @@ export interface ReportedSession {
   readonly state: string;
   /** Milliseconds since the epoch. */
   readonly sinceMs: number;
-  /** Prefixes that the peer told, that were accepted of them, that it was told. */
-  readonly received: number;
+  /** Prefixes of the peer's that are taken, and that it is told. */
   readonly accepted: number;
   readonly sent: number;
+  /** Of a peer with `accept`: how many prefixes that refused since it is what it is, told again counted again. */
+  readonly refused?: number;
+  /** A default route was among them. */
+  readonly refusesDefault?: boolean;
   readonly problem?: string;
 }
 

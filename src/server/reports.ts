@@ -87,9 +87,10 @@ const session = {
   peer: idSchema,
   state: z.string().min(1).max(32),
   sinceMs: count,
-  received: count,
   accepted: count,
   sent: count,
+  refused: count.optional(),
+  refusesDefault: z.boolean().optional(),
   problem: z.string().max(2000).optional(),
 };
 const reportSchema = z.discriminatedUnion('type', [

@@ -15,12 +15,13 @@ interface Known {
   readonly sinceMs: number;
   /** What people believe: it is up, or not; `nothing` was told of one that never was up. */
   readonly told: 'up' | 'down' | 'nothing';
-  /** When it was told last that it is down. */
+  /** When it was told last that it is down, and that its peer tells a default route that is refused. */
   readonly toldMs: number;
+  readonly toldDefaultMs: number;
 }
 
 /**
- * Events about BGP sessions: those that ended, came back after that was told, or do not come up. One that flaps is told to have ended once a
+ * Events about BGP sessions: those that ended, came back after that was told, or do not come up, and default routes that are refused. One that flaps is told to have ended once a
  * minute at most, and what is so when the minute is over is told then.
  */
 export class SessionNews {
@@ -35,8 +36,18 @@ export class SessionNews {
       const key = `${host} ${session.peer}`;
       const before = this.#known.get(key);
       const told = session.state === 'established' ? 'up' : 'nothing';
-      const known = before ?? { host, sinceMs: nowMs, told, toldMs: Number.NEGATIVE_INFINITY };
-      return this.#judge(index, key, { ...known, session }, nowMs);
+      const never = Number.NEGATIVE_INFINITY;
+      const known = before ?? { host, sinceMs: nowMs, told, toldMs: never, toldDefaultMs: never };
+      const isDefaultNew =
+        session.refusesDefault === true &&
+        before !== undefined &&
+        before.session.refusesDefault !== true &&
+        nowMs - before.toldDefaultMs >= AGAIN_MS;
+      const toldDefaultMs = isDefaultNew ? nowMs : known.toldDefaultMs;
+      return [
+        ...this.#judge(index, key, { ...known, session, toldDefaultMs }, nowMs),
+        ...(isDefaultNew ? refusedDefault(index, host, session.peer) : []),
+      ];
     });
   }
 
@@ -71,4 +82,12 @@ export class SessionNews {
         : `the ${where} ended${why}`;
     return [{ level: isUp ? 'info' : 'warning', kind: 'bgpPeer', id: session.peer, text }];
   }
+}
+
+function refusedDefault(index: ModelIndex, host: string, id: string): readonly Notice[] {
+  const peer = index.get('bgpPeer', id);
+  if (!peer) return [];
+  const where = index.get('host', host)?.name ?? host;
+  const text = `${qualifiedName(index, peer)} (${peer.address}) tells a default route, which its accept refuses, at ${where}`;
+  return [{ level: 'warning', kind: 'bgpPeer', id, text }];
 }

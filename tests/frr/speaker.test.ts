@@ -140,6 +140,13 @@ describe('a BGP speaker of FRR', { skip: missing, timeout: 60_000 }, () => {
     return (await speaker.peers()).find((p) => p.address === of.address);
   }
 
+  /** Of B's eleven networks; it may have told them more than once. */
+  async function refusedSix(): Promise<void> {
+    const { accepted, refused } = (await state(b))!;
+    assert.deepEqual([accepted, refused!.prefixes % 6, refused!.hasDefault], [5, 0, false]);
+    assert.ok(refused!.prefixes > 0);
+  }
+
   before(async () => {
     namespace = await wires.namespace('s');
     daemons = new NamespaceDaemons({ namespace });
@@ -231,11 +238,40 @@ describe('a BGP speaker of FRR', { skip: missing, timeout: 60_000 }, () => {
     await until('the others are refused', () => !told.has(ONLY_B) && !told.get(SHARED[0]!)!.includes('10.0.2.1'));
     assert.ok(told.get(SHARED[1]!)!.includes('10.0.2.1'));
     assert.deepEqual([told.has('198.18.3.0/24'), told.has('198.18.4.0/24')], [true, false]);
+    await refusedSix();
     const toldB = (): Promise<string> => upstreams[1]!.ask('show bgp ipv4 unicast 203.0.113.0/24 json');
     await until('communities at B', async () => /65001:100 no-export/i.test(await toldB()));
     await speaker.apply({ ...config, peers: [...config.peers, b], networks });
     await until('all of it again', () => told.has(ONLY_B));
     await until('no communities at B', async () => !(await toldB()).includes('65001:100'));
+    assert.equal((await state(b))!.drops, before.drops);
+  });
+
+  test('of a peer the lengths that are said are taken, of what we have it is told the networks that are said', async () => {
+    const networks = [...config.networks, '203.0.114.9/32'];
+    // Of eight networks in it none is so short, of one all are so long.
+    const accept = [
+      { network: '0.0.0.0/0' },
+      { network: '198.18.0.0/16', le: 23 },
+      { network: '198.18.4.0/22', ge: 24, le: 24 },
+      { network: '198.51.102.0/24' },
+    ];
+    const policed = { ...b, accept, advertise: ['203.0.113.0/24', { network: '203.0.114.0/24' }] };
+    const before = (await state(b))!;
+    await speaker.apply({ ...config, peers: [...config.peers, policed], networks });
+    const wanted = ['198.18.4.0/24', '198.18.5.0/24', '198.18.6.0/24', '198.18.7.0/24', ONLY_B];
+    const taken = (): readonly string[] => [...told].flatMap(([to, via]) => (via.includes('10.0.2.1') ? [to] : []));
+    await until('the wanted alone', () => [...taken()].sort().join() === wanted.join());
+    await refusedSix();
+    const [a, upstreamB] = upstreams as [Upstream, Upstream];
+    await until('one network at B', async () => (await upstreamB.learnedFrom('10.0.2.2')).join() === '203.0.113.0/24');
+    assert.equal((await a.learnedFrom('10.0.1.2')).length, 2);
+    await speaker.apply({ ...config, peers: [...config.peers, { ...b, advertise: [] }], networks });
+    await until('all of it again', () => told.has('198.18.3.0/24'));
+    await until('nothing at B', async () => (await upstreamB.learnedFrom('10.0.2.2')).length === 0);
+    assert.equal((await state(b))!.refused, undefined);
+    await speaker.apply({ ...config, peers: [...config.peers, b], networks });
+    await until('both at B', async () => (await upstreamB.learnedFrom('10.0.2.2')).length === 2);
     assert.equal((await state(b))!.drops, before.drops);
   });
 

@@ -254,11 +254,28 @@ describe('an upstream that does wrong', { skip: needsRoot }, () => {
       await learned([...ofGood, `20.9.0.0/16 ${BAD.there}`]);
       await sleep(1000);
       await learned([...ofGood, `20.9.0.0/16 ${BAD.there}`]);
+      const [session] = (await site.peer(BAD.name)).sessions;
+      assert.deepEqual([session?.accepted, session?.refused], [1, 2]);
       take('0.0.0.0/0', '10.0.1.0/24', '20.9.0.0/16');
       await learned(ofGood);
     });
     await put(peerOf(BAD.name));
-    await site.established(BAD.name);
+    await isConfigured(/neighbor 192\.0\.2\.1 route-map weft-in in/);
+    const told = (await events()).filter((text) => text.includes('default route'));
+    assert.deepEqual(told, ['isp/core/up-1 (192.0.2.1) tells a default route, which its accept refuses, at gw']);
+  });
+
+  test('a default route alone is taken where it alone is wanted', async () => {
+    await put(peerOf(BAD.name, { accept: [{ network: '0.0.0.0/0' }] }));
+    await isConfigured(/neighbor 192\.0\.2\.1 route-map weft-in-ipv4-\S+ in/);
+    await undisturbed(async () => {
+      tell(['0.0.0.0/0', '20.9.0.0/16', '128.0.0.0/1']);
+      await learned([...ofGood, `0.0.0.0/0 ${BAD.there}`]);
+      take('0.0.0.0/0', '20.9.0.0/16', '128.0.0.0/1');
+      await learned(ofGood);
+    });
+    await put(peerOf(BAD.name));
+    await isConfigured(/neighbor 192\.0\.2\.1 route-map weft-in in/);
   });
 
   test('ten times as many networks as it may tell end its session, and nothing of them stays', async () => {
@@ -324,6 +341,12 @@ describe('an upstream that does wrong', { skip: needsRoot }, () => {
       /router other\/edge: it advertises 203\.0\.113\.128\/25, within 203\.0\.113\.0\/24 of router isp\/core, to the same AS outside/;
     assert.match((await texts()).join('\n'), wanted);
     await eventually('an event', 10_000, async () => (await events()).some((text) => wanted.test(text)));
+    const told = (advertise: readonly string[]): Promise<unknown> =>
+      site.weft.client.request('PATCH', '/v1/bgp-peers/other%2Fedge%2Fup', { body: { advertise } });
+    await told(['198.51.100.0/24']);
+    assert.doesNotMatch((await texts()).join('\n'), wanted, 'its peer is not told');
+    await told(['203.0.113.0/24']);
+    assert.match((await texts()).join('\n'), wanted);
     await site.weft.client.request('PATCH', '/v1/routers/other%2Fedge', {
       body: { bgp: { asn: 64_513, networks: [] } },
     });

@@ -53,8 +53,8 @@ export interface SpeakingEnds {
   readonly weft: WeftInLab;
   readonly ends: Readonly<Record<UpstreamName, BgpEnd>>;
   /** The router as people see it. */
-  router(): Promise<{ readonly learned: number; readonly peers: readonly (ShownPeer & { received: number })[] }>;
-  peer(name: UpstreamName): Promise<ShownPeer & { readonly received: number; readonly problem?: string }>;
+  router(): Promise<{ readonly learned: number; readonly peers: readonly (ShownPeer & { accepted: number })[] }>;
+  peer(name: UpstreamName): Promise<ShownPeer & { readonly accepted: number; readonly problem?: string }>;
   routes(
     limit?: number,
   ): Promise<readonly { readonly to: string; readonly via: readonly { readonly address: string }[] }[]>;

@@ -122,7 +122,12 @@ export interface ShownRouter {
 export interface ShownPeer {
   readonly name: string;
   readonly state?: string;
-  readonly sessions: readonly { readonly host: string; readonly problem?: string }[];
+  readonly sessions: readonly {
+    readonly host: string;
+    readonly accepted: number;
+    readonly refused?: number;
+    readonly problem?: string;
+  }[];
 }
 
 export interface TwoGateways {

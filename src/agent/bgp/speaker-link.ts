@@ -226,7 +226,7 @@ export class SpeakerLink {
     const nowMs = this.#options.clock.now();
     const leftOut = plan.leftOut.map(({ peer, problem: why }): ReportedSession => {
       const sinceMs = this.#ages.since(peer, 'idle', nowMs, undefined);
-      return { peer, state: 'idle', sinceMs, received: 0, accepted: 0, sent: 0, problem: why };
+      return { peer, state: 'idle', sinceMs, accepted: 0, sent: 0, problem: why };
     });
     const spoken = plan.peers.map((peer): ReportedSession => {
       const state = told?.find(({ address }) => address === peer.address);
@@ -239,7 +239,9 @@ export class SpeakerLink {
           : `it went down ${flaps} times within a minute${said === undefined ? '' : `; ${said}`}`;
       return {
         ...{ peer: peer.id, state: name, sinceMs: this.#ages.since(peer.id, name, nowMs, state?.upSince) },
-        ...{ received: state?.received ?? 0, accepted: state?.received ?? 0, sent: state?.sent ?? 0 },
+        ...{ accepted: state?.accepted ?? 0, sent: state?.sent ?? 0 },
+        ...(state?.refused === undefined ? {} : { refused: state.refused.prefixes }),
+        ...(state?.refused?.hasDefault ? { refusesDefault: true } : {}),
         ...(why === undefined ? {} : { problem: why }),
       };
     });
@@ -264,6 +266,7 @@ function configOf(plan: SpeakerPlan): SpeakerConfig {
       ...(peer.password === undefined ? {} : { password: peer.password }),
       ...(peer.multihop === undefined ? {} : { multihop: peer.multihop }),
       ...(peer.accept === undefined ? {} : { accept: peer.accept }),
+      ...(peer.advertise === undefined ? {} : { advertise: peer.advertise }),
       ...(peer.bfd ? { bfd: bfdOf(peer) } : {}),
     })),
   };

@@ -63,12 +63,12 @@ export function formatRouter(router: BgpRouter): string {
       each.host,
       each.state === 'established' ? green(each.state) : yellow(each.state),
       ageText(now - each.sinceMs),
-      each.accepted === each.received ? String(each.received) : `${each.accepted}/${each.received}`,
+      each.refused ? `${each.accepted} (${each.refused} refused by accept)` : String(each.accepted),
       String(each.sent),
       each.problem ?? '',
     ]);
   });
-  const header = ['PEER', 'ADDRESS', 'AS', 'PORT', 'HOST', 'STATE', 'SINCE', 'RECEIVED', 'SENT', 'PROBLEM'];
+  const header = ['PEER', 'ADDRESS', 'AS', 'PORT', 'HOST', 'STATE', 'SINCE', 'ACCEPTED', 'SENT', 'PROBLEM'];
   const tail = `${countText(learned, 'route')} learned, ${countText(advertised.length, 'network')} advertised`;
   return [`${head}, ${at}`, rows.length === 0 ? dim('no peers') : formatTable(header, rows), tail].join('\n');
 }

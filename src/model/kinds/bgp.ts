@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseCidr } from '../../base/addresses.ts';
 import type { KindDefinition } from '../kind.ts';
 import { cidrSchema, ipSchema, ipv4Schema, refSchema } from './common.ts';
 
@@ -39,6 +40,33 @@ export const bgpSchema = z.strictObject({
     .describe('advertised in place of all within them, while something is'),
   maxRoutes: z.number().int().min(1).max(1_000_000).default(100_000).describe('further learned routes are not used'),
 });
+
+/** A line of a prefix list. */
+const prefixSchema = z
+  .union([
+    cidrSchema,
+    z.strictObject({
+      network: cidrSchema,
+      ge: z.number().int().min(0).max(128).optional().describe('only prefixes that are at least so long'),
+      le: z.number().int().min(0).max(128).optional().describe('and at most so long; absent: with ge any'),
+    }),
+  ])
+  .superRefine((entry, context) => {
+    if (typeof entry === 'string') return;
+    const { network, ge, le } = entry;
+    const { ip, prefix } = parseCidr(network) ?? {};
+    if (ip === undefined || prefix === undefined) return;
+    const longest = ip.version === 4 ? 32 : 128;
+    const problem = (path: 'ge' | 'le', least: number): void =>
+      context.addIssue({ code: 'custom', path: [path], message: `${network} takes ${least} to ${longest} here` });
+    if (ge !== undefined && (ge < prefix || ge > longest)) problem('ge', prefix);
+    if (le !== undefined && (le < Math.max(prefix, ge ?? 0) || le > longest)) problem('le', Math.max(prefix, ge ?? 0));
+  });
+
+const prefixesSchema = z
+  .array(prefixSchema)
+  .max(1000)
+  .overwrite((entries) => [...new Map(entries.map((entry) => [JSON.stringify(entry), entry])).values()]);
 
 /** What answers show in place of a password, and what leaves it as it is when it is written back. */
 export const HIDDEN = '***';
@@ -82,12 +110,12 @@ export const bgpPeerSchema = z
     keepaliveS: z.number().int().min(1).max(21_845).default(3),
     holdS: z.number().int().min(3).max(65_535).default(9),
     maxPrefixes: z.number().int().min(1).max(1_000_000).default(200_000).describe('more, and the session ends'),
-    accept: z
-      .array(cidrSchema)
-      .max(1000)
-      .overwrite((networks) => [...new Set(networks)])
+    accept: prefixesSchema
       .optional()
-      .describe('networks that are taken from this peer, each with those within it; absent: all'),
+      .describe('taken from this peer: networks, each with those within it, or {network, ge, le}; absent: all'),
+    advertise: prefixesSchema
+      .optional()
+      .describe('of what the router advertises this peer is told this, in the manner of accept; absent: all'),
     communities: z
       .array(communitySchema)
       .max(32)
@@ -106,12 +134,15 @@ export const bgpPeerSchema = z
         message: `IPv6 is not exchanged with ${peer.address}: it would have IPv4 next hops; give the peer's IPv6 address`,
       });
     const families = peer.families ?? [`ipv${version}`];
-    for (const [n, network] of (peer.accept ?? []).entries())
-      if (!families.includes(network.includes(':') ? 'ipv6' : 'ipv4'))
+    for (const list of ['accept', 'advertise'] as const)
+      for (const [n, entry] of (peer[list] ?? []).entries()) {
+        const network = typeof entry === 'string' ? entry : entry.network;
+        if (families.includes(network.includes(':') ? 'ipv6' : 'ipv4')) continue;
         context.addIssue({
-          ...{ code: 'custom', path: ['accept', n] },
-          message: `${network}: this peer tells ${families.map((family) => family.replace('ipv', 'IPv')).join(' and ')} networks`,
+          ...{ code: 'custom', path: [list, n] },
+          message: `${network}: networks of ${families.map((family) => family.replace('ipv', 'IPv')).join(' and ')} are exchanged with this peer`,
         });
+      }
   });
 
 export const bgpPeerKind = {
