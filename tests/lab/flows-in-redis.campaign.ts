@@ -1,13 +1,12 @@
 // Measures: runs alone.
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
 import { SERVER_PROCESS } from '../../src/lab/weft.ts';
 import type { ShownConnection } from '../../src/server/routes/flows.ts';
 import { needsRedis, program } from '../flow-database/redis-server.ts';
-import { WEFT, weft } from './command.ts';
+import { followWeft, weft } from './command.ts';
 import { type Datacentre, eventually, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { type HeldConnection, hold, serve } from './services.ts';
@@ -82,22 +81,14 @@ describe('a datacentre whose connections are in Redis', { skip: needsRoot || nee
   });
 
   test('who follows sees what begins', async () => {
-    const env = { ...process.env, WEFT_SERVER: dc.weft.files.serverUrl, NO_COLOR: '1' };
-    const follower = spawn(WEFT, ['flows', '--follow', '--port', 'acme/b1'], {
-      env,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    const lines: string[] = [];
-    createInterface({ input: follower.stdout }).on('line', (line) => lines.push(line));
+    const follower = followWeft(dc, 'flows', '--follow', '--port', 'acme/b1');
     await sleep(3_000); // it is connected by then
     const second = await hold(dc.lab, 'a1', '10.0.2.11', 80);
     await eventually('a line', 30_000, async () =>
-      lines.some((line) => / \+ acme\/b1 tcp .* -> 10\.0\.2\.11:80 established$/.test(line)),
+      follower.lines.some((line) => / \+ acme\/b1 tcp .* -> 10\.0\.2\.11:80 established$/.test(line)),
     );
     second.stop();
-    const ended = once(follower, 'exit');
-    follower.kill('SIGINT');
-    assert.deepEqual((await ended)[0], 0);
+    assert.equal(await follower.stop(), 0);
   });
 
   /** Milliseconds from a change until every host has it in its switch. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Endpoint } from '../../src/flow-database/flow-store.ts';
 import type { NatAnswer, ShownConnection } from '../../src/server/routes/flows.ts';
-import { weft } from './command.ts';
+import { followWeft, weft } from './command.ts';
 import { type Datacentre, eventually, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { ask, type HeldConnection, hold, serve } from './services.ts';
@@ -77,6 +77,21 @@ describe('the flow database', { skip: needsRoot }, () => {
     assert.match(
       out,
       /^acme\/a2 +tcp +established +10\.0\.1\.12:\d+ +203\.0\.113\.2:\d+ +203\.0\.113\.101:80 .* east +\d+ s$/m,
+    );
+  });
+
+  test('who follows sees what a workload begins, and nothing of others', async () => {
+    const follower = followWeft(dc, 'flows', '--follow', '--port', 'acme/b1');
+    await sleep(3_000); // it is connected by then
+    const more = await hold(dc.lab, 'a2', '203.0.113.50', 80);
+    await eventually('a line', 30_000, async () =>
+      follower.lines.some((line) => / \+ acme\/b1 tcp 10\.0\.1\.12:\d+ .*:8080 established$/.test(line)),
+    );
+    more.stop();
+    assert.equal(await follower.stop(), 0);
+    assert.ok(
+      follower.lines.every((line) => line.includes(' acme/b1 ')),
+      follower.lines.join('\n'),
     );
   });
 
