@@ -94,9 +94,9 @@ export const REGISTERS = {
   reverse: { field: 'reg6', from: 30, bits: 1 },
   /** The address is in the set that a rule asked for. */
   isIn: { field: 'reg6', from: 31, bits: 1 },
-  /** Slot of an ECMP route; what it is still to be XORed with; and whether it is. */
-  ecmpSlot: { field: 'reg6', from: 20, bits: 4 },
-  ecmpOther: { field: 'reg6', from: 24, bits: 4 },
+  /** While no chain is run: slot of an ECMP route; what it is still to be XORed with; and whether it is. */
+  ecmpSlot: { field: 'reg6', from: 20, bits: 8 },
+  ecmpOther: { field: 'reg6', from: 0, bits: 8 },
   ecmpMixing: { field: 'reg6', from: 28, bits: 1 },
   profile: { field: 'reg7', from: 0, bits: 32 },
   /** Above the profile's number: of a connection that begins, a rule with a helper is looked for, or was found (units/connection-helpers.ts). */

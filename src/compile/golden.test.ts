@@ -80,6 +80,8 @@ const core = example.router(1, {
   routes: [
     example.route('0.0.0.0/0', { via: '10.4.0.2' }),
     example.route('0.0.0.0/0', { via: '10.4.0.3', weight: 3 }),
+    example.route('100.64.0.0/10', { via: '10.4.0.2', weight: 32 }),
+    example.route('100.64.0.0/10', { via: '10.4.0.3' }),
     example.route('192.0.2.0/24', { via: '10.4.0.2', metric: 10 }),
     example.route('192.0.2.0/24', { via: '10.4.0.3' }),
     example.route('192.0.2.0/24', { from: '10.0.0.0/25', action: 'blackhole' }),
@@ -246,6 +248,7 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
         ups.learned(ups.core, '0.0.0.0/0', h2, '192.0.2.9 3'),
         ups.learned(ups.core, '198.51.100.0/24', h1, '192.0.2.1'),
         ups.learned(ups.core, '203.0.113.128/25', h1, '192.0.2.1'),
+        ups.learned(ups.core, '203.0.113.0/25', h1, '192.0.2.1 1', '192.0.2.9 32'),
         ups.learned(ups.core, '2001:db8:9000::/36', h1, '2001:db8:f::1'),
       ]),
     ],

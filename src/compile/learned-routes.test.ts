@@ -102,6 +102,19 @@ const CASES: readonly (readonly [string, Router, readonly LearnedRoute[], Readon
   ['one route', ups.core, [learned(FAR, h1, w1)], { first: 1 }],
   ['equal ones of two hosts', ups.core, [learned(FAR, h1, w1), learned(FAR, h2, w2)], { first: 0.5, second: 0.5 }],
   ['weights', ups.core, [learned(FAR, h1, `${w1} 3`, `${w2} 1`)], { first: 0.75, second: 0.25 }],
+  ['weights far apart', ups.core, [learned(FAR, h1, `${w1} 1`, `${w2} 32`)], { first: 8 / 256, second: 248 / 256 }],
+  [
+    'weights far apart, beside a route with the usual slots',
+    ups.core,
+    [learned(FAR, h1, `${w1} 1`, `${w2} 32`), learned('198.51.100.128/25', h1, w1, w2)],
+    { first: (4 + 64) / 256, second: (124 + 64) / 256 },
+  ],
+  [
+    'weights far apart of static routes, and within these learned ones with the usual slots',
+    { ...ups.core, routes: [via(w1), via(w2, { weight: 100 })] },
+    [learned('198.51.100.128/25', h1, w1, w2)],
+    { first: (2 + 64) / 256, second: (126 + 64) / 256 },
+  ],
   [
     'one next hop of two hosts',
     ups.core,

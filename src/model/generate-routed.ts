@@ -283,7 +283,7 @@ const route: fc.Arbitrary<RouteSketch> = fc.record({
   from: perhaps(fc.nat({ max: 15 }), 5),
   action: fc.constantFrom('via', 'via', 'via', 'via', 'blackhole', 'reject'),
   via: fc.array(
-    fc.record({ at: small, weight: fc.constantFrom(1, 1, 2, 5), six: fc.constantFrom(undefined, undefined, true) }),
+    fc.record({ at: small, weight: fc.constantFrom(1, 1, 2, 40), six: fc.constantFrom(undefined, undefined, true) }),
     { minLength: 1, maxLength: 3 },
   ),
   metric: fc.constantFrom<RouteSketch['metric'][]>(100, 100, 50, 200, 20, 'learned', 'learned', 'learned'),

@@ -62,7 +62,7 @@ export const PROBLEM_CODES = {
   'member-address': 'the port has no such address',
   collector: 'copies of a mirror would go into a host of our own tunnels',
   limits: 'more limits than a port can have',
-  slots: 'a load balancer has fewer slots than members',
+  slots: 'a load balancer has fewer slots than members, or a next hop of a route has none',
   prefilter:
     'the chain cannot be a pre-filter, or nothing that could be filtered or limited comes in from outside there',
   'source-check': 'sources cannot be checked at that router port',

@@ -329,6 +329,27 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     'duplicate-address loadBalancer acme/new address',
   ],
   [
+    'next hops of very different weights',
+    [
+      router({
+        routes: [
+          { to: '198.51.100.0/24', via: '203.0.113.1', weight: 1 },
+          { to: '198.51.100.0/24', via: '203.0.113.3', weight: 100 },
+          ...Array.from({ length: 100 }, (_, n) => ({ to: '198.51.101.0/24', via: `203.0.113.${n + 3}` })),
+        ],
+      }),
+    ],
+  ],
+  [
+    'a next hop that would get none of the packets',
+    [
+      router({
+        routes: [1, 3, 4, 5, 6].map((n) => ({ to: '198.51.100.0/24', via: `203.0.113.${n}`, weight: n < 3 ? 1 : 100 })),
+      }),
+    ],
+    'slots router acme/r routes[0].weight',
+  ],
+  [
     'load balancers of a router that share an address',
     [
       balancer({ address: '203.0.113.60', listeners: [{ protocol: 'tcp', port: 2222, memberPort: 22 }] }),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { grownSlots, shares, slotsFor } from './shares.ts';
+import { ecmpShares, grownSlots, shares, slotsFor } from './shares.ts';
 
 interface Member {
   readonly id: string;
@@ -111,6 +111,80 @@ describe('slots of a load balancer', () => {
       { numRuns: 60 },
     );
   });
+});
+
+describe('slots of an ECMP route', () => {
+  const hops = (...weights: number[]): Member[] => weights.map((weight, at) => ({ id: `192.0.2.${at + 1}`, weight }));
+  const count = (of: readonly Member[], id: string): number => ecmpShares(of).filter((owner) => owner === id).length;
+
+  for (const [weights, slots] of [
+    [[1, 1], 16],
+    [[1, 1, 1], 16],
+    [[1, 3], 16],
+    [[1, 1, 1, 1], 16],
+    [Array<number>(5).fill(1), 32],
+    [Array<number>(9).fill(1), 64],
+    [Array<number>(16).fill(1), 16],
+    [Array<number>(17).fill(1), 128],
+    [[1, 32], 32],
+    [[1, 100], 64],
+  ] as const)
+    test(`are ${slots} for the weights ${weights.join(':')}, and everyone has its share of them`, () => {
+      const of = hops(...weights);
+      assert.equal(ecmpShares(of).length, slots);
+      const total = of.reduce((sum, { weight }) => sum + weight, 0);
+      for (const { id, weight } of of) {
+        const exact = (slots * weight) / total;
+        assert.ok(count(of, id) > 0, id);
+        if (weight / total >= 0.02) assert.ok(Math.abs(count(of, id) - exact) <= exact / 8 + 1e-9, `${id} of ${slots}`);
+      }
+    });
+
+  test('are all in use with up to 256 next hops', () => {
+    assert.equal(new Set(ecmpShares(hops(...Array<number>(256).fill(1)))).size, 256);
+  });
+
+  test('are those that 16 are shared out in where 16 are enough', () => {
+    assert.deepEqual(ecmpShares(hops(1, 3)), shares(hops(1, 3), 16));
+  });
+
+  /** Of 256, what the slots make of the low bits of source and destination. */
+  const ways = (of: readonly Member[]): string[] => {
+    const owners = ecmpShares(of);
+    return Array.from({ length: 256 }, (_, bits) => owners[bits % owners.length]!);
+  };
+  const randomHops = fc
+    .uniqueArray(fc.tuple(fc.ipV4(), fc.integer({ min: 1, max: 20 })), {
+      ...{ minLength: 2, maxLength: 12, selector: ([id]) => id },
+    })
+    .map((each) => each.map(([id, weight]) => ({ id, weight })));
+
+  test('move with the next hop that goes or comes, and few others, also where there are more or fewer of them then', () => {
+    let [moved, owned] = [0, 0];
+    fc.assert(
+      fc.property(randomHops, fc.nat(), (of, which) => {
+        const gone = of[which % of.length]!;
+        const [before, after] = [ways(of), ways(without(of, gone))];
+        const own = before.filter((owner) => owner === gone.id).length;
+        const others = before.filter((owner, bits) => owner !== gone.id && after[bits] !== owner).length;
+        assert.ok(others <= own + 80, `${others} others moved with ${own} of 256, ${of.length} next hops`);
+        moved += others;
+        owned += own;
+      }),
+      { numRuns: 200, seed: 1 },
+    );
+    assert.ok(moved < owned, `${moved} others moved with ${owned}`);
+  });
+
+  for (let weight = 2; weight <= 8; weight++)
+    test(`of ${weight} equal next hops few move with one that goes`, () => {
+      const of = hops(...Array<number>(weight).fill(1));
+      for (const gone of of) {
+        const [before, after] = [ways(of), ways(without(of, gone))];
+        const others = before.filter((owner, bits) => owner !== gone.id && after[bits] !== owner).length;
+        assert.ok(others <= 256 / weight + 32, `${others} others of 256 moved with ${gone.id}`);
+      }
+    });
 });
 
 function without(of: readonly Member[], gone: Member): Member[] {

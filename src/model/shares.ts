@@ -2,25 +2,60 @@
  * Shares out slots by weight (docs/design/layer3.md, §9): used for next hops and for members of load balancers. Every host comes to
  * the same result from the same ids, and an id that comes or goes moves little more than its own share.
  */
-export function shares(entries: readonly { readonly id: string; readonly weight: number }[], slots: number): string[] {
+export function shares(entries: readonly Entry[], slots: number): string[] {
+  return shareOut(entries, slots, slots);
+}
+
+interface Entry {
+  readonly id: string;
+  readonly weight: number;
+}
+
+/** The ids rank alike for slots that are equal modulo `alike`, a power of two, and these are given away together. */
+function shareOut(entries: readonly Entry[], slots: number, alike: number): string[] {
   if (entries.length === 0) return [];
   const left = quotas(entries, slots);
-  const taken: string[] = [];
-  for (let slot = 0; slot < slots; slot++) {
-    let best: string | undefined;
-    let bestScore = -1;
-    for (const [id, quota] of left) {
-      if (quota === 0) continue;
-      const own = score(slot, id);
-      if (own > bestScore || (own === bestScore && id < best!)) {
-        best = id;
-        bestScore = own;
-      }
+  const taken = Array<string>(slots);
+  for (let first = 0; first < alike; first++) {
+    const ranked = entries.map(({ id }) => ({ id, rank: score(first, id) }));
+    for (let slot = first; slot < slots; slot += alike) {
+      let best: (typeof ranked)[number] | undefined;
+      for (const one of ranked)
+        if (left.get(one.id)! > 0 && (!best || one.rank > best.rank || (one.rank === best.rank && one.id < best.id)))
+          best = one;
+      left.set(best!.id, left.get(best!.id)! - 1);
+      taken[slot] = best!.id;
     }
-    left.set(best!, left.get(best!)! - 1);
-    taken.push(best!);
   }
   return taken;
+}
+
+export const FEWEST_HOP_SLOTS = 16;
+const MOST_HOP_SLOTS = 256;
+/** How far a next hop's share may be from its weight: one part in so many of that. Of three with equal weights 16 slots are enough. */
+const HOP_SHARE_OFF = 8;
+/** One part in so many of all, from which on that is asked of a share; below it has a slot, and no more is asked. */
+const LEAST_HOP_SHARE = 50;
+
+/**
+ * Who of the next hops of an ECMP route has each slot: of 16, which nearly all routes do with, or of as many as give everyone one and no share of 2 % and
+ * more is further from its weight than an eighth of that, up to 256. Twice as many slots are given away as half of them would be, as near as rounding lets
+ * them: so a next hop that comes or goes moves little more than its share also where it changes how many there are.
+ */
+export function ecmpShares(hops: readonly Entry[]): string[] {
+  let slots = FEWEST_HOP_SLOTS;
+  while (slots < MOST_HOP_SLOTS && !isFairTo(hops, slots)) slots *= 2;
+  return shareOut(hops, slots, FEWEST_HOP_SLOTS);
+}
+
+function isFairTo(hops: readonly Entry[], slots: number): boolean {
+  const quota = quotas(hops, slots);
+  const total = hops.reduce((sum, { weight }) => sum + weight, 0);
+  return hops.every(({ id, weight }) => {
+    const own = quota.get(id)!;
+    const off = Math.abs(own * total - slots * weight);
+    return own > 0 && (weight * LEAST_HOP_SHARE < total || off * HOP_SHARE_OFF <= slots * weight);
+  });
 }
 
 const FEWEST_SLOTS = 32;
@@ -70,10 +105,7 @@ export function grownSlots(
 }
 
 /** Largest remainders; of equal ones the smaller id first. */
-function quotas(
-  entries: readonly { readonly id: string; readonly weight: number }[],
-  slots: number,
-): Map<string, number> {
+function quotas(entries: readonly Entry[], slots: number): Map<string, number> {
   const total = entries.reduce((sum, { weight }) => sum + weight, 0);
   const exact = entries.map(({ id, weight }) => ({ id, ...partOf(weight, total, slots) }));
   let open = slots - exact.reduce((sum, { whole }) => sum + whole, 0);

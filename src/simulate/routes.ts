@@ -9,7 +9,7 @@ import {
   parseIp,
 } from '../base/addresses.ts';
 import type { PolicyRoute, Route, Router, RouterPort } from '../model/objects.ts';
-import { shares } from '../model/shares.ts';
+import { ecmpShares } from '../model/shares.ts';
 import { parseAddressOrCidr } from '../model/texts.ts';
 import type { ModelView } from '../model/view.ts';
 import { isLinkLocal, networksOf } from './addresses.ts';
@@ -22,7 +22,6 @@ export type Way =
   | { readonly kind: 'out'; readonly port: RouterPort; readonly nextHop: Ip; readonly why: string }
   | { readonly kind: 'blackhole' | 'reject' | 'policy-drop'; readonly why: string };
 
-const ECMP_SLOTS = 16;
 /** Of learned routes: before static ones, unless these say otherwise. */
 const LEARNED_METRIC = 20;
 
@@ -258,11 +257,8 @@ function staticWay(model: ModelView, router: Router, frame: Frame, routes: reado
     if (routes.some((route) => route.action === action)) return { kind: action, why: `${text}: ${action}` };
   const weights = new Map<string, number>();
   for (const { via, weight } of routes) weights.set(via!, (weights.get(via!) ?? 0) + weight);
-  const slots = shares(
-    [...weights].map(([id, weight]) => ({ id, weight })),
-    ECMP_SLOTS,
-  );
-  const via = slots[lowBits(frame.ip!.src) ^ lowBits(frame.ip!.dst)]!;
+  const slots = ecmpShares([...weights].map(([id, weight]) => ({ id, weight })));
+  const via = slots[(lowBits(frame.ip!.src) ^ lowBits(frame.ip!.dst)) % slots.length]!;
   const nextHop = parseIp(via)!;
   const why = `${text} via ${via}${weights.size > 1 ? `, one of ${weights.size}` : ''}`;
   return { kind: 'out', port: portTowards(model, router, nextHop)!, nextHop, why };
@@ -284,7 +280,7 @@ function connectedPorts(model: ModelView, router: Router): RouterPort[] {
 }
 
 function lowBits(ip: Ip): number {
-  return Number(BigInt(ip.value) & 15n);
+  return Number(BigInt(ip.value) & 255n);
 }
 
 /** The port whose network holds a next hop: of several the narrowest. */

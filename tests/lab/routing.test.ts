@@ -173,6 +173,43 @@ describe('a router', { skip: needsRoot }, () => {
     await put(router());
   });
 
+  test('keeps to the weights of next hops, however far apart', async () => {
+    const to = '198.51.100.0/24';
+    /** How many of 256 destinations each next hop hears of. */
+    const heard = async (): Promise<number[]> => {
+      const ears = await Promise.all(
+        ['b1', 'b2'].map((place) => startCapture(dc.lab, place, 'eth0', { filter: 'udp dst port 9' })),
+      );
+      const send = 'for n in $(seq 0 255); do echo > /dev/udp/198.51.100.$n/9; done';
+      await dc.lab.execOk('a1', ['bash', '-c', send]);
+      await sleep(500);
+      return Promise.all(ears.map(async (ear) => (await ear.stop()).captured));
+    };
+    for (const [weights, wanted] of [
+      [
+        [1, 1],
+        [128, 128],
+      ],
+      [
+        [1, 3],
+        [64, 192],
+      ],
+      [
+        [1, 32],
+        [8, 248],
+      ],
+      [
+        [100, 1],
+        [252, 4],
+      ],
+    ] as const) {
+      const routes = weights.map((weight, n) => ({ to, via: `10.0.2.1${n + 1}`, weight }));
+      await put(router({ routes }));
+      assert.deepEqual(await heard(), wanted, `weights ${weights.join(':')}`);
+    }
+    await put(router());
+  });
+
   test('obeys policies before its routes: the first that fits drops, sends another way, or leaves it to the routes', async () => {
     await holdBeyond();
     for (const port of [8081, 8082, 8083]) for (const place of ['b1', 'b2']) await serve(dc.lab, place, 'tcp', port);

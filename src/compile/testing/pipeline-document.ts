@@ -144,7 +144,7 @@ const NOTES: Readonly<Partial<Record<TableName, string>>> = {
   route:
     'Matches router, destination and source. Priority is 1 + 130 × length of the destination + (length of the source + 1, where there is one). Sets nextHop and routerPort. Of routes with equal networks only those with the lowest metric have flows.',
   spread:
-    'What comes here has several next hops. Runs `ecmp` four times with ecmpMixing, each time for one more bit of destination XOR source: that is ecmpSlot.',
+    'What comes here has several next hops. Runs `ecmp` with ecmpMixing, each time for one more bit of destination XOR source: that is ecmpSlot. Four times; more often where a learned set of next hops has more than 16 slots (static routes with more do it themselves).',
   ecmp: 'Matches as `route` (of learned routes the set of next hops instead), and ecmpSlot.',
   outChain: 'Matches routerPort of ports with a chain, or with an MTU beyond.',
   outVerdict: 'As `fromVerdict`.',

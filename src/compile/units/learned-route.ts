@@ -1,12 +1,11 @@
 import { parseCidr } from '../../base/addresses.ts';
-import { shares } from '../../model/shares.ts';
-import { setCover } from '../bits.ts';
 import { match } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, hopSetsIndex } from '../inputs.ts';
 import { headOf, hopSetFacts, hopSetId, knownHops, knownNetworks, usableHops } from '../learned-routes.ts';
 import { connectedNetworks } from '../routers.ts';
-import { backBy, ECMP_SLOTS, HOP_SET, priorityOf, routeFlows, strictOf, towards, wayOf } from './route.ts';
+import { slotFlows, spreadOver, towards, wideSetFlows } from './ecmp.ts';
+import { backBy, HOP_SET, priorityOf, routeFlows, strictOf, wayOf } from './route.ts';
 
 /** Routes that gateways learned (docs/design/gateways.md, §2): one flow each, which names the set of next hops that it has. */
 
@@ -54,16 +53,10 @@ export const hopSetUnit = define.unit({
         ...back,
         flow('ecmp', HOP_SET, match({}, { xxreg2 }), { do: towards(first.hop, first.port), goto: 'outChain' }),
       ];
-    const slots = shares(
-      hops.map(({ via, weight }) => ({ id: via, weight })),
-      ECMP_SLOTS,
+    const spread = spreadOver(hops);
+    const flows = slotFlows(spread, (ecmpSlot, target) =>
+      flow('ecmp', HOP_SET, match({ ecmpSlot }, { xxreg2 }), target),
     );
-    const flows = hops.flatMap(({ via, hop, port }) => {
-      const own = slots.flatMap((owner, slot) => (owner === via ? [slot] : []));
-      return setCover(own, 4).map((ecmpSlot) =>
-        flow('ecmp', HOP_SET, match({ ecmpSlot }, { xxreg2 }), { do: towards(hop, port), goto: 'outChain' }),
-      );
-    });
-    return [...back, ...flows];
+    return [...back, ...wideSetFlows(spread, xxreg2), ...flows];
   },
 });

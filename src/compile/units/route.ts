@@ -1,9 +1,8 @@
 import { type Cidr, formatCidr, type Ip, parseCidr, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { PolicyRoute, Route } from '../../model/objects.ts';
-import { shares } from '../../model/shares.ts';
-import type { Action, Match } from '../../openflow/flow.ts';
-import { prefixMatch, setCover } from '../bits.ts';
+import type { Match } from '../../openflow/flow.ts';
+import { prefixMatch } from '../bits.ts';
 import { toAgent } from '../facts.ts';
 import { ETH, IPV4, IPV6, load, match, set } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
@@ -13,6 +12,7 @@ import { reportProblem } from '../problem-sink.ts';
 import { type ConnectedNetwork, connectedNetworks, portTowards } from '../routers.ts';
 import { planOf } from '../rule-match.ts';
 import { withoutVoid } from '../void-next-hops.ts';
+import { type SharedHop, slotFlows, spreadOver, towards, wayToSlot } from './ecmp.ts';
 import { nextHopFrom4, nextHopFrom6 } from './router-base.ts';
 
 /** Which way a packet leaves its router (docs/design/layer3.md, §6.6 and 6.7): policies, then routes. */
@@ -21,8 +21,6 @@ import { nextHopFrom4, nextHopFrom6 } from './router-base.ts';
 const FIRST_POLICY = 20_000;
 /** In `ecmp`, above all static routes (16,770): named sets of next hops. */
 export const HOP_SET = 20_000;
-/** Of an ECMP route, what the low bits of source and destination say. */
-export const ECMP_SLOTS = 16;
 
 export const policiesUnit = define.unit({
   name: 'policies',
@@ -64,11 +62,6 @@ function policyFlows(
     if (fields.eth_type !== undefined && fields.eth_type !== version) return [];
     return [flow('policy', priority, { ...router, eth_type: version, ...fields }, target)];
   });
-}
-
-/** Which hop is next, and the port towards it. */
-export function towards(hop: Ip, routerPort: number): Action[] {
-  return [set('xxreg2', BigInt(hop.value)), ...load({ routerPort })];
 }
 
 export const routesUnit = define.unit({
@@ -146,31 +139,28 @@ export function routeFlows(
       // Who asks for the way back is told nothing.
       flow('route', priority, match({ router, reverse: 1 }, wayOf(to, from)), {}),
     ];
-  const ways = new Map<string, { readonly hop: Ip; readonly port: number; readonly weight: number }>();
+  const ways = new Map<string, SharedHop>();
   for (const route of best) {
     const weight = (ways.get(route.via!)?.weight ?? 0) + route.weight;
-    ways.set(route.via!, { ...hops.get(route)!, weight });
+    ways.set(route.via!, { via: route.via!, ...hops.get(route)!, weight });
   }
   const back = backFlows(reader, router, { to, from, priority }, [...hops.values()]);
   const forth = back.length === 0 ? where : match({ router, reverse: 0 }, wayOf(to, from));
   if (ways.size === 1) {
-    const [{ hop, port }] = ways.values() as unknown as [{ hop: Ip; port: number }];
+    const [{ hop, port }] = ways.values() as unknown as [SharedHop];
     return [...back, flow('route', priority, forth, { do: towards(hop, port), goto: 'outChain' })];
   }
-  const flows = [...back, flow('route', priority, forth, { goto: 'spread' })];
-  const slots = shares(
-    [...ways].map(([hop, { weight }]) => ({ id: hop, weight })),
-    ECMP_SLOTS,
-  );
-  for (const [name, { hop, port }] of ways) {
-    const own = slots.flatMap((owner, slot) => (owner === name ? [slot] : []));
-    for (const ecmpSlot of setCover(own, 4)) {
-      // The longest prefix among ECMP routes is the one that led here.
-      const inSlot = match({ router, ecmpSlot }, wayOf(to, from));
-      flows.push(flow('ecmp', priority, inSlot, { do: towards(hop, port), goto: 'outChain' }));
-    }
-  }
-  return flows;
+  const spread = spreadOver([...ways.values()]);
+  const { more, ...way } = wayToSlot(spread, to.ip.version);
+  return [
+    ...back,
+    flow('route', priority, forth, way),
+    ...more,
+    // The longest prefix among ECMP routes is the one that led here.
+    ...slotFlows(spread, (ecmpSlot, target) =>
+      flow('ecmp', priority, match({ router, ecmpSlot }, wayOf(to, from)), target),
+    ),
+  ];
 }
 
 /** Of some next hops the ports at which only sources that are routed by them come in. */

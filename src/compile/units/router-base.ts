@@ -18,6 +18,7 @@ import {
 import { flow } from '../flow-sink.ts';
 import type { Reader } from '../inputs.ts';
 import { TABLES } from '../tables.ts';
+import { ecmpBase } from './ecmp.ts';
 
 /**
  * Flows that all routers share (docs/design/layer3.md, §6): what they ask is in registers, whichever router it is.
@@ -41,7 +42,6 @@ export const LEAVE = { tooBig: 1000 } as const;
 export const TTL = { over: 100 } as const;
 export const ARRIVE = { unknown: 300, tag: 200, known: 100 } as const;
 const POLICY = { linkLocal: 60_000 } as const;
-const ECMP = { mix: 30_000, mixed: 29_000 } as const;
 
 /** A destination, of either version. */
 export function addressedTo(ip: Ip): Match {
@@ -83,19 +83,6 @@ export function enterRouter(): Action[] {
     ...load({ routed: 1, own: 0 }),
     move(REGISTERS.routerPort, REGISTERS.enteredBy),
     { kind: 'load', value: OFPP.any & 0xffff, dst: { field: 'in_port', from: 0, bits: 16 } },
-  ];
-}
-
-/** XORs one set bit more of `ecmpOther` into `ecmpSlot`: four times, and the slot of an ECMP route is known. */
-function ecmpSlotFrom(version: 4 | 6): Action[] {
-  const [src, dst] = version === 4 ? (['ip_src', 'ip_dst'] as const) : (['ipv6_src', 'ipv6_dst'] as const);
-  const mix: Action = { kind: 'resubmit', table: TABLES.ecmp.number };
-  return [
-    move({ field: src, from: 0, bits: 4 }, REGISTERS.ecmpSlot),
-    move({ field: dst, from: 0, bits: 4 }, REGISTERS.ecmpOther),
-    ...load({ ecmpMixing: 1 }),
-    ...[mix, mix, mix, mix],
-    ...load({ ecmpMixing: 0 }),
   ];
 }
 
@@ -186,35 +173,6 @@ function routeBase(reader: Reader): Contribution[] {
     flow('policy', 0, {}, { goto: 'route' }),
     flow('route', 0, match({ reverse: 0, noErrors: 0 }), { do: [toAgent(reader, 'unreachable')], drop: 'no-route' }),
   ];
-}
-
-function ecmpBase(): Contribution[] {
-  const flows = [
-    // Not in each of a hundred thousand routes.
-    flow('spread', 0, IPV4, { do: ecmpSlotFrom(4), goto: 'ecmp' }),
-    flow('spread', 0, IPV6, { do: ecmpSlotFrom(6), goto: 'ecmp' }),
-    flow('ecmp', ECMP.mixed, match({ ecmpMixing: 1 }), {}),
-  ];
-  for (let bit = 0; bit < 4; bit++) {
-    const one = 1 << bit;
-    for (const now of [0, one]) {
-      const where = match({
-        ecmpMixing: 1,
-        ecmpSlot: { value: now, mask: one },
-        ecmpOther: { value: one, mask: one },
-      });
-      const flip: Action[] = [
-        {
-          kind: 'load',
-          value: now === 0 ? 1 : 0,
-          dst: { ...REGISTERS.ecmpSlot, from: REGISTERS.ecmpSlot.from + bit, bits: 1 },
-        },
-        { kind: 'load', value: 0, dst: { ...REGISTERS.ecmpOther, from: REGISTERS.ecmpOther.from + bit, bits: 1 } },
-      ];
-      flows.push(flow('ecmp', ECMP.mix + bit, where, { do: flip }));
-    }
-  }
-  return flows;
 }
 
 /** The next hop's MAC is known, or the agent asks for it while the packet waits. */

@@ -5,6 +5,7 @@ import type { DraftChange } from '../draft.ts';
 import type { ModelIndex } from '../model-index.ts';
 import type { Router, RouterPort } from '../objects.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
+import { ecmpShares } from '../shares.ts';
 import { checkHeldAddress } from './addresses.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';
@@ -63,6 +64,26 @@ function checkRoutes(index: ModelIndex, router: Router, report: Report): void {
         'give it another metric',
       );
     } else twin.vias.add(via);
+  }
+  checkShares(router, problem);
+}
+
+/** Every next hop of an ECMP route gets packets. */
+function checkShares({ routes }: Router, problem: ReturnType<typeof problemAt>): void {
+  const ways = Map.groupBy([...routes.entries()], ([, { to, from, metric }]) => `${to} ${from ?? ''} ${metric}`);
+  for (const equals of ways.values()) {
+    const hops = equals.flatMap(([, { via, weight }]) => (via === undefined ? [] : [{ id: via, weight }]));
+    if (hops.length < 2) continue;
+    const owners = ecmpShares(hops);
+    const used = new Set(owners);
+    for (const [at, { via, weight }] of equals)
+      if (via !== undefined && !used.has(via))
+        problem(
+          `routes[${at}].weight`,
+          'slots',
+          `weight ${weight} of ${hops.reduce((sum, hop) => sum + hop.weight, 0)} is none of the ${owners.length} slots that the next hops of ${routes[at]!.to} share`,
+          'weights less far apart, or fewer next hops',
+        );
   }
 }
 
