@@ -143,6 +143,16 @@ const outer = example.loadBalancer(1, '203.0.113.80', [world.b, world.c], {
   ...{ router: world.plain.id, slots: 16, sticky: 'source', onEmpty: 'drop' },
 });
 
+const health = { intervalMs: 1000, timeoutMs: 500, rise: 2, fall: 3, path: '/' } as const;
+const probe = { intervalMs: 1000, failures: 3, recoveries: 3 } as const;
+
+function moved(port: typeof world.a, ...connections: string[]): InputRecord {
+  return {
+    ...{ kind: 'natMove', id: `${snat.id}/203.0.113.1/${port.id}`, revision: 1, router: snat.id },
+    ...{ address: '203.0.113.1', port: port.id, connections },
+  };
+}
+
 /** Golden file → the records, and the unit families whose flows are shown. */
 const CASES: Readonly<Record<string, readonly [families: readonly string[], records: readonly InputRecord[]]>> = {
   'port-plain': [
@@ -354,6 +364,21 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
       example.rule(3, main, 30, 'drop', { srcSet: friends.id, not: ['srcSet'] }),
     ],
   ],
+  'rules-by-address': [
+    ['rule'],
+    [
+      main,
+      example.rule(1, main, 10, 'drop', { srcMac: '02:00:00:00:00:00/ff:00:00:00:00:00' }),
+      example.rule(2, main, 20, 'accept', {
+        srcMac: '02:00:00:00:00:01',
+        dstMac: '01:00:00:00:00:00/01:00:00:00:00:00',
+      }),
+      example.rule(3, main, 30, 'accept', { protocol: 'icmp', icmpType: 8, icmpCode: 0, src: '10.0.0.0/24' }),
+      example.rule(4, main, 40, 'accept', { protocol: 'icmpv6', icmpType: 128 }),
+      example.rule(5, main, 50, 'accept', { arpOp: 1, arpSender: '10.0.0.1', arpTarget: '10.0.0.2' }),
+      example.rule(6, main, 60, 'drop', { arpTarget: '10.0.0.2', not: ['arpTarget'] }),
+    ],
+  ],
   'rules-inverted': [
     ['rule', 'chain'],
     [
@@ -425,6 +450,54 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
     ],
   ],
   'vip-without-members': [['slots'], [...translated, { ...inner, members: [] }]],
+  'health-probes': [
+    ['probe'],
+    [
+      ...translated,
+      { ...inner, health: { ...health, type: 'http' } },
+      ...(['udp', 'icmp'] as const).map((type, i) =>
+        example.loadBalancer(2 + i, `10.0.1.9${i}`, [world.a], { router: world.plain.id, health: { ...health, type } }),
+      ),
+    ],
+  ],
+  'next-hop-probes': [
+    ['nextHopProbe'],
+    [
+      ...translated.filter(({ kind }) => kind !== 'router'),
+      world.middle({
+        routes: [
+          example.route('0.0.0.0/0', { via: '203.0.113.254', probe: { ...probe, type: 'ping' } }),
+          example.route('0.0.0.0/0', { via: '203.0.113.253', probe: { ...probe, type: 'arp' } }),
+          example.route('::/0', { via: '2001:db8:ffff::254', probe: { ...probe, type: 'arp' } }),
+        ],
+      }),
+      ...[example.binding(world.x, h1), example.boundInterface(world.x, 3)],
+    ],
+  ],
+  'connections-that-moved': [
+    ['natMove', 'leasesIn', 'snatReplies'],
+    [
+      ...translated.filter(({ kind }) => kind !== 'router'),
+      ...[snat, ...leases, moved(world.a, 'tcp/20500/198.51.100.1/443'), moved(world.c, 'udp/10300/198.51.100.1/53')],
+    ],
+  ],
+  'connections-on-their-way': [['importing'], [...translated, floating[0]!, { kind: 'importing', id: world.a.id }]],
+  'connections-told-of': [
+    ['hold'],
+    [
+      ...translated.filter(({ kind }) => kind !== 'router'),
+      ...[snat, ...leases, example.l2Gateway(1, world.a, [h1, h2])],
+      { kind: 'held', id: world.a.id, isPaused: true },
+    ],
+  ],
+  'held-back': [
+    ['heldBack', 'classify'],
+    [...here(net, own), { kind: 'heldBack', id: example.idOf('port', 1), errors: true, hops: true }],
+  ],
+  wide: [
+    ['wide', 'wideAddresses'],
+    [...here(net, own), ...there(net, 2, { addresses: ['10.0.0.2'] })],
+  ],
   'l2-gateway': [
     ['l2Gateway', 'classify'],
     [...here(bare, { portSecurity: false }, h2, h1), outsideOf(h1, h2)],
@@ -441,6 +514,7 @@ const folder = join(import.meta.dirname, 'golden');
 for (const [name, [families, records]] of Object.entries(CASES)) {
   test(`the flows of ${name} are the golden ones`, () => {
     const text = `${goldenLines(compiledFlows([...base, ...records], families)).join('\n')}\n`;
+    assert.notEqual(text, '\n', 'it has flows');
     const path = join(folder, `${name}.golden`);
     if (process.env.WEFT_GOLDEN === 'write') {
       mkdirSync(folder, { recursive: true });
