@@ -63,6 +63,19 @@ describe('filters', { skip: needsRoot }, () => {
   });
   after(() => dc?.down());
 
+  /** A rule (`chain/name`) has said so of a packet; `line` is without the port that its sender chose. */
+  async function logs(name: string, line: string): Promise<void> {
+    const { items: rules } = await dc.weft.client.get<{ items: { id: string; name: string; chain: string }[] }>(
+      '/v1/rules',
+      { query: { names: true } },
+    );
+    const { id } = rules.find((each) => `${each.chain}/${each.name}` === name)!;
+    await eventually(`${name} logs`, 3000, async () => {
+      const { items } = await dc.weft.client.get<{ items: { text: string }[] }>('/v1/events', { query: { id } });
+      return items.some(({ text }) => text.replace(/:\d+ →/, ' →') === line);
+    });
+  }
+
   test('a group lets in what its rules say and nothing else', async () => {
     await askAll(
       dc.lab,
@@ -189,6 +202,22 @@ describe('filters', { skip: needsRoot }, () => {
     assert.ok(await pings(dc.lab, 'a2', '10.0.2.12'));
   });
 
+  test('a rule logs what is decided of the packet, also by the state of its connection', async () => {
+    await chain(
+      'drop',
+      rule('noted', 10, { protocol: 'icmp', dst: '10.0.2.12/32' }, 'log'),
+      rule('known', 20, { state: ['established', 'related'] }, 'accept'),
+      rule('own', 30, { state: ['new'], src: '10.0.2.12/32' }, 'accept'),
+    );
+    const ping = (decided: string, type: number): string =>
+      `chain guarded, rule noted: ${decided}, icmp 10.0.1.12 → 10.0.2.12 type ${type} code 0, to port acme/b2 on switch b`;
+    assert.ok(await isSilent(dc.lab, 'a2', '10.0.2.12'));
+    await logs('guarded/noted', ping('drop by policy', 8));
+    assert.ok(await pings(dc.lab, 'b2', '10.0.1.12'));
+    await logs('guarded/noted', ping('accept by rule known', 0));
+    await chain('accept');
+  });
+
   test('reject says so: a reset for TCP, an error for the rest', async () => {
     await chain(
       'accept',
@@ -231,6 +260,9 @@ describe('filters', { skip: needsRoot }, () => {
         action: 'drop',
       }),
     );
+    await put(
+      acme('rule', 'seen', { chain: 'edge', position: 5, match: { protocol: 'tcp', dstPorts: '22' }, action: 'log' }),
+    );
     await put(port({ outChain: 'edge' }));
     await askAll(
       dc.lab,
@@ -238,8 +270,11 @@ describe('filters', { skip: needsRoot }, () => {
       ['a2', 'tcp', '10.0.2.12', 80, 'b2'],
       ['b1', 'tcp', '10.0.2.12', 22, 'b2'], // what stays in the network
     );
+    const seen = 'chain edge, rule seen: drop by rule no-ssh, tcp';
+    await logs('edge/seen', `${seen} 10.0.1.12 → 10.0.2.12:22, out by router port acme/r/b`);
     await put(port({ inChain: 'edge' }));
     await askAll(dc.lab, ['a2', 'tcp', '10.0.2.12', 22, 'b2'], ['b2', 'tcp', '10.0.1.11', 22, 'timeout']);
+    await logs('edge/seen', `${seen} 10.0.2.12 → 10.0.1.11:22, in by router port acme/r/b`);
     await put(port({}));
   });
 

@@ -43,6 +43,7 @@ const NOTICED_BY: Readonly<Record<string, number>> = {
   'in the flows: advertisements have no flags': 21,
   'in the flows: ports probe and get an answer': 72,
   'in the flows: the agent is not asked for DHCP': 27,
+  'in the flows: names are not asked of the agent': 19,
   'in the flows: solicitations of routers are flooded': 23,
   'in the flows: floods come back into the tunnel': 79,
   'in the flows: learned MACs win over held ones': 52,
@@ -147,6 +148,7 @@ const FLOW_FAULTS: Readonly<Record<string, FlowFault>> = {
   ),
   'ports probe and get an answer': without((flow) => inTable(flow, 'answer') && flow.priority === 400),
   'the agent is not asked for DHCP': without((flow) => inTable(flow, 'answer') && asks(flow, 'udp_src')),
+  'names are not asked of the agent': without((flow) => inTable(flow, 'answer') && flow.match.udp_dst === 53),
   'solicitations of routers are flooded': without((flow) => inTable(flow, 'answer') && flow.match.icmpv6_type === 133),
   'frames of a VLAN have no tag': changed(
     (flow) => inTable(flow, 'tag'),
