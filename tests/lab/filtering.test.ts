@@ -76,6 +76,11 @@ describe('filters', { skip: needsRoot }, () => {
     });
   }
 
+  /** What a ping in fragments is told (code 13, RFC 1812 §5.2.7.1). */
+  async function refusal(from: string, address: string): Promise<string> {
+    return (await dc.lab.exec(from, ['ping', '-n', '-c', '1', '-W', '2', '-s', '4000', address])).stdout;
+  }
+
   test('a group lets in what its rules say and nothing else', async () => {
     await askAll(
       dc.lab,
@@ -243,6 +248,9 @@ describe('filters', { skip: needsRoot }, () => {
     await chain('accept', rule('no-fragments', 10, { fragment: 'any' }, 'drop'));
     assert.ok(await isSilent(dc.lab, 'a2', '10.0.2.12', 4000));
     assert.ok(await pings(dc.lab, 'a2', '10.0.2.12'));
+    await chain('accept', rule('no-fragments', 10, { fragment: 'any' }, 'reject'));
+    assert.match(await refusal('a2', '10.0.2.12'), /From 10\.0\.2\.12 .*Packet filtered/);
+    assert.ok(await pings(dc.lab, 'a2', '10.0.2.12'));
     await chain('accept', rule('no-begin', 10, { protocol: 'tcp', tcpFlags: '+syn-ack' }, 'drop'));
     assert.ok(await unanswered(dc.lab, 'a2', 'tcp', '10.0.2.12', 80));
     await chain('accept');
@@ -275,6 +283,11 @@ describe('filters', { skip: needsRoot }, () => {
     await put(port({ inChain: 'edge' }));
     await askAll(dc.lab, ['a2', 'tcp', '10.0.2.12', 22, 'b2'], ['b2', 'tcp', '10.0.1.11', 22, 'timeout']);
     await logs('edge/seen', `${seen} 10.0.2.12 → 10.0.1.11:22, in by router port acme/r/b`);
+    await put(
+      acme('rule', 'no-fragments', { chain: 'edge', position: 20, match: { fragment: 'any' }, action: 'reject' }),
+    );
+    await put(port({ outChain: 'edge' }));
+    assert.match(await refusal('a2', '10.0.2.12'), /From 10\.0\.1\.1 .*Packet filtered/);
     await put(port({}));
   });
 
