@@ -216,3 +216,17 @@ test('peers with the same policy share its lists; what each refuses is counted b
   for (const name of names)
     assert.match(bgpd, new RegExp(`^route-map ${name} deny 20\n match ip address prefix-list \\S+\nexit$`, 'm'));
 });
+
+test('routes outlive a restart where there is no BFD, unless a peer says otherwise', () => {
+  const isOff = (more: Partial<SpeakerPeer>): boolean => {
+    const { bgpd } = formatConfig({ ...config, peers: [{ ...upstream, ...more }] });
+    // What one peer wants the instance has to do.
+    assert.equal(/^ bgp graceful-restart$/m.test(bgpd), !bgpd.includes('graceful-restart-disable'));
+    return bgpd.includes('neighbor 192.0.2.1 graceful-restart-disable');
+  };
+  assert.deepEqual([isOff({}), isOff({ bfd: undefined })], [true, false]);
+  assert.deepEqual(
+    [isOff({ gracefulRestart: true }), isOff({ bfd: undefined, gracefulRestart: false })],
+    [false, true],
+  );
+});

@@ -109,6 +109,7 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     'policies of a peer',
     [peer({ accept: ['0.0.0.0/1', '128.0.0.0/1'], communities: ['65001:100', 'no-export', 'graceful-shutdown'] })],
   ],
+  ['a peer that keeps routes over a restart', [peer({ bfd: true, gracefulRestart: true })]],
   ['a peer of which nothing is taken, and that is told nothing', [peer({ accept: [], advertise: [] })]],
   [
     'a peer of which the default route alone is taken',

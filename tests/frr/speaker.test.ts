@@ -275,6 +275,15 @@ describe('a BGP speaker of FRR', { skip: missing, timeout: 60_000 }, () => {
     assert.equal((await state(b))!.drops, before.drops);
   });
 
+  test('whether routes outlive a restart may change while the session stays up', async () => {
+    const before = (await state(b))!;
+    const networks = [...config.networks, '203.0.114.9/32'];
+    for (const peers of [[{ ...b, gracefulRestart: false }], [b]])
+      assert.deepEqual(await speaker.apply({ ...config, peers: [...config.peers, ...peers], networks }), []);
+    const now = (await state(b))!;
+    assert.deepEqual([now.established, now.drops], [true, before.drops]);
+  });
+
   test('a peer that cannot come up says why', async () => {
     await until('a reason for the password', async () => /password/.test((await state(otherPassword))?.problem ?? ''));
     await until('a reason for the AS', async () => /the AS number/.test((await state(otherAs))?.problem ?? ''));

@@ -2,16 +2,16 @@ import { formatIp } from '../../base/addresses.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import { listNamespaces } from '../../base/namespaces.ts';
-import { DEFAULT_BFD, type SpeakerConfig, type SpeakerPeer } from '../../frr/config.ts';
 import type { RouteChange, Ways } from '../../frr/route-table.ts';
 import { Speaker } from '../../frr/speaker.ts';
-import type { BgpPeer, LearnedHop } from '../../model/objects.ts';
+import type { LearnedHop } from '../../model/objects.ts';
 import type { ReportedSession } from '../../server/protocol.ts';
 import type { AgentEvent } from '../events.ts';
 import { endedHops } from './ended-hops.ts';
 import { Flaps } from './flaps.ts';
 import type { SpeakerPlan } from './plan.ts';
 import type { ToldRoute } from './sessions.ts';
+import { configOf } from './speaker-config.ts';
 import { interfacesOf, namespaceOf, preparePlace, removeEnd, removeNamespace } from './speaker-place.ts';
 import { StateAges } from './state-ages.ts';
 
@@ -27,8 +27,6 @@ export interface SpeakerLinkOptions {
   readonly signal: AbortSignal;
 }
 
-/** Anywhere in the speaker's own namespace. */
-const FPM_PORT = 2620;
 /** The most that a next hop of ours can have; the kernel knows 256. */
 const MOST_WEIGHT = 100;
 const RETRY_MS = 2_000;
@@ -247,33 +245,6 @@ export class SpeakerLink {
     });
     return [...spoken, ...leftOut];
   }
-}
-
-function configOf(plan: SpeakerPlan): SpeakerConfig {
-  return {
-    ...{ routerId: plan.routerId, asn: plan.asn, fpmPort: FPM_PORT, networks: plan.networks },
-    routes: plan.routes,
-    bfdPeers: plan.bfd.map(({ address, local, routerPort, intervalMs, failures }) => ({
-      ...{ address, local, interface: interfacesOf(routerPort).inner, intervalMs },
-      multiplier: Math.max(2, failures),
-    })),
-    interfaces: plan.ports.map(({ id, addresses }) => ({ name: interfacesOf(id).inner, addresses })),
-    peers: plan.peers.map((peer) => ({
-      ...{ address: peer.address, asn: peer.asn, keepaliveS: peer.keepaliveS, holdS: peer.holdS },
-      ...{ maxPrefixes: peer.maxPrefixes, adminUp: peer.adminUp, communities: peer.communities },
-      isLeaving: plan.isLeaving,
-      families: peer.families ?? [peer.address.includes(':') ? ('ipv6' as const) : ('ipv4' as const)],
-      ...(peer.password === undefined ? {} : { password: peer.password }),
-      ...(peer.multihop === undefined ? {} : { multihop: peer.multihop }),
-      ...(peer.accept === undefined ? {} : { accept: peer.accept }),
-      ...(peer.advertise === undefined ? {} : { advertise: peer.advertise }),
-      ...(peer.bfd ? { bfd: bfdOf(peer) } : {}),
-    })),
-  };
-}
-
-function bfdOf({ bfdFailures, bfdIntervalMs }: BgpPeer): NonNullable<SpeakerPeer['bfd']> {
-  return { multiplier: bfdFailures ?? DEFAULT_BFD.multiplier, intervalMs: bfdIntervalMs ?? DEFAULT_BFD.intervalMs };
 }
 
 function toldOf({ to, ways }: RouteChange, running: Running): ToldRoute {

@@ -107,6 +107,10 @@ export const bgpPeerSchema = z
       .max(255)
       .optional()
       .describe('the upstream is so many hops away; from 2 on a static route leads to it'),
+    gracefulRestart: z
+      .boolean()
+      .optional()
+      .describe('whether either side keeps routes of the other over a restart; absent: only without bfd'),
     keepaliveS: z.number().int().min(1).max(21_845).default(3),
     holdS: z.number().int().min(3).max(65_535).default(9),
     maxPrefixes: z.number().int().min(1).max(1_000_000).default(200_000).describe('more, and the session ends'),
