@@ -1,4 +1,4 @@
-import { type Cidr, cidrContains, formatIp, type Ip, parseIp, parseMac } from '../base/addresses.ts';
+import { cidrContains, formatIp, type Ip, parseIp, parseMac } from '../base/addresses.ts';
 import type { RuleMatch } from '../model/objects.ts';
 import { ETHER_TYPE_NAMES, PROTOCOL_NAMES, parseAddressOrCidr, parsePortRange } from '../model/texts.ts';
 import type { ModelView } from '../model/view.ts';
@@ -77,18 +77,38 @@ export function isInRange(text: string, port: number): boolean {
   return port >= range.first && port <= range.last;
 }
 
-/** Lists of addresses that were read: one may have thousands, and is asked for every packet. */
-const read = new WeakMap<readonly string[], readonly Cidr[]>();
+/** Networks of one prefix length, each as the number that its prefix is. */
+interface Prefixes {
+  readonly version: 4 | 6;
+  readonly hostBits: bigint;
+  readonly values: Set<bigint>;
+}
+
+/** Sets that were read: one may have thousands of addresses, and is asked for every packet that a rule logs. */
+const read = new WeakMap<readonly string[], readonly Prefixes[]>();
+
+function prefixesOf(addresses: readonly string[]): readonly Prefixes[] {
+  const known = read.get(addresses);
+  if (known !== undefined) return known;
+  const byLength = new Map<string, Prefixes>();
+  for (const { ip, prefix } of addresses.map(parseAddressOrCidr)) {
+    const key = `${ip.version}/${prefix}`;
+    const hostBits = BigInt((ip.version === 4 ? 32 : 128) - prefix);
+    const prefixes = byLength.get(key) ?? { version: ip.version, hostBits, values: new Set() };
+    prefixes.values.add(BigInt(ip.value) >> hostBits);
+    byLength.set(key, prefixes);
+  }
+  const prefixes = [...byLength.values()];
+  read.set(addresses, prefixes);
+  return prefixes;
+}
 
 /** In the address set? */
 export function isInSet(model: RuleView, set: string, ip: Ip): boolean {
   const addresses = model.get('addressSet', set)?.addresses ?? [];
-  let networks = read.get(addresses);
-  if (networks === undefined) {
-    networks = addresses.map(parseAddressOrCidr);
-    read.set(addresses, networks);
-  }
-  return networks.some((network) => cidrContains(network, ip));
+  return prefixesOf(addresses).some(
+    ({ version, hostBits, values }) => version === ip.version && values.has(BigInt(ip.value) >> hostBits),
+  );
 }
 
 /** An own address of a port of the group? Ports have their addresses as `formatIp` writes them. */
