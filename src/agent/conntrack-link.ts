@@ -5,6 +5,7 @@ import type { Log } from '../base/log.ts';
 import { type UnixctlCommand, unixctl } from '../ovsdb/unixctl.ts';
 import type { TrackingTexts } from './connections/reading.ts';
 import type { AgentEvent, Effect, ZoneUse } from './events.ts';
+import { SMALLEST_FRAGMENT } from './packet-in/fragments.ts';
 
 export interface ConntrackLinkOptions {
   /** `system` for the kernel's datapath, `netdev` for the userspace one. */
@@ -98,7 +99,16 @@ export class ConntrackLink implements TrackingTexts {
 
   /** Sequence numbers are not asked for from now on, whatever may come before zones are limited. Errors: `WeftError`. */
   async disregardSequences(): Promise<void> {
-    if (this.#options.datapathType === 'netdev') await this.#run([['dpctl/ct-disable-tcp-seq-chk', this.#datapath]]);
+    await this.#run(this.#settings());
+  }
+
+  /** Fragments that are cut again (packet-in/fragments.ts) are smaller than what the userspace datapath takes for an attack if it is not told. */
+  #settings(): UnixctlCommand[] {
+    if (this.#options.datapathType !== 'netdev') return [];
+    return [
+      ['dpctl/ct-disable-tcp-seq-chk', this.#datapath],
+      ['dpctl/ipf-set-min-frag', this.#datapath, 'v4', String(SMALLEST_FRAGMENT)],
+    ];
   }
 
   async #limit(): Promise<void> {
@@ -114,9 +124,7 @@ export class ConntrackLink implements TrackingTexts {
         const limit = (part: number): number => Math.max(1, Math.floor(most / part));
         await this.#run([
           ['dpctl/ct-set-limits', this.#datapath, ...zones.map(([zone, part]) => `zone=${zone},limit=${limit(part)}`)],
-          ...(this.#options.datapathType === 'netdev'
-            ? [['dpctl/ct-disable-tcp-seq-chk', this.#datapath] as const]
-            : []),
+          ...this.#settings(),
         ]);
         for (const [zone, part] of zones) if (this.#unlimited.get(zone) === part) this.#unlimited.delete(zone);
       } catch (error) {

@@ -23,6 +23,9 @@ const records = [
   { kind: 'router', id: 'r', key: 200, snat: [], routes: [] },
   { kind: 'routerPort', id: 'r1', key: 201, router: 'r', switch: 's1', mac: '02:00:00:00:02:01', addresses: ['10.0.1.1/24', '2001:db8:1::1/64'] },
   { kind: 'routerPort', id: 'r2', key: 202, router: 'r', switch: 's2', mac: '02:00:00:00:02:02', addresses: ['10.0.2.1/24'] },
+  { kind: 'routerPort', id: 'r3', key: 203, router: 'r', switch: 's1', mac: '02:00:00:00:02:03', addresses: ['203.0.113.1/24', '2001:db8:f::1/64'], outside: true },
+  { kind: 'tunnelZone', id: 'z', encap: 'geneve' },
+  { kind: 'host', id: 'h', zone: 'z', tunnelAddress: '198.51.100.1', underlayMtu: 1500 },
   { kind: 'port', id: 'p', key: 1, switch: 's1' },
   { kind: 'port', id: 'q', key: 2, switch: 's2' },
 ]; // biome-ignore format: a table
@@ -35,14 +38,14 @@ scope.apply([{ op: 'put', record: { ...scope.port('p')!, id: P } }]);
 const ground = { scope, interfaces, host: 'h', serverConnected: true } as unknown as Ground;
 
 const udp = { kind: 'udp', srcPort: 1, dstPort: 2, noChecksum: false } as const;
-function frame4(src: number, dst: number): Uint8Array {
+function frame4(src: number, dst: number, bytes = 0): Uint8Array {
   const l3 = { kind: 'ipv4', ...ipv4Header({ src: src as Ipv4, dst: dst as Ipv4, protocol: IP_PROTO.udp }) } as const;
   return encodePacket({
     ethernet: { dst: 0x0200_0000_0201 as Mac, src: 0x0200_0000_0001 as Mac, etherType: ETHER_TYPE.ipv4 },
     vlans: [],
     l3,
     l4: udp,
-    payload: NO_BYTES,
+    payload: new Uint8Array(bytes),
   });
 }
 function frame6(src: bigint, dst: bigint): Uint8Array {
@@ -101,7 +104,35 @@ test('what is too big is told the size that fits beyond, from the side of the se
   assert.equal(told(ask('tooBig', frame, leaving)), '10.0.1.1 > 10.0.1.2 icmp 3/4 1400');
 });
 
-test('what may be cut goes on to where it was to leave', () => {
+test('what came in by an outside port and is too big for tunnels is told what they take', () => {
+  const arrived = { ...inRouter, outPortKey: 203, routerPortKey: 0 };
+  const frame = frame4(FAR, 0xcb00_7109);
+  frame[20]! |= 0x40;
+  assert.equal(told(ask('tooBig', frame, arrived)), '203.0.113.1 > 192.0.2.1 icmp 3/4 1450');
+  const six = frame6(A6, 1n << 125n);
+  assert.equal(told(ask('tooBig', six, arrived)), '2001:db8:f::1 > 2001:db8:1::2 icmpv6 2/0 1450');
+  frame[20]! = 0;
+  assert.deepEqual(ask('tooBig', frame, arrived), [
+    {
+      ...{ kind: 'inject', frame, at: 'anchor' },
+      registers: { inPort: 1, router: 200, enteredBy: 203, routerPort: 203, routed: 1 },
+    },
+  ]);
+});
+
+test('what may be cut is, and goes on to where it was to leave', () => {
+  const large = frame4(A, 0x0a00_0209, 2000);
+  const parts = ask('tooBig', large, { ...inRouter, routerPortKey: 202, nextHop: 1n });
+  assert.deepEqual(
+    parts.map((effect) => effect.kind === 'inject' && [effect.at, effect.frame.length - 14 <= 1400]),
+    [
+      ['leave', true],
+      ['leave', true],
+    ],
+  );
+});
+
+test('what fits by now goes on as it is', () => {
   const frame = frame4(A, 0x0a00_0209);
   const nextHop = 0x0a00_0209n;
   assert.deepEqual(ask('tooBig', frame, { ...inRouter, routerPortKey: 202, nextHop }), [

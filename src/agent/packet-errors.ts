@@ -1,11 +1,13 @@
 import type { Ip, Ipv4 } from '../base/addresses.ts';
 import { PACKET_IN } from '../compile/tables.ts';
+import { mtuOfSwitch } from '../model/mtu.ts';
 import type { Router, RouterPort } from '../model/objects.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 import type { Effect, PacketIn } from './events.ts';
 import type { Ground } from './ground.ts';
+import { cutIpv4 } from './packet-in/fragments.ts';
 import { type IcmpComplaint, icmpErrorFrame } from './packet-in/icmp-error.ts';
-import { mtuOfSwitch } from './packet-in/link.ts';
+import { tunnelMtuOf } from './packet-in/link.ts';
 import { type Offender, offenderOf } from './packet-in/offender.ts';
 import { inTermsOf } from './packet-in/public-terms.ts';
 import { tcpResetFrame } from './packet-in/tcp-reset.ts';
@@ -43,7 +45,10 @@ export class PacketErrors {
   }
 
   handle(packet: PacketIn, nowMs: number): Effect[] {
-    if (packet.class === PACKET_IN.tooBig && mayBeCut(packet.frame)) return [passOn(packet)];
+    if (packet.class === PACKET_IN.tooBig) {
+      const cut = cutIpv4(packet.frame, this.#mtuBeyond(packet));
+      if (cut) return cut.map((frame) => passOn(packet, frame));
+    }
     const offender = offenderOf(packet.frame);
     if (!offender || !this.#limit.take(senderOf(packet), nowMs)) return [];
     const { scope } = this.#ground;
@@ -68,8 +73,7 @@ export class PacketErrors {
     }
     const about = COMPLAINTS.get(packet.class)!;
     if (about !== 'too-big') return this.#fromRouter(router, packet, offender, { about });
-    const mtu = this.#mtuBeyond(packet.routerPortKey);
-    return mtu === undefined ? [] : this.#fromRouter(router, packet, offender, { about, mtu });
+    return this.#fromRouter(router, packet, offender, { about, mtu: this.#mtuBeyond(packet) });
   }
 
   #fromRouter(router: Router, packet: PacketIn, offender: Offender, complaint: IcmpComplaint): Effect[] {
@@ -117,11 +121,13 @@ export class PacketErrors {
     return from && portsOf(scope, router.id).find((port) => port.switch === from.switch);
   }
 
-  #mtuBeyond(routerPortKey: number): number | undefined {
+  /** Of the switch that it was to go to; what came in by an outside port is asked before, whether tunnels take it. */
+  #mtuBeyond({ routerPortKey }: PacketIn): number {
     const { scope, host } = this.#ground;
     const onSwitch = scope.byKey('routerPort', routerPortKey)?.switch;
     const sw = onSwitch === undefined ? undefined : scope.get('switch', onSwitch);
-    return sw && mtuOfSwitch(sw, scope, host);
+    const tunnels = tunnelMtuOf(scope, host);
+    return sw ? mtuOfSwitch(sw, tunnels) : tunnels;
   }
 
   /** A rule or group of a port rejects (or a balancer on its switch has no member): in the name of whom the packet was for. */
@@ -153,17 +159,13 @@ function fromRouter(router: Router, packet: PacketIn, frame: Uint8Array): Effect
   return { kind: 'inject', frame, at: 'policy', registers };
 }
 
-/** IPv4 without DF (RFC 791 §3.1), which flows cannot ask: such packets go on as they are. Routers have no tagged frames. */
-function mayBeCut(frame: Uint8Array): boolean {
-  return frame.length > 20 && frame[12] === 0x08 && frame[13] === 0x00 && (frame[20]! & 0x40) === 0;
-}
-
-/** On from where its size was asked. */
-function passOn({ frame, portKey, switchKey, outPortKey, routerPortKey, fromTunnel, nextHop }: PacketIn): Effect {
-  const registers = {
-    ...{ inPort: portKey, router: switchKey, enteredBy: outPortKey, routerPort: routerPortKey, routed: 1 },
-    ...(fromTunnel ? { fromTunnel: 1 } : {}),
-  };
+/** On from where its size was asked: to the port by which it leaves, or to its anchor. */
+function passOn(packet: PacketIn, frame: Uint8Array): Effect {
+  const { portKey, switchKey, outPortKey, routerPortKey, fromTunnel, nextHop } = packet;
+  const entered = { inPort: portKey, router: switchKey, enteredBy: outPortKey, routed: 1 };
+  if (routerPortKey === 0)
+    return { kind: 'inject', frame, at: 'anchor', registers: { ...entered, routerPort: outPortKey } };
+  const registers = { ...entered, routerPort: routerPortKey, ...(fromTunnel ? { fromTunnel: 1 } : {}) };
   const hop: Ip = { version: 4, value: Number(nextHop) as Ipv4 };
   return { kind: 'inject', frame, at: 'leave', registers, nextHop: hop };
 }

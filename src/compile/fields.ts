@@ -10,7 +10,7 @@ import type { Action, FieldRange, FieldValue, Masked, Match } from '../openflow/
  *   reg2   outPort   tunnel key of the local port that it goes to
  *          enteredBy within a router: key of its port by which the packet came in
  *   reg3   |ho|er| chunk (of a flood)   | outOfport: OpenFlow port of outPort        |
- *          at the entry                                    |marks| dscp            |
+ *          until it is at a local port           |fromLarger|marks| dscp            |
  *   reg4   |ad|hand |fr|bi|mv|ju|ow|vv|sh|iv|ot|it|un|ad|tu|re|rl|es|ne| vlan     |
  *   reg5   chain     key of the chain that is being run, or of the set that it asks for; between chains
  *          | memberPort                 | natZone                       |kind|
@@ -40,6 +40,8 @@ export const REGISTERS = {
   /** At the entry: what the IP packets of the port are marked with, and whether they are. */
   dscp: { field: 'reg3', from: 0, bits: 6 },
   marks: { field: 'reg3', from: 6, bits: 1 },
+  /** It came in where packets may be larger than tunnels take (sizes.ts): routers ask. */
+  fromLarger: { field: 'reg3', from: 7, bits: 1 },
   /** 0 where the frame has no VLAN. */
   vlan: { field: 'reg4', from: 0, bits: 12 },
   /**

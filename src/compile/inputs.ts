@@ -160,6 +160,8 @@ export interface LocalPort {
   readonly switch: string;
   /** With port security: its MACs, and the IPv4 addresses and networks that it owns. */
   readonly guarded?: { readonly macs: readonly string[]; readonly addresses: readonly string[] };
+  /** Its switch has an `mtu`. */
+  readonly isSized?: boolean;
 }
 
 /** A set of next hops that plain learned routes have (learned-destinations.ts). `id` is its name. */
@@ -228,6 +230,11 @@ export type InputRecord =
 export type Reader = EngineReader<InputOfKind>;
 
 export const define = definer<InputOfKind>();
+
+/** '' → ports with an interface here where packets may be larger than elsewhere, as far as ports and switches themselves tell. */
+export const openPortsIndex = define.index('openPorts', 'localPort', ({ guarded, isSized }) =>
+  guarded === undefined || isSized ? [''] : [],
+);
 
 /** Switch → ports that have an interface here. */
 export const localPortsIndex = define.index('localPorts', 'localPort', (port) => [port.switch]);

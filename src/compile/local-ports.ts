@@ -14,7 +14,8 @@ export const localPortsUnit = define.unit({
   run(reader, id) {
     const port = reader.get('port', id);
     if (port === undefined) return [];
-    const found = { kind: 'localPort', id, switch: port.switch } as const;
+    const isSized = reader.pick('switch', port.switch, 'mtu') !== undefined;
+    const found = { kind: 'localPort', id, switch: port.switch, ...(isSized ? { isSized } : {}) } as const;
     if (!port.portSecurity) return [contribute(localPortSink, id, found)];
     const owned = [...port.addresses, ...port.allowedPairs.map(({ address }) => address)];
     const addresses = owned.filter((text) => cidrOf(text).ip.version === 4);

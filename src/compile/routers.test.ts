@@ -291,6 +291,42 @@ test('what is larger than the next network takes goes to the agent', () => {
   assert.deepEqual([reached(large), large.reasons, classes(large)], [[], ['too-big'], [PACKET_IN.tooBig]]);
 });
 
+test('what comes in by a wire is asked whether tunnels take it, what workloads send is not', () => {
+  const wire = example.port(14, left, { portSecurity: false });
+  const [router, sw] = [example.router(2), example.logicalSwitch(4)];
+  const up = example.port(15, sw, { portSecurity: false });
+  const peers = [
+    example.routerPort(3, middle, { addresses: ['169.254.0.1/30'] }),
+    example.routerPort(4, router, { addresses: ['169.254.0.2/30'], peer: example.idOf('rport', 3) }),
+    example.routerPort(5, router, { switch: sw.id, addresses: ['192.0.2.1/30'] }),
+  ] as const;
+  const onward = { ...router, routes: [example.route('10.0.0.0/16', { via: '169.254.0.1' })] };
+  const back = { ...middle, routes: [example.route('192.0.2.0/24', { via: '169.254.0.2' })] };
+  const neighbour = {
+    ...({ kind: 'neighbour', id: `${sw.id}/192.0.2.2`, revision: 1, switch: sw.id, host: h1.id } as const),
+    ...{ address: '192.0.2.2', port: up.id, mac: up.mac },
+  };
+  const at = [...sites, { port: wire, on: [h1], ofport: 4 }, { port: up, on: [h1], ofport: 5 }];
+  const open = networkOf([h1, h2], [left, right, sw, back, onward, onLeft, onRight, ...peers, neighbour], at);
+  const sized = (ofport: number, by: { readonly mac: string }, bytes: number, dst: string): unknown[] => {
+    const packet = { ...ip('10.0.1.10', dst, udp(1, 2)), payload: new Uint8Array(bytes - 28) };
+    const journey = open.send(h1.id, ofport, frame({ 1: a, 4: wire, 5: up }[ofport]!.mac, by.mac, packet));
+    return [reached(journey), journey.reasons, classes(journey)];
+  };
+  const tooBig = [[], ['too-big'], [PACKET_IN.tooBig]];
+  // Wherever it is delivered.
+  for (const host of [11, 12]) {
+    assert.deepEqual(sized(4, onLeft, 1450, `10.0.2.${host}`), [[`p${host}`], [], []]);
+    assert.deepEqual(sized(4, onLeft, 1451, `10.0.2.${host}`), tooBig);
+    assert.deepEqual(sized(1, onLeft, 1500, `10.0.2.${host}`), [[`p${host}`], [], []]);
+    // Through a second router.
+    assert.deepEqual(sized(5, peers[2], 1450, `10.0.2.${host}`), [[`p${host}`], [], []]);
+    assert.deepEqual(sized(5, peers[2], 1451, `10.0.2.${host}`), tooBig);
+  }
+  // Out again by a wire of this host.
+  assert.deepEqual(sized(4, onLeft, 1500, '192.0.2.2'), [['p15'], [], []]);
+});
+
 test('linked routers hand packets on; a loop ends after 16 of them', () => {
   const second = example.router(2, { routes: [example.route('0.0.0.0/0', { via: '169.254.0.1' })] });
   const far = example.logicalSwitch(3, { subnets: subnets(3) });

@@ -61,7 +61,7 @@ export function buildModel(sketch: ModelSketch): GeneratedModel {
       revision: 1,
       zone: id('tunnelZone', zone % sketch.encaps.length),
       tunnelAddress: `${sketch.underlay === 6 ? '2001:db8:ffff::' : '198.51.100.'}${n + 1}`,
-      underlayMtu: 1500,
+      underlayMtu: sketch.underlayMtu ?? 1500,
       drain: false,
       ...(gatewayInterfaces.length === 0 ? {} : { gatewayInterfaces }),
     });
@@ -69,7 +69,11 @@ export function buildModel(sketch: ModelSketch): GeneratedModel {
   buildChains(sketch, records);
   for (const [n, device] of sketch.switches.entries()) buildSwitch(sketch, n, device, records, interfaces);
   buildNetwork(sketch, records);
-  return { records, interfaces };
+  const bare = new Set(sketch.switches.flatMap((device, n) => (device.bare ? [id('switch', n)] : [])));
+  return {
+    records: records.map((each) => (each.kind === 'switch' && bare.has(each.id) ? { ...each, subnets: [] } : each)),
+    interfaces,
+  };
 }
 
 function tenantOf({ tenants = 2 }: ModelSketch, n: number): string {

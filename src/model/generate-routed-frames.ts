@@ -73,7 +73,7 @@ export const routedSketch: fc.Arbitrary<RoutedSketch> = fc.record({
   listener: fc.option(fc.nat({ max: 2 }), { nil: undefined, freq: 5 }),
   ttl: fc.constantFrom(64, 64, 64, 64, 64, 2, 1, 0, 255),
   dscp: fc.constantFrom(0, 0, 46, 10),
-  size: fc.constantFrom(0, 18, 18, 64, 600, 1340, 1420),
+  size: fc.constantFrom(0, 18, 18, 64, 600, 1340, 1420, 1420),
   mayCut: fc.boolean(),
 });
 

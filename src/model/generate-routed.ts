@@ -388,18 +388,20 @@ const routedPort: fc.Arbitrary<PortSketch> = fc
       chains: fc.nat({ max: 3 }),
       plain: fc.nat({ max: 7 }),
       dscp: perhaps(fc.constantFrom(0, 46, 10), 6),
+      wire: fc.nat({ max: 11 }),
       groups: fc.oneof(
         { weight: 3, arbitrary: fc.constant([]) },
         { weight: 2, arbitrary: fc.uniqueArray(fc.nat({ max: 2 }), { minLength: 1, maxLength: 2 }) },
       ),
     }),
   )
-  .map(([port, { chains, plain, groups, dscp }]): PortSketch => {
+  .map(([port, { chains, plain, groups, dscp, wire }]): PortSketch => {
     const { fromChain, toChain, ...rest } = port;
+    const isWire = wire === 11;
     return {
       ...rest,
-      unsecured: plain === 7 && port.unsecured,
-      addresses: plain > 0 ? [0, 1] : port.addresses,
+      unsecured: isWire || (plain === 7 && port.unsecured),
+      addresses: isWire ? [] : plain > 0 ? [0, 1] : port.addresses,
       pairs: plain > 1 ? [] : port.pairs,
       binding: plain > 1 && port.binding.kind === 'none' ? { kind: 'one', host: plain } : port.binding,
       ...(chains === 1 ? { fromChain } : {}),
@@ -424,7 +426,8 @@ const routedSwitch: fc.Arbitrary<SwitchSketch> = fc.record({
   ports: fc.array(routedPort, { minLength: 1, maxLength: 4 }),
   learned: fc.constant([]),
   shared: fc.constantFrom(false, false, true),
-  mtu: perhaps(fc.constantFrom(576, 1400, 1280), 3),
+  mtu: perhaps(fc.constantFrom(1280, 1400, 1460), 3),
+  bare: seldom,
   prefilter: perhaps(small, 9),
   neighbours: sparse(fc.record({ subnet: fc.nat({ max: 1 }), mac: fc.nat({ max: 1 }) }), 1, 2),
 });
@@ -440,6 +443,7 @@ export const routedModelSketch: fc.Arbitrary<ModelSketch> = fc
       { weight: 4, arbitrary: fc.array(routedSwitch, { minLength: 2, maxLength: 4 }) },
     ),
     network: networkSketch,
+    underlayMtu: fc.constantFrom(1500, 1400),
   })
   .map(({ base, switches, ...rest }) => ({
     ...base,

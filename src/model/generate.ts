@@ -16,6 +16,8 @@ export interface ModelSketch {
   readonly hosts: readonly number[];
   /** IP version of tunnel addresses; 4 if absent. */
   readonly underlay?: 4 | 6;
+  /** Of all hosts; 1500 if absent. */
+  readonly underlayMtu?: number;
   readonly chains: readonly ChainSketch[];
   readonly switches: readonly SwitchSketch[];
   /** What layers 3 and 4 add: generate-routed.ts. */
@@ -47,6 +49,8 @@ export interface SwitchSketch {
   readonly learned: readonly LearnedSketch[];
   readonly shared?: boolean;
   readonly mtu?: number | undefined;
+  /** It has no subnets in the end: those who would be in them are not told of any. */
+  readonly bare?: boolean;
   /** Of the tenant's chains that can be pre-filters. */
   readonly prefilter?: number | undefined;
   /** Hosts answer names of workloads. */

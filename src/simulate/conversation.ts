@@ -10,6 +10,7 @@ import {
   parseMac,
   solicitedNodeOf,
 } from '../base/addresses.ts';
+import { isWire } from '../model/mtu.ts';
 import type { LogicalPort, LogicalSwitch } from '../model/objects.ts';
 import { subnetOf } from '../model/subnets.ts';
 import type { ModelView } from '../model/view.ts';
@@ -152,8 +153,7 @@ export function simulateDataConnection(
 
 /** Behind a wire is the world: an answer gets there by another wire too. */
 function byAnother(model: ModelView, caller: LogicalPort, outcome: Outcome): Delivery | undefined {
-  const isWire = !caller.portSecurity && caller.addresses.length === 0;
-  return isWire ? receiverOf(model, outcome) : undefined;
+  return isWire(caller) ? receiverOf(model, outcome) : undefined;
 }
 
 function isAnswer(frame: Frame, call: Tuple): boolean {

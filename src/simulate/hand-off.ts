@@ -72,5 +72,5 @@ function handOver(journey: Journey, packet: Packet, balancer: LoadBalancer, port
   const marker = (0x024e_0000_0000 + balancer.key) as Mac;
   journey.anchor({ from: packet.host, to: host, routerPort: port.id, frame: { ...packet.frame, dst: marker } });
   const { state: _, gatewayPort: __, ...untracked } = packet;
-  return { ...untracked, host, isFromTunnel: true };
+  return { ...untracked, host, isLarger: false, isFromTunnel: true };
 }

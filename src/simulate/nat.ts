@@ -79,7 +79,7 @@ function atAnchor(
   );
   journey.anchor({ from: host, to: anchor, routerPort: port.id, frame: { ...packet.frame, dst: mac } });
   const { state: _, gatewayPort: __, ...untracked } = packet;
-  return { ...untracked, host: anchor, isFromTunnel: true };
+  return { ...untracked, host: anchor, isLarger: false, isFromTunnel: true };
 }
 
 function toFloating(

@@ -15,6 +15,8 @@ export interface Packet {
   readonly from?: { readonly port: string; readonly host: string };
   /** The outside of an L2 gateway by which it came in: its source is translated with the ports of that. */
   readonly gatewayPort?: string;
+  /** It came in here, where packets may be larger than tunnels take. */
+  readonly isLarger: boolean;
   /** It came through a tunnel to its anchor, and may go into no other. */
   readonly isFromTunnel: boolean;
   /** Its destination was a VIP until the client's port translated it. */

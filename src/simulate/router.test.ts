@@ -149,6 +149,40 @@ describe('a router', () => {
     assert.match(sized(1400)[0]!, /^app-2/);
   });
 
+  test('tells who sends more by a wire than tunnels take, whichever host it is for, and nobody else', () => {
+    const wire = { switch: 'internet', tenant: 'operator', portSecurity: false };
+    const model = open(...workload('wire', 'h3', wire));
+    const sized = (from: string, to: string, length: number): string[] =>
+      gist(send(model, from, packet(model, from, 'edge/outside', { src: '203.0.113.200', dst: to, length })));
+    assert.deepEqual(sized('wire', '203.0.113.20', 1451), ['drop too-big', 'ask too-big']);
+    assert.match(sized('wire', '203.0.113.20', 1450)[0]!, /^web-1/);
+    assert.match(sized('client', '203.0.113.20', 1451)[0]!, /^web-1/);
+    // As from a switch that says that its packets may be larger.
+    change(model, 'switch', 'internet', { mtu: 1500 });
+    assert.deepEqual(sized('client', '203.0.113.20', 1451), ['drop too-big', 'ask too-big']);
+    change(model, 'tunnelZone', 'zone', { encap: 'gre' });
+    assert.match(sized('client', '203.0.113.20', 1458)[0]!, /^web-1/);
+    change(model, 'host', 'h3', { underlayMtu: 9000 });
+    assert.match(sized('client', '203.0.113.20', 1500)[0]!, /^web-1/);
+  });
+
+  test('lets what came in by a wire out by another of the same host, where nobody on the switch is told an MTU', () => {
+    const model = open(
+      ...workload('wire', 'h1', { switch: 'web', portSecurity: false }),
+      logicalSwitch('up'),
+      ...workload('up', 'h1', { switch: 'up', portSecurity: false }),
+      routerPort('up', { switch: 'up', addresses: ['192.0.2.1/24'] }),
+    );
+    const neighbour = { kind: 'neighbour', id: 'up/192.0.2.2', revision: 1, switch: 'up', host: 'h1' } as const;
+    model.put({ ...neighbour, address: '192.0.2.2', port: 'up', mac: model.get('port', 'up')!.mac });
+    const sized = (length: number): string[] =>
+      gist(send(model, 'wire', packet(model, 'wire', 'edge/web', { src: '10.0.1.99', dst: '192.0.2.2', length })));
+    assert.match(sized(1500)[0]!, /^up/);
+    change(model, 'binding', 'up', { active: 'h2', claims: [{ host: 'h2', interface: 'up', sinceMs: 1 }] });
+    assert.deepEqual(sized(1451), ['drop too-big', 'ask too-big']);
+    assert.match(sized(1450)[0]!, /^up/);
+  });
+
   test('asks for a next hop that nobody knows, and sends to one that was heard', () => {
     const model = open();
     const frame = packet(model, 'web-1', 'edge/web', { src: '10.0.1.11', dst: '10.0.2.77' });

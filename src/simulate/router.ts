@@ -16,6 +16,7 @@ import type { Leg, Packet } from './packet.ts';
 import { passesPrefilters, sourceProblem } from './protection.ts';
 import { resolve, vlanOfAddress } from './resolve.ts';
 import { describeWay, type Way, wayOf } from './routes.ts';
+import { largestInto, tunnelMtuAt } from './sizes.ts';
 import { peerOf } from './tracking.ts';
 
 /** Through one router, by its eight steps (docs/design/layer3.md, §6). */
@@ -58,8 +59,22 @@ export function enterRouter(journey: Journey, { packet, port, member }: Leg & { 
   };
   const isHandedOver = packet.isFromTunnel && packet.hops === 0;
   if (port.outside && !isHandedOver && !passesPrefilters(journey, inside, router, port)) return;
+  if (port.outside && !fitsTunnels(journey, inside, port)) return;
   const arriving = port.outside ? comeIn(journey, inside, router, port, member) : [inside];
   for (const each of arriving) cross(journey, each, router, port);
+}
+
+/** What comes in by an outside port goes to its anchor, whichever host that is. Where it is too large the journey knows that it is dropped. */
+function fitsTunnels(journey: Journey, packet: Packet, port: RouterPort): boolean {
+  const { host, frame, isLarger } = packet;
+  const tunnels = isLarger ? tunnelMtuAt(journey.model, host) : undefined;
+  const { length } = frame.ip!;
+  if (tunnels === undefined || length <= tunnels) return true;
+  const at = { kind: 'routerPort', id: port.id } as const;
+  journey.step(host, at, `${length} bytes do not fit the tunnels, which take ${tunnels}`);
+  journey.drop('too-big', host, at);
+  journey.ask('too-big', packet, at);
+  return false;
 }
 
 /** What the router's agent asked the neighbourhood for. */
@@ -140,8 +155,9 @@ function leave(
   const ip = packet.frame.ip!;
   const sent: Packet = { ...packet, frame: { ...packet.frame, ip: { ...ip, ttl: isRouters ? ip.ttl : ip.ttl - 1 } } };
   const sw = port.switch === undefined ? undefined : model.get('switch', port.switch);
-  if (sw?.mtu !== undefined && ip.length > sw.mtu) {
-    journey.step(host, at, `${ip.length} bytes do not fit the MTU of ${sw.mtu}`);
+  const largest = sw && largestInto(model, packet, sw);
+  if (sw && largest !== undefined && ip.length > largest) {
+    journey.step(host, at, `${ip.length} bytes do not fit the MTU of ${largest}`);
     journey.drop('too-big', host, { kind: 'switch', id: sw.id });
     return journey.ask('too-big', packet, { kind: 'routerPort', id: by.id });
   }

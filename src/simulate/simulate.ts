@@ -14,6 +14,7 @@ import type { Outcome } from './outcome.ts';
 import { macsOf } from './ownership.ts';
 import type { Packet } from './packet.ts';
 import { enterRouter } from './router.ts';
+import { bringsLarger } from './sizes.ts';
 import { speakerFor } from './speakers.ts';
 import { arrive } from './to-port.ts';
 import { Tracker } from './tracker.ts';
@@ -95,6 +96,7 @@ function enterSwitch(
     from: { port: port.id, host },
     ...(journey.model.outsideOfPort(port.id)?.kind === 'l2Gateway' ? { gatewayPort: port.id } : {}),
     hops: 0,
+    isLarger: bringsLarger(journey.model, port, sw, host),
     isFromTunnel: false,
     isViaVip: false,
     isToSelf: false,

@@ -20,6 +20,8 @@ export interface PlannedWorkload {
   readonly addresses?: readonly string[];
   /** Default routes. */
   readonly gateways?: readonly string[];
+  /** Of both ends of its link; 1,400 where it is not given. */
+  readonly mtu?: number;
 }
 
 export interface Plan {
@@ -36,11 +38,12 @@ export async function startDatacentre(plan: Plan): Promise<Datacentre> {
     name,
     encap: plan.encap ?? 'geneve',
     hosts: plan.hosts.map((host) => ({ name: host })),
-    workloads: plan.workloads.map(({ name: workload, host, addresses = [], gateways = [] }) => ({
+    workloads: plan.workloads.map(({ name: workload, host, addresses = [], gateways = [], mtu }) => ({
       name: workload,
       host,
       addresses: [...addresses],
       gateways: [...gateways],
+      ...(mtu === undefined ? {} : { mtu }),
     })),
   });
   try {

@@ -50,6 +50,7 @@ const WANTED: readonly string[] = [
   ...['src', 'dst', 'nothing'].map((nat) => `translates ${nat}`),
   ...[1, 6, 17, 47, 58, 132].map((protocol) => `delivers protocol ${protocol}`),
   ...['IPv4', 'IPv6'].map((version) => `delivers over a router ${version}`),
+  ...['a switch with an MTU', 'one without', 'an anchor'].map((where) => `too big for ${where}`),
   ...['send', 'reply', 'error', 'again'].map((kind) => `delivers after ${kind}`),
   ...['answered', 'closed'].map((how) => `a connection is ${how}`),
   ...['with connections', 'without connections'].map((how) => `moves ${how}`),
@@ -120,7 +121,14 @@ export class RoutedCoverage {
   }
 
   noteMessage(model: ModelView, { kind }: StepSketch, { entry, outcome, delivered }: Message): void {
-    for (const { reason } of outcome.drops) if (reason in DROP_REASONS) this.#count(`drop ${reason}`);
+    for (const { reason, by } of outcome.drops) {
+      if (reason in DROP_REASONS) this.#count(`drop ${reason}`);
+      if (reason !== 'too-big') continue;
+      const sw = model.get('switch', by.id);
+      this.#count(
+        `too big for ${sw === undefined ? 'an anchor' : sw.mtu === undefined ? 'one without' : 'a switch with an MTU'}`,
+      );
+    }
     for (const { service } of outcome.requests) this.#count(`asks ${service}`);
     for (const { zone, nat, answered, finished } of outcome.commits) {
       this.#count(`commits in a zone of ${zone.slice(0, zone.indexOf(':'))}`);

@@ -13,7 +13,8 @@ import {
   parseMac,
 } from '../../base/addresses.ts';
 import { SERVICE_MAC } from '../../compile/probe.ts';
-import type { Encap, LogicalPort, LogicalSwitch, RouterPort, Subnet } from '../../model/objects.ts';
+import { mtuOfSwitch, tunnelMtu } from '../../model/mtu.ts';
+import type { LogicalPort, LogicalSwitch, RouterPort, Subnet } from '../../model/objects.ts';
 import { routerOf } from '../../model/subnets.ts';
 import { networksOf } from '../router-addresses.ts';
 import type { Scope } from '../scope.ts';
@@ -82,21 +83,19 @@ export function subnetsOf({ port, switch: sw }: Link, version: 4 | 6, vlan: numb
   });
 }
 
-/** What the encapsulation adds to a packet of the workload, inner Ethernet header counted, over IPv4 (IPv6 adds 20). */
-const OVERHEAD: Readonly<Record<Encap, number>> = { geneve: 50, vxlan: 50, gre: 42 };
-
 /** The largest IP packet that the workload may send. */
 export function mtuOf({ switch: sw, scope, host }: Link): number {
-  return mtuOfSwitch(sw, scope, host);
+  return mtuOfSwitch(sw, tunnelMtuOf(scope, host));
 }
 
-/** The largest IP packet on the switch: its own say, or what the underlay of this host leaves. */
-export function mtuOfSwitch(sw: LogicalSwitch, scope: Scope, hostId: string | undefined): number {
-  if (sw.mtu !== undefined) return sw.mtu;
+/** Taken where it is not known what the tunnels take. */
+const CAUTIOUS_MTU = 1400;
+
+/** The largest IP packet that tunnels of the host take. */
+export function tunnelMtuOf(scope: Scope, hostId: string | undefined): number {
   const host = hostId === undefined ? undefined : scope.host(hostId);
   const zone = host && scope.get('tunnelZone', host.zone);
-  if (!host || !zone) return 1400;
-  return host.underlayMtu - OVERHEAD[zone.encap] - (host.tunnelAddress.includes(':') ? 20 : 0) - (sw.vlanAware ? 4 : 0);
+  return zone ? tunnelMtu(host, zone.encap) : CAUTIOUS_MTU;
 }
 
 /** A default router as advertisements tell it. */

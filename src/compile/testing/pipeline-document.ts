@@ -146,7 +146,8 @@ const NOTES: Readonly<Partial<Record<TableName, string>>> = {
   spread:
     'What comes here has several next hops. Runs `ecmp` with ecmpMixing, each time for one more bit of destination XOR source: that is ecmpSlot. Four times; more often where a learned set of next hops has more than 16 slots (static routes with more do it themselves).',
   ecmp: 'Matches as `route` (of learned routes the set of next hops instead), and ecmpSlot.',
-  outChain: 'Matches routerPort of ports with a chain, or with an MTU beyond.',
+  outChain:
+    'Matches routerPort of ports with a chain or with an MTU beyond, and fromLarger where only what came in where packets are larger is asked its size.',
   outVerdict: 'As `fromVerdict`.',
   leave:
     'Matches routerPort (and nextHop, where the networks of a port are in several VLANs). Sets the source MAC and switch; from here on the device is the next switch, or by a peer the next router.',

@@ -7,6 +7,7 @@ import { flow } from '../flow-sink.ts';
 import { define, macsOf, outsideOfPortIndex, type Reader } from '../inputs.ts';
 import { macOf, type Owned, ownedBy } from '../owned.ts';
 import { sendsHere } from '../placement.ts';
+import { bringsLarger } from '../sizes.ts';
 import type { Reason, TableName } from '../tables.ts';
 import { senderRegisters } from '../tracking.ts';
 import { markOf } from './entry.ts';
@@ -72,6 +73,7 @@ export function senderKeys(reader: Reader, port: LogicalPort, onSwitch: SwitchFa
     ...senderRegisters(reader, port.id),
     ...markOf(reader, port.id),
     ...heldBack(reader, port.id),
+    ...(bringsLarger(reader, port) ? { fromLarger: 1 } : {}),
   };
 }
 

@@ -1,7 +1,7 @@
 import { IPV4, IPV6, match, PROTO, type Registers, VERDICT } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
-import { ARRIVE, LEAVE, OWN, TTL } from './router-base.ts';
+import { ANCHOR, ARRIVE, LEAVE, OWN, TTL } from './router-base.ts';
 import { VERDICTS } from './verdict.ts';
 
 /**
@@ -25,6 +25,7 @@ export const heldBackUnit = define.unit({
           flow('own', OWN.agent + 1, match({ forRouter: 1, ...quiet }, { ...ip, ip_proto: protocol }), { drop: 'own' }),
         ),
         ...[0, 1].map((hops) => flow('ttl', TTL.over + 1, match(quiet, { ...ip, ip_ttl: hops }), { drop: 'ttl' })),
+        flow('anchor', ANCHOR.tooBig + 1, match({ tooBig: 1, ...quiet }, ip), { drop: 'too-big' }),
         flow('leave', LEAVE.tooBig + 1, match({ tooBig: 1, ...quiet }, ip), { drop: 'too-big' }),
       ]),
       flow('route', 0, match({ reverse: 0, ...quiet }), { drop: 'no-route' }),

@@ -3,12 +3,13 @@ import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { prefixMatch } from '../bits.ts';
 import { switchFacts } from '../facts.ts';
-import { IPV4, IPV6, load, match, REGISTERS, set } from '../fields.ts';
+import { IPV4, IPV6, load, match, type Registers, set } from '../fields.ts';
 import { limitOf } from '../floating-limits.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, floatingIndex, type Reader } from '../inputs.ts';
 import { macOf } from '../owned.ts';
 import { linkOf, vlanOf } from '../routers.ts';
+import { measure, sizeInto } from '../sizes.ts';
 import { TABLES, type TableName } from '../tables.ts';
 import { fromAddress } from '../translation.ts';
 import { askForMac } from './router-base.ts';
@@ -16,10 +17,7 @@ import { throughChain } from './to-port.ts';
 
 /** Out of a router (docs/design/layer3.md, §6.8): the out-chain of the port, the size, and what the port leads to. */
 
-/** The destination and source MAC and the Ethernet type, which an MTU does not count. */
-const ETHERNET_BYTES = 14;
-
-/** What the router made itself meets no chain. */
+/** What the router made itself meets no chain. Odd ones: of what came in where packets are larger. */
 const OUT_CHAIN = { own: 200, chain: 100 } as const;
 
 export const outChainUnit = define.unit({
@@ -28,17 +26,23 @@ export const outChainUnit = define.unit({
   run(reader, id) {
     const chain = reader.pick('routerPort', id, 'outChain');
     const onSwitch = reader.pick('routerPort', id, 'switch');
-    const mtu = onSwitch === undefined ? undefined : reader.pick('switch', onSwitch, 'mtu');
-    if (chain === undefined && mtu === undefined) return [];
-    const measure: Action[] =
-      mtu === undefined ? [] : [{ kind: 'checkPktLarger', length: mtu + ETHERNET_BYTES, dst: REGISTERS.tooBig }];
-    const by = { routerPort: reader.pick('routerPort', id, 'key')! };
-    const past: FlowTarget = { do: measure, goto: 'leave' };
-    if (chain === undefined) return [flow('outChain', OUT_CHAIN.chain, match(by), past)];
-    const through = throughChain(reader, chain, 'outVerdict');
+    const size = onSwitch === undefined ? undefined : reader.derive(sizeInto, onSwitch);
+    const through = chain === undefined ? undefined : throughChain(reader, chain, 'outVerdict');
+    const routerPort = reader.pick('routerPort', id, 'key')!;
+    const flows = (measured: readonly Action[], of: Registers, above: number): Contribution[] => {
+      const past: FlowTarget = { do: measured, goto: 'leave' };
+      const by = { routerPort, ...of };
+      if (through === undefined) return [flow('outChain', OUT_CHAIN.chain + above, match(by), past)];
+      return [
+        flow('outChain', OUT_CHAIN.own + above, match({ ...by, own: 1 }), past),
+        flow('outChain', OUT_CHAIN.chain + above, match(by), { ...through, do: [...measured, ...(through.do ?? [])] }),
+      ];
+    };
+    const measured = size === undefined ? [] : [measure(size.mtu)];
+    if (size?.of === 'all') return flows(measured, {}, 0);
     return [
-      flow('outChain', OUT_CHAIN.own, match({ ...by, own: 1 }), past),
-      flow('outChain', OUT_CHAIN.chain, match(by), { ...through, do: [...measure, ...(through.do ?? [])] }),
+      ...(size === undefined ? [] : flows(measured, { fromLarger: 1 }, 1)),
+      ...(through === undefined ? [] : flows([], {}, 0)),
     ];
   },
 });

@@ -34,8 +34,8 @@ import { ecmpBase } from './ecmp.ts';
  */
 
 /** Odd ones: of what another host's pre-filters have let through. */
-export const ROUTER_IN = { down: 300, usedUp: 200, outside: 150, checked: 120, up: 100 } as const;
-export const ANCHOR = { own: 100 } as const;
+export const ROUTER_IN = { down: 300, usedUp: 200, larger: 160, outside: 150, checked: 120, up: 100 } as const;
+export const ANCHOR = { tooBig: 1000, own: 100 } as const;
 /** What stands above `address` is asked of packets that came there. */
 export const OWN = { echo: 400, agent: 300, rest: 200, arrived: 170, answer: 160, address: 100 } as const;
 export const LEAVE = { tooBig: 1000 } as const;
@@ -93,9 +93,14 @@ export function routerBase(reader: Reader): Contribution[] {
     ...routeBase(reader),
     ...ecmpBase(),
     flow('outChain', 0, {}, { goto: 'leave' }),
-    ...[IPV4, IPV6].map((ip) =>
+    ...[IPV4, IPV6].flatMap((ip) => [
+      // It is to leave by no port yet.
+      flow('anchor', ANCHOR.tooBig, match({ tooBig: 1 }, ip), {
+        do: [...load({ routerPort: 0 }), toAgent(reader, 'tooBig')],
+        drop: 'too-big',
+      }),
       flow('leave', LEAVE.tooBig, match({ tooBig: 1 }, ip), { do: [toAgent(reader, 'tooBig')], drop: 'too-big' }),
-    ),
+    ]),
     flow('snat', 0, {}, { goto: 'next' }),
     flow('snatted', 0, {}, { goto: 'next' }),
     flow('next', 0, {}, { do: askForMac, goto: 'arrive' }),

@@ -2,10 +2,11 @@ import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { reachedSwitch } from '../facts.ts';
 import { IPV4, IPV6, load, match, set, TAGGED } from '../fields.ts';
-import { flow } from '../flow-sink.ts';
+import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { macOf } from '../owned.ts';
 import { linkOf, ownAddresses, vlansOfRouterPort } from '../routers.ts';
+import { askedOfLarger, measure } from '../sizes.ts';
 import { TABLES } from '../tables.ts';
 import { LOOKUP } from './base.ts';
 import { heldBack } from './held-back.ts';
@@ -82,7 +83,15 @@ export const routerInUnit = define.unit({
       const named = isPeered ? [set('eth_dst', macOf(reader.pick('routerPort', id, 'mac')!))] : [];
       const enter = { do: [...enterRouter(), ...named], goto: 'anchor' } as const;
       const gate = reader.derive(firstGate, id);
+      const tunnels = reader.derive(askedOfLarger, '');
       for (const ip of [IPV4, IPV6]) {
+        if (tunnels !== undefined) {
+          // Whichever host its anchor is.
+          const larger = match({ routerPort, fromLarger: 1 }, ip);
+          const into: FlowTarget = gate === undefined ? { goto: 'anchor' } : { do: load({ gate }), goto: 'prefilter' };
+          const measured = [...enterRouter(), ...named, measure(tunnels), ...(into.do ?? [])];
+          flows.push(flow('routerIn', ROUTER_IN.larger, larger, { ...into, do: measured }));
+        }
         if (gate === undefined) flows.push(flow('routerIn', ROUTER_IN.outside, { ...at, ...ip }, enter));
         else {
           const asked = { do: [...enterRouter(), ...named, ...load({ gate })], goto: 'prefilter' } as const;
