@@ -58,6 +58,17 @@ const toShared = [{ from: '10.0.0.0/8', to: '203.0.113.2' }];
 const toOwn = [{ from: '10.0.0.0/8', to: '203.0.113.9' }];
 const toOutside = { routes: [{ to: '0.0.0.0/0', via: '203.0.113.1' }] };
 
+const rerouted = (position: number, via: string, dst?: string) => ({
+  ...{ position, action: 'reroute', via },
+  ...(dst === undefined ? {} : { match: { dst } }),
+});
+/** The routers r (10.8.0.2) and r2 (10.8.0.1), linked. */
+const atEachOther = (one: object, other: object) => [
+  routerPort({ router: 'r', peer: 'r2/open', addresses: ['10.8.0.2/30'] }),
+  router(one),
+  router({ name: 'r2', ...other }),
+];
+
 /** What is applied, and every problem that comes of it as `code object path`. */
 const CASES: readonly (readonly [what: string, objects: readonly object[], ...problems: readonly string[]])[] = [
   ['an open end', [routerPort({ router: 'r2' })]],
@@ -284,6 +295,59 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     ],
     'route-circle router acme/r routes[0].via',
   ],
+  [
+    'two policies for everything at each other',
+    atEachOther({ policies: [rerouted(1, '10.8.0.1')] }, { policies: [rerouted(7, '10.8.0.2')] }),
+    'route-circle router acme/r policies[0].via',
+  ],
+  [
+    'two policies for one destination at each other, behind others',
+    atEachOther(
+      {
+        policies: [
+          { position: 1, match: { dst: '10.9.0.0/16' }, action: 'drop' },
+          rerouted(2, '10.8.0.1', '10.6.0.0/16'),
+        ],
+      },
+      { policies: [rerouted(1, '10.8.0.2', '10.0.0.0/8')] },
+    ),
+    'route-circle router acme/r policies[1].via',
+  ],
+  [
+    'a policy and a route back for some of it',
+    atEachOther({ policies: [rerouted(1, '10.8.0.1')] }, { routes: [{ to: '198.51.100.0/24', via: '10.8.0.2' }] }),
+    'route-circle router acme/r policies[0].via',
+  ],
+  [
+    'a policy that lets what would go in a circle go by its routes',
+    atEachOther(
+      { policies: [{ position: 1, match: { dst: '198.51.100.0/24' }, action: 'allow' }, rerouted(2, '10.8.0.1')] },
+      { routes: [{ to: '198.51.100.0/24', via: '10.8.0.2' }] },
+    ),
+  ],
+  [
+    'policies that ask for more than a destination',
+    atEachOther(
+      { policies: [{ ...rerouted(1, '10.8.0.1'), match: { protocol: 'tcp' } }] },
+      { policies: [{ ...rerouted(1, '10.8.0.2'), match: { src: '10.1.0.0/24' } }, rerouted(2, '10.8.0.2')] },
+    ),
+  ],
+  [
+    'a policy that drops what routes would send in a circle',
+    atEachOther(
+      { policies: [{ position: 1, action: 'drop' }], routes: [{ to: '198.51.100.0/24', via: '10.8.0.1' }] },
+      { routes: [{ to: '198.51.100.0/24', via: '10.8.0.2' }] },
+    ),
+  ],
+  [
+    'IPv6 of a router on a switch with a small MTU',
+    [
+      { kind: 'switch', tenant: 'acme', name: 'narrow', mtu: 1000 },
+      routerPort({ router: 'r', switch: 'narrow', addresses: ['10.7.0.1/24', '2001:db8:7::1/64'] }),
+    ],
+    'mtu routerPort acme/r/new addresses[1]',
+    'mtu switch acme/narrow mtu',
+  ],
   ['a floating address', [floating({})]],
   [
     'a floating address that is taken',
@@ -483,6 +547,19 @@ test('rules of routing: a circle is named', () => {
     router({ name: 'r2', routes: [{ to: '0.0.0.0/0', via: '10.8.0.2' }] }),
   ]);
   assert.match(problem?.message ?? '', /0\.0\.0\.0\/0 would go in a circle: acme\/r → acme\/r2 → acme\/r$/);
+});
+
+test('rules of routing: a policy closes a circle that a narrower one, or a route, is half of', () => {
+  for (const half of [
+    { policies: [rerouted(1, '10.8.0.2', '10.6.0.0/16')] },
+    { routes: [{ to: '10.6.0.0/16', via: '10.8.0.2' }] },
+  ]) {
+    const model = new TrialModel();
+    model.apply(ROUTED);
+    assert.deepEqual(model.apply(atEachOther({}, half)), []);
+    const [problem] = model.apply([router({ policies: [rerouted(1, '10.8.0.1')] })]);
+    assert.match(problem?.message ?? '', /10\.6\.0\.0\/16 would go in a circle: acme\/r → acme\/r2 → acme\/r$/);
+  }
 });
 
 test('rules of routing: what is in use stays: routers with ports, groups and sets that rules name', () => {

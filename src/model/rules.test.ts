@@ -55,6 +55,13 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     [lan([{ cidr: '10.0.0.0/24', gateway: '10.0.1.1' }])],
     'gateway switch acme/lan subnets[0].gateway',
   ],
+  ['IPv6 with the smallest MTU', [lan([{ cidr: '10.0.0.0/24' }, { cidr: '2001:db8::/64' }], { mtu: 1280 })]],
+  ['a small MTU without IPv6', [lan([{ cidr: '10.0.0.0/24' }], { mtu: 576 })]],
+  [
+    'IPv6 with a smaller MTU',
+    [lan([{ cidr: '10.0.0.0/24' }, { cidr: '2001:db8::/64' }], { mtu: 1279 })],
+    'mtu switch acme/lan mtu',
+  ],
   ['a link-local gateway', [lan([{ cidr: '10.0.0.0/24' }, { cidr: '2001:db8::/64', gateway: 'fe80::1' }])]],
   [
     'a gateway that a port has',
@@ -226,4 +233,15 @@ test('allocation: a trial gives nothing away, and a key in retirement is given t
   model.allocator.settle();
   const [problem] = model.apply([port({ name: 'p3', key })]);
   assert.equal(problem?.code, 'duplicate-key');
+});
+
+test('rules: a switch that was stored with a smaller MTU than IPv6 needs may be changed in other ways', () => {
+  const model = new TrialModel();
+  const wide = lan([{ cidr: '10.0.0.0/24' }, { cidr: '2001:db8::/64' }], { mtu: 1280 });
+  model.apply(BASE);
+  assert.deepEqual(model.apply([wide]), []);
+  const [stored] = model.index.named('switch', model.tenant('acme'), 'lan');
+  model.index.put({ ...stored!, mtu: 1000 });
+  assert.deepEqual(model.apply([{ ...wide, mtu: 1000, dns: true }]), []);
+  assert.match(model.apply([{ ...wide, mtu: 900 }])[0]?.message ?? '', /^900 is less than the 1280 that IPv6 needs/);
 });

@@ -2,6 +2,7 @@ import { type Cidr, cidrsOverlap, formatCidr, formatIp, networkOf, parseCidr } f
 import { usesOfAddress } from '../address-uses.ts';
 import { describe } from '../describe.ts';
 import type { ModelIndex } from '../model-index.ts';
+import { LEAST_MTU_6 } from '../mtu.ts';
 import type { RouterPort } from '../objects.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
 import { isHostAddress, isLinkLocal6, isReservedIn, sameAddressing, subnetOf } from '../subnets.ts';
@@ -11,12 +12,13 @@ import { written } from './rule.ts';
 /** A router port joins one switch or one peer, with addresses that fit there and that nobody else has. */
 export const checkRouterPorts: Rule = (index, changes, report) => {
   const checked = new Set<string>();
-  for (const { after } of written(changes, 'routerPort')) {
+  for (const { before, after } of written(changes, 'routerPort')) {
     checked.add(after.id);
     checkPlace(index, after, report);
     checkPeer(index, after, report);
     checkMac(index, after, report);
     checkAddresses(index, after, report);
+    checkMtu(index, before, after, report);
   }
   for (const { before, after } of written(changes, 'switch')) {
     if (!before) continue;
@@ -66,6 +68,16 @@ function checkPeer(index: ModelIndex, port: RouterPort, report: Report): void {
   if (peer.peer !== undefined) return problem(`${name} has a peer of its own`);
   for (const other of index.peersOf(peer.id))
     if (other.id !== port.id) return problem(`${name} is the peer of ${describe(index, other)}`);
+}
+
+/** Switches look to themselves when they are written. */
+function checkMtu(index: ModelIndex, before: RouterPort | undefined, port: RouterPort, report: Report): void {
+  const device = port.switch === undefined ? undefined : index.get('switch', port.switch);
+  const at = port.addresses.findIndex((text) => text.includes(':'));
+  const had = before?.switch === port.switch && before?.addresses.some((text) => text.includes(':'));
+  if (at < 0 || had || device?.mtu === undefined || device.mtu >= LEAST_MTU_6) return;
+  const message = `${describe(index, device)} has an MTU of ${device.mtu}, and IPv6 needs ${LEAST_MTU_6} (RFC 8200 §5)`;
+  report({ object: describe(index, port), path: `addresses[${at}]`, code: 'mtu', message });
 }
 
 function checkMac(index: ModelIndex, port: RouterPort, report: Report): void {

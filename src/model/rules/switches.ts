@@ -2,6 +2,7 @@ import { type Cidr, cidrContains, cidrsOverlap, formatIp, parseCidr, parseIp } f
 import { usesOfAddress } from '../address-uses.ts';
 import { describe } from '../describe.ts';
 import type { ModelIndex } from '../model-index.ts';
+import { LEAST_MTU_6 } from '../mtu.ts';
 import type { LogicalSwitch, Subnet } from '../objects.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
 import { isHostAddress, isLinkLocal6, isReservedIn, sameAddressing } from '../subnets.ts';
@@ -11,9 +12,12 @@ import { written } from './rule.ts';
 /** Subnets of a switch do not overlap, and each is whole in itself. */
 export const checkSwitches: Rule = (index, changes, report) => {
   for (const { before, after } of written(changes, 'switch')) {
-    if (before && sameAddressing(before, after)) continue;
     const object = describe(index, after);
     const problem = (path: string, code: ProblemCode, message: string): void => report({ object, path, code, message });
+    // What was stored before this was asked may be changed in other ways.
+    if (isTooNarrow(index, after) && !(before && isTooNarrow(index, before) && before.mtu === after.mtu))
+      problem('mtu', 'mtu', `${after.mtu} is less than the ${LEAST_MTU_6} that IPv6 needs (RFC 8200 §5)`);
+    if (before && sameAddressing(before, after)) continue;
     const cidrs = after.subnets.map((subnet) => parseCidr(subnet.cidr)!);
     for (const [i, cidr] of cidrs.entries()) {
       for (const [j, other] of cidrs.slice(0, i).entries())
@@ -30,6 +34,15 @@ export const checkSwitches: Rule = (index, changes, report) => {
     }
   }
 };
+
+/** Is IPv6 spoken on a switch that does not carry it? */
+function isTooNarrow(index: ModelIndex, { id, mtu, subnets }: LogicalSwitch): boolean {
+  if (mtu === undefined || mtu >= LEAST_MTU_6) return false;
+  if (subnets.some(({ cidr }) => parseCidr(cidr)!.ip.version === 6)) return true;
+  for (const { addresses } of index.routerPortsOfSwitch(id))
+    if (addresses.some((text) => text.includes(':'))) return true;
+  return false;
+}
 
 type Report = (path: string, code: ProblemCode, message: string) => void;
 
