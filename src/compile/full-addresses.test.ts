@@ -90,6 +90,16 @@ describe('a load balancer that is full at the host of its members', () => {
     assert.deepEqual([into(net, VIP, echo(4)), into(net, VIP, tcp(6000, 80, ACK))], before);
   });
 
+  test('leaves another one with the same members alone', () => {
+    const twin = { ...example.loadBalancer(2, '203.0.113.81', [b, c], { router: plain.id }), listeners: vip.listeners };
+    const net = networkOf([h1, h2], [...world, plain, vip, twin], sites);
+    net.change(full(vip));
+    assert.deepEqual(net.compilerOf(h1.id).update([]).problems, []);
+    assert.equal(into(net, VIP, tcp(5000, 80, SYN)), 'connection-limit');
+    assert.match(into(net, twin.address, tcp(5000, 80, SYN)), /^p[23]: /);
+    assert.match(into(net, twin.address, udp(5000, 53)), /^p[23]: /);
+  });
+
   test('serves clients inside', () => {
     const net = network();
     net.change(full(vip));

@@ -130,8 +130,9 @@ describe('a limit of what comes in', () => {
       ...{ router: plain.id, listeners: [{ protocol: 'udp', port: 53 }], inboundLimit: { newPerSecond: 20 } },
     });
     const ofRouter = { ...plain, inboundLimit: { newPerSecond: 30 } };
+    const twin = example.loadBalancer(2, '203.0.113.81', [a, b], { router: plain.id, listeners: vip.listeners });
     for (const isTight of [false, true]) {
-      const records = [...world, ofRouter, { ...floating, ...limit }, vip, example.natZone(plain, 400, isTight)];
+      const records = [...world, ofRouter, { ...floating, ...limit }, vip, twin, example.natZone(plain, 400, isTight)];
       const net = networkOf([h1, h2], records, sites);
       /** Rates of the meters that a packet passes where its connection is kept, and whether it arrives. */
       const kept = (dst: string, l4: ReturnType<typeof tcp>): string => {
@@ -150,6 +151,7 @@ describe('a limit of what comes in', () => {
       assert.equal(kept('203.0.113.51', udp(4000, 53)), ' 0', 'nobody has it');
       assert.equal(kept('203.0.113.80', udp(4000, 53)), '20,30 1');
       assert.equal(kept('203.0.113.80', udp(4000, 53)), ' 1');
+      assert.equal(kept('203.0.113.81', udp(4000, 53)), '30 1', 'another with the same members');
       const out = frame(a.mac, toInside.mac, ip('10.0.1.11', '198.51.100.9', udp(5000, 53)));
       assert.match(story(net.send(h1.id, 1, out)), /^p9: 203.0.113.50:5000/);
       assert.equal(kept('203.0.113.50', udp(53, 5000)), ' 1', 'an answer');

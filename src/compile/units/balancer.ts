@@ -229,7 +229,8 @@ function begins(
   address: Ip,
   zone: number | undefined,
 ): Contribution[] {
-  const to = { memberVip: 1, member, memberPort };
+  // A member of several balancers may have limits by one of them.
+  const to = { memberVip: 1, balancer: balancer.key, member, memberPort };
   const here = match(to, ipOf(address));
   if (zone === undefined) return [flow('member', MEMBER.here, here, { drop: 'not-translated' })];
   const forget = load({ slot: 0 });

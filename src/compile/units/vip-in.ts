@@ -2,7 +2,7 @@ import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action } from '../../openflow/flow.ts';
 import { type BalancerFacts, balancerFacts, memberAddress, sharersOf } from '../balancers.ts';
 import { wayTo } from '../facts.ts';
-import { load, match, PROTO } from '../fields.ts';
+import { load, match, PROTO, type Registers } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { TABLES } from '../tables.ts';
@@ -77,25 +77,22 @@ function withoutPorts(reader: Reader, id: string, balancer: BalancerFacts, route
       elsewhere.set(host, { kind: 'clone', actions });
     }
   }
-  const asked = (memberPort: number): { do: readonly Action[] } | undefined =>
+  const asked = (what: Registers): { do: readonly Action[] } | undefined =>
     here.length === 0
       ? undefined
       : {
           do: here.map((member) => ({
             kind: 'clone',
-            actions: [...load({ memberVip: 1, member, memberPort }), { kind: 'resubmit', table: TABLES.member.number }],
+            actions: [...load({ memberVip: 1, member, ...what }), { kind: 'resubmit', table: TABLES.member.number }],
           })),
         };
   const copies = [...elsewhere.values()];
   const isIcmp = { ip_proto: vip.version === 4 ? PROTO.icmp : PROTO.icmpv6 };
+  const known = { memberPort: KNOWN_ONLY };
+  const memberPort = onlyMemberPort(balancer);
+  const begun = memberPort === undefined ? known : { memberPort, balancer: balancer.key };
   return [
-    ...toAll(
-      router,
-      { ...addressedTo(vip), ...later },
-      ANCHOR.later,
-      copies,
-      asked(onlyMemberPort(balancer) ?? KNOWN_ONLY),
-    ),
-    ...toAll(router, { ...addressedTo(vip), ...isIcmp }, ANCHOR.rest, copies, asked(KNOWN_ONLY)),
+    ...toAll(router, { ...addressedTo(vip), ...later }, ANCHOR.later, copies, asked(begun)),
+    ...toAll(router, { ...addressedTo(vip), ...isIcmp }, ANCHOR.rest, copies, asked(known)),
   ];
 }
