@@ -65,10 +65,11 @@ test('a problem of the server is placed at its field, or at the nearest one arou
   ]);
 });
 
-test('the example of protection applies over those that it builds on', () => {
+test('the examples of protection and of port forwarding apply over those that they build on', () => {
   const model = new TrialModel();
   const objects = (...names: string[]) =>
     readObjects(names.map((name) => resolve('examples', name))).map(({ object }) => object);
   assert.deepEqual(model.apply(objects('hosts.yaml', 'three-tier.yaml', 'provider.yaml')), []);
   assert.deepEqual(model.apply(objects('protection.yaml')), []);
+  assert.deepEqual(model.apply(objects('port-forwarding.yaml')), []);
 });

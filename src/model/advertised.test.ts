@@ -183,6 +183,22 @@ test('a virtual address is advertised while a member that serves is on a host th
   assert.ok(!isSaid());
 });
 
+test('a virtual address that several share is advertised once, while a member of any of them serves', () => {
+  const world = new World();
+  const ssh = {
+    ...{ kind: 'loadBalancer', tenant: 'acme', name: 'ssh', router: 'r', address: '203.0.113.60' },
+    ...{ listeners: [{ protocol: 'tcp', port: 22 }], members: [{ port: 'w2' }] },
+  };
+  assert.deepEqual(world.apply([ssh]), []);
+  world.bind('w2');
+  const count = (): number => world.said().filter((each) => each === '203.0.113.60/32 vip').length;
+  assert.equal(count(), 1);
+  world.change('vip', { adminUp: false }, 'loadBalancer', 'acme');
+  assert.equal(count(), 1);
+  assert.deepEqual(world.apply([{ ...ssh, members: [{ port: 'w2', drain: true }] }]), []);
+  assert.equal(count(), 0);
+});
+
 test('only what is asked for is advertised, of connected networks all', () => {
   const world = new World();
   world.change('core', { bgp: { asn: 64512, advertise: ['connected', 'snat'] } });

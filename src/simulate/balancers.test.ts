@@ -230,6 +230,39 @@ describe('a VIP from outside', () => {
   });
 });
 
+describe('a VIP that several balancers share', () => {
+  const ssh = { ...balancer('ssh', '203.0.113.80', { port: 2222, memberPort: 22 }, ['app-1']), key: 0xf000 };
+  const toShop = { src: '203.0.113.200', dst: '203.0.113.80' } as const;
+
+  test('leads to the members of the one that listens, from outside and inside', () => {
+    const model = open(ssh);
+    const to = (from: string, via: string, src: string, port: number): string[] =>
+      gist(send(model, from, packet(model, from, via, { ...toShop, src, ports: [40_000, port] })));
+    assert.match(to('client', 'edge/outside', toShop.src, 80)[0]!, /→ 10\.0\.1\.1[12]:8080 ttl 63$/);
+    assert.deepEqual(to('client', 'edge/outside', toShop.src, 2222), [
+      'app-1: 203.0.113.200:40000 → 10.0.2.11:22 ttl 63',
+    ]);
+    assert.deepEqual(to('web-1', 'edge/web', '10.0.1.11', 2222), ['app-1: 10.0.1.11:40000 → 10.0.2.11:22 ttl 63']);
+    assert.deepEqual(to('client', 'edge/outside', toShop.src, 443), ['drop not-translated']);
+    change(model, 'port', 'app-1', { adminUp: false });
+    assert.deepEqual(to('client', 'edge/outside', toShop.src, 2222), ['drop rejected', 'ask reject']);
+    assert.match(to('client', 'edge/outside', toShop.src, 80)[0]!, /:8080 ttl 63$/);
+  });
+
+  test('is said by the first of those that are up, and answers a ping once', () => {
+    const model = open(ssh);
+    const ping = (): string[] =>
+      gist(send(model, 'client', packet(model, 'client', 'edge/outside', { ...toShop, protocol: 'icmp' })));
+    const { src } = packet(model, 'client', 'edge/outside', toShop);
+    const arp = { op: 1, senderIp: 0xcb00_71c8, targetIp: 0xcb00_7150, senderMac: src };
+    const holder = (): string | undefined =>
+      send(model, 'client', { src, dst: 0xffff_ffff_ffff, etherType: 0x0806, arp }).answer?.by.id;
+    assert.deepEqual([holder(), ping()], ['shop', ['client: 203.0.113.80 → 203.0.113.200 ttl 64']]);
+    change(model, 'loadBalancer', 'shop', { adminUp: false });
+    assert.deepEqual([holder(), ping()], ['ssh', ['client: 203.0.113.80 → 203.0.113.200 ttl 64']]);
+  });
+});
+
 describe('probes of health', () => {
   const health = { type: 'tcp', intervalMs: 1000, timeoutMs: 500, rise: 1, fall: 1, path: '/' } as const;
   const answer = { src: '10.0.2.11', ports: [8000, 61_500], flags: SYN_ACK } as const;
