@@ -1,4 +1,5 @@
 import { formatIp, type Ip, parseIp } from '../base/addresses.ts';
+import { openListeners } from '../model/serving.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 import { firstAddress, floatingOf } from './floating.ts';
 import type { Offender } from './packet-in/offender.ts';
@@ -38,7 +39,7 @@ export function virtualDestination(
     if (balancer.router === undefined || (of.router ?? balancer.router) !== balancer.router) continue;
     if (of.balancerKey && balancer.key !== of.balancerKey) continue;
     const address = parseIp(balancer.address)!;
-    const listener = balancer.listeners.find(
+    const listener = openListeners(balancer).find(
       ({ protocol: wanted, port, memberPort }) => wanted === name && (memberPort ?? port) === inner,
     );
     if (!listener) continue;

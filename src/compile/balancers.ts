@@ -1,5 +1,6 @@
 import { cidrContains, type Ip, parseCidr, parseIp } from '../base/addresses.ts';
 import type { LoadBalancer } from '../model/objects.ts';
+import { openListeners } from '../model/serving.ts';
 import { shares } from '../model/shares.ts';
 import type { FieldName } from '../openflow/fields.ts';
 import { selfHost } from './facts.ts';
@@ -63,7 +64,7 @@ export const balancerFacts = define.cell<BalancerFacts | undefined>({
       vip,
       speakerKey: reader.pick('loadBalancer', sharers[0]!, 'key')!,
       isShared: sharers.length > 1,
-      listeners: balancer.listeners.map(({ protocol, port, memberPort }) => ({
+      listeners: openListeners(balancer).map(({ protocol, port, memberPort }) => ({
         protocol,
         port,
         memberPort: memberPort ?? port,

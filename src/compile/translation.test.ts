@@ -109,9 +109,12 @@ describe('a VIP, from inside', () => {
     assert.equal(called(c, example.binding(c, h1)), refused);
   });
 
-  test('leaves alone what no listener is for', () => {
-    const net = networkWith(vip([b]));
-    assert.match(send(net, a, '10.0.1.11', '10.9.9.9', tcp(5000, 81)), /^p9: 10.0.1.11:5000 > 10.9.9.9:81$/);
+  test('leaves alone what no listener is for, or one that is down', () => {
+    const listeners = [80, 82].map((port) => ({ protocol: 'tcp', port, adminUp: port === 80 }) as const);
+    const net = networkWith(vip([b], { listeners }));
+    assert.match(send(net, a, '10.0.1.11', '10.9.9.9', tcp(5000, 80)), /^p2: /);
+    for (const port of [81, 82])
+      assert.equal(send(net, a, '10.0.1.11', '10.9.9.9', tcp(5000, port)), `p9: 10.0.1.11:5000 > 10.9.9.9:${port}`);
   });
 
   test('answers ARP for a VIP of the switch, and for one in a network of the router', () => {

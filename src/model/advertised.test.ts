@@ -166,6 +166,11 @@ test('a virtual address is advertised while a member serves', () => {
   world.change('vip', { members: [{ port: 'w1' }, { port: 'w2', drain: true }] }, 'loadBalancer', 'acme');
   assert.ok(!isSaid());
   world.health('w1', true);
+  const listeners = [{ protocol: 'tcp', port: 80, adminUp: false }];
+  world.change('vip', { listeners }, 'loadBalancer', 'acme');
+  assert.ok(!isSaid());
+  world.change('vip', { listeners: [...listeners, { protocol: 'tcp', port: 81 }] }, 'loadBalancer', 'acme');
+  assert.ok(isSaid());
   world.change('vip', { adminUp: false }, 'loadBalancer', 'acme');
   assert.ok(!isSaid());
 });

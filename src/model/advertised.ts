@@ -1,6 +1,6 @@
 import { cidrContains, formatCidr, type Ip, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
 import type { Router, RouterPort } from './objects.ts';
-import { memberStates } from './serving.ts';
+import { memberStates, openListeners } from './serving.ts';
 import type { ModelView } from './view.ts';
 
 /** What a router tells its peers (docs/design/gateways.md, §4): the same at every gateway that loses no host. */
@@ -58,7 +58,10 @@ export function advertisedBy(
     if (wanted.has('snat')) for (const { to } of other.snat) addHost(to, 'snat', id);
     if (wanted.has('vips'))
       for (const balancer of model.loadBalancersOf(id))
-        if ([...memberStates(model, balancer, isLost).values()].includes('serving'))
+        if (
+          openListeners(balancer).length > 0 &&
+          [...memberStates(model, balancer, isLost).values()].includes('serving')
+        )
           addHost(balancer.address, 'vip', balancer.id);
   }
   for (const summary of bgp.summarise ?? []) summarise(found, summary, router.id);

@@ -133,6 +133,7 @@ export interface BalancerSketch {
     readonly protocol: 'tcp' | 'udp' | 'sctp';
     readonly port: number;
     readonly memberPort?: number;
+    readonly adminUp?: boolean;
   }[];
   readonly members: readonly MemberSketch[];
   readonly sticky: 'none' | 'source';
@@ -327,8 +328,10 @@ const listeners = fc.uniqueArray(
     { protocol: 'udp', port: 53 },
     { protocol: 'udp', port: 80, memberPort: 53 },
     { protocol: 'sctp', port: 80 },
+    { protocol: 'tcp', port: 80, adminUp: false },
+    { protocol: 'udp', port: 80, adminUp: false },
   ),
-  { minLength: 1, maxLength: 3 },
+  { minLength: 1, maxLength: 3, selector: ({ protocol, port }) => `${protocol}/${port}` },
 );
 const balancerSketch: fc.Arbitrary<BalancerSketch> = fc.record({
   version: fc.constantFrom<4 | 6>(4, 4, 6),

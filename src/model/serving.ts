@@ -1,6 +1,11 @@
 import type { LoadBalancer } from './objects.ts';
 import type { ModelView } from './view.ts';
 
+/** Services of a VIP that are not administratively down. */
+export function openListeners({ listeners }: Pick<LoadBalancer, 'listeners'>): LoadBalancer['listeners'] {
+  return listeners.filter(({ adminUp }) => adminUp !== false);
+}
+
 /** As much of a model as it takes. */
 export type ServingView = Pick<ModelView, 'get' | 'bindingOf' | 'healthOf'>;
 

@@ -84,6 +84,15 @@ describe('a VIP from inside', () => {
     assert.equal(memberOf(model, 40_000, known), member);
   });
 
+  test('of which a listener is down goes on without it', () => {
+    const model = open();
+    const listeners = [{ protocol: 'tcp', port: 8000, adminUp: false } as const, { protocol: 'tcp', port: 9 } as const];
+    change(model, 'loadBalancer', 'api', { listeners });
+    assert.equal(memberOf(model, 40_000), 'not-translated');
+    const other = packet(model, 'web-1', 'edge/web', { ...toApi, ports: [40_000, 9] });
+    assert.match(send(model, 'web-1', other).deliveries[0]!.port, /^app-/);
+  });
+
   test('that is down is as though it were not there', () => {
     const model = open();
     change(model, 'loadBalancer', 'api', { adminUp: false });

@@ -1,6 +1,6 @@
 import { cidrContains, formatIp, type Ip, parseCidr, parseIp } from '../base/addresses.ts';
 import type { LoadBalancer, LogicalPort, LogicalSwitch } from '../model/objects.ts';
-import { memberStates } from '../model/serving.ts';
+import { memberStates, openListeners } from '../model/serving.ts';
 import { shares } from '../model/shares.ts';
 import { PROTOCOL_NAMES } from '../model/texts.ts';
 import type { ModelView } from '../model/view.ts';
@@ -53,11 +53,11 @@ export function listenerFor(balancer: LoadBalancer, { ip, ports }: Frame): Liste
 
 /** What the balancer listens to at a port of its VIP. */
 export function listenerAt(
-  { listeners }: LoadBalancer,
+  balancer: LoadBalancer,
   ipProtocol: number,
   at: number,
 ): LoadBalancer['listeners'][number] | undefined {
-  return listeners.find(({ protocol, port }) => PROTOCOL_NAMES[protocol] === ipProtocol && port === at);
+  return openListeners(balancer).find(({ protocol, port }) => PROTOCOL_NAMES[protocol] === ipProtocol && port === at);
 }
 
 /** The member that a packet of no known connection goes to from this host; absent where none serves. */

@@ -238,6 +238,13 @@ describe('a load balancer', { skip: needsRoot }, () => {
     assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.9.9', 80)).why, 'ECONNREFUSED');
     await put(balancer({ members, onEmpty: 'drop' }));
     assert.ok(await unanswered(dc.lab, 'a1', 'tcp', '10.0.9.9', 80));
+    const listeners = [
+      { protocol: 'tcp', port: 80, memberPort: 8080, adminUp: false },
+      { protocol: 'udp', port: 53 },
+    ];
+    await put(balancer({ listeners }));
+    assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.9.9', 80)).by, undefined, 'this service is down');
+    assert.match((await ask(dc.lab, 'a1', 'udp', '10.0.9.9', 53)).by ?? 'nobody', /^b[12]$/);
     await put(balancer({ adminUp: false }));
     assert.equal((await ask(dc.lab, 'a1', 'tcp', '10.0.9.9', 80)).by, undefined, 'the balancer is down');
     await put(balancer());

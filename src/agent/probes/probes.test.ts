@@ -158,6 +158,18 @@ test('a silent member is out after `fall` intervals and a time-out, which is no 
   }
 });
 
+test('probes go where the first listener leads that is up, unless they have a port of their own', () => {
+  const { port: _, ...check } = health('tcp');
+  const listeners = [
+    { protocol: 'tcp', port: 80, adminUp: false },
+    { protocol: 'tcp', port: 81, memberPort: 8081 },
+  ];
+  const bench = new Bench({ ...(balancer('tcp') as object), health: check, listeners }, routerPort);
+  bench.run(1000);
+  const { l4 } = bench.sent[0]!;
+  assert.equal(l4?.kind === 'tcp' && l4.dstPort, 8081);
+});
+
 test('an HTTP member is well with 2xx and 3xx, asked for the path', () => {
   for (const [status, up] of [
     ['200 OK', true],

@@ -2,6 +2,7 @@ import { cidrContains, type Ip, type Mac, parseCidr, parseIp, parseMac } from '.
 import type { Random } from '../../base/random.ts';
 import { PROBE_PORT_COUNT, PROBE_PORTS, probeSource } from '../../compile/probe.ts';
 import type { LogicalPort, MemberHealth, ScopeRecord } from '../../model/objects.ts';
+import { openListeners } from '../../model/serving.ts';
 import type { Report, ReportedMember } from '../../server/protocol.ts';
 import type { Effect, PacketIn, ScopeChange } from '../events.ts';
 import type { Ground } from '../ground.ts';
@@ -118,7 +119,8 @@ export class Probes {
       const { health } = balancer;
       const vip = parseIp(balancer.address);
       if (!health || !vip || !balancer.adminUp) continue;
-      const [listener] = balancer.listeners;
+      // One that is taken down may be so since its service is.
+      const listener = openListeners(balancer)[0] ?? balancer.listeners[0];
       const dstPort = health.port ?? listener?.memberPort ?? listener?.port ?? 0;
       for (const member of balancer.members) {
         this.#members.add(member.port);

@@ -162,7 +162,9 @@ function floatingLine({ address, port, status }: ShownObject): string {
 
 function balancerLine(balancer: ShownObject): string {
   const { listeners, adminUp, status } = balancer as unknown as LoadBalancer & Pick<ShownObject, 'status'>;
-  const services = listeners.map(({ protocol, port }) => `${protocol}/${port}`).join(' ');
+  const services = listeners
+    .map(({ protocol, port, adminUp: isUp }) => `${protocol}/${port}${isUp === false ? ' (down)' : ''}`)
+    .join(' ');
   const healthy = adminUp ? `${status?.healthy ?? '-'} serve` : yellow('down');
   return `balancer ${balancer.name}  ${balancer.address} ${services}  ${healthy}`;
 }

@@ -11,6 +11,10 @@ export const listenerSchema = z.strictObject({
   protocol: z.enum(['tcp', 'udp', 'sctp']),
   port: l4PortSchema.describe('of the VIP'),
   memberPort: l4PortSchema.optional().describe('absent: the same'),
+  adminUp: z
+    .boolean()
+    .optional()
+    .describe('false: as though it were not there, for known connections too; absent: true'),
 });
 
 export const memberSchema = z.strictObject({
@@ -37,7 +41,7 @@ export const healthSchema = z
     rise: z.number().int().min(1).max(100).default(2).describe('successes until a member serves again'),
     fall: z.number().int().min(1).max(100).default(3).describe('failures until a member is out'),
     path: z.string().startsWith('/').max(512).default('/').describe('for http: 2xx and 3xx are good'),
-    port: l4PortSchema.optional().describe("absent: the first listener's member port"),
+    port: l4PortSchema.optional().describe('absent: the member port of the first listener that is up'),
   })
   .superRefine(({ intervalMs, timeoutMs = 0 }, context) => {
     if (timeoutMs > intervalMs)
