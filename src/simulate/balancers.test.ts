@@ -146,8 +146,12 @@ describe('the members of a balancer', () => {
 
   test('may all be away: told or not, as chosen', () => {
     const model = open();
-    for (const id of ['app-1', 'app-2']) change(model, 'port', id, { adminUp: false });
-    assert.deepEqual(gist(call(model, 40_000)), ['drop rejected', 'ask reject']);
+    change(model, 'port', 'app-1', { adminUp: false });
+    change(model, 'binding', 'app-2', { claims: [], active: undefined });
+    const refused = call(model, 40_000);
+    assert.deepEqual(gist(refused), ['drop rejected', 'ask reject']);
+    const told = refused.steps.find(({ about }) => about.kind === 'loadBalancer')?.text;
+    assert.equal(told, 'no member serves: app-1 admin-down, app-2 unbound');
     change(model, 'loadBalancer', 'api', { onEmpty: 'drop' });
     assert.deepEqual(gist(call(model, 40_000)), ['drop no-member']);
   });

@@ -6,6 +6,12 @@ import { PROTOCOL_NAMES } from '../model/texts.ts';
 import type { ModelView } from '../model/view.ts';
 import { firstAddress } from './addresses.ts';
 import type { Frame } from './frame.ts';
+import type { Journey } from './journey.ts';
+import { nameOf } from './names.ts';
+import type { Packet } from './packet.ts';
+
+/** Members whose states a trace tells where none serves. */
+const MOST_SHOWN = 10;
 
 /** Virtual addresses and who serves behind them (docs/design/layer3.md, §8). */
 export interface Listening {
@@ -66,6 +72,19 @@ export function chooseMember(model: ModelView, balancer: LoadBalancer, frame: Fr
   if (serving.size === 0) return undefined;
   const entries = balancer.members.flatMap(({ port, weight }) => (serving.has(port) ? [{ id: port, weight }] : []));
   return serving.get(shares(entries, balancer.slots)[slotOf(balancer, frame)]!);
+}
+
+/** No member serves: the client is told, or not, as the balancer wants it. */
+export function refuse(journey: Journey, packet: Packet, balancer: LoadBalancer): void {
+  const { model } = journey;
+  const { host } = packet;
+  const about = { kind: 'loadBalancer', id: balancer.id } as const;
+  const states = [...memberStates(model, balancer, (other) => model.isLost(host, other))];
+  const shown = states.slice(0, MOST_SHOWN).map(([id, state]) => `${nameOf(model, { kind: 'port', id })} ${state}`);
+  const more = states.length - shown.length;
+  journey.step(host, about, `no member serves: ${shown.join(', ')}${more === 0 ? '' : ` and ${more} more`}`);
+  journey.drop(balancer.onEmpty === 'reject' ? 'rejected' : 'no-member', host, about);
+  if (balancer.onEmpty === 'reject') journey.ask('reject', packet, about);
 }
 
 function slotOf({ sticky, slots }: LoadBalancer, { ip, ports }: Frame): number {

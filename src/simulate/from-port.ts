@@ -1,6 +1,6 @@
 import { formatIp, formatMac, type Ip, parseMac } from '../base/addresses.ts';
 import type { LoadBalancer } from '../model/objects.ts';
-import { addressed, balancersInside, chooseMember, listenerFor, withVip } from './balancers.ts';
+import { addressed, balancersInside, chooseMember, listenerFor, refuse, withVip } from './balancers.ts';
 import { type Passed, passes } from './chains.ts';
 import { readingOf, sayWhatReadIt } from './connection-helpers.ts';
 import { MARK } from './connections.ts';
@@ -76,8 +76,7 @@ function toVip(journey: Journey, packet: Packet, ingress: Ingress): Packet | und
   const translated = translateToMember(journey, packet, balancer, ingress);
   if (translated === 'untouched') return packet;
   if (translated === 'refused') {
-    journey.drop(balancer.onEmpty === 'reject' ? 'rejected' : 'no-member', host, about);
-    if (balancer.onEmpty === 'reject') journey.ask('reject', packet, about);
+    refuse(journey, packet, balancer);
     return undefined;
   }
   const to = translated.frame.ip!.dst;

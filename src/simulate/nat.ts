@@ -5,7 +5,7 @@ import { snatRuleFor } from '../model/snat.ts';
 import type { ModelView } from '../model/view.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 import { fixedOf, floatingOf, routerPortOwns } from './addresses.ts';
-import { addressed, chooseMember, listenerAt, listenerFor, memberAt, withVip } from './balancers.ts';
+import { addressed, chooseMember, listenerAt, listenerFor, memberAt, refuse, withVip } from './balancers.ts';
 import { readingAtRouter } from './connection-helpers.ts';
 import type { Zone } from './connections.ts';
 import { isEchoRequest } from './echo.ts';
@@ -188,8 +188,7 @@ function toMember(
     if (others.length > 0) return handOn(journey, packet, balancer, port, others);
   }
   if (!member || !listening) {
-    journey.drop(balancer.onEmpty === 'reject' ? 'rejected' : 'no-member', packet.host, about);
-    if (balancer.onEmpty === 'reject') journey.ask('reject', packet, about);
+    refuse(journey, packet, balancer);
     return [];
   }
   const anchor = model.bindingOf(member.port.id)?.active;
