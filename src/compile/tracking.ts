@@ -55,7 +55,7 @@ const routerAsks = define.cell<boolean>({
       ),
 });
 
-/** Routers that a router is linked to, by a peer or a switch that is not shared. */
+/** Routers that a router is linked to, by a peer or a switch that is not shared and that neither faces by an outside port. */
 export const linkedRouters = define.cell<readonly string[]>({
   name: 'linkedRouters',
   run: (reader, router) => {
@@ -66,9 +66,11 @@ export const linkedRouters = define.cell<readonly string[]>({
       const others = [
         ...(peer === undefined ? [] : [peer]),
         ...reader.ids(peersIndex, port),
-        ...(onSwitch === undefined || reader.pick('switch', onSwitch, 'shared') !== false
+        ...(onSwitch === undefined ||
+        reader.pick('routerPort', port, 'outside') ||
+        reader.pick('switch', onSwitch, 'shared') !== false
           ? []
-          : reader.ids(routerPortsIndex, onSwitch)),
+          : reader.ids(routerPortsIndex, onSwitch).filter((other) => !reader.pick('routerPort', other, 'outside'))),
       ];
       for (const other of others) {
         const owner = reader.pick('routerPort', other, 'router');
@@ -99,8 +101,8 @@ export const switchTracked = define.cell<boolean>({
     reader.ids(routerPortsIndex, onSwitch).some((port) => {
       const router = reader.pick('routerPort', port, 'router');
       if (router === undefined) return false;
-      // Of a router that a shared switch faces no more is known there, and no more counts.
-      if (reader.pick('routerPort', port, 'outside') && reader.pick('switch', onSwitch, 'shared'))
+      // Of a router that the switch faces no more counts there, and where it is shared no more is known.
+      if (reader.pick('routerPort', port, 'outside'))
         return reader.derive(routerTranslates, router) || ask(reader, reader.pick('routerPort', port, 'inChain'));
       return reader.derive(routerTracked, router);
     }),

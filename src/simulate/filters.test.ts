@@ -4,7 +4,21 @@ import type { RuleMatch } from '../model/objects.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
 import { Connections } from './connections.ts';
 import type { Frame } from './frame.ts';
-import { chain, change, gist, group, ip, type PacketFields, packet, send, threeTier } from './three-tier.fixture.ts';
+import {
+  chain,
+  change,
+  gist,
+  group,
+  ip,
+  logicalSwitch,
+  type PacketFields,
+  packet,
+  router,
+  routerPort,
+  send,
+  threeTier,
+  workload,
+} from './three-tier.fixture.ts';
 import { isTracked } from './tracking.ts';
 
 const SYN_ACK = TCP_FLAG.syn | TCP_FLAG.ack;
@@ -139,6 +153,23 @@ describe('a port is tracked', () => {
       for (const { id } of [...model.all(kind)]) model.delete(kind, id);
     change(model, 'router', 'edge', { snat: [] });
     assert.equal(tracked('db-1'), false);
+  });
+
+  test('but not for a router that it reaches over an outside port alone: wires of gateways keep no connections', () => {
+    const world = threeTier(
+      logicalSwitch('up', ['192.0.2.0/24', '192.0.2.1']),
+      router({}, 'core'),
+      routerPort('up', { switch: 'up', addresses: ['192.0.2.2/24'] }, 'core'),
+      routerPort('public', { switch: 'internet', addresses: ['203.0.113.3/24'] }, 'core'),
+      ...workload('wire', 'h3', { switch: 'up', portSecurity: false }),
+    );
+    for (const shared of [true, false]) {
+      change(world, 'switch', 'internet', { shared });
+      const of = (id: string): boolean => isTracked(world, world.get('port', id)!);
+      assert.deepEqual([of('wire'), of('client'), of('web-1')], [false, true, true], `shared: ${shared}`);
+    }
+    change(world, 'routerPort', 'edge/outside', { outside: false });
+    assert.equal(isTracked(world, world.get('port', 'wire')!), true);
   });
 
   test('for a chain that asks for state, also behind a jump, on it or on a router that it reaches', () => {

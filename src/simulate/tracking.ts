@@ -34,13 +34,12 @@ function asksForState(model: ModelView, chains: readonly (string | undefined)[])
 
 function isSwitchTracked(model: ModelView, id: string): boolean {
   if (!isEmpty(model.loadBalancersOf(id))) return true;
-  const isShared = model.get('switch', id)?.shared === true;
   for (const port of model.routerPortsOfSwitch(id))
-    if (isShared && port.outside ? hasStateOutside(model, port) : isRouterTracked(model, port.router)) return true;
+    if (port.outside ? hasStateOutside(model, port) : isRouterTracked(model, port.router)) return true;
   return false;
 }
 
-/** By what is seen of a router from the shared switch that it faces. */
+/** By what is seen of a router from the switch that it faces. */
 function hasStateOutside(model: ModelView, port: RouterPort): boolean {
   return translates(model, port.router) || asksForState(model, [port.inChain]);
 }
@@ -66,12 +65,15 @@ function translates(model: ModelView, router: string): boolean {
   return !isEmpty(floatingOf(model, router)) || !isEmpty(model.loadBalancersOf(router));
 }
 
-/** Routers behind a port: its peer's, and those on its switch unless that is shared. */
+/**
+ * Routers behind a port: its peer's, and those on its switch unless that is shared. Not over an outside port: what comes in there has its state at
+ * its anchor, and ports beyond (the wires of gateways) need none.
+ */
 function* linkedTo(model: ModelView, port: RouterPort): Iterable<string> {
   const peer = peerOf(model, port);
   if (peer) yield peer.router;
-  if (port.switch === undefined || model.get('switch', port.switch)?.shared) return;
-  for (const { router } of model.routerPortsOfSwitch(port.switch)) yield router;
+  if (port.switch === undefined || port.outside || model.get('switch', port.switch)?.shared) return;
+  for (const { router, outside } of model.routerPortsOfSwitch(port.switch)) if (!outside) yield router;
 }
 
 /** The port at the other end of a link between routers, whichever end names it. */

@@ -35,10 +35,8 @@ const objects = [
     bgp: { asn: CORE_ASN, routerId: '10.0.1.1', advertise: ['connected', 'floating', 'vips'] },
   }),
   acme('routerPort', 'inside', { router: 'core', switch: 'inside', addresses: ['10.0.1.1/24'] }),
-  // Shared: else the wires were tracked, as the ports behind the router that translates are (LIMITS.md).
-  acme('switch', 'public', {
-    ...{ shared: true, subnets: [{ cidr: '2001:db8:203::/64', gateway: '2001:db8:203::1' }] },
-  }),
+  // Not shared: one tenant has the router that speaks BGP and the one that translates.
+  acme('switch', 'public', { subnets: [{ cidr: '2001:db8:203::/64', gateway: '2001:db8:203::1' }] }),
   acme('routerPort', 'public', { router: 'core', switch: 'public', addresses: ['2001:db8:203::1/64'] }),
   // Workloads make no addresses of their own.
   acme('switch', 'web', { subnets: [{ cidr: 'fd00:10::/64', gateway: 'fd00:10::1', ipv6Mode: 'stateful' }] }),
