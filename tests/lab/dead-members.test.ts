@@ -1,10 +1,11 @@
 // Measures: runs in pairs.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { startMigration } from '../../src/lab/migration.ts';
 import type { LoadBalancerStatus } from '../../src/server/present.ts';
 import { eventually, sleep } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
-import { serveAll, tally } from './services.ts';
+import { type HeldConnection, hold, serveAll, tally } from './services.ts';
 import { balancer, startTwoGateways, type TwoGateways, UPLINKS, unhurried, VIP, WEBS, waysOf } from './two-gateways.ts';
 
 /** Members of a load balancer that go without a word: web-1 on east, web-2 and web-3 on west (two-gateways.ts). */
@@ -105,5 +106,29 @@ describe('a member of a load balancer', { skip: needsRoot, timeout: 300_000 }, (
     assert.deepEqual([...(await tally(site.lab, 'web-1', VIP, 80, 4)).keys()], ['ECONNREFUSED']);
     await site.lab.startHost('west');
     await eventually('both advertise it again', 60_000, async () => (await ways()) === 2);
+  });
+
+  test('stays one while it is moved live, and keeps its connections', async () => {
+    await put(WEBS);
+    await allServe('before');
+    const held: HeldConnection[] = [];
+    while (held.at(-1)?.by !== 'web-2') held.push(await hold(site.lab, 'client', VIP, 80));
+    try {
+      const move = await startMigration(site.lab, 'web-2', 'east');
+      await goTo(WEBS, 'on two hosts');
+      await move.activate();
+      await goTo(WEBS, 'moved');
+      await move.finish();
+      await goTo(WEBS, 'and gone from the former host');
+      const connection = held.at(-1)!;
+      const before = connection.echoes();
+      await eventually(
+        'its connection goes on',
+        3_000,
+        async () => connection.isOpen() && connection.echoes() > before,
+      );
+    } finally {
+      for (const each of held) each.stop();
+    }
   });
 });
