@@ -49,7 +49,7 @@ export const REASONS = {
   'route-policy': 'a policy route drops it',
   blackhole: 'its route is a blackhole',
   'no-route': 'the router knows no way',
-  'too-big': 'larger than the next network takes, and may not be cut',
+  'too-big': 'larger than the next network, or the tunnels, take: for the agent, who may cut it',
   'no-ports': 'no port of the translated address is left',
   'conntrack-full': 'the port has as many connections as one may have',
   'connection-limit': 'the address has as many connections as it may have',

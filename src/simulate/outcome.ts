@@ -46,7 +46,7 @@ export const PACKET_DROP_REASONS = {
   'route-policy': 'a policy route drops it',
   blackhole: 'the route is a black hole',
   'no-route': 'no route leads there',
-  'too-big': 'it is larger than the MTU of the next network, and routers do not cut packets',
+  'too-big': 'it is larger than the next network, or the tunnels, take',
   'no-ports': 'this host has no free port of the translated address',
   'no-neighbour': 'nobody has the address of the next hop',
   'source-check': 'packets from its source do not come in there',

@@ -84,7 +84,7 @@ function kindText({ kind }: ObjectRef): string {
 const REQUEST_TEXTS: Readonly<Record<RequestService, string>> = {
   unreachable: 'tells the sender that the network is unreachable',
   ttl: 'tells the sender that the time to live ran out',
-  'too-big': 'tells the sender what fits',
+  'too-big': 'tells the sender what fits, or cuts what may be cut',
   'port-unreachable': 'tells the sender that the port is unreachable',
   reset: 'resets the connection',
   reject: 'tells the sender that it is refused',
