@@ -447,6 +447,17 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     'shared-address loadBalancer acme/new prefilter',
   ],
   [
+    'a shared address whose pre-filter and limits all get at once',
+    [
+      { kind: 'chain', tenant: 'acme', name: 'c' },
+      { ...ROUTED.find((o) => o.name === 'vip')!, prefilter: 'c', inboundLimit: { kbps: 1000 } },
+      balancer({
+        ...{ address: '203.0.113.60', prefilter: 'c', inboundLimit: { kbps: 1000 } },
+        listeners: [{ protocol: 'udp', port: 80 }],
+      }),
+    ],
+  ],
+  [
     'an address that a router and a switch share',
     [
       balancer({ address: '10.1.0.200', listeners: [{ protocol: 'tcp', port: 443 }] }),
