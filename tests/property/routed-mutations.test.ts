@@ -21,7 +21,7 @@ import { conversationRegressions } from './regressions.ts';
 /** Is the comparison of conversations any good? As mutations.test.ts, for what layers 3 and 4 add. */
 const CONVERSATIONS = 400;
 const HELPED = 60;
-const SEED = Number(process.env.WEFT_SEED ?? 1);
+const SEED = Number(process.env.WEFT_SEED ?? 2);
 /** Of the cases of the usual seed, one each that notices it. */
 const NOTICED_BY: Readonly<Record<string, number>> = {
   'in the flows: groups refuse nothing': 12,
@@ -29,29 +29,32 @@ const NOTICED_BY: Readonly<Record<string, number>> = {
   'in the flows: answers are judged as what began': 194,
   'in the flows: senders forget connections': 17,
   'in the flows: receivers forget connections': 41,
-  'in the flows: helpers read nothing': 438,
-  'in the flows: what is related is judged as what began': 438,
+  'in the flows: helpers read nothing': 418,
+  'in the flows: what is related is judged as what began': 418,
   'in the flows: connections through a VIP are not marked': 29,
   'in the flows: connections are not marked as kept': 29,
-  'in the flows: nobody is admitted to a floating address': 35,
-  'in the flows: routers that are down work': 50,
-  'in the flows: policies are not asked': 28,
-  'in the flows: blackholes are none': 301,
-  'in the flows: out-chains are not asked': 93,
-  'in the flows: routers do not answer pings': 15,
+  'in the flows: nobody is admitted to a floating address': 18,
+  'in the flows: routers that are down work': 26,
+  'in the flows: policies are not asked': 25,
+  'in the flows: blackholes are none': 74,
+  'in the flows: out-chains are not asked': 36,
+  'in the flows: routers do not answer pings': 25,
   'in the flows: nobody asks for next hops': 17,
   'in the flows: sources are not translated': 29,
-  'in the flows: anchors are not reached': 35,
-  'in the flows: everything comes in from outside': 315,
-  'in the flows: slots go to the wrong member': 17,
-  'in the flows: answers of members keep their source': 41,
-  'in the flows: nobody is told of a reject': 121,
-  'in the flows: rules do not ask TCP flags': 130,
+  'in the flows: anchors are not reached': 87,
+  'in the flows: everything comes in from outside': 145,
+  'in the flows: slots go to the wrong member': 27,
+  'in the flows: answers of members keep their source': 27,
+  'in the flows: nobody is told of a reject': 89,
+  'in the flows: rules do not ask TCP flags': 121,
   'in the simulation: no route is called a blackhole': 25,
-  'in the flows: the shortest prefix wins': 17,
+  'in the flows: the shortest prefix wins': 40,
   'in the flows: ECMP has one way': 17,
   'in the flows: in-chains are not asked': 25,
-  'in the flows: outside ports do not ask the size': 17,
+  'in the flows: outside ports do not ask the size': 49,
+  'in the flows: a last hop is none': 17,
+  'in the flows: routers route what is for them': 12,
+  'in the flows: floating addresses are not translated': 18,
 };
 
 const isCt = (action: Action): action is Extract<Action, { kind: 'ct' }> => action.kind === 'ct';
