@@ -175,6 +175,30 @@ test('a host tells of ports that it has, of no others', async () => {
   );
 });
 
+test('of a port that moved, the former host keeps nothing that it told, also where it tells it otherwise once more', async () => {
+  const claim = (host: string, ports: readonly string[]): Promise<unknown> =>
+    client.post(`/v1/hosts/${host}/reports`, {
+      reports: [{ type: 'claims', claims: ports.map((port) => ({ port: ids.get(port)!, interface: port })) }],
+    });
+  const told = [60, 61].map((n) => outward(n));
+  await tell('h1', told);
+  await claim('h1', ['db']);
+  await claim('h2', ['web']);
+  const { seenAs: _, router: __, ...other } = told[0]!;
+  assert.deepEqual(await tell('h1', [other]), { refused: ['web 60'] });
+  await tell('h2', told);
+  const hosts = async (): Promise<string[]> =>
+    (await flows({ port: 'acme/web' })).items
+      .flatMap(({ key, names }) => (/ 6[01]$/.test(key) ? [names.host] : []))
+      .sort();
+  assert.deepEqual(await hosts(), ['h1', 'h2', 'h2']);
+  await tell('h1', [], { gone: ['web 61'] });
+  assert.deepEqual(await hosts(), ['h2', 'h2']);
+  await tell('h2', [], { gone: told.map(({ key }) => key) });
+  await claim('h2', []);
+  await claim('h1', ['web', 'db']);
+});
+
 test('the SNAT log names host, port and workload; before anybody was translated, the host by its lease', async () => {
   const atMs = Date.now();
   const need = { type: 'natNeed', router: ids.get('r')!, address: '203.0.113.2' };

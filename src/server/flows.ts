@@ -100,11 +100,13 @@ export class FlowDatabase {
       };
       known.push({ ...connection, host: hostId, tenant: port.tenant, names });
     }
+    // What the host told while it had the port is there no more either: it will not say so, having no word that was taken.
+    const ended = [...gone, ...refused];
     this.#inHand++;
     let isAgain: boolean | undefined;
     try {
       const atMs = this.#clock.now();
-      const written = { host: hostId, epoch, atMs, put: known, gone, ...(isWhole ? { isWhole } : {}) };
+      const written = { host: hostId, epoch, atMs, put: known, gone: ended, ...(isWhole ? { isWhole } : {}) };
       ({ isAgain } = await this.#store.write(written));
     } catch (error) {
       if (error instanceof WeftError) throw this.#refusal(error.code, error.message);
@@ -113,7 +115,7 @@ export class FlowDatabase {
       this.#inHand--;
     }
     if (known.length > 0) for (const tell of this.#followers) tell({ type: 'put', connections: known });
-    if (gone.length > 0) for (const tell of this.#followers) tell({ type: 'gone', host: hostId, keys: gone });
+    if (ended.length > 0) for (const tell of this.#followers) tell({ type: 'gone', host: hostId, keys: ended });
     return { refused, ...(isAgain ? { isAgain } : {}) };
   }
 

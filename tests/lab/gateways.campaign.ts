@@ -38,7 +38,7 @@ const CROWDS: Readonly<Record<string, CrowdOptions>> = {
 };
 /** On a machine with time to spare; the bar itself is a second. */
 const RESUMES_MS = 1000;
-/** Of the issue for a workload with 1,000 connections, which `moved-gap.test.ts` holds; here are ten times as many at its host. */
+/** Of the issue for a workload with 1,000 connections, which `import.test.ts` holds; here are ten times as many at its host. */
 const MOVED_MS = 500;
 const PPS = 5000;
 const OUT_STREAMS = 6;
