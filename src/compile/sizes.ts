@@ -6,7 +6,7 @@ import { REGISTERS } from './fields.ts';
 import { define, openPortsIndex, outsideOfPortIndex, type Reader, unsecuredIndex } from './inputs.ts';
 
 /**
- * How large packets may be (docs/design/layer3.md, §6.8). What workloads send is as large as they were told, so nothing asks its size but for
+ * How large packets may be (docs/design/layer3.md, §6a). What workloads send is as large as they were told, so nothing asks its size but for
  * switches with an `mtu` of their own. What comes in where packets may be larger has `fromLarger` in its registers.
  */
 

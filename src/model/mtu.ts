@@ -1,6 +1,6 @@
 import type { Encap, Host, LogicalPort, LogicalSwitch } from './objects.ts';
 
-/** How large IP packets may be where (docs/design/layer3.md, §6.8), in bytes. */
+/** How large IP packets may be where (docs/design/layer3.md, §6a), in bytes. */
 
 /** What the encapsulation adds to a packet of the workload, inner Ethernet header counted, over IPv4 (IPv6 adds 20). */
 const OVERHEAD: Readonly<Record<Encap, number>> = { geneve: 50, vxlan: 50, gre: 42 };

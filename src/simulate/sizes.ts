@@ -3,7 +3,7 @@ import type { LogicalPort, LogicalSwitch } from '../model/objects.ts';
 import type { ModelView } from '../model/view.ts';
 import type { Packet } from './packet.ts';
 
-/** How large packets may be (docs/design/layer3.md, §6.8). */
+/** How large packets may be (docs/design/layer3.md, §6a). */
 
 /** May what comes in by the port at this host be larger than tunnels take? */
 export function bringsLarger(model: ModelView, port: LogicalPort, sw: LogicalSwitch, host: string): boolean {

@@ -29,9 +29,11 @@ export const checkBgp: Rule = (index, changes, report) => {
 };
 
 type Report = (problem: Problem) => void;
+/** About one peer. */
+type ReportOf = (path: string, code: ProblemCode, message: string, hint?: string) => void;
 
 function checkPeer(index: ModelIndex, peer: BgpPeer, report: Report): void {
-  const problem = (path: string, code: ProblemCode, message: string, hint?: string): void =>
+  const problem: ReportOf = (path, code, message, hint) =>
     report({ object: describe(index, peer), path, code, message, ...(hint === undefined ? {} : { hint }) });
   const router = index.get('router', peer.router);
   if (router && router.bgp === undefined)
@@ -54,12 +56,7 @@ function checkPeer(index: ModelIndex, peer: BgpPeer, report: Report): void {
     }
 }
 
-function checkPort(
-  index: ModelIndex,
-  peer: BgpPeer,
-  port: RouterPort,
-  problem: (path: string, code: ProblemCode, message: string) => void,
-): void {
+function checkPort(index: ModelIndex, peer: BgpPeer, port: RouterPort, problem: ReportOf): void {
   const name = describe(index, port);
   const device = port.switch === undefined ? undefined : index.get('switch', port.switch);
   if (port.outside) problem('routerPort', 'bgp-port', `${name} is outside: addresses are translated there`);
@@ -74,12 +71,7 @@ function checkPort(
 }
 
 /** Of a peer that is in no network of its port. */
-function checkWay(
-  index: ModelIndex,
-  peer: BgpPeer,
-  port: RouterPort,
-  problem: (path: string, code: ProblemCode, message: string) => void,
-): void {
+function checkWay(index: ModelIndex, peer: BgpPeer, port: RouterPort, problem: ReportOf): void {
   const name = describe(index, port);
   const where = `${peer.address} is in no network of ${name} (${port.addresses.join(', ')})`;
   if ((peer.multihop ?? 1) === 1)

@@ -1,5 +1,5 @@
 import type { ModelIndex } from '../model-index.ts';
-import type { RouterPort, Rule as RuleObject } from '../objects.ts';
+import type { AnyObject, RouterPort, Rule as RuleObject } from '../objects.ts';
 
 /** Chains are followed over their jumps: from a chain to its rules, and from a chain to what it hangs on. */
 
@@ -18,12 +18,17 @@ export function firstRuleBehind(
   return undefined;
 }
 
-/** Router ports that have the chain, or one that leads to it by jumps; one that has it twice may come twice. */
-export function* routerPortsWith(index: ModelIndex, chain: string): Iterable<RouterPort> {
+/** What refers to the chain, or to one that leads to it by jumps, with the chain that it refers to. */
+export function* referrersBefore(index: ModelIndex, chain: string): Iterable<readonly [AnyObject, at: string]> {
   const seen = new Set([chain]);
   for (const at of seen)
     for (const referrer of index.referrersOf('chain', at)) {
-      if (referrer.kind === 'routerPort') yield referrer;
+      yield [referrer, at];
       if (referrer.kind === 'rule' && referrer.jumpTo === at) seen.add(referrer.chain);
     }
+}
+
+/** Router ports among them; one that has two such chains may come twice. */
+export function* routerPortsWith(index: ModelIndex, chain: string): Iterable<RouterPort> {
+  for (const [referrer] of referrersBefore(index, chain)) if (referrer.kind === 'routerPort') yield referrer;
 }

@@ -2,6 +2,7 @@ import { describe } from '../describe.ts';
 import type { ModelIndex } from '../model-index.ts';
 import type { AnyObject, Rule as RuleObject } from '../objects.ts';
 import type { Problem } from '../problem.ts';
+import { firstRuleBehind, referrersBefore } from './jumps.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';
 
@@ -69,14 +70,8 @@ interface Unfit {
 
 /** The first rule of the chain, or of one that it jumps to, that no pre-filter may have. */
 function firstUnfit(index: ModelIndex, chain: string): Unfit | undefined {
-  const seen = new Set([chain]);
-  for (const at of seen)
-    for (const rule of index.rulesOfChain(at)) {
-      const why = whyNot(rule);
-      if (why) return { rule, why };
-      if (rule.jumpTo !== undefined) seen.add(rule.jumpTo);
-    }
-  return undefined;
+  const rule = firstRuleBehind(index, chain, (each) => whyNot(each) !== undefined);
+  return rule && { rule, why: whyNot(rule)! };
 }
 
 function whyNot(rule: RuleObject): Unfit['why'] | undefined {
@@ -97,11 +92,7 @@ const ANSWERS = {
 
 /** Who has the chain as a pre-filter, or one that leads to it by jumps. */
 function hookOf(index: ModelIndex, chain: string): AnyObject | undefined {
-  const seen = new Set([chain]);
-  for (const at of seen)
-    for (const referrer of index.referrersOf('chain', at)) {
-      if ('prefilter' in referrer && referrer.prefilter === at) return referrer;
-      if (referrer.kind === 'rule' && referrer.jumpTo === at) seen.add(referrer.chain);
-    }
+  for (const [referrer, at] of referrersBefore(index, chain))
+    if ('prefilter' in referrer && referrer.prefilter === at) return referrer;
   return undefined;
 }
