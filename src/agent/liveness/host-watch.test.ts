@@ -150,6 +150,54 @@ test('a process that was held up holds nobody for dead', () => {
   assert.deepEqual(watch.lost, []);
 });
 
+/** Two hosts that watch each other, `a` by `b` and the other way round; every way between them can be cut. */
+class Pair {
+  readonly watches = { a: new HostWatch(seededRandom(1)), b: new HostWatch(seededRandom(2)) };
+  readonly cut = { a: false, b: false };
+  readonly dead = { a: false, b: false };
+  nowMs = 0;
+  probes = 0;
+
+  constructor() {
+    this.watches.a.watch([{ host: 'b', address: 'b' }], 0);
+    this.watches.b.watch([{ host: 'a', address: 'a' }], 40);
+  }
+
+  /** `cut.a`: nothing that `a` sends arrives. */
+  run(forMs: number): void {
+    for (const untilMs = this.nowMs + forMs; this.nowMs < untilMs; this.nowMs++)
+      for (const [me, other] of [['a', 'b'] as const, ['b', 'a'] as const]) {
+        if (this.dead[me]) continue;
+        for (const { wasAnswered } of this.watches[me].tick(this.nowMs)) {
+          this.probes++;
+          if (this.cut[me] || this.dead[other]) continue;
+          if (wasAnswered) this.watches[other].asked(me, this.nowMs);
+          if (!this.cut[other]) this.watches[me].answered(other, { intervalMs: 100, hasFlows: true }, this.nowMs);
+        }
+      }
+  }
+}
+
+test('of two that watch each other one asks; where it dies, or a way is cut, both ends find out within half a second', () => {
+  const pair = new Pair();
+  pair.run(10_000);
+  assert.ok(pair.probes >= 95 && pair.probes <= 110, `${pair.probes} probes in 10 s`);
+  for (const [dies, other] of [['a', 'b'] as const, ['b', 'a'] as const]) {
+    pair.dead[dies] = true;
+    pair.run(470);
+    assert.deepEqual(pair.watches[other].lost, [dies]);
+    pair.dead[dies] = false;
+    pair.run(20_000);
+    assert.deepEqual(pair.watches[other].lost, []);
+    pair.cut[dies] = true;
+    pair.run(600);
+    assert.deepEqual([pair.watches.a.lost, pair.watches.b.lost], [['b'], ['a']], `nothing from ${dies}`);
+    pair.cut[dies] = false;
+    pair.run(90_000);
+    assert.deepEqual([pair.watches.a.lost, pair.watches.b.lost], [[], []]);
+  }
+});
+
 test('one that comes and goes has to answer longer each time, up to 30 s; after a quiet minute it is as any other', () => {
   const world = new World('1', '2');
   const backAfter: number[] = [];
@@ -220,7 +268,11 @@ test('who is watched anew is begun with, who is watched still is as before', () 
 test('ten thousand hosts send a gateway 2,000 probes a second; another gateway comes as often as ever and is not warned', () => {
   const desk = new EchoDesk();
   const ask = (address: string, isServing: boolean, nowMs: number): number => {
-    const echo = desk.answer({ kind: 'probe', token: 7, sequence: 1, isServing }, { address, port: 5 }, nowMs);
+    const echo = desk.answer(
+      { kind: 'probe', token: 7, sequence: 1, isServing, isWell: true },
+      { address, port: 5 },
+      nowMs,
+    );
     assert.equal(echo.kind === 'echo' && echo.hasFlows, false, 'not before it is told so');
     return echo.kind === 'echo' ? echo.intervalMs : 0;
   };
@@ -239,7 +291,7 @@ test('ten thousand hosts send a gateway 2,000 probes a second; another gateway c
 test('those whom many ask come as often as ever as long as they are few; many of them seldom, and are warned', () => {
   const desk = new EchoDesk();
   const ask = (n: number): number => {
-    const probe = { kind: 'probe', token: 7, sequence: 1, isServing: true } as const;
+    const probe = { kind: 'probe', token: 7, sequence: 1, isServing: true, isWell: true } as const;
     const echo = desk.answer(probe, { address: `10.0.${n >> 8}.${n & 255}`, port: 5 }, 0);
     return echo.kind === 'echo' ? echo.intervalMs : 0;
   };

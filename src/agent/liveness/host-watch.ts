@@ -15,6 +15,8 @@ const AGENTLESS_MS = 60_000;
 const LONGEST_INTERVAL_MS = 10_000;
 /** Probes that one host sends in a second, however many it watches, while all of them answer. */
 const PROBES_PER_SECOND = 2_000;
+/** Who asks itself is waited for a little longer than until its next probe is due, so that of two one asks. */
+const PATIENCE_MS = 50;
 /** Probes of many hosts do not keep step. */
 const JITTER = 10;
 
@@ -27,6 +29,8 @@ export interface WatchedHost {
 export interface DueProbe extends WatchedHost {
   readonly sequence: number;
   readonly withCall: boolean;
+  /** Did its agent answer the last one? */
+  readonly wasAnswered: boolean;
 }
 
 /** What answered a probe: the host's agent, or its kernel alone. */
@@ -58,6 +62,7 @@ interface Watched extends WatchedHost {
  */
 export class HostWatch {
   readonly #watched = new Map<string, Watched>();
+  readonly #byAddress = new Map<string, Watched>();
   readonly #random: Random;
 
   constructor(random: Random) {
@@ -68,6 +73,7 @@ export class HostWatch {
   watch(hosts: readonly WatchedHost[], nowMs: number): void {
     const wanted = new Set(hosts.map(({ host }) => host));
     for (const host of this.#watched.keys()) if (!wanted.has(host)) this.#watched.delete(host);
+    this.#byAddress.clear();
     for (const { host, address } of hosts) {
       if (this.#watched.get(host)?.address === address) continue;
       this.#watched.set(host, {
@@ -77,6 +83,7 @@ export class HostWatch {
         ...{ cameBackMs: Number.NEGATIVE_INFINITY, holdMs: 0 },
       });
     }
+    for (const watched of this.#watched.values()) this.#byAddress.set(watched.address, watched);
   }
 
   /** What is due. Answers that have come by now have to be told before. */
@@ -86,11 +93,12 @@ export class HostWatch {
       if (watched.dueMs > nowMs) continue;
       if (watched.answeredBy === undefined) this.#miss(watched, nowMs);
       const withCall = watched.missed > 0 || watched.answeredBy === 'kernel';
+      const wasAnswered = watched.answeredBy === 'agent';
       watched.answeredBy = undefined;
       watched.sentMs = nowMs;
       watched.dueMs = nowMs + (watched.state === 'lost' ? this.#interval(watched) : FAST_MS);
       watched.sequence = (watched.sequence + 1) >>> 0;
-      due.push({ host: watched.host, address: watched.address, sequence: watched.sequence, withCall });
+      due.push({ host: watched.host, address: watched.address, sequence: watched.sequence, withCall, wasAnswered });
     }
     return due;
   }
@@ -130,15 +138,29 @@ export class HostWatch {
     return answers >= ANSWERS && (nowMs - answersSinceMs >= holdMs || this.#areAllLost());
   }
 
+  /**
+   * The host at this address, if it is watched, asks this one, is well and had its last answer: both ways work, so it need not be asked as long as
+   * it goes on, where it would be asked as often as it asks.
+   */
+  asked(address: string, nowMs: number): void {
+    const watched = this.#byAddress.get(address);
+    if (watched?.state !== 'alive' || watched.answeredBy !== 'agent' || this.#shortest(watched) > FAST_MS) return;
+    watched.dueMs = Math.max(watched.dueMs, nowMs + FAST_MS + PATIENCE_MS);
+  }
+
   /** Somebody else gets no answer from the host at this address: asked at once, where the next probe would be far. */
   suspect(address: string, nowMs: number): void {
-    for (const watched of this.#watched.values())
-      if (watched.address === address && watched.state === 'alive' && watched.answeredBy !== undefined)
-        watched.dueMs = Math.min(watched.dueMs, nowMs + this.#random.below(FAST_MS / 2));
+    const watched = this.#byAddress.get(address);
+    if (watched?.state !== 'alive' || watched.answeredBy === undefined) return;
+    watched.dueMs = Math.min(watched.dueMs, nowMs + this.#random.below(FAST_MS / 2));
+  }
+
+  #shortest({ intervalMs }: Watched): number {
+    return Math.max(intervalMs, Math.ceil((this.#watched.size * 1000) / PROBES_PER_SECOND));
   }
 
   #interval(watched: Watched): number {
-    const intervalMs = Math.max(watched.intervalMs, Math.ceil((this.#watched.size * 1000) / PROBES_PER_SECOND));
+    const intervalMs = this.#shortest(watched);
     return intervalMs === FAST_MS ? FAST_MS : intervalMs - this.#random.below(intervalMs / JITTER);
   }
 

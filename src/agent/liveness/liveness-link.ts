@@ -98,7 +98,9 @@ export class LivenessLink {
     socket.on('message', (bytes, from) => {
       const probe = this.#read(bytes);
       if (probe?.kind !== 'probe') return;
-      const echo = this.#desk.answer(probe, from, this.#now());
+      const nowMs = this.#now();
+      const echo = this.#desk.answer(probe, from, nowMs);
+      if (probe.isWell) this.#watch.asked(from.address, nowMs);
       socket.send(encodeLiveness(echo), from.port, from.address, () => {});
     });
     socket.on('error', (error) => {
@@ -115,11 +117,12 @@ export class LivenessLink {
 
   // ── asking others ────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #probe({ host, address, sequence, withCall }: DueProbe): void {
+  #probe({ host, address, sequence, withCall, wasAnswered }: DueProbe): void {
     const line = this.#lines.get(host);
     if (!line) return;
     const isServing = this.#desk.isServing;
-    const bytes = encodeLiveness({ kind: 'probe', token: this.#token, sequence, isServing });
+    const isWell = wasAnswered && this.#desk.hasFlows;
+    const bytes = encodeLiveness({ kind: 'probe', token: this.#token, sequence, isServing, isWell });
     if (!line.socket) this.#dial(host, address, bytes);
     else if (line.isConnected) line.socket.send(bytes, (error) => this.#failed(host, error));
     line.call?.destroy();

@@ -9,7 +9,10 @@ const address: fc.Arbitrary<Ip> = fc.oneof(
   fc.bigInt({ min: 1n << 112n, max: (1n << 128n) - 1n }).map((value): Ip => ({ version: 6, value: value as Ipv6 })),
 );
 const message: fc.Arbitrary<LivenessMessage> = fc.oneof(
-  fc.record({ kind: fc.constant('probe' as const), token: u32, sequence: u32, isServing: fc.boolean() }),
+  fc.record({
+    ...{ kind: fc.constant('probe' as const), token: u32, sequence: u32 },
+    ...{ isServing: fc.boolean(), isWell: fc.boolean() },
+  }),
   fc.record({
     ...{ kind: fc.constant('echo' as const), token: u32, sequence: u32, intervalMs: u32 },
     hasFlows: fc.boolean(),

@@ -6,8 +6,14 @@ export const LIVENESS_PORT = 10_789;
 
 /** What agents say to each other over the underlay. */
 export type LivenessMessage =
-  /** Are you there? `isServing`: the sender is asked by many itself. */
-  | { readonly kind: 'probe'; readonly token: number; readonly sequence: number; readonly isServing: boolean }
+  /** Are you there? `isServing`: the sender is asked by many itself; `isWell`: its flows are in, and its last probe was answered. */
+  | {
+      readonly kind: 'probe';
+      readonly token: number;
+      readonly sequence: number;
+      readonly isServing: boolean;
+      readonly isWell: boolean;
+    }
   /**
    * The answer, with the token and sequence of the probe; how long to wait before the next one; and whether the flows of the host are in: where
    * its switch or machine has just been started they are not.
@@ -27,6 +33,7 @@ const VERSION = 1;
 /** `early`: an echo of a host without flows. An older agent takes it for no answer, and so asks the kernel. */
 const TYPE = { probe: 1, echo: 2, suspect: 3, early: 4 } as const;
 const SERVING = 1;
+const WELL = 2;
 const V4_MAPPED = 0xffffn << 32n;
 
 /**
@@ -38,7 +45,7 @@ const V4_MAPPED = 0xffffn << 32n;
  *     +---------------------------------------------------------------+
  *     |        sequence (suspect: address, 16 bytes, of IPv4 mapped)  |
  *     +---------------------------------------------------------------+
- *     |        probe: flags (1: serving), echo: interval in ms        |
+ *     |  probe: flags (1: serving, 2: well), echo: interval in ms     |
  *     +---------------------------------------------------------------+
  *
  * A probe and its echo are of equal length: nobody is made to send more than was sent in his name.
@@ -53,7 +60,8 @@ export function decodeLiveness(bytes: Uint8Array): LivenessMessage {
   if (type === TYPE.suspect) return { kind: 'suspect', token, address: addressOf(reader.u128('liveness.address')) };
   const sequence = reader.u32('liveness.sequence');
   const value = reader.u32('liveness.value');
-  if (type === TYPE.probe) return { kind: 'probe', token, sequence, isServing: (value & SERVING) !== 0 };
+  if (type === TYPE.probe)
+    return { kind: 'probe', token, sequence, isServing: (value & SERVING) !== 0, isWell: (value & WELL) !== 0 };
   if (type === TYPE.echo || type === TYPE.early)
     return { kind: 'echo', token, sequence, intervalMs: value, hasFlows: type === TYPE.echo };
   return reader.fail('bad-type', 'liveness.type', `${type}`);
@@ -63,7 +71,8 @@ export function encodeLiveness(message: LivenessMessage): Uint8Array {
   const type = message.kind === 'echo' && !message.hasFlows ? TYPE.early : TYPE[message.kind];
   const writer = new ByteWriter(24).u16(MAGIC).u8(VERSION).u8(type).u32(message.token);
   if (message.kind === 'suspect') return writer.u128(mapped(message.address)).finish();
-  const value = message.kind === 'echo' ? message.intervalMs : message.isServing ? SERVING : 0;
+  const value =
+    message.kind === 'echo' ? message.intervalMs : (message.isServing ? SERVING : 0) | (message.isWell ? WELL : 0);
   return writer.u32(message.sequence).u32(value).finish();
 }
 
