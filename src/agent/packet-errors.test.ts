@@ -200,6 +200,11 @@ test('a rule of a member rejects what came from outside in the name of the virtu
   assert.deepEqual(effects[0].registers, { router: 200, own: 1, routed: 1 });
   const quoted = effects[0].frame.subarray(42);
   assert.deepEqual([...quoted.subarray(16, 20), quoted[23]], [203, 0, 113, 80, 53], 'as it was sent');
+  const ranged = { ...balancer, listeners: [{ protocol: 'udp', port: '5000-5009', memberPort: '1-10' }] };
+  scope.apply([{ op: 'put', record: ranged as unknown as ScopeRecord }]);
+  const [again] = ask('reject', frame4(0xcb00_7164, 0x0a00_0209), arrived);
+  const port = again?.kind === 'inject' && again.frame.subarray(42).subarray(22, 24);
+  assert.deepEqual(port && [...port], [5001 >> 8, 5001 & 0xff], 'the port of a range that leads to this one');
   const inside = ask('reject', frame4(0xcb00_7164, 0x0a00_0209), { ...arrived, memberVip: false });
   assert.equal(told(inside), '10.0.2.9 > 203.0.113.100 icmp 3/13 0');
 });

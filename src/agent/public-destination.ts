@@ -1,4 +1,6 @@
 import { formatIp, type Ip, parseIp } from '../base/addresses.ts';
+import { askedPortFor } from '../model/listener-ports.ts';
+import type { LoadBalancer } from '../model/objects.ts';
 import { openListeners } from '../model/serving.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 import { firstAddress, floatingOf } from './floating.ts';
@@ -39,12 +41,19 @@ export function virtualDestination(
     if (balancer.router === undefined || (of.router ?? balancer.router) !== balancer.router) continue;
     if (of.balancerKey && balancer.key !== of.balancerKey) continue;
     const address = parseIp(balancer.address)!;
-    const listener = openListeners(balancer).find(
-      ({ protocol: wanted, port, memberPort }) => wanted === name && (memberPort ?? port) === inner,
-    );
-    if (!listener) continue;
-    if (balancer.members.some(({ port }) => firstAddress(scope, port, address.version) === inside))
-      return { address, port: listener.port, router: balancer.router };
+    const port = inner === undefined ? undefined : askedPort(balancer, name, inner);
+    if (port === undefined) continue;
+    if (balancer.members.some((member) => firstAddress(scope, member.port, address.version) === inside))
+      return { address, port, router: balancer.router };
+  }
+  return undefined;
+}
+
+/** The port of the VIP that leads to a port of members, by the first listener that does. */
+function askedPort(balancer: LoadBalancer, protocol: string | undefined, inner: number): number | undefined {
+  for (const listener of openListeners(balancer)) {
+    const asked = listener.protocol === protocol ? askedPortFor(listener, inner) : undefined;
+    if (asked !== undefined) return asked;
   }
   return undefined;
 }

@@ -1,36 +1,24 @@
 import { cidrContains, type Ip, parseCidr, parseIp } from '../base/addresses.ts';
 import type { LoadBalancer } from '../model/objects.ts';
-import { openListeners } from '../model/serving.ts';
+import { rangedProtocols } from '../model/serving.ts';
 import { shares } from '../model/shares.ts';
-import type { FieldName } from '../openflow/fields.ts';
 import { selfHost } from './facts.ts';
-import { PROTO } from './fields.ts';
 import { define, healthIndex, portsOfRouterIndex, type Reader, vipGroup, vipIndex } from './inputs.ts';
+import { type Listener, listenersOf, type MemberPort, onlyMemberPort } from './listeners.ts';
 
 /** What units ask about load balancers (docs/design/layer3.md, §8). */
-
-/** The protocols of listeners, with their fields. */
-export const TRANSPORT = {
-  tcp: { proto: PROTO.tcp, src: 'tcp_src', dst: 'tcp_dst' },
-  udp: { proto: PROTO.udp, src: 'udp_src', dst: 'udp_dst' },
-  sctp: { proto: PROTO.sctp, src: 'sctp_src', dst: 'sctp_dst' },
-} as const satisfies Record<string, { proto: number; src: FieldName; dst: FieldName }>;
-
-export interface Listener {
-  readonly protocol: keyof typeof TRANSPORT;
-  readonly port: number;
-  readonly memberPort: number;
-}
 
 /** What of a balancer does not change when members come, go, or fall ill. */
 export interface BalancerFacts {
   readonly key: number;
   readonly vip: Ip;
   readonly listeners: readonly Listener[];
+  /** Where later fragments of connections that begin are led, if nothing else of the VIP can have them. */
+  readonly onlyMemberPort: MemberPort | undefined;
+  /** Of which it listens to more than one port at once. */
+  readonly rangedProtocols: ReadonlySet<Listener['protocol']>;
   /** Key of the balancer that speaks for the VIP: does once what does not ask which of its listeners is meant. */
   readonly speakerKey: number;
-  /** Another balancer has the VIP, too. */
-  readonly isShared: boolean;
   /** Bits of a slot's number: 4 to 10. */
   readonly slotBits: number;
   readonly sticky: LoadBalancer['sticky'];
@@ -59,16 +47,14 @@ export const balancerFacts = define.cell<BalancerFacts | undefined>({
     const vip = parseIp(balancer?.address ?? '');
     if (balancer === undefined || vip === undefined || !balancer.adminUp) return undefined;
     const sharers = reader.derive(sharersOf, id);
+    const isShared = sharers.length > 1;
     return {
       key: balancer.key,
       vip,
       speakerKey: reader.pick('loadBalancer', sharers[0]!, 'key')!,
-      isShared: sharers.length > 1,
-      listeners: openListeners(balancer).map(({ protocol, port, memberPort }) => ({
-        protocol,
-        port,
-        memberPort: memberPort ?? port,
-      })),
+      listeners: listenersOf(balancer),
+      rangedProtocols: rangedProtocols(balancer),
+      onlyMemberPort: isShared ? undefined : onlyMemberPort(balancer),
       slotBits: 31 - Math.clz32(balancer.slots),
       sticky: balancer.sticky,
       onEmpty: balancer.onEmpty,

@@ -16,6 +16,11 @@ export function prefixCover(first: number, last: number, bits: number): Masked[]
   return blocks;
 }
 
+/** Ports `first..last` as values of a field: numbers where a block has one port. */
+export function portCover(first: number, last: number): (number | Masked)[] {
+  return prefixCover(first, last, 16).map((block) => (block.mask === 0xffff ? Number(block.value) : block));
+}
+
 /** Aligned blocks that make up a set of `bits`-bit numbers. */
 export function setCover(values: Iterable<number>, bits: number): Masked[] {
   const sorted = [...new Set(values)].sort((a, b) => a - b);

@@ -13,7 +13,7 @@ import type { Action, FieldRange, FieldValue, Masked, Match } from '../openflow/
  *          until it is at a local port           |fromLarger|marks| dscp            |
  *   reg4   |ad|hand |fr|bi|mv|ju|ow|vv|sh|iv|ot|it|un|ad|tu|re|rl|es|ne| vlan     |
  *   reg5   chain     key of the chain that is being run, or of the set that it asks for; between chains
- *          | memberPort                 | natZone                       |kind|
+ *          | memberPort                 | natZone                       |kind|          (reg4 `un`: keepPort)
  *   reg6   |in|rv| slot, gate|po|le|verd.| segment                                  |
  *   reg7   profile   which security groups the port has that are asked (31 bits; |he| above them); within a router
  *          routerPort  as enteredBy, then of the port by which it leaves
@@ -57,6 +57,8 @@ export const REGISTERS = {
   addTag: { field: 'reg4', from: 17, bits: 1 },
   /** The flood is for an unknown destination: only to ports without port security. */
   unknown: { field: 'reg4', from: 18, bits: 1 },
+  /** Until the packet is in a switch: the members of the balancer serve at the port that was asked for. Nobody asks for `unknown` then. */
+  keepPort: { field: 'reg4', from: 18, bits: 1 },
   /** The port that it came from, that it goes to, is tracked (docs/design/layer3.md, §2). */
   inTracked: { field: 'reg4', from: 19, bits: 1 },
   outTracked: { field: 'reg4', from: 20, bits: 1 },
@@ -108,7 +110,7 @@ export const REGISTERS = {
   /** While no chain is run: the zone in which an address is being translated; its last bits are a `ZONE_KIND`. */
   natZone: { field: 'reg5', from: 0, bits: 16 },
   natZoneKind: { field: 'reg5', from: 0, bits: 2 },
-  /** While no chain is run: the port that the members of the balancer serve at. */
+  /** While no chain is run: the port that the members of the balancer serve at (or `keepPort`). */
   memberPort: { field: 'reg5', from: 16, bits: 16 },
   balancer: { field: 'reg13', from: 0, bits: 32 },
   member: { field: 'reg14', from: 0, bits: 32 },

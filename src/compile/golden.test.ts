@@ -434,6 +434,21 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
       },
     ],
   ],
+  'vip-ranges': [
+    ['vip', 'vipIn', 'member', 'vipReplies', 'handOff'],
+    [
+      ...[...translated.filter(({ kind }) => kind !== 'router'), snat, ...leases],
+      {
+        ...outer,
+        members: outer.members.slice(0, 1),
+        listeners: [
+          { protocol: 'tcp', port: '8000-8099' },
+          { protocol: 'tcp', port: '6000-6003', memberPort: 22 },
+          { protocol: 'udp', port: '500-501', memberPort: '1500-1501' },
+        ],
+      },
+    ],
+  ],
   'full-addresses': [
     ['floatingIn', 'vipIn', 'member'],
     [

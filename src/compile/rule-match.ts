@@ -1,7 +1,7 @@
 import type { RuleMatch } from '../model/objects.ts';
 import type { FieldName } from '../openflow/fields.ts';
 import type { FieldValue, Masked, Match } from '../openflow/flow.ts';
-import { prefixCover, prefixMatch } from './bits.ts';
+import { portCover, prefixMatch } from './bits.ts';
 import { ETH, NOT_LATER_FRAGMENT, PROTO, type RegisterMatch } from './fields.ts';
 import { cidrOf, macOf } from './owned.ts';
 import type { Side } from './sets.ts';
@@ -245,8 +245,7 @@ function flagsOf(text: string): Masked {
 function portMatches(field: FieldName, range: string | undefined): Match[] {
   if (range === undefined) return [{}];
   const [first, last] = range.split('-').map(Number) as [number, number | undefined];
-  return prefixCover(first, last ?? first, 16).map(({ value, mask }) => {
-    if (mask === 0xffff) return { [field]: value };
-    return mask === 0 ? {} : { [field]: { value, mask } };
-  });
+  return portCover(first, last ?? first).map((ports) =>
+    typeof ports === 'object' && ports.mask === 0 ? {} : { [field]: ports },
+  );
 }

@@ -134,6 +134,36 @@ const CONVERSATIONS: Readonly<Record<string, Conversation>> = {
       step(a, '2001:db8:1::11', '2001:db8:9::9', echo(6), 'back: 2001:db8:9::9 > 2001:db8:1::11'),
     ],
   },
+  'ranges of ports of a VIP, from inside and outside': {
+    records: [
+      plain,
+      vip('203.0.113.80', [b], {
+        listeners: [
+          { protocol: 'tcp', port: '8000-8099' },
+          { protocol: 'tcp', port: '2200-2209', memberPort: '22000-22009' },
+          { protocol: 'udp', port: '1-65535', memberPort: 53 },
+        ],
+      }),
+    ],
+    steps: [
+      step(x, '198.51.100.1', '203.0.113.80', tcp(5000, 8042), 'p2: 198.51.100.1:5000 > 10.0.1.12:8042'),
+      step(b, '10.0.1.12', '198.51.100.1', tcp(8042, 5000, SYN_ACK), 'p9: 203.0.113.80:8042 > 198.51.100.1:5000'),
+      step(x, '198.51.100.1', '203.0.113.80', tcp(5000, 8099), 'p2: 198.51.100.1:5000 > 10.0.1.12:8099'),
+      step(x, '198.51.100.1', '203.0.113.80', tcp(5000, 8100), ''),
+      step(x, '198.51.100.1', '203.0.113.80', tcp(5000, 2209), 'p2: 198.51.100.1:5000 > 10.0.1.12:22009'),
+      step(b, '10.0.1.12', '198.51.100.1', tcp(22009, 5000, SYN_ACK), 'p9: 203.0.113.80:2209 > 198.51.100.1:5000'),
+      step(x, '198.51.100.1', '203.0.113.80', udp(5000, 40000), 'p2: 198.51.100.1:5000 > 10.0.1.12:53'),
+      step(b, '10.0.1.12', '198.51.100.1', udp(53, 5000), 'p9: 203.0.113.80:40000 > 198.51.100.1:5000'),
+      step(a, '10.0.1.11', '203.0.113.80', tcp(5000, 8042), 'p2: 10.0.1.11:5000 > 10.0.1.12:8042'),
+      step(b, '10.0.1.12', '10.0.1.11', tcp(8042, 5000, SYN_ACK), 'p1: 203.0.113.80:8042 > 10.0.1.11:5000', a.mac),
+      step(a, '10.0.1.11', '203.0.113.80', tcp(5000, 2200), 'p2: 10.0.1.11:5000 > 10.0.1.12:22000'),
+      step(b, '10.0.1.12', '203.0.113.80', tcp(5000, 8001), 'back: 203.0.113.80:5000 > 10.0.1.12:8001'),
+      step(b, '10.0.1.12', '203.0.113.80', tcp(8001, 5000, SYN_ACK), 'back: 203.0.113.80:8001 > 10.0.1.12:5000'),
+      step(b, '10.0.1.12', '203.0.113.80', udp(6000, 7000), 'back: 203.0.113.80:6000 > 10.0.1.12:53'),
+      step(b, '10.0.1.12', '203.0.113.80', udp(53, 6000), 'back: 203.0.113.80:7000 > 10.0.1.12:6000'),
+      step(b, '10.0.1.12', '203.0.113.80', udp(6000, 7000), 'back: 203.0.113.80:6000 > 10.0.1.12:53'),
+    ],
+  },
   'a VIP of a switch': {
     records: [plain, example.loadBalancer(1, '10.0.1.99', [b], { switch: a.switch })],
     steps: [
@@ -377,12 +407,28 @@ describe('address translation', { skip }, () => {
   };
 
   test('fragments are translated as a whole, in either order, by floating addresses, blocks of ports and VIPs', async () => {
-    const balancer = vip('10.9.9.9', [b], { listeners: [{ protocol: 'udp', port: 53, memberPort: 5353 }] });
-    const outer = {
-      ...vip('203.0.113.80', [c], { listeners: [{ protocol: 'udp', port: 53 }] }),
-      id: example.idOf('lb', 2),
-      key: 0x510,
-    };
+    const near: LoadBalancer['listeners'] = [{ protocol: 'udp', port: 53, memberPort: 5353 }];
+    await fragmentsArrive(near, [{ protocol: 'udp', port: 53 }], 5353);
+  });
+
+  test('fragments are translated as a whole where a range of ports is asked for', async () => {
+    const near: LoadBalancer['listeners'] = [{ protocol: 'udp', port: '50-53', memberPort: 5353 }];
+    await fragmentsArrive(near, [{ protocol: 'udp', port: '1-1023' }], 5353);
+    const all: LoadBalancer['listeners'] = [
+      { protocol: 'udp', port: '1-65535' },
+      { protocol: 'tcp', port: '1-65535' },
+    ];
+    await fragmentsArrive(all, all, 53);
+  });
+
+  /** By a VIP inside, whose members serve at a port, and one outside; and by all else that translates. */
+  async function fragmentsArrive(
+    near: LoadBalancer['listeners'],
+    far: LoadBalancer['listeners'],
+    served: number,
+  ): Promise<void> {
+    const balancer = vip('10.9.9.9', [b], { listeners: near });
+    const outer = { ...vip('203.0.113.80', [c], { listeners: far }), id: example.idOf('lb', 2), key: 0x510 };
     const net = networkOf([host], [...world, snat, ...leases, floatings[1]!, balancer, outer], sites);
     install(net);
     await ovs.control('revalidator/purge');
@@ -395,7 +441,7 @@ describe('address translation', { skip }, () => {
       then: string,
     ][] = [
       [a, '10.0.1.11', '10.9.9.9', [5000, 53], 'p2: 10.0.1.11 > 10.0.1.12'],
-      [b, '10.0.1.12', '10.0.1.11', [5353, 5000], 'p1: 10.9.9.9 > 10.0.1.11'],
+      [b, '10.0.1.12', '10.0.1.11', [served, 5000], 'p1: 10.9.9.9 > 10.0.1.11'],
       [x, '198.51.100.1', '203.0.113.80', [5000, 53], 'p3: 198.51.100.1 > 10.0.2.13'],
       [c, '10.0.2.13', '198.51.100.1', [53, 5000], 'p9: 203.0.113.80 > 198.51.100.1'],
       [a, '10.0.1.11', '198.51.100.1', [5000, 53], 'p9: 203.0.113.1 > 198.51.100.1'],
@@ -409,5 +455,5 @@ describe('address translation', { skip }, () => {
         const about = `${src} > ${dst}${isReversed ? ', last fragment first' : ''}`;
         assert.deepEqual(await allOf(from, isReversed ? frames.reverse() : frames), [then, then], about);
       }
-  });
+  }
 });

@@ -38,12 +38,19 @@ export const untouched: Match = {
   ct_state: { value: tracked, mask: tracked | TRANSLATED.source | TRANSLATED.destination },
 };
 
+/** No zone was asked yet. */
+export const untracked: Match = { ct_state: { value: 0, mask: tracked } };
+/** Of the reply direction of a known connection. */
+export const answering: Match = {
+  ct_state: { value: tracked | CT_STATE.reply, mask: tracked | CT_STATE.reply | CT_STATE.invalid },
+};
+
 /**
  * Fragments that were not put together yet. Conntrack lets them go on when all are there: of the kernel as the whole packet that they were, of
  * the userspace datapath one by one again, first to last, and then those after the first have no ports, not even in `ct_tp_dst`. What the
  * last of them meets is done to all.
  */
-export const loose: Match = { ip_frag: { value: 1, mask: 1 }, ct_state: { value: 0, mask: tracked } };
+export const loose: Match = { ip_frag: { value: 1, mask: 1 }, ...untracked };
 /** Fragments after the first, with no more than addresses and a protocol (over IPv6 not even that). */
 export const later: Match = { ip_frag: 3 };
 

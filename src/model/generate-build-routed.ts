@@ -14,6 +14,7 @@ import {
   type SnatSketch,
 } from './generate-routed.ts';
 import { at, generatedId, plus } from './generated.ts';
+import { doOverlap, listenerPorts } from './listener-ports.ts';
 import type {
   Binding,
   GroupRule,
@@ -389,9 +390,9 @@ class NetworkBuilder {
     const { tenant, address, inside, ...on } = place;
     const version = address.includes(':') ? 6 : 4;
     const taken = sharers.flatMap(({ listeners }) => listeners);
-    const listeners = sketch.listeners.filter(
-      ({ protocol, port }) => !taken.some((each) => each.protocol === protocol && each.port === port),
-    );
+    const listeners: Listener[] = [];
+    for (const listener of sketch.listeners)
+      if (![...taken, ...listeners].some((each) => isForTheSame(each, listener))) listeners.push(listener);
     if (listeners.length === 0) return;
     const ports = this.#ports.filter(
       (p) =>
@@ -504,6 +505,12 @@ export function prefilterOf(
     );
   const fit = records.filter((r) => r.kind === 'chain' && r.tenant === tenant && canBe(r.id));
   return index === undefined || fit.length === 0 ? {} : { prefilter: at(fit, index).id };
+}
+
+type Listener = BalancerSketch['listeners'][number];
+
+function isForTheSame(one: Listener, other: Listener): boolean {
+  return one.protocol === other.protocol && doOverlap(listenerPorts(one), listenerPorts(other));
 }
 
 /** Is there room for the numbers that we give away? */

@@ -8,6 +8,7 @@ import type { Layer4, Packet } from '../packet/packet.ts';
 import { encodeSctp, SCTP_CHUNK, sctpInit } from '../packet/sctp.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
 import { at, plus } from './generated.ts';
+import { isOne, listenerPorts } from './listener-ports.ts';
 import type { LoadBalancer, RouterPort } from './objects.ts';
 import type { ModelView } from './view.ts';
 
@@ -22,8 +23,9 @@ export interface RoutedSketch {
   /** Of the routers on the switch, where the destination is elsewhere. */
   readonly gateway: number;
   readonly upper: RoutedUpper;
-  /** To one of the listeners, where the destination is a VIP. */
+  /** To one of the listeners, where the destination is a VIP; of a range to a port within (its ends twice as often), or beside it. */
   readonly listener?: number | undefined;
+  readonly inRange?: number | undefined;
   readonly ttl: number;
   readonly dscp: number;
   /** Bytes of payload. */
@@ -71,6 +73,7 @@ export const routedSketch: fc.Arbitrary<RoutedSketch> = fc.record({
   gateway: fc.nat({ max: 5 }),
   upper,
   listener: fc.option(fc.nat({ max: 2 }), { nil: undefined, freq: 5 }),
+  inRange: fc.nat({ max: 6 }),
   ttl: fc.constantFrom(64, 64, 64, 64, 64, 2, 1, 0, 255),
   dscp: fc.constantFrom(0, 0, 46, 10),
   size: fc.constantFrom(0, 18, 18, 64, 600, 1340, 1420, 1420),
@@ -211,9 +214,13 @@ export function buildRouted(sketch: RoutedSketch, model: ModelView, portId: stri
           flags: SYN,
           ...(given.protocol === 6 ? given : {}),
           srcPort: ports.srcPort,
-          dstPort: wanted.port,
+          dstPort: portOf(wanted, sketch.inRange),
         }
-      : { protocol: wanted.protocol === 'udp' ? 17 : 132, srcPort: ports.srcPort, dstPort: wanted.port }
+      : {
+          protocol: wanted.protocol === 'udp' ? 17 : 132,
+          srcPort: ports.srcPort,
+          dstPort: portOf(wanted, sketch.inRange),
+        }
     : given;
   const { l4, payload, protocol } = transportOf(upper, version, sketch.size);
   const common = { ethernet, ...(l4 ? { l4 } : {}), payload };
@@ -247,6 +254,15 @@ export function buildRouted(sketch: RoutedSketch, model: ModelView, portId: stri
       }),
     },
   };
+}
+
+/** A port that a listener is for, the only one where it is for one; seldom one that is just beside its range. */
+function portOf(listener: LoadBalancer['listeners'][number], inRange = 0): number {
+  const ports = listenerPorts(listener);
+  const { first, last } = ports;
+  if (isOne(ports)) return first;
+  const choices = [first, last, first + ((last - first) >> 1), first, last, last + 1, first - 1];
+  return Math.min(0xffff, at(choices, inRange));
 }
 
 function transportOf(

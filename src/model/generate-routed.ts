@@ -131,8 +131,8 @@ export interface BalancerSketch {
   readonly beside?: number | undefined;
   readonly listeners: readonly {
     readonly protocol: 'tcp' | 'udp' | 'sctp';
-    readonly port: number;
-    readonly memberPort?: number;
+    readonly port: number | string;
+    readonly memberPort?: number | string;
     readonly adminUp?: boolean;
   }[];
   readonly members: readonly MemberSketch[];
@@ -330,6 +330,12 @@ const listeners = fc.uniqueArray(
     { protocol: 'sctp', port: 80 },
     { protocol: 'tcp', port: 80, adminUp: false },
     { protocol: 'udp', port: 80, adminUp: false },
+    { protocol: 'tcp', port: '75-90' },
+    { protocol: 'tcp', port: '440-447', memberPort: 8080 },
+    { protocol: 'udp', port: '1-65535' },
+    { protocol: 'udp', port: '50-53', memberPort: '8077-8080' },
+    { protocol: 'tcp', port: '442-443', memberPort: '79-80' },
+    { protocol: 'sctp', port: '79-82' },
   ),
   { minLength: 1, maxLength: 3, selector: ({ protocol, port }) => `${protocol}/${port}` },
 );

@@ -24,7 +24,8 @@ export const PROBLEM_CODES = {
   id: 'the id is taken, or does not fit the name',
   immutable: 'the field cannot be changed',
   'duplicate-address': 'somebody else has the address on the same switch, or behind the same router',
-  'duplicate-listener': 'another load balancer has the protocol and port of the address that both have',
+  'duplicate-listener':
+    'another load balancer has the protocol and port, or some of the ports, of the address that both have',
   'shared-address': 'what holds for a whole address is not the same with all load balancers that share it',
   'duplicate-mac': 'another port of the switch has the MAC address',
   'duplicate-key': 'another device has the tunnel key',

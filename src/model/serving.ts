@@ -1,3 +1,4 @@
+import { isOne, listenerPorts } from './listener-ports.ts';
 import type { LoadBalancer } from './objects.ts';
 import type { ModelView } from './view.ts';
 
@@ -5,6 +6,14 @@ import type { ModelView } from './view.ts';
 export function openListeners({ listeners }: Pick<LoadBalancer, 'listeners'>): LoadBalancer['listeners'] {
   return listeners.filter(({ adminUp }) => adminUp !== false);
 }
+
+/** Protocols of which the VIP listens to more ports at once than one. */
+export function rangedProtocols(balancer: Pick<LoadBalancer, 'listeners'>): ReadonlySet<Protocol> {
+  const ranged = openListeners(balancer).filter((listener) => !isOne(listenerPorts(listener)));
+  return new Set(ranged.map(({ protocol }) => protocol));
+}
+
+type Protocol = LoadBalancer['listeners'][number]['protocol'];
 
 /** As much of a model as it takes. */
 export type ServingView = Pick<ModelView, 'get' | 'bindingOf' | 'healthOf'>;

@@ -8,8 +8,13 @@ export const PROTOCOL_NAMES = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 
 export const HELPER_PROTOCOLS = { ftp: 'tcp', tftp: 'udp' } as const;
 export type Helper = keyof typeof HELPER_PROTOCOLS;
 
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
 /** `80` or `8000-8080`; undefined for what is neither. */
-export function parsePortRange(text: string): { readonly first: number; readonly last: number } | undefined {
+export function parsePortRange(text: string): PortRange | undefined {
   const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text);
   if (!match) return undefined;
   const first = Number(match[1]);

@@ -93,6 +93,23 @@ describe('a VIP from inside', () => {
     assert.match(send(model, 'web-1', other).deliveries[0]!.port, /^app-/);
   });
 
+  test('leads by ranges of ports: to the same, to one for all, or each to its own', () => {
+    const model = open();
+    const listeners = [
+      { protocol: 'tcp', port: '9000-9099' } as const,
+      { protocol: 'tcp', port: '7000-7999', memberPort: 8000 } as const,
+      { protocol: 'tcp', port: '2200-2209', memberPort: '22000-22009' } as const,
+    ];
+    change(model, 'loadBalancer', 'api', { listeners });
+    const led = (port: number): number | string => {
+      const to = { ...toApi, ports: [40_000, port] } as const;
+      const { deliveries, drops } = send(model, 'web-1', packet(model, 'web-1', 'edge/web', to));
+      return deliveries[0]?.frame.ports?.dst ?? drops[0]!.reason;
+    };
+    assert.deepEqual([9000, 9042, 9099, 7000, 7999, 2200, 2209].map(led), [9000, 9042, 9099, 8000, 8000, 22000, 22009]);
+    assert.deepEqual([8999, 9100, 8000, 2210].map(led), Array(4).fill('not-translated'));
+  });
+
   test('that is down is as though it were not there', () => {
     const model = open();
     change(model, 'loadBalancer', 'api', { adminUp: false });

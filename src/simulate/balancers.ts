@@ -1,6 +1,7 @@
 import { cidrContains, formatIp, type Ip, parseCidr, parseIp } from '../base/addresses.ts';
+import { holds, listenerPorts, memberPortFor } from '../model/listener-ports.ts';
 import type { LoadBalancer, LogicalPort, LogicalSwitch } from '../model/objects.ts';
-import { memberStates, openListeners } from '../model/serving.ts';
+import { memberStates, openListeners, rangedProtocols } from '../model/serving.ts';
 import { shares } from '../model/shares.ts';
 import { PROTOCOL_NAMES } from '../model/texts.ts';
 import type { ModelView } from '../model/view.ts';
@@ -54,7 +55,7 @@ export function addressed(sharers: readonly LoadBalancer[], frame: Frame): LoadB
 export function listenerFor(balancer: LoadBalancer, { ip, ports }: Frame): Listening | undefined {
   if (!ip || !ports) return undefined;
   const listener = listenerAt(balancer, ip.protocol, ports.dst);
-  return listener && { balancer, memberPort: listener.memberPort ?? listener.port };
+  return listener && { balancer, memberPort: memberPortFor(listener, ports.dst) };
 }
 
 /** What the balancer listens to at a port of its VIP. */
@@ -63,7 +64,14 @@ export function listenerAt(
   ipProtocol: number,
   at: number,
 ): LoadBalancer['listeners'][number] | undefined {
-  return openListeners(balancer).find(({ protocol, port }) => PROTOCOL_NAMES[protocol] === ipProtocol && port === at);
+  return openListeners(balancer).find(
+    (listener) => PROTOCOL_NAMES[listener.protocol] === ipProtocol && holds(listenerPorts(listener), at),
+  );
+}
+
+/** Do those that share a VIP listen to a range of ports of the packet's protocol? */
+export function haveRange(sharers: readonly LoadBalancer[], ipProtocol: number): boolean {
+  return sharers.some((each) => [...rangedProtocols(each)].some((name) => PROTOCOL_NAMES[name] === ipProtocol));
 }
 
 /** The member that a packet of no known connection goes to from this host; absent where none serves. */

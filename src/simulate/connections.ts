@@ -1,4 +1,4 @@
-import type { Helper } from '../model/texts.ts';
+import type { Helper, PortRange } from '../model/texts.ts';
 import { keyOfTuple, sameIp, type Tuple } from './tuple.ts';
 
 /**
@@ -12,11 +12,6 @@ import { keyOfTuple, sameIp, type Tuple } from './tuple.ts';
  *     router:<router id>@<host>   floating addresses and SNAT of a router on one host
  */
 export type Zone = `port:${string}` | `vip:${string}` | `self:${string}` | `router:${string}`;
-
-export interface PortRange {
-  readonly first: number;
-  readonly last: number;
-}
 
 export interface Connection {
   readonly zone: Zone;

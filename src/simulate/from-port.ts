@@ -1,6 +1,15 @@
 import { formatIp, formatMac, type Ip, parseMac } from '../base/addresses.ts';
 import type { LoadBalancer } from '../model/objects.ts';
-import { addressed, balancersInside, chooseMember, listenerFor, refuse, withVip } from './balancers.ts';
+import {
+  addressed,
+  balancersInside,
+  chooseMember,
+  haveRange,
+  listenerFor,
+  memberAt,
+  refuse,
+  withVip,
+} from './balancers.ts';
 import { type Passed, passes } from './chains.ts';
 import { readingOf, sayWhatReadIt } from './connection-helpers.ts';
 import { MARK } from './connections.ts';
@@ -64,8 +73,9 @@ export function leavePort(journey: Journey, packet: Packet, ingress: Ingress): P
 function toVip(journey: Journey, packet: Packet, ingress: Ingress): Packet | undefined {
   const { model } = journey;
   const { frame, host } = packet;
-  const balancer = frame.ip && addressed(withVip(balancersInside(model, ingress.switch), frame.ip.dst), frame);
-  if (!balancer) return packet;
+  const sharers = frame.ip ? withVip(balancersInside(model, ingress.switch), frame.ip.dst) : [];
+  const balancer = addressed(sharers, frame);
+  if (!balancer || answersItself(journey, packet, sharers, ingress)) return packet;
   const about = { kind: 'loadBalancer', id: balancer.id } as const;
   if (isEchoRequest(frame)) {
     journey.step(host, about, `answers the ping to ${balancer.address}`);
@@ -87,6 +97,18 @@ function toVip(journey: Journey, packet: Packet, ingress: Ingress): Packet | und
   const { switch: sw, vlan } = ingress;
   const neighbour = vlanOfAddress(sw, to) === vlan ? holderOf(model, sw, to, vlan) : undefined;
   return neighbour ? { ...viaVip, frame: { ...viaVip.frame, dst: neighbour.mac } } : viaVip;
+}
+
+/** A member that called the VIP answers it, at a port that a range may have: its own zone knows that this is no call. */
+function answersItself(
+  { model, tracker }: Journey,
+  { frame: { ip, ports }, frame, host }: Packet,
+  sharers: readonly LoadBalancer[],
+  { port }: Ingress,
+): boolean {
+  if (!ip || !ports || ip.fragment !== 'no' || !haveRange(sharers, ip.protocol)) return false;
+  const isMember = sharers.some((balancer) => memberAt(model, balancer, port.id) !== undefined);
+  return isMember && tracker.look(`port:${port.id}@${host}`, frame).state.isReply;
 }
 
 function translateToMember(

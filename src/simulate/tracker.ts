@@ -1,4 +1,5 @@
 import type { Ip } from '../base/addresses.ts';
+import type { PortRange } from '../model/texts.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
 import {
   type Connection,
@@ -7,7 +8,6 @@ import {
   FINISHED,
   type Found,
   isExpected,
-  type PortRange,
   tupleKey,
   type Zone,
 } from './connections.ts';

@@ -1,4 +1,6 @@
+import { holds, isOne, listenerPorts, memberPorts } from '../../src/model/listener-ports.ts';
 import type { Rule } from '../../src/model/objects.ts';
+import { PROTOCOL_NAMES } from '../../src/model/texts.ts';
 import type { ModelView } from '../../src/model/view.ts';
 import { extractFlowKey } from '../../src/packet/flow-key.ts';
 import { DROP_REASONS, type DropReason, PACKET_DROP_REASONS, type RequestService } from '../../src/simulate/outcome.ts';
@@ -41,6 +43,9 @@ const COMMITS = ['port', 'vip', 'self', 'router'] as const;
 const WANTED: readonly string[] = [
   ...KINDS.map((kind) => `kind ${kind}`),
   'delivers by one of several balancers of an address',
+  ...['the same', 'one for all', 'as many others'].map(
+    (ports) => `delivers by a range of ports that leads to ${ports}`,
+  ),
   ...(Object.keys(PACKET_DROP_REASONS) as DropReason[]).filter((r) => !NOT_MET.includes(r)).map((r) => `drop ${r}`),
   ...REQUESTS.map((service) => `asks ${service}`),
   ...RULE_FIELDS.map((field) => `rule field ${field}`),
@@ -139,6 +144,7 @@ export class RoutedCoverage {
     this.#noteRules(model, outcome.steps);
     if (delivered && outcome.steps.some(({ about }) => about.kind === 'loadBalancer' && isShared(model, about.id)))
       this.#count('delivers by one of several balancers of an address');
+    if (delivered) this.#noteRange(model, entry, outcome);
     if (outcome.anchored.length > 0 && delivered) this.#count('delivered through an anchor');
     for (const { host, port, frame } of outcome.deliveries) {
       const isBack = host === entry.host && port === entry.port;
@@ -150,6 +156,19 @@ export class RoutedCoverage {
       this.#count(`delivers protocol ${frame.ip.protocol}`);
       if (frame.ip.ttl < extractFlowKey(entry.bytes).ipTtl)
         this.#count(`delivers over a router IPv${frame.ip.version}`);
+    }
+  }
+
+  #noteRange(model: ModelView, { bytes }: Message['entry'], { steps }: Message['outcome']): void {
+    const { ipProto, tpDst } = extractFlowKey(bytes);
+    for (const { about } of steps) {
+      const balancer = about.kind === 'loadBalancer' ? model.get('loadBalancer', about.id) : undefined;
+      for (const listener of balancer?.listeners ?? []) {
+        const [asked, led] = [listenerPorts(listener), memberPorts(listener)];
+        if (PROTOCOL_NAMES[listener.protocol] !== ipProto || isOne(asked) || !holds(asked, tpDst)) continue;
+        const to = isOne(led) ? 'one for all' : led.first === asked.first ? 'the same' : 'as many others';
+        this.#count(`delivers by a range of ports that leads to ${to}`);
+      }
     }
   }
 

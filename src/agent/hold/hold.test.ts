@@ -97,6 +97,14 @@ test('a first reply tells how its connection began, and the model what it was tr
     'vip of vlan: 10.0.2.100:8080 > 198.51.100.1:6000',
   );
   ground.put({
+    ...{ kind: 'loadBalancer', id: 'b', router: 'r', address: '203.0.113.80', members: [{ port: PORT }] },
+    listeners: [{ protocol: 'tcp', port: '80-89', memberPort: '8080-8089' }],
+  });
+  assert.equal(
+    reversed(metadata(ZONE.port + 1, '198.51.100.1', 6000, '203.0.113.80', 83)),
+    'vip of vlan: 10.0.2.100:8083 > 198.51.100.1:6000',
+  );
+  ground.put({
     ...{ kind: 'floatingAddress', id: 'f', router: 'r', port: PORT, address: '203.0.113.12' },
     adminUp: false,
   });

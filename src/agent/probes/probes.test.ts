@@ -164,10 +164,15 @@ test('probes go where the first listener leads that is up, unless they have a po
     { protocol: 'tcp', port: 80, adminUp: false },
     { protocol: 'tcp', port: 81, memberPort: 8081 },
   ];
-  const bench = new Bench({ ...(balancer('tcp') as object), health: check, listeners }, routerPort);
-  bench.run(1000);
-  const { l4 } = bench.sent[0]!;
-  assert.equal(l4?.kind === 'tcp' && l4.dstPort, 8081);
+  const probed = (listeners: object[]): number | false | undefined => {
+    const bench = new Bench({ ...(balancer('tcp') as object), health: check, listeners }, routerPort);
+    bench.run(1000);
+    const { l4 } = bench.sent[0]!;
+    return l4?.kind === 'tcp' && l4.dstPort;
+  };
+  assert.equal(probed(listeners), 8081);
+  assert.equal(probed([{ protocol: 'tcp', port: '8000-8099' }]), 8000, 'of a range the first');
+  assert.equal(probed([{ protocol: 'tcp', port: '8000-8009', memberPort: '9000-9009' }]), 9000);
 });
 
 test('an HTTP member is well with 2xx and 3xx, asked for the path', () => {

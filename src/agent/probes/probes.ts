@@ -1,6 +1,7 @@
 import { cidrContains, type Ip, type Mac, parseCidr, parseIp, parseMac } from '../../base/addresses.ts';
 import type { Random } from '../../base/random.ts';
 import { PROBE_PORT_COUNT, PROBE_PORTS, probeSource } from '../../compile/probe.ts';
+import { memberPorts } from '../../model/listener-ports.ts';
 import type { LogicalPort, MemberHealth, ScopeRecord } from '../../model/objects.ts';
 import { openListeners } from '../../model/serving.ts';
 import type { Report, ReportedMember } from '../../server/protocol.ts';
@@ -121,7 +122,7 @@ export class Probes {
       if (!health || !vip || !balancer.adminUp) continue;
       // One that is taken down may be so since its service is.
       const listener = openListeners(balancer)[0] ?? balancer.listeners[0];
-      const dstPort = health.port ?? listener?.memberPort ?? listener?.port ?? 0;
+      const dstPort = health.port ?? (listener ? memberPorts(listener).first : 0);
       for (const member of balancer.members) {
         this.#members.add(member.port);
         const ofport = interfaces.get(member.port)?.ofport;

@@ -163,14 +163,14 @@ const NOTES: Readonly<Partial<Record<TableName, string>>> = {
   toChain: 'As `fromPort`.',
   toVerdict: 'As `fromVerdict`.',
   toCommit: 'As `commit`.',
-  vip: 'Matches switch, destination and listener; sets balancer, memberPort, viaVip, the zone and the slot. Fragments are put together first. Translated packets that had no listener (errors, later fragments) come here once more: for the MAC of a member on this switch, and where a member called itself for its source.',
+  vip: 'Matches switch, destination and listener; sets balancer, memberPort (or keepPort), viaVip, the zone and the slot. Fragments are put together first. Translated packets that had no listener (errors, later fragments) come here once more: for the MAC of a member on this switch, and where a member called itself for its source.',
   unVip: "By the mark of the sender's zone. A member that answers itself gets the frame back as from a router.",
   anchor:
     'Matches router and destination: every host dispatches alike, to the tunnel with the key of the outside port, or to the zone that keeps the connection here. Later fragments and ICMP without a connection of their own go to every host that may know one.',
   anchored: "What was translated goes on; of an SNAT address what is the router's own does too.",
   slot: 'Matches balancer and slot, as few prefixes as there are; the member with the most has the flow for the rest. Sets member.',
   member:
-    'Matches member and memberPort. viaVip: a client inside, in whose zone it is translated, and in the same pass tracked as `track` does: one recirculation for both. How the member was chosen is forgotten before, so that megaflows from there on are the same for all slots. memberVip: one outside, in the zone of the member if that is here, else through the tunnel with its marker as the inner destination.',
+    'Matches member and memberPort; with keepPort the port stays as it is. viaVip: a client inside, in whose zone it is translated, and in the same pass tracked as `track` does: one recirculation for both. How the member was chosen is forgotten before, so that megaflows from there on are the same for all slots. memberVip: one outside, in the zone of the member if that is here, else through the tunnel with its marker as the inner destination.',
   snat: 'Matches routerPort and source, the longest network first. Replies are turned back if the zone knows them.',
   snatted: 'A source that should have been translated and was not tries the next block of ports, and then is dropped.',
   fromVip:

@@ -1,17 +1,19 @@
 import type { Ip } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
-import type { Action, Masked, Nat } from '../../openflow/flow.ts';
+import type { Action, Masked, Match, Nat } from '../../openflow/flow.ts';
 import { type BalancerFacts, balancerFacts, clientSwitches, memberAddress, sharersOf, slotsOf } from '../balancers.ts';
 import { setCover } from '../bits.ts';
 import { localSwitch, wayTo } from '../facts.ts';
-import { CT_MARK, IPV4, IPV6, load, match, move, PROTO, REGISTERS, set } from '../fields.ts';
+import { CT_MARK, IPV4, IPV6, load, match, move, PROTO, REGISTERS, type Registers, set } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, membershipIndex, type Reader } from '../inputs.ts';
+import { atMembers, type MemberPort, TRANSPORT } from '../listeners.ts';
 import { beginLimit } from '../meters.ts';
 import { macOf } from '../owned.ts';
 import { TABLES } from '../tables.ts';
 import {
   anchorOf,
+  answering,
   destinationTranslated,
   destinationUnknown,
   KNOWN,
@@ -20,6 +22,7 @@ import {
   track,
   translate,
   translateInPlace,
+  untracked,
   ZONE_KIND,
   zoneOf,
 } from '../translation.ts';
@@ -32,7 +35,7 @@ import { backToSender, refuse, refuseUnknown, VIP } from './vip.ts';
 
 /** Which member has a slot, and how its packets get there (docs/design/layer3.md, §8): the same flows for clients inside and outside. */
 const SLOT = { some: 200, rest: 100 } as const;
-export const MEMBER = { closed: 300, udp: 210, here: 200, elsewhere: 100 } as const;
+export const MEMBER = { closed: 300, udp: 210, asked: 205, here: 200, elsewhere: 100 } as const;
 
 /**
  * Slots that differ in their last bits only and lead to one member are one flow; the member with the most such flows has one for all the
@@ -71,11 +74,15 @@ function nobody(reader: Reader, balancer: BalancerFacts): Contribution[] {
   const of = { balancer: balancer.key };
   return [
     flow('slot', SLOT.some, match({ ...of, viaVip: 1, memberVip: 0 }, ipOf(balancer.vip)), {
-      do: [track('vip', undefined, KNOWN)],
+      do: [...(keepsPort(balancer) ? load({ keepPort: 0 }) : []), track('vip', undefined, KNOWN)],
     }),
     ...refuseUnknown(reader, balancer),
     flow('slot', SLOT.rest, match(of), refuse(reader, balancer)),
   ];
+}
+
+function keepsPort({ listeners }: BalancerFacts): boolean {
+  return listeners.some(({ memberPort }) => memberPort === 'asked');
 }
 
 /** The inner destination of a packet for a member whose host is another: 02:4d and the key of its port. */
@@ -98,6 +105,7 @@ export const memberUnit = define.unit({
     return [
       ...fromInside(reader, balancer, member, address, memberPorts),
       ...selfCall(reader, balancer, port, member, address),
+      ...selfAnswer(reader, { ...balancer, id }, port, member),
       ...fromOutside(reader, { ...balancer, id }, port, member, address, memberPorts),
     ];
   },
@@ -108,37 +116,52 @@ function fromInside(
   balancer: BalancerFacts,
   member: number,
   address: Ip,
-  memberPorts: readonly number[],
+  memberPorts: readonly MemberPort[],
 ): Contribution[] {
   if (!clientSwitches(reader, balancer).some((id) => reader.derive(localSwitch, id) !== undefined)) return [];
   return memberPorts.map((memberPort) => {
-    const chosen = match({ viaVip: 1, memberVip: 0, member, memberPort }, ipOf(address));
-    const nat = natTo('dst', address, memberPort);
+    const chosen = match({ viaVip: 1, memberVip: 0, member, ...atMembers(memberPort) }, ipOf(address));
+    const nat = toMember(address, memberPort);
     // Whatever goes to such a port may be what conntrack is not asked about (`track`).
     const isExempt = memberPort === (address.version === 4 ? 67 : 547);
     return flow('member', MEMBER.here, chosen, {
-      do: isExempt ? translate('vip', undefined, nat) : translateAndTrack(nat),
+      do: isExempt ? translate('vip', undefined, nat) : translateAndTrack(nat, memberPort),
     });
   });
+}
+
+/** Without a port conntrack keeps the one that was asked for. */
+function toMember(address: Ip, memberPort: MemberPort): Nat {
+  return memberPort === 'asked' ? natTo('dst', address) : natTo('dst', address, memberPort);
 }
 
 /**
  * The member's address, and then what the zone of the client's port knows of the connection to the member, in one pass. How the member was
  * found is forgotten before: megaflows behind it are the same for all slots.
  */
-function translateAndTrack(nat: Nat): Action[] {
+function translateAndTrack(nat: Nat, memberPort: MemberPort): Action[] {
   return [
     { kind: 'ctClear' },
     translateInPlace(nat, true),
-    ...load({ slot: 0, natZone: 0, memberPort: 0, member: 0 }),
+    ...load({ slot: 0, natZone: 0, member: 0, ...nowhere(memberPort) }),
     { kind: 'ct', zone: REGISTERS.inZone, table: TABLES.tracked.number },
   ];
 }
 
+/** The registers of a member's port when they have served. */
+function nowhere(memberPort: MemberPort): Registers {
+  return memberPort === 'asked' ? { memberPort: 0, keepPort: 0 } : { memberPort: 0 };
+}
+
+/** Is the member here, where its VIP is translated for it? */
+function maySelfCall(reader: Reader, balancer: BalancerFacts, port: string): boolean {
+  if (reader.pick('interface', port, 'ofport') === undefined) return false;
+  return clientSwitches(reader, balancer).includes(reader.pick('port', port, 'switch')!);
+}
+
 /** A member that calls itself would see its own address as the source, and answer past us. */
 function selfCall(reader: Reader, balancer: BalancerFacts, port: string, member: number, address: Ip): Contribution[] {
-  if (reader.pick('interface', port, 'ofport') === undefined) return [];
-  if (!clientSwitches(reader, balancer).includes(reader.pick('port', port, 'switch')!)) return [];
+  if (!maySelfCall(reader, balancer, port)) return [];
   const who = { viaVip: 1, inPort: member };
   // Errors about such calls are asked for in the name of all that share the VIP.
   const keys = [...new Set([balancer.key, balancer.speakerKey])];
@@ -169,6 +192,29 @@ function selfCall(reader: Reader, balancer: BalancerFacts, port: string, member:
   ];
 }
 
+/**
+ * The answer of a member to itself is for the VIP, at a port that a range may have: the zone of the member's port is asked whether it is one, before it is
+ * taken for a call.
+ */
+function selfAnswer(
+  reader: Reader,
+  balancer: BalancerFacts & { readonly id: string },
+  port: string,
+  member: number,
+): Contribution[] {
+  if (!maySelfCall(reader, balancer, port)) return [];
+  const sharers = reader.derive(sharersOf, balancer.id);
+  const ranged = new Set(sharers.flatMap((id) => [...(reader.derive(balancerFacts, id)?.rangedProtocols ?? [])]));
+  const who = match({ inPort: member, inTracked: 1, viaVip: 0 });
+  return [...ranged].flatMap((protocol) => {
+    const to: Match = { ...who, ...addressedTo(balancer.vip), ip_proto: TRANSPORT[protocol].proto, ip_frag: 0 };
+    return [
+      flow('vip', VIP.selfAsk, { ...to, ...untracked }, { do: [...zoneOf('inZone', 'own'), track('vip')] }),
+      flow('vip', VIP.selfAnswer, { ...to, ...answering }, { do: load({ natZone: 0 }), goto: 'tracked' }),
+    ];
+  });
+}
+
 /** Clients outside: the member's host keeps their connections, in the member's own zone. */
 function fromOutside(
   reader: Reader,
@@ -176,7 +222,7 @@ function fromOutside(
   port: string,
   member: number,
   address: Ip,
-  memberPorts: readonly number[],
+  memberPorts: readonly MemberPort[],
 ): Contribution[] {
   const router = balancer.router === undefined ? undefined : reader.pick('router', balancer.router, 'key');
   if (router === undefined) return [];
@@ -225,24 +271,26 @@ function begins(
   reader: Reader,
   balancer: BalancerFacts & { readonly id: string },
   member: number,
-  memberPort: number,
+  memberPort: MemberPort,
   address: Ip,
   zone: number | undefined,
 ): Contribution[] {
   // A member of several balancers may have limits by one of them.
-  const to = { memberVip: 1, balancer: balancer.key, member, memberPort };
+  const to = { memberVip: 1, balancer: balancer.key, member, ...atMembers(memberPort) };
   const here = match(to, ipOf(address));
-  if (zone === undefined) return [flow('member', MEMBER.here, here, { drop: 'not-translated' })];
+  // Above what is `KNOWN_ONLY`, which looks alike but for `keepPort`.
+  const priority = memberPort === 'asked' ? MEMBER.asked : MEMBER.here;
+  if (zone === undefined) return [flow('member', priority, here, { drop: 'not-translated' })];
   const forget = load({ slot: 0 });
-  if (isFull(reader, balancer.id)) return [flow('member', MEMBER.here, here, { do: [...forget, ...ask(zone)] })];
+  if (isFull(reader, balancer.id)) return [flow('member', priority, here, { do: [...forget, ...ask(zone)] })];
   const begin = beginLimit(reader, balancer.router!, 'loadBalancer', reader.derive(sharersOf, balancer.id)[0]!);
-  const translated = translate('anchored', zone + ZONE_KIND.vip, natTo('dst', address, memberPort));
+  const translated = translate('anchored', zone + ZONE_KIND.vip, toMember(address, memberPort));
   const asksUdp =
     begin.pass.length > 0 &&
     balancer.listeners.some((each) => each.protocol === 'udp' && each.memberPort === memberPort);
   const udp = { ...ipOf(address), ip_proto: PROTO.udp };
   return [
-    flow('member', MEMBER.here, here, { do: [...forget, ...translated] }),
+    flow('member', priority, here, { do: [...forget, ...translated] }),
     // As for a floating address (units/anchor.ts).
     ...(asksUdp
       ? [

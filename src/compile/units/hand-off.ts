@@ -1,11 +1,12 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { OFPP } from '../../openflow/flow.ts';
-import { type BalancerFacts, balancerFacts, memberAddress, TRANSPORT } from '../balancers.ts';
+import { type BalancerFacts, balancerFacts, memberAddress } from '../balancers.ts';
 import { wayTo } from '../facts.ts';
 import { HAND_OFF, IPV4, IPV6, load, match, NOT_LATER_FRAGMENT, PROTO, set } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
+import { TRANSPORT } from '../listeners.ts';
 import { TABLES } from '../tables.ts';
 import { anchorOf, destinationUntouched, KNOWN, portsFacing, track, ZONE_KIND } from '../translation.ts';
 import { ANCHOR, ANCHORED, outsideKey, through } from './anchor.ts';

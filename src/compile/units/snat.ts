@@ -2,12 +2,13 @@ import { formatIp, type Ip, parseCidr, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import { withoutBlocks } from '../../model/port-blocks.ts';
 import type { Match } from '../../openflow/flow.ts';
-import { balancerFacts, memberAddress, TRANSPORT } from '../balancers.ts';
+import { balancerFacts, memberAddress } from '../balancers.ts';
 import { selfHost, toAgent } from '../facts.ts';
 import { IPV4, IPV6, load, match, PROTO, type RegisterMatch } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, natMovesIndex, type Reader } from '../inputs.ts';
 import { gatewayPortsOf } from '../l2-gateway-ports.ts';
+import { TRANSPORT } from '../listeners.ts';
 import {
   anchorOf,
   from,

@@ -96,17 +96,17 @@ export const trackUnit = define.unit({
 
 /** Never asked of conntrack: neighbour discovery, multicast listeners (ICMPv6 130 to 137 and 143), and of the sender its DHCP. */
 const LINK: readonly Match[] = [130, 131, 132, 133, 134, 135, 136, 137, 143].map(icmp6);
-const DHCP: readonly Match[] = [
-  { ...UDP4, udp_src: 68, udp_dst: 67 },
-  { ...UDP6, udp_src: 546, udp_dst: 547 },
-];
+export const DHCP = {
+  4: { ...UDP4, udp_src: 68, udp_dst: 67 },
+  6: { ...UDP6, udp_src: 546, udp_dst: 547 },
+} as const satisfies Record<4 | 6, Match>;
 
 function asks({ ask, asked, group, chain, untracked, zone, tracked }: Side): Contribution[] {
   const range = REGISTERS[zone];
   const who: Registers = { [tracked]: 1 };
   const track: Action = { kind: 'ct', zone: range, table: TABLES[asked].number };
   return [
-    ...[...(ask === 'track' ? DHCP : []), ...LINK].map((what) =>
+    ...[...(ask === 'track' ? Object.values(DHCP) : []), ...LINK].map((what) =>
       flow(ask, TRACK.exception, match(who, what), { goto: chain }),
     ),
     ...[IPV4, IPV6].flatMap((ip) => [

@@ -5,12 +5,13 @@ import { wayTo } from '../facts.ts';
 import { load, match, PROTO, type Registers } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
+import { atMembers } from '../listeners.ts';
 import { TABLES } from '../tables.ts';
 import { anchorOf, later } from '../translation.ts';
 import { ANCHOR, isFull, outsideKey, refuseNew, through, toAll } from './anchor.ts';
 import { KNOWN_ONLY, MARKED, markerOf } from './balancer.ts';
 import { addressedTo } from './router-base.ts';
-import { chooseSlot, echoRequest, forListener, onlyMemberPort } from './vip.ts';
+import { chooseSlot, echoRequest, forListener } from './vip.ts';
 
 /** Virtual addresses as clients outside reach them (docs/design/layer3.md, §8): the member's host keeps their connections. */
 export const vipInUnit = define.unit({
@@ -22,7 +23,7 @@ export const vipInUnit = define.unit({
     if (balancer === undefined || router === undefined) return [];
     const listeners = balancer.listeners.flatMap((listener): Contribution[] => {
       const fields = forListener(balancer, listener);
-      const chosen = { memberVip: 1, memberPort: listener.memberPort };
+      const chosen = { memberVip: 1, ...atMembers(listener.memberPort) };
       return [
         // Another host has chosen the member: the marker says which.
         flow('anchor', ANCHOR.marked, match({ router, fromTunnel: 1 }, { ...fields, eth_dst: MARKED }), {
@@ -47,7 +48,9 @@ export const vipInUnit = define.unit({
 /** At the host of a member. What is asked for as a known connection only goes on as ever. */
 function refuseNewHere({ key, vip, listeners }: BalancerFacts, router: number): Contribution[] {
   const memberPorts = new Set(listeners.map(({ memberPort }) => memberPort));
-  return [...memberPorts].flatMap((memberPort) => refuseNew(router, vip, { memberVip: 1, balancer: key, memberPort }));
+  return [...memberPorts].flatMap((memberPort) =>
+    refuseNew(router, vip, { memberVip: 1, balancer: key, ...atMembers(memberPort) }),
+  );
 }
 
 /** A VIP answers an echo request as an address of the router does. */
@@ -89,8 +92,8 @@ function withoutPorts(reader: Reader, id: string, balancer: BalancerFacts, route
   const copies = [...elsewhere.values()];
   const isIcmp = { ip_proto: vip.version === 4 ? PROTO.icmp : PROTO.icmpv6 };
   const known = { memberPort: KNOWN_ONLY };
-  const memberPort = onlyMemberPort(balancer);
-  const begun = memberPort === undefined ? known : { memberPort, balancer: balancer.key };
+  const { onlyMemberPort: only } = balancer;
+  const begun = only === undefined ? known : { ...atMembers(only), balancer: balancer.key };
   return [
     ...toAll(router, { ...addressedTo(vip), ...later }, ANCHOR.later, copies, asked(begun)),
     ...toAll(router, { ...addressedTo(vip), ...isIcmp }, ANCHOR.rest, copies, asked(known)),

@@ -1,14 +1,7 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { OFPP } from '../../openflow/flow.ts';
-import {
-  areSlotsShared,
-  type BalancerFacts,
-  balancerFacts,
-  clientSwitches,
-  type Listener,
-  TRANSPORT,
-} from '../balancers.ts';
+import { areSlotsShared, type BalancerFacts, balancerFacts, clientSwitches } from '../balancers.ts';
 import { localSwitch, toAgent } from '../facts.ts';
 import {
   CT_FLAGS,
@@ -25,9 +18,10 @@ import {
 } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
+import { atMembers, type Listener, type MemberPort, TRANSPORT } from '../listeners.ts';
 import { destinationUnknown, KNOWN, later, loose, track, zoneOf } from '../translation.ts';
 import { addressedTo, nextHopFrom4, nextHopFrom6 } from './router-base.ts';
-import { TRACKED } from './track.ts';
+import { DHCP, TRACKED } from './track.ts';
 
 /**
  * Virtual addresses as clients on the inside reach them (docs/design/layer3.md, §3.1): translated in a zone of the client's port.
@@ -40,6 +34,9 @@ export const VIP = {
   selfCall: 940,
   untouched: 910,
   translated: 900,
+  dhcp: 430,
+  selfAsk: 420,
+  selfAnswer: 410,
   loose: 400,
   later: 320,
   echo: 350,
@@ -101,9 +98,9 @@ function fromSwitch(reader: Reader, id: string, balancer: BalancerFacts, key: nu
   const at = { switch: key, inTracked: 1 };
   const { version } = balancer.vip;
   const isIcmp = icmpOf(version);
-  const choose = (memberPort: number, listener?: Listener): FlowTarget => ({
+  const choose = (memberPort: MemberPort, listener?: Listener): FlowTarget => ({
     do: [
-      ...zoneOf('inZone', 'vip', { viaVip: 1, balancer: balancer.key, memberPort }),
+      ...zoneOf('inZone', 'vip', { viaVip: 1, balancer: balancer.key, ...atMembers(memberPort) }),
       ...chooseSlot(reader, id, balancer, listener),
     ],
     goto: 'slot',
@@ -111,7 +108,7 @@ function fromSwitch(reader: Reader, id: string, balancer: BalancerFacts, key: nu
   const ask = (more: Registers = {}): FlowTarget => ({
     do: [...zoneOf('inZone', 'vip', { viaVip: 1, ...more }), track('vip', undefined, KNOWN)],
   });
-  const only = onlyMemberPort(balancer);
+  const { onlyMemberPort: only } = balancer;
   return [
     flow('vip', VIP.loose, match(at, { ...addressedTo(balancer.vip), ...loose }), {
       do: [...zoneOf('inZone', 'fragments'), track('vip')],
@@ -123,6 +120,9 @@ function fromSwitch(reader: Reader, id: string, balancer: BalancerFacts, key: nu
     ...balancer.listeners.map((listener) =>
       flow('vip', VIP.listener, match(at, forListener(balancer, listener)), choose(listener.memberPort, listener)),
     ),
+    ...(takesDhcp(balancer)
+      ? [flow('vip', VIP.dhcp, match(at, { ...addressedTo(balancer.vip), ...DHCP[version] }), { goto: 'track' })]
+      : []),
     flow(
       'vip',
       VIP.later,
@@ -139,9 +139,13 @@ function fromSwitch(reader: Reader, id: string, balancer: BalancerFacts, key: nu
   ];
 }
 
-/** Where members serve what later fragments are of, if that is beyond doubt: with several listeners of the VIP only known connections have such. */
-export function onlyMemberPort({ listeners, isShared }: BalancerFacts): number | undefined {
-  return listeners.length === 1 && !isShared ? listeners[0]!.memberPort : undefined;
+/** Does a listener take what conntrack is not asked about, and what therefore is not translated? */
+function takesDhcp({ vip: { version }, listeners }: BalancerFacts): boolean {
+  const server = DHCP[version].udp_dst;
+  return listeners.some(({ protocol, port }) => {
+    const { value, mask } = typeof port === 'number' ? { value: port, mask: 0xffff } : port;
+    return protocol === 'udp' && (server & Number(mask)) === Number(value);
+  });
 }
 
 /** The request becomes its reply and goes back where it came from (RFC 792, RFC 4443 §4.2). */

@@ -1,21 +1,52 @@
 import { z } from 'zod';
 import type { KindDefinition } from '../kind.ts';
+import { doFit, doOverlap, isOne, listenerPorts, memberPorts, shiftedPorts, sizeOf } from '../listener-ports.ts';
+import { parsePortRange } from '../texts.ts';
 import { inboundLimitSchema, ipSchema, keySchema, prefilterSchema, refSchema } from './common.ts';
 
 const l4PortSchema = z.number().int().min(1).max(65_535);
 
+/** `80` or `8000-8099`, as rules have it, but that port 0 is nobody's: `0-65535` is `1-65535`. */
+const portsSchema = z.union([l4PortSchema, z.string()]).transform((value, context): number | string => {
+  if (typeof value === 'number') return value;
+  const range = parsePortRange(value);
+  if (range && (range.first > 0 || range.last === 65_535)) {
+    const first = Math.max(1, range.first);
+    return first === range.last ? first : `${first}-${range.last}`;
+  }
+  const message =
+    range === undefined
+      ? 'a port or a range is wanted, as 80 or 8000-8099, from low to high'
+      : `port 0 is no port to connect to; ports are from 1 to 65535, in ${value} too`;
+  context.addIssue({ code: 'custom', message });
+  return z.NEVER;
+});
+
 /** Of a balancer, and of all that share an address. */
 export const MOST_MEMBERS = 1000;
+/** Ports of a balancer's ranges that are shifted: each of them is a listener of its own in flows. */
+export const MOST_SHIFTED = 64;
 
-export const listenerSchema = z.strictObject({
-  protocol: z.enum(['tcp', 'udp', 'sctp']),
-  port: l4PortSchema.describe('of the VIP'),
-  memberPort: l4PortSchema.optional().describe('absent: the same'),
-  adminUp: z
-    .boolean()
-    .optional()
-    .describe('false: as though it were not there, for known connections too; absent: true'),
-});
+export const listenerSchema = z
+  .strictObject({
+    protocol: z.enum(['tcp', 'udp', 'sctp']),
+    port: portsSchema.describe('of the VIP: 80, or a range as 8000-8099'),
+    memberPort: portsSchema
+      .optional()
+      .describe('one for all, or for a range one as long: 9000-9099; absent: the port that was asked for'),
+    adminUp: z
+      .boolean()
+      .optional()
+      .describe('false: as though it were not there, for known connections too; absent: true'),
+  })
+  .superRefine((listener, context) => {
+    if (doFit(listener)) return;
+    const counts = [listenerPorts(listener), memberPorts(listener)].map((range) =>
+      isOne(range) ? '1 port' : `${sizeOf(range)} ports`,
+    );
+    const message = `${listener.memberPort} is ${counts[1]} and ${listener.port} is ${counts[0]}: ports lead to one port, or to as many`;
+    context.addIssue({ code: 'custom', path: ['memberPort'], message });
+  });
 
 export const memberSchema = z.strictObject({
   port: refSchema.describe('the port of the workload that serves'),
@@ -41,7 +72,9 @@ export const healthSchema = z
     rise: z.number().int().min(1).max(100).default(2).describe('successes until a member serves again'),
     fall: z.number().int().min(1).max(100).default(3).describe('failures until a member is out'),
     path: z.string().startsWith('/').max(512).default('/').describe('for http: 2xx and 3xx are good'),
-    port: l4PortSchema.optional().describe('absent: the member port of the first listener that is up'),
+    port: l4PortSchema
+      .optional()
+      .describe('absent: the member port of the first listener that is up, of a range the first'),
   })
   .superRefine(({ intervalMs, timeoutMs = 0 }, context) => {
     if (timeoutMs > intervalMs)
@@ -81,16 +114,24 @@ export const loadBalancerSchema = z
   .superRefine((balancer, context) => {
     if ((balancer.router === undefined) === (balancer.switch === undefined))
       context.addIssue({ code: 'custom', path: ['router'], message: 'a VIP lives on one of router and switch' });
-    const seen = new Set<string>();
-    for (const [at, { protocol, port }] of balancer.listeners.entries()) {
-      if (seen.has(`${protocol}/${port}`))
-        context.addIssue({
-          code: 'custom',
-          path: ['listeners', at, 'port'],
-          message: `${protocol}/${port} is given twice`,
-        });
-      seen.add(`${protocol}/${port}`);
+    for (const [at, { protocol, port, ...rest }] of balancer.listeners.entries()) {
+      const ports = listenerPorts({ port, ...rest });
+      for (const other of balancer.listeners.slice(0, at)) {
+        if (other.protocol !== protocol || !doOverlap(ports, listenerPorts(other))) continue;
+        const message =
+          other.port === port
+            ? `${protocol}/${port} is given twice`
+            : `${protocol}/${port} overlaps ${protocol}/${other.port}, another listener`;
+        context.addIssue({ code: 'custom', path: ['listeners', at, 'port'], message });
+      }
     }
+    const shifted = balancer.listeners.reduce((sum, listener) => sum + shiftedPorts(listener), 0);
+    if (shifted > MOST_SHIFTED)
+      context.addIssue({
+        code: 'custom',
+        path: ['listeners'],
+        message: `${shifted} ports of ranges lead to other ports, each to its own, which is more than ${MOST_SHIFTED}: let members listen to the same ports (no memberPort), or all at one`,
+      });
   });
 
 export const loadBalancerKind = {

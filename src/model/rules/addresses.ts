@@ -3,6 +3,7 @@ import { parseCidr, parseIp } from '../../base/addresses.ts';
 import { balancersWithAddress, switchesOfAddress, usesOfAddress } from '../address-uses.ts';
 import { describe } from '../describe.ts';
 import { MOST_MEMBERS } from '../kinds/load-balancer.ts';
+import { doOverlap, listenerPorts } from '../listener-ports.ts';
 import type { ModelIndex } from '../model-index.ts';
 import type { AnyObject, LoadBalancer, LogicalPort } from '../objects.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
@@ -63,14 +64,14 @@ function checkSharers(index: ModelIndex, balancer: LoadBalancer, report: Report)
     if (other.id === balancer.id || !isSharer(balancer, other)) continue;
     for (const { port } of other.members) members.add(port);
     const name = describe(index, other);
-    const taken = new Set(other.listeners.map(({ protocol, port }) => `${protocol}/${port}`));
-    for (const [at, { protocol, port }] of balancer.listeners.entries())
-      if (taken.has(`${protocol}/${port}`))
-        report({
-          ...{ object, path: `listeners[${at}].port`, code: 'duplicate-listener' },
-          message: `${name} listens to ${protocol}/${port} of ${balancer.address}`,
-          hint: 'load balancers that share an address have listeners of their own',
-        });
+    for (const [at, listener] of balancer.listeners.entries())
+      for (const taken of other.listeners)
+        if (taken.protocol === listener.protocol && doOverlap(listenerPorts(taken), listenerPorts(listener)))
+          report({
+            ...{ object, path: `listeners[${at}].port`, code: 'duplicate-listener' },
+            message: `${name} listens to ${taken.protocol}/${taken.port} of ${balancer.address}`,
+            hint: 'load balancers that share an address have listeners of their own',
+          });
     for (const path of ['prefilter', 'inboundLimit'] as const)
       if (!isDeepStrictEqual(balancer[path], other[path]))
         report({
