@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { formatCidr, parseCidr, parseIp } from '../base/addresses.ts';
 import { silentLog } from '../base/log.ts';
 import { encodeFpm } from './fpm.ts';
@@ -23,8 +23,11 @@ const frame = (to: string): Uint8Array =>
     }),
   );
 
-/** A link with short times, and a way to connect to it as zebra does. */
-async function setUp(times: Partial<FpmLinkOptions> = {}): Promise<{
+/** A link with short times, and a way to connect to it as zebra does; all of it ends with the test, however that ends. */
+async function setUp(
+  t: TestContext,
+  times: Partial<FpmLinkOptions> = {},
+): Promise<{
   link: FpmLink;
   batches: string[][];
   zebra: () => Promise<Socket>;
@@ -39,8 +42,14 @@ async function setUp(times: Partial<FpmLinkOptions> = {}): Promise<{
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   link.attach(server);
+  const sockets: Socket[] = [];
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    link.close();
+  });
   const zebra = async (): Promise<Socket> => {
     const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    sockets.push(socket);
     await once(socket, 'connect');
     return socket;
   };
@@ -54,18 +63,16 @@ async function setUp(times: Partial<FpmLinkOptions> = {}): Promise<{
   return { link, batches, zebra, until };
 }
 
-test('routes of one batch come together, and the table is synced when zebra is quiet', async () => {
-  const { link, batches, zebra, until } = await setUp();
+test('routes of one batch come together, and the table is synced when zebra is quiet', async (t) => {
+  const { link, batches, zebra, until } = await setUp(t);
   const socket = await zebra();
   socket.write(Buffer.concat([frame('10.0.0.0/8'), frame('10.1.0.0/16')]));
   await until(() => link.synced);
   assert.deepEqual(batches, [['+10.0.0.0/8', '+10.1.0.0/16']]);
-  socket.destroy();
-  link.close();
 });
 
-test('a whole table comes in few batches, the last when zebra pauses', async () => {
-  const { link, batches, zebra, until } = await setUp({ pauseMs: 500, crowdMs: 60_000 });
+test('a whole table comes in few batches, the last when zebra pauses', async (t) => {
+  const { batches, zebra, until } = await setUp(t, { pauseMs: 500, crowdMs: 60_000 });
   const socket = await zebra();
   for (let part = 0; part < 10; part++) {
     const routes = Array.from({ length: 1_000 }, (_, i) => frame(`10.${part}.${i >> 8}.${i & 255}/32`));
@@ -74,21 +81,17 @@ test('a whole table comes in few batches, the last when zebra pauses', async () 
   }
   await until(() => batches.flat().length === 10_000);
   assert.ok(batches.length <= 3, `${batches.length} batches`);
-  socket.destroy();
-  link.close();
 });
 
-test('a table that never ends is told all the same', async () => {
-  const { link, batches, zebra, until } = await setUp({ pauseMs: 60_000, crowdMs: 50 });
+test('a table that never ends is told all the same', async (t) => {
+  const { batches, zebra, until } = await setUp(t, { pauseMs: 60_000, crowdMs: 50 });
   const socket = await zebra();
   socket.write(Buffer.concat(Array.from({ length: 2_000 }, (_, i) => frame(`10.0.${i >> 8}.${i & 255}/32`))));
   await until(() => batches.flat().length === 2_000);
-  socket.destroy();
-  link.close();
 });
 
-test('another connection keeps what was known until it is told again, or not', async () => {
-  const { link, batches, zebra, until } = await setUp();
+test('another connection keeps what was known until it is told again, or not', async (t) => {
+  const { link, batches, zebra, until } = await setUp(t);
   (await zebra()).end(Buffer.concat([frame('10.0.0.0/8'), frame('10.1.0.0/16')]));
   await until(() => batches.length === 1 && !link.connected);
   const began = performance.now();
@@ -97,20 +100,17 @@ test('another connection keeps what was known until it is told again, or not', a
   await until(() => batches.length === 2);
   assert.deepEqual(batches[1], ['-10.1.0.0/16']);
   assert.ok(performance.now() - began > 120, 'not before the time that bgpd has to come back');
-  socket.destroy();
-  link.close();
 });
 
-test('without zebra for long, no route is left', async () => {
-  const { link, batches, zebra, until } = await setUp();
+test('without zebra for long, no route is left', async (t) => {
+  const { batches, zebra, until } = await setUp(t);
   (await zebra()).end(frame('10.0.0.0/8'));
   await until(() => batches.length === 2);
   assert.deepEqual(batches[1], ['-10.0.0.0/8']);
-  link.close();
 });
 
-test('bytes that make no sense end their connection, and are counted', async () => {
-  const { link, batches, zebra, until } = await setUp();
+test('bytes that make no sense end their connection, and are counted', async (t) => {
+  const { link, batches, zebra, until } = await setUp(t);
   const socket = await zebra();
   socket.on('error', () => {});
   socket.write(Buffer.concat([frame('10.0.0.0/8'), Buffer.from('GET / HTTP/1.1\r\n')]));
@@ -118,5 +118,4 @@ test('bytes that make no sense end their connection, and are counted', async () 
   await until(() => link.decodeErrors === 1 && !link.connected);
   (await zebra()).write(frame('10.2.0.0/16'));
   await until(() => batches.flat().includes('+10.2.0.0/16'));
-  link.close();
 });
