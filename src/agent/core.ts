@@ -13,8 +13,8 @@ import { Learning, reported } from './learning.ts';
 import { differingMeters, HOST_METER, takeMeters } from './meters.ts';
 import { reported as reportedNeighbour } from './neighbours.ts';
 import { AgentParts } from './parts.ts';
+import { PortStates } from './port-states.ts';
 import { Scope } from './scope.ts';
-import type { KeptZone } from './zones.ts';
 
 const COUNTERS_INTERVAL_MS = 5_000;
 const PULSE_INTERVAL_MS = 20_000;
@@ -56,10 +56,7 @@ export class AgentCore implements Ground {
   #areFlowsIn = false;
   #saidServerAway = false;
   #tunnels: Readonly<Partial<Record<Encap, number>>> = {};
-  /** Last state reported per port, so that only changes travel. */
-  readonly portStates = new Map<string, PortState>();
-  /** Interfaces by port whose flows are on their way and whose mark is due. */
-  readonly #awaitingMark = new Set<string>();
+  readonly portStates = new PortStates(this, this.conntrack.zones, this.installation);
   readonly problems = new Map<string, string>();
   /** What the last hello said, until the scope that belongs to it is here: neither counts without the other. */
   #hello: { readonly host: string; readonly incarnation: string } | undefined;
@@ -254,8 +251,7 @@ export class AgentCore implements Ground {
       // Someone else has an address that our port taught us: it moved.
       else if (taught && (record as LearnedAddress).host !== this.host) this.learning.lose(record.id);
       if (record.kind === 'binding') this.parts.moves.told(record as Binding, hello !== undefined);
-      // A port that is gone has no state; should it come back, it is a new one.
-      if (record.kind === 'port' && !this.scope.port(record.id)) this.portStates.delete(record.id);
+      if (record.kind === 'port' && !this.scope.port(record.id)) this.portStates.forget(record.id);
     }
     if (revision !== undefined) this.revision = revision;
     const neighbours = this.parts.neighbours.scopeChanged(changes);
@@ -350,7 +346,7 @@ export class AgentCore implements Ground {
     const marks: Effect[] = [];
     const left: Effect[] = [];
     // An interface that is another port now, or none: its mark spoke of the former.
-    for (const port of [...put, ...gone]) marks.push(...this.#setMarkOf(before.get(port)?.uuid, false));
+    for (const port of [...put, ...gone]) marks.push(...this.portStates.markInterface(before.get(port)?.uuid, false));
     for (const port of gone) {
       changes.push({ op: 'delete', kind: 'interface', id: port });
       reports.push({ type: 'unclaim', port });
@@ -361,8 +357,7 @@ export class AgentCore implements Ground {
       }
       this.parts.guard.forget(port);
       changes.push({ op: 'delete', kind: 'shutOff', id: port });
-      if (this.portStates.delete(port)) reports.push({ type: 'ports', ports: { [port]: { state: 'gone' } } });
-      this.#awaitingMark.delete(port);
+      if (this.portStates.interfaceGone(port)) reports.push({ type: 'ports', ports: { [port]: { state: 'gone' } } });
       this.parts.moves.forget(port);
       left.push(...this.parts.neighbours.portGone(port), ...this.parts.backOff.forget(port));
     }
@@ -398,51 +393,16 @@ export class AgentCore implements Ground {
     };
   }
 
-  /** Marks the interfaces of these ports and reports their state as soon as their flows are in. */
   #afterChange(ports: readonly string[]): Effect[] {
-    const due = ports.filter((port) => this.scope.port(port) !== undefined);
-    const unknown = ports.filter((port) => this.scope.port(port) === undefined);
-    const effects: Effect[] = [];
-    for (const port of unknown) effects.push(...this.#setMark(port, false));
-    if (due.length === 0) return effects;
-    for (const port of due) this.#awaitingMark.add(port);
-    return [
-      ...effects,
-      ...this.installation.whenInstalled(() => {
-        const done = due.filter((port) => this.#awaitingMark.delete(port) && this.interfaces.get(port));
-        const states: Record<string, PortState> = {};
-        for (const port of done)
-          states[port] = this.parts.guard.isShutOff(port) ? { state: 'shut-off' } : { state: 'installed' };
-        const fresh = done.filter((port) => this.portStates.get(port)?.state !== 'installed');
-        return [
-          ...done.flatMap((port) => this.#setMark(port, true)),
-          ...this.reportStates(states),
-          ...this.parts.advertising.toPorts(fresh),
-        ];
-      }),
-    ];
-  }
-
-  #setMark(port: string, installed: boolean): Effect[] {
-    const zone = installed ? this.conntrack.zones.of(port) : undefined;
-    return this.#setMarkOf(this.interfaces.get(port)?.uuid, installed, zone === undefined ? undefined : { port, zone });
-  }
-
-  #setMarkOf(uuid: string | undefined, installed: boolean, zone?: KeptZone): Effect[] {
-    return uuid !== undefined && this.interfaces.mark(uuid, installed, zone)
-      ? [{ kind: 'markInstalled', uuid, installed, ...(zone === undefined ? {} : { zone }) }]
-      : [];
+    return this.portStates.whenInstalled(
+      ports,
+      (port) => this.parts.guard.isShutOff(port),
+      (fresh) => this.parts.advertising.toPorts(fresh),
+    );
   }
 
   reportStates(states: Readonly<Record<string, PortState>>): Effect[] {
-    const changed: Record<string, PortState> = {};
-    for (const [port, state] of Object.entries(states)) {
-      const before = this.portStates.get(port);
-      if (before?.state === state.state && before.problem === state.problem) continue;
-      this.portStates.set(port, state);
-      changed[port] = state;
-    }
-    return Object.keys(changed).length === 0 ? [] : this.report([{ type: 'ports', ports: changed }]);
+    return this.portStates.tell(states);
   }
 
   // ── flows ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -539,7 +499,7 @@ export class AgentCore implements Ground {
         { type: 'claims', claims },
         ...[...this.parts.moves.pending()].map((port): Report => ({ type: 'activate', port })),
         { type: 'learnedAll', addresses: this.learning.all() },
-        { type: 'ports', ports: Object.fromEntries(this.portStates) },
+        { type: 'ports', ports: Object.fromEntries(this.portStates.all) },
         ...this.parts.reports(),
       ]),
       ...this.parts.natNeeds.ahead([...this.interfaces.bound().keys()], nowMs),
@@ -568,7 +528,7 @@ export class AgentCore implements Ground {
       report.type === 'claim'
         ? [report.port]
         : report.claims.map((claim) => claim.port).filter((port) => message.includes(port));
-    for (const port of ports) this.portStates.set(port, { state: 'no-port', problem: message });
+    for (const port of ports) this.portStates.take(port, { state: 'no-port', problem: message });
     return [{ kind: 'log', level: 'warn', message, fields: { code, ports } }];
   }
 
@@ -580,7 +540,7 @@ export class AgentCore implements Ground {
       datapathType: this.#ovsdb?.datapathType ?? 'unknown',
       flows: this.#compiler.flowCount,
       interfaces: this.interfaces,
-      portStates: this.portStates,
+      portStates: this.portStates.all,
       refused: this.installation.refused.values(),
       ...ofParts,
       problems: [...this.problems.values(), ...ofParts.problems],
