@@ -1,7 +1,7 @@
 import { before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { CT_MARK, REGISTERS } from '../../src/compile/fields.ts';
-import type { Action } from '../../src/openflow/flow.ts';
+import type { Action, Flow } from '../../src/openflow/flow.ts';
 import { Conversation, type ConversationSketch, conversationSketch, helpedSketch, isMessage } from './conversation.ts';
 import {
   asks,
@@ -21,7 +21,7 @@ import { conversationRegressions } from './regressions.ts';
 /** Is the comparison of conversations any good? As mutations.test.ts, for what layers 3 and 4 add. */
 const CONVERSATIONS = 400;
 const HELPED = 60;
-const SEED = Number(process.env.WEFT_SEED ?? 2);
+const SEED = Number(process.env.WEFT_SEED ?? 1);
 /** Of the cases of the usual seed, one each that notices it. */
 const NOTICED_BY: Readonly<Record<string, number>> = {
   'in the flows: groups refuse nothing': 12,
@@ -29,32 +29,34 @@ const NOTICED_BY: Readonly<Record<string, number>> = {
   'in the flows: answers are judged as what began': 194,
   'in the flows: senders forget connections': 17,
   'in the flows: receivers forget connections': 41,
-  'in the flows: helpers read nothing': 418,
-  'in the flows: what is related is judged as what began': 418,
+  'in the flows: helpers read nothing': 421,
+  'in the flows: what is related is judged as what began': 421,
   'in the flows: connections through a VIP are not marked': 29,
   'in the flows: connections are not marked as kept': 29,
-  'in the flows: nobody is admitted to a floating address': 18,
-  'in the flows: routers that are down work': 26,
-  'in the flows: policies are not asked': 25,
-  'in the flows: blackholes are none': 74,
-  'in the flows: out-chains are not asked': 36,
-  'in the flows: routers do not answer pings': 25,
-  'in the flows: nobody asks for next hops': 17,
+  'in the flows: nobody is admitted to a floating address': 35,
+  'in the flows: routers that are down work': 50,
+  'in the flows: policies are not asked': 28,
+  'in the flows: blackholes are none': 289,
+  'in the flows: out-chains are not asked': 26,
+  'in the flows: routers do not answer pings': 96,
+  'in the flows: nobody asks for next hops': 127,
   'in the flows: sources are not translated': 29,
-  'in the flows: anchors are not reached': 87,
-  'in the flows: everything comes in from outside': 145,
-  'in the flows: slots go to the wrong member': 27,
+  'in the flows: anchors are not reached': 35,
+  'in the flows: everything comes in from outside': 62,
+  'in the flows: VIPs are not asked for by ranges of ports': 59,
+  'in the flows: a port that is kept becomes another': 182,
+  'in the flows: slots go to the wrong member': 41,
   'in the flows: answers of members keep their source': 27,
-  'in the flows: nobody is told of a reject': 89,
-  'in the flows: rules do not ask TCP flags': 121,
+  'in the flows: nobody is told of a reject': 41,
+  'in the flows: rules do not ask TCP flags': 72,
   'in the simulation: no route is called a blackhole': 25,
-  'in the flows: the shortest prefix wins': 40,
-  'in the flows: ECMP has one way': 17,
+  'in the flows: the shortest prefix wins': 51,
+  'in the flows: ECMP has one way': 37,
   'in the flows: in-chains are not asked': 25,
-  'in the flows: outside ports do not ask the size': 49,
-  'in the flows: a last hop is none': 17,
-  'in the flows: routers route what is for them': 12,
-  'in the flows: floating addresses are not translated': 18,
+  'in the flows: outside ports do not ask the size': 15,
+  'in the flows: a last hop is none': 18,
+  'in the flows: routers route what is for them': 17,
+  'in the flows: floating addresses are not translated': 25,
 };
 
 const isCt = (action: Action): action is Extract<Action, { kind: 'ct' }> => action.kind === 'ct';
@@ -75,6 +77,14 @@ const sets =
   (field: string) =>
   (action: Action): boolean =>
     action.kind === 'setField' && action.field === field;
+
+const asksRange = ({ match }: Flow): boolean =>
+  [match.tcp_dst, match.udp_dst, match.sctp_dst].some((ports) => typeof ports === 'object');
+/** Where a translation says nothing of ports. */
+const toPort1 = (action: Action): Action =>
+  isCt(action) && action.nat?.kind === 'dst' && action.nat.portMin === undefined
+    ? { ...action, nat: { ...action.nat, portMin: 1 } }
+    : action;
 
 const FLOW_FAULTS: Readonly<Record<string, FlowFault>> = {
   'groups refuse nothing': without((_, reason) => reason === 'group'),
@@ -147,6 +157,11 @@ const FLOW_FAULTS: Readonly<Record<string, FlowFault>> = {
   'everything comes in from outside': without((_, reason) => reason === 'not-translated'),
   'a router port has no key': without((flow) => inTable(flow, 'tunnel') && flow.priority === 300),
   'VIPs are not translated': without((flow) => inTable(flow, 'vip') && flow.priority > 0),
+  'VIPs are not asked for by ranges of ports': without((flow) => inTable(flow, 'vip', 'anchor') && asksRange(flow)),
+  'a port that is kept becomes another': changed(
+    (flow) => inTable(flow, 'member') && hasAction(flow, translates('dst')),
+    (flow) => ({ ...flow, actions: flow.actions.map(toPort1) }),
+  ),
   'slots go to the wrong member': (flows) => {
     const slots = flows.filter((flow) => inTable(flow, 'slot'));
     return flows.map((flow) => {
