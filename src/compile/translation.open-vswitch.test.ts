@@ -86,6 +86,8 @@ const floatings = [
   example.floatingAddress(3, '2001:db8:ffff::10', plain, a),
 ];
 
+const RANGE: LoadBalancer['listeners'] = [{ protocol: 'tcp', port: '8000-8099' }];
+
 interface Conversation {
   readonly records: readonly InputRecord[];
   readonly steps: readonly Step[];
@@ -357,6 +359,25 @@ describe('address translation', { skip }, () => {
       assert.equal(await real(a, known.bytes), known.then, `known, state ${i}`);
       const fresh = step(a, '10.0.1.11', '10.9.9.9', tcp(5001 + i, 80), opened);
       assert.equal(await real(a, fresh.bytes), opened, `new, state ${i}`);
+    }
+  });
+
+  test('a range of ports leaves megaflows by its blocks, not by the ports that were asked for', async () => {
+    const net = networkOf([host], [...world, plain, vip('203.0.113.80', [b], { listeners: RANGE })], sites);
+    install(net);
+    for (const [from, src, mac] of [
+      [x, '198.51.100.1'],
+      [a, '10.0.1.11', a.mac],
+    ] as const) {
+      await ovs.control('dpctl/flush-conntrack');
+      await ovs.control('revalidator/purge');
+      for (let port = 8000; port < 8032; port++) {
+        const there = await real(from, step(from, src, '203.0.113.80', tcp(5000, port), '').bytes);
+        assert.equal(there, `p2: ${src}:5000 > 10.0.1.12:${port}`);
+        await real(b, step(b, '10.0.1.12', src, tcp(port, 5000, SYN_ACK), '', mac).bytes);
+      }
+      const megaflows = (await ovs.control('dpctl/dump-flows')).trim().split('\n');
+      assert.ok(megaflows.length < 16, megaflows.join('\n'));
     }
   });
 
