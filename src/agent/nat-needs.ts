@@ -1,6 +1,6 @@
 import { parseIp } from '../base/addresses.ts';
 import type { Router } from '../model/objects.ts';
-import { snatRuleFor } from '../model/snat.ts';
+import { snatAddressFor } from '../model/snat.ts';
 import type { Report } from '../server/protocol.ts';
 import type { Effect, PacketIn, ScopeChange } from './events.ts';
 import type { Ground } from './ground.ts';
@@ -30,7 +30,7 @@ export class NatNeeds {
     const id = scope.byKey('routerPort', packet.routerPortKey)?.router;
     const router = id === undefined ? undefined : scope.get('router', id);
     const offender = offenderOf(packet.frame);
-    const to = router && offender && snatRuleFor(router, offender.src)?.to;
+    const to = router && offender && snatAddressFor(router, offender.src);
     const port = scope.portByKey(packet.portKey)?.id;
     if (!router || to === undefined) return [];
     const gateway = this.#ofGateway(port);
@@ -71,7 +71,7 @@ export class NatNeeds {
       if (gateway !== undefined && scope.binding(gateway)?.active !== this.#ground.host) continue;
       for (const router of (port && routersOf.get(port.switch)) ?? [])
         for (const address of port!.addresses) {
-          const to = snatRuleFor(router, parseIp(address)!)?.to;
+          const to = snatAddressFor(router, parseIp(address)!);
           if (to !== undefined && this.#ports(router.id, to, gateway) === 0)
             reports.push(...this.#need(router.id, to, gateway, nowMs));
         }

@@ -125,6 +125,13 @@ export function networkOf(cidr: Cidr): Cidr {
     : { ip: { version: 6, value: (ip.value & prefixMask6(prefix)) as Ipv6 }, prefix };
 }
 
+/** The n-th address behind one. */
+export function plus(ip: Ip, n: number): Ip {
+  return ip.version === 4
+    ? { version: 4, value: (ip.value + n) as Ipv4 }
+    : { version: 6, value: (ip.value + BigInt(n)) as Ipv6 };
+}
+
 export function cidrContains(cidr: Cidr, ip: Ip): boolean {
   if (cidr.ip.version !== ip.version) return false;
   const network = networkOf(cidr).ip;

@@ -127,6 +127,8 @@ const transfers = example.securityGroup(7, {
   egress: [{ protocol: 'tcp', ports: '2100-2101', helper: 'ftp' }],
 });
 const snat = world.middle({ snat: [{ from: '10.0.1.0/24', to: '203.0.113.1' }] });
+/** Eight sources, three addresses, of which this host has ports of one. */
+const pooled = world.middle({ snat: [{ from: '10.0.1.8/29', to: '203.0.113.2-203.0.113.4' }] });
 const leases = [
   example.natLease(snat, '203.0.113.1', h1, [10240, 64], [4096, 32]),
   example.natLease(snat, '203.0.113.1', h2, [20480, 64]),
@@ -409,6 +411,14 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
   'source-translation': [
     ['leasesIn', 'snat', 'snatReplies', 'answersToSnat', 'snatAddresses'],
     [...translated.filter(({ kind }) => kind !== 'router'), snat, ...leases],
+  ],
+  'source-translation-to-a-pool': [
+    ['leasesIn', 'snat', 'snatAddresses'],
+    [
+      ...translated.filter(({ kind }) => kind !== 'router'),
+      pooled,
+      example.natLease(pooled, '203.0.113.4', h1, [10240, 64]),
+    ],
   ],
   'a-tight-zone': [
     ['admission', 'floatingIn'],

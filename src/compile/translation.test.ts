@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { LoadBalancer, LogicalPort } from '../model/objects.ts';
+import type { SnatRule } from '../model/snat.ts';
 import { decodePacket } from '../packet/packet.ts';
 import { arp, BROADCAST, echo, frame, ip, mac, networkOf, tcp, udp } from '../pipeline/frames.fixture.ts';
 import type { Network } from '../pipeline/network.fixture.ts';
@@ -55,6 +56,10 @@ const leases = [
   example.natLease(snat, '203.0.113.1', h1, [10240, 64]),
   example.natLease(snat, '203.0.113.1', h2, [20480, 64]),
 ];
+
+/** The router with one rule. */
+const to = (pool: SnatRule['to'], network = '10.0.0.0/8') => middle({ snat: [{ from: network, to: pool }] });
+const leaseOf = (address: string, first: number): InputRecord => example.natLease(snat, address, h1, [first, 64]);
 
 describe('a VIP, from inside', () => {
   test('leads to a member, whose answers come back as of the VIP', () => {
@@ -193,6 +198,41 @@ describe('source translation', () => {
     assert.equal(send(net, a, '10.0.1.11', '198.51.100.1', tcp(5000, 443)), 'p9: 203.0.113.1:10241 > 198.51.100.1:443');
     const all = networkWith(snat, ...leases, resting([10240, 64]));
     assert.equal(send(all, a, '10.0.1.11', '198.51.100.1', tcp(5000, 443)), `${asks('noPorts')}; no-ports`);
+  });
+
+  test('to a pool: each source has its address of it, and its connections have that alone', () => {
+    const [pool, address] = ['203.0.113.2-203.0.113.3', '203.0.113.3'];
+    const net = networkWith(to(pool), leaseOf('203.0.113.2', 20480), leaseOf(address, 10240));
+    for (const [n, far] of ['198.51.100.1', '198.51.100.2'].entries())
+      assert.equal(send(net, a, '10.0.1.11', far, tcp(5000 + n, 443)), `p9: ${address}:10240 > ${far}:443`);
+    assert.equal(send(net, a, '10.0.1.11', '198.51.100.1', echo(4)), `p9: ${address} > 198.51.100.1`);
+    const narrow = networkWith(to(pool, '10.0.1.11/32'), leaseOf('203.0.113.2', 20480), leaseOf(address, 10240));
+    assert.equal(
+      send(narrow, a, '10.0.1.11', '198.51.100.1', tcp(5000, 443)),
+      `p9: ${address}:10240 > 198.51.100.1:443`,
+    );
+  });
+
+  test('to a pool that grows: known connections keep their address, before and after the host has ports of the new one', () => {
+    const net = networkWith(to('203.0.113.2'), leaseOf('203.0.113.2', 10240));
+    const out = (port: number, flags?: number) => send(net, a, '10.0.1.11', '198.51.100.1', tcp(port, 443, flags));
+    assert.equal(out(5000), 'p9: 203.0.113.2:10240 > 198.51.100.1:443');
+    net.change(to('203.0.113.2-203.0.113.3'));
+    assert.equal(out(5000, ACK), 'p9: 203.0.113.2:10240 > 198.51.100.1:443');
+    assert.equal(out(5001), `${asks('noPorts')}; no-ports`);
+    net.change(leaseOf('203.0.113.3', 10240));
+    assert.equal(out(5000, ACK), 'p9: 203.0.113.2:10240 > 198.51.100.1:443');
+    assert.equal(out(5001), 'p9: 203.0.113.3:10240 > 198.51.100.1:443');
+    const back = send(net, x, '198.51.100.1', '203.0.113.2', tcp(443, 10240, SYN_ACK));
+    assert.equal(back, 'p1: 198.51.100.1:443 > 10.0.1.11:5000');
+  });
+
+  test('to a pool of one is that to an address', () => {
+    const flowsOf = (pool: SnatRule['to']) =>
+      [...networkWith(to(pool), leaseOf('203.0.113.1', 10240)).compilerOf(h1.id).flows()]
+        .map((flow) => JSON.stringify(flow, (_, value) => (typeof value === 'bigint' ? String(value) : value)))
+        .toSorted();
+    assert.deepEqual(flowsOf(['203.0.113.1-203.0.113.1']), flowsOf('203.0.113.1'));
   });
 
   test('lets nothing out while the router has no zone', () => {

@@ -1,6 +1,6 @@
 import { type Cidr, cidrContains, type Ip, parseCidr } from '../base/addresses.ts';
-import type { Action, Match, Nat } from '../openflow/flow.ts';
-import { prefixMatch } from './bits.ts';
+import type { Action, Masked, Match, Nat } from '../openflow/flow.ts';
+import { narrow, prefixMatch } from './bits.ts';
 import { selfHost } from './facts.ts';
 import { CT_MARK, CT_STATE, IPV4, IPV6, load, move, REGISTERS, type Registers, set } from './fields.ts';
 import { define, floatingIndex, leasesIndex, portsOfRouterIndex, type Reader } from './inputs.ts';
@@ -151,6 +151,18 @@ export function from({ ip, prefix }: Cidr): Match {
   const source = prefixMatch(ip.value, prefix, ip.version === 4 ? 32 : 128);
   if (ip.version === 4) return source === undefined ? IPV4 : { ...IPV4, ip_src: source };
   return source === undefined ? IPV6 : { ...IPV6, ipv6_src: source };
+}
+
+/** Of these addresses those with such low bits; undefined where there are none. */
+export function fromSome({ ip, prefix }: Cidr, low: Masked): Match | undefined {
+  const all = 2n ** (ip.version === 4 ? 32n : 128n) - 1n;
+  const ofNetwork = all ^ (all >> BigInt(prefix));
+  const [value, mask] = [BigInt(low.value), BigInt(low.mask)];
+  if (((BigInt(ip.value) ^ value) & ofNetwork & mask) !== 0n) return undefined;
+  const fixed = { value: BigInt(ip.value) | value, mask: ofNetwork | mask };
+  if (fixed.mask === ofNetwork) return from({ ip, prefix });
+  if (ip.version === 6) return { ...IPV6, ipv6_src: fixed.mask === all ? fixed.value : fixed };
+  return { ...IPV4, ip_src: fixed.mask === all ? Number(fixed.value) : narrow(fixed) };
 }
 
 export function fromAddress(ip: Ip): Match {

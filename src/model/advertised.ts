@@ -1,6 +1,7 @@
 import { cidrContains, formatCidr, type Ip, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
 import type { Router, RouterPort } from './objects.ts';
 import { memberStates, openListeners } from './serving.ts';
+import { snatAddresses } from './snat.ts';
 import type { ModelView } from './view.ts';
 
 /** What a router tells its peers (docs/design/gateways.md, §4): the same at every gateway that loses no host. */
@@ -55,7 +56,7 @@ export function advertisedBy(
     if (wanted.has('floating'))
       for (const { id: floating, address, adminUp, port } of model.floatingAddressesOfRouter(id))
         if (adminUp && model.bindingOf(port)?.active !== undefined) addHost(address, 'floating', floating);
-    if (wanted.has('snat')) for (const { to } of other.snat) addHost(to, 'snat', id);
+    if (wanted.has('snat')) for (const to of snatAddresses(other)) addHost(to, 'snat', id);
     if (wanted.has('vips'))
       for (const balancer of model.loadBalancersOf(id))
         if (

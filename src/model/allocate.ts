@@ -1,4 +1,14 @@
-import { type Cidr, cidrContains, eui64, formatIp, type Ip, parseCidr, parseIp, parseMac } from '../base/addresses.ts';
+import {
+  type Cidr,
+  cidrContains,
+  eui64,
+  formatIp,
+  type Ip,
+  parseCidr,
+  parseIp,
+  parseMac,
+  plus,
+} from '../base/addresses.ts';
 import type { Random } from '../base/random.ts';
 import { isAddressTaken } from './address-uses.ts';
 import { describe } from './describe.ts';
@@ -273,18 +283,11 @@ class SubnetPool {
   }
 
   #usable(offset: number, isUsed: (address: string) => boolean): string | undefined {
-    const ip = ipAt(this.cidr, offset);
+    const ip = plus(this.cidr.ip, offset);
     if (isReservedIn(this.cidr, ip)) return undefined;
     const address = formatIp(ip);
     return address === this.#gateway || isUsed(address) ? undefined : address;
   }
-}
-
-function ipAt(cidr: Cidr, offset: number): Ip {
-  const { ip } = cidr;
-  return ip.version === 4
-    ? { version: 4, value: (ip.value + offset) as typeof ip.value }
-    : { version: 6, value: (ip.value + BigInt(offset)) as typeof ip.value };
 }
 
 /** RFC 4862 §5.5.3: the prefix with the modified EUI-64 of the MAC. */

@@ -1,4 +1,4 @@
-import { cidrContains, formatCidr, formatIp, type Ip, networkOf, parseCidr, parseIp } from '../base/addresses.ts';
+import { cidrContains, formatCidr, formatIp, type Ip, networkOf, parseCidr, parseIp, plus } from '../base/addresses.ts';
 import { LEARNED_MACS, type ModelSketch, type SwitchSketch } from './generate.ts';
 import {
   type BalancerSketch,
@@ -13,7 +13,7 @@ import {
   SET_MEMBERS,
   type SnatSketch,
 } from './generate-routed.ts';
-import { at, generatedId, plus } from './generated.ts';
+import { at, generatedId } from './generated.ts';
 import { doOverlap, listenerPorts } from './listener-ports.ts';
 import type {
   Binding,
@@ -30,6 +30,7 @@ import type {
   ScopeRecord,
 } from './objects.ts';
 import { learnedRecords } from './packed-routes.ts';
+import { poolOf } from './snat.ts';
 import { subnetOf } from './subnets.ts';
 
 /** The records that a `NetworkSketch` adds to those of layer 2. They keep the rules of rules.ts. */
@@ -48,6 +49,9 @@ export function ofTenant(tenants: 1 | 2, count: number, tenant: number, index: n
 const FIRST_FLOATING = 100;
 const FIRST_VIP = 200;
 const FIRST_SNAT = 60;
+const FIRST_POOLED = 70;
+/** Of a router. */
+const MOST_POOLED = 5;
 
 interface BalancerPlace {
   readonly tenant: string;
@@ -212,7 +216,12 @@ class NetworkBuilder {
     const snat = router.snat.filter(({ from }) => !froms.has(from) && froms.add(from));
     this.#records.push({ ...router, snat });
     this.#buildLearned(n, sketch);
-    for (const [s, { to }] of snat.entries()) this.#lease(router.id, to, sketch.snat[s]!);
+    for (const [s, rule] of snat.entries())
+      for (const [a, address] of poolOf(rule).entries()) {
+        const { leases } = sketch.snat[s]!;
+        // Not every host has ports of every address.
+        this.#lease(router.id, address, { leases: [...leases.slice(a), ...leases.slice(0, a)] });
+      }
   }
 
   /** Networks that routes and rules may name. */
@@ -304,15 +313,17 @@ class NetworkBuilder {
     return undefined;
   }
 
-  #snat(n: number, { version, from, own }: SnatSketch): Router['snat'] {
+  #snat(n: number, { version, from, own, more }: SnatSketch): Router['snat'] {
     const outside = this.#outside(n, version);
     if (!outside) return [];
     const to = own ? plus(outside.network, FIRST_SNAT + n) : outside.own;
-    return [{ from: at(this.#networks(version), from), to: formatIp(to) }];
+    const first = plus(outside.network, FIRST_POOLED + MOST_POOLED * n);
+    const pool = `${formatIp(first)}-${formatIp(plus(first, more - 1))}`;
+    return [{ from: at(this.#networks(version), from), to: more === 0 ? formatIp(to) : [formatIp(to), pool] }];
   }
 
   /** Blocks of different hosts do not meet: each host has 4,096 ports to take them from. */
-  #lease(router: string, address: string, { leases }: SnatSketch): void {
+  #lease(router: string, address: string, { leases }: Pick<SnatSketch, 'leases'>): void {
     const near = this.#hostsNear(router);
     for (const [h, { blocks, bits }] of leases.slice(0, this.#sketch.hosts.length).entries()) {
       const host = generatedId('host', h);

@@ -1,4 +1,4 @@
-import { cidrContains, formatIp, parseCidr } from '../base/addresses.ts';
+import { cidrContains, formatIp, parseCidr, plus } from '../base/addresses.ts';
 import {
   BARE_SUBNETS,
   LEARNED_MACS,
@@ -13,7 +13,7 @@ import {
   type SwitchSketch,
 } from './generate.ts';
 import { buildGroups, buildNeighbours, buildNetwork, ofTenant, prefilterOf } from './generate-build-routed.ts';
-import { at, generatedId, plus } from './generated.ts';
+import { at, generatedId } from './generated.ts';
 import type {
   Binding,
   Chain,

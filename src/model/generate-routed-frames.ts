@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { cidrContains, type Ip, linkLocalOf, type Mac, parseCidr, parseIp, parseMac } from '../base/addresses.ts';
+import { cidrContains, type Ip, linkLocalOf, type Mac, parseCidr, parseIp, parseMac, plus } from '../base/addresses.ts';
 import { ByteWriter } from '../base/bytes.ts';
 import { echoRest } from '../packet/icmp.ts';
 import { ipv4Header } from '../packet/ipv4.ts';
@@ -7,9 +7,10 @@ import { ipv6Header } from '../packet/ipv6.ts';
 import type { Layer4, Packet } from '../packet/packet.ts';
 import { encodeSctp, SCTP_CHUNK, sctpInit } from '../packet/sctp.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
-import { at, plus } from './generated.ts';
+import { at } from './generated.ts';
 import { isOne, listenerPorts } from './listener-ports.ts';
 import type { LoadBalancer, RouterPort } from './objects.ts';
+import { snatAddresses } from './snat.ts';
 import type { ModelView } from './view.ts';
 
 /** Random frames that leave their subnet, or are for a virtual address in it. As in generate-frames.ts all is indexes. */
@@ -101,7 +102,7 @@ export function targetsOf(model: ModelView, portId: string, version: 4 | 6): Tar
   const routers = [...model.all('routerPort')].flatMap(({ addresses }) =>
     addresses.map((text) => ({ ip: parseCidr(text)!.ip })),
   );
-  const snat = ips([...model.all('router')].flatMap((router) => router.snat.map(({ to }) => to)));
+  const snat = ips([...model.all('router')].flatMap((router) => [...snatAddresses(router)]));
   const neighbours = ips([...model.all('neighbour')].map(({ address }) => address));
   const subnets = [...model.all('switch')].flatMap((sw) => sw.subnets.map(({ cidr }) => parseCidr(cidr)!));
   const nobody = subnets.map(({ ip }) => ({ ip: plus(ip, 9) }));
@@ -176,7 +177,7 @@ function isHeldAt(model: ModelView, port: RouterPort, ip: Ip, is: (text: string)
   if (!port.addresses.some((text) => cidrContains(parseCidr(text)!, ip))) return false;
   const translated = [
     ...[...model.floatingAddressesOfRouter(port.router)].map(({ address }) => address),
-    ...(model.get('router', port.router)?.snat ?? []).map(({ to }) => to),
+    ...snatAddresses(model.get('router', port.router) ?? { snat: [] }),
   ];
   const vips = [...model.loadBalancersOf(port.router)].map(({ address }) => address);
   return (port.outside && translated.some(is)) || vips.some(is);

@@ -108,6 +108,8 @@ export interface SnatSketch {
   readonly from: number;
   /** Its own address for it, or that of the router's outside port. */
   readonly own: boolean;
+  /** So many more addresses of its own that sources share. */
+  readonly more: number;
   /** Blocks of ports per host: how many, and the binary logarithm of their size. */
   readonly leases: readonly { readonly blocks: number; readonly bits: number }[];
 }
@@ -308,6 +310,7 @@ const snat: fc.Arbitrary<SnatSketch> = fc.record({
   // Often everything.
   from: fc.oneof(fc.constant(0), fc.nat({ max: 15 })),
   own: fc.boolean(),
+  more: fc.constantFrom(0, 0, 0, 1, 2, 4),
   leases: fc.array(fc.record({ blocks: fc.constantFrom(1, 1, 2, 0), bits: fc.constantFrom(0, 6, 6, 1) }), {
     maxLength: 4,
   }),

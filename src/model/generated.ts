@@ -1,4 +1,3 @@
-import type { Ip } from '../base/addresses.ts';
 import type { KindName } from './kind.ts';
 import type { BgpPeer, ScopeRecord } from './objects.ts';
 
@@ -18,12 +17,6 @@ export function generatedId(kind: KindName, n: number): string {
 /** The element that an index of a sketch means. */
 export function at<T>(list: readonly T[], index: number): T {
   return list[index % list.length]!;
-}
-
-export function plus(ip: Ip, n: number): Ip {
-  return ip.version === 4
-    ? { version: 4, value: (ip.value + n) as typeof ip.value }
-    : { version: 6, value: (ip.value + BigInt(n)) as typeof ip.value };
 }
 
 /** Of a router port: at every other one a session, whether its router speaks BGP or not. */

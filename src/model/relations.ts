@@ -19,6 +19,7 @@ import type {
   ScopeRecord,
   SecurityGroup,
 } from './objects.ts';
+import { snatAddresses } from './snat.ts';
 
 /** Records that no person writes. */
 export const RUNTIME_KINDS = [
@@ -62,7 +63,7 @@ export function* placesOfAddresses(
       }
       return;
     case 'router':
-      for (const to of new Set(record.snat.map((rule) => rule.to))) {
+      for (const to of snatAddresses(record)) {
         yield [undefined, to];
         yield [record.id, to];
       }

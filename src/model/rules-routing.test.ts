@@ -278,6 +278,60 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     'duplicate-address router acme/r snat[0].to',
   ],
   [
+    'a pool with what others have',
+    [router({ snat: [{ from: '10.0.0.0/8', to: ['203.0.113.2', '203.0.113.50', '203.0.113.59-203.0.113.61'] }] })],
+    'duplicate-address router acme/r snat[0].to[1]',
+    'duplicate-address router acme/r snat[0].to[2]',
+  ],
+  [
+    'a pool with the first address of its network, and with the gateway',
+    [router({ snat: [{ from: '10.0.0.0/8', to: '203.0.113.0/31' }] })],
+    'address-reserved router acme/r snat[0].to',
+    'gateway-in-use router acme/r snat[0].to',
+  ],
+  [
+    'a floating address of a pool',
+    [
+      router({ snat: [{ from: '10.0.0.0/8', to: ['203.0.113.70-203.0.113.79'] }] }),
+      floating({ address: '203.0.113.75' }),
+    ],
+    'duplicate-address floatingAddress acme/new address',
+    'duplicate-address router acme/r snat[0].to[0]',
+  ],
+  [
+    'a pool that is none: upside down, of two IP versions, with addresses twice',
+    [
+      router({
+        snat: [
+          { from: '10.0.0.0/8', to: ['203.0.113.79-203.0.113.70', '2001:db8::9', 'web', '203.0.113.9'] },
+          { from: '10.1.0.0/16', to: ['203.0.113.70-203.0.113.79', '203.0.113.76/30', '203.0.113.75'] },
+          { from: 'fd00::/16', to: '203.0.113.80-203.0.113.81' },
+        ],
+      }),
+    ],
+    'schema router acme/r snat[0].to[0]',
+    'schema router acme/r snat[0].to[1]',
+    'schema router acme/r snat[0].to[2]',
+    'schema router acme/r snat[1].to[1]',
+    'schema router acme/r snat[1].to[2]',
+    'schema router acme/r snat[2].to',
+  ],
+  [
+    'pools that are too large or empty',
+    [
+      router({
+        snat: [
+          { from: '10.0.0.0/8', to: ['203.0.113.64/26', '203.0.113.9'] },
+          { from: '10.1.0.0/16', to: '198.18.0.0/15' },
+          { from: '10.2.0.0/16', to: [] },
+        ],
+      }),
+    ],
+    'schema router acme/r snat[0].to',
+    'schema router acme/r snat[1].to',
+    'schema router acme/r snat[2].to',
+  ],
+  [
     'two default routes at each other over a link',
     [
       routerPort({ router: 'r', peer: 'r2/open', addresses: ['10.8.0.2/30'] }),

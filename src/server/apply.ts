@@ -6,7 +6,7 @@ import { KIND_NAMES, type KindName } from '../model/kind.ts';
 import { HIDDEN } from '../model/kinds/bgp.ts';
 import { nameSchema } from '../model/kinds/common.ts';
 import type { ModelIndex } from '../model/model-index.ts';
-import type { AnyObject } from '../model/objects.ts';
+import type { AnyObject, Router } from '../model/objects.ts';
 import { type ParsedObject, parseObject, problemsOfZod } from '../model/parse.ts';
 import { patternOf, textsAt } from '../model/paths.ts';
 import { type Problem, problemsError } from '../model/problem.ts';
@@ -14,6 +14,7 @@ import { isObject } from '../model/relations.ts';
 import { resolveObject } from '../model/resolve.ts';
 import { checkRules } from '../model/rules.ts';
 import { secretsOf } from '../model/secrets.ts';
+import { snatAddresses } from '../model/snat.ts';
 import { announce, type Mutation, putObject, removeObject, titleOf } from './mutations.ts';
 
 /** `POST /v1/apply`: these objects shall be so. */
@@ -100,9 +101,11 @@ export function applyObjects(mutation: Mutation, request: ApplyRequest): readonl
 /** Addresses that the objects give by name, on whichever switch. */
 function namedAddresses(objects: readonly ParsedObject[]): ReadonlySet<string> {
   const found = new Set<string>();
-  for (const { kind, fields } of objects)
-    for (const path of kind === 'addressSet' ? [] : ['addresses[]', 'address', 'snat[].to'])
+  for (const { kind, fields } of objects) {
+    for (const path of kind === 'addressSet' ? [] : ['addresses[]', 'address'])
       for (const { text } of textsAt(fields, path)) found.add(text.split('/')[0]!);
+    if (kind === 'router') for (const address of snatAddresses(fields as Pick<Router, 'snat'>)) found.add(address);
+  }
   return found;
 }
 

@@ -280,7 +280,7 @@ test('one host that floods leaves ports for others, before and after; people are
         .filter((text) => text.startsWith('router '));
     assert.deepEqual(await flood('h1'), ['no-room']);
     const dropping =
-      'router acme/r: h1 has its share of the ports of 203.0.113.9, the 32256 that are free are for others: new connections from h1 are dropped (no-ports) until old ones end; add an snat rule with another address';
+      'router acme/r: h1 has its share of the ports of 203.0.113.9, the 32256 that are free are for others: new connections from h1 are dropped (no-ports) until old ones end; give the snat rule more addresses';
     assert.deepEqual(await problems(), [dropping]);
     const { items } = await client.get<{ items: { level: string; text: string }[] }>('/v1/events');
     assert.deepEqual([items.at(-1)!.level, items.at(-1)!.text], ['warning', dropping]);

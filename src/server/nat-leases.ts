@@ -3,6 +3,7 @@ import type { ModelIndex } from '../model/model-index.ts';
 import { parseMoved } from '../model/moved-connections.ts';
 import type { NatLease } from '../model/objects.ts';
 import { freePorts, grownBlocks, portCount, withoutBlocks } from '../model/port-blocks.ts';
+import { translatesTo } from '../model/snat.ts';
 import type { Report } from './protocol.ts';
 
 /**
@@ -33,7 +34,7 @@ export interface LeaseNeed {
 export function growLease(draft: Draft, hostId: string, need: LeaseNeed, isBehind: boolean): LeaseOutcome {
   const { index } = draft;
   const { router, address, port } = need;
-  if (!index.get('router', router)?.snat.some(({ to }) => to === address)) return 'no-snat';
+  if (!translatesTo(index.get('router', router), address)) return 'no-snat';
   if (!isBehind) return 'not-here';
   const isActive = port === undefined || index.bindingOf(port)?.active === hostId;
   if (!isActive || (port !== undefined && index.outsideOfPort(port)?.kind !== 'l2Gateway')) return 'not-here';
@@ -86,9 +87,9 @@ export function dropOrphanedLeases(draft: Draft): void {
   const { index } = draft;
   for (const { kind, id, after } of draft.changes()) {
     if (kind === 'router') {
-      const wanted = new Set(after?.kind === 'router' ? after.snat.map(({ to }) => to) : []);
+      const router = after?.kind === 'router' ? after : undefined;
       for (const lease of [...index.leasesOfRouter(id)])
-        if (!wanted.has(lease.address)) draft.delete('natLease', lease.id);
+        if (!translatesTo(router, lease.address)) draft.delete('natLease', lease.id);
     }
     if (kind === 'host' && !after)
       for (const lease of [...index.all('natLease')])

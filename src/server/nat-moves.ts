@@ -1,5 +1,6 @@
 import type { Draft } from '../model/draft.ts';
 import { MOST_MOVED } from '../model/moved-connections.ts';
+import { translatesTo } from '../model/snat.ts';
 import type { Report } from './protocol.ts';
 
 /**
@@ -36,7 +37,7 @@ export function setNatMove(
   }
   const wanted = [...all].sort();
   if (wanted.join() === before.join()) return 'held';
-  if (!index.get('router', router)?.snat.some(({ to }) => to === address)) return 'no-snat';
+  if (!translatesTo(index.get('router', router), address)) return 'no-snat';
   draft.put({ kind: 'natMove', id, revision: 0, router, address, port, connections: wanted });
   return 'held';
 }
@@ -46,9 +47,9 @@ export function dropOrphanedMoves(draft: Draft): void {
   const { index } = draft;
   for (const { kind, id, after } of draft.changes()) {
     if (kind === 'router') {
-      const wanted = new Set(after?.kind === 'router' ? after.snat.map(({ to }) => to) : []);
+      const router = after?.kind === 'router' ? after : undefined;
       for (const move of [...index.natMovesOfRouter(id)])
-        if (!wanted.has(move.address)) draft.delete('natMove', move.id);
+        if (!translatesTo(router, move.address)) draft.delete('natMove', move.id);
     }
     const isBound = after?.kind === 'binding' && after.claims.length > 0;
     if ((kind === 'port' && !after) || (kind === 'binding' && !isBound))

@@ -52,5 +52,5 @@ export function shortage(index: ModelIndex, hostId: string, need: LeaseNeed): st
     free === 0
       ? `all ports of ${need.address} are leased`
       : `${host} has its share of the ports of ${need.address}, the ${free} that are free are for others`;
-  return `${why}: new connections from ${host} are dropped (no-ports) until old ones end; add an snat rule with another address`;
+  return `${why}: new connections from ${host} are dropped (no-ports) until old ones end; give the snat rule more addresses`;
 }

@@ -9,6 +9,7 @@ import { KIND_NAMES, type KindName } from '../model/kind.ts';
 import { modelOf } from '../model/model-index.ts';
 import type { ScopeRecord } from '../model/objects.ts';
 import { RUNTIME_KINDS } from '../model/relations.ts';
+import { snatAddresses } from '../model/snat.ts';
 import { openMemoryStore } from '../store/memory.ts';
 import { applyObjects, parseApplyRequest } from './apply.ts';
 import { activatePort, claimPort, unclaimPort } from './bindings.ts';
@@ -344,7 +345,7 @@ class World {
     if (change.type === 'reconnect') return this.connect(host.id);
     if (change.type === 'lease') {
       const router = choose(index.all('router'), change.pick);
-      const address = router?.snat[0]?.to;
+      const address = router && choose([...snatAddresses(router)], change.pick);
       if (!router || address === undefined) return;
       const port = choose(index.all('port'), change.pick)?.id ?? '';
       await this.state.write((draft) => claimPort(draft, host.id, { port, interface: 'tap' }, 0, () => {}));

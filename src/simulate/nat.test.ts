@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { ModelIndex } from '../model/model-index.ts';
-import type { ScopeRecord } from '../model/objects.ts';
+import type { NatLease, ScopeRecord } from '../model/objects.ts';
+import { pooledAddress } from '../model/snat.ts';
 import { TCP_FLAG } from '../packet/tcp.ts';
 import { Connections } from './connections.ts';
 import type { Outcome } from './outcome.ts';
@@ -191,6 +192,30 @@ describe('SNAT', () => {
     assert.deepEqual(tunnelsOf(send(model, 'client', other, brought)), ['h3 → h2: edge/outside']);
     change(model, 'binding', 'web-2', { claims: [], active: undefined });
     assert.deepEqual(gist(send(model, 'client', frame, brought)), ['drop not-bound']);
+  });
+
+  test('to a pool: a workload keeps one address of it, running connections the one that they began with', () => {
+    const model = open();
+    const of = (at: number): string => `203.0.113.${at}`;
+    change(model, 'router', 'edge', { snat: [{ from: '10.0.0.0/16', to: ['203.0.113.10'] }] });
+    const call = send(model, 'web-2', packet(model, 'web-2', 'edge/web', toClient));
+    const known = new Connections(call.commits);
+    assert.deepEqual(gist(call), ['client: 203.0.113.10:2048 → 203.0.113.200:80 ttl 63']);
+    const grown = { from: '10.0.0.0/16', to: ['203.0.113.10-203.0.113.12', '203.0.113.14'] };
+    change(model, 'router', 'edge', { snat: [grown] });
+    const address = pooledAddress(grown, ip('10.0.1.12'));
+    assert.notEqual(address, of(10), 'its share of the sources has moved');
+    // The host has no ports of its new address yet: what is known goes on, what begins waits for them.
+    const onward = packet(model, 'web-2', 'edge/web', { ...toClient, flags: TCP_FLAG.ack });
+    const another = packet(model, 'web-2', 'edge/web', { ...toClient, ports: [40_001, 80] });
+    assert.deepEqual(gist(send(model, 'web-2', onward, known)), gist(call));
+    assert.deepEqual(gist(send(model, 'web-2', another, known)), ['drop no-ports']);
+    model.put({ ...(lease('h2', 4096) as NatLease), id: `edge/${address}/h2`, address });
+    assert.deepEqual(gist(send(model, 'web-2', onward, known)), gist(call));
+    assert.deepEqual(gist(send(model, 'web-2', another, known)), [`client: ${address}:4096 → 203.0.113.200:80 ttl 63`]);
+    const fields = { src: '203.0.113.200', dst: of(10), ports: [80, 2048], flags: SYN_ACK } as const;
+    const answer = send(model, 'client', packet(model, 'client', 'edge/outside', fields), known);
+    assert.deepEqual(gist(answer), ['web-2: 203.0.113.200:80 → 10.0.1.12:40000 ttl 63']);
   });
 
   test('the narrowest network decides', () => {

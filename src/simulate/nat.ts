@@ -1,7 +1,7 @@
 import { formatIp, type Ip, type Mac, parseIp, parseMac } from '../base/addresses.ts';
 import { parseMoved } from '../model/moved-connections.ts';
 import type { FloatingAddress, LoadBalancer, NatLease, NatMove, Router, RouterPort } from '../model/objects.ts';
-import { snatRuleFor } from '../model/snat.ts';
+import { pooledAddress, poolOf, snatRuleFor, translatesTo } from '../model/snat.ts';
 import type { ModelView } from '../model/view.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 import { fixedOf, floatingOf, routerPortOwns } from './addresses.ts';
@@ -41,7 +41,7 @@ export function comeIn(
     const fixed = floating.address === text ? fixedOf(model, floating) : undefined;
     if (fixed) return toFloating(journey, packet, port, floating, fixed);
   }
-  if (router.snat.some(({ to }) => to === text)) return toTranslated(journey, packet, router, port, text);
+  if (translatesTo(router, text)) return toTranslated(journey, packet, router, port, text);
   if (balancer && listenerFor(balancer, packet.frame)) return toMember(journey, packet, balancer, port, undefined);
   if (balancer && isEchoRequest(packet.frame)) return [packet];
   if (balancer && packet.frame.icmp) return toKnownMembers(journey, packet, sharers, port);
@@ -290,7 +290,7 @@ export function goOut(journey: Journey, packet: Packet, router: Router): Packet 
   if (!to) return packet;
   if (to === 'no-lease') {
     const known = journey.tracker.look(zone, frame);
-    const isHere = hasMovedHere(journey.model, router, packet);
+    const isHere = isKnownHere(journey.model, router, packet);
     if (isHere && known.connection) return toldBy({ ...packet, frame: known.frame, state: known.state });
     if (isHere && known.state.isInvalid) {
       journey.drop('invalid', host, about);
@@ -338,20 +338,28 @@ function sourceTranslation(
   }
   const rule = snatRuleFor(router, src);
   if (!rule) return undefined;
-  const lease = leaseOf(model, router, rule.to, host, gatewayPort);
+  const to = pooledAddress(rule, src);
+  const lease = leaseOf(model, router, to, host, gatewayPort);
   if (!lease || lease.blocks.length === 0) return 'no-lease';
-  const address = parseIp(rule.to)!;
+  const address = parseIp(to)!;
   // Ports that a client names to a server are of no block: nothing is read here.
   if (protocol !== IP_PROTO.tcp && protocol !== IP_PROTO.udp) return { by: { end: 'src', address }, reading: {} };
   const ranges = lease.blocks.map(({ first, size }) => ({ first, last: first + size - 1 }));
   return { by: { end: 'src', address, ranges }, reading: {} };
 }
 
-/** Has a workload of this host connections of the address that the source becomes, with ports of another host? */
-function hasMovedHere(model: ModelView, router: Router, { frame, host }: Packet): boolean {
-  const to = snatRuleFor(router, frame.ip!.src)?.to;
-  return [...model.natMovesOfRouter(router.id)].some(
-    ({ address, port }) => address === to && model.bindingOf(port)?.active === host,
+/**
+ * Are there connections of an address of the pool that the source's is one of: with ports of this host, as the pool was another one when they began, or
+ * of a workload of this host, with ports of another?
+ */
+function isKnownHere(model: ModelView, router: Router, { frame, host, gatewayPort }: Packet): boolean {
+  const rule = snatRuleFor(router, frame.ip!.src);
+  const pool = new Set(rule === undefined ? [] : poolOf(rule));
+  return (
+    [...pool].some((address) => (leaseOf(model, router, address, host, gatewayPort)?.blocks.length ?? 0) > 0) ||
+    [...model.natMovesOfRouter(router.id)].some(
+      ({ address, port }) => pool.has(address) && model.bindingOf(port)?.active === host,
+    )
   );
 }
 

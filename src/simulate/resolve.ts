@@ -1,5 +1,6 @@
 import { cidrContains, formatIp, type Ip, parseCidr, parseIp, parseMac } from '../base/addresses.ts';
 import type { LoadBalancer, LogicalSwitch, RouterPort } from '../model/objects.ts';
+import { translatesTo } from '../model/snat.ts';
 import { subnetOf } from '../model/subnets.ts';
 import type { ModelView } from '../model/view.ts';
 import { floatingOf, isLinkLocal, networksOf, routerPortOwns } from './addresses.ts';
@@ -56,8 +57,7 @@ function publicHolder(model: ModelView, sw: LogicalSwitch, ip: Ip): Holder | und
     const mac = parseMac(port.mac)!;
     for (const floating of floatingOf(model, port.router))
       if (floating.address === text) return { mac, by: { kind: 'floatingAddress', id: floating.id } };
-    if (model.get('router', port.router)?.snat.some(({ to }) => to === text))
-      return { mac, by: { kind: 'router', id: port.router } };
+    if (translatesTo(model.get('router', port.router), text)) return { mac, by: { kind: 'router', id: port.router } };
   }
   return undefined;
 }

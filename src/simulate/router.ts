@@ -1,5 +1,6 @@
 import { cidrContains, formatIp, formatMac, type Ip, parseCidr, parseMac } from '../base/addresses.ts';
 import type { LogicalSwitch, Router, RouterPort } from '../model/objects.ts';
+import { translatesTo } from '../model/snat.ts';
 import type { ModelView } from '../model/view.ts';
 import { ARP_OP } from '../packet/arp.ts';
 import { ICMPV6_TYPE } from '../packet/icmpv6.ts';
@@ -112,7 +113,7 @@ function cross(journey: Journey, packet: Packet, router: Router, by: RouterPort)
 /** A workload's answer to another of the same router, whose connection went out and in again: it has to go that way too. */
 function answersOverSnat({ state, frame }: Packet, router: Router, by: RouterPort): boolean {
   const isReply = state?.isReply === true && !by.outside;
-  return isReply && router.snat.some(({ to }) => to === formatIp(frame.ip!.dst));
+  return isReply && translatesTo(router, formatIp(frame.ip!.dst));
 }
 
 /** Steps 6 and 7. */
@@ -195,7 +196,7 @@ function maySay(model: ModelView, router: Router, port: RouterPort, sw: LogicalS
   if (sw.tenant === port.tenant) return true;
   if (!port.outside && !sw.subnets.some(({ cidr }) => cidrContains(parseCidr(cidr)!, source))) return true;
   const text = formatIp(source);
-  if (router.snat.some(({ to }) => to === text)) return true;
+  if (translatesTo(router, text)) return true;
   for (const { address } of model.floatingAddressesOfRouter(router.id)) if (address === text) return true;
   for (const { address } of model.loadBalancersOf(router.id)) if (address === text) return true;
   for (const own of model.routerPortsOfRouter(router.id))

@@ -1,8 +1,11 @@
+import { formatIp, type Ip } from '../../src/base/addresses.ts';
 import { holds, isOne, listenerPorts, memberPorts } from '../../src/model/listener-ports.ts';
 import type { Rule } from '../../src/model/objects.ts';
+import { poolOf } from '../../src/model/snat.ts';
 import { PROTOCOL_NAMES } from '../../src/model/texts.ts';
 import type { ModelView } from '../../src/model/view.ts';
 import { extractFlowKey } from '../../src/packet/flow-key.ts';
+import type { Zone } from '../../src/simulate/connections.ts';
 import { DROP_REASONS, type DropReason, PACKET_DROP_REASONS, type RequestService } from '../../src/simulate/outcome.ts';
 import type { Message, MoveDone, StepSketch } from './conversation.ts';
 
@@ -53,6 +56,7 @@ const WANTED: readonly string[] = [
   ...['accept', 'drop', 'reject', 'jump', 'return', 'log'].map((action) => `rule action ${action}`),
   ...COMMITS.map((zone) => `commits in a zone of ${zone}`),
   ...['src', 'dst', 'nothing'].map((nat) => `translates ${nat}`),
+  'translates to an address of a pool',
   ...[1, 6, 17, 47, 58, 132].map((protocol) => `delivers protocol ${protocol}`),
   ...['IPv4', 'IPv6'].map((version) => `delivers over a router ${version}`),
   ...['a switch with an MTU', 'one without', 'an anchor'].map((where) => `too big for ${where}`),
@@ -99,6 +103,12 @@ function isShared(model: ModelView, id: string): boolean {
   return others.some((other) => other.id !== id && other.adminUp && other.address === balancer.address);
 }
 
+function isPooled(model: ModelView, zone: Zone, address: Ip): boolean {
+  const router = model.get('router', zone.slice('router:'.length, zone.indexOf('@')));
+  const pools = (router?.snat ?? []).map(poolOf).filter(({ length }) => length > 1);
+  return pools.some((pool) => pool.includes(formatIp(address)));
+}
+
 export class RoutedCoverage {
   noteMove({ brought, moved }: MoveDone): void {
     this.#count(brought > 0 ? 'moves with connections' : 'moves without connections');
@@ -135,9 +145,10 @@ export class RoutedCoverage {
       );
     }
     for (const { service } of outcome.requests) this.#count(`asks ${service}`);
-    for (const { zone, nat, answered, finished } of outcome.commits) {
+    for (const { zone, nat, reply, answered, finished } of outcome.commits) {
       this.#count(`commits in a zone of ${zone.slice(0, zone.indexOf(':'))}`);
       this.#count(`translates ${nat ?? 'nothing'}`);
+      if (nat === 'src' && isPooled(model, zone, reply.dst)) this.#count('translates to an address of a pool');
       if (answered) this.#count('a connection is answered');
       if (finished > 0) this.#count('a connection is closed');
     }

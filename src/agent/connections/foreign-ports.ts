@@ -1,4 +1,5 @@
 import type { MovedConnection } from '../../model/moved-connections.ts';
+import { translatesTo } from '../../model/snat.ts';
 import type { ConnectionEntry } from '../../server/protocol.ts';
 import type { Scope } from '../scope.ts';
 
@@ -11,7 +12,7 @@ export function foreignPort(
   if (kind !== 'own' || (protocol !== 'tcp' && protocol !== 'udp')) return undefined;
   const { address, port } = reply.to;
   if (port === undefined || reply.from.port === undefined || address === original.from.address) return undefined;
-  if (!scope.get('router', owner)?.snat.some(({ to }) => to === address)) return undefined;
+  if (!translatesTo(scope.get('router', owner), address)) return undefined;
   const blocks = scope.get('natLease', `${owner}/${address}/${host}`)?.blocks ?? [];
   if (blocks.some(({ first, size }) => port >= first && port < first + size)) return undefined;
   return { protocol, port, remote: reply.from.address, remotePort: reply.from.port };

@@ -4,7 +4,7 @@ import { ZONE_KIND } from '../../compile/translation.ts';
 import type { Endpoint } from '../../flow-database/flow-store.ts';
 import { holds, listenerPorts, memberPortFor } from '../../model/listener-ports.ts';
 import type { LogicalPort, Router } from '../../model/objects.ts';
-import { snatRuleFor } from '../../model/snat.ts';
+import { snatAddressFor } from '../../model/snat.ts';
 import type { FieldValue, Masked, Match } from '../../openflow/flow.ts';
 import { IP_PROTO } from '../../packet/ip-protocol.ts';
 import type { ConnectionEntry, EntryTuple } from '../../server/protocol.ts';
@@ -63,7 +63,7 @@ function ofRouter(scope: Scope, router: Router, { from, to }: EntryTuple, source
       return { from: to, to: { address: floating.address, port: sourcePort } };
   }
   const source = parseIp(from.address);
-  const address = source && snatRuleFor(router, source)?.to;
+  const address = source && snatAddressFor(router, source);
   return address === undefined || sourcePort === 0 ? undefined : { from: to, to: { address, port: sourcePort } };
 }
 

@@ -151,7 +151,7 @@ function routeLines(router: ShownObject): string[] {
   const { routes, snat } = router as unknown as Pick<Router, 'routes' | 'snat'>;
   return [
     ...routes.map(({ to, via, action }) => `route ${to} ${via === undefined ? action : `via ${via}`}`),
-    ...snat.map(({ from, to }) => `snat ${from} → ${to}`),
+    ...snat.map(({ from, to }) => `snat ${from} → ${[to].flat().join(' ')}`),
   ];
 }
 

@@ -2,6 +2,7 @@ import { type Ip, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import { parseMoved } from '../../model/moved-connections.ts';
 import type { FloatingAddress } from '../../model/objects.ts';
+import { snatAddresses } from '../../model/snat.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { memberAddress } from '../balancers.ts';
 import { prefixCover } from '../bits.ts';
@@ -237,7 +238,7 @@ function sentBy(ip: Ip): Match {
 }
 
 function translatesTo(reader: Reader, router: string, address: string): boolean {
-  return (reader.pick('router', router, 'snat') ?? []).some(({ to }) => to === address);
+  return snatAddresses({ snat: reader.pick('router', router, 'snat') ?? [] }).has(address);
 }
 
 /** Addresses of source translation: ports by the blocks that hosts have, ICMP to all of these hosts. */

@@ -1,5 +1,6 @@
 import { cidrContains, type Ip, parseCidr, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
+import { snatAddresses } from '../../model/snat.ts';
 import { balancerFacts } from '../balancers.ts';
 import { match } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
@@ -33,7 +34,7 @@ export const snatAddressesUnit = define.unit({
   name: 'snatAddresses',
   over: 'router',
   run(reader, id) {
-    const addresses = new Set((reader.pick('router', id, 'snat') ?? []).map(({ to }) => to));
+    const addresses = snatAddresses({ snat: reader.pick('router', id, 'snat') ?? [] });
     const { outside } = reader.derive(portsFacing, id);
     return [...addresses].flatMap((address) => answersFor(reader, outside, parseIp(address)!));
   },

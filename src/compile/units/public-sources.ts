@@ -1,5 +1,6 @@
 import { type Ip, parseCidr, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
+import { snatAddresses } from '../../model/snat.ts';
 import { match } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, portsOfRouterIndex, type Reader } from '../inputs.ts';
@@ -62,7 +63,7 @@ export const snatSourcesUnit = define.unit({
   name: 'snatSources',
   over: 'router',
   run(reader, id) {
-    const addresses = new Set((reader.pick('router', id, 'snat') ?? []).map(({ to }) => to));
+    const addresses = snatAddresses({ snat: reader.pick('router', id, 'snat') ?? [] });
     return [...addresses].flatMap((address) => mayLeave(reader, id, parseIp(address)));
   },
 });

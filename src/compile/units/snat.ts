@@ -1,8 +1,10 @@
-import { formatIp, type Ip, parseCidr, parseIp } from '../../base/addresses.ts';
+import { type Cidr, type Ip, parseCidr, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
-import { withoutBlocks } from '../../model/port-blocks.ts';
+import { type PortBlock, withoutBlocks } from '../../model/port-blocks.ts';
+import { poolOf, poolSlots, type SnatRule, snatAddresses } from '../../model/snat.ts';
 import type { Match } from '../../openflow/flow.ts';
 import { balancerFacts, memberAddress } from '../balancers.ts';
+import { setCover } from '../bits.ts';
 import { selfHost, toAgent } from '../facts.ts';
 import { IPV4, IPV6, load, match, PROTO, type RegisterMatch } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
@@ -11,8 +13,8 @@ import { gatewayPortsOf } from '../l2-gateway-ports.ts';
 import { TRANSPORT } from '../listeners.ts';
 import {
   anchorOf,
-  from,
   fromAddress,
+  fromSome,
   KNOWN,
   natTo,
   portsFacing,
@@ -111,7 +113,7 @@ export const floatingOutUnit = define.unit({
   },
 });
 
-/** One rule of a router's source translation. */
+/** The rules of a router's source translation. */
 export const snatUnit = define.unit({
   name: 'snat',
   over: 'router',
@@ -122,41 +124,68 @@ export const snatUnit = define.unit({
     const gateways = rules.length === 0 ? [] : reader.derive(gatewayPortsOf, id);
     const flows: Contribution[] = [];
     const seen = new Set<string>();
-    for (const { from: network, to } of rules) {
+    for (const rule of rules) {
       // Of two rules for one network the first holds.
-      if (seen.has(network)) continue;
-      seen.add(network);
+      if (seen.has(rule.from)) continue;
+      seen.add(rule.from);
       for (const { key: routerPort } of outside) {
-        flows.push(...rule(reader, id, { routerPort }, network, parseIp(to)!));
+        flows.push(...translated(reader, { router: id, by: { routerPort } }, rule));
         // What comes in by an L2 gateway has ports of its own, which go where its connections go.
-        for (const gateway of gateways)
-          flows.push(...rule(reader, id, { routerPort, inPort: gateway.key }, network, parseIp(to)!, gateway.id));
+        for (const gateway of gateways) {
+          const by = { routerPort, inPort: gateway.key };
+          flows.push(...translated(reader, { router: id, by, gateway: gateway.id }, rule));
+        }
       }
     }
     return flows;
   },
 });
 
-/** `gateway`: the port of an L2 gateway that has a lease of its own. */
-function rule(
+/** Whose packets. */
+interface Sender {
+  readonly router: string;
+  readonly by: RegisterMatch;
+  /** The port of an L2 gateway, which has leases of its own. */
+  readonly gateway?: string;
+}
+
+/** What the sender's packets become by a rule: each part of its sources has one address of the pool. */
+function translated(reader: Reader, sender: Sender, rule: SnatRule): Contribution[] {
+  const { router, gateway } = sender;
+  const network = parseCidr(rule.from)!;
+  const leases = poolOf(rule).map((address) => {
+    const id = `${router}/${address}/${gateway ?? selfHost(reader)}`;
+    return { address, id, leased: reader.pick('natLease', id, 'blocks') ?? [] };
+  });
+  // Of any address: connections keep theirs when the pool, and with it what their sources get, has changed.
+  const isKnowing =
+    leases.some(({ leased }) => leased.length > 0) || hasMovedHere(reader, router, new Set(poolOf(rule)));
+  return leases.flatMap(({ address, id, leased }) => {
+    const blocks = withoutBlocks(leased, reader.pick('restingPorts', id, 'blocks') ?? []);
+    const given = { to: parseIp(address)!, blocks, isKnowing };
+    return sourcesOf(rule, network, address).flatMap((source) => part(reader, sender, network, source, given));
+  });
+}
+
+/** The sources of a rule that get this address of its pool: those whose low bits say so. */
+function sourcesOf(rule: SnatRule, network: Cidr, address: string): readonly Match[] {
+  const owners = poolSlots(rule);
+  const own = owners.flatMap((owner, slot) => (owner === address ? [slot] : []));
+  return setCover(own, Math.log2(owners.length)).flatMap((slots) => fromSome(network, slots) ?? []);
+}
+
+/** `blocks`: what new connections of these sources may get. `isKnowing`: there may be connections that began when they could get others. */
+function part(
   reader: Reader,
-  routerId: string,
-  by: RegisterMatch,
-  network: string,
-  to: Ip,
-  gateway?: string,
+  { router, by, gateway }: Sender,
+  network: Cidr,
+  source: Match,
+  { to, blocks, isKnowing }: { readonly to: Ip; readonly blocks: readonly PortBlock[]; readonly isKnowing: boolean },
 ): Contribution[] {
-  const cidr = parseCidr(network)!;
-  const source = from(cidr);
   // A network's own flow stands below those of its protocols, and both above those of wider networks.
-  const priority = (gateway === undefined ? SNAT.network : SNAT.gateway) + 2 * cidr.prefix;
-  const zone = reader.pick('natZone', routerId, 'zone');
-  const holder = gateway ?? selfHost(reader);
-  const lease = `${routerId}/${formatIp(to)}/${holder}`;
-  const leased = reader.pick('natLease', lease, 'blocks') ?? [];
-  const blocks = withoutBlocks(leased, reader.pick('restingPorts', lease, 'blocks') ?? []);
+  const priority = (gateway === undefined ? SNAT.network : SNAT.gateway) + 2 * network.prefix;
+  const zone = reader.pick('natZone', router, 'zone');
   const noPorts = { do: [toAgent(reader, 'noPorts')], drop: 'no-ports' } as const;
-  const isKnowing = leased.length > 0 || hasMovedHere(reader, routerId, formatIp(to));
   if (!isKnowing) return [flow('snat', priority, match(by, source), noPorts)];
   if (zone === undefined) return [flow('snat', priority, match(by, source), { drop: 'no-ports' })];
   if (blocks.length === 0)
@@ -190,13 +219,13 @@ function rule(
   ];
 }
 
-/** Does a workload here have connections of the address with ports of another host? They need no port of ours. */
-function hasMovedHere(reader: Reader, router: string, address: string): boolean {
+/** Does a workload here have connections of one of the addresses with ports of another host? They need no port of ours. */
+function hasMovedHere(reader: Reader, router: string, addresses: Pick<ReadonlySet<string>, 'has'>): boolean {
   return reader
     .ids(natMovesIndex, router)
     .some(
       (move) =>
-        reader.pick('natMove', move, 'address') === address &&
+        addresses.has(reader.pick('natMove', move, 'address')!) &&
         anchorOf(reader, reader.pick('natMove', move, 'port')!) === selfHost(reader),
     );
 }
@@ -212,7 +241,7 @@ export const answersToSnatUnit = define.unit({
     const router = reader.pick('router', id, 'key')!;
     const { outside } = reader.derive(portsFacing, id);
     if (outside.length === 0) return [];
-    const addresses = new Set((reader.pick('router', id, 'snat') ?? []).map(({ to }) => to));
+    const addresses = snatAddresses({ snat: reader.pick('router', id, 'snat') ?? [] });
     return [...addresses].flatMap((address) => {
       const to = addressedTo(parseIp(address)!);
       return [

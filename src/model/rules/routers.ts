@@ -1,9 +1,11 @@
-import { parseIp } from '../../base/addresses.ts';
+import { formatIp, parseIp } from '../../base/addresses.ts';
+import { addressesIn, parseAddressRange } from '../address-pool.ts';
 import { holdsAddress } from '../address-uses.ts';
 import { describe } from '../describe.ts';
 import type { DraftChange } from '../draft.ts';
 import type { ModelIndex } from '../model-index.ts';
 import type { Router, RouterPort } from '../objects.ts';
+import { textsAt } from '../paths.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
 import { ecmpShares } from '../shares.ts';
 import { checkHeldAddress } from './addresses.ts';
@@ -126,8 +128,12 @@ function checkTranslations(index: ModelIndex, router: Router, report: Report): v
     const twin = froms.get(from);
     if (twin !== undefined) problem(`snat[${at}].from`, 'ambiguous', `snat[${twin}] translates ${from} too`);
     froms.set(from, at);
-    if (!checked.has(to)) checkHeldAddress(index, router, `snat[${at}].to`, to, report);
-    checked.add(to);
+    for (const { path, text } of textsAt({ to }, typeof to === 'string' ? 'to' : 'to[]'))
+      for (const ip of addressesIn(parseAddressRange(text)!)) {
+        const address = formatIp(ip);
+        if (!checked.has(address)) checkHeldAddress(index, router, `snat[${at}].${path}`, address, report);
+        checked.add(address);
+      }
   }
 }
 
