@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { parseIp } from '../base/addresses.ts';
 import type { ScopeRecord } from '../model/objects.ts';
+import { pooledAddress, type SnatRule } from '../model/snat.ts';
 import type { Report } from '../server/protocol.ts';
 import type { Ground } from './ground.ts';
 import { Interfaces } from './interfaces.ts';
@@ -9,14 +11,11 @@ import { Scope } from './scope.ts';
 
 const P = '1a2b3c4d-0000-4000-8000-000000000001';
 
-test('ports of an address are asked for as soon as a port is behind a router that translates it, once', () => {
+/** A workload here, 10.0.1.2, behind a router with these rules. */
+function withRules(snat: readonly SnatRule[]) {
   const scope = new Scope();
   const put = (...records: unknown[]): void =>
     scope.apply((records as ScopeRecord[]).map((record) => ({ op: 'put', record })));
-  const snat = [
-    { from: '10.0.0.0/8', to: '192.0.2.1' },
-    { from: '10.0.1.0/24', to: '192.0.2.2' },
-  ];
   put(
     { kind: 'router', id: 'r', key: 200, snat },
     { kind: 'routerPort', id: 'in', key: 201, router: 'r', switch: 's', outside: false, addresses: [] },
@@ -36,7 +35,14 @@ test('ports of an address are asked for as soon as a port is behind a router tha
       return [];
     },
   };
-  const needs = new NatNeeds(ground as unknown as Ground, { wake: () => [] });
+  return { needs: new NatNeeds(ground as unknown as Ground, { wake: () => [] }), reports, put };
+}
+
+test('ports of an address are asked for as soon as a port is behind a router that translates it, once', () => {
+  const { needs, reports, put } = withRules([
+    { from: '10.0.0.0/8', to: '192.0.2.1' },
+    { from: '10.0.1.0/24', to: '192.0.2.2' },
+  ]);
   needs.ahead([P], 0);
   needs.ahead([P], 1000);
   assert.deepEqual(reports.splice(0), [{ type: 'natNeed', router: 'r', address: '192.0.2.2', have: 0 }]);
@@ -52,4 +58,18 @@ test('ports of an address are asked for as soon as a port is behind a router tha
   });
   needs.scopeChanged([{ op: 'put', record: { kind: 'router', id: 'r' } }], 9000);
   assert.deepEqual(reports, []);
+});
+
+test('of a pool ports of that address alone are asked for that a workload here has', () => {
+  const rule = { from: '10.0.0.0/8', to: ['192.0.2.1', '192.0.2.16/29'] };
+  const { needs, reports, put } = withRules([rule]);
+  const address = pooledAddress(rule, parseIp('10.0.1.2')!);
+  needs.ahead([P], 0);
+  assert.deepEqual(reports.splice(0), [{ type: 'natNeed', router: 'r', address, have: 0 }]);
+  const grown = { ...rule, to: ['192.0.2.1', '192.0.2.16/28'] };
+  const another = pooledAddress(grown, parseIp('10.0.1.2')!);
+  assert.notEqual(another, address);
+  put({ kind: 'router', id: 'r', key: 200, snat: [grown] });
+  needs.scopeChanged([{ op: 'put', record: { kind: 'router', id: 'r' } }] as never, 1000);
+  assert.deepEqual(reports, [{ type: 'natNeed', router: 'r', address: another, have: 0 }]);
 });

@@ -217,6 +217,14 @@ test('only what is asked for is advertised, of connected networks all', () => {
   assert.deepEqual(world.said(), []);
 });
 
+test('of a pool each address that an outside port holds is advertised', () => {
+  const world = new World();
+  const pool = ['203.0.113.7', '203.0.113.40-203.0.113.41', '198.18.0.1'];
+  world.change('r', { snat: [{ from: '10.1.0.0/24', to: pool }] }, 'router', 'acme');
+  const snat = world.said().filter((each) => each.endsWith(' snat'));
+  assert.deepEqual(snat, ['203.0.113.40/32 snat', '203.0.113.41/32 snat', '203.0.113.7/32 snat']);
+});
+
 test('networks of static routes are advertised where that is asked for, default routes are not', () => {
   const world = new World();
   const route = (to: string, rest: object = { via: '192.0.2.1' }) => ({ to, ...rest });

@@ -313,7 +313,7 @@ class NetworkBuilder {
     return undefined;
   }
 
-  #snat(n: number, { version, from, own, more }: SnatSketch): Router['snat'] {
+  #snat(n: number, { version, from, own, more = 0 }: SnatSketch): Router['snat'] {
     const outside = this.#outside(n, version);
     if (!outside) return [];
     const to = own ? plus(outside.network, FIRST_SNAT + n) : outside.own;

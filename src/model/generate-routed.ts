@@ -109,7 +109,7 @@ export interface SnatSketch {
   /** Its own address for it, or that of the router's outside port. */
   readonly own: boolean;
   /** So many more addresses of its own that sources share. */
-  readonly more: number;
+  readonly more?: number;
   /** Blocks of ports per host: how many, and the binary logarithm of their size. */
   readonly leases: readonly { readonly blocks: number; readonly bits: number }[];
 }

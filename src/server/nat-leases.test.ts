@@ -181,6 +181,27 @@ test('a lease ends with its rule, and a host without a port behind the router ge
   });
 });
 
+test('of a pool each address has leases of its own, which end with it', async () => {
+  await withNetwork(async ({ client, id, report, told }) => {
+    const poolIs = (...to: string[]) =>
+      client.request('PATCH', '/v1/routers/r', { body: { snat: [{ from: '10.1.0.0/24', to }] } });
+    await poolIs('203.0.113.9', '203.0.113.20-203.0.113.21');
+    assert.equal(recordIn(await told()).kind, 'router');
+    const router = await id('routers/r');
+    for (const address of ['203.0.113.9', '203.0.113.21']) {
+      assert.deepEqual((await report('h1', { type: 'natNeed', router, address })).refused, []);
+      const lease = recordIn(await told());
+      assert.ok(lease.kind === 'natLease');
+      assert.deepEqual([lease.address, lease.blocks], [address, [{ first: 1024, size: 512 }]]);
+    }
+    await poolIs('203.0.113.9', '203.0.113.20');
+    const gone = (await told()).flatMap((message) => (message.type === 'delete' ? [message.id.split('/')[1]] : []));
+    assert.deepEqual(gone, ['203.0.113.21']);
+    const [refused] = (await report('h1', { type: 'natNeed', router, address: '203.0.113.21' })).refused;
+    assert.equal(refused?.code, 'no-snat');
+  });
+});
+
 test("connections that moved are led to their port's host; who is about to get it adds to them, its active host says what holds", async () => {
   await withNetwork(async ({ id, report, told }) => {
     const [router, a] = [await id('routers/r'), await id('ports/a')];

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { type CrowdOptions, startCrowd } from '../../src/lab/connection-crowd.ts';
 import { type Alternation, alternate } from './alternating.ts';
-import { sleep } from './datacentre.ts';
+import { eventually, sleep } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
-import { CLIENT, FLOATING, startTwoGateways, type TwoGateways, UPLINKS, unhurried, VIP } from './two-gateways.ts';
+import { ask, serveAll } from './services.ts';
+import { CLIENT, FLOATING, SNAT, startTwoGateways, type TwoGateways, UPLINKS, unhurried, VIP } from './two-gateways.ts';
 
 /** One connection at a time, past stateful filters, whose packets go by one gateway and the other in turn, both ways (docs/design/gateways.md). */
 const WAYS: Readonly<Record<string, CrowdOptions>> = {
@@ -45,6 +46,45 @@ describe('packets of one connection by two gateways in turn', { skip: needsRoot,
       assert.ok(answers > ENOUGH, `${answers} answers`);
       await sawHalves(t);
     });
+
+  test('out to a pool: each workload has one address of it, and a connection from before keeps its own', async (t) => {
+    await serveAll(site.lab, ['client'], 'tcp/80');
+    const seenOf = async (web: string): Promise<string | undefined> =>
+      (await ask(site.lab, web, 'tcp', CLIENT, 80)).seen;
+    assert.deepEqual(await Promise.all(['web-2', 'web-3'].map(seenOf)), [SNAT, SNAT]);
+    await sleep(500);
+    await alternation.counts();
+    const crowd = await startCrowd(site.lab, { ...WAYS['out by SNAT']!, connections: 1, intervalMs: 5 });
+    const snat = [{ from: '10.0.0.0/16', to: [SNAT, '203.0.113.30-203.0.113.31'] }];
+    await site.weft.client.request('PATCH', '/v1/routers/edge?tenant=shop', { body: { snat } });
+    const wanted = { 'web-2': '203.0.113.31', 'web-3': '203.0.113.30' };
+    for (const [web, address] of Object.entries(wanted)) {
+      await eventually(`${web} as ${address}`, 20_000, async () => (await seenOf(web)) === address);
+      for (let n = 0; n < 10; n++) assert.equal(await seenOf(web), address);
+    }
+    const { established, failed, died, stalled, wrong, answers } = await crowd.stop();
+    assert.deepEqual(
+      { established, failed, died, stalled, wrong },
+      { established: 1, failed: 0, died: 0, stalled: 0, wrong: 0 },
+    );
+    assert.ok(answers > ENOUGH, `${answers} answers`);
+    // Ports are leased of addresses alone that workloads there have.
+    const { status } = await site.weft.client.get<{
+      status: { leases: { address: string; host: string; ports: number }[] };
+    }>('/v1/routers/edge?tenant=shop');
+    t.diagnostic(JSON.stringify(status.leases));
+    assert.deepEqual(
+      status.leases.flatMap(({ address, host }) => (host === 'west' ? [address] : [])).toSorted(),
+      [SNAT, ...Object.values(wanted)].toSorted(),
+    );
+    assert.ok(status.leases.every(({ host, address }) => host === 'west' || !Object.values(wanted).includes(address)));
+    await sleep(500);
+    await alternation.counts();
+    const pooled = await startCrowd(site.lab, { ...WAYS['out by SNAT']!, connections: 1, intervalMs: 5 });
+    await sleep(1500);
+    assert.equal((await pooled.stop()).died, 0);
+    await sawHalves(t);
+  });
 
   test('no gateway has an entry of connection tracking for any of it', async () => {
     for (const { gateway } of UPLINKS) {
