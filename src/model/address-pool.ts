@@ -58,3 +58,10 @@ export function* addressesIn(range: AddressRange): Iterable<Ip> {
   const count = addressCount(range);
   for (let n = 0; n < count; n++) yield plus(range.first, n);
 }
+
+/** The first address that both have. */
+export function firstInBoth(a: AddressRange, b: AddressRange): Ip | undefined {
+  if (a.first.version !== b.first.version || a.first.value > b.last.value || b.first.value > a.last.value)
+    return undefined;
+  return a.first.value > b.first.value ? a.first : b.first;
+}

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { formatCidr, formatIp, type Ip, parseCidr } from '../../base/addresses.ts';
-import { type AddressRange, addressCount, canonicalRange, parseAddressRange, rangeProblem } from '../address-pool.ts';
+import { formatCidr, formatIp, parseCidr } from '../../base/addresses.ts';
+import { addressCount, canonicalRange, firstInBoth, parseAddressRange, rangeProblem } from '../address-pool.ts';
 import type { KindDefinition } from '../kind.ts';
 import { MOST_IN_POOL } from '../snat.ts';
 import { PROTOCOL_NAMES } from '../texts.ts';
@@ -96,7 +96,7 @@ export const snatSchema = z
   .strictObject({
     from: cidrSchema.describe('sources that are translated'),
     to: z
-      .union([poolEntrySchema, z.array(poolEntrySchema).min(1).max(MOST_IN_POOL)])
+      .union([poolEntrySchema, z.array(poolEntrySchema).min(1)])
       .describe(
         `the address that the outside sees; or a pool of up to ${MOST_IN_POOL}, as a list of addresses, ranges (203.0.113.10-203.0.113.17) and networks: each source has one of it`,
       ),
@@ -105,24 +105,18 @@ export const snatSchema = z
     const entries = [to].flat().map(parseAddressRange);
     const complain = (at: number, message: string): void =>
       context.addIssue({ code: 'custom', path: typeof to === 'string' ? ['to'] : ['to', at], message });
-    for (const [at, range] of entries.entries()) {
+    for (const [at, range] of entries.slice(0, MOST_IN_POOL).entries()) {
       if (!range) continue;
       if (from.includes(':') !== (range.first.version === 6)) complain(at, 'from and to are of different IP versions');
-      const twin = entries.slice(0, at).find((other) => other && overlap(other, range));
-      if (twin) complain(at, `${formatIp(firstOfBoth(twin, range))} is in to[${entries.indexOf(twin)}] too`);
+      for (const [twin, other] of entries.slice(0, at).entries()) {
+        const both = other && firstInBoth(other, range);
+        if (both) complain(at, `${formatIp(both)} is in to[${twin}] too`);
+      }
     }
     const count = entries.reduce((sum, range) => sum + (range ? addressCount(range) : 0n), 0n);
     if (count > MOST_IN_POOL)
       context.addIssue({ code: 'custom', path: ['to'], message: `${count} addresses are more than ${MOST_IN_POOL}` });
   });
-
-function overlap(a: AddressRange, b: AddressRange): boolean {
-  return a.first.version === b.first.version && a.first.value <= b.last.value && b.first.value <= a.last.value;
-}
-
-function firstOfBoth(a: AddressRange, b: AddressRange): Ip {
-  return a.first.value > b.first.value ? a.first : b.first;
-}
 
 export const routerSchema = z.strictObject({
   routes: z
