@@ -16,6 +16,7 @@ import { LeasedPorts } from './leased-ports.ts';
 import { broughtBy, runThrough, trackedIn } from './moves.ts';
 import { differences, expected, hex } from './observation.ts';
 import { PacketFarm } from './packet-farm.ts';
+import { PooledCoverage, pooledSketch } from './pooled.ts';
 import { conversationRegressions } from './regressions.ts';
 import { type Coverage, HelpedCoverage, RoutedCoverage } from './routed-coverage.ts';
 import type { Entry } from './scenario.ts';
@@ -39,6 +40,8 @@ const IN_PACKETS = CAMPAIGN ? 1_000 : 100;
 const LENGTH = { least: 3, most: 10 } as const;
 /** With helpers. */
 const [HELPED_IN_PIPELINE, HELPED_IN_PACKETS] = CAMPAIGN ? [2_000, 400] : [150, 40];
+const POOLED = { least: 2, most: 4 } as const;
+const [POOLED_IN_PIPELINE, POOLED_IN_PACKETS] = CAMPAIGN ? [1_000, 300] : [120, 30];
 const noSwitch = await findOpenVswitch().then(
   () => false as const,
   (error: Error) => error.message,
@@ -181,6 +184,13 @@ describe('conversations: simulate = compiled flows in the executable pipeline', 
     if (CAMPAIGN || SEED === USUAL_SEED) assert.deepEqual(coverage.missing(), [], 'never met in this run');
   });
 
+  test('behind pools that grow and shrink', () => {
+    const coverage = new PooledCoverage();
+    const property = fc.property(pooledSketch(POOLED), (sketch) => compareInPipeline(sketch, coverage));
+    fc.assert(property, { numRuns: POOLED_IN_PIPELINE, seed: SEED, reporter: report });
+    if (CAMPAIGN || SEED === USUAL_SEED) assert.deepEqual(coverage.missing(), [], 'never met in this run');
+  });
+
   test('where helpers read what is said', () => {
     const coverage = new HelpedCoverage();
     const property = fc.property(helpedSketch(LENGTH), (sketch) => compareInPipeline(sketch, coverage));
@@ -201,6 +211,11 @@ describe('conversations: simulate = real packets in real Open vSwitch', { skip: 
   test('for random models with routers', async () => {
     const property = fc.asyncProperty(conversationSketch(LENGTH), (sketch) => farms.compare(sketch));
     await fc.assert(property, { numRuns: IN_PACKETS, seed: PACKET_SEED, reporter: report });
+  });
+
+  test('behind pools that grow and shrink', async () => {
+    const property = fc.asyncProperty(pooledSketch(POOLED), (sketch) => farms.compare(sketch));
+    await fc.assert(property, { numRuns: POOLED_IN_PACKETS, seed: PACKET_SEED, reporter: report });
   });
 
   test('where helpers read what is said', async () => {

@@ -14,6 +14,7 @@ import type { Outcome } from '../../src/simulate/outcome.ts';
 import { simulateFrame } from '../../src/simulate/simulate.ts';
 import { writeFrame } from '../../src/simulate/write-frame.ts';
 import { connectionsAfter, type Move, movesOf } from './moves.ts';
+import { withOtherPools } from './other-pools.ts';
 import { buildScenario, type Entry, type LostSketch, lostSketch, type Scenario } from './scenario.ts';
 
 /**
@@ -31,7 +32,9 @@ export type StepSketch =
   /** To, about, or as one of the messages before: 0 is the last. `aside`: of those that a helper reads. */
   | { readonly kind: 'reply' | 'aside' | 'error' | 'again'; readonly to: number }
   /** Of a record; or a workload moves, if one can and `pick` is at least `MOVE`. */
-  | { readonly kind: 'change'; readonly pick: number };
+  | { readonly kind: 'change'; readonly pick: number }
+  /** Of all pools that addresses are translated to. */
+  | { readonly kind: 'pools' };
 const MOVE = 16;
 
 /** Types of echo requests and replies, by protocol. */
@@ -48,7 +51,7 @@ function isSane({ body }: FrameSketch): boolean {
   return body.kind !== 'ip' || body.upper.protocol !== (body.version === 4 ? 58 : 1);
 }
 
-const send: fc.Arbitrary<StepSketch> = fc.record({
+export const send: fc.Arbitrary<StepSketch> = fc.record({
   kind: fc.constant('send'),
   at: fc.nat({ max: 23 }),
   frame: fc.oneof(
@@ -59,7 +62,7 @@ const send: fc.Arbitrary<StepSketch> = fc.record({
     },
   ),
 });
-const step: fc.Arbitrary<StepSketch> = fc.oneof(
+export const step: fc.Arbitrary<StepSketch> = fc.oneof(
   { weight: 5, arbitrary: send },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('reply'), to: fc.constantFrom(0, 0, 0, 1, 2) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('error'), to: fc.constantFrom(0, 0, 1, 2) }) },
@@ -80,7 +83,7 @@ const aside: fc.Arbitrary<readonly StepSketch[]> = fc
     { kind: 'reply', to: 0 },
   ]);
 
-interface Length {
+export interface Length {
   readonly least: number;
   readonly most: number;
 }
@@ -142,6 +145,7 @@ export class Conversation {
   do(sketch: StepSketch): Done | undefined {
     if (sketch.kind === 'change')
       return (sketch.pick >= MOVE ? this.#move(sketch.pick) : undefined) ?? this.#change(sketch.pick);
+    if (sketch.kind === 'pools') return this.#changePools();
     const entry = this.#entryOf(sketch);
     if (!entry) return undefined;
     const outcome = simulateFrame(this.scenario.model, entry, this.#connections);
@@ -154,7 +158,7 @@ export class Conversation {
     return message;
   }
 
-  #entryOf(sketch: Exclude<StepSketch, { kind: 'change' }>): Entry | undefined {
+  #entryOf(sketch: Exclude<StepSketch, { kind: 'change' | 'pools' }>): Entry | undefined {
     if (sketch.kind === 'send') {
       const places = this.scenario.hosts.flatMap(({ id, ports }) =>
         [...ports].map(([ofport, port]) => ({ host: id, ofport, port })),
@@ -225,6 +229,13 @@ export class Conversation {
       );
       if (isKnown) compiler.update([{ op: 'put', record }]);
     }
+  }
+
+  #changePools(): Done {
+    const { model } = this.scenario;
+    const changed = [...model.all('router')].flatMap((router) => withOtherPools(model, router) ?? []);
+    for (const record of changed) this.put(record);
+    return { changed };
   }
 
   #change(pick: number): Done | undefined {
