@@ -137,6 +137,7 @@ export class Neighbours {
           ...{ inPort, switch: switchKey, routerPort, vlan, routed: 1 },
           ...(vlan === 0 ? {} : { addTag: 1 }),
           ...(packet.fromTunnel ? { fromTunnel: 1 } : {}),
+          ...(packet.knownOnly ? { knownOnly: 1 } : {}),
         },
         nextHop: target,
       };

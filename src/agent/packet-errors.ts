@@ -161,8 +161,9 @@ function fromRouter(router: Router, packet: PacketIn, frame: Uint8Array): Effect
 
 /** On from where its size was asked: to the port by which it leaves, or to its anchor. */
 function passOn(packet: PacketIn, frame: Uint8Array): Effect {
-  const { portKey, switchKey, outPortKey, routerPortKey, fromTunnel, nextHop } = packet;
-  const entered = { inPort: portKey, router: switchKey, enteredBy: outPortKey, routed: 1 };
+  const { portKey, switchKey, outPortKey, routerPortKey, fromTunnel, knownOnly, nextHop } = packet;
+  const known = knownOnly ? { knownOnly: 1 } : {};
+  const entered = { inPort: portKey, router: switchKey, enteredBy: outPortKey, routed: 1, ...known };
   if (routerPortKey === 0)
     return { kind: 'inject', frame, at: 'anchor', registers: { ...entered, routerPort: outPortKey } };
   const registers = { ...entered, routerPort: routerPortKey, ...(fromTunnel ? { fromTunnel: 1 } : {}) };

@@ -11,6 +11,8 @@ export interface PacketRegisters {
   readonly outPortKey: number;
   readonly vlan: number;
   readonly fromTunnel: boolean;
+  /** It may only be of a known connection. */
+  readonly knownOnly: boolean;
   /** It was for a virtual address, and came from outside: here at its member it was translated. */
   readonly memberVip: boolean;
   /** Of which load balancer that was; 0 where another host's member was asked before. */
@@ -34,6 +36,7 @@ export const NO_REGISTERS: PacketRegisters = {
   outPortKey: 0,
   vlan: 0,
   fromTunnel: false,
+  knownOnly: false,
   memberVip: false,
   balancerKey: 0,
   routerPortKey: 0,
@@ -54,6 +57,7 @@ export function readRegisters(match: Match): PacketRegisters {
     outPortKey: read(match, REGISTERS.outPort),
     vlan: read(match, REGISTERS.vlan),
     fromTunnel: isSet(match, REGISTERS.fromTunnel),
+    knownOnly: isSet(match, REGISTERS.knownOnly),
     memberVip,
     balancerKey: memberVip ? read(match, REGISTERS.balancer) : 0,
     routerPortKey: read(match, REGISTERS.routerPort),

@@ -44,7 +44,7 @@ import { floatingInUnit, leasesInUnit, natMoveUnit } from './units/anchor.ts';
 import { agentAnswersUnit, ownProbesUnit } from './units/answer.ts';
 import { memberUnit, slotsUnit } from './units/balancer.ts';
 import { baseUnit } from './units/base.ts';
-import { chainUnit, ruleUnit } from './units/chain.ts';
+import { chainUnit, quietRuleUnit, ruleUnit } from './units/chain.ts';
 import { classifyUnit } from './units/classify.ts';
 import { dnsUnit } from './units/dns.ts';
 import { entryUnit, markUnit } from './units/entry.ts';
@@ -83,6 +83,7 @@ import { fromChainUnit, toPortUnit } from './units/to-port.ts';
 import { trackUnit } from './units/track.ts';
 import { translationUnit } from './units/translation.ts';
 import { tunnelSourcesUnit, tunnelToPortUnit, tunnelToSwitchUnit } from './units/tunnel.ts';
+import { knownOnlyUnit, uplinkUnit } from './units/uplink.ts';
 import { vipUnit } from './units/vip.ts';
 import { vipInUnit } from './units/vip-in.ts';
 import { vlanUnit } from './units/vlan.ts';
@@ -110,6 +111,9 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   fromChainUnit,
   chainUnit,
   ruleUnit,
+  quietRuleUnit,
+  uplinkUnit,
+  knownOnlyUnit,
   ownProbesUnit,
   agentAnswersUnit,
   dnsUnit,

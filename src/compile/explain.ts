@@ -52,6 +52,7 @@ const ABOUT: Readonly<Record<string, string>> = {
   routerMac: 'routerPort',
   tunnelToRouter: 'routerPort',
   routerIn: 'routerPort',
+  uplink: 'routerPort',
   own: 'routerPort',
   outChain: 'routerPort',
   leave: 'routerPort',

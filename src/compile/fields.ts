@@ -9,12 +9,12 @@ import type { Action, FieldRange, FieldValue, Masked, Match } from '../openflow/
  *   reg1   switch    key of the switch or (`router`) of the router where it is now
  *   reg2   outPort   tunnel key of the local port that it goes to
  *          enteredBy within a router: key of its port by which the packet came in
- *   reg3   |ho|er| chunk (of a flood)   | outOfport: OpenFlow port of outPort        |
+ *   reg3   |ho|er|qu|ko| chunk (of a flood) | outOfport: OpenFlow port of outPort    |
  *          until it is at a local port           |fromLarger|marks| dscp            |
  *   reg4   |ad|hand |fr|bi|mv|ju|ow|vv|sh|iv|ot|it|un|ad|tu|re|rl|es|ne| vlan     |
  *   reg5   chain     key of the chain that is being run, or of the set that it asks for; between chains
  *          | memberPort                 | natZone                       |kind|          (reg4 `un`: keepPort)
- *   reg6   |in|rv| slot, gate|po|le|verd.| segment                                  |
+ *   reg6   |in|rv| slot, gate, walk|po|le|verd.| segment                            |
  *   reg7   profile   which security groups the port has that are asked (31 bits; |he| above them); within a router
  *          routerPort  as enteredBy, then of the port by which it leaves
  *   reg8..11 (xxreg2) nextHop: the address that is looked for; IPv4 in its lowest 32 bits (reg11)
@@ -33,7 +33,11 @@ export const REGISTERS = {
   outPort: { field: 'reg2', from: 0, bits: 32 },
   enteredBy: { field: 'reg2', from: 0, bits: 32 },
   outOfport: { field: 'reg3', from: 0, bits: 16 },
-  chunk: { field: 'reg3', from: 16, bits: 14 },
+  chunk: { field: 'reg3', from: 16, bits: 12 },
+  /** An uplink has let it in only as part of a known connection (units/uplink.ts). */
+  knownOnly: { field: 'reg3', from: 28, bits: 1 },
+  /** A chain is run to find out what it would say: it logs nothing, and what it drops is not counted. */
+  quiet: { field: 'reg3', from: 29, bits: 1 },
   /** Where it came from causes too much work for the agent: it is not told of errors, or not asked for next hops (units/held-back.ts). */
   noErrors: { field: 'reg3', from: 30, bits: 1 },
   noHops: { field: 'reg3', from: 31, bits: 1 },
@@ -92,6 +96,8 @@ export const REGISTERS = {
   policyDrop: { field: 'reg6', from: 19, bits: 1 },
   /** Slot of a load balancer. */
   slot: { field: 'reg6', from: 20, bits: 10 },
+  /** In the in-chain of an uplink: what it takes the packet for, a `WALK`. */
+  walk: { field: 'reg6', from: 20, bits: 2 },
   /** At outside ports, before a slot is chosen: which pre-filters are still to be asked, a `GATE`. */
   gate: { field: 'reg6', from: 20, bits: 3 },
   /** The routes are asked for the way back to the source. */
@@ -135,6 +141,9 @@ export const VERDICT = { none: 0, accept: 1, drop: 2, reject: 3 } as const;
 
 /** Members that do not know the packet's connection may hand it to the others; or one of the others has got it so, and may not. */
 export const HAND_OFF = { may: 1, was: 2 } as const;
+
+/** Of a packet whose state nobody here knows: it begins a connection, or belongs to a known one (units/uplink.ts). */
+export const WALK = { asNew: 1, asKnown: 2 } as const;
 
 /** Pre-filters are asked in this order: of the switch, of the router, of the address. */
 export const GATE = { switch: 1, router: 2, address: 3, passed: 4 } as const;

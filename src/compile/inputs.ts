@@ -1,5 +1,6 @@
 import { parseCidr, parseIp } from '../base/addresses.ts';
 import { definer, type Reader as EngineReader } from '../incremental/definitions.ts';
+import { isWire } from '../model/mtu.ts';
 import type {
   Encap,
   GroupRule,
@@ -286,6 +287,26 @@ export const routerPortsIndex = define.index('routerPortsOfSwitch', 'routerPort'
 /** Key of a router port → the port, where only sources that are routed by it come in. */
 export const strictPortsIndex = define.index('strictPorts', 'routerPort', ({ sourceCheck, key }) =>
   sourceCheck === 'strict' ? [`${key}`] : [],
+);
+
+/** Switch → whether it has wires, and whether it has other ports. */
+export const wiresIndex = define.members('wires', {
+  port: (port) => [[port.switch, isWire(port) ? 'wire' : 'other']],
+});
+
+/** '' → routers that speak BGP or probe next hops. */
+export const speakingRoutersIndex = define.index('speakingRouters', 'router', ({ bgp, routes }) =>
+  bgp !== undefined || routes.some(({ probe }) => probe !== undefined) ? [''] : [],
+);
+
+/** Chain → router ports that have it as their in-chain. */
+export const enteredThroughIndex = define.index('enteredThrough', 'routerPort', ({ inChain }) =>
+  inChain === undefined ? [] : [inChain],
+);
+
+/** Chain → rules that jump to it. */
+export const jumpsIndex = define.index('jumpsTo', 'rule', ({ action, jumpTo }) =>
+  action === 'jump' && jumpTo !== undefined ? [jumpTo] : [],
 );
 
 /** Router port → BGP peers there. */

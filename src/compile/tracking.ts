@@ -1,3 +1,4 @@
+import { type Cidr, cidrContains, parseCidr, parseIp } from '../base/addresses.ts';
 import type { Registers } from './fields.ts';
 import {
   balancersIndex,
@@ -11,6 +12,8 @@ import {
   type Reader,
   routerPortsIndex,
   rulesIndex,
+  speakingRoutersIndex,
+  wiresIndex,
 } from './inputs.ts';
 
 /** Who asks conntrack, and in which zone (docs/design/layer3.md, §2). */
@@ -43,56 +46,119 @@ const routerTranslates = define.cell<boolean>({
     reader.ids(balancersIndex, router).length > 0,
 });
 
-/** Is there something at the router itself that needs to know connections? */
+/** Is there something at the router itself that needs to know connections, chains at its uplinks aside? */
 const routerAsks = define.cell<boolean>({
   name: 'routerAsksState',
   run: (reader, router) =>
     reader.derive(routerTranslates, router) ||
-    reader
-      .ids(portsOfRouterIndex, router)
-      .some((port) =>
-        ask(reader, reader.pick('routerPort', port, 'inChain'), reader.pick('routerPort', port, 'outChain')),
-      ),
+    reader.ids(portsOfRouterIndex, router).some((port) => portAsks(reader, port) && !reader.derive(isUplink, port)),
 });
+
+function portAsks(reader: Reader, port: string): boolean {
+  return ask(reader, reader.pick('routerPort', port, 'inChain'), reader.pick('routerPort', port, 'outChain'));
+}
+
+/** Is the router port an uplink (docs/design/gateways.md, §1)? Every host that has the router says the same, whatever it has of its peers. */
+const isUplink = define.cell<boolean>({
+  name: 'isUplink',
+  run: (reader, port) => {
+    const onSwitch = reader.pick('routerPort', port, 'switch');
+    if (onSwitch === undefined || reader.pick('routerPort', port, 'outside')) return false;
+    const router = reader.pick('routerPort', port, 'router')!;
+    if (reader.pick('router', router, 'bgp') === undefined && !isProbedBy(reader, router, port)) return false;
+    const kinds = reader.members(wiresIndex, onSwitch);
+    return kinds.length === 1 && kinds[0] === 'wire';
+  },
+});
+
+function isProbedBy(reader: Reader, router: string, port: string): boolean {
+  const networks = (): Cidr[] => reader.pick('routerPort', port, 'addresses')!.map((text) => parseCidr(text)!);
+  return (reader.pick('router', router, 'routes') ?? []).some(
+    ({ via, probe }) => probe !== undefined && networks().some((network) => cidrContains(network, parseIp(via!)!)),
+  );
+}
+
+/** What comes in by the port without a state is judged as new, or else as known, and its anchor knows (units/uplink.ts). */
+export const judgesWithoutState = define.cell<boolean>({
+  name: 'judgesWithoutState',
+  run: (reader, port) => ask(reader, reader.pick('routerPort', port, 'inChain')) && reader.derive(isUplink, port),
+});
+
+/** Do chains at uplinks of the router ask for connections, which are then known to the ports behind it? */
+export const routerAsksAtUplinks = define.cell<boolean>({
+  name: 'routerAsksAtUplinks',
+  run: (reader, router) =>
+    reader.ids(portsOfRouterIndex, router).some((port) => portAsks(reader, port) && reader.derive(isUplink, port)),
+});
+
+/** Is there such a router, and may packets have come in so? */
+const uplinksAsk = define.cell<boolean>({
+  name: 'uplinksAsk',
+  run: (reader) => reader.ids(speakingRoutersIndex, '').some((router) => reader.derive(routerAsksAtUplinks, router)),
+});
+
+/** Has packets that may only be of a known connection, on this host or from another. */
+export function meetsKnownOnly(reader: Reader): boolean {
+  return reader.derive(uplinksAsk, '');
+}
 
 /** Routers that a router is linked to, by a peer or a switch that is not shared and that neither faces by an outside port. */
 export const linkedRouters = define.cell<readonly string[]>({
   name: 'linkedRouters',
-  run: (reader, router) => {
-    const linked = new Set<string>();
-    for (const port of reader.ids(portsOfRouterIndex, router)) {
-      const peer = reader.pick('routerPort', port, 'peer');
-      const onSwitch = reader.pick('routerPort', port, 'switch');
-      const others = [
-        ...(peer === undefined ? [] : [peer]),
-        ...reader.ids(peersIndex, port),
-        ...(onSwitch === undefined ||
-        reader.pick('routerPort', port, 'outside') ||
-        reader.pick('switch', onSwitch, 'shared') !== false
-          ? []
-          : reader.ids(routerPortsIndex, onSwitch).filter((other) => !reader.pick('routerPort', other, 'outside'))),
-      ];
-      for (const other of others) {
-        const owner = reader.pick('routerPort', other, 'router');
-        if (owner !== undefined) linked.add(owner);
-      }
-    }
-    linked.delete(router);
-    return [...linked].sort();
-  },
+  run: (reader, router) => linksOf(reader, router, false),
 });
 
-export const routerTracked = define.cell<boolean>({
-  name: 'routerTracked',
-  run: (reader, router) => {
-    const seen = new Set([router]);
-    for (const at of seen) {
-      if (reader.derive(routerAsks, at)) return true;
-      for (const next of reader.derive(linkedRouters, at)) seen.add(next);
-    }
-    return false;
-  },
+/** Over shared switches too. */
+const widelyLinkedRouters = define.cell<readonly string[]>({
+  name: 'widelyLinkedRouters',
+  run: (reader, router) => linksOf(reader, router, true),
 });
+
+function linksOf(reader: Reader, router: string, widely: boolean): readonly string[] {
+  const linked = new Set<string>();
+  for (const port of reader.ids(portsOfRouterIndex, router)) {
+    const peer = reader.pick('routerPort', port, 'peer');
+    const onSwitch = reader.pick('routerPort', port, 'switch');
+    const others = [
+      ...(peer === undefined ? [] : [peer]),
+      ...reader.ids(peersIndex, port),
+      ...(onSwitch === undefined ||
+      reader.pick('routerPort', port, 'outside') ||
+      (!widely && reader.pick('switch', onSwitch, 'shared') !== false)
+        ? []
+        : reader.ids(routerPortsIndex, onSwitch).filter((other) => !reader.pick('routerPort', other, 'outside'))),
+    ];
+    for (const other of others) {
+      const owner = reader.pick('routerPort', other, 'router');
+      if (owner !== undefined) linked.add(owner);
+    }
+  }
+  linked.delete(router);
+  return [...linked].sort();
+}
+
+/** By the router or one that it is linked to; chains at uplinks aside, which ask nothing of wires: no gateway keeps connections. */
+const wiresTracked = define.cell<boolean>({
+  name: 'wiresTracked',
+  run: (reader, router) => isOneBehind(reader, router, linkedRouters, routerAsks),
+});
+
+const routerTracked = define.cell<boolean>({
+  name: 'routerTracked',
+  run: (reader, router) =>
+    reader.derive(wiresTracked, router) ||
+    (meetsKnownOnly(reader) && isOneBehind(reader, router, widelyLinkedRouters, routerAsksAtUplinks)),
+});
+
+/** Is it so of the router, or of one that a way over links leads to? */
+function isOneBehind(reader: Reader, router: string, links: typeof linkedRouters, isSo: typeof routerAsks): boolean {
+  const seen = new Set([router]);
+  for (const at of seen) {
+    if (reader.derive(isSo, at)) return true;
+    for (const next of reader.derive(links, at)) seen.add(next);
+  }
+  return false;
+}
 
 export const switchTracked = define.cell<boolean>({
   name: 'switchTracked',
@@ -100,11 +166,11 @@ export const switchTracked = define.cell<boolean>({
     reader.ids(balancersIndex, onSwitch).length > 0 ||
     reader.ids(routerPortsIndex, onSwitch).some((port) => {
       const router = reader.pick('routerPort', port, 'router');
-      if (router === undefined) return false;
+      if (router === undefined || reader.derive(judgesWithoutState, port)) return false;
       // Of a router that the switch faces no more counts there, and where it is shared no more is known.
       if (reader.pick('routerPort', port, 'outside'))
         return reader.derive(routerTranslates, router) || ask(reader, reader.pick('routerPort', port, 'inChain'));
-      return reader.derive(routerTracked, router);
+      return reader.derive(reader.derive(isUplink, port) ? wiresTracked : routerTracked, router);
     }),
 });
 

@@ -46,6 +46,9 @@ export function ofTenant(tenants: 1 | 2, count: number, tenant: number, index: n
   return index === undefined || own.length === 0 ? undefined : at(own, index);
 }
 
+const SPEAKS: NonNullable<Router['bgp']> = {
+  ...{ asn: 64_512, advertise: [], networks: [], summarise: [], maxRoutes: 1000 },
+};
 const FIRST_FLOATING = 100;
 const FIRST_VIP = 200;
 const FIRST_SNAT = 60;
@@ -119,6 +122,11 @@ class NetworkBuilder {
     const free = this.#switches.filter((sw) => sw.tenant === this.#tenantOf(n) || sw.shared);
     const taken = new Set<string>();
     for (const port of ports) {
+      if (port.to.kind === 'any') {
+        const sw = this.#switches[port.to.at]!;
+        this.#addPort(n, port, { switch: sw.id, addresses: this.#addressesOn(sw, port) });
+        continue;
+      }
       if (port.to.kind !== 'switch' || free.length === 0) continue;
       // One that it has not joined yet, while there is one.
       const open = free.filter(({ id }) => !taken.has(id));
@@ -209,6 +217,7 @@ class NetworkBuilder {
       policies: sketch.policies.map((policy, p) => this.#policy(n, p, policy)),
       snat: sketch.snat.flatMap((snat) => this.#snat(n, snat)),
       ...prefilterOf(this.#records, this.#tenantOf(n), sketch.prefilter),
+      ...(sketch.speaks ? { bgp: SPEAKS } : {}),
       adminUp: !sketch.down,
       key: 2000 + n,
     };

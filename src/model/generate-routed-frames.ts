@@ -11,6 +11,7 @@ import { at } from './generated.ts';
 import { isOne, listenerPorts } from './listener-ports.ts';
 import type { LoadBalancer, RouterPort } from './objects.ts';
 import { snatAddresses } from './snat.ts';
+import { isUplink } from './uplinks.ts';
 import type { ModelView } from './view.ts';
 
 /** Random frames that leave their subnet, or are for a virtual address in it. As in generate-frames.ts all is indexes. */
@@ -131,6 +132,15 @@ export function reachableFrom(model: ModelView, portId: string, version: 4 | 6):
       targets.push({ ip: parseIp(balancer.address)!, balancer, via });
     for (const { address } of model.floatingAddressesOfRouter(entry.router)) add([address]);
     if (entry.outside) continue;
+    // Beyond an uplink is nobody else.
+    for (const port of model.all('routerPort'))
+      if (port.switch !== own && isUplink(model, port))
+        add([...model.neighboursOf(port.switch!)].map(({ address }) => address));
+    if (isUplink(model, entry)) {
+      for (const balancer of model.all('loadBalancer')) targets.push({ ip: parseIp(balancer.address)!, balancer, via });
+      add([...model.all('floatingAddress')].map(({ address }) => address));
+      add([...model.all('router')].flatMap(({ snat }) => snat.map(({ to }) => to)));
+    }
     const near = [entry.router, ...peerRoutersOf(model, entry.router)];
     for (const port of near.flatMap((router) => [...model.routerPortsOfRouter(router)])) {
       if (port.switch === undefined || port.switch === own) continue;

@@ -63,11 +63,12 @@ export interface RouterSketch {
   readonly snat: readonly SnatSketch[];
   /** Of the tenant's chains that can be pre-filters. */
   readonly prefilter?: number | undefined;
+  readonly speaks?: boolean;
 }
 
 export interface RouterPortSketch {
-  /** Of the switches that the router may join (its tenant's and shared ones), or of the tenant's other routers. */
-  readonly to: { readonly kind: 'switch' | 'peer'; readonly at: number };
+  /** Of the switches that the router may join (its tenant's and shared ones), of the tenant's other routers, or of all switches. */
+  readonly to: { readonly kind: 'switch' | 'peer' | 'any'; readonly at: number };
   readonly outside: boolean;
   readonly down: boolean;
   readonly inChain?: number | undefined;
@@ -218,7 +219,7 @@ const end: fc.Arbitrary<NonNullable<RuleSketch['ends']>> = fc.oneof(
   fc.record({ srcGroup: small, dstSet: small }),
 );
 
-const routedRule: fc.Arbitrary<RuleSketch> = fc.record({
+export const routedRule: fc.Arbitrary<RuleSketch> = fc.record({
   match: withNot(
     fc.oneof(
       { weight: 1, arbitrary: fc.constant({}) },

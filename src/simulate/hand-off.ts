@@ -6,8 +6,9 @@ import { memberAt } from './balancers.ts';
 import type { Frame } from './frame.ts';
 import type { Journey } from './journey.ts';
 import { nameOf } from './names.ts';
-import type { Packet } from './packet.ts';
+import { type Packet, sourceOf } from './packet.ts';
 import { areJoined } from './places.ts';
+import { foundKnown } from './uplinks.ts';
 
 /** Connections of clients outside whose slots have moved (docs/design/layer3.md, §8, "Hand-off"). */
 
@@ -34,7 +35,7 @@ export function askMember(
   const about = { kind: 'loadBalancer', id: balancer.id } as const;
   const name = nameOf(journey.model, { kind: 'port', id: member });
   journey.step(packet.host, about, `its connection is with ${name} (${formatIp(frame.ip!.dst)})`);
-  return [{ ...packet, frame, state, vipMember: member }];
+  return [foundKnown(journey, { ...packet, frame, state, vipMember: member }, about)];
 }
 
 /** To the others, a copy for each of their hosts; there nothing is handed on again. */
@@ -70,7 +71,12 @@ function handOver(journey: Journey, packet: Packet, balancer: LoadBalancer, port
   const name = nameOf(journey.model, { kind: 'host', id: host });
   journey.step(packet.host, at, `through the tunnel to host ${name}: a member there may know its connection`);
   const marker = (0x024e_0000_0000 + balancer.key) as Mac;
-  journey.anchor({ from: packet.host, to: host, routerPort: port.id, frame: { ...packet.frame, dst: marker } });
+  journey.anchor({
+    from: packet.host,
+    to: host,
+    routerPort: port.id,
+    frame: { ...packet.frame, src: sourceOf(packet), dst: marker },
+  });
   const { state: _, gatewayPort: __, ...untracked } = packet;
   return { ...untracked, host, isLarger: false, isFromTunnel: true };
 }

@@ -13,10 +13,11 @@ import { askMember, handOn, isInMidConnection, othersThan } from './hand-off.ts'
 import type { Journey } from './journey.ts';
 import { nameOf } from './names.ts';
 import type { ObjectRef } from './outcome.ts';
-import type { Packet } from './packet.ts';
+import { type Packet, sourceOf } from './packet.ts';
 import { areJoined } from './places.ts';
 import type { Reading, Translation } from './tracker.ts';
 import { sameIp } from './tuple.ts';
+import { dropUnknown, foundKnown } from './uplinks.ts';
 
 /** Translation at outside ports (docs/design/layer3.md, §7 and "from outside" of §8). */
 
@@ -77,7 +78,12 @@ function atAnchor(
     at,
     `through the tunnel to host ${nameOf(journey.model, { kind: 'host', id: anchor })}, its anchor`,
   );
-  journey.anchor({ from: host, to: anchor, routerPort: port.id, frame: { ...packet.frame, dst: mac } });
+  journey.anchor({
+    from: host,
+    to: anchor,
+    routerPort: port.id,
+    frame: { ...packet.frame, src: sourceOf(packet), dst: mac },
+  });
   const { state: _, gatewayPort: __, ...untracked } = packet;
   return { ...untracked, host: anchor, isLarger: false, isFromTunnel: true };
 }
@@ -164,7 +170,11 @@ function turnedBack(journey: Journey, packet: Packet, router: Router, own?: Rout
   const about = { kind: 'router', id: router.id } as const;
   if (connection) {
     journey.step(packet.host, about, `the destination becomes ${formatIp(frame.ip!.dst)} again`);
-    return [{ ...packet, frame, state }];
+    return [foundKnown(journey, { ...packet, frame, state }, about)];
+  }
+  if (packet.isKnownOnly) {
+    dropUnknown(journey, packet, about);
+    return [];
   }
   if (own) return asOwn(journey, packet, router, own);
   journey.drop('not-translated', packet.host, about);
@@ -186,6 +196,10 @@ function toMember(
   if (!member && isInMidConnection(packet.frame)) {
     const others = othersThan(model, balancer, undefined);
     if (others.length > 0) return handOn(journey, packet, balancer, port, others);
+  }
+  if (!member && packet.isKnownOnly) {
+    dropUnknown(journey, packet, about);
+    return [];
   }
   if (!member || !listening) {
     refuse(journey, packet, balancer);
@@ -232,11 +246,12 @@ function toKnownMembers(
     if (!here) return [];
     const { state, frame, connection } = journey.tracker.look(`vip:${id}@${here.host}`, here.frame);
     if (!connection) {
-      journey.drop('invalid', here.host, about);
+      if (here.isKnownOnly) dropUnknown(journey, here, about);
+      else journey.drop('invalid', here.host, about);
       return [];
     }
     journey.step(here.host, about, `the destination becomes ${formatIp(frame.ip!.dst)}`);
-    return [{ ...here, frame, state, vipMember: id }];
+    return [foundKnown(journey, { ...here, frame, state, vipMember: id }, about)];
   });
 }
 
@@ -251,7 +266,11 @@ function translateFor(
 ): Packet | undefined {
   const isFull = journey.model.isFull(packet.host, about.id);
   const { state, frame, connection } = journey.tracker.look(zone, packet.frame);
-  if (isFull && connection) return { ...packet, frame, state };
+  if (packet.isKnownOnly && !connection) {
+    dropUnknown(journey, packet, about);
+    return undefined;
+  }
+  if ((isFull || packet.isKnownOnly) && connection) return foundKnown(journey, { ...packet, frame, state }, about);
   const translated = isFull ? undefined : translate(journey, packet, zone, to, reading);
   if (!translated) journey.drop(isFull && !state.isInvalid ? 'connection-limit' : 'invalid', packet.host, about);
   return translated;

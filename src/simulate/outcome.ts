@@ -33,7 +33,7 @@ export const PACKET_DROP_REASONS = {
   group: 'no rule of the security groups allows the connection',
   rejected: 'it is refused, and the sender is told',
   'no-member': 'no member of the load balancer serves',
-  'unknown-connection': 'it begins no connection, and no member of the load balancer here knows it',
+  'unknown-connection': 'it may only go on as part of a known connection, and is of none that is known here',
   'connection-limit': 'the address has as many connections as it may have, and this would be a new one',
   'router-down': 'the router or its port is administratively down',
   'not-ip': 'only IPv4 and IPv6 go through a router',

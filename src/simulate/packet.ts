@@ -25,8 +25,17 @@ export interface Packet {
   readonly vipMember?: string;
   /** A member that calls its own VIP gets it back. */
   readonly isToSelf: boolean;
+  /** An uplink has let it in only as part of a known connection (docs/design/layer3.md, §5a). */
+  readonly isKnownOnly: boolean;
   /** The router's own, at its first hop. */
   readonly isRouters: boolean;
+}
+
+const GROUP_BIT = 0x0100_0000_0000;
+
+/** Its Ethernet source in a tunnel: the group bit, which no source has, says that it may only be of a known connection. */
+export function sourceOf({ frame: { src }, isKnownOnly }: Packet): number {
+  return isKnownOnly ? src + GROUP_BIT : src;
 }
 
 /** Where a packet goes on. */

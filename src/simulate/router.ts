@@ -19,6 +19,7 @@ import { resolve, vlanOfAddress } from './resolve.ts';
 import { describeWay, type Way, wayOf } from './routes.ts';
 import { largestInto, tunnelMtuAt } from './sizes.ts';
 import { peerOf } from './tracking.ts';
+import { dropUnknown, isJudgedWithoutState, passesUplink } from './uplinks.ts';
 
 /** Through one router, by its eight steps (docs/design/layer3.md, §6). */
 
@@ -83,16 +84,31 @@ function isNeighbourAnswer({ arp, icmp, nd }: Packet['frame']): boolean {
   return arp?.op === ARP_OP.reply || (nd !== undefined && icmp?.type === ICMPV6_TYPE.neighborAdvert);
 }
 
-/** Steps 3 to 5. `by`: the port by which the packet came in. */
+/** Step 3. `by`: the port by which the packet came in. */
 function cross(journey: Journey, packet: Packet, router: Router, by: RouterPort): void {
+  const at = { kind: 'routerPort', id: by.id } as const;
+  if (by.inChain !== undefined) {
+    const hook = { at, vlan: 0 };
+    if (isJudgedWithoutState(journey, packet, by)) {
+      const passed = passesUplink(journey, packet, by.inChain, hook);
+      return passed && enterBehindChain(journey, passed, router, by);
+    }
+    if (!passes(journey, packet, by.inChain, hook)) return;
+  }
+  enterBehindChain(journey, packet, router, by);
+}
+
+/** Steps 4 and 5. */
+function enterBehindChain(journey: Journey, packet: Packet, router: Router, by: RouterPort): void {
   const { frame, host } = packet;
   const at = { kind: 'routerPort', id: by.id } as const;
   const ip = frame.ip!;
-  if (by.inChain !== undefined && !passes(journey, packet, by.inChain, { at, vlan: 0 })) return;
   const about = { kind: 'router', id: router.id } as const;
   const isVipAsked =
     by.outside && isEchoRequest(frame) && withVip(journey.model.loadBalancersOf(router.id), ip.dst).length > 0;
   if (isVipAsked || (routerOwns(journey.model, router.id, ip.dst) && !answersOverSnat(packet, router, by))) {
+    // A router keeps no connections of its own.
+    if (packet.isKnownOnly) return dropUnknown(journey, packet, about);
     if (isEchoRequest(frame)) {
       journey.step(host, about, `answers the ping to ${formatIp(ip.dst)}`);
       const { state: _, ...fresh } = packet;

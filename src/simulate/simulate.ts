@@ -89,7 +89,8 @@ function enterSwitch(
   if (port.portSecurity) {
     const reason = guard(port, sw, frame);
     if (reason) return journey.drop(reason, host, about);
-  } else learn(journey, frame, host, way);
+  } else if (isMulticastMac(frame.src)) return journey.drop('spoofed-mac', host, about);
+  else learn(journey, frame, host, way);
   const packet: Packet = {
     frame: enter(journey, frame, host, port, sw),
     host,
@@ -100,6 +101,7 @@ function enterSwitch(
     isFromTunnel: false,
     isViaVip: false,
     isToSelf: false,
+    isKnownOnly: false,
     isRouters: false,
   };
   const leaving = leavePort(journey, packet, way);
@@ -109,7 +111,6 @@ function enterSwitch(
 }
 
 function learn(journey: Journey, { src }: Frame, host: string, { port, switch: sw, vlan }: Ingress): void {
-  if (isMulticastMac(src)) return;
   const mac = formatMac(src);
   for (const other of journey.model.portsOfSwitch(sw.id)) {
     if (isInVlan(sw, other, vlan) && macsOf(other).includes(parseMac(mac)!)) return;

@@ -8,6 +8,7 @@ import type { Journey } from './journey.ts';
 import type { Leg, Packet } from './packet.ts';
 import { areJoined, placesOf } from './places.ts';
 import { isTrackable, isTracked } from './tracking.ts';
+import { dropUnknown, foundKnown } from './uplinks.ts';
 import { egressTag } from './vlans.ts';
 
 /** From the switch to a workload (docs/design/layer2.md step 7, docs/design/layer3.md §4). */
@@ -50,6 +51,10 @@ function enter(
   const passesChain = (given: Packet): Passed | undefined =>
     port.toChain === undefined ? {} : passes(journey, given, port.toChain, hook);
   if (!isTracked(journey.model, port) || !isTrackable(packet.frame, 'receives')) {
+    if (packet.isKnownOnly) {
+      dropUnknown(journey, packet, hook.at, port.id);
+      return undefined;
+    }
     const { state: _, ...untracked } = packet;
     return passesChain(untracked) ? packet.frame : undefined;
   }
@@ -59,8 +64,12 @@ function enter(
     journey.drop('invalid', packet.host, hook.at, port.id);
     return undefined;
   }
+  if (packet.isKnownOnly && state.isNew) {
+    dropUnknown(journey, packet, hook.at, port.id);
+    return undefined;
+  }
   sayWhatReadIt(journey, packet.host, hook.at, state);
-  const tracked = { ...packet, state };
+  const tracked = foundKnown(journey, { ...packet, state }, hook.at);
   const passed = groupsAllow(journey, tracked, port, 'receives') ? passesChain(tracked) : undefined;
   if (!passed) return undefined;
   if (state.isNew && !state.isReply) {

@@ -1,4 +1,5 @@
 import type { LogicalPort, RouterPort } from '../model/objects.ts';
+import { isUplink } from '../model/uplinks.ts';
 import type { ModelView } from '../model/view.ts';
 import { floatingOf } from './addresses.ts';
 import type { Frame } from './frame.ts';
@@ -34,9 +35,17 @@ function asksForState(model: ModelView, chains: readonly (string | undefined)[])
 
 function isSwitchTracked(model: ModelView, id: string): boolean {
   if (!isEmpty(model.loadBalancersOf(id))) return true;
-  for (const port of model.routerPortsOfSwitch(id))
-    if (port.outside ? hasStateOutside(model, port) : isRouterTracked(model, port.router)) return true;
+  for (const port of model.routerPortsOfSwitch(id)) {
+    if (judgesWithoutState(model, port)) continue;
+    if (port.outside ? hasStateOutside(model, port) : isRouterTracked(model, port.router, isUplink(model, port)))
+      return true;
+  }
   return false;
+}
+
+/** Is it an uplink with a chain for what is of known connections, which are known elsewhere (docs/design/layer3.md, §5a)? */
+export function judgesWithoutState(model: ModelView, port: RouterPort): boolean {
+  return asksForState(model, [port.inChain]) && isUplink(model, port);
 }
 
 /** By what is seen of a router from the switch that it faces. */
@@ -44,19 +53,36 @@ function hasStateOutside(model: ModelView, port: RouterPort): boolean {
   return translates(model, port.router) || asksForState(model, [port.inChain]);
 }
 
-/** By itself, or by a router that it is linked to. */
-function isRouterTracked(model: ModelView, id: string): boolean {
-  const seen = new Set<string>([id]);
-  for (const router of seen) {
-    if (hasState(model, router)) return true;
-    for (const port of model.routerPortsOfRouter(router)) for (const other of linkedTo(model, port)) seen.add(other);
-  }
+/** By itself, or by a router that it is linked to. Of its wires (`isWire`) the chains at uplinks ask nothing: no gateway keeps connections. */
+function isRouterTracked(model: ModelView, id: string, isWire: boolean): boolean {
+  for (const router of linked(model, id, false)) if (hasState(model, router)) return true;
+  if (isWire) return false;
+  for (const router of linked(model, id, true)) if (asksAtUplinks(model, router)) return true;
   return false;
 }
 
+/** The router and those that it is linked to, one behind the other; `widely`: over shared switches too. */
+function* linked(model: ModelView, id: string, widely: boolean): Iterable<string> {
+  const seen = new Set<string>([id]);
+  for (const router of seen) {
+    yield router;
+    for (const port of model.routerPortsOfRouter(router))
+      for (const other of linkedTo(model, port, widely)) seen.add(other);
+  }
+}
+
+/** What it asks for at uplinks aside. */
 function hasState(model: ModelView, id: string): boolean {
   if (translates(model, id)) return true;
-  for (const port of model.routerPortsOfRouter(id)) if (asksForState(model, [port.inChain, port.outChain])) return true;
+  for (const port of model.routerPortsOfRouter(id))
+    if (asksForState(model, [port.inChain, port.outChain]) && !isUplink(model, port)) return true;
+  return false;
+}
+
+/** Do chains at uplinks ask for connections, which are then known to the ports behind the router? */
+function asksAtUplinks(model: ModelView, id: string): boolean {
+  for (const port of model.routerPortsOfRouter(id))
+    if (asksForState(model, [port.inChain, port.outChain]) && isUplink(model, port)) return true;
   return false;
 }
 
@@ -67,12 +93,13 @@ function translates(model: ModelView, router: string): boolean {
 
 /**
  * Routers behind a port: its peer's, and those on its switch unless that is shared. Not over an outside port: what comes in there has its state at
- * its anchor, and ports beyond (the wires of gateways) need none.
+ * its anchor, and ports beyond (the wires of gateways) need none. `widely`: over shared switches too.
  */
-function* linkedTo(model: ModelView, port: RouterPort): Iterable<string> {
+function* linkedTo(model: ModelView, port: RouterPort, widely: boolean): Iterable<string> {
   const peer = peerOf(model, port);
   if (peer) yield peer.router;
-  if (port.switch === undefined || port.outside || model.get('switch', port.switch)?.shared) return;
+  if (port.switch === undefined || port.outside) return;
+  if (!widely && model.get('switch', port.switch)?.shared) return;
   for (const { router, outside } of model.routerPortsOfSwitch(port.switch)) if (!outside) yield router;
 }
 

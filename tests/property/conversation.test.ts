@@ -9,7 +9,14 @@ import type { Pipeline } from '../../src/pipeline/pipeline.ts';
 import { readFrame } from '../../src/simulate/frame.ts';
 import type { Outcome } from '../../src/simulate/outcome.ts';
 import { sameIp } from '../../src/simulate/tuple.ts';
-import { Conversation, type ConversationSketch, conversationSketch, helpedSketch, isMessage } from './conversation.ts';
+import {
+  Conversation,
+  type ConversationSketch,
+  conversationSketch,
+  helpedSketch,
+  isMessage,
+  uplinkedSketch,
+} from './conversation.ts';
 import { installForPackets, observePackets } from './in-packets.ts';
 import { applyFlows, observePipeline, pipelineNetwork } from './in-pipeline.ts';
 import { LeasedPorts } from './leased-ports.ts';
@@ -18,7 +25,7 @@ import { differences, expected, hex } from './observation.ts';
 import { PacketFarm } from './packet-farm.ts';
 import { PooledCoverage, pooledSketch } from './pooled.ts';
 import { conversationRegressions } from './regressions.ts';
-import { type Coverage, HelpedCoverage, RoutedCoverage } from './routed-coverage.ts';
+import { type Coverage, HelpedCoverage, RoutedCoverage, UplinkCoverage } from './routed-coverage.ts';
 import type { Entry } from './scenario.ts';
 
 /**
@@ -39,6 +46,8 @@ const IN_PIPELINE = CAMPAIGN ? 6_000 : 400;
 const IN_PACKETS = CAMPAIGN ? 1_000 : 100;
 const LENGTH = { least: 3, most: 10 } as const;
 /** With helpers. */
+/** By uplinks that ask for known connections. */
+const [UPLINKED_IN_PIPELINE, UPLINKED_IN_PACKETS] = CAMPAIGN ? [2_000, 400] : [200, 40];
 const [HELPED_IN_PIPELINE, HELPED_IN_PACKETS] = CAMPAIGN ? [2_000, 400] : [150, 40];
 const POOLED = { least: 2, most: 4 } as const;
 const [POOLED_IN_PIPELINE, POOLED_IN_PACKETS] = CAMPAIGN ? [1_000, 300] : [120, 30];
@@ -197,6 +206,13 @@ describe('conversations: simulate = compiled flows in the executable pipeline', 
     fc.assert(property, { numRuns: HELPED_IN_PIPELINE, seed: SEED, reporter: report });
     if (CAMPAIGN || SEED === USUAL_SEED) assert.deepEqual(coverage.missing(), [], 'never met in this run');
   });
+
+  test('by uplinks that ask for known connections', () => {
+    const coverage = new UplinkCoverage();
+    const property = fc.property(uplinkedSketch(LENGTH), (sketch) => compareInPipeline(sketch, coverage));
+    fc.assert(property, { numRuns: UPLINKED_IN_PIPELINE, seed: SEED, reporter: report });
+    if (CAMPAIGN || SEED === USUAL_SEED) assert.deepEqual(coverage.missing(), [], 'never met in this run');
+  });
 });
 
 describe('conversations: simulate = real packets in real Open vSwitch', { skip: noSwitch }, () => {
@@ -221,5 +237,10 @@ describe('conversations: simulate = real packets in real Open vSwitch', { skip: 
   test('where helpers read what is said', async () => {
     const property = fc.asyncProperty(helpedSketch(LENGTH), (sketch) => farms.compare(sketch));
     await fc.assert(property, { numRuns: HELPED_IN_PACKETS, seed: PACKET_SEED, reporter: report });
+  });
+
+  test('by uplinks that ask for known connections', async () => {
+    const property = fc.asyncProperty(uplinkedSketch(LENGTH), (sketch) => farms.compare(sketch));
+    await fc.assert(property, { numRuns: UPLINKED_IN_PACKETS, seed: PACKET_SEED, reporter: report });
   });
 });

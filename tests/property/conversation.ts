@@ -1,13 +1,16 @@
 import fc from 'fast-check';
+import { type Mac, parseMac } from '../../src/base/addresses.ts';
 import { type FrameSketch, frameSketch } from '../../src/model/frame-sketch.ts';
 import type { BindingSketch, ModelSketch, PortSketch } from '../../src/model/generate.ts';
 import { buildFrame } from '../../src/model/generate-frames.ts';
 import { asideTo, errorAbout, furtherOf, replyTo } from '../../src/model/generate-replies.ts';
 import { type GroupRuleSketch, type GroupSketch, routedModelSketch } from '../../src/model/generate-routed.ts';
 import { routedSketch } from '../../src/model/generate-routed-frames.ts';
+import { uplinkedModelSketch } from '../../src/model/generate-uplinks.ts';
 import { at } from '../../src/model/generated.ts';
 import type { ModelIndex } from '../../src/model/model-index.ts';
 import type { GroupRule, NatMove, ScopeRecord, SecurityGroup } from '../../src/model/objects.ts';
+import { isUplink } from '../../src/model/uplinks.ts';
 import { extractFlowKey } from '../../src/packet/flow-key.ts';
 import { Connections } from '../../src/simulate/connections.ts';
 import type { Outcome } from '../../src/simulate/outcome.ts';
@@ -30,7 +33,8 @@ export interface ConversationSketch {
 export type StepSketch =
   | { readonly kind: 'send'; readonly at: number; readonly frame: FrameSketch }
   /** To, about, or as one of the messages before: 0 is the last. `aside`: of those that a helper reads. */
-  | { readonly kind: 'reply' | 'aside' | 'error' | 'again'; readonly to: number }
+  /** `around`: by another uplink than the one that it left by, where there is one. */
+  | { readonly kind: 'reply' | 'around' | 'aside' | 'error' | 'again'; readonly to: number }
   /** Of a record; or a workload moves, if one can and `pick` is at least `MOVE`. */
   | { readonly kind: 'change'; readonly pick: number }
   /** Of all pools that addresses are translated to. */
@@ -40,7 +44,7 @@ const MOVE = 16;
 /** Types of echo requests and replies, by protocol. */
 const ECHOES: { readonly [proto: number]: readonly number[] } = { 1: [0, 8], 58: [128, 129] };
 
-const ANSWERS = { reply: replyTo, aside: asideTo, error: errorAbout } as const;
+const ANSWERS = { reply: replyTo, around: replyTo, aside: asideTo, error: errorAbout } as const;
 
 const plainFrame: FrameSketch = {
   ...{ src: 0, dst: 0, tags: [], carried: 0, mutation: { kind: 'none' } },
@@ -102,6 +106,20 @@ export function helpedSketch({ least, most }: Length): fc.Arbitrary<Conversation
   return fc
     .tuple(aside, fc.array(parts, { minLength: least - 1, maxLength: most - 1 }), routedModelSketch)
     .map(([first, more, model]) => ({ model, steps: [...first, ...more.flat()] }));
+}
+
+/** Conversations with what is behind uplinks that ask for known connections: they are often answered, by another uplink. */
+export function uplinkedSketch({ least, most }: Length): fc.Arbitrary<ConversationSketch> {
+  const around = fc.record({ kind: fc.constant('around' as const), to: fc.constantFrom(0, 0, 0, 1, 2) });
+  const further = fc.record({ kind: fc.constant('again' as const), to: fc.constantFrom(0, 1, 2) });
+  const steps = fc.array(
+    fc.oneof({ weight: 3, arbitrary: step }, { weight: 2, arbitrary: around }, { weight: 1, arbitrary: further }),
+    {
+      minLength: least,
+      maxLength: most,
+    },
+  );
+  return fc.record({ model: uplinkedModelSketch, steps });
 }
 
 /** A frame of a conversation, and what `simulate` says of it. */
@@ -179,9 +197,29 @@ export class Conversation {
     if (sketch.kind === 'again') return { ...entry, bytes: furtherOf(entry.bytes) };
     if (!delivered) return undefined;
     const bytes = ANSWERS[sketch.kind](delivered.bytes);
+    const around = bytes && sketch.kind === 'around' ? this.#byAnotherUplink(delivered.port, bytes) : undefined;
+    if (around) return around;
     const ports = this.scenario.hosts.find(({ id }) => id === delivered.host)!.ports;
     const ofport = [...ports].find(([, port]) => port === delivered.port)?.[0];
     return bytes && ofport !== undefined ? entryAt({ ...delivered, ofport }, bytes) : undefined;
+  }
+
+  /** What would come in by the wire, in by another one of the same router. */
+  #byAnotherUplink(wire: string, bytes: Uint8Array): Entry | undefined {
+    const { model, hosts } = this.scenario;
+    for (const left of model.routerPortsOfSwitch(model.get('port', wire)!.switch)) {
+      if (!isUplink(model, left)) continue;
+      for (const entered of model.routerPortsOfRouter(left.router)) {
+        if (entered.id === left.id || !isUplink(model, entered)) continue;
+        for (const { id } of model.portsOfSwitch(entered.switch!)) {
+          const host = hosts.find((each) => each.id === model.bindingOf(id)?.active);
+          const ofport = host && [...host.ports].find(([, port]) => port === id)?.[0];
+          if (ofport !== undefined)
+            return entryAt({ port: id, host: host!.id, ofport }, setDestination(bytes, parseMac(entered.mac)!));
+        }
+      }
+    }
+    return undefined;
   }
 
   /** Over IPv6 Open vSwitch's userspace helpers (3.5) read nothing in frames with a VLAN tag. */
@@ -286,6 +324,12 @@ function isNoOnes(bytes: Uint8Array): boolean {
   if (ipFrag >= 2) return false;
   if ([6, 17, 132].includes(ipProto)) return tpSrc === 0 || tpDst === 0;
   return (ECHOES[ipProto] ?? []).includes(tpSrc) && tpDst !== 0;
+}
+
+function setDestination(frame: Uint8Array, mac: Mac): Uint8Array {
+  const bytes = frame.slice();
+  for (let at = 0; at < 6; at++) bytes[at] = Math.floor(mac / 2 ** (8 * (5 - at))) % 256;
+  return bytes;
 }
 
 function entryAt({ port, host, ofport }: Pick<Entry, 'port' | 'host' | 'ofport'>, bytes: Uint8Array): Entry {

@@ -97,6 +97,34 @@ export class HelpedCoverage implements Coverage {
   }
 }
 
+/** What conversations by uplinks that ask for known connections have to have met. */
+export class UplinkCoverage implements Coverage {
+  readonly #missing = new Set<string>([
+    ...['known: port', 'unknown: port', 'known: floatingAddress', 'unknown: floatingAddress', 'unknown: router'].map(
+      (where) => `its connection is ${where}`,
+    ),
+    ...['new', 'known only'].map((how) => `let in as ${how}, and goes to another host`),
+    'an answer is delivered that came by another uplink',
+  ]);
+
+  noteModel(): void {}
+  noteMove(): void {}
+
+  noteMessage(_: ModelView, { kind }: StepSketch, { entry, outcome, delivered }: Message): void {
+    const known = outcome.steps.filter(({ text }) => text.startsWith('its connection is '));
+    for (const { text, about } of known) this.#missing.delete(`${text}: ${about.kind}`);
+    const isKnownOnly = outcome.steps.some(({ text }) => text.startsWith('accepted only as part'));
+    if (outcome.deliveries.some(({ host }) => host !== entry.host))
+      this.#missing.delete(`let in as ${isKnownOnly ? 'known only' : 'new'}, and goes to another host`);
+    if (kind === 'around' && delivered && isKnownOnly)
+      this.#missing.delete('an answer is delivered that came by another uplink');
+  }
+
+  missing(): string[] {
+    return [...this.#missing];
+  }
+}
+
 function isShared(model: ModelView, id: string): boolean {
   const balancer = model.get('loadBalancer', id)!;
   const others = [...model.loadBalancersOf((balancer.router ?? balancer.switch)!)];

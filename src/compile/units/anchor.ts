@@ -15,7 +15,7 @@ import { TRANSPORT } from '../listeners.ts';
 import { beginLimit } from '../meters.ts';
 import { hasOutside, ownAddresses } from '../routers.ts';
 import { TABLES } from '../tables.ts';
-import { zoneOf } from '../tracking.ts';
+import { meetsKnownOnly, zoneOf } from '../tracking.ts';
 import {
   anchorOf,
   behind,
@@ -47,6 +47,7 @@ export const ANCHOR = {
   strayed: 460,
   marked: 450,
   listener: 400,
+  knownOnly: 320,
   admittedRead: 311,
   admitted: 310,
   moved: 305,
@@ -60,8 +61,10 @@ export const ANCHOR = {
 /** In `admit`. */
 const FULL = 200;
 export const ANCHORED = {
+  known: 210,
   translated: 200,
   handOff: 190,
+  unknownOnly: 188,
   readUdp: 186,
   udp: 185,
   admission: 180,
@@ -125,6 +128,9 @@ function atAnchor(
   ];
   const ask: FlowTarget = { do: [...pass, ...trackHeld(reader, port, 'anchored', zone)] };
   if (isFull(reader, id)) return [flow('anchor', ANCHOR.address, match({ router }, to), ask), ...refuseNew(router, ip)];
+  const known = meetsKnownOnly(reader)
+    ? [flow('anchor', ANCHOR.knownOnly, match({ router, knownOnly: 1 }, to), ask)]
+    : [];
   const portZone = reader.pick('natZone', routerId, 'isTight') ? zoneOf(reader, port) : undefined;
   const begin = beginLimit(reader, routerId, 'floatingAddress', id);
   const unknown = (what: Match): Match => match({ router, admitted: 0 }, { ...what, ...destinationUnknown });
@@ -143,6 +149,7 @@ function atAnchor(
     ];
   });
   return [
+    ...known,
     ...read,
     ...(portZone === undefined
       ? [flow('anchor', ANCHOR.address, match({ router }, to), { do: [...pass, ...translated] })]

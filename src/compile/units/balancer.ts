@@ -11,6 +11,7 @@ import { atMembers, type MemberPort, TRANSPORT } from '../listeners.ts';
 import { beginLimit } from '../meters.ts';
 import { macOf } from '../owned.ts';
 import { TABLES } from '../tables.ts';
+import { meetsKnownOnly } from '../tracking.ts';
 import {
   anchorOf,
   answering,
@@ -34,8 +35,8 @@ import { TUNNEL } from './tunnel.ts';
 import { backToSender, refuse, refuseUnknown, VIP } from './vip.ts';
 
 /** Which member has a slot, and how its packets get there (docs/design/layer3.md, §8): the same flows for clients inside and outside. */
-const SLOT = { some: 200, rest: 100 } as const;
-export const MEMBER = { closed: 300, udp: 210, asked: 205, here: 200, elsewhere: 100 } as const;
+const SLOT = { some: 200, knownOnly: 150, rest: 100 } as const;
+export const MEMBER = { closed: 300, knownOnly: 220, udp: 210, asked: 205, here: 200, elsewhere: 100 } as const;
 
 /**
  * Slots that differ in their last bits only and lead to one member are one flow; the member with the most such flows has one for all the
@@ -77,6 +78,9 @@ function nobody(reader: Reader, balancer: BalancerFacts): Contribution[] {
       do: [...(keepsPort(balancer) ? load({ keepPort: 0 }) : []), track('vip', undefined, KNOWN)],
     }),
     ...refuseUnknown(reader, balancer),
+    ...(meetsKnownOnly(reader)
+      ? [flow('slot', SLOT.knownOnly, match({ ...of, knownOnly: 1 }), { drop: 'unknown-connection' })]
+      : []),
     flow('slot', SLOT.rest, match(of), refuse(reader, balancer)),
   ];
 }
@@ -245,6 +249,9 @@ function fromOutside(
   const zone = reader.pick('interface', port, 'zone');
   return [
     ...(zone === undefined ? [] : handOnFromMember(reader, balancer.id, balancer, member, zone)),
+    ...(zone === undefined || !meetsKnownOnly(reader)
+      ? []
+      : [flow('member', MEMBER.knownOnly, match({ ...to, knownOnly: 1 }, ipOf(address)), { do: ask(zone) })]),
     flow(
       'member',
       MEMBER.here,

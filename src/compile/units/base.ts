@@ -28,8 +28,10 @@ import { define, type Reader } from '../inputs.ts';
 import { ANSWER } from './answer.ts';
 import { CLASSIFY, SOURCE } from './classify.ts';
 import { GUARD, LINK_LAYER, ND_TARGET, SERVICE } from './guard.ts';
+import { LEARN } from './learn.ts';
 import { prefilterBase } from './prefilter.ts';
 import { askForMac, nextHopFrom4, nextHopFrom6, routerBase } from './router-base.ts';
+import { TUNNEL } from './tunnel.ts';
 import { verdictBase } from './verdict.ts';
 import { VLAN } from './vlan.ts';
 
@@ -41,6 +43,9 @@ export const baseUnit = define.unit({
     ...classifyBase(reader),
     ...guardBase(reader),
     ...serviceBase(reader),
+    // In tunnels it has a meaning (units/uplink.ts), and it is nobody's.
+    flow('learn', LEARN.group, { eth_src: GROUP_ADDRESS }, { drop: 'spoofed-mac' }),
+    flow('tunnel', TUNNEL.group, { eth_src: GROUP_ADDRESS }, { drop: 'tunnel-key' }),
     flow('learn', 0, {}, { goto: 'vip' }),
     flow('vip', 0, {}, { goto: 'track' }),
     ...verdictBase(reader, 'fromVerdict', 'commit'),
@@ -186,7 +191,7 @@ export const LOOKUP = {
   learned: 200,
   unknown: 100,
 } as const;
-export const TUNNEL_OUT = { loop: 200, out: 100 } as const;
+export const TUNNEL_OUT = { loop: 200, knownOnly: 150, out: 100 } as const;
 
 function lookupBase(reader: Reader): Contribution[] {
   const tunnel = reader.derive(tunnelOfport, '');

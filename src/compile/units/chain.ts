@@ -6,6 +6,7 @@ import { load, match, type Registers, VERDICT } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader, rulesIndex } from '../inputs.ts';
 import { reportProblem } from '../problem-sink.ts';
+import { runsQuietly } from '../quiet-chains.ts';
 import {
   hasExceptions,
   planOf,
@@ -132,52 +133,76 @@ export const ruleUnit = define.unit({
   over: 'rule',
   run(reader, id): readonly Contribution[] {
     const rule = reader.get('rule', id)!;
-    const chain = reader.pick('chain', rule.chain, 'key');
-    if (chain === undefined) return [];
-    const segment = segmentAt(reader.derive(splits, rule.chain), rule.position);
-    const at: Registers = { chain, segment, verdict: VERDICT.none, left: 0 };
-    const priority = FIRST_PRIORITY - rule.position;
-    // Closed rather than open: who knows what such a rule would have dropped, or accepted.
-    const closed = (why: string): Contribution[] => [
-      flow('chain', priority, match(at), { do: load({ verdict: VERDICT.drop }), drop: 'rule' }),
-      reportProblem(id, `${why}; from here on the chain drops everything`),
-    ];
-    const unknown = unknownIn(rule.match);
-    if (unknown !== undefined) return closed(`"${unknown}" is not known to this agent`);
-    if (segment >= STEP) return closed(`more than ${STEP} parts`);
-    let plan: RulePlan;
-    try {
-      plan = planOf(rule.match);
-    } catch (error) {
-      return closed(`its match does not read (${String(error)})`);
-    }
-    const outcome = outcomeOf(reader, rule);
-    if ('unknown' in outcome) return closed(`the action "${rule.action}" is not known to this agent`);
-    const steps = askingSets(reader, plan.sets, at);
-    if (steps === undefined) return closed('a set or group that it names is not there');
-    const flowsAt = (height: number, fields: readonly RuleFields[], target: Outcome): Contribution[] =>
-      fields.map((one) =>
-        flow('chain', height, match({ ...at, ...one.registers }, one.fields), {
-          do: target.do,
-          ...(target.drops === undefined ? {} : { drop: target.drops }),
-        }),
-      );
-    const flows = [
-      ...flowsAt(EXCEPT, plan.except, { do: [] }),
-      ...flowsAt(priority, plan.matches, steps.length === 0 ? outcome : { do: steps[0]!.ask }),
-      ...steps.flatMap(({ flows, where }, i) => [
-        ...flows,
-        flow('chain', priority, match(where), {
-          do: steps[i + 1]?.ask ?? outcome.do,
-          ...(i + 1 < steps.length || outcome.drops === undefined ? {} : { drop: outcome.drops }),
-        }),
-      ]),
-    ];
-    if (rule.action === 'accept' && rule.helper !== undefined)
-      flows.push(...[SENDER, RECEIVER].flatMap((side) => givesHelper(side, rule.helper!)), ...judgesRelated());
-    return outcome.problem === undefined ? flows : [...flows, reportProblem(id, outcome.problem)];
+    return flowsOf(reader, rule, isToldApart(reader, rule) ? { quiet: 0 } : {});
   },
 });
+
+/**
+ * The same rule where a chain is run to find out what it would say (units/uplink.ts): what it drops then has not been dropped, and is not
+ * counted as such. It logs nothing then.
+ */
+export const quietRuleUnit = define.unit({
+  name: 'quietRule',
+  over: 'rule',
+  run(reader, id): readonly Contribution[] {
+    const rule = reader.get('rule', id)!;
+    return rule.action === 'log' || !isToldApart(reader, rule) ? [] : flowsOf(reader, rule, { quiet: 1 });
+  },
+});
+
+function isToldApart(reader: Reader, { action, chain }: Rule): boolean {
+  return (action === 'log' || action === 'drop' || action === 'reject') && reader.derive(runsQuietly, chain);
+}
+
+/** `told`: when its chain is run so, where that matters. */
+function flowsOf(reader: Reader, rule: Rule, told: Pick<Registers, 'quiet'>): readonly Contribution[] {
+  const { id } = rule;
+  const chain = reader.pick('chain', rule.chain, 'key');
+  if (chain === undefined) return [];
+  const isQuiet = told.quiet === 1;
+  const segment = segmentAt(reader.derive(splits, rule.chain), rule.position);
+  const at: Registers = { ...told, chain, segment, verdict: VERDICT.none, left: 0 };
+  const priority = FIRST_PRIORITY - rule.position;
+  // Closed rather than open: who knows what such a rule would have dropped, or accepted.
+  const closed = (why: string): Contribution[] => [
+    flow('chain', priority, match(at), { do: load({ verdict: VERDICT.drop }), ...(isQuiet ? {} : { drop: 'rule' }) }),
+    reportProblem(id, `${why}; from here on the chain drops everything`),
+  ];
+  const unknown = unknownIn(rule.match);
+  if (unknown !== undefined) return closed(`"${unknown}" is not known to this agent`);
+  if (segment >= STEP) return closed(`more than ${STEP} parts`);
+  let plan: RulePlan;
+  try {
+    plan = planOf(rule.match);
+  } catch (error) {
+    return closed(`its match does not read (${String(error)})`);
+  }
+  const outcome = outcomeOf(reader, rule);
+  if ('unknown' in outcome) return closed(`the action "${rule.action}" is not known to this agent`);
+  const steps = askingSets(reader, plan.sets, at);
+  if (steps === undefined) return closed('a set or group that it names is not there');
+  const flowsAt = (height: number, fields: readonly RuleFields[], target: Outcome): Contribution[] =>
+    fields.map((one) =>
+      flow('chain', height, match({ ...at, ...one.registers }, one.fields), {
+        do: target.do,
+        ...(target.drops === undefined || isQuiet ? {} : { drop: target.drops }),
+      }),
+    );
+  const flows = [
+    ...flowsAt(EXCEPT, plan.except, { do: [] }),
+    ...flowsAt(priority, plan.matches, steps.length === 0 ? outcome : { do: steps[0]!.ask }),
+    ...steps.flatMap(({ flows, where }, i) => [
+      ...flows,
+      flow('chain', priority, match(where), {
+        do: steps[i + 1]?.ask ?? outcome.do,
+        ...(i + 1 < steps.length || outcome.drops === undefined || isQuiet ? {} : { drop: outcome.drops }),
+      }),
+    ]),
+  ];
+  if (rule.action === 'accept' && rule.helper !== undefined)
+    flows.push(...[SENDER, RECEIVER].flatMap((side) => givesHelper(side, rule.helper!)), ...judgesRelated());
+  return outcome.problem === undefined ? flows : [...flows, reportProblem(id, outcome.problem)];
+}
 
 /** What a rule does with what it fits. */
 interface Outcome {

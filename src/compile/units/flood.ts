@@ -6,7 +6,7 @@ import { flow } from '../flow-sink.ts';
 import { activeHostsIndex, define, localPortsIndex, movingIndex, type Reader, unsecuredIndex } from '../inputs.ts';
 import { placementOf } from '../placement.ts';
 import { TABLES } from '../tables.ts';
-import { portTracked, receiverRegisters } from '../tracking.ts';
+import { meetsKnownOnly, portTracked, receiverRegisters } from '../tracking.ts';
 import { type VlanBlock, vlanBlocks, vlansOf } from '../vlans.ts';
 import { isHeldAtDelivery } from './to-port.ts';
 
@@ -104,8 +104,10 @@ const copyTo = define.cell<readonly Action[] | undefined>({
     if (onSwitch === undefined) return undefined;
     const isTracked = reader.derive(portTracked, id);
     const isUp = port!.adminUp && reader.get('cut', id) === undefined;
-    if (!onSwitch.vlanAware && isUp && port!.toChain === undefined && !isTracked && !isHeldAtDelivery(reader, id))
-      return [{ kind: 'output', port: ofport! }];
+    const isAsked = port!.toChain !== undefined || isTracked || isHeldAtDelivery(reader, id);
+    // Routers send to such a port what may only be of a known connection, where its MAC is nobody's.
+    const mayBeUnknown = !port!.portSecurity && meetsKnownOnly(reader);
+    if (!onSwitch.vlanAware && isUp && !isAsked && !mayBeUnknown) return [{ kind: 'output', port: ofport! }];
     // Of the copy before, nothing may be left.
     const registers: Registers = isTracked ? receiverRegisters(reader, id) : { outTracked: 0 };
     const actions: Action[] = [

@@ -9,7 +9,7 @@ import { macOf } from '../owned.ts';
  * Addresses behind ports without port security (step 3): a source that is not known to be behind its port goes to the agent, and on.
  * The agent reads from the counters of `known` whether an address is still in use.
  */
-export const LEARN = { known: 400, held: 200, news: 100 } as const;
+export const LEARN = { group: 500, known: 400, held: 200, news: 100 } as const;
 
 export const learnPortUnit = define.unit({
   name: 'learn',

@@ -37,7 +37,15 @@ import { ecmpBase } from './ecmp.ts';
 export const ROUTER_IN = { down: 300, usedUp: 200, larger: 160, outside: 150, checked: 120, up: 100 } as const;
 export const ANCHOR = { tooBig: 1000, own: 100 } as const;
 /** What stands above `address` is asked of packets that came there. */
-export const OWN = { echo: 400, agent: 300, rest: 200, arrived: 170, answer: 160, address: 100 } as const;
+export const OWN = {
+  knownOnly: 600,
+  echo: 400,
+  agent: 300,
+  rest: 200,
+  arrived: 170,
+  answer: 160,
+  address: 100,
+} as const;
 export const LEAVE = { tooBig: 1000 } as const;
 export const TTL = { over: 100 } as const;
 export const ARRIVE = { unknown: 300, tag: 200, known: 100 } as const;

@@ -37,7 +37,14 @@ import { VERDICTS } from './verdict.ts';
  */
 const TRACK = { exception: 150, closed: 140, ask: 130, tracked: 1 } as const;
 /** In `tracked`; all but `invalid` is of packets to virtual addresses. */
-export const TRACKED = { selfCall: 400, invalid: 300, untouched: 200, translated: 150 } as const;
+export const TRACKED = {
+  selfCall: 400,
+  invalid: 300,
+  unknownOnly: 290,
+  known: 280,
+  untouched: 200,
+  translated: 150,
+} as const;
 export const GROUP = { none: 200, related: 150, reply: 100 } as const;
 const CHAIN = { refused: 1000, tracked: 1 } as const;
 export const COMMIT = { held: 300, marked: 200, helped: 180, asksHelper: 170, plain: 150, tracked: 100 } as const;
@@ -95,7 +102,7 @@ export const trackUnit = define.unit({
 });
 
 /** Never asked of conntrack: neighbour discovery, multicast listeners (ICMPv6 130 to 137 and 143), and of the sender its DHCP. */
-const LINK: readonly Match[] = [130, 131, 132, 133, 134, 135, 136, 137, 143].map(icmp6);
+export const LINK: readonly Match[] = [130, 131, 132, 133, 134, 135, 136, 137, 143].map(icmp6);
 export const DHCP = {
   4: { ...UDP4, udp_src: 68, udp_dst: 67 },
   6: { ...UDP6, udp_src: 546, udp_dst: 547 },

@@ -11,7 +11,7 @@ import { receiverRegisters } from '../tracking.ts';
 import { CLASSIFY } from './classify.ts';
 
 /** Tunnel packets: from whom (`classify`), and where their key goes on (`tunnel`). */
-export const TUNNEL = { fits: 300 } as const;
+export const TUNNEL = { knownOnly: 400, group: 390, fits: 300 } as const;
 
 /** The tunnel port takes packets of the zone's hosts and of nobody else. */
 export const tunnelSourcesUnit = define.unit({
