@@ -55,7 +55,7 @@ export const PROBLEM_CODES = {
   unreachable: 'the port is not behind the router',
   'no-bgp': 'the router speaks no BGP',
   'bgp-port': 'BGP cannot be spoken by that router port',
-  'stateful-uplink': 'a filter at one of several uplinks asks for the state of connections, which the others have too',
+  'stateful-uplink': 'a filter at an uplink asks for the state of connections in a way that no gateway can tell',
   'l2-port': 'the port cannot be the outside of an L2 gateway or VTEP binding',
   interface: 'the interface of the host is not for L2 gateways, or another has it',
   'physical-port': 'the physical port of the VTEP is not for bindings, or another has its VLAN',
