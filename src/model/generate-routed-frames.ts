@@ -139,7 +139,7 @@ export function reachableFrom(model: ModelView, portId: string, version: 4 | 6):
     if (isUplink(model, entry)) {
       for (const balancer of model.all('loadBalancer')) targets.push({ ip: parseIp(balancer.address)!, balancer, via });
       add([...model.all('floatingAddress')].map(({ address }) => address));
-      add([...model.all('router')].flatMap(({ snat }) => snat.map(({ to }) => to)));
+      add([...model.all('router')].flatMap((router) => [...snatAddresses(router)]));
     }
     const near = [entry.router, ...peerRoutersOf(model, entry.router)];
     for (const port of near.flatMap((router) => [...model.routerPortsOfRouter(router)])) {
