@@ -8,6 +8,7 @@ import type { Flow, Match } from '../openflow/flow.ts';
 import type { ConnectionEntry, PortState, Report, ReportedSession } from '../server/protocol.ts';
 import type { SpeakerPlan } from './bgp/plan.ts';
 import type { ToldRoute } from './bgp/sessions.ts';
+import type { ClientsOfBalancers } from './connections/clients-seen.ts';
 import type { EntryInZone } from './connections/recreate.ts';
 import type { Counted } from './connections/tally.ts';
 import type { PortsInUse } from './connections/used-ports.ts';
@@ -212,6 +213,8 @@ export type AgentEvent =
       readonly connections: readonly Connection[];
       readonly unread: ReadonlySet<string>;
     }
+  /** Clients of balancers that keep theirs, and the members that they have. */
+  | { readonly kind: 'clientsSeen'; readonly seen: ClientsOfBalancers }
   /** Ports of SNAT addresses that connections here have. */
   | { readonly kind: 'natPortsUsed'; readonly used: PortsInUse }
   /** Another place of the L2 gateway with this port is told of its connections; or (`problem`) is not any more. */

@@ -236,6 +236,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       places: () => core.parts.natReturns.places(),
       told: (used) => emit({ kind: 'natPortsUsed', used }),
     },
+    clients: {
+      places: () => core.parts.keptClients.places(),
+      told: (seen) => emit({ kind: 'clientsSeen', seen }),
+    },
     setProblem: (problem) => setProblem('connections', problem),
     log: log.child({ part: 'connections' }),
   });

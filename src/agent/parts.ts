@@ -28,6 +28,7 @@ import { PacketIns } from './packet-ins.ts';
 import { Probes } from './probes/probes.ts';
 import { RuleLog } from './rule-log.ts';
 import { SprayGuard } from './spray-guard.ts';
+import { KeptClients } from './sticky/kept-clients.ts';
 import { Vteps } from './vteps/vteps.ts';
 
 /** Events that are one part's alone. */
@@ -37,6 +38,7 @@ export type PartEvent = AgentEvent & {
     | 'connectionsSeen'
     | 'connectionsCounted'
     | 'natPortsUsed'
+    | 'clientsSeen'
     | 'copies'
     | 'copiesRead'
     | 'recreated'
@@ -71,6 +73,7 @@ export class AgentParts {
   readonly imports: Imports;
   readonly hold: Hold;
   readonly nextHopHosts: NextHopHosts;
+  readonly keptClients: KeptClients;
   readonly probes: Probes;
   readonly nextHopProbes: NextHopProbes;
   readonly sessions: Sessions;
@@ -110,6 +113,7 @@ export class AgentParts {
     this.#movedWatch = new MovedWatch(ground.scope, () => ground.host);
     this.hold = new Hold(ground, conntrack);
     this.nextHopHosts = new NextHopHosts(ground, nowMs);
+    this.keptClients = new KeptClients(ground, conntrack.zones, () => this.nextHopHosts.lost);
     this.probes = new Probes(ground, random);
     this.nextHopProbes = new NextHopProbes(ground, random, () => installation.synced);
     this.sessions = new Sessions(ground, options.areSpeakersLeft);
@@ -134,6 +138,8 @@ export class AgentParts {
         return this.connectionLimits.told(event.counted, nowMs);
       case 'natPortsUsed':
         return this.natReturns.told(event.used, nowMs);
+      case 'clientsSeen':
+        return this.keptClients.told(event.seen, nowMs);
       case 'copies':
         return this.hold.told(event, nowMs);
       case 'copiesRead':
@@ -174,6 +180,7 @@ export class AgentParts {
       ...this.natNeeds.scopeChanged(changes, nowMs),
       ...this.nextHopHosts.scopeChanged(changes, nowMs),
       ...this.probes.scopeChanged(changes, nowMs),
+      ...this.keptClients.scopeChanged(changes, nowMs),
       ...this.nextHopProbes.scopeChanged(changes, nowMs),
       ...this.advertising.scopeChanged(changes),
       ...this.sessions.scopeChanged(changes, nowMs),
@@ -185,7 +192,7 @@ export class AgentParts {
 
   /** Which other hosts answer, and which do not. */
   hostsTold(event: AgentEvent & { readonly kind: 'hosts' }, nowMs: number): Effect[] {
-    return [...this.nextHopHosts.told(event), ...this.sessions.hostsTold(nowMs)];
+    return [...this.nextHopHosts.told(event), ...this.keptClients.hostsTold(nowMs), ...this.sessions.hostsTold(nowMs)];
   }
 
   /** Ports whose interface came to this host (or is another one), and those whose left it. */
@@ -208,6 +215,7 @@ export class AgentParts {
       ...this.formerGroups.tick(nowMs),
       ...this.backOff.tick(nowMs),
       ...this.neighbours.tick(nowMs),
+      ...this.keptClients.tick(nowMs),
       ...this.probes.tick(nowMs),
       ...this.nextHopProbes.tick(nowMs),
       ...this.hold.tick(nowMs),
@@ -246,6 +254,7 @@ export class AgentParts {
     return [
       { type: 'neighbourAll', neighbours: this.neighbours.all() },
       { type: 'memberHealthAll', members: this.probes.all() },
+      ...(this.keptClients.isUsed ? [{ type: 'keptClientsAll', kept: this.keptClients.all() } as const] : []),
       { type: 'nextHopsAll', hops: this.nextHopProbes.all() },
       ...this.sessions.all(),
       ...this.attachments.all(),

@@ -1,9 +1,17 @@
 import { cidrContains, type Ip, parseCidr, parseIp } from '../base/addresses.ts';
 import type { LoadBalancer } from '../model/objects.ts';
-import { rangedProtocols } from '../model/serving.ts';
+import { keepsForS, rangedProtocols } from '../model/serving.ts';
 import { shares } from '../model/shares.ts';
 import { selfHost } from './facts.ts';
-import { define, healthIndex, portsOfRouterIndex, type Reader, vipGroup, vipIndex } from './inputs.ts';
+import {
+  define,
+  healthIndex,
+  keptClientsIndex,
+  portsOfRouterIndex,
+  type Reader,
+  vipGroup,
+  vipIndex,
+} from './inputs.ts';
 import { type Listener, listenersOf, type MemberPort, onlyMemberPort } from './listeners.ts';
 
 /** What units ask about load balancers (docs/design/layer3.md, §8). */
@@ -64,9 +72,9 @@ export const balancerFacts = define.cell<BalancerFacts | undefined>({
   },
 });
 
-/** The key of the member's port by slot; empty where nobody serves. */
-export const slotsOf = define.cell<readonly number[]>({
-  name: 'balancerSlots',
+/** Members that serve, or would if they were not drained. */
+const wellMembers = define.cell<LoadBalancer['members']>({
+  name: 'wellMembers',
   run: (reader, id) => {
     const balancer = reader.get('loadBalancer', id);
     const vip = parseIp(balancer?.address ?? '');
@@ -74,20 +82,55 @@ export const slotsOf = define.cell<readonly number[]>({
     const down = new Set<string>();
     for (const health of reader.ids(healthIndex, id))
       if (reader.pick('memberHealth', health, 'up') === false) down.add(reader.pick('memberHealth', health, 'port')!);
-    const serving = balancer.members.filter(
-      ({ port, adminUp, drain }) =>
+    return balancer.members.filter(
+      ({ port, adminUp }) =>
         adminUp &&
-        !drain &&
         !down.has(port) &&
         reader.pick('port', port, 'adminUp') === true &&
         memberAddress(reader, port, vip.version) !== undefined &&
         isReached(reader, port),
     );
+  },
+});
+
+/** The key of the member's port by slot; empty where nobody serves. */
+export const slotsOf = define.cell<readonly number[]>({
+  name: 'balancerSlots',
+  run: (reader, id) => {
+    const serving = reader.derive(wellMembers, id).filter(({ drain }) => !drain);
     const owners = shares(
       serving.map(({ port, weight }) => ({ id: port, weight })),
-      balancer.slots,
+      reader.pick('loadBalancer', id, 'slots') ?? 0,
     );
     return owners.map((port) => reader.pick('port', port, 'key')!);
+  },
+});
+
+/** Clients that keep a member whatever their slots say, with the key of its port. Where hosts disagree the one that saw the client last is right. */
+export const keptClients = define.cell<readonly { readonly address: Ip; readonly member: number }[]>({
+  name: 'balancerKept',
+  run: (reader, id) => {
+    const records = reader.ids(keptClientsIndex, id);
+    const balancer = records.length === 0 ? undefined : reader.get('loadBalancer', id);
+    if (balancer === undefined || keepsForS(balancer) === undefined) return [];
+    const { version } = parseIp(balancer.address)!;
+    const may = new Set(reader.derive(wellMembers, id).map(({ port }) => port));
+    const best = new Map<string, { readonly port: string; readonly host: string; readonly seenS: number }>();
+    for (const record of records) {
+      const host = reader.pick('keptClients', record, 'host')!;
+      for (const { port, clients } of reader.pick('keptClients', record, 'members')!) {
+        if (!may.has(port)) continue;
+        for (const [address, seenS] of Object.entries(clients)) {
+          const other = best.get(address);
+          if (!other || seenS > other.seenS || (seenS === other.seenS && host < other.host))
+            best.set(address, { port, host, seenS });
+        }
+      }
+    }
+    return [...best].flatMap(([text, { port }]) => {
+      const address = parseIp(text);
+      return address?.version === version ? [{ address, member: reader.pick('port', port, 'key')! }] : [];
+    });
   },
 });
 

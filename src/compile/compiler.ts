@@ -42,7 +42,7 @@ import { problemSink } from './problem-sink.ts';
 import { admissionUnit } from './units/admission.ts';
 import { floatingInUnit, leasesInUnit, natMoveUnit } from './units/anchor.ts';
 import { agentAnswersUnit, ownProbesUnit } from './units/answer.ts';
-import { memberUnit, slotsUnit } from './units/balancer.ts';
+import { keptClientsUnit, memberUnit, slotsUnit } from './units/balancer.ts';
 import { baseUnit } from './units/base.ts';
 import { chainUnit, quietRuleUnit, ruleUnit } from './units/chain.ts';
 import { classifyUnit } from './units/classify.ts';
@@ -155,6 +155,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   translationUnit,
   vipUnit,
   slotsUnit,
+  keptClientsUnit,
   memberUnit,
   floatingInUnit,
   leasesInUnit,

@@ -348,6 +348,9 @@ export const membershipIndex = define.index('membership', 'loadBalancer', (balan
 /** Load balancer → what is known of its members' health. */
 export const healthIndex = define.index('healthOf', 'memberHealth', (health) => [health.loadBalancer]);
 
+/** Load balancer → what hosts say of clients that keep their members. */
+export const keptClientsIndex = define.index('keptClientsOf', 'keptClients', (kept) => [kept.loadBalancer]);
+
 /** Router → blocks of ports that hosts have for its addresses. */
 export const leasesIndex = define.index('leasesOfRouter', 'natLease', (lease) => [lease.router]);
 

@@ -434,6 +434,7 @@ class NetworkBuilder {
       listeners: listeners.map((listener) => ({ ...listener })),
       members: [...members].map(([port, { weight, drain, down }]) => ({ port, weight, drain, adminUp: !down })),
       sticky: sketch.sticky,
+      ...(sketch.sticky === 'source' && sketch.kept ? { stickyS: 60 } : {}),
       onEmpty: sketch.onEmpty,
       slots: members.size > 2 ? 64 : members.size > 1 ? 32 : 16,
       ...this.#prefilterOf(place, sharers, sketch),
@@ -442,6 +443,7 @@ class NetworkBuilder {
     };
     this.#records.push(balancer);
     this.#places.set(balancer.id, place);
+    this.#buildKept(balancer, sketch.kept ?? []);
     for (const [port, { health }] of members) {
       const host = this.#records.find((r) => r.kind === 'binding' && r.id === port && r.active !== undefined);
       if (health === undefined || host?.kind !== 'binding') continue;
@@ -455,6 +457,28 @@ class NetworkBuilder {
         host: host.active!,
         up: health,
       });
+    }
+  }
+
+  /** Two of three ports, whether they are its clients or not, at members by turns. */
+  #buildKept({ id: loadBalancer, address, members, stickyS }: LoadBalancer, kept: readonly number[]): void {
+    const hosts = this.#records.flatMap((r) => (r.kind === 'binding' && r.active !== undefined ? [r.active] : []));
+    if (stickyS === undefined || hosts.length === 0) return;
+    const clients = this.#ports.flatMap((port) =>
+      port.addresses.filter((a) => a.includes(':') === address.includes(':')),
+    );
+    for (const n of kept) {
+      const host = at(hosts, n);
+      const id = `${loadBalancer}/${host}`;
+      if (this.#records.some((r) => r.kind === 'keptClients' && r.id === id)) continue;
+      const told = [...new Set(clients)].filter((_, c) => (c + n) % 3 !== 0);
+      const saidAt = members.map(({ port }, m) => ({
+        port,
+        clients: Object.fromEntries(
+          told.flatMap((client, c) => ((c + n) % members.length === m ? [[client, 1_000 + ((c * n) % 4)]] : [])),
+        ),
+      }));
+      this.#records.push({ kind: 'keptClients', id, revision: 1, loadBalancer, host, members: saidAt });
     }
   }
 

@@ -140,6 +140,8 @@ export interface BalancerSketch {
   }[];
   readonly members: readonly MemberSketch[];
   readonly sticky: 'none' | 'source';
+  /** Of a sticky one: what hosts say of clients that it keeps; each number makes one record of its own. */
+  readonly kept?: readonly number[] | undefined;
   readonly onEmpty: 'reject' | 'drop';
   readonly down: boolean;
   readonly prefilter?: number | undefined;
@@ -359,7 +361,8 @@ const balancerSketch: fc.Arbitrary<BalancerSketch> = fc.record({
     }),
     { minLength: 1, maxLength: 3 },
   ),
-  sticky: fc.constantFrom('none', 'none', 'source'),
+  sticky: fc.constantFrom('none', 'source'),
+  kept: perhaps(fc.uniqueArray(fc.nat({ max: 15 }), { minLength: 1, maxLength: 2 }), 3),
   onEmpty: fc.constantFrom('reject', 'drop'),
   down: seldom,
   prefilter: perhaps(small, 5),

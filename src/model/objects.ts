@@ -150,6 +150,25 @@ export interface MemberHealth {
   readonly up: boolean;
 }
 
+/**
+ * Clients of a balancer with `stickyS` whose slots do not lead to the member that they keep (docs/design/layer3.md, §8, "Kept clients"). Runtime state: leased
+ * to the host that has their connections. `id` is `<load balancer>/<host>`.
+ */
+export interface KeptClients {
+  readonly kind: 'keptClients';
+  readonly id: string;
+  readonly revision: number;
+  readonly loadBalancer: string;
+  readonly host: string;
+  /** A client is named once. */
+  readonly members: readonly {
+    /** Of the member. */
+    readonly port: string;
+    /** Address → when the host saw a connection of it last: seconds since the epoch. */
+    readonly clients: Readonly<Record<string, number>>;
+  }[];
+}
+
 /** Where an address is that no port has as its own, by ARP or ND. Runtime state. `id` is `<switch>/<address>`. */
 export interface Neighbour {
   readonly kind: 'neighbour';
@@ -225,6 +244,7 @@ export interface ScopeRecordOfKind extends ObjectOfKind {
   natLease: NatLease;
   natMove: NatMove;
   memberHealth: MemberHealth;
+  keptClients: KeptClients;
   neighbour: Neighbour;
   learnedSet: LearnedSet;
   learnedRoutes: LearnedRoutes;

@@ -3,6 +3,7 @@ import type {
   AnyObject,
   Chain,
   FloatingAddress,
+  KeptClients,
   LearnedRoutes,
   LearnedSet,
   LoadBalancer,
@@ -23,7 +24,7 @@ import { snatAddresses } from './snat.ts';
 
 /** Records that no person writes. */
 export const RUNTIME_KINDS = [
-  ...(['binding', 'learned', 'natLease', 'natMove', 'memberHealth', 'neighbour'] as const),
+  ...(['binding', 'learned', 'natLease', 'natMove', 'memberHealth', 'keptClients', 'neighbour'] as const),
   ...(['learnedSet', 'learnedRoutes', 'nextHopState'] as const),
 ] as const;
 
@@ -108,6 +109,9 @@ export function* heldBy(record: ScopeRecord): Iterable<readonly [Relation, strin
     case 'memberHealth':
       yield ['memberHealth', record.loadBalancer];
       return;
+    case 'keptClients':
+      yield ['keptClients', record.loadBalancer];
+      return;
     case 'neighbour':
       yield ['neighbour', record.switch];
       return;
@@ -153,6 +157,7 @@ export type Relation =
   | 'natMove'
   | 'natMoveOfPort'
   | 'memberHealth'
+  | 'keptClients'
   | 'neighbour'
   | 'nextHopState'
   | 'bgpPeerOfRouter'
@@ -162,9 +167,18 @@ export type Relation =
   | 'vtepAt'
   | 'bindingOfVtep';
 
-type HeldOnly = NatLease | NatMove | MemberHealth | Neighbour | LearnedSet | LearnedRoutes | NextHopState;
+type HeldOnly = NatLease | NatMove | MemberHealth | KeptClients | Neighbour | LearnedSet | LearnedRoutes | NextHopState;
 const HELD_ONLY: ReadonlySet<string> = new Set<HeldOnly['kind']>([
-  ...(['natLease', 'natMove', 'memberHealth', 'neighbour', 'learnedSet', 'learnedRoutes', 'nextHopState'] as const),
+  ...([
+    'natLease',
+    'natMove',
+    'memberHealth',
+    'keptClients',
+    'neighbour',
+    'learnedSet',
+    'learnedRoutes',
+    'nextHopState',
+  ] as const),
 ]);
 /** Found by what holds it, and by nothing else. */
 export function isHeldOnly(record: ScopeRecord): record is HeldOnly {

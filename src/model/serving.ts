@@ -47,3 +47,19 @@ export function memberStates(
   };
   return new Map(members.map((member) => [member.port, stateOf(member)]));
 }
+
+/** Members that clients may be kept at: they serve, or would if they were not drained. */
+export function keepingMembers(
+  model: ServingView,
+  balancer: LoadBalancer,
+  isLost: (host: string) => boolean,
+): ReadonlySet<string> {
+  const members = balancer.members.map((member) => ({ ...member, drain: false }));
+  const states = memberStates(model, { ...balancer, members }, isLost);
+  return new Set([...states].flatMap(([port, state]) => (state === 'serving' ? [port] : [])));
+}
+
+/** For how long clients keep the member that they had; undefined: they do not. */
+export function keepsForS({ sticky, stickyS }: Pick<LoadBalancer, 'sticky' | 'stickyS'>): number | undefined {
+  return sticky === 'source' ? stickyS : undefined;
+}

@@ -6,6 +6,7 @@ import type {
   Binding,
   FloatingAddress,
   Host,
+  KeptClients,
   L2Gateway,
   LearnedAddress,
   LearnedHop,
@@ -65,6 +66,8 @@ export interface ModelView {
   leasesOfRouter(routerId: string): Iterable<NatLease>;
   natMovesOfRouter(routerId: string): Iterable<NatMove>;
   healthOf(loadBalancerId: string): Iterable<MemberHealth>;
+  /** Clients whose slots do not lead to the members that they keep, as each host has them. */
+  keptClientsOf(loadBalancerId: string): Iterable<KeptClients>;
   bgpPeersOfRouter(routerId: string): Iterable<BgpPeer>;
   /** Those whose session runs at the router port. */
   bgpPeersAt(routerPortId: string): Iterable<BgpPeer>;
@@ -192,6 +195,9 @@ export class RecordIndex implements ModelView {
   }
   healthOf(loadBalancerId: string): Iterable<MemberHealth> {
     return this.heldAs('memberHealth', loadBalancerId);
+  }
+  keptClientsOf(loadBalancerId: string): Iterable<KeptClients> {
+    return this.heldAs('keptClients', loadBalancerId);
   }
   bgpPeersOfRouter(routerId: string): Iterable<BgpPeer> {
     return this.heldAs('bgpPeerOfRouter', routerId);

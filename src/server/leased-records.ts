@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../base/clock.ts';
 import type { ModelIndex } from '../model/model-index.ts';
 import type {
+  KeptClients,
   LearnedAddress,
   LearnedRoutes,
   LearnedSet,
@@ -12,10 +13,17 @@ import type {
 import type { RecordChange } from './desired-state.ts';
 
 /** What hosts see and nobody wrote: most of it is gone when its host goes silent, and comes again with its next connection. */
-export type LeasedRecord = LearnedAddress | MemberHealth | Neighbour | LearnedSet | LearnedRoutes | NextHopState;
+export type LeasedRecord =
+  | LearnedAddress
+  | MemberHealth
+  | KeptClients
+  | Neighbour
+  | LearnedSet
+  | LearnedRoutes
+  | NextHopState;
 export type LeasedKind = LeasedRecord['kind'];
 export const LEASED_KINDS: ReadonlySet<string> = new Set<LeasedKind>([
-  ...(['learned', 'memberHealth', 'neighbour', 'learnedSet', 'learnedRoutes', 'nextHopState'] as const),
+  ...(['learned', 'memberHealth', 'keptClients', 'neighbour', 'learnedSet', 'learnedRoutes', 'nextHopState'] as const),
 ]);
 
 type WithoutRevision<R extends LeasedRecord> = R extends LeasedRecord ? Omit<R, 'revision'> : never;

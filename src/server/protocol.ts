@@ -1,5 +1,5 @@
 import type { Connection, Endpoint } from '../flow-database/flow-store.ts';
-import type { LearnedRoutes, LearnedSet, ScopeKind, ScopeRecord } from '../model/objects.ts';
+import type { KeptClients, LearnedRoutes, LearnedSet, ScopeKind, ScopeRecord } from '../model/objects.ts';
 import type { PortBlock } from '../model/port-blocks.ts';
 
 /**
@@ -93,6 +93,12 @@ export type Report =
   | ({ readonly type: 'memberHealth' } & ReportedMember)
   /** The member is no longer probed here. */
   | { readonly type: 'memberHealthGone'; readonly loadBalancer: string; readonly port: string }
+  /**
+   * Clients that keep members of a balancer whatever their slots say, as this host remembers them: all of the balancer; none: it keeps none. On every new
+   * connection all of the host's, where it has balancers with `stickyS`.
+   */
+  | ({ readonly type: 'keptClients' } & ReportedKept)
+  | { readonly type: 'keptClientsAll'; readonly kept: readonly ReportedKept[] }
   /** Where addresses are that no port has as its own, as seen behind this host's ports; all on every new connection. */
   | { readonly type: 'neighbourAll'; readonly neighbours: readonly ReportedNeighbour[] }
   | ({ readonly type: 'neighbour' } & ReportedNeighbour)
@@ -184,6 +190,11 @@ export interface ReportedAddress {
   readonly vlan: number;
   readonly mac: string;
 }
+
+export type ReportedKept = Pick<KeptClients, 'loadBalancer' | 'members'>;
+
+/** Of a balancer and host. */
+export const MOST_KEPT_CLIENTS = 4_096;
 
 export interface ReportedMember {
   readonly loadBalancer: string;

@@ -1,9 +1,10 @@
 import { z } from 'zod';
-import { parseIp } from '../base/addresses.ts';
+import { formatIp, parseIp } from '../base/addresses.ts';
 import { WeftError } from '../base/errors.ts';
 import { qualifiedName } from '../model/describe.ts';
 import type { Draft } from '../model/draft.ts';
 import { idSchema, ipSchema, macSchema } from '../model/kinds/common.ts';
+import { MOST_MEMBERS } from '../model/kinds/load-balancer.ts';
 import { MOST_MOVED, parseMoved } from '../model/moved-connections.ts';
 import type { Outside } from '../model/objects.ts';
 import { countPacked } from '../model/packed-routes.ts';
@@ -36,6 +37,20 @@ const claim = { port: portId, interface: z.string().min(1).max(255), vm: z.strin
 const address = { port: portId, vlan: z.number().int().min(0).max(4094), mac: macSchema };
 const member = { loadBalancer: idSchema, port: portId };
 const health = { ...member, up: z.boolean() };
+const kept = {
+  loadBalancer: idSchema,
+  members: z
+    .array(
+      z.object({
+        port: portId,
+        clients: z.record(
+          z.string().refine((text) => canonicalIp(text) === text, 'no address as Weft writes it'),
+          z.number().int().min(0),
+        ),
+      }),
+    )
+    .max(MOST_MEMBERS),
+};
 const neighbourAt = { switch: idSchema, address: ipSchema };
 const neighbour = { ...neighbourAt, mac: macSchema, port: portId };
 const nextHopAt = { router: idSchema, address: ipSchema };
@@ -125,6 +140,8 @@ const reportSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('memberHealthAll'), members: z.array(z.object(health)).max(1_000_000) }),
   z.object({ type: z.literal('memberHealth'), ...health }),
   z.object({ type: z.literal('memberHealthGone'), ...member }),
+  z.object({ type: z.literal('keptClients'), ...kept }),
+  z.object({ type: z.literal('keptClientsAll'), kept: z.array(z.object(kept)).max(10_000) }),
   z.object({ type: z.literal('neighbourAll'), neighbours: z.array(z.object(neighbour)).max(1_000_000) }),
   z.object({ type: z.literal('neighbour'), ...neighbour }),
   z.object({ type: z.literal('neighbourGone'), ...neighbourAt }),
@@ -206,6 +223,11 @@ const reportSchema = z.discriminatedUnion('type', [
   }),
 ]);
 const reportsSchema = z.object({ reports: z.array(reportSchema).max(100_000) });
+
+function canonicalIp(text: string): string | undefined {
+  const ip = parseIp(text);
+  return ip && formatIp(ip);
+}
 
 /** Names a connection, with an address that is one. */
 function isMoved(text: string): boolean {
@@ -428,6 +450,14 @@ export class Reports {
       }
       case 'memberHealthGone':
         changes.push(...this.#runtime.endMemberHealth(hostId, report.loadBalancer, report.port));
+        return true;
+      case 'keptClients': {
+        const kept = this.#runtime.setKeptClients(hostId, report);
+        changes.push(...(kept ?? []));
+        return kept !== undefined;
+      }
+      case 'keptClientsAll':
+        changes.push(...this.#runtime.replaceKeptClients(hostId, report.kept));
         return true;
       case 'neighbourAll':
         changes.push(...this.#runtime.replaceNeighbours(hostId, report.neighbours));

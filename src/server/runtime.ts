@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { ModelIndex } from '../model/model-index.ts';
-import type { MemberHealth } from '../model/objects.ts';
+import type { LoadBalancer, MemberHealth } from '../model/objects.ts';
+import { keepsForS } from '../model/serving.ts';
 import type { RecordChange } from './desired-state.ts';
 import { LearnedRoutes } from './learned-routes.ts';
 import { LeasedRecords } from './leased-records.ts';
@@ -11,12 +12,14 @@ import type {
   ReportedAddress,
   ReportedAttachment,
   ReportedClaim,
+  ReportedKept,
   ReportedMember,
   ReportedNeighbour,
   ReportedNextHop,
   ReportedSession,
   ReportedVtep,
 } from './protocol.ts';
+import { MOST_KEPT_CLIENTS } from './protocol.ts';
 
 /**
  * Runtime state: what changes by itself and hosts report. In memory only, leased to the host that reported it (a host
@@ -200,7 +203,7 @@ export class Runtime {
     for (const [id, host] of this.#hosts) {
       if (!host.isForgotten && now - host.lastSeenMs >= WAYS_LEASE_MS) {
         host.isForgotten = true;
-        changes.push(...this.#leased.endAll(id, ['neighbour', 'nextHopState']));
+        changes.push(...this.#leased.endAll(id, ['neighbour', 'nextHopState', 'keptClients']));
       }
       if (!host.isAlive || now - host.lastSeenMs < LEASE_MS) continue;
       host.isAlive = false;
@@ -287,6 +290,27 @@ export class Runtime {
     );
   }
 
+  /** Returns what changed, or undefined where the balancer keeps no clients, these are too many, or not of its members and its version of IP. */
+  setKeptClients(hostId: string, { loadBalancer, members }: ReportedKept): readonly RecordChange[] | undefined {
+    const id = `${loadBalancer}/${hostId}`;
+    const balancer = this.#index.get('loadBalancer', loadBalancer);
+    if (members.length === 0) return this.#leased.end(hostId, 'keptClients', id);
+    if (!balancer || !areOf(balancer, members)) return undefined;
+    const nowS = Math.ceil(this.#clock.now() / 1000);
+    // The later word holds: nobody has seen a client in the future.
+    const clamped = members.map(({ port, clients }) => ({
+      port,
+      clients: Object.fromEntries(Object.entries(clients).map(([client, seenS]) => [client, Math.min(seenS, nowS)])),
+    }));
+    return this.#leased.put({ kind: 'keptClients', id, loadBalancer, host: hostId, members: clamped });
+  }
+
+  replaceKeptClients(hostId: string, kept: readonly ReportedKept[]): readonly RecordChange[] {
+    const keep = new Set(kept.map(({ loadBalancer }) => `${loadBalancer}/${hostId}`));
+    const changes = kept.flatMap((each) => this.setKeptClients(hostId, each) ?? []);
+    return [...this.#leased.endAll(hostId, ['keptClients'], keep), ...changes];
+  }
+
   /** Returns what changed, or undefined when the port is not on the switch. */
   setNeighbour(hostId: string, reported: ReportedNeighbour): readonly RecordChange[] | undefined {
     const { switch: device, address, mac, port } = reported;
@@ -336,7 +360,7 @@ export class Runtime {
 
   /**
    * What a written change takes away with it: learned addresses of a port that is gone or has port security now,
-   * neighbours behind it, the health of what is no longer a member, is not asked, or is on no host, states of next hops that are not probed any more, and routes of a router that
+   * neighbours behind it, clients that a balancer keeps no more, the health of what is no longer a member, is not asked, or is on no host, states of next hops that are not probed any more, and routes of a router that
    * speaks BGP no more.
    */
   followChange({ before, after }: RecordChange): readonly RecordChange[] {
@@ -349,7 +373,9 @@ export class Runtime {
     if (before?.kind === 'loadBalancer') {
       const members = after?.kind === 'loadBalancer' && after.health ? after.members.map(({ port }) => port) : [];
       const health = [...this.#index.healthOf(before.id)];
-      return this.#leased.remove(health.filter(({ port }) => !members.includes(port)));
+      const kept =
+        after?.kind === 'loadBalancer' && keepsAlike(before, after) ? [] : this.#index.keptClientsOf(before.id);
+      return this.#leased.remove([...health.filter(({ port }) => !members.includes(port)), ...kept]);
     }
     if (before?.kind === 'binding')
       return after?.kind === 'binding' && after.active !== undefined
@@ -445,4 +471,23 @@ export class Runtime {
     for (const host of [...(this.#awaited.get(portId) ?? [])]) this.notAwaited(host, portId);
     return claims;
   }
+}
+
+/** May it keep these clients? */
+function areOf(balancer: LoadBalancer, members: ReportedKept['members']): boolean {
+  const isV6 = balancer.address.includes(':');
+  const ports = new Set(balancer.members.map(({ port }) => port));
+  const clients = members.flatMap((member) => Object.keys(member.clients));
+  return (
+    keepsForS(balancer) !== undefined &&
+    clients.length <= MOST_KEPT_CLIENTS &&
+    new Set(clients).size === clients.length &&
+    clients.every((client) => client.includes(':') === isV6) &&
+    members.every(({ port }) => ports.has(port))
+  );
+}
+
+/** Who was a client of the one is one of the other. */
+function keepsAlike(before: LoadBalancer, after: LoadBalancer): boolean {
+  return keepsForS(after) !== undefined && before.address === after.address;
 }

@@ -248,6 +248,7 @@ function placesOf(record: ScopeRecord): readonly Place[] {
     case 'mirror':
       return [...mirrorPlaces(record)].map((id): Place => ['mirrors', id]);
     case 'memberHealth':
+    case 'keptClients':
       return [['balancer', record.loadBalancer]];
     case 'bgpPeer':
       return [['sessions', record.routerPort]];
@@ -298,7 +299,8 @@ export function* contentsOf(index: ModelIndex, type: NodeType, id: string): Iter
       return yield* one('binding');
     case 'balancer':
       yield* one('loadBalancer');
-      return yield* index.healthOf(id);
+      yield* index.healthOf(id);
+      return yield* index.keptClientsOf(id);
     case 'mirrors':
       return yield* index.mirrorsOf(id);
     case 'sessions':

@@ -167,6 +167,7 @@ class Oracle {
       this.#chain(balancer.prefilter);
       for (const { port } of balancer.members) this.#portWithBinding(port);
       for (const health of this.#model.all('memberHealth')) if (health.loadBalancer === balancer.id) this.#add(health);
+      for (const kept of this.#model.all('keptClients')) if (kept.loadBalancer === balancer.id) this.#add(kept);
     }
   }
 }
@@ -190,6 +191,7 @@ test('the scope of every host of any routed network is what its contract says', 
   for (const kind of [
     'natLease',
     'memberHealth',
+    'keptClients',
     'neighbour',
     'loadBalancer',
     'floatingAddress',

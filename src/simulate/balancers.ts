@@ -1,7 +1,7 @@
 import { cidrContains, formatIp, type Ip, parseCidr, parseIp } from '../base/addresses.ts';
 import { holds, listenerPorts, memberPortFor } from '../model/listener-ports.ts';
 import type { LoadBalancer, LogicalPort, LogicalSwitch } from '../model/objects.ts';
-import { memberStates, openListeners, rangedProtocols } from '../model/serving.ts';
+import { keepingMembers, keepsForS, memberStates, openListeners, rangedProtocols } from '../model/serving.ts';
 import { shares } from '../model/shares.ts';
 import { PROTOCOL_NAMES } from '../model/texts.ts';
 import type { ModelView } from '../model/view.ts';
@@ -10,6 +10,7 @@ import type { Frame } from './frame.ts';
 import type { Journey } from './journey.ts';
 import { nameOf } from './names.ts';
 import type { Packet } from './packet.ts';
+import { timeText } from './routes.ts';
 
 /** Members whose states a trace tells where none serves. */
 const MOST_SHOWN = 10;
@@ -75,11 +76,38 @@ export function haveRange(sharers: readonly LoadBalancer[], ipProtocol: number):
 }
 
 /** The member that a packet of no known connection goes to from this host; absent where none serves. */
-export function chooseMember(model: ModelView, balancer: LoadBalancer, frame: Frame, host: string): Member | undefined {
+export function chooseMember(journey: Journey, balancer: LoadBalancer, { frame, host }: Packet): Member | undefined {
+  const { model } = journey;
+  const kept = keptAt(model, balancer, frame.ip!.src, host);
+  if (kept !== undefined) {
+    const name = nameOf(model, { kind: 'port', id: kept.port });
+    const until = timeText((kept.seenS + balancer.stickyS!) * 1000);
+    const text = `${formatIp(frame.ip!.src)} keeps ${name}, whatever its slot says: until ${until} if it is not seen again`;
+    journey.step(host, { kind: 'loadBalancer', id: balancer.id }, text);
+    return memberAt(model, balancer, kept.port);
+  }
   const serving = servingMembers(model, balancer, host);
   if (serving.size === 0) return undefined;
   const entries = balancer.members.flatMap(({ port, weight }) => (serving.has(port) ? [{ id: port, weight }] : []));
   return serving.get(shares(entries, balancer.slots)[slotOf(balancer, frame)]!);
+}
+
+/** The member that the client keeps, though its slot leads to another; of several that were told the one where it was seen last. */
+export function keptAt(
+  model: ModelView,
+  balancer: LoadBalancer,
+  client: Ip,
+  host: string,
+): { readonly port: string; readonly seenS: number } | undefined {
+  if (keepsForS(balancer) === undefined) return undefined;
+  const address = formatIp(client);
+  const may = keepingMembers(model, balancer, (other) => model.isLost(host, other));
+  const told = [...model.keptClientsOf(balancer.id)].flatMap(({ host: by, members }) =>
+    members.flatMap(({ port, clients }) =>
+      clients[address] !== undefined && may.has(port) ? [{ port, by, seenS: clients[address] }] : [],
+    ),
+  );
+  return told.sort((a, b) => b.seenS - a.seenS || (a.by < b.by ? -1 : 1))[0];
 }
 
 /** No member serves: the client is told, or not, as the balancer wants it. */

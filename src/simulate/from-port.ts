@@ -124,7 +124,7 @@ function translateToMember(
   const { state, connection, frame: known } = journey.tracker.look(zone, frame);
   if (connection) return { ...packet, frame: known };
   if (state.isInvalid || !listening) return 'untouched';
-  const member = chooseMember(journey.model, balancer, frame, packet.host);
+  const member = chooseMember(journey, balancer, packet);
   if (!member) return 'refused';
   const translation = { end: 'dst', address: member.address, port: listening.memberPort } as const;
   const committed = journey.tracker.commit(zone, frame, 0, translation);

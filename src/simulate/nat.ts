@@ -190,8 +190,7 @@ function toMember(
 ): readonly Packet[] {
   const { model } = journey;
   const about = { kind: 'loadBalancer', id: balancer.id } as const;
-  const member =
-    chosen === undefined ? chooseMember(model, balancer, packet.frame, packet.host) : memberAt(model, balancer, chosen);
+  const member = chosen === undefined ? chooseMember(journey, balancer, packet) : memberAt(model, balancer, chosen);
   const listening = listenerFor(balancer, packet.frame);
   if (!member && isInMidConnection(packet.frame)) {
     const others = othersThan(model, balancer, undefined);

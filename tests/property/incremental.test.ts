@@ -92,6 +92,7 @@ const DELETED_FIRST = [
     'learnedRoutes',
     'learnedSet',
     'memberHealth',
+    'keptClients',
     'natLease',
     'neighbour',
     'learned',

@@ -19,6 +19,7 @@ const KINDS = [
   'loadBalancer',
   'natLease',
   'memberHealth',
+  'keptClients',
   'neighbour',
   'learnedSet',
   'learnedRoutes',
@@ -49,6 +50,7 @@ const WANTED: readonly string[] = [
   ...['the same', 'one for all', 'as many others'].map(
     (ports) => `delivers by a range of ports that leads to ${ports}`,
   ),
+  'delivers to the member that a client keeps',
   ...(Object.keys(PACKET_DROP_REASONS) as DropReason[]).filter((r) => !NOT_MET.includes(r)).map((r) => `drop ${r}`),
   ...REQUESTS.map((service) => `asks ${service}`),
   ...RULE_FIELDS.map((field) => `rule field ${field}`),
@@ -184,6 +186,8 @@ export class RoutedCoverage {
     if (delivered && outcome.steps.some(({ about }) => about.kind === 'loadBalancer' && isShared(model, about.id)))
       this.#count('delivers by one of several balancers of an address');
     if (delivered) this.#noteRange(model, entry, outcome);
+    if (delivered && outcome.steps.some(({ about, text }) => about.kind === 'loadBalancer' && text.includes(' keeps ')))
+      this.#count('delivers to the member that a client keeps');
     if (outcome.anchored.length > 0 && delivered) this.#count('delivered through an anchor');
     for (const { host, port, frame } of outcome.deliveries) {
       const isBack = host === entry.host && port === entry.port;

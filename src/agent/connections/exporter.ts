@@ -3,7 +3,8 @@ import { DecodeError, WeftError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { type Connection, SILENCE_MS } from '../../flow-database/flow-store.ts';
 import { type ConnectionsAnswer, type ConnectionsReport, MOST_CONNECTIONS_IN_REPORT } from '../../server/protocol.ts';
-import { linesOf, parseTracked } from './dump.ts';
+import { type ClientPlace, type ClientsOfBalancers, ClientsSeen } from './clients-seen.ts';
+import { linesOf, parseTracked, type Tracked } from './dump.ts';
 import { ConnectionJoin } from './join.ts';
 import { isOrdinary, READ_MS, type ReadingOptions, type ReadingPlan, TrackingReader } from './reading.ts';
 import { type Counted, type CountedPlace, Tally } from './tally.ts';
@@ -24,9 +25,20 @@ export interface ExporterOptions extends ReadingOptions {
     readonly places: () => Iterable<TranslatedPlace>;
     readonly told: (used: PortsInUse) => void;
   };
+  /** Clients of balancers, and the members that they have. */
+  readonly clients?: {
+    readonly places: () => Iterable<ClientPlace>;
+    readonly told: (seen: ClientsOfBalancers) => void;
+  };
   /** What stands in the way, for people; undefined: nothing. */
   readonly setProblem: (problem: string | undefined) => void;
   readonly log: Log;
+}
+
+/** Who is told of each entry that is read, and of lines that were not understood. */
+interface Taker {
+  take(tracked: Tracked): void;
+  spoil?(): void;
 }
 
 /** Lines, or connections, between two turns of others. */
@@ -77,14 +89,16 @@ export class ConnectionExporter {
     const { setProblem, log, signal } = this.#options;
     let plan: ReadingPlan;
     let join: ConnectionJoin;
-    const { counting, translated } = this.#options;
+    const { counting, translated, clients } = this.#options;
     try {
       plan = await this.#reader.plan();
       const tally = new Tally(counting?.places() ?? []);
       const used = new UsedPorts(translated?.places() ?? []);
-      join = await this.#joined(this.#reader.read(plan), tally, used);
+      const seen = new ClientsSeen(clients?.places() ?? []);
+      join = await this.#joined(this.#reader.read(plan), tally, used, seen);
       counting?.told(tally.result(plan.unread));
       translated?.told(used.result(plan.unread));
+      clients?.told(seen.result());
     } catch (error) {
       if (!isOrdinary(error, signal)) throw error;
       log.debug('connections were not read', { error });
@@ -159,14 +173,14 @@ export class ConnectionExporter {
     this.#isBroken = isAgain && nowMs - this.#epoch >= AGAIN_MS;
   }
 
-  async #joined(texts: AsyncIterable<string>, tally: Tally, used: UsedPorts): Promise<ConnectionJoin> {
+  async #joined(texts: AsyncIterable<string>, ...others: readonly Taker[]): Promise<ConnectionJoin> {
     const join = new ConnectionJoin(this.#options.scope, this.#options.zones);
     const read: string[] = [];
     let lines = 0;
     for await (const text of texts) {
       read.push(text);
       for (const line of linesOf(text)) {
-        this.#take(join, tally, used, line);
+        this.#take([join, ...others], line);
         if (++lines % SLICE === 0) await nextTurn();
       }
     }
@@ -174,15 +188,13 @@ export class ConnectionExporter {
     return join;
   }
 
-  #take(join: ConnectionJoin, tally: Tally, used: UsedPorts, line: string): void {
+  #take(takers: readonly Taker[], line: string): void {
     try {
       const tracked = parseTracked(line);
-      join.take(tracked);
-      tally.take(tracked);
-      used.take(tracked);
+      for (const taker of takers) taker.take(tracked);
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
-      used.spoil();
+      for (const taker of takers) taker.spoil?.();
       if (!this.#wasBadText)
         this.#options.log.warn('a line of connection tracking was not understood', { error, line });
       this.#wasBadText = true;

@@ -1,7 +1,15 @@
 import type { Ip } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Masked, Match, Nat } from '../../openflow/flow.ts';
-import { type BalancerFacts, balancerFacts, clientSwitches, memberAddress, sharersOf, slotsOf } from '../balancers.ts';
+import {
+  type BalancerFacts,
+  balancerFacts,
+  clientSwitches,
+  keptClients,
+  memberAddress,
+  sharersOf,
+  slotsOf,
+} from '../balancers.ts';
 import { setCover } from '../bits.ts';
 import { localSwitch, wayTo } from '../facts.ts';
 import { CT_MARK, IPV4, IPV6, load, match, move, PROTO, REGISTERS, type Registers, set } from '../fields.ts';
@@ -17,6 +25,7 @@ import {
   answering,
   destinationTranslated,
   destinationUnknown,
+  fromAddress,
   KNOWN,
   natTo,
   portsFacing,
@@ -35,7 +44,7 @@ import { TUNNEL } from './tunnel.ts';
 import { backToSender, refuse, refuseUnknown, VIP } from './vip.ts';
 
 /** Which member has a slot, and how its packets get there (docs/design/layer3.md, §8): the same flows for clients inside and outside. */
-const SLOT = { some: 200, knownOnly: 150, rest: 100 } as const;
+const SLOT = { kept: 400, some: 200, knownOnly: 150, rest: 100 } as const;
 export const MEMBER = { closed: 300, knownOnly: 220, udp: 210, asked: 205, here: 200, elsewhere: 100 } as const;
 
 /**
@@ -68,6 +77,22 @@ export const slotsUnit = define.unit({
         );
     }
     return flows;
+  },
+});
+
+/** Clients whose slots lead elsewhere than to the member that they keep: before the slots are asked, and before the hand-off where nobody has any. */
+export const keptClientsUnit = define.unit({
+  name: 'keptClients',
+  over: 'loadBalancer',
+  run(reader, id) {
+    const balancer = reader.derive(balancerFacts, id);
+    if (balancer === undefined) return [];
+    return reader.derive(keptClients, id).map(({ address, member }) =>
+      flow('slot', SLOT.kept, match({ balancer: balancer.key }, fromAddress(address)), {
+        do: load({ member }),
+        goto: 'member',
+      }),
+    );
   },
 });
 

@@ -95,7 +95,16 @@ export const loadBalancerSchema = z
     listeners: z.array(listenerSchema).min(1, 'a VIP needs a listener: protocol and port').max(64),
     members: z.array(memberSchema).min(1, 'a VIP needs a member').max(MOST_MEMBERS),
     health: healthSchema.optional().describe('absent: members are taken to be well'),
-    sticky: z.enum(['none', 'source']).default('none').describe('source: a client address keeps its member'),
+    sticky: z.enum(['none', 'source']).default('none').describe('source: a client address says its member'),
+    stickyS: z
+      .number()
+      .int()
+      .min(1)
+      .max(86_400)
+      .optional()
+      .describe(
+        'with sticky: source: seconds for which a client keeps the member that it had, also where its address says another now; absent: it does not',
+      ),
     onEmpty: z.enum(['reject', 'drop']).default('reject').describe('when no member serves'),
     /** Power of two; the share of a member is a number of slots. */
     slots: z
@@ -114,6 +123,12 @@ export const loadBalancerSchema = z
   .superRefine((balancer, context) => {
     if ((balancer.router === undefined) === (balancer.switch === undefined))
       context.addIssue({ code: 'custom', path: ['router'], message: 'a VIP lives on one of router and switch' });
+    if (balancer.stickyS !== undefined && balancer.sticky !== 'source')
+      context.addIssue({
+        code: 'custom',
+        path: ['stickyS'],
+        message: `clients are kept for ${balancer.stickyS} s by their address: that needs sticky: source`,
+      });
     for (const [at, { protocol, port, ...rest }] of balancer.listeners.entries()) {
       const ports = listenerPorts({ port, ...rest });
       for (const other of balancer.listeners.slice(0, at)) {

@@ -1,0 +1,95 @@
+import type { ClientConnection } from '../connections/clients-seen.ts';
+
+interface Remembered {
+  member: string;
+  seenMs: number;
+  /** At the last reading. */
+  connections: ReadonlySet<string>;
+  /** It was left for another member: the connections that it has still do not count, only one that is new does. */
+  isLeft: boolean;
+}
+
+/** A client is with `member`, where a connection of it was seen at `seenMs`. */
+export interface Client {
+  readonly address: string;
+  readonly member: string;
+  readonly seenMs: number;
+}
+
+const NONE: ReadonlySet<string> = new Set();
+
+/**
+ * Which member each client of one balancer has, by the connections that this host keeps (docs/design/layer3.md, §8, "Kept clients"). Bounded: who was not
+ * seen for longest is forgotten first.
+ */
+export class ClientMemory {
+  /** Those seen last at the end. */
+  readonly #clients = new Map<string, Remembered>();
+  readonly #most: number;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** As an earlier run of the agent had it. */
+  adopt({ address, member, seenMs }: Client): void {
+    this.#clients.set(address, { member, seenMs, connections: NONE, isLeft: false });
+  }
+
+  /** What connections there are now. `keptAt`: the member that another host keeps a client at. */
+  read(all: readonly ClientConnection[], nowMs: number, keptAt: (client: string) => string | undefined): void {
+    const byClient = Map.groupBy(all, ({ client }) => client);
+    for (const [address, known] of this.#clients) {
+      if (byClient.has(address)) continue;
+      if (known.isLeft) this.#clients.delete(address);
+      else known.connections = NONE;
+    }
+    for (const [address, connections] of byClient) {
+      const known = this.#clients.get(address);
+      const seenAt = whereSeen(known, connections);
+      const own = known?.isLeft === false ? known.member : undefined;
+      const keys = new Set(connections.map(({ key }) => key));
+      const other = own === undefined ? keptAt(address) : undefined;
+      if (seenAt !== undefined && (other ?? seenAt) === seenAt) {
+        this.#clients.delete(address);
+        this.#clients.set(address, { member: seenAt, seenMs: nowMs, connections: keys, isLeft: false });
+      } else if (known) known.connections = keys;
+      // It came here before this host knew of the other.
+      else if (seenAt !== undefined)
+        this.#clients.set(address, { member: seenAt, seenMs: nowMs, connections: keys, isLeft: true });
+    }
+    for (const address of this.#clients.keys()) {
+      if (this.#clients.size <= this.#most) return;
+      this.#clients.delete(address);
+    }
+  }
+
+  /** These go by their slots, or are another host's: a new connection makes them clients again. */
+  leave(isLeft: (client: Client) => boolean): void {
+    for (const client of [...this.clients()]) {
+      if (!isLeft(client)) continue;
+      const known = this.#clients.get(client.address)!;
+      if (known.connections.size === 0) this.#clients.delete(client.address);
+      else known.isLeft = true;
+    }
+  }
+
+  forgetBefore(ms: number): void {
+    this.leave(({ seenMs }) => seenMs <= ms);
+  }
+
+  *clients(): Iterable<Client> {
+    for (const [address, { member, seenMs, isLeft }] of this.#clients) if (!isLeft) yield { address, member, seenMs };
+  }
+}
+
+/** The member where the connections show the client: of one that has a member only there. One that is over shows it once, at the first reading that has it. */
+function whereSeen(known: Remembered | undefined, connections: readonly ClientConnection[]): string | undefined {
+  const isNew = ({ key }: ClientConnection): boolean => !known?.connections.has(key);
+  const counting = connections.filter((connection) =>
+    known === undefined || known.isLeft
+      ? isNew(connection)
+      : connection.member === known.member && (!connection.isOver || isNew(connection)),
+  );
+  return (counting.find(({ isOver }) => !isOver) ?? counting[0])?.member;
+}
