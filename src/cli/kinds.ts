@@ -198,6 +198,7 @@ export const CLI_KINDS: readonly CliKind[] = [
       column('MEMBERS', 'members.length'),
       column('HEALTHY', 'status.healthy'),
       wide('STICKY', 'sticky'),
+      wide('FOR', 'stickyS'),
       wide('SLOTS', 'slots'),
       wide('UP', 'adminUp'),
       wide('KEY', 'key'),

@@ -155,6 +155,13 @@ function moved(port: typeof world.a, ...connections: string[]): InputRecord {
   };
 }
 
+function keptAt(host: typeof h1, member: typeof world.a, clients: Record<string, number>): InputRecord {
+  return {
+    ...{ kind: 'keptClients', id: `${outer.id}/${host.id}`, revision: 1, loadBalancer: outer.id, host: host.id },
+    members: [{ port: member.id, clients }],
+  };
+}
+
 /** Golden file → the records, and the unit families whose flows are shown. */
 const CASES: Readonly<Record<string, readonly [families: readonly string[], records: readonly InputRecord[]]>> = {
   'port-plain': [
@@ -472,6 +479,15 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
       ...translated,
       { ...floating[0]!, inboundLimit: { newPerSecond: 50 } },
       { ...outer, listeners: [{ protocol: 'udp', port: 53 }], inboundLimit: { newPerSecond: 100 } },
+    ],
+  ],
+  'kept-clients': [
+    ['slots', 'keptClients'],
+    [
+      ...translated,
+      { ...outer, stickyS: 60 },
+      keptAt(h1, world.b, { '198.51.100.7': 1_000, '198.51.100.8': 1_000 }),
+      keptAt(h2, world.c, { '198.51.100.8': 1_001 }),
     ],
   ],
   'vip-without-members': [['slots'], [...translated, { ...inner, members: [] }]],

@@ -82,6 +82,27 @@ describe('a VIP, from inside', () => {
     assert.deepEqual(counts, { p2: 16, p3: 48 });
   });
 
+  test('leads a client to the member that it keeps, drained or not, and all others by their slots', () => {
+    const sticky = vip([b, c], { sticky: 'source', stickyS: 60 });
+    const kept = (port: LogicalPort): InputRecord => ({
+      ...{ kind: 'keptClients', id: `${sticky.id}/${h1.id}`, revision: 1, loadBalancer: sticky.id, host: h1.id },
+      members: [{ port: port.id, clients: { '10.0.1.11': 1_000 } }],
+    });
+    const called = (...changes: InputRecord[]): string => {
+      const net = networkWith(sticky);
+      net.change(...changes);
+      return send(net, a, '10.0.1.11', '10.9.9.9', tcp(5000, 80)).slice(0, 2);
+    };
+    assert.deepEqual([called(kept(b)), called(kept(c))], ['p2', 'p3']);
+    const draining = sticky.members.map((member) => ({ ...member, drain: true }));
+    assert.equal(called({ ...sticky, members: draining }, kept(c)), 'p3', 'where nobody serves, too');
+    const [own, other] = called() === 'p2' ? [b, c] : [c, b];
+    const { stickyS: _, ...forgetful } = sticky;
+    const members = sticky.members.map((member) => ({ ...member, adminUp: member.port !== other.id }));
+    for (const changed of [forgetful, { ...sticky, members }])
+      assert.equal(called(kept(other), changed as typeof sticky), own === b ? 'p2' : 'p3');
+  });
+
   test('without members refuses, as it is told to', () => {
     const health: InputRecord = {
       kind: 'memberHealth',

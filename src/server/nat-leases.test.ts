@@ -461,6 +461,58 @@ test('states of next hops go to agents, show in status and router, and go with t
   });
 });
 
+test('clients that a host keeps go to agents and show in the status, and go with what keeps them', async () => {
+  await withNetwork(async ({ client, id, report, told }) => {
+    const [loadBalancer, a, b] = await Promise.all(['load-balancers/vip', 'ports/a', 'ports/b'].map(id));
+    const {
+      revision: _,
+      id: __,
+      status: ___,
+      ...vip
+    } = await client.get<Record<string, unknown>>('/v1/load-balancers/vip');
+    const put = (more: object) => client.post('/v1/apply', { objects: [{ ...vip, ...more }] });
+    const keep = async (host: 'h1' | 'h2', ...members: { port: string; clients: Record<string, number> }[]) =>
+      (await report(host, { type: 'keptClients', loadBalancer: loadBalancer!, members })).refused.length;
+    const shown = async () =>
+      (
+        await client.get<{ status: { kept?: { client: string; member: string }[] } }>('/v1/load-balancers/vip')
+      ).status.kept?.map((each) => `${each.client} ${each.member}`);
+    const at = (port: string, ...clients: string[]) => ({
+      port,
+      clients: Object.fromEntries(clients.map((each) => [each, 1_764_000_000])),
+    });
+    assert.equal(await keep('h2', at(b!, '198.51.100.7')), 1, 'it keeps nobody');
+    await assert.rejects(put({ sticky: 'none', stickyS: 60 }), /that needs sticky: source/);
+    await assert.rejects(put({ sticky: 'source', stickyS: 86_401 }), /stickyS/);
+    await put({ sticky: 'source', stickyS: 60 });
+    await told();
+    assert.deepEqual(await shown(), []);
+    assert.equal(await keep('h2', at(b!, '2001:db8::7')), 1, 'another version of IP');
+    assert.equal(await keep('h2', at(a!, '198.51.100.7'), at(b!, '198.51.100.7')), 1, 'one client at two members');
+    assert.equal(await keep('h2', at(loadBalancer!, '198.51.100.7')), 1, 'no member');
+    const many = Array.from({ length: 4_097 }, (_, n) => `198.51.${n >> 8}.${n & 255}`);
+    assert.equal(await keep('h2', at(b!, ...many)), 1, 'too many');
+    await assert.rejects(keep('h2', at(b!, '198.51.100.007')), /Invalid key/);
+    assert.equal(await keep('h2', at(b!, '198.51.100.7')), 0);
+    const record = recordIn(await told());
+    assert.ok(record.kind === 'keptClients' && record.members[0]?.port === b);
+    assert.deepEqual(await shown(), ['198.51.100.7 b']);
+    assert.equal(await keep('h1'), 0);
+    assert.deepEqual(await shown(), ['198.51.100.7 b'], 'not h1’s to take back');
+    await report('h2', { type: 'keptClientsAll', kept: [] });
+    await told();
+    assert.deepEqual(await shown(), []);
+    await keep('h2', at(b!, '198.51.100.7'));
+    await told();
+    await put({ sticky: 'source', stickyS: 120 });
+    assert.deepEqual(await shown(), ['198.51.100.7 b']);
+    await told();
+    await put({});
+    assert.ok((await told()).some((each) => each.type === 'delete' && each.kind === 'keptClients'));
+    assert.equal(await shown(), undefined);
+  });
+});
+
 test('over a restart of the server leases hold, and health that nobody reported again yet is left with agents', async () => {
   await withNetwork(async ({ id, report, told, restart }) => {
     const [router, loadBalancer, port] = await Promise.all(['routers/r', 'load-balancers/vip', 'ports/b'].map(id));

@@ -15,6 +15,7 @@ import { portCount } from '../model/port-blocks.ts';
 import { withoutSecrets } from '../model/secrets.ts';
 import { type MemberState, memberStates } from '../model/serving.ts';
 import { placesOf } from '../model/vteps.ts';
+import { type KeptClientStatus, keptClientsOf } from './kept-clients.ts';
 import { type NextHopStatus, nextHopsOf } from './next-hops.ts';
 import type { HostHealth, PortState, ReportedAttachment, ReportedSession, ReportedVtep } from './protocol.ts';
 import type { Runtime } from './runtime.ts';
@@ -60,6 +61,9 @@ export interface LoadBalancerStatus {
     readonly name: string;
     readonly state: MemberState;
   }[];
+  /** Where it has `stickyS`: how many clients keep another member than that of their slot, and some of them. */
+  readonly keptClients?: number;
+  readonly kept?: readonly KeptClientStatus[];
 }
 
 export interface LeaseStatus {
@@ -235,7 +239,11 @@ export class Presenter {
     const shown = [...memberStates(this.#index, balancer, (host) => dead.has(host))].map(([port, state]) => {
       return { name: this.#index.get('port', port)?.name ?? port, state };
     });
-    return { healthy: `${shown.filter(({ state }) => state === 'serving').length}/${shown.length}`, members: shown };
+    return {
+      healthy: `${shown.filter(({ state }) => state === 'serving').length}/${shown.length}`,
+      members: shown,
+      ...keptClientsOf(this.#index, balancer, (host) => dead.has(host)),
+    };
   }
 
   /** Hosts that answer none of their peers: with an agent that is silent alone a host is not dead. */

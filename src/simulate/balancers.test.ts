@@ -161,6 +161,43 @@ describe('the members of a balancer', () => {
     assert.equal(Object.keys(spread(model)).length, 1);
   });
 
+  test('are left aside where a client keeps the member that it had, while that serves or is only drained', () => {
+    const model = open();
+    change(model, 'loadBalancer', 'api', { sticky: 'source', stickyS: 60 });
+    const [own] = Object.keys(spread(model));
+    const other = own === 'app-1' ? 'app-2' : 'app-1';
+    const keep = (host: string, port: string, seenS: number): void => {
+      const members = [{ port, clients: { '10.0.1.11': seenS } }];
+      model.put({ kind: 'keptClients', id: `api/${host}`, revision: 1, loadBalancer: 'api', host, members });
+    };
+    keep('h2', other, 1_764_000_000);
+    assert.deepEqual(spread(model), { [other]: 32 });
+    const said = call(model, 40_000).steps.find(({ about }) => about.kind === 'loadBalancer')?.text;
+    assert.equal(
+      said,
+      `10.0.1.11 keeps ${other}, whatever its slot says: until 2025-11-24T16:01:00Z if it is not seen again`,
+    );
+    keep('h1', own!, 1_764_000_001);
+    assert.deepEqual(spread(model), { [own!]: 32 }, 'where it was seen last');
+    keep('h1', own!, 1_764_000_000);
+    assert.deepEqual(spread(model), { [own!]: 32 }, 'of equal ones the smaller host');
+    model.delete('keptClients', 'api/h1');
+    const members = (more: object): void =>
+      change(model, 'loadBalancer', 'api', {
+        members: ['app-1', 'app-2'].map((port) => ({
+          ...{ port, weight: 1, drain: false, adminUp: true },
+          ...(port === other ? more : {}),
+        })),
+      });
+    members({ drain: true });
+    assert.deepEqual(spread(model), { [other]: 32 });
+    members({ adminUp: false });
+    assert.deepEqual(spread(model), { [own!]: 32 });
+    members({});
+    change(model, 'loadBalancer', 'api', { stickyS: undefined });
+    assert.deepEqual(spread(model), { [own!]: 32 });
+  });
+
   test('may all be away: told or not, as chosen', () => {
     const model = open();
     change(model, 'port', 'app-1', { adminUp: false });

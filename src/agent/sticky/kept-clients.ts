@@ -1,6 +1,6 @@
 import { parseIp } from '../../base/addresses.ts';
 import { ZONE_KIND } from '../../compile/translation.ts';
-import type { KeptClients as KeptRecord, LoadBalancer, LogicalPort, ScopeKind } from '../../model/objects.ts';
+import type { KeptClients as KeptRecord, LoadBalancer, ScopeKind } from '../../model/objects.ts';
 import { keepingMembers, keepsForS, memberStates, openListeners, type ServingView } from '../../model/serving.ts';
 import { shares } from '../../model/shares.ts';
 import { MOST_KEPT_CLIENTS, type ReportedKept } from '../../server/protocol.ts';
@@ -59,8 +59,22 @@ export class KeptClients {
   /** Of which it should be told who has a connection. */
   *places(): Iterable<ClientPlace> {
     const { scope, interfaces } = this.#ground;
-    for (const balancer of this.#balancers()) {
-      const inside = this.#switchesInside(balancer);
+    const balancers = this.#balancers();
+    if (balancers.length === 0) return;
+    const here = [...this.#zones.entries()].flatMap(([owner, zone]) => {
+      const port = interfaces.get(owner) ? scope.port(owner) : undefined;
+      return port ? [{ owner, zone, onSwitch: port.switch }] : [];
+    });
+    const inner = Map.groupBy(
+      [...scope.all('routerPort')].filter(({ outside }) => !outside),
+      ({ router }) => router,
+    );
+    for (const balancer of balancers) {
+      const { router } = balancer;
+      // Whose workloads reach the virtual address by themselves.
+      const inside = new Set(
+        router === undefined ? [balancer.switch] : (inner.get(router) ?? []).map((port) => port.switch),
+      );
       const ports = new Set(balancer.members.map(({ port }) => port));
       const addressOf = (port: string): string | undefined => {
         const isV6 = balancer.address.includes(':');
@@ -72,9 +86,8 @@ export class KeptClients {
         const address = addressOf(port);
         if (address !== undefined && !members.has(address)) members.set(address, port);
       }
-      for (const [owner, zone] of this.#zones.entries()) {
-        const port = interfaces.get(owner) ? scope.port(owner) : undefined;
-        if (!port || !(ports.has(owner) || inside.has(port.switch))) continue;
+      for (const { owner, zone, onSwitch } of here) {
+        if (!ports.has(owner) && !inside.has(onSwitch)) continue;
         const own = ports.has(owner) ? addressOf(owner) : undefined;
         yield {
           ...{ loadBalancer: balancer.id, zone: zone + ZONE_KIND.vip, address: balancer.address, listeners },
@@ -86,11 +99,14 @@ export class KeptClients {
 
   /** Connections were read. */
   told(seen: ClientsOfBalancers, nowMs: number): Effect[] {
+    const view = this.#view();
     return this.#balancers().flatMap((balancer) => {
+      const connections = seen.get(balancer.id) ?? [];
+      if (connections.length === 0 && !this.#watched.has(balancer.id)) return [];
       const watched = this.#watchedOf(balancer);
-      const elsewhere = this.#elsewhere(balancer, this.#mayKeep(balancer));
-      watched.memory.read(seen.get(balancer.id) ?? [], nowMs, (client) => elsewhere.get(client)?.member);
-      return this.#judge(balancer, watched, nowMs);
+      const elsewhere = this.#elsewhere(balancer, this.#mayKeep(balancer, view));
+      watched.memory.read(connections, nowMs, (client) => elsewhere.get(client)?.member);
+      return this.#judge(balancer, watched, view, nowMs);
     });
   }
 
@@ -161,14 +177,19 @@ export class KeptClients {
   }
 
   #judgeAll(nowMs: number): Effect[] {
-    return this.#balancers().flatMap((balancer) => this.#judge(balancer, this.#watchedOf(balancer), nowMs));
+    if (this.#watched.size === 0) return [];
+    const view = this.#view();
+    return this.#balancers().flatMap((balancer) => {
+      const watched = this.#watched.get(balancer.id);
+      return watched ? this.#judge(balancer, watched, view, nowMs) : [];
+    });
   }
 
-  #judge(balancer: LoadBalancer, watched: Watched, nowMs: number): Effect[] {
+  #judge(balancer: LoadBalancer, watched: Watched, view: ServingView, nowMs: number): Effect[] {
     const { host } = this.#ground;
     const forMs = keepsForS(balancer)! * 1000;
     const { memory } = watched;
-    const may = this.#mayKeep(balancer);
+    const may = this.#mayKeep(balancer, view);
     const elsewhere = this.#elsewhere(balancer, may);
     memory.forgetBefore(nowMs - forMs);
     memory.leave(({ address, member }) => {
@@ -178,7 +199,7 @@ export class KeptClients {
       const own = watched.told.get(address);
       return !own || isLater(other, { seenS: own.seenS, host: host ?? '' });
     });
-    const owners = this.#owners(balancer, watched);
+    const owners = this.#owners(balancer, watched, view);
     const kept = new Map<string, Told>();
     for (const { address, member, seenMs } of memory.clients())
       if (owners[slotOf(address, balancer.slots)] !== member)
@@ -211,22 +232,23 @@ export class KeptClients {
     return watched.told.size > 0 && !record ? this.#tell(balancer, watched, watched.told) : [];
   }
 
-  #mayKeep(balancer: LoadBalancer): ReadonlySet<string> {
-    return keepingMembers(this.#view(), balancer, (host) => this.#lost().includes(host));
+  #mayKeep(balancer: LoadBalancer, view: ServingView): ReadonlySet<string> {
+    return keepingMembers(view, balancer, (host) => this.#lost().includes(host));
   }
 
   #view(): ServingView {
     const { scope } = this.#ground;
+    const health = Map.groupBy(scope.all('memberHealth'), ({ loadBalancer }) => loadBalancer);
     return {
       get: (kind, id) => scope.get(kind, id),
       bindingOf: (port) => scope.binding(port),
-      healthOf: (id) => [...scope.all('memberHealth')].filter(({ loadBalancer }) => loadBalancer === id),
+      healthOf: (id) => health.get(id) ?? [],
     };
   }
 
   /** The member's port by slot. */
-  #owners(balancer: LoadBalancer, watched: Watched): readonly string[] {
-    const states = memberStates(this.#view(), balancer, (host) => this.#lost().includes(host));
+  #owners(balancer: LoadBalancer, watched: Watched, view: ServingView): readonly string[] {
+    const states = memberStates(view, balancer, (host) => this.#lost().includes(host));
     const serving = balancer.members.filter(({ port }) => states.get(port) === 'serving');
     const entries = serving.map(({ port, weight }) => ({ id: port, weight }));
     const of = JSON.stringify([balancer.slots, entries]);
@@ -247,13 +269,6 @@ export class KeptClients {
       }
     }
     return found;
-  }
-
-  /** Whose workloads reach the virtual address by themselves. */
-  #switchesInside({ router, switch: onSwitch }: LoadBalancer): ReadonlySet<LogicalPort['switch']> {
-    if (router === undefined) return new Set([onSwitch!]);
-    const ports = [...this.#ground.scope.all('routerPort')].filter((port) => port.router === router && !port.outside);
-    return new Set(ports.flatMap((port) => port.switch ?? []));
   }
 }
 

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { KindName } from '../../model/kind.ts';
 import { textsAt } from '../../model/paths.ts';
 import type { WeftEvent } from '../../server/events.ts';
+import type { KeptClientStatus } from '../../server/kept-clients.ts';
 import type { NextHopStatus } from '../../server/next-hops.ts';
 import { UsageError } from '../exit-codes.ts';
 import { type CliKind, entryOf, plurals, requireKind } from '../kinds.ts';
@@ -69,6 +70,8 @@ function describeStatus(object: ShownObject): string[] {
         (claim) => `  claim: ${claim.host} by interface ${claim.interface}, for ${ageText(Date.now() - claim.sinceMs)}`,
       );
     if (key === 'nextHops') return (value as NextHopStatus[]).map(nextHopLine);
+    if (key === 'kept')
+      return (value as KeptClientStatus[]).length === 0 ? [] : listed((value as KeptClientStatus[]).map(keptLine));
     if (key === 'lastSeenMs') return [`  last seen: ${ageText(Date.now() - (value as number))} ago`];
     if (key === 'health')
       return Object.entries(value as object)
@@ -83,6 +86,10 @@ function nextHopLine({ address, probe, state, sinceMs, hosts }: NextHopStatus): 
   const words = { answers: 'answers', silent: red('does not answer'), unknown: dim('is not known to answer yet') };
   const by = hosts.length === 0 ? '' : `, asked by ${hosts.join(', ')}`;
   return `  next hop: ${address} (${probe}) ${words[state]}${since}${by}`;
+}
+
+function keptLine({ client, member, untilMs }: KeptClientStatus): string {
+  return `${client} keeps ${member} for ${Math.max(0, Math.round((untilMs - Date.now()) / 1000))} s more`;
 }
 
 const MOST_LISTED = 15;
