@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { ERROR_CODES, type ErrorCode, WeftError } from '../base/errors.ts';
 import { EXIT, exitCodeOf } from './exit-codes.ts';
 import { entryOf } from './kinds.ts';
-import { describeFields } from './nouns/describe.ts';
+import { describeFields, keptLine } from './nouns/describe.ts';
 import { tableOf } from './nouns/get.ts';
 import { formatTree } from './nouns/show.ts';
 import { formatStatus, judge, type StatusAnswer } from './nouns/status.ts';
@@ -197,4 +197,10 @@ test('durations as people write and read them', () => {
     '3 h',
     '5 d',
   ]);
+});
+
+test('describe says for how long a client keeps its member', () => {
+  const kept = { client: '10.0.0.5', member: 'web-1', untilMs: 250_000 };
+  assert.equal(keptLine(kept, 10_000), '10.0.0.5 keeps web-1 for 240 s more');
+  assert.equal(keptLine(kept, 260_000), '10.0.0.5 keeps web-1 for 0 s more');
 });

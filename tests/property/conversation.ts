@@ -356,6 +356,7 @@ function changesOf(model: ModelIndex): ScopeRecord[] {
   for (const balancer of model.all('loadBalancer'))
     changed.push({ ...balancer, members: balancer.members.map((member) => ({ ...member, drain: !member.drain })) });
   for (const health of model.all('memberHealth')) changed.push({ ...health, up: !health.up });
+  for (const kept of model.all('keptClients')) changed.push({ ...kept, members: kept.members.slice(1) });
   for (const set of model.all('learnedSet'))
     changed.push(
       { ...set, via: set.via.slice(0, -1) },

@@ -71,7 +71,9 @@ function describeStatus(object: ShownObject): string[] {
       );
     if (key === 'nextHops') return (value as NextHopStatus[]).map(nextHopLine);
     if (key === 'kept')
-      return (value as KeptClientStatus[]).length === 0 ? [] : listed((value as KeptClientStatus[]).map(keptLine));
+      return (value as KeptClientStatus[]).length === 0
+        ? []
+        : listed((value as KeptClientStatus[]).map((kept) => keptLine(kept)));
     if (key === 'lastSeenMs') return [`  last seen: ${ageText(Date.now() - (value as number))} ago`];
     if (key === 'health')
       return Object.entries(value as object)
@@ -88,8 +90,9 @@ function nextHopLine({ address, probe, state, sinceMs, hosts }: NextHopStatus): 
   return `  next hop: ${address} (${probe}) ${words[state]}${since}${by}`;
 }
 
-function keptLine({ client, member, untilMs }: KeptClientStatus): string {
-  return `${client} keeps ${member} for ${Math.max(0, Math.round((untilMs - Date.now()) / 1000))} s more`;
+/** Exported for its test. */
+export function keptLine({ client, member, untilMs }: KeptClientStatus, nowMs = Date.now()): string {
+  return `${client} keeps ${member} for ${Math.max(0, Math.round((untilMs - nowMs) / 1000))} s more`;
 }
 
 const MOST_LISTED = 15;
