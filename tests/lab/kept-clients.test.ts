@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type Datacentre, eventually, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
-import { ask, serve, tally } from './services.ts';
+import { ask, serve, serveAll, tally } from './services.ts';
 import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
 
 const STICKY_S = 15;
 const VIP = '203.0.113.80';
+const VIP6 = '2001:db8:f::80';
 /** Agents read their connections every 5 s. */
 const READ_MS = 7_000;
 
@@ -14,11 +15,13 @@ const READ_MS = 7_000;
 describe('a load balancer that keeps its clients', { skip: needsRoot }, () => {
   let dc: Datacentre;
   const put = async (...members: object[]): Promise<void> => {
+    const more = { router: 'r', sticky: 'source', stickyS: STICKY_S, members };
     const objects = [
       acme('loadBalancer', 'web', {
-        ...{ address: VIP, router: 'r', sticky: 'source', stickyS: STICKY_S, members },
+        ...{ address: VIP, ...more },
         listeners: [{ protocol: 'tcp', port: 80, memberPort: 8080 }],
       }),
+      acme('loadBalancer', 'names', { address: VIP6, ...more, listeners: [{ protocol: 'udp', port: 53 }] }),
     ];
     await dc.weft.client.post('/v1/apply', { objects });
     await dc.weft.client.get('/v1/sync');
@@ -53,12 +56,14 @@ describe('a load balancer that keeps its clients', { skip: needsRoot }, () => {
       ],
     });
     await Promise.all(['b1', 'b2'].map((name) => serve(dc.lab, name, 'tcp', 8080)));
+    await serveAll(dc.lab, ['b1', 'b2'], 'udp/53');
     await put(b1);
   });
   after(() => dc?.down());
 
   test('keeps those seen lately at a member that is drained, while others use the new one', async () => {
     assert.deepEqual(await whoAnswers('o1', 'o2', 'a1'), ['o1 b1', 'o2 b1', 'a1 b1']);
+    for (const client of ['o2', 'a1']) assert.equal((await ask(dc.lab, client, 'udp', VIP6, 53)).by, 'b1', client);
     await sleep(READ_MS);
     await put(drained, b2);
     await eventually('its clients are kept', 5_000, async () => (await kept()).length === 3);
@@ -67,6 +72,8 @@ describe('a load balancer that keeps its clients', { skip: needsRoot }, () => {
       ...['o1 b1', 'o2 b1', 'a1 b1'],
       ...['o3 b2', 'o4 b2', 'a2 b2'],
     ]);
+    for (const [client, by] of Object.entries({ o2: 'b1', a1: 'b1', o4: 'b2', a2: 'b2' }))
+      assert.equal((await ask(dc.lab, client, 'udp', VIP6, 53)).by, by, `${client} over IPv6`);
   });
 
   test('keeps each at its own where a member comes back', async () => {

@@ -169,6 +169,7 @@ const FLOW_FAULTS: Readonly<Record<string, FlowFault>> = {
       return at < 0 ? flow : { ...flow, actions: slots[(at + 1) % slots.length]!.actions };
     });
   },
+  'clients keep no members': without((flow) => inTable(flow, 'slot') && flow.priority === 400),
   'answers of members keep their source': without((flow) => inTable(flow, 'unVip', 'fromVip') && hasAction(flow, isCt)),
   'nobody is told of a reject': changed(
     (flow) => inTable(flow, 'fromVerdict', 'toVerdict', 'inVerdict', 'outVerdict'),

@@ -3,21 +3,23 @@ import { test } from 'node:test';
 import type { ClientConnection } from '../connections/clients-seen.ts';
 import { ClientMemory } from './client-memory.ts';
 
-/** `c1>a:1` is the first connection of the client with the member, `c1>a:1!` the same when both ends have closed it. */
+/** `c1>a:1` is the first connection of client 10.0.0.1 with the member, `c1>a:1!` the same when both ends have closed it. */
 function connection(text: string): ClientConnection {
-  const [, client, member, key, over] = /^(\w+)>(\w+):(\d+)(!?)$/.exec(text)!;
-  return { client: client!, member: member!, key: key!, isOver: over === '!' };
+  const [, client, member, key, over] = /^c(\d+)>(\w+):(\d+)(!?)$/.exec(text)!;
+  return { client: `10.0.0.${client}`, member: member!, key: key!, isOver: over === '!' };
 }
 
 function setup(most = 100) {
   const memory = new ClientMemory(most);
   const elsewhere = new Map<string, string>();
   const read = (nowMs: number, ...texts: string[]): string[] => {
-    memory.read(texts.map(connection), nowMs, (client) => elsewhere.get(client));
+    memory.read(texts.map(connection), nowMs, (client) => elsewhere.get(client.replace('10.0.0.', 'c')));
     return known();
   };
   const known = (): string[] =>
-    [...memory.clients()].map(({ address, member, seenMs }) => `${address} ${member} ${seenMs}`).sort();
+    [...memory.clients()]
+      .map(({ address, member, seenMs }) => `${address.replace('10.0.0.', 'c')} ${member} ${seenMs}`)
+      .sort();
   return { memory, elsewhere, read, known };
 }
 

@@ -1,6 +1,8 @@
+import { parseIp } from '../../base/addresses.ts';
 import type { ClientConnection } from '../connections/clients-seen.ts';
 
 interface Remembered {
+  readonly slotBits: number;
   member: string;
   seenMs: number;
   /** At the last reading. */
@@ -14,6 +16,14 @@ export interface Client {
   readonly address: string;
   readonly member: string;
   readonly seenMs: number;
+  /** The last bits of the address, as many as any balancer has for its slots. */
+  readonly slotBits: number;
+}
+
+const MOST_SLOTS = 1024;
+
+function slotBitsOf(address: string): number {
+  return Number(BigInt(parseIp(address)!.value) % BigInt(MOST_SLOTS));
 }
 
 const NONE: ReadonlySet<string> = new Set();
@@ -32,8 +42,9 @@ export class ClientMemory {
   }
 
   /** As an earlier run of the agent had it. */
-  adopt({ address, member, seenMs }: Client): void {
-    this.#clients.set(address, { member, seenMs, connections: NONE, isLeft: false });
+  adopt({ address, member, seenMs }: Omit<Client, 'slotBits'>): void {
+    const slotBits = slotBitsOf(address);
+    this.#clients.set(address, { slotBits, member, seenMs, connections: NONE, isLeft: false });
   }
 
   /** What connections there are now. `keptAt`: the member that another host keeps a client at. */
@@ -47,16 +58,17 @@ export class ClientMemory {
     for (const [address, connections] of byClient) {
       const known = this.#clients.get(address);
       const seenAt = whereSeen(known, connections);
+      const slotBits = known?.slotBits ?? slotBitsOf(address);
       const own = known?.isLeft === false ? known.member : undefined;
       const keys = new Set(connections.map(({ key }) => key));
       const other = own === undefined ? keptAt(address) : undefined;
       if (seenAt !== undefined && (other ?? seenAt) === seenAt) {
         this.#clients.delete(address);
-        this.#clients.set(address, { member: seenAt, seenMs: nowMs, connections: keys, isLeft: false });
+        this.#clients.set(address, { slotBits, member: seenAt, seenMs: nowMs, connections: keys, isLeft: false });
       } else if (known) known.connections = keys;
       // It came here before this host knew of the other.
       else if (seenAt !== undefined)
-        this.#clients.set(address, { member: seenAt, seenMs: nowMs, connections: keys, isLeft: true });
+        this.#clients.set(address, { slotBits, member: seenAt, seenMs: nowMs, connections: keys, isLeft: true });
     }
     for (const address of this.#clients.keys()) {
       if (this.#clients.size <= this.#most) return;
@@ -79,7 +91,8 @@ export class ClientMemory {
   }
 
   *clients(): Iterable<Client> {
-    for (const [address, { member, seenMs, isLeft }] of this.#clients) if (!isLeft) yield { address, member, seenMs };
+    for (const [address, { isLeft, member, seenMs, slotBits }] of this.#clients)
+      if (!isLeft) yield { address, member, seenMs, slotBits };
   }
 }
 

@@ -1,4 +1,3 @@
-import { parseIp } from '../../base/addresses.ts';
 import { ZONE_KIND } from '../../compile/translation.ts';
 import type { KeptClients as KeptRecord, LoadBalancer, ScopeKind } from '../../model/objects.ts';
 import { keepingMembers, keepsForS, memberStates, openListeners, type ServingView } from '../../model/serving.ts';
@@ -201,9 +200,8 @@ export class KeptClients {
     });
     const owners = this.#owners(balancer, watched, view);
     const kept = new Map<string, Told>();
-    for (const { address, member, seenMs } of memory.clients())
-      if (owners[slotOf(address, balancer.slots)] !== member)
-        kept.set(address, { member, seenS: Math.floor(seenMs / 1000) });
+    for (const { address, member, seenMs, slotBits } of memory.clients())
+      if (owners[slotBits % balancer.slots] !== member) kept.set(address, { member, seenS: Math.floor(seenMs / 1000) });
     const againS = Math.max(SWEEP_MS, forMs / AGAIN_PART) / 1000;
     return areSame(watched.told, kept, againS) ? this.#correct(balancer, watched) : this.#tell(balancer, watched, kept);
   }
@@ -277,10 +275,6 @@ function isLater(
   other: { readonly seenS: number; readonly host: string },
 ): boolean {
   return one.seenS > other.seenS || (one.seenS === other.seenS && one.host < other.host);
-}
-
-function slotOf(client: string, slots: number): number {
-  return Number(BigInt(parseIp(client)!.value) % BigInt(slots));
 }
 
 /** The same clients at the same members, and nobody was seen so much later. */
