@@ -5,7 +5,7 @@ import { needsRoot } from './lab-name.ts';
 import { ask, serve, serveAll, tally } from './services.ts';
 import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
 
-const STICKY_S = 15;
+const STICKY_S = 20;
 const VIP = '203.0.113.80';
 const VIP6 = '2001:db8:f::80';
 /** Agents read their connections every 5 s. */
@@ -74,6 +74,19 @@ describe('a load balancer that keeps its clients', { skip: needsRoot }, () => {
     ]);
     for (const [client, by] of Object.entries({ o2: 'b1', a1: 'b1', o4: 'b2', a2: 'b2' }))
       assert.equal((await ask(dc.lab, client, 'udp', VIP6, 53)).by, by, `${client} over IPv6`);
+  });
+
+  test('keeps them over restarts of agents and server', async () => {
+    const agents = ['east', 'west'].map((host) => dc.weft.agent(host));
+    await Promise.all(agents.map((agent) => agent.kill()));
+    assert.deepEqual(await whoAnswers('o1', 'a1'), ['o1 b1', 'a1 b1']);
+    await Promise.all(agents.map((agent) => agent.start()));
+    assert.deepEqual(await whoAnswers('o1', 'o2', 'a1'), ['o1 b1', 'o2 b1', 'a1 b1']);
+    await dc.weft.server.kill();
+    await dc.weft.server.start();
+    await eventually('the server knows them again', 10_000, async () => (await kept()).length >= 3);
+    assert.deepEqual(await whoAnswers('o1', 'o2', 'a1'), ['o1 b1', 'o2 b1', 'a1 b1']);
+    assert.deepEqual(await whoAnswers('o3', 'o4', 'a2'), ['o3 b2', 'o4 b2', 'a2 b2']);
   });
 
   test('keeps each at its own where a member comes back', async () => {
