@@ -271,7 +271,7 @@ export class Conversation {
 
   #changePools(): Done {
     const { model } = this.scenario;
-    const changed = [...model.all('router')].flatMap((router) => withOtherPools(model, router) ?? []);
+    const changed = [...model.all('router')].map((router) => withOtherPools(model, router));
     for (const record of changed) this.put(record);
     return { changed };
   }

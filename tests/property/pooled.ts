@@ -10,24 +10,30 @@ import type { Coverage } from './routed-coverage.ts';
 
 /** Conversations behind pools of addresses that grow and shrink meanwhile. */
 export function pooledSketch({ least, most }: Length): fc.Arbitrary<ConversationSketch> {
-  const parts = fc.oneof(
-    step.map((one): readonly StepSketch[] => [one]),
-    send.map((one): readonly StepSketch[] => [one, POOLS, { kind: 'again', to: 0 }, { kind: 'reply', to: 0 }, POOLS]),
-  );
+  const any = step.map((one): readonly StepSketch[] => [one]);
+  const kept = send.map((one): readonly StepSketch[] => [one, POOLS, ...GO_ON, POOLS]);
+  const some = fc.oneof({ weight: 1, arbitrary: any }, { weight: 2, arbitrary: kept });
   return fc
-    .tuple(fc.array(parts, { minLength: least, maxLength: most }), routedModelSketch)
+    .tuple(fc.array(some, { minLength: least, maxLength: most }), routedModelSketch)
     .map(([more, model]) => ({ model: withPools(model), steps: [POOLS, ...more.flat()] }));
 }
 const POOLS: StepSketch = { kind: 'pools' };
+const GO_ON: readonly StepSketch[] = [
+  { kind: 'again', to: 0 },
+  { kind: 'reply', to: 0 },
+];
 
-/** Routers translate everything, to three addresses, of which most hosts have ports. */
+/** Routers translate everything that leaves by every other port, to three addresses, of each of which every other host has ports. */
 function withPools(model: ModelSketch): ModelSketch {
-  const leases = [1, 1, 0, 1].map((blocks) => ({ blocks, bits: 6 }));
+  if (!model.network) return model;
+  const leases = [1, 0, 1, 0].map((blocks) => ({ blocks, bits: 6 }));
   const snat = [4, 6].map((version) => ({ version, from: 0, own: true, more: 2, leases }) as SnatSketch);
-  const { network } = model;
-  return network
-    ? { ...model, network: { ...network, routers: network.routers.map((each) => ({ ...each, snat })) } }
-    : model;
+  const routers = model.network.routers.map((router) => ({
+    ...router,
+    ports: router.ports.map((port, p) => ({ ...port, outside: p % 2 === 1 })),
+    snat,
+  }));
+  return { ...model, network: { ...model.network, routers } };
 }
 
 const KEPT = 'a known connection has an address that its source would get no more';
