@@ -26,7 +26,8 @@ const MARK_BASE = 101;
 const PRIORITY = 40_000;
 const COOKIE = '0x7e57a17e';
 
-export async function alternate(site: TwoGateways): Promise<Alternation> {
+/** `workloads`: those whose packets take turns. */
+export async function alternate(site: TwoGateways, workloads: readonly string[] = WEBS): Promise<Alternation> {
   const { lab } = site;
   const hosts = lab.hosts.map(({ name }) => name).filter((name) => !UPLINKS.some(({ gateway }) => gateway === name));
   const ways = lab.spec.routers.map(({ addresses }) => addresses[0]!.split('/')[0]!);
@@ -39,7 +40,7 @@ export async function alternate(site: TwoGateways): Promise<Alternation> {
       `ip rule add fwmark ${MARK_BASE + i} table ${MARK_BASE + i} priority ${MARK_BASE + i}`,
     ]),
   ]);
-  for (const web of WEBS)
+  for (const web of workloads)
     await scriptIn(lab.namespace(web), [
       'nft add table ip alternate',
       'nft add chain ip alternate out "{ type filter hook postrouting priority mangle; }"',
@@ -58,7 +59,7 @@ export async function alternate(site: TwoGateways): Promise<Alternation> {
     counts,
     stop: async () => {
       for (const host of hosts) await lab.switchOf(host).ofctl('del-flows', INTEGRATION_BRIDGE, `cookie=${COOKIE}/-1`);
-      for (const place of ['client', ...WEBS, ...UPLINKS.map(({ router }) => router)])
+      for (const place of ['client', ...workloads, ...UPLINKS.map(({ router }) => router)])
         await lab.execOk(place, ['nft', 'delete', 'table', 'ip', 'alternate']);
       await scriptIn(
         lab.namespace('client'),

@@ -140,19 +140,36 @@ export interface TwoGateways {
   down(): Promise<void>;
 }
 
-/** `peered`: those with a session from the start. `moreHosts`: of the lab, beside those of the picture. */
+/** A workload of the provider's own, whose address is routed, not translated: on a switch of the core's, `routed`. */
+export const ROUTED = { name: 'srv', address: '203.0.114.11' } as const;
+const ROUTED_NETWORK = '203.0.114.0/24';
+const ROUTED_GATEWAY = '203.0.114.1';
+const routedObjects = (): Record<string, unknown>[] => [
+  isp('switch', 'routed', { subnets: [{ cidr: ROUTED_NETWORK, gateway: ROUTED_GATEWAY }] }),
+  isp('router', 'core', { bgp: { asn: CORE_ASN, networks: [ROUTED_NETWORK] } }),
+  isp('routerPort', 'routed', { router: 'core', switch: 'routed', addresses: [`${ROUTED_GATEWAY}/24`] }),
+  isp('port', ROUTED.name, { switch: 'routed', addresses: [ROUTED.address] }),
+];
+
+/** `peered`: those with a session from the start. `moreHosts`: of the lab, beside those of the picture. `isRouted`: with `ROUTED`. */
 export async function startTwoGateways(
   prefix: string,
   peered: readonly Uplink[] = UPLINKS,
   moreHosts: readonly string[] = [],
+  isRouted = false,
 ): Promise<TwoGateways> {
   const name = labName(prefix);
   const lab = await Lab.start({
     name,
     hosts: ['gw-1', 'gw-2', 'east', 'west', ...moreHosts].map((host) => ({ name: host })),
-    workloads: WEBS.map((web, n) => ({
-      ...{ name: web, host: n === 0 ? 'east' : 'west', addresses: [`10.0.1.1${n + 1}/24`], gateways: ['10.0.1.1'] },
-    })),
+    workloads: [
+      ...WEBS.map((web, n) => ({
+        ...{ name: web, host: n === 0 ? 'east' : 'west', addresses: [`10.0.1.1${n + 1}/24`], gateways: ['10.0.1.1'] },
+      })),
+      ...(isRouted
+        ? [{ name: ROUTED.name, host: 'west', addresses: [`${ROUTED.address}/24`], gateways: [ROUTED_GATEWAY] }]
+        : []),
+    ],
     internet: { subnets: ['198.51.100.0/24'] },
     routers: UPLINKS.map(({ router, asn }) => ({
       ...{ name: router, asn },
@@ -166,7 +183,9 @@ export async function startTwoGateways(
   try {
     const weft = await startWeftInLab(lab);
     await weft.client.post('/v1/apply', { objects: objects(peered) });
+    if (isRouted) await weft.client.post('/v1/apply', { objects: routedObjects() });
     const ids: string[] = [];
+    if (isRouted) ids.push((await plugIntoPort(lab, weft.client, ROUTED.name, `isp/${ROUTED.name}`)).id);
     for (const web of WEBS) ids.push((await plugIntoPort(lab, weft.client, web, `shop/${web}`)).id);
     for (const { name: uplink, router, gateway } of ALL) {
       const { id } = await findPort(weft.client, `isp/${uplink}-wire`);

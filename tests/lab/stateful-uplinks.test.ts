@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { TABLES } from '../../src/compile/tables.ts';
+import { type CrowdOptions, startCrowd } from '../../src/lab/connection-crowd.ts';
+import { INTEGRATION_BRIDGE } from '../../src/lab/open-vswitch.ts';
+import { type Alternation, alternate } from './alternating.ts';
+import { eventually, sleep } from './datacentre.ts';
+import { needsRoot } from './lab-name.ts';
+import {
+  CLIENT,
+  FLOATING,
+  isp,
+  ROUTED,
+  startTwoGateways,
+  type TwoGateways,
+  UPLINKS,
+  unhurried,
+  VIP,
+  WEBS,
+} from './two-gateways.ts';
+
+/**
+ * A stateful filter at the provider's uplinks themselves (docs/design/layer3.md, §5a): known connections, and some that begin from outside.
+ * One connection at a time, whose packets go by one gateway and the other in turn, both ways.
+ */
+const WAYS: Readonly<Record<string, CrowdOptions>> = {
+  'out by SNAT': { from: 'web-2', to: 'client', address: CLIENT, port: 7111 },
+  'out by a floating address': { from: 'web-1', to: 'client', address: CLIENT, port: 7112 },
+  'in by a floating address': { from: 'client', to: 'web-1', address: FLOATING, port: 7102 },
+  'in by a VIP': { from: 'client', to: ['web-1', 'web-2'], address: VIP, port: 7100 },
+  'out by a routed address': { from: ROUTED.name, to: 'client', address: CLIENT, port: 7113 },
+  'in by a routed address': { from: 'client', to: ROUTED.name, address: ROUTED.address, port: 7103 },
+};
+const REFUSED: Readonly<Record<string, CrowdOptions>> = {
+  'to a floating address': { from: 'client', to: 'web-1', address: FLOATING, port: 7121 },
+  'to a routed address': { from: 'client', to: ROUTED.name, address: ROUTED.address, port: 7122 },
+};
+const ENOUGH = 100;
+
+const accept = (name: string, position: number, match: object): Record<string, unknown> =>
+  isp('rule', name, { chain: 'from-internet', position, match, action: 'accept' });
+
+/** Of a connection that begins from outside only the first packet is let in as new: all others have to be known. */
+const FILTER = [
+  isp('chain', 'from-internet', { policy: 'drop' }),
+  accept('known', 10, { state: ['established', 'related'] }),
+  accept('begins', 20, { state: ['new'], protocol: 'tcp', dstPorts: '7100-7109', tcpFlags: '+syn-ack' }),
+  ...UPLINKS.map(({ name, here }) =>
+    isp('routerPort', name, { router: 'core', switch: name, addresses: [`${here}/30`], inChain: 'from-internet' }),
+  ),
+];
+
+describe('a stateful filter at the uplinks of two gateways', { skip: needsRoot, timeout: 180_000 }, () => {
+  let site: TwoGateways;
+  let alternation: Alternation;
+
+  before(async () => {
+    site = await startTwoGateways('sup', UPLINKS.map(unhurried), [], true);
+    await site.established('up-1', 'up-2');
+    await site.weft.client.post('/v1/apply', { objects: FILTER });
+    await eventually('the filter', 20_000, async () => {
+      const flows = await Promise.all(
+        UPLINKS.map(({ gateway }) =>
+          site.lab.switchOf(gateway).ofctl('dump-flows', INTEGRATION_BRIDGE, `table=${TABLES.uplink.number}`),
+        ),
+      );
+      return flows.every((text) => text.includes('priority=100'));
+    });
+    // Addresses outside are known by then, on both sides.
+    for (const options of Object.values(WAYS))
+      await (await startCrowd(site.lab, { ...options, connections: 1 })).stop();
+    alternation = await alternate(site, [...WEBS, ROUTED.name]);
+  });
+  after(async () => {
+    await alternation?.stop();
+    await site?.down();
+  });
+
+  for (const [way, options] of Object.entries(WAYS))
+    test(`${way}: the connection lives, and each gateway has seen half of it in each direction`, async (t) => {
+      await sleep(500); // the connection before has ended by then
+      await alternation.counts();
+      const crowd = await startCrowd(site.lab, { ...options, connections: 1, intervalMs: 5 });
+      await sleep(1500);
+      const { established, failed, died, stalled, wrong, answers } = await crowd.stop();
+      assert.deepEqual(
+        { established, failed, died, stalled, wrong },
+        { established: 1, failed: 0, died: 0, stalled: 0, wrong: 0 },
+      );
+      assert.ok(answers > ENOUGH, `${answers} answers`);
+      await sleep(500); // for the last packets of its end
+      const counts = await alternation.counts();
+      t.diagnostic(JSON.stringify(counts));
+      for (const [direction, [first, second]] of Object.entries(counts)) {
+        assert.ok(first! > ENOUGH, `${direction}: ${first}`);
+        assert.ok(Math.abs(first! - second!) <= 1, `${direction}: ${first} and ${second}`);
+      }
+    });
+
+  for (const [way, options] of Object.entries(REFUSED))
+    test(`${way}: a connection that no rule lets in does not begin`, async () => {
+      const crowd = await startCrowd(site.lab, { ...options, connections: 1, openTimeoutMs: 1500 });
+      const { established, failed } = await crowd.stop();
+      assert.deepEqual({ established, failed }, { established: 0, failed: 1 });
+    });
+
+  test('no gateway has an entry of connection tracking for any of it', async () => {
+    for (const { gateway } of UPLINKS) {
+      const entries = await site.lab.switchOf(gateway).appctl('dpctl/dump-conntrack');
+      assert.equal(entries.match(new RegExp(`=${CLIENT.replaceAll('.', '\\.')}[,)]`, 'g')), null, entries);
+    }
+  });
+});
