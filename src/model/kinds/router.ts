@@ -170,7 +170,11 @@ export const routerPortSchema = z
       .enum(SOURCE_CHECKS)
       .optional()
       .describe('sources that may come in here: all but ours (own), routed ones (loose), those routed here (strict)'),
-    inChain: refSchema.optional().describe('filter for what enters the router here'),
+    inChain: refSchema
+      .optional()
+      .describe(
+        'filter for what enters the router here; at uplinks rules for known connections are true of those that workloads know',
+      ),
     outChain: refSchema.optional().describe('filter for what leaves the router here'),
     adminUp: z.boolean().default(true).describe('false: nothing passes'),
     key: keySchema.optional().describe('allocated'),
