@@ -279,6 +279,17 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
       { kind: 'speaker', id: ups.uplink.id, ofport: 8 },
     ],
   ],
+  'stateful-uplinks': [
+    ['uplink', 'knownOnly', 'rule', 'quietRule', 'classify'],
+    [
+      ...[ups.core, ...ups.world, { ...ups.secondUplink, inChain: main.id }, main],
+      ...[example.binding(ups.secondWire, h1), example.boundInterface(ups.secondWire, 1)],
+      example.rule(1, main, 10, 'accept', { state: ['established', 'related'] }),
+      example.rule(2, main, 20, 'accept', { protocol: 'tcp', dstPorts: '443' }),
+      example.rule(3, main, 30, 'log'),
+      example.rule(4, main, 40, 'drop'),
+    ],
+  ],
   'source-check': [
     ['routerIn', 'sourceCheck', 'routes', 'hopSet'],
     [
