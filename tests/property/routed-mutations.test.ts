@@ -2,7 +2,14 @@ import { before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { CT_MARK, REGISTERS } from '../../src/compile/fields.ts';
 import type { Action, Flow } from '../../src/openflow/flow.ts';
-import { Conversation, type ConversationSketch, conversationSketch, helpedSketch, isMessage } from './conversation.ts';
+import {
+  Conversation,
+  type ConversationSketch,
+  conversationSketch,
+  helpedSketch,
+  isMessage,
+  uplinkedSketch,
+} from './conversation.ts';
 import {
   asks,
   changed,
@@ -21,6 +28,7 @@ import { conversationRegressions } from './regressions.ts';
 /** Is the comparison of conversations any good? As mutations.test.ts, for what layers 3 and 4 add. */
 const CONVERSATIONS = 400;
 const HELPED = 60;
+const UPLINKED = 200;
 const SEED = Number(process.env.WEFT_SEED ?? 1);
 /** Of the cases of the usual seed, one each that notices it. */
 const NOTICED_BY: Readonly<Record<string, number>> = {
@@ -57,6 +65,10 @@ const NOTICED_BY: Readonly<Record<string, number>> = {
   'in the flows: a last hop is none': 18,
   'in the flows: routers route what is for them': 17,
   'in the flows: floating addresses are not translated': 25,
+  'in the flows: what may only be known begins connections': 12,
+  'in the flows: what may only be known is forgotten in tunnels': 59,
+  'in the flows: uplinks let in nothing as known': 12,
+  'in the flows: chains are asked aloud': 120,
 };
 
 const isCt = (action: Action): action is Extract<Action, { kind: 'ct' }> => action.kind === 'ct';
@@ -185,6 +197,17 @@ const FLOW_FAULTS: Readonly<Record<string, FlowFault>> = {
   ),
 };
 
+/** For conversations by uplinks that ask for known connections. */
+const UPLINK_FAULTS: Readonly<Record<string, FlowFault>> = {
+  'what may only be known begins connections': without((_, reason) => reason === 'unknown-connection'),
+  'what may only be known is forgotten in tunnels': changed(
+    (flow) => inTable(flow, 'tunnelOut'),
+    withoutAction(sets('eth_src')),
+  ),
+  'uplinks let in nothing as known': without((flow) => inTable(flow, 'uplink') && flow.priority === 100),
+  'chains are asked aloud': changed((flow) => inTable(flow, 'inChain'), withoutAction(sets(REGISTERS.quiet.field))),
+};
+
 const OUTCOME_FAULTS: Readonly<Record<string, OutcomeFault>> = {
   'a hop is forgotten': (outcome) => ({
     ...outcome,
@@ -246,15 +269,21 @@ function isBlamed(sketch: ConversationSketch, fault: Parameters<typeof isNoticed
 
 describe('a fault in a conversation is noticed', () => {
   let sketches: readonly ConversationSketch[];
+  let uplinked: readonly ConversationSketch[];
   before(() => {
     const random = fc.sample(conversationSketch({ least: 5, most: 12 }), { numRuns: CONVERSATIONS, seed: SEED });
     const helped = fc.sample(helpedSketch({ least: 3, most: 10 }), { numRuns: HELPED, seed: SEED });
+    uplinked = fc.sample(uplinkedSketch({ least: 5, most: 12 }), { numRuns: UPLINKED, seed: SEED });
     sketches = [...random, ...helped, ...conversationRegressions.map(([, sketch]) => sketch)];
   });
 
   for (const [name, fault] of Object.entries(FLOW_FAULTS))
     test(`in the flows: ${name}`, (t) =>
       assertNoticed(t, sketches, NOTICED_BY[t.name], (sketch) => isBlamed(sketch, { flows: fault })));
+
+  for (const [name, fault] of Object.entries(UPLINK_FAULTS))
+    test(`in the flows: ${name}`, (t) =>
+      assertNoticed(t, uplinked, NOTICED_BY[t.name], (sketch) => isBlamed(sketch, { flows: fault })));
 
   for (const [name, fault] of Object.entries(OUTCOME_FAULTS))
     test(`in the simulation: ${name}`, (t) =>
