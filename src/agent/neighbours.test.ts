@@ -89,13 +89,16 @@ test('an unknown next hop is asked for over the switch, once a second; its packe
   const { ethernet, l3 } = decodePacket(ask.frame);
   assert.equal(ethernet.src, ROUTER_MAC);
   assert.ok(l3?.kind === 'arp' && l3.op === ARP_OP.request && l3.tpa === HOP.value && l3.spa === 0x0a00_0101);
-  assert.deepEqual(neighbours.resolve(routed(HOP, 1), 10), []);
+  assert.deepEqual(neighbours.resolve({ ...routed(HOP, 1), knownOnly: true }, 10), []);
   assert.deepEqual(kinds(neighbours.tick(1000)), ['inject flood']);
   const { release } = neighbours.scopeChanged([{ op: 'put', record: record('02:00:00:00:00:99', 'h2') }]);
   const released = release!();
   assert.deepEqual(kinds(released), ['inject next', 'inject next']);
   assert.ok(released[0]?.kind === 'inject');
-  assert.deepEqual(released[0].registers, { inPort: 5, switch: 101, routerPort: 201, vlan: 0, routed: 1 });
+  const registers = { inPort: 5, switch: 101, routerPort: 201, vlan: 0, routed: 1 };
+  assert.deepEqual(released[0].registers, registers);
+  assert.ok(released[1]?.kind === 'inject');
+  assert.deepEqual(released[1].registers, { ...registers, knownOnly: 1 }, 'it may only be of a known connection still');
   assert.deepEqual(released[0].nextHop, HOP);
   assert.deepEqual(neighbours.tick(2000), []);
 });

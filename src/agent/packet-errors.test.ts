@@ -132,6 +132,13 @@ test('what may be cut is, and goes on to where it was to leave', () => {
   );
 });
 
+test('what may only be of a known connection goes on as such', () => {
+  const frame = frame4(A, 0x0a00_0209);
+  const [gone] = ask('tooBig', frame, { ...inRouter, routerPortKey: 202, knownOnly: true });
+  assert.ok(gone?.kind === 'inject');
+  assert.equal(gone.registers.knownOnly, 1);
+});
+
 test('what fits by now goes on as it is', () => {
   const frame = frame4(A, 0x0a00_0209);
   const nextHop = 0x0a00_0209n;
