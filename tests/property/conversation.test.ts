@@ -37,18 +37,18 @@ import type { Entry } from './scenario.ts';
  * WEFT_SEED=… runs a seed again; sketches in tests/property/regressions/conversations/ are tried by every run; WEFT_CAMPAIGN=1 runs thousands.
  */
 const CAMPAIGN = process.env.WEFT_CAMPAIGN !== undefined;
-/** One whose first 400 models meet everything that is wanted (routed-coverage.ts). */
-const USUAL_SEED = 17;
-const SEED = Number(process.env.WEFT_SEED ?? USUAL_SEED);
+/** Of each sort one whose few models meet everything that is wanted (routed-coverage.ts and others). */
+const USUAL_SEEDS = { routers: 4, pools: 17, helpers: 1, uplinks: 1 } as const;
 const PACKET_SEED = Number(process.env.WEFT_SEED ?? 1) + 1;
 /** As many as a file has time for (scripts/integration.ts) on two cores; more seeds, not more models, for whoever has more. */
 const IN_PIPELINE = CAMPAIGN ? 6_000 : 400;
 const IN_PACKETS = CAMPAIGN ? 1_000 : 100;
 const LENGTH = { least: 3, most: 10 } as const;
-/** With helpers. */
 /** By uplinks that ask for known connections. */
 const [UPLINKED_IN_PIPELINE, UPLINKED_IN_PACKETS] = CAMPAIGN ? [2_000, 400] : [200, 40];
+/** With helpers. */
 const [HELPED_IN_PIPELINE, HELPED_IN_PACKETS] = CAMPAIGN ? [2_000, 400] : [150, 40];
+/** Behind pools. */
 const POOLED = { least: 2, most: 4 } as const;
 const [POOLED_IN_PIPELINE, POOLED_IN_PACKETS] = CAMPAIGN ? [1_000, 300] : [120, 30];
 const noSwitch = await findOpenVswitch().then(
@@ -184,35 +184,33 @@ function report(details: fc.RunDetails<[ConversationSketch]>): void {
 describe('conversations: simulate = compiled flows in the executable pipeline', () => {
   for (const [name, sketch] of conversationRegressions) test(`once wrong: ${name}`, () => compareInPipeline(sketch));
 
+  const compareMany = (
+    usualSeed: number,
+    numRuns: number,
+    sketches: fc.Arbitrary<ConversationSketch>,
+    coverage: Coverage & { missing(): string[] },
+  ): void => {
+    const seed = Number(process.env.WEFT_SEED ?? usualSeed);
+    const property = fc.property(sketches, (sketch) => compareInPipeline(sketch, coverage));
+    fc.assert(property, { numRuns, seed, reporter: report });
+    // So few models need not meet everything, whatever the seed.
+    if (CAMPAIGN || seed === usualSeed) assert.deepEqual(coverage.missing(), [], 'never met in this run');
+  };
+
   test('for random models with routers, of every kind', () => {
     const coverage = new RoutedCoverage();
-    const property = fc.property(conversationSketch(LENGTH), (sketch) => compareInPipeline(sketch, coverage));
-    fc.assert(property, { numRuns: IN_PIPELINE, seed: SEED, reporter: report });
+    compareMany(USUAL_SEEDS.routers, IN_PIPELINE, conversationSketch(LENGTH), coverage);
     if (CAMPAIGN) console.log(coverage.table());
-    // So few models need not meet everything, whatever the seed.
-    if (CAMPAIGN || SEED === USUAL_SEED) assert.deepEqual(coverage.missing(), [], 'never met in this run');
   });
 
-  test('behind pools that grow and shrink', () => {
-    const coverage = new PooledCoverage();
-    const property = fc.property(pooledSketch(POOLED), (sketch) => compareInPipeline(sketch, coverage));
-    fc.assert(property, { numRuns: POOLED_IN_PIPELINE, seed: SEED, reporter: report });
-    if (CAMPAIGN || SEED === USUAL_SEED) assert.deepEqual(coverage.missing(), [], 'never met in this run');
-  });
+  test('behind pools that grow and shrink', () =>
+    compareMany(USUAL_SEEDS.pools, POOLED_IN_PIPELINE, pooledSketch(POOLED), new PooledCoverage()));
 
-  test('where helpers read what is said', () => {
-    const coverage = new HelpedCoverage();
-    const property = fc.property(helpedSketch(LENGTH), (sketch) => compareInPipeline(sketch, coverage));
-    fc.assert(property, { numRuns: HELPED_IN_PIPELINE, seed: SEED, reporter: report });
-    if (CAMPAIGN || SEED === USUAL_SEED) assert.deepEqual(coverage.missing(), [], 'never met in this run');
-  });
+  test('where helpers read what is said', () =>
+    compareMany(USUAL_SEEDS.helpers, HELPED_IN_PIPELINE, helpedSketch(LENGTH), new HelpedCoverage()));
 
-  test('by uplinks that ask for known connections', () => {
-    const coverage = new UplinkCoverage();
-    const property = fc.property(uplinkedSketch(LENGTH), (sketch) => compareInPipeline(sketch, coverage));
-    fc.assert(property, { numRuns: UPLINKED_IN_PIPELINE, seed: SEED, reporter: report });
-    if (CAMPAIGN || SEED === USUAL_SEED) assert.deepEqual(coverage.missing(), [], 'never met in this run');
-  });
+  test('by uplinks that ask for known connections', () =>
+    compareMany(USUAL_SEEDS.uplinks, UPLINKED_IN_PIPELINE, uplinkedSketch(LENGTH), new UplinkCoverage()));
 });
 
 describe('conversations: simulate = real packets in real Open vSwitch', { skip: noSwitch }, () => {
