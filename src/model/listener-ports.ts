@@ -18,6 +18,15 @@ export function memberPorts({ port, memberPort }: ListenerPorts): PortRange {
   return rangeOf(memberPort ?? port);
 }
 
+/** The listener that takes a port of the VIP. */
+export function listenerFor<L extends ListenerPorts & { readonly protocol: string }>(
+  listeners: readonly L[],
+  protocol: string,
+  asked: number,
+): L | undefined {
+  return listeners.find((each) => each.protocol === protocol && holds(listenerPorts(each), asked));
+}
+
 /** The port of a member for a port of the VIP. */
 export function memberPortFor(listener: ListenerPorts, asked: number): number {
   const to = memberPorts(listener);

@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { type ClientPlace, ClientsSeen } from './clients-seen.ts';
 import { parseTracked } from './dump.ts';
 
-const place = (loadBalancer: string, zone: number, listener: string): ClientPlace => ({
-  ...{ loadBalancer, zone, address: '203.0.113.80', listeners: new Set([listener]) },
+const place = (loadBalancer: string, zone: number, port: number | string): ClientPlace => ({
+  ...{ loadBalancer, zone, address: '203.0.113.80', listeners: [{ protocol: 'tcp', port }] },
   members: new Map([['10.0.0.1', 'a']]),
 });
 
@@ -15,7 +15,7 @@ function entry(zone: number, to: string, reply: string, more = 'protoinfo=(state
 }
 
 test('clients are seen where their balancer is translated, each by its listeners', () => {
-  const seen = new ClientsSeen([place('lb1', 5, 'tcp/80'), place('lb2', 5, 'tcp/443'), place('lb1', 9, 'tcp/80')]);
+  const seen = new ClientsSeen([place('lb1', 5, 80), place('lb2', 5, '440-449'), place('lb1', 9, 80)]);
   for (const line of [
     entry(5, '203.0.113.80:80', '10.0.0.1:8080'),
     entry(9, '203.0.113.80:80', '10.0.0.1:8080', 'protoinfo=(state=TIME_WAIT)'),

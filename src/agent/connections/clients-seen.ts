@@ -1,3 +1,5 @@
+import { listenerFor } from '../../model/listener-ports.ts';
+import type { LoadBalancer } from '../../model/objects.ts';
 import type { Tracked } from './dump.ts';
 
 /** Connections to a virtual address that one zone has: those of a client inside, or those of all clients outside with a member. */
@@ -5,8 +7,8 @@ export interface ClientPlace {
   readonly loadBalancer: string;
   readonly zone: number;
   readonly address: string;
-  /** What it listens to, as `tcp/80`: others may share its address. */
-  readonly listeners: ReadonlySet<string>;
+  /** Others may share its address. */
+  readonly listeners: LoadBalancer['listeners'];
   /** Address of a member → its port. */
   readonly members: ReadonlyMap<string, string>;
 }
@@ -41,7 +43,7 @@ export class ClientsSeen {
   take({ zone, protocol, original: { from, to }, reply, isOver }: Tracked): void {
     if (this.#places.size === 0) return;
     for (const { loadBalancer, listeners, members } of this.#places.get(`${zone} ${to.address}`) ?? []) {
-      const member = listeners.has(`${protocol}/${to.port}`) ? members.get(reply.from.address) : undefined;
+      const member = listenerFor(listeners, protocol, to.port ?? 0) && members.get(reply.from.address);
       if (member === undefined) continue;
       const key = `${protocol}/${from.port}/${to.port}`;
       this.#seen.get(loadBalancer)!.push({ client: from.address, member, key, isOver: isOver === true });

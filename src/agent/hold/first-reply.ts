@@ -2,7 +2,7 @@ import { formatIp, type Ipv4, type Ipv6, parseIp } from '../../base/addresses.ts
 import { CT_MARK } from '../../compile/fields.ts';
 import { ZONE_KIND } from '../../compile/translation.ts';
 import type { Endpoint } from '../../flow-database/flow-store.ts';
-import { holds, listenerPorts, memberPortFor } from '../../model/listener-ports.ts';
+import { listenerFor, memberPortFor } from '../../model/listener-ports.ts';
 import type { LogicalPort, Router } from '../../model/objects.ts';
 import { snatAddressFor } from '../../model/snat.ts';
 import type { FieldValue, Masked, Match } from '../../openflow/flow.ts';
@@ -49,7 +49,7 @@ function ofMember(scope: Scope, port: LogicalPort, protocol: string, { from, to 
   for (const balancer of scope.all('loadBalancer')) {
     if (balancer.address !== to.address || !balancer.members.some((member) => member.port === port.id)) continue;
     const asked = to.port ?? 0;
-    const listener = balancer.listeners.find((each) => each.protocol === protocol && holds(listenerPorts(each), asked));
+    const listener = listenerFor(balancer.listeners, protocol, asked);
     if (listener && address !== undefined) return { from: { address, port: memberPortFor(listener, asked) }, to: from };
   }
   return undefined;

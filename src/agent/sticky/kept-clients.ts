@@ -79,7 +79,7 @@ export class KeptClients {
         const isV6 = balancer.address.includes(':');
         return scope.port(port)?.addresses.find((each) => each.includes(':') === isV6);
       };
-      const listeners = new Set(openListeners(balancer).map(({ protocol, port }) => `${protocol}/${port}`));
+      const listeners = openListeners(balancer);
       const members = new Map<string, string>();
       for (const port of ports) {
         const address = addressOf(port);
