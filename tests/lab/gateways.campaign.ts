@@ -24,10 +24,11 @@ import {
   startTwoGateways,
   type TwoGateways,
   UPLINKS,
+  uplinkFilter,
   VIP,
 } from './two-gateways.ts';
 
-/** What gateways must reach (docs/design/gateways.md), with many connections: through SNAT, a floating address and a VIP, all past stateful filters. */
+/** What gateways must reach (docs/design/gateways.md), with many connections: through SNAT, a floating address and a VIP, all past stateful filters: at the uplinks, at the outside port, and of a group. */
 const CROWDS: Readonly<Record<string, CrowdOptions>> = {
   'out by SNAT': { from: 'web-2', to: 'client', address: CLIENT, port: 7101, connections: 3500, perSecond: 700 },
   'in by a floating address': {
@@ -53,6 +54,12 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 1
   before(async () => {
     site = await startTwoGateways('gwc');
     await site.established('up-1', 'up-2');
+    await put(
+      ...uplinkFilter(
+        { protocol: 'tcp', dstPorts: '7100-7199', tcpFlags: '+syn-ack' },
+        { protocol: 'udp', dstPorts: '7000-7099' },
+      ),
+    );
     for (const [name, options] of Object.entries(CROWDS)) crowds.set(name, await startCrowd(site.lab, options));
   });
   after(async () => {

@@ -9,12 +9,12 @@ import { needsRoot } from './lab-name.ts';
 import {
   CLIENT,
   FLOATING,
-  isp,
   ROUTED,
   startTwoGateways,
   type TwoGateways,
   UPLINKS,
   unhurried,
+  uplinkFilter,
   VIP,
   WEBS,
 } from './two-gateways.ts';
@@ -37,18 +37,8 @@ const REFUSED: Readonly<Record<string, CrowdOptions>> = {
 };
 const ENOUGH = 100;
 
-const accept = (name: string, position: number, match: object): Record<string, unknown> =>
-  isp('rule', name, { chain: 'from-internet', position, match, action: 'accept' });
-
 /** Of a connection that begins from outside only the first packet is let in as new: all others have to be known. */
-const FILTER = [
-  isp('chain', 'from-internet', { policy: 'drop' }),
-  accept('known', 10, { state: ['established', 'related'] }),
-  accept('begins', 20, { state: ['new'], protocol: 'tcp', dstPorts: '7100-7109', tcpFlags: '+syn-ack' }),
-  ...UPLINKS.map(({ name, here }) =>
-    isp('routerPort', name, { router: 'core', switch: name, addresses: [`${here}/30`], inChain: 'from-internet' }),
-  ),
-];
+const FILTER = uplinkFilter({ protocol: 'tcp', dstPorts: '7100-7109', tcpFlags: '+syn-ack' });
 
 describe('a stateful filter at the uplinks of two gateways', { skip: needsRoot, timeout: 180_000 }, () => {
   let site: TwoGateways;

@@ -114,6 +114,20 @@ function objects(peered: readonly Uplink[]): Record<string, unknown>[] {
   ];
 }
 
+/** A filter at the provider's uplinks themselves, which knows connections: of those that begin from outside it lets in these. */
+export function uplinkFilter(...begin: readonly object[]): Record<string, unknown>[] {
+  const accept = (name: string, position: number, match: object): Record<string, unknown> =>
+    isp('rule', name, { chain: 'from-internet', position, match, action: 'accept' });
+  return [
+    isp('chain', 'from-internet', { policy: 'drop' }),
+    accept('known', 10, { state: ['established', 'related'] }),
+    ...begin.map((match, n) => accept(`begins-${n}`, 20 + n, { state: ['new'], ...match })),
+    ...UPLINKS.map(({ name, here }) =>
+      isp('routerPort', name, { router: 'core', switch: name, addresses: [`${here}/30`], inChain: 'from-internet' }),
+    ),
+  ];
+}
+
 export interface ShownRouter {
   readonly gateways: readonly string[];
   readonly peers: readonly ShownPeer[];

@@ -12,15 +12,16 @@ function connection(text: string): ClientConnection {
 function setup(most = 100) {
   const memory = new ClientMemory(most);
   const elsewhere = new Map<string, string>();
+  const may = new Set(['a', 'b', 'z']);
   const read = (nowMs: number, ...texts: string[]): string[] => {
-    memory.read(texts.map(connection), nowMs, (client) => elsewhere.get(client.replace('10.0.0.', 'c')));
+    memory.read(texts.map(connection), nowMs, may, (client) => elsewhere.get(client.replace('10.0.0.', 'c')));
     return known();
   };
   const known = (): string[] =>
     [...memory.clients()]
       .map(({ address, member, seenMs }) => `${address.replace('10.0.0.', 'c')} ${member} ${seenMs}`)
       .sort();
-  return { memory, elsewhere, read, known };
+  return { memory, elsewhere, may, read, known };
 }
 
 test('a client is remembered with its member, and until it is forgotten', () => {
@@ -52,6 +53,14 @@ test('who was left is a client again by a new connection only', () => {
   assert.deepEqual(known(), []);
   assert.deepEqual(read(5, 'c1>a:1', 'c2>a:1'), [], 'what they have still says nothing');
   assert.deepEqual(read(9, 'c1>a:1', 'c1>b:2', 'c2>a:1', 'c2>a:3'), ['c1 b 9', 'c2 a 9']);
+});
+
+test('connections with a member that keeps nobody show nothing, though they were not seen before', () => {
+  const { memory, may, read } = setup();
+  read(1, 'c1>a:1');
+  may.delete('a');
+  memory.leave(({ member }) => member === 'a');
+  assert.deepEqual(read(5, 'c1>a:1', 'c1>a:2!', 'c1>b:3!'), ['c1 b 5']);
 });
 
 test('who is kept by another host is not remembered here, also when it is kept there no more', () => {

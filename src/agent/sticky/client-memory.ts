@@ -47,8 +47,13 @@ export class ClientMemory {
     this.#clients.set(address, { slotBits, member, seenMs, connections: NONE, isLeft: false });
   }
 
-  /** What connections there are now. `keptAt`: the member that another host keeps a client at. */
-  read(all: readonly ClientConnection[], nowMs: number, keptAt: (client: string) => string | undefined): void {
+  /** What connections there are now. `may`: members that may keep clients; `keptAt`: the one that another host keeps a client at. */
+  read(
+    all: readonly ClientConnection[],
+    nowMs: number,
+    may: Pick<ReadonlySet<string>, 'has'>,
+    keptAt: (client: string) => string | undefined,
+  ): void {
     const byClient = Map.groupBy(all, ({ client }) => client);
     for (const [address, known] of this.#clients) {
       if (byClient.has(address)) continue;
@@ -57,7 +62,10 @@ export class ClientMemory {
     }
     for (const [address, connections] of byClient) {
       const known = this.#clients.get(address);
-      const seenAt = whereSeen(known, connections);
+      const seenAt = whereSeen(
+        known,
+        connections.filter(({ member }) => may.has(member)),
+      );
       const slotBits = known?.slotBits ?? slotBitsOf(address);
       const own = known?.isLeft === false ? known.member : undefined;
       const keys = new Set(connections.map(({ key }) => key));

@@ -103,8 +103,9 @@ export class KeptClients {
       const connections = seen.get(balancer.id) ?? [];
       if (connections.length === 0 && !this.#watched.has(balancer.id)) return [];
       const watched = this.#watchedOf(balancer);
-      const elsewhere = this.#elsewhere(balancer, this.#mayKeep(balancer, view));
-      watched.memory.read(connections, nowMs, (client) => elsewhere.get(client)?.member);
+      const may = this.#mayKeep(balancer, view);
+      const elsewhere = this.#elsewhere(balancer, may);
+      watched.memory.read(connections, nowMs, may, (client) => elsewhere.get(client)?.member);
       return this.#judge(balancer, watched, view, nowMs);
     });
   }
