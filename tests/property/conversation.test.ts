@@ -38,19 +38,19 @@ import type { Entry } from './scenario.ts';
  */
 const CAMPAIGN = process.env.WEFT_CAMPAIGN !== undefined;
 /** Of each sort one whose few models meet everything that is wanted (routed-coverage.ts and others). */
-const USUAL_SEEDS = { routers: 4, pools: 17, helpers: 1, uplinks: 1 } as const;
+const USUAL_SEEDS = { routers: 4, pools: 2, helpers: 1, uplinks: 1 } as const;
 const PACKET_SEED = Number(process.env.WEFT_SEED ?? 1) + 1;
 /** As many as a file has time for (scripts/integration.ts) on two cores; more seeds, not more models, for whoever has more. */
 const IN_PIPELINE = CAMPAIGN ? 6_000 : 400;
 const IN_PACKETS = CAMPAIGN ? 1_000 : 100;
 const LENGTH = { least: 3, most: 10 } as const;
 /** By uplinks that ask for known connections. */
-const [UPLINKED_IN_PIPELINE, UPLINKED_IN_PACKETS] = CAMPAIGN ? [2_000, 400] : [200, 40];
+const [UPLINKED_IN_PIPELINE, UPLINKED_IN_PACKETS] = CAMPAIGN ? [2_000, 400] : [200, 25];
 /** With helpers. */
-const [HELPED_IN_PIPELINE, HELPED_IN_PACKETS] = CAMPAIGN ? [2_000, 400] : [150, 40];
+const [HELPED_IN_PIPELINE, HELPED_IN_PACKETS] = CAMPAIGN ? [2_000, 400] : [150, 25];
 /** Behind pools. */
 const POOLED = { least: 2, most: 4 } as const;
-const [POOLED_IN_PIPELINE, POOLED_IN_PACKETS] = CAMPAIGN ? [1_000, 300] : [120, 30];
+const [POOLED_IN_PIPELINE, POOLED_IN_PACKETS] = CAMPAIGN ? [1_000, 300] : [60, 15];
 const noSwitch = await findOpenVswitch().then(
   () => false as const,
   (error: Error) => error.message,
