@@ -221,6 +221,18 @@ describe('source translation', () => {
     assert.equal(send(all, a, '10.0.1.11', '198.51.100.1', tcp(5000, 443)), `${asks('noPorts')}; no-ports`);
   });
 
+  test('tries three runs of ports, the longest first, and then asks: more passes than there are would be lost without a word', () => {
+    const blocks = [10240, 10242, 10244, 10246, 10248, 10249].map((first) => ({ first, size: 1 }));
+    const net = networkWith(snat, { ...leases[0]!, blocks } as InputRecord);
+    const sent = [5000, 5001, 5002, 5003, 5004].map((port) =>
+      send(net, a, '10.0.1.11', '198.51.100.1', tcp(port, 443)),
+    );
+    assert.deepEqual(sent, [
+      ...[10248, 10249, 10240, 10242].map((port) => `p9: 203.0.113.1:${port} > 198.51.100.1:443`),
+      `${asks('noPorts')}; no-ports`,
+    ]);
+  });
+
   test('to a pool: each source has its address of it, and its connections have that alone', () => {
     const [pool, address] = ['203.0.113.2-203.0.113.3', '203.0.113.3'];
     const net = networkWith(to(pool), leaseOf('203.0.113.2', 20480), leaseOf(address, 10240));

@@ -8,6 +8,7 @@ import {
   isPortBlock,
   type PortBlock,
   portCount,
+  portRuns,
   withoutBlocks,
 } from './port-blocks.ts';
 
@@ -19,6 +20,21 @@ test('port blocks: 512 at first, then doubled in place while the other half is f
     seen.push(own.map(({ first, size }) => `${first}+${size}`).join(' '));
   }
   assert.deepEqual(seen, ['1024+512', '1024+1024', '1024+1024 2048+1024', '1024+1024 2048+1024 4096+2048']);
+});
+
+test('port blocks: neighbours make up runs, the longest first', () => {
+  const blocks = [
+    [4096, 2048],
+    [1024, 512],
+    [3072, 1024],
+    [2048, 512],
+    [8192, 8192],
+    [16_384, 16_384],
+  ] as const;
+  assert.deepEqual(
+    portRuns(blocks.map(([first, size]) => ({ first, size }))).map(({ first, last }) => `${first}-${last}`),
+    ['8192-32767', '3072-6143', '1024-1535', '2048-2559'],
+  );
 });
 
 test('port blocks: who floods gets half of the address, the next half of the rest, and the last eighth is for those who have none', () => {

@@ -44,6 +44,17 @@ export function withoutBlocks(blocks: readonly PortBlock[], gone: readonly PortB
   return gone.length === 0 ? blocks : merged(blocks.flatMap((block) => rest(block, gone)));
 }
 
+/** Ports `first..last` that follow each other in these blocks, the longest runs first. */
+export function portRuns(blocks: readonly PortBlock[]): readonly { readonly first: number; readonly last: number }[] {
+  const runs: { readonly first: number; last: number }[] = [];
+  for (const { first, size } of blocks.toSorted((a, b) => a.first - b.first)) {
+    const before = runs.at(-1);
+    if (before?.last === first - 1) before.last += size;
+    else runs.push({ first, last: first + size - 1 });
+  }
+  return runs.sort((a, b) => b.last - b.first - (a.last - a.first) || a.first - b.first);
+}
+
 function rest(block: PortBlock, gone: readonly PortBlock[]): readonly PortBlock[] {
   const touching = gone.filter((each) => commonBlocks([block], [each]).length > 0);
   if (touching.length === 0) return [block];

@@ -172,7 +172,8 @@ const NOTES: Readonly<Partial<Record<TableName, string>>> = {
   member:
     'Matches member and memberPort; with keepPort the port stays as it is. viaVip: a client inside, in whose zone it is translated, and in the same pass tracked as `track` does: one recirculation for both. How the member was chosen is forgotten before, so that megaflows from there on are the same for all slots. memberVip: one outside, in the zone of the member if that is here, else through the tunnel with its marker as the inner destination.',
   snat: 'Matches routerPort and source, the longest network first; for a pool also the low bits of the source. Replies are turned back if the zone knows them.',
-  snatted: 'A source that should have been translated and was not tries the next block of ports, and then is dropped.',
+  snatted:
+    'A source that should have been translated and was not tries the next run of ports (three at most), and then is dropped.',
   fromVip:
     "By the mark of the receiver's zone. Translated in passing, without a recirculation: nothing asks about the packet behind it, but where a mirror copies what the port gets.",
   mirror:

@@ -1,6 +1,6 @@
 import { type Cidr, type Ip, parseCidr, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
-import { type PortBlock, withoutBlocks } from '../../model/port-blocks.ts';
+import { type PortBlock, portRuns, withoutBlocks } from '../../model/port-blocks.ts';
 import { poolOf, poolSlots, type SnatRule, snatAddresses } from '../../model/snat.ts';
 import type { Match } from '../../openflow/flow.ts';
 import { balancerFacts, memberAddress } from '../balancers.ts';
@@ -174,6 +174,12 @@ function sourcesOf(rule: SnatRule, network: Cidr, address: string): readonly Mat
   return setCover(own, Math.log2(owners.length)).flatMap((slots) => fromSome(network, slots) ?? []);
 }
 
+/**
+ * So many runs of ports are tried, the largest: each try is a pass through connection tracking, of which Open vSwitch's userspace datapath gives a packet six
+ * on one host (MAX_RECIRC_DEPTH, lib/dpif-netdev.c), and drops it then without a word. Two others may be needed behind them.
+ */
+const MOST_TRIES = 3;
+
 /** `blocks`: what new connections of these sources may get. `isKnowing`: there may be connections that began when they could get others. */
 function part(
   reader: Reader,
@@ -193,9 +199,10 @@ function part(
       flow('snat', priority, match(by, source), { do: [{ kind: 'ctClear' }, track('snatted', zone, KNOWN)] }),
       flow('snatted', priority, match(by, { ...source, ...sourceUntouched }), noPorts),
     ];
-  const blockFrom = (i: number): FlowTarget => {
-    const { first, size } = blocks[i]!;
-    return { do: [...load({ slot: i }), ...translate('snatted', zone, natTo('src', to, first, first + size - 1))] };
+  const runs = portRuns(blocks).slice(0, MOST_TRIES);
+  const runFrom = (i: number): FlowTarget => {
+    const { first, last } = runs[i]!;
+    return { do: [...load({ slot: i }), ...translate('snatted', zone, natTo('src', to, first, last))] };
   };
   return [
     // Without ports: ICMP, whose answers all hosts with ports are asked for, and other protocols.
@@ -204,14 +211,14 @@ function part(
     ...[PROTO.tcp, PROTO.udp].flatMap((ip_proto) => {
       const fields: Match = { ...source, ip_proto };
       return [
-        flow('snat', priority + 1, match(by, fields), blockFrom(0)),
-        // All ports of a block in use: the next one, and after the last the agent may ask for another.
-        ...blocks.map((_, i) =>
+        flow('snat', priority + 1, match(by, fields), runFrom(0)),
+        // All ports of a run in use: the next one, and after the last the agent may ask for another.
+        ...runs.map((_, i) =>
           flow(
             'snatted',
             priority + 1,
             match({ ...by, slot: i }, { ...fields, ...sourceUntouched }),
-            i + 1 < blocks.length ? blockFrom(i + 1) : noPorts,
+            i + 1 < runs.length ? runFrom(i + 1) : noPorts,
           ),
         ),
       ];
