@@ -55,10 +55,10 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 1
     site = await startTwoGateways('gwc');
     await site.established('up-1', 'up-2');
     await put(
-      ...uplinkFilter(
-        { protocol: 'tcp', dstPorts: '7100-7199', tcpFlags: '+syn-ack' },
-        { protocol: 'udp', dstPorts: '7000-7099' },
-      ),
+      ...uplinkFilter(...['7100-7199', '80'].map((dstPorts) => ({ protocol: 'tcp', dstPorts, tcpFlags: '+syn-ack' })), {
+        protocol: 'udp',
+        dstPorts: '7000-7099',
+      }),
     );
     for (const [name, options] of Object.entries(CROWDS)) crowds.set(name, await startCrowd(site.lab, options));
   });
