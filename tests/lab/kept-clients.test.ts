@@ -84,7 +84,8 @@ describe('a load balancer that keeps its clients', { skip: needsRoot }, () => {
     assert.deepEqual(await whoAnswers('o1', 'o2', 'a1'), ['o1 b1', 'o2 b1', 'a1 b1']);
     await dc.weft.server.kill();
     await dc.weft.server.start();
-    await eventually('the server knows them again', 10_000, async () => (await kept()).length >= 3);
+    // A connection that the client kept may be that to the former server.
+    await eventually('the server knows them again', 10_000, async () => (await kept().catch(() => [])).length >= 3);
     assert.deepEqual(await whoAnswers('o1', 'o2', 'a1'), ['o1 b1', 'o2 b1', 'a1 b1']);
     assert.deepEqual(await whoAnswers('o3', 'o4', 'a2'), ['o3 b2', 'o4 b2', 'a2 b2']);
   });
