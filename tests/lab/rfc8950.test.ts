@@ -190,12 +190,12 @@ describe('uplinks without IPv4', { skip: needsRoot }, () => {
 
   test('IPv6 goes on by the other gateway when one is dead', async () => {
     await lab.stopHost('one');
+    await eventually('its way out is void', 15_000, () => pings(lab, 'web-1', VISITOR));
     // Its upstream finds the way by its neighbour.
     for (const via of ['up-1', 'up-2']) {
       await lab.sendVia('visitor', [via]);
       await eventually(`in by ${via}`, 10_000, () => pings(lab, 'visitor', FLOATING));
       await reached(`by ${via}, without a gateway`);
     }
-    await eventually('its way out is void', 15_000, () => pings(lab, 'web-1', VISITOR));
   });
 });
