@@ -4,20 +4,17 @@ import {
   type BalancerSketch,
   FAR_NETWORKS,
   type FloatingSketch,
-  type GroupRuleSketch,
   type MirrorSketch,
   type PolicySketch,
   type RouterPortSketch,
   type RouterSketch,
   type RouteSketch,
-  SET_MEMBERS,
   type SnatSketch,
 } from './generate-routed.ts';
-import { at, generatedId } from './generated.ts';
+import { at, generatedId, ofTenant } from './generated.ts';
 import { doOverlap, listenerPorts } from './listener-ports.ts';
 import type {
   Binding,
-  GroupRule,
   LearnedHop,
   LoadBalancer,
   LogicalPort,
@@ -38,12 +35,6 @@ export function buildNetwork(sketch: ModelSketch, records: ScopeRecord[]): void 
   const { network } = sketch;
   if (!network) return;
   new NetworkBuilder(sketch, records).build();
-}
-
-/** The groups or sets that things of a tenant may name. */
-export function ofTenant(tenants: 1 | 2, count: number, tenant: number, index: number | undefined): number | undefined {
-  const own = Array.from({ length: count }, (_, n) => n).filter((n) => n % tenants === tenant);
-  return index === undefined || own.length === 0 ? undefined : at(own, index);
 }
 
 const SPEAKS: NonNullable<Router['bgp']> = {
@@ -561,41 +552,6 @@ function isForTheSame(one: Listener, other: Listener): boolean {
 function isWide(cidr: string): boolean {
   const { prefix, ip } = parseCidr(cidr)!;
   return prefix <= (ip.version === 4 ? 24 : 120);
-}
-
-/** Groups and sets: before the chains and ports that name them. */
-export function buildGroups({ network, tenants = 2 }: ModelSketch, records: ScopeRecord[]): void {
-  if (!network) return;
-  for (const [n, set] of network.sets.entries())
-    records.push({
-      kind: 'addressSet',
-      id: generatedId('addressSet', n),
-      name: `set-${n}`,
-      tenant: generatedId('tenant', n % tenants),
-      revision: 1,
-      addresses: [...new Set(set.map((index) => SET_MEMBERS[index]!))],
-      key: 4100 + n,
-    });
-  for (const [n, { ingress, egress }] of network.groups.entries()) {
-    const build = ({ match, group, set }: GroupRuleSketch): GroupRule => {
-      const [remote, members] = [
-        ofTenant(tenants, network.groups.length, n % tenants, group),
-        ofTenant(tenants, network.sets.length, n % tenants, set),
-      ];
-      if (remote !== undefined) return { ...match, group: generatedId('securityGroup', remote) };
-      return members === undefined ? { ...match } : { ...match, addressSet: generatedId('addressSet', members) };
-    };
-    records.push({
-      kind: 'securityGroup',
-      id: generatedId('securityGroup', n),
-      name: `group-${n}`,
-      tenant: generatedId('tenant', n % tenants),
-      revision: 1,
-      ingress: ingress.map(build),
-      egress: egress ? egress.map(build) : [{}],
-      key: 4000 + n,
-    });
-  }
 }
 
 /** Addresses that are known by ARP or ND, behind the switch's ports without port security (or whatever port there is). */

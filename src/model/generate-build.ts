@@ -12,8 +12,9 @@ import {
   SUBNETS,
   type SwitchSketch,
 } from './generate.ts';
-import { buildGroups, buildNeighbours, buildNetwork, ofTenant, prefilterOf } from './generate-build-routed.ts';
-import { at, generatedId } from './generated.ts';
+import { buildGroups } from './generate-build-groups.ts';
+import { buildNeighbours, buildNetwork, prefilterOf } from './generate-build-routed.ts';
+import { at, generatedId, ofTenant } from './generated.ts';
 import type {
   Binding,
   Chain,

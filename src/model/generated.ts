@@ -39,3 +39,9 @@ export function peersAt(record: ScopeRecord): BgpPeer[] {
     },
   ];
 }
+
+/** The groups or sets that things of a tenant may name. */
+export function ofTenant(tenants: 1 | 2, count: number, tenant: number, index: number | undefined): number | undefined {
+  const own = Array.from({ length: count }, (_, n) => n).filter((n) => n % tenants === tenant);
+  return index === undefined || own.length === 0 ? undefined : at(own, index);
+}

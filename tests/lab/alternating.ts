@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import type { TestContext } from 'node:test';
 import { TABLES } from '../../src/compile/tables.ts';
+import { type CrowdOptions, type CrowdReport, startCrowd } from '../../src/lab/connection-crowd.ts';
 import { scriptIn } from '../../src/lab/namespaces.ts';
 import { INTEGRATION_BRIDGE } from '../../src/lab/open-vswitch.ts';
+import { sleep } from './datacentre.ts';
 import { CLIENT, type TwoGateways, UPLINKS, WEBS } from './two-gateways.ts';
 
 /**
@@ -67,6 +70,51 @@ export async function alternate(site: TwoGateways, workloads: readonly string[] 
       );
     },
   };
+}
+
+/** Packets of a connection that lived, by each gateway and each way, and its answers. */
+const ENOUGH = 100;
+
+/** One connection lives while its packets take turns. */
+export async function livesByHalves(
+  t: TestContext,
+  site: TwoGateways,
+  alternation: Alternation,
+  options: CrowdOptions,
+): Promise<void> {
+  await sleep(500); // the connection before has ended by then
+  await alternation.counts();
+  const crowd = await startCrowd(site.lab, { ...options, connections: 1, intervalMs: 5 });
+  await sleep(1500);
+  assertOneLived(await crowd.stop());
+  await sawHalves(t, alternation);
+}
+
+export function assertOneLived({ established, failed, died, stalled, wrong, answers }: CrowdReport): void {
+  assert.deepEqual(
+    { established, failed, died, stalled, wrong },
+    { established: 1, failed: 0, died: 0, stalled: 0, wrong: 0 },
+  );
+  assert.ok(answers > ENOUGH, `${answers} answers`);
+}
+
+/** In each direction both have as many, give or take one; and all came by the gateway that they were sent by. */
+export async function sawHalves(t: TestContext, alternation: Alternation): Promise<void> {
+  await sleep(500); // for the last packets of its end
+  const counts = await alternation.counts();
+  t.diagnostic(JSON.stringify(counts));
+  for (const [direction, [first, second]] of Object.entries(counts)) {
+    assert.ok(first! > ENOUGH, `${direction}: ${first}`);
+    assert.ok(Math.abs(first! - second!) <= 1, `${direction}: ${first} and ${second}`);
+  }
+}
+
+/** Connection tracking of the gateways has no entry for the client outside. */
+export async function gatewaysKnowNothing(site: TwoGateways): Promise<void> {
+  for (const { gateway } of UPLINKS) {
+    const entries = await site.lab.switchOf(gateway).appctl('dpctl/dump-conntrack');
+    assert.equal(entries.match(new RegExp(`=${CLIENT.replaceAll('.', '\\.')}[,)]`, 'g')), null, entries);
+  }
 }
 
 /** Outwards only what carries the class of this gateway's router counts: what came another way than it was sent by is missing. */

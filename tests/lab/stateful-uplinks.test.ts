@@ -3,8 +3,8 @@ import { after, before, describe, test } from 'node:test';
 import { TABLES } from '../../src/compile/tables.ts';
 import { type CrowdOptions, startCrowd } from '../../src/lab/connection-crowd.ts';
 import { INTEGRATION_BRIDGE } from '../../src/lab/open-vswitch.ts';
-import { type Alternation, alternate } from './alternating.ts';
-import { eventually, sleep } from './datacentre.ts';
+import { type Alternation, alternate, gatewaysKnowNothing, livesByHalves } from './alternating.ts';
+import { eventually } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import {
   CLIENT,
@@ -35,7 +35,6 @@ const REFUSED: Readonly<Record<string, CrowdOptions>> = {
   'to a floating address': { from: 'client', to: 'web-1', address: FLOATING, port: 7121 },
   'to a routed address': { from: 'client', to: ROUTED.name, address: ROUTED.address, port: 7122 },
 };
-const ENOUGH = 100;
 
 /** Of a connection that begins from outside only the first packet is let in as new: all others have to be known. */
 const FILTER = uplinkFilter({ protocol: 'tcp', dstPorts: '7100-7109', tcpFlags: '+syn-ack' });
@@ -67,25 +66,8 @@ describe('a stateful filter at the uplinks of two gateways', { skip: needsRoot, 
   });
 
   for (const [way, options] of Object.entries(WAYS))
-    test(`${way}: the connection lives, and each gateway has seen half of it in each direction`, async (t) => {
-      await sleep(500); // the connection before has ended by then
-      await alternation.counts();
-      const crowd = await startCrowd(site.lab, { ...options, connections: 1, intervalMs: 5 });
-      await sleep(1500);
-      const { established, failed, died, stalled, wrong, answers } = await crowd.stop();
-      assert.deepEqual(
-        { established, failed, died, stalled, wrong },
-        { established: 1, failed: 0, died: 0, stalled: 0, wrong: 0 },
-      );
-      assert.ok(answers > ENOUGH, `${answers} answers`);
-      await sleep(500); // for the last packets of its end
-      const counts = await alternation.counts();
-      t.diagnostic(JSON.stringify(counts));
-      for (const [direction, [first, second]] of Object.entries(counts)) {
-        assert.ok(first! > ENOUGH, `${direction}: ${first}`);
-        assert.ok(Math.abs(first! - second!) <= 1, `${direction}: ${first} and ${second}`);
-      }
-    });
+    test(`${way}: the connection lives, and each gateway has seen half of it in each direction`, (t) =>
+      livesByHalves(t, site, alternation, options));
 
   for (const [way, options] of Object.entries(REFUSED))
     test(`${way}: a connection that no rule lets in does not begin`, async () => {
@@ -93,10 +75,5 @@ describe('a stateful filter at the uplinks of two gateways', { skip: needsRoot, 
       assert.equal((await crowd.stop()).established, 0);
     });
 
-  test('no gateway has an entry of connection tracking for any of it', async () => {
-    for (const { gateway } of UPLINKS) {
-      const entries = await site.lab.switchOf(gateway).appctl('dpctl/dump-conntrack');
-      assert.equal(entries.match(new RegExp(`=${CLIENT.replaceAll('.', '\\.')}[,)]`, 'g')), null, entries);
-    }
-  });
+  test('no gateway has an entry of connection tracking for any of it', () => gatewaysKnowNothing(site));
 });
