@@ -18,19 +18,23 @@ import {
 
 /** Who asks conntrack, and in which zone (docs/design/layer3.md, §2). */
 
+/** Is it so of any rule of a chain, or of one that it jumps to? */
+export function someRuleBehind(reader: Reader, chain: string, isSo: (rule: string) => boolean): boolean {
+  const seen = new Set([chain]);
+  for (const at of seen)
+    for (const rule of reader.ids(rulesIndex, at)) {
+      if (isSo(rule)) return true;
+      const next = reader.pick('rule', rule, 'jumpTo');
+      if (next !== undefined && reader.pick('rule', rule, 'action') === 'jump') seen.add(next);
+    }
+  return false;
+}
+
 /** Does a chain, or one that it jumps to, ask for the state of connections? */
 const asksState = define.cell<boolean>({
   name: 'chainAsksState',
-  run: (reader, chain) => {
-    const seen = new Set([chain]);
-    for (const at of seen)
-      for (const rule of reader.ids(rulesIndex, at)) {
-        if (reader.pick('rule', rule, 'match')?.state !== undefined) return true;
-        const next = reader.pick('rule', rule, 'jumpTo');
-        if (next !== undefined && reader.pick('rule', rule, 'action') === 'jump') seen.add(next);
-      }
-    return false;
-  },
+  run: (reader, chain) =>
+    someRuleBehind(reader, chain, (rule) => reader.pick('rule', rule, 'match')?.state !== undefined),
 });
 
 function ask(reader: Reader, ...chains: readonly (string | undefined)[]): boolean {
