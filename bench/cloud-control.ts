@@ -61,6 +61,9 @@ const SMALL_TIMEOUT_MS = 30_000;
 const FIRST_TCP_PORT = 2_000;
 /** Memory is looked at when a process has had time to give back what a burst of work took. */
 const SETTLE_MS = 6_000;
+/** Processes are at rest when all together use less than this of a processor, for so many seconds on end. */
+const CALM = 0.4;
+const CALM_SECONDS = 3;
 
 /** Runs a cloud, started and empty, through everything. It is empty again afterwards. */
 export async function measureControl(context: BenchContext, cloud: Cloud, plan: ControlPlan): Promise<ControlCosts> {
@@ -136,6 +139,21 @@ class ControlRun {
       this.#tell(`plugged in ${((performance.now() - from) / 1000).toFixed(1)} s`);
     }
     await this.#cloud.synced(this.#plan.timeoutMs);
+    await this.#untilAtRest();
+  }
+
+  /** All processes that plugging keeps busy (Open vSwitch still looks at thousands of new interfaces) have done with it. */
+  async #untilAtRest(): Promise<void> {
+    const spent = (): number =>
+      this.#cloud.processes().reduce((sum, { process }) => sum + processorSeconds(process), 0);
+    const from = performance.now();
+    for (let rest = 0, before = spent(); rest < CALM_SECONDS && performance.now() - from < this.#plan.timeoutMs; ) {
+      await this.#context.sleep(1_000);
+      const now = spent();
+      rest = now - before < CALM ? rest + 1 : 0;
+      before = now;
+    }
+    this.#tell(`at rest after ${((performance.now() - from) / 1000).toFixed(1)} s`);
   }
 
   async #create(): Promise<void> {
