@@ -199,6 +199,12 @@ export const TABLES = {
     job: 'what the in-chain of an uplink says of a packet as one that begins a connection, or as one of a known connection',
     merge: 'equal',
   },
+  unknown: {
+    number: 59,
+    job: 'what was to be of a known connection, and is of none: counted',
+    merge: 'equal',
+    missReason: 'unknown-connection',
+  },
   toPort: { number: 60, job: 'may the port receive at all', merge: 'equal' },
   toTracked: { number: 61, job: "what the connection tracking of the receiver's port knows", merge: 'equal' },
   toGroup: { number: 62, job: 'may the groups of the receiver have this connection', merge: 'equal' },
@@ -223,7 +229,7 @@ export function tableName(number: number): TableName | undefined {
 /** Tables whose drops are counted for people: few flows each, whatever the number of ports and routes. */
 export const COUNTED_DROPS = [
   ...(['sourceCheck', 'reversed', 'prefiltered', 'fromVerdict', 'inVerdict', 'outVerdict', 'toVerdict'] as const),
-  ...(['ttl', 'leave', 'arrive', 'admit'] as const),
+  ...(['ttl', 'leave', 'arrive', 'admit', 'unknown'] as const),
 ] satisfies readonly TableName[];
 
 /** What the switch's `Flow_Table:prefixes` should be, by table number. */

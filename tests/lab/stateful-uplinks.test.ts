@@ -75,5 +75,15 @@ describe('a stateful filter at the uplinks of two gateways', { skip: needsRoot, 
       assert.equal((await crowd.stop()).established, 0);
     });
 
+  test('what only known connections may have sent is counted where it was found to be of none', async () => {
+    const { host } = site.lab.spec.workloads.find(({ name }) => name === 'web-1')!;
+    await eventually('a count of what was refused', 20_000, async () => {
+      const { items } = await site.weft.client.get<{
+        items: readonly { readonly host: string; readonly reason: string; readonly packets: number }[];
+      }>('/v1/flows/drops');
+      return items.some((drop) => drop.host === host && drop.reason === 'unknown-connection' && drop.packets > 0);
+    });
+  });
+
   test('no gateway has an entry of connection tracking for any of it', () => gatewaysKnowNothing(site));
 });

@@ -1,6 +1,7 @@
 import { before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { CT_MARK, REGISTERS } from '../../src/compile/fields.ts';
+import { TABLES, type TableName } from '../../src/compile/tables.ts';
 import type { Action, Flow } from '../../src/openflow/flow.ts';
 import {
   Conversation,
@@ -86,6 +87,12 @@ const unkept = (exec: readonly Action[] = []): Action[] =>
 const { field: MARKED, from: MARK_AT } = REGISTERS.fromLarger;
 const marksLarger = (action: Action): boolean =>
   action.kind === 'setField' && action.field === MARKED && ((Number(action.mask) >> MARK_AT) & 1) === 1;
+const leadsTo =
+  (table: TableName) =>
+  ({ gotoTable, actions }: Flow): boolean => {
+    const { number } = TABLES[table];
+    return gotoTable === number || actions.some((action) => action.kind === 'resubmit' && action.table === number);
+  };
 const sets =
   (field: string) =>
   (action: Action): boolean =>
@@ -200,7 +207,7 @@ const FLOW_FAULTS: Readonly<Record<string, FlowFault>> = {
 
 /** For conversations by uplinks that ask for known connections. */
 const UPLINK_FAULTS: Readonly<Record<string, FlowFault>> = {
-  'what may only be known begins connections': without((_, reason) => reason === 'unknown-connection'),
+  'what may only be known begins connections': without(leadsTo('unknown')),
   'what may only be known is forgotten in tunnels': changed(
     (flow) => inTable(flow, 'tunnelOut'),
     withoutAction(sets('eth_src')),

@@ -104,7 +104,7 @@ function nobody(reader: Reader, balancer: BalancerFacts): Contribution[] {
     }),
     ...refuseUnknown(reader, balancer),
     ...(meetsKnownOnly(reader)
-      ? [flow('slot', SLOT.knownOnly, match({ ...of, knownOnly: 1 }), { drop: 'unknown-connection' })]
+      ? [flow('slot', SLOT.knownOnly, match({ ...of, knownOnly: 1 }), { goto: 'unknown' })]
       : []),
     flow('slot', SLOT.rest, match(of), refuse(reader, balancer)),
   ];

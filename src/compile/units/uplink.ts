@@ -55,7 +55,7 @@ const ICMP_ERRORS: readonly Match[] = [
   ...[1, 2, 3, 4].map((icmpv6_type) => ({ ...IPV6, ip_proto: PROTO.icmpv6, ...NOT_LATER_FRAGMENT, icmpv6_type })),
 ];
 
-const DROP: FlowTarget = { drop: 'unknown-connection' };
+const DROP: FlowTarget = { goto: 'unknown' };
 const onward: FlowTarget = { do: load({ ...NO_STATE, walk: 0, quiet: 0 }), goto: 'own' };
 const onwardIfKnown: FlowTarget = { do: load({ ...NO_STATE, walk: 0, quiet: 0, knownOnly: 1 }), goto: 'own' };
 /** What a chain leaves that lets a packet in. */
@@ -173,9 +173,10 @@ function atConntrack(): Contribution[] {
   ];
 }
 
-/** Where nobody knows connections: what is for the router itself, and for ports that are not tracked. */
+/** Where nobody knows connections: what is for the router itself, and for ports that are not tracked. And where all such packets end. */
 function elsewhere(): Contribution[] {
   return [
+    flow('unknown', 0, {}, { drop: 'unknown-connection' }),
     flow('own', OWN.knownOnly, match({ forRouter: 1, knownOnly: 1 }), DROP),
     ...LINK.map((what) => flow('toPort', TO_PORT.link, match({ knownOnly: 1 }, what), DROP)),
     flow('toPort', TO_PORT.untracked, match({ knownOnly: 1, outTracked: 0 }), DROP),
