@@ -33,7 +33,7 @@ const SERVER_GRACE_MS = 2_000;
 export class AgentCore implements Ground {
   readonly scope = new Scope();
   readonly interfaces = new Interfaces();
-  readonly installation = new Installation();
+  readonly installation = new Installation(() => this.#compiler.flows());
   readonly learning = new Learning();
   readonly conntrack = new ConntrackZones();
   readonly parts: AgentParts;
@@ -408,12 +408,12 @@ export class AgentCore implements Ground {
   // ── flows ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   compile(changes: readonly CompilerChange[]): Effect[] {
-    const { add, remove, meters, goneMeters, problems } = this.#compiler.update(changes);
+    const { add, remove, replaced, meters, goneMeters, problems } = this.#compiler.update(changes);
     for (const key of this.problems.keys()) if (key.startsWith('compile/')) this.problems.delete(key);
     for (const problem of problems) this.problems.set(`compile/${problem.unit}`, problem.message);
     return [
       ...(meters.length === 0 ? [] : [{ kind: 'setMeters', put: meters, gone: [] } as const]),
-      ...this.installation.change(add, remove),
+      ...this.installation.change(add, remove, replaced),
       ...takeMeters(this.installation, this.#compiler, goneMeters),
     ];
   }

@@ -235,10 +235,18 @@ export type AgentEvent =
   /** The time that a `wake` asked for has come. */
   | { readonly kind: 'wake' };
 
+export interface FlowChanges {
+  readonly add: readonly Flow[];
+  readonly remove: readonly Flow[];
+}
+
 export type Effect =
   | { readonly kind: 'readBack' }
-  /** One atomic bundle. */
-  | { readonly kind: 'install'; readonly id: number; readonly add: readonly Flow[]; readonly remove: readonly Flow[] }
+  /** One atomic bundle. What stands ahead of it, and behind it, need not be in it, nor in any order (compile/dormant.ts). */
+  | ({ readonly kind: 'install'; readonly id: number } & FlowChanges & {
+        readonly ahead: FlowChanges;
+        readonly behind: FlowChanges;
+      })
   /** Before the flows that name them: meters made or changed. Behind the flows that named them: meters taken away. */
   | { readonly kind: 'setMeters'; readonly put: readonly Meter[]; readonly gone: readonly number[] }
   /** With the conntrack zone of its port, to be kept. */

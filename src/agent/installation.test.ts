@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
+import { load } from '../compile/fields.ts';
 import type { Flow } from '../openflow/flow.ts';
-import type { Effect, InstalledFlow } from './events.ts';
+import type { Effect, FlowChanges, InstalledFlow } from './events.ts';
 import { flowBody, flowKey } from './flow-key.ts';
-import { Installation } from './installation.ts';
+import { changesOf, Installation } from './installation.ts';
 
 const flow = (ofport: number, to: number, cookie = 1n): Flow => ({
   table: 0,
@@ -14,6 +15,7 @@ const flow = (ofport: number, to: number, cookie = 1n): Flow => ({
 });
 const installed = (...flows: Flow[]): InstalledFlow[] =>
   flows.map((f) => ({ key: flowKey(f), body: flowBody(f), flow: f }));
+type Install = Extract<Effect, { kind: 'install' }>;
 const installs = (effects: readonly Effect[]) => effects.filter((effect) => effect.kind === 'install');
 
 test('a read-back that equals the desired flows changes nothing', () => {
@@ -102,3 +104,94 @@ test('a flow that no message can hold does not stop the comparison; it is sent, 
   const [bundle] = installs(new Installation().readBack(installed(flow(1, 2)), [huge, flow(2, 1)]));
   assert.deepEqual(bundle?.add, [huge, flow(2, 1)]);
 });
+
+describe('a large change', () => {
+  /** A switch's flows: what leads to it, and many for it. */
+  const MANY = 1_200;
+  const leading = (ofport: number, key: number): Flow => ({
+    ...{ table: 0, priority: 100, match: { in_port: ofport }, cookie: 1n },
+    actions: load({ switch: key }),
+  });
+  const within = (key: number, out = 1): Flow[] =>
+    Array.from({ length: MANY }, (_, n) => ({
+      ...{ table: 3, priority: 1, match: { reg1: key, eth_dst: n }, cookie: 1n },
+      actions: [{ kind: 'output', port: out } as const],
+    }));
+  const known = [leading(1, 7), ...within(7)];
+
+  test('has what no packet can meet yet ahead, and what leads to it behind; what is taken away goes the other way round', () => {
+    let desired: readonly Flow[] = [];
+    const installation = new Installation(() => desired);
+    desired = known;
+    const [first] = installs(installation.readBack([], desired));
+    assert.deepEqual(sizes(first), { ahead: [MANY, 0], bundle: [0, 0], behind: [1, 0] });
+    assert.equal(first!.behind.add[0], known[0]);
+    installation.installed(first!.id);
+
+    const news = [leading(2, 8), ...within(8)];
+    desired = news;
+    const [second] = installs(installation.change(news, known, []));
+    assert.deepEqual(sizes(second), { ahead: [MANY, 1], bundle: [0, 0], behind: [1, MANY] });
+    assert.deepEqual([second!.ahead.remove, second!.behind.add], [[known[0]], [news[0]]]);
+    assert.deepEqual(second!.ahead.add, news.slice(1));
+    assert.deepEqual(second!.behind.remove, known.slice(1));
+  });
+
+  test('has flows in its bundle that packets may meet: for what others lead to, and several by one way in', () => {
+    let desired: readonly Flow[] = known;
+    const installation = new Installation(() => desired);
+    installation.installed(installs(installation.readBack(installed(...known), desired))[0]?.id ?? 0);
+    desired = [known[0]!, ...within(7, 2)];
+    const [changed] = installs(installation.change(desired.slice(1), [], known.slice(1)));
+    assert.deepEqual(sizes(changed), { ahead: [0, 0], bundle: [MANY, 0], behind: [0, 0] });
+    installation.installed(changed!.id);
+
+    // What led to it led elsewhere a moment ago: nothing is strange to that.
+    const former = desired;
+    const second = { ...leading(2, 9), priority: 99 };
+    desired = [leading(1, 9), leading(2, 9), second, ...within(9)];
+    const [moved] = installs(installation.change(desired, former.slice(1), [leading(1, 9)]));
+    assert.deepEqual(sizes(moved), { ahead: [0, 0], bundle: [MANY + 3, 0], behind: [0, MANY] });
+  });
+
+  test('is one bundle where it is not known what was there, and when it goes again without a refused flow', () => {
+    let desired: readonly Flow[] = [];
+    const installation = new Installation(() => desired);
+    installation.readBack([], []);
+    desired = known;
+    const [unknown] = installs(installation.change(known, [], undefined));
+    assert.deepEqual(sizes(unknown), { ahead: [0, 0], bundle: [MANY + 1, 0], behind: [0, 0] });
+    installation.installed(unknown!.id);
+    const news = [leading(2, 8), ...within(8)];
+    desired = [...known, ...news];
+    const [parts] = installs(installation.change(news, [], []));
+    assert.deepEqual(sizes(parts), { ahead: [MANY, 0], bundle: [0, 0], behind: [1, 0] });
+    const [again] = installs(installation.refusedBundle(parts!.id, 'OFPBAC_BAD_OUT_PORT', 3));
+    assert.deepEqual(sizes(again), { ahead: [0, 0], bundle: [MANY, 0], behind: [0, 0] });
+    assert.ok(!again!.add.includes(parts!.ahead.add[3]!));
+  });
+
+  test('that waited for another is told apart as well, unless one of what waited is not known', () => {
+    for (const [replaced, ahead] of [
+      [[], MANY],
+      [undefined, 0],
+    ] as const) {
+      let desired: readonly Flow[] = [];
+      const installation = new Installation(() => desired);
+      installation.readBack([], []);
+      const [small] = installs(installation.change([flow(5, 5)], [], []));
+      installation.change([flow(6, 6)], [], replaced);
+      desired = [flow(5, 5), flow(6, 6), ...known];
+      assert.deepEqual(installation.change(known, [], []), []);
+      const [next] = installs(installation.installed(small!.id));
+      assert.equal(next!.ahead.add.length, ahead);
+      assert.equal([...changesOf(next!)].length, known.length + 1);
+    }
+  });
+});
+
+function sizes(install: Install | undefined): Record<'ahead' | 'bundle' | 'behind', [add: number, remove: number]> {
+  const of = ({ add, remove }: FlowChanges): [number, number] => [add.length, remove.length];
+  assert.ok(install);
+  return { ahead: of(install.ahead), bundle: of(install), behind: of(install.behind) };
+}

@@ -1,8 +1,28 @@
 import { WeftError } from '../base/errors.ts';
+import { Loads, WaysIn } from '../compile/dormant.ts';
 import { nameOf } from '../compile/flow-sink.ts';
 import type { Flow } from '../openflow/flow.ts';
-import type { Effect, InstalledFlow } from './events.ts';
+import type { Effect, FlowChanges, InstalledFlow } from './events.ts';
 import { flowBody, flowKey } from './flow-key.ts';
+
+/**
+ * Of a change with this many flows, what need not be in the bundle goes over several connections beside it: Open vSwitch takes 50 messages of a
+ * connection, then looks at all of its ports and connections before it takes the next (`ofconn_run`). Fewer are not worth the connections.
+ */
+const LARGE = 1_000;
+
+type Install = Extract<Effect, { kind: 'install' }>;
+
+/** In the order in which a switch gets them. */
+export function* changesOf({ ahead, add, remove, behind }: Install): Iterable<{
+  readonly op: 'add' | 'remove';
+  readonly flow: Flow;
+}> {
+  for (const part of [ahead, { add, remove }, behind]) {
+    for (const flow of part.add) yield { op: 'add', flow };
+    for (const flow of part.remove) yield { op: 'remove', flow };
+  }
+}
 
 /**
  * Keeps the switch's flows equal to the desired ones: what is installed, what is on its way (pending), what waits.
@@ -15,21 +35,22 @@ export class Installation {
    * which takes ten times as long, is not needed.
    */
   #waiting = new Map<string, { readonly op: 'add' | 'remove'; readonly flow: Flow }>();
-  #pending:
-    | {
-        readonly id: number;
-        readonly add: readonly Flow[];
-        readonly remove: readonly Flow[];
-        readonly after: (() => Effect[])[];
-      }
-    | undefined;
+  #pending: { readonly install: Install; readonly after: (() => Effect[])[] } | undefined;
   /** To run when all that is desired now is installed. */
   #after: (() => Effect[])[] = [];
   #nextId = 1;
+  readonly #desired: (() => Iterable<Flow>) | undefined;
+  /** What flows that change were before, of all that waits; undefined where one is not known. */
+  #replaced: Flow[] | undefined = [];
   /** Is the switch there and read back? Before that nothing is sent. */
   synced = false;
   /** Flows that the switch refused, with its words; they are tried again when they change. */
   readonly refused = new Map<string, { readonly flow: Flow; readonly error: string }>();
+
+  /** `desired`: all flows that are wanted now. Without it a change of any size is one bundle. */
+  constructor(desired?: () => Iterable<Flow>) {
+    this.#desired = desired;
+  }
 
   get idle(): boolean {
     return this.#pending === undefined && this.#waiting.size === 0;
@@ -39,6 +60,7 @@ export class Installation {
     this.synced = false;
     this.#pending = undefined;
     this.#waiting.clear();
+    this.#replaced = [];
     this.#after = [];
     this.refused.clear();
   }
@@ -51,7 +73,7 @@ export class Installation {
     this.synced = true;
     // The switch decides anew about what it refused.
     this.refused.clear();
-    if (installed.length === 0) return this.change([...desired], []);
+    if (installed.length === 0) return this.#sendFirst([...desired], [], []);
     const have = new Map(installed.map((entry) => [entry.key, entry]));
     const add: Flow[] = [];
     for (const flow of desired) {
@@ -60,16 +82,18 @@ export class Installation {
       have.delete(key);
       if (!entry || entry.body !== bodyOf(flow)) add.push(flow);
     }
-    return this.change(
-      add,
-      [...have.values()].map((entry) => entry.flow),
-    );
+    const remove = [...have.values()].map((entry) => entry.flow);
+    const before = installed.map((entry) => entry.flow);
+    return this.#sendFirst(add, remove, before);
   }
 
-  change(add: readonly Flow[], remove: readonly Flow[]): Effect[] {
+  /** `replaced`: what those of `add` were before that were there; undefined where it is not known. */
+  change(add: readonly Flow[], remove: readonly Flow[], replaced?: readonly Flow[]): Effect[] {
     if (!this.synced) return [];
     if (this.#pending === undefined && this.#waiting.size === 0)
-      return add.length + remove.length === 0 ? this.#flushAfter() : this.#send(add, remove);
+      return add.length + remove.length === 0 ? this.#flushAfter() : this.#sendChange(add, remove, replaced);
+    if (replaced === undefined) this.#replaced = undefined;
+    else this.#replaced?.push(...replaced);
     for (const flow of remove) this.#waiting.set(nameOf(flow), { op: 'remove', flow });
     for (const flow of add) this.#waiting.set(nameOf(flow), { op: 'add', flow });
     return [];
@@ -89,20 +113,20 @@ export class Installation {
   }
 
   installed(id: number): Effect[] {
-    if (this.#pending?.id !== id) return [];
-    const { after, add, remove } = this.#pending;
+    if (this.#pending?.install.id !== id) return [];
+    const { after, install } = this.#pending;
     this.#pending = undefined;
-    if (this.refused.size > 0) for (const flow of [...add, ...remove]) this.refused.delete(flowKey(flow));
+    if (this.refused.size > 0) for (const { flow } of changesOf(install)) this.refused.delete(flowKey(flow));
     return [...after.flatMap((callback) => callback()), ...this.#next()];
   }
 
-  /** The bundle failed as a whole: the flow that the switch named stays out, the rest goes again. */
+  /** It failed as a whole: the flow that the switch named (by its place in `changesOf`) stays out, the rest goes again. */
   refusedBundle(id: number, error: string, index: number | undefined): Effect[] {
     const pending = this.#pending;
-    if (pending?.id !== id) return [];
+    if (pending?.install.id !== id) return [];
     this.#pending = undefined;
-    const all = [...pending.add, ...pending.remove];
-    const culprit = index === undefined ? undefined : all[index];
+    const changes = [...changesOf(pending.install)];
+    const culprit = index === undefined ? undefined : changes[index]?.flow;
     if (!culprit) {
       // Nothing to leave out: the whole comparison starts again from what the switch really has, when the core asks for
       // it (not at once: what is refused without end must not be sent without end).
@@ -118,8 +142,9 @@ export class Installation {
         fields: { error, table: culprit.table, cookie: culprit.cookie },
       },
     ];
-    const add = pending.add.filter((flow) => flow !== culprit);
-    const remove = pending.remove.filter((flow) => flow !== culprit);
+    const left = changes.filter(({ flow }) => flow !== culprit);
+    const add = left.filter(({ op }) => op === 'add').map(({ flow }) => flow);
+    const remove = left.filter(({ op }) => op === 'remove').map(({ flow }) => flow);
     if (add.length + remove.length > 0) return [...effects, ...this.#send(add, remove, pending.after)];
     return [...effects, ...pending.after.flatMap((callback) => callback()), ...this.#next()];
   }
@@ -130,13 +155,40 @@ export class Installation {
     const remove: Flow[] = [];
     for (const { op, flow } of this.#waiting.values()) (op === 'add' ? add : remove).push(flow);
     this.#waiting.clear();
-    return this.#send(add, remove);
+    const replaced = this.#replaced;
+    this.#replaced = [];
+    return this.#sendChange(add, remove, replaced);
   }
 
-  #send(add: readonly Flow[], remove: readonly Flow[], after = this.#takeAfter()): Effect[] {
-    const id = this.#nextId++;
-    this.#pending = { id, add, remove, after };
-    return [{ kind: 'install', id, add, remove }];
+  /** All that differs from what the switch was found with. */
+  #sendFirst(add: readonly Flow[], remove: readonly Flow[], before: readonly Flow[]): Effect[] {
+    if (add.length + remove.length === 0) return this.#flushAfter();
+    return add.length + remove.length < LARGE ? this.#send(add, remove) : this.#sendParts(add, remove, before);
+  }
+
+  #sendChange(add: readonly Flow[], remove: readonly Flow[], replaced: readonly Flow[] | undefined): Effect[] {
+    if (add.length + remove.length < LARGE || !this.#desired || !replaced) return this.#send(add, remove);
+    const added = new Set(add);
+    const staying = [...this.#desired()].filter((flow) => !added.has(flow));
+    return this.#sendParts(add, remove, [...staying, ...remove, ...replaced]);
+  }
+
+  /** With nothing waiting: then what is desired is what the switch has behind it. `before`: what it has now. */
+  #sendParts(add: readonly Flow[], remove: readonly Flow[], before: readonly Flow[]): Effect[] {
+    if (!this.#desired) return this.#send(add, remove);
+    const desired = [...this.#desired()];
+    const added = split(add, new Loads(before), new WaysIn(before, add));
+    const removed = split(remove, new Loads(desired), new WaysIn(desired, remove));
+    return this.#send(added.others, removed.others, this.#takeAfter(), {
+      ahead: { add: added.dormant, remove: removed.waysIn },
+      behind: { add: added.waysIn, remove: removed.dormant },
+    });
+  }
+
+  #send(add: readonly Flow[], remove: readonly Flow[], after = this.#takeAfter(), parts = WHOLE): Effect[] {
+    const install = { kind: 'install', id: this.#nextId++, add, remove, ...parts } as const;
+    this.#pending = { install, after };
+    return [install];
   }
 
   #flushAfter(): Effect[] {
@@ -148,6 +200,22 @@ export class Installation {
     this.#after = [];
     return after;
   }
+}
+
+const NOTHING: FlowChanges = { add: [], remove: [] };
+const WHOLE = { ahead: NOTHING, behind: NOTHING };
+
+/** Those that no packet meets that only these have handled, those that are the only one by their way in, and the others. */
+function split(
+  flows: readonly Flow[],
+  loads: Loads,
+  ways: WaysIn,
+): { readonly dormant: readonly Flow[]; readonly waysIn: readonly Flow[]; readonly others: readonly Flow[] } {
+  const dormant: Flow[] = [];
+  const waysIn: Flow[] = [];
+  const others: Flow[] = [];
+  for (const flow of flows) (loads.areStrangeTo(flow) ? dormant : ways.isAlone(flow) ? waysIn : others).push(flow);
+  return { dormant, waysIn, others };
 }
 
 /** Undefined for a flow that no message can hold: it is sent, and refused with its name. */

@@ -18,8 +18,10 @@ import { PACKET_IN_FORMAT } from '../openflow/messages/nicira.ts';
 import type { PacketIn as OpenFlowPacketIn } from '../openflow/messages/packet-in.ts';
 import { OF15 } from '../openflow/version.ts';
 import type { TrackingPacket } from './connections/recreate.ts';
-import type { AgentEvent, Effect, InstalledFlow, PacketIn } from './events.ts';
+import type { AgentEvent, Effect, FlowChanges, InstalledFlow, PacketIn } from './events.ts';
 import { flowBody, flowKey } from './flow-key.ts';
+import { changesOf } from './installation.ts';
+import { carryByLanes, shifted } from './lanes.ts';
 import { meterConfig } from './meters.ts';
 import type { PacketRegisters } from './registers.ts';
 
@@ -61,6 +63,8 @@ const RETRY_MS = 250;
 export class SwitchLink {
   readonly #options: SwitchLinkOptions;
   #connection: OpenFlowConnection | undefined;
+  /** Of that connection. */
+  #gone: AbortController | undefined;
 
   constructor(options: SwitchLinkOptions) {
     this.#options = options;
@@ -103,9 +107,11 @@ export class SwitchLink {
     await this.#installMeters(connection);
     const { software } = await connection.multipart({ kind: 'desc' });
     this.#connection = connection;
+    this.#gone = new AbortController();
     emit({ kind: 'switchConnected', version: software });
     const reason = await gone;
     this.#connection = undefined;
+    this.#gone.abort(reason);
     emit({ kind: 'switchLost', reason: reason.message });
   }
 
@@ -173,7 +179,7 @@ export class SwitchLink {
         connection.send({ kind: 'resume', ...effect.paused });
         break;
       case 'keepPausing':
-        connection.send(flowMod(pausing(), FLOW_COMMAND.add));
+        connection.send(addition(pausing()));
         break;
       case 'setMeters':
         setMeters(connection, effect);
@@ -187,15 +193,14 @@ export class SwitchLink {
   async #install(connection: OpenFlowConnection, effect: Extract<Effect, { kind: 'install' }>): Promise<void> {
     const { emit, signal, clock, log } = this.#options;
     const mods: FlowMod[] = [];
-    for (const flow of effect.add) mods.push(flowMod(flow, FLOW_COMMAND.add));
-    for (const flow of effect.remove) mods.push(flowMod(flow, FLOW_COMMAND.deleteStrict));
+    for (const { op, flow } of changesOf(effect)) mods.push(op === 'add' ? addition(flow) : deletion(flow));
+    const ahead = countOf(effect.ahead);
+    const behind = countOf(effect.behind);
     const startedMs = clock.monotonicMs();
     try {
-      // What is refused stays out and the rest goes in: as the core would have it on a second try.
-      await connection.transactionOfAccepted(mods, signal);
+      await this.#carry(connection, mods, ahead, mods.length - behind);
       log.debug('bundle', {
-        add: effect.add.length,
-        remove: effect.remove.length,
+        ...{ add: effect.add.length, remove: effect.remove.length, ahead, behind },
         ms: clock.monotonicMs() - startedMs,
       });
       emit({ kind: 'installed', id: effect.id });
@@ -216,6 +221,20 @@ export class SwitchLink {
       const index = (error.details as Refusal | undefined)?.index;
       emit({ kind: 'refused', id: effect.id, error: error.message, ...(index === undefined ? {} : { index }) });
     }
+  }
+
+  /** Those before `from` and those from `to` on by lanes, in between one bundle. What is refused stays out and the rest goes in: as the core would have it on a second try. */
+  async #carry(connection: OpenFlowConnection, mods: readonly FlowMod[], from: number, to: number): Promise<void> {
+    const { address, log, signal } = this.#options;
+    if (from === 0 && to === mods.length) return connection.transactionOfAccepted(mods, signal);
+    // What is left of it when the switch is gone is not for the one that comes.
+    const lanes = { log, signal: AbortSignal.any([signal, this.#gone!.signal]) };
+    const beside = (some: readonly FlowMod[]): Promise<void> => carryByLanes(address, some, lanes);
+    // Meters were sent on this connection, and the flows that name them go by others.
+    await connection.barrier(signal);
+    await shifted(beside(mods.slice(0, from)), 0);
+    await shifted(connection.transactionOfAccepted(mods.slice(from, to), signal), from);
+    await shifted(beside(mods.slice(to)), to);
   }
 
   /** All flows of the bridge, reduced to what the comparison needs. */
@@ -354,6 +373,15 @@ function fitsMessage(mod: FlowMod): boolean {
   }
 }
 
-function flowMod(flow: Flow, command: number): FlowMod {
-  return { ...flow, kind: 'flowMod', command };
+/** By what it is found by: what it does is read, and refused, by switches all the same. */
+function deletion({ table, priority, match, cookie }: Flow): FlowMod {
+  return { kind: 'flowMod', command: FLOW_COMMAND.deleteStrict, table, priority, match, cookie, actions: [] };
+}
+
+function addition(flow: Flow): FlowMod {
+  return { ...flow, kind: 'flowMod', command: FLOW_COMMAND.add };
+}
+
+function countOf({ add, remove }: FlowChanges): number {
+  return add.length + remove.length;
 }

@@ -200,6 +200,8 @@ export interface CompileResult {
   readonly add: readonly Flow[];
   /** Gone: to be deleted strictly. */
   readonly remove: readonly Flow[];
+  /** What those of `add` were before that were otherwise; undefined where it is not known (learned routes). */
+  readonly replaced: readonly Flow[] | undefined;
   /** New or changed: before the flows of `add`, some of which name them. */
   readonly meters: readonly Meter[];
   /** No flow names them any more once those of `remove` are gone. */
@@ -287,7 +289,8 @@ export function createCompiler(): Compiler {
         reported.removed.length;
       const now = hasProblems || news > 0 ? problems() : [];
       hasProblems = now.length > 0;
-      return { add, remove, meters: put, goneMeters, problems: now };
+      const replaced = plain.add.length + routes.beside.length > 0 ? undefined : changed.map(({ before }) => before);
+      return { add, remove, replaced, meters: put, goneMeters, problems: now };
     },
     *flows() {
       yield* this.compiled();

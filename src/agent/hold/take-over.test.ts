@@ -41,7 +41,9 @@ function trial(held: Readonly<Record<string, readonly ConnectionEntry[]>>, isRef
     ...{ recreator, clock: systemClock, log: silentLog },
     perform: (effect) => told.push(effect.kind === 'install' ? `install ${effect.id}` : effect.kind),
   });
-  const install = (id: number): void => takeOver.perform({ kind: 'install', id, add: [], remove: [] });
+  const NOTHING = { add: [], remove: [] };
+  const install = (id: number): void =>
+    takeOver.perform({ kind: 'install', id, add: [], remove: [], ahead: NOTHING, behind: NOTHING });
   return { told, takeOver, install };
 }
 
