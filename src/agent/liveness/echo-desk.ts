@@ -1,4 +1,4 @@
-import { FAST_MS } from './host-watch.ts';
+import { STEADY_MS } from './host-watch.ts';
 import type { LivenessMessage } from './message.ts';
 
 /** Probes that one host answers in a second, whatever the number of those who ask: of either sort. */
@@ -62,21 +62,21 @@ export class EchoDesk {
     return intervalOf(this.#serving);
   }
 
-  /** Do more ask than could come fast? */
+  /** Do more ask than could come as they would? */
   get isServing(): boolean {
-    return intervalOf(this.#askers.size) > FAST_MS;
+    return intervalOf(this.#askers.size) > STEADY_MS;
   }
 
   /** Those who would not notice within a second by themselves. */
   *toWarn(): IterableIterator<Endpoint & { readonly token: number }> {
     const { intervalMs } = this;
     const servingMs = this.#servingIntervalMs;
-    if (Math.max(intervalMs, servingMs) === FAST_MS) return;
+    if (Math.max(intervalMs, servingMs) === STEADY_MS) return;
     for (const { address, port, token, isServing } of this.#askers.values())
-      if ((isServing ? servingMs : intervalMs) > FAST_MS) yield { address, port, token };
+      if ((isServing ? servingMs : intervalMs) > STEADY_MS) yield { address, port, token };
   }
 }
 
 function intervalOf(askers: number): number {
-  return Math.max(FAST_MS, Math.ceil((askers * 1000) / PROBES_PER_SECOND));
+  return Math.max(STEADY_MS, Math.ceil((askers * 1000) / PROBES_PER_SECOND));
 }

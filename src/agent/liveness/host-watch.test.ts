@@ -14,7 +14,7 @@ class World {
   readonly sent: { readonly host: string; readonly atMs: number }[] = [];
   /** What is lost, whenever that changed. */
   readonly told: { readonly atMs: number; readonly lost: string }[] = [];
-  intervalMs = 100;
+  intervalMs = 200;
   tripMs = 1;
   nowMs = 0;
   #coming: { readonly atMs: number; readonly host: string; readonly by: Answering }[] = [];
@@ -56,12 +56,12 @@ class World {
   }
 }
 
-test('a host that stops answering is lost within 400 ms, and is back soon after it answers again', () => {
+test('a host that stops answering is lost within half a second, and is back soon after it answers again', () => {
   const world = new World('1', '2');
   world.run(1_050);
   assert.deepEqual([world.watch.isSettled, world.told], [true, []]);
   world.hosts.set('2', 'nobody');
-  world.run(400);
+  world.run(500);
   assert.deepEqual(world.watch.lost, ['2']);
   world.run(5_000);
   world.hosts.set('2', 'agent');
@@ -142,10 +142,10 @@ test('a process that was held up holds nobody for dead', () => {
   const watch = new HostWatch(seededRandom(1));
   watch.watch([{ host: '1', address: '192.0.2.1' }], 0);
   watch.tick(0);
-  watch.answered('1', { intervalMs: 100, hasFlows: true }, 1);
+  watch.answered('1', { intervalMs: 200, hasFlows: true }, 1);
   for (const nowMs of [5_000, 10_000, 15_000, 20_000]) {
     assert.equal(watch.tick(nowMs).length, 1, 'one probe, however long it was');
-    watch.answered('1', { intervalMs: 100, hasFlows: true }, nowMs + 3_000);
+    watch.answered('1', { intervalMs: 200, hasFlows: true }, nowMs + 3_000);
   }
   assert.deepEqual(watch.lost, []);
 });
@@ -172,25 +172,25 @@ class Pair {
           this.probes++;
           if (this.cut[me] || this.dead[other]) continue;
           if (wasAnswered) this.watches[other].asked(me, this.nowMs);
-          if (!this.cut[other]) this.watches[me].answered(other, { intervalMs: 100, hasFlows: true }, this.nowMs);
+          if (!this.cut[other]) this.watches[me].answered(other, { intervalMs: 200, hasFlows: true }, this.nowMs);
         }
       }
   }
 }
 
-test('of two that watch each other one asks; where it dies, or a way is cut, both ends find out within half a second', () => {
+test('of two that watch each other one asks; where it dies the other finds out within 0.6 s, and where one way is cut both within 0.8 s', () => {
   const pair = new Pair();
   pair.run(10_000);
-  assert.ok(pair.probes >= 95 && pair.probes <= 110, `${pair.probes} probes in 10 s`);
+  assert.ok(pair.probes >= 48 && pair.probes <= 55, `${pair.probes} probes in 10 s`);
   for (const [dies, other] of [['a', 'b'] as const, ['b', 'a'] as const]) {
     pair.dead[dies] = true;
-    pair.run(470);
+    pair.run(570);
     assert.deepEqual(pair.watches[other].lost, [dies]);
     pair.dead[dies] = false;
     pair.run(20_000);
     assert.deepEqual(pair.watches[other].lost, []);
     pair.cut[dies] = true;
-    pair.run(600);
+    pair.run(800);
     assert.deepEqual([pair.watches.a.lost, pair.watches.b.lost], [['b'], ['a']], `nothing from ${dies}`);
     pair.cut[dies] = false;
     pair.run(90_000);
@@ -276,16 +276,16 @@ test('ten thousand hosts send a gateway 2,000 probes a second; another gateway c
     assert.equal(echo.kind === 'echo' && echo.hasFlows, false, 'not before it is told so');
     return echo.kind === 'echo' ? echo.intervalMs : 0;
   };
-  assert.equal(ask('192.0.2.1', true, 0), 100);
-  for (let n = 0; n < 200; n++) assert.equal(ask(`10.0.0.${n}`, false, n), 100);
+  assert.equal(ask('192.0.2.1', true, 0), 200);
+  for (let n = 0; n < 200; n++) assert.equal(ask(`10.0.0.${n}`, false, n), 200);
   assert.deepEqual([...desk.toWarn()], [], 'all would notice by themselves');
   for (let n = 0; n < 10_000; n++) ask(`10.1.${n >> 8}.${n & 255}`, false, 500);
   assert.equal(ask('10.1.0.0', false, 600), 5_100);
-  assert.equal(ask('192.0.2.1', true, 600), 100);
+  assert.equal(ask('192.0.2.1', true, 600), 200);
   assert.equal([...desk.toWarn()].length, 10_200);
   const [first] = desk.toWarn();
   assert.deepEqual(first, { address: '10.0.0.0', port: 5, token: 7 });
-  assert.equal(ask('10.1.0.0', false, 60_000), 100, 'who is silent counts no more');
+  assert.equal(ask('10.1.0.0', false, 60_000), 200, 'who is silent counts no more');
 });
 
 test('those whom many ask come as often as ever as long as they are few; many of them seldom, and are warned', () => {
@@ -296,9 +296,9 @@ test('those whom many ask come as often as ever as long as they are few; many of
     return echo.kind === 'echo' ? echo.intervalMs : 0;
   };
   assert.equal(desk.isServing, false);
-  for (let n = 0; n < 200; n++) assert.equal(ask(n), 100);
+  for (let n = 0; n < 400; n++) assert.equal(ask(n), 200);
   assert.equal(desk.isServing, false, 'all that ask come fast');
-  for (let n = 200; n < 1_000; n++) ask(n);
+  for (let n = 400; n < 1_000; n++) ask(n);
   assert.deepEqual([ask(1), desk.isServing, [...desk.toWarn()].length], [500, true, 1_000]);
 });
 

@@ -1,7 +1,9 @@
 import type { Random } from '../../base/random.ts';
 
-/** Between probes while few hosts ask, and whenever a probe went unanswered: three of these, and the host is lost. */
-export const FAST_MS = 100;
+/** Between probes that are answered, while few hosts ask. */
+export const STEADY_MS = 200;
+/** After one that was not: three of these, and the host is lost. And until a host is known to live, or to live again, where few ask. */
+const FAST_MS = 100;
 const MISSES = 3;
 /** Answers in a row after which a lost host is one again. */
 const ANSWERS = 3;
@@ -77,7 +79,7 @@ export class HostWatch {
     for (const { host, address } of hosts) {
       if (this.#watched.get(host)?.address === address) continue;
       this.#watched.set(host, {
-        ...{ host, address, state: 'unknown', sequence: this.#random.u32(), intervalMs: FAST_MS },
+        ...{ host, address, state: 'unknown', sequence: this.#random.u32(), intervalMs: STEADY_MS },
         ...{ sentMs: Number.NEGATIVE_INFINITY, dueMs: nowMs, answeredBy: 'agent' },
         ...{ missed: 0, answers: 0, answersSinceMs: nowMs, agentlessSinceMs: undefined },
         ...{ cameBackMs: Number.NEGATIVE_INFINITY, holdMs: 0 },
@@ -118,11 +120,11 @@ export class HostWatch {
     const watched = this.#watched.get(host);
     // An agent says more than a kernel, which the call may have reached as well.
     if (!watched || watched.answeredBy === 'agent' || watched.answeredBy === by) return;
-    if (by !== 'kernel') watched.intervalMs = Math.min(Math.max(by.intervalMs, FAST_MS), LONGEST_INTERVAL_MS);
+    if (by !== 'kernel') watched.intervalMs = Math.min(Math.max(by.intervalMs, STEADY_MS), LONGEST_INTERVAL_MS);
     watched.answeredBy = by === 'kernel' ? by : 'agent';
     watched.missed = 0;
-    watched.dueMs = Math.max(nowMs, watched.sentMs + this.#interval(watched));
     if (watched.state === 'unknown') watched.state = 'alive';
+    watched.dueMs = Math.max(nowMs, watched.sentMs + this.#interval(watched));
     if (by === 'kernel') watched.agentlessSinceMs ??= nowMs;
     else watched.agentlessSinceMs = undefined;
     if (by !== 'kernel' && !by.hasFlows) watched.answers = 0;
@@ -144,8 +146,8 @@ export class HostWatch {
    */
   asked(address: string, nowMs: number): void {
     const watched = this.#byAddress.get(address);
-    if (watched?.state !== 'alive' || watched.answeredBy !== 'agent' || this.#shortest(watched) > FAST_MS) return;
-    watched.dueMs = Math.max(watched.dueMs, nowMs + FAST_MS + PATIENCE_MS);
+    if (watched?.state !== 'alive' || watched.answeredBy !== 'agent' || this.#shortest(watched) > STEADY_MS) return;
+    watched.dueMs = Math.max(watched.dueMs, nowMs + STEADY_MS + PATIENCE_MS);
   }
 
   /** Somebody else gets no answer from the host at this address: asked at once, where the next probe would be far. */
@@ -161,7 +163,8 @@ export class HostWatch {
 
   #interval(watched: Watched): number {
     const intervalMs = this.#shortest(watched);
-    return intervalMs === FAST_MS ? FAST_MS : intervalMs - this.#random.below(intervalMs / JITTER);
+    if (intervalMs === STEADY_MS) return watched.state === 'alive' ? STEADY_MS : FAST_MS;
+    return intervalMs - this.#random.below(intervalMs / JITTER);
   }
 
   #areAllLost(): boolean {
