@@ -73,7 +73,7 @@ export class Installation {
     this.synced = true;
     // The switch decides anew about what it refused.
     this.refused.clear();
-    if (installed.length === 0) return this.#sendFirst([...desired], [], []);
+    if (installed.length === 0) return this.#sendAll([...desired], [], () => []);
     const have = new Map(installed.map((entry) => [entry.key, entry]));
     const add: Flow[] = [];
     for (const flow of desired) {
@@ -83,15 +83,14 @@ export class Installation {
       if (!entry || entry.body !== bodyOf(flow)) add.push(flow);
     }
     const remove = [...have.values()].map((entry) => entry.flow);
-    const before = installed.map((entry) => entry.flow);
-    return this.#sendFirst(add, remove, before);
+    return this.#sendAll(add, remove, () => installed.map((entry) => entry.flow));
   }
 
   /** `replaced`: what those of `add` were before that were there; undefined where it is not known. */
   change(add: readonly Flow[], remove: readonly Flow[], replaced?: readonly Flow[]): Effect[] {
     if (!this.synced) return [];
     if (this.#pending === undefined && this.#waiting.size === 0)
-      return add.length + remove.length === 0 ? this.#flushAfter() : this.#sendChange(add, remove, replaced);
+      return this.#sendAll(add, remove, () => this.#before(add, remove, replaced));
     if (replaced === undefined) this.#replaced = undefined;
     else this.#replaced?.push(...replaced);
     for (const flow of remove) this.#waiting.set(nameOf(flow), { op: 'remove', flow });
@@ -157,32 +156,32 @@ export class Installation {
     this.#waiting.clear();
     const replaced = this.#replaced;
     this.#replaced = [];
-    return this.#sendChange(add, remove, replaced);
+    return this.#sendAll(add, remove, () => this.#before(add, remove, replaced));
   }
 
-  /** All that differs from what the switch was found with. */
-  #sendFirst(add: readonly Flow[], remove: readonly Flow[], before: readonly Flow[]): Effect[] {
+  /** With nothing waiting: then what is desired is what the switch has behind it. `before`: what it has now, where that is known. */
+  #sendAll(add: readonly Flow[], remove: readonly Flow[], before: () => readonly Flow[] | undefined): Effect[] {
     if (add.length + remove.length === 0) return this.#flushAfter();
-    return add.length + remove.length < LARGE ? this.#send(add, remove) : this.#sendParts(add, remove, before);
-  }
-
-  #sendChange(add: readonly Flow[], remove: readonly Flow[], replaced: readonly Flow[] | undefined): Effect[] {
-    if (add.length + remove.length < LARGE || !this.#desired || !replaced) return this.#send(add, remove);
-    const added = new Set(add);
-    const staying = [...this.#desired()].filter((flow) => !added.has(flow));
-    return this.#sendParts(add, remove, [...staying, ...remove, ...replaced]);
-  }
-
-  /** With nothing waiting: then what is desired is what the switch has behind it. `before`: what it has now. */
-  #sendParts(add: readonly Flow[], remove: readonly Flow[], before: readonly Flow[]): Effect[] {
-    if (!this.#desired) return this.#send(add, remove);
-    const desired = [...this.#desired()];
-    const added = split(add, new Loads(before), new WaysIn(before, add));
+    const isLarge = add.length + remove.length >= LARGE;
+    const [now, desired] = isLarge && this.#desired ? [before(), [...this.#desired()]] : [];
+    if (!now || !desired) return this.#send(add, remove);
+    const added = split(add, new Loads(now), new WaysIn(now, add));
     const removed = split(remove, new Loads(desired), new WaysIn(desired, remove));
     return this.#send(added.others, removed.others, this.#takeAfter(), {
       ahead: { add: added.dormant, remove: removed.waysIn },
       behind: { add: added.waysIn, remove: removed.dormant },
     });
+  }
+
+  /** What the switch has before this change of it to what is desired now. */
+  #before(
+    add: readonly Flow[],
+    remove: readonly Flow[],
+    replaced: readonly Flow[] | undefined,
+  ): readonly Flow[] | undefined {
+    if (!this.#desired || !replaced) return undefined;
+    const added = new Set(add);
+    return [...[...this.#desired()].filter((flow) => !added.has(flow)), ...remove, ...replaced];
   }
 
   #send(add: readonly Flow[], remove: readonly Flow[], after = this.#takeAfter(), parts = WHOLE): Effect[] {

@@ -41,7 +41,7 @@ export class Loads {
     return KEYED.some((field) => {
       const wanted = match[field];
       if (wanted === undefined || typeof wanted === 'object') return false;
-      return Number(wanted) !== 0 && !this.#mayHold(field, Number(wanted) % (KEY_MASK + 1), new Set());
+      return Number(wanted) !== 0 && !this.#mayHold(field, lowest(wanted), new Set());
     });
   }
 
@@ -92,11 +92,11 @@ export class Loads {
     }
   }
 
-  #written(field: FieldName, value: FieldValue | bigint, mask: FieldValue | undefined): void {
+  #written(field: FieldName, value: FieldValue, mask: FieldValue | undefined): void {
     const held = this.#of(field);
     if (held === undefined) return;
-    const ones = mask === undefined ? KEY_MASK : Number(BigInt(mask as number) & BigInt(KEY_MASK));
-    if (ones === KEY_MASK) held.values.add(Number(BigInt(value as number) & BigInt(KEY_MASK)));
+    const ones = mask === undefined ? KEY_MASK : lowest(mask);
+    if (ones === KEY_MASK) held.values.add(lowest(value));
     else if (ones !== 0) held.isOpen = true;
   }
 
@@ -125,8 +125,8 @@ export class Loads {
 }
 
 /**
- * Ways in from outside: ports of the switch and tunnel keys. Where all that it leads to is there, one that has a single flow may be opened (closed) by itself: a
- * packet meets either state of it.
+ * Ways in from outside: ports of the switch and tunnel keys. Flows of these tables that ask for none let nothing in. So where all that it leads to is
+ * there, one that has a single flow may be opened (closed) by itself: a packet meets either state of it.
  */
 export class WaysIn {
   readonly #counts = new Map<string, number>();
@@ -157,6 +157,11 @@ const WAY_IN = new Map<number, FieldName>([
   [TABLES.classify.number, 'in_port'],
   [TABLES.tunnel.number, 'tun_id'],
 ]);
+
+/** The bits of a value that a key has. */
+function lowest(value: FieldValue): number {
+  return Number(BigInt(value) & BigInt(KEY_MASK));
+}
 
 /** xreg0 is reg0 and reg1; xxreg0 is reg0 to reg3. */
 const WIDE = /^(x+)reg(\d+)$/;
