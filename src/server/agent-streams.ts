@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { ModelIndex } from '../model/model-index.ts';
 import type { ScopeKind } from '../model/objects.ts';
@@ -16,8 +17,8 @@ import { type HostScope, ScopeIndex, type ScopeStep } from './scope.ts';
 const MOST_BUFFERED_BYTES = 64 * 1024 * 1024;
 export const HEARTBEAT_MS = 5_000;
 /**
- * So long after the server's start, what hosts reported (learned addresses, health, neighbours), an agent still has and
- * nobody reported again is left with it: those hosts are just coming back.
+ * So long after the server's start hosts are just coming back (agents try again every 5 s at least): what hosts reported (learned addresses,
+ * health, neighbours), an agent still has and nobody reported again is left with it, and hosts that are not here yet count as live.
  */
 const RELEARN_MS = 10_000;
 
@@ -45,7 +46,10 @@ export class AgentStreams {
   readonly #runtime: Runtime;
   readonly #relay: Relay;
   readonly #log: Log;
-  readonly #startedMs = performance.now();
+  readonly #clock: Clock;
+  readonly #startedMs: number;
+  /** Hosts from before the server's start. */
+  readonly #known: ReadonlySet<string>;
   #appliedWaiters = new Set<() => void>();
 
   constructor(
@@ -53,9 +57,13 @@ export class AgentStreams {
     position: () => { readonly incarnation: string; readonly revision: number },
     runtime: Runtime,
     relay: Relay,
+    clock: Clock,
     log: Log,
   ) {
     this.#index = index;
+    this.#clock = clock;
+    this.#startedMs = clock.monotonicMs();
+    this.#known = new Set([...index.hosts()].map(({ id }) => id));
     this.#scopes = new ScopeIndex(index);
     this.#position = position;
     this.#runtime = runtime;
@@ -77,7 +85,7 @@ export class AgentStreams {
       if (!comparable || have[record.kind]?.[record.id] !== record.revision) lines.push(line({ type: 'put', record }));
     }
     const doubtful: AgentStream['doubtful'] = new Map();
-    const isYoung = performance.now() - this.#startedMs < RELEARN_MS;
+    const isYoung = this.#isYoung;
     for (const [kind, ids] of Object.entries(have) as [ScopeKind, Readonly<Record<string, number>>][])
       for (const id of Object.keys(ids)) {
         if (wanted.has(`${kind}/${id}`)) continue;
@@ -123,11 +131,17 @@ export class AgentStreams {
   /** Every `HEARTBEAT_MS`. */
   heartbeat(): void {
     const { revision } = this.#position();
-    const isYoung = performance.now() - this.#startedMs < RELEARN_MS;
+    const isYoung = this.#isYoung;
     for (const stream of this.#streams.values()) {
       if (!isYoung && stream.doubtful.size > 0) this.#settleDoubtful(stream, revision);
       this.#send(stream, line({ type: 'progress', revision }));
     }
+    // Who is awaited no more tells nothing.
+    this.#wakeWaiters();
+  }
+
+  get #isYoung(): boolean {
+    return this.#clock.monotonicMs() - this.#startedMs < RELEARN_MS;
   }
 
   #settleDoubtful(stream: AgentStream, revision: number): void {
@@ -149,6 +163,11 @@ export class AgentStreams {
   /** Routers that the ports of a host, connected or not, are behind. */
   routersBehind(hostId: string): ReadonlySet<string> {
     return this.#scopes.routersBehind(hostId);
+  }
+
+  /** The server is just back, and the host's agent, which it knows from before, has had no time to come back to it. */
+  isAwaited(hostId: string): boolean {
+    return this.#isYoung && this.#known.has(hostId) && this.#runtime.host(hostId) === undefined;
   }
 
   isConnected(hostId: string): boolean {

@@ -115,6 +115,32 @@ test('after a restart bindings hold, and an agent is told only what changed mean
   });
 });
 
+test('after a restart sync waits for hosts whose agents have still to come back, as long as that may take', async () => {
+  const stateDir = join(directory, 'back');
+  await withServer({ stateDir }, async (client) => {
+    await client.post('/v1/apply', { objects: NETWORK });
+  });
+  let nowMs = 1_000_000;
+  const clock = { now: () => nowMs, monotonicMs: () => nowMs, sleep: async () => {} };
+  await withServer({ stateDir, clock }, async (client) => {
+    const waitingFor = async (): Promise<readonly string[]> =>
+      (await client.get<{ waitingFor: string[] }>('/v1/sync', { query: { timeoutMs: 20 } })).waitingFor.toSorted();
+    assert.deepEqual(await waitingFor(), ['h1', 'h2']);
+    const agent = new TestAgent(client, 'h1');
+    await agent.next();
+    assert.deepEqual(await waitingFor(), ['h1', 'h2']);
+    const { revision } = await client.get<{ revision: number }>('/v1/ports');
+    await client.post('/v1/hosts/h1/reports', { reports: [{ type: 'applied', revision }] });
+    assert.deepEqual(await waitingFor(), ['h2']);
+    // One that never had an agent is awaited by nobody.
+    await client.post('/v1/hosts', { name: 'h3', zone: 'dc', tunnelAddress: '10.9.0.3' });
+    assert.deepEqual(await waitingFor(), ['h2']);
+    nowMs += 10_000;
+    assert.deepEqual(await waitingFor(), []);
+    await agent.close();
+  });
+});
+
 test('learned addresses reach the other hosts, move with their workload, and go with a dead host', async () => {
   let nowMs = 1_000_000;
   const clock = { now: () => nowMs, monotonicMs: () => nowMs, sleep: async () => {} };

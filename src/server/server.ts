@@ -134,7 +134,7 @@ function createContext(
   const events = new EventRing();
   const flows = new FlowDatabase(index, flowStore, { events, clock, log: log.child({ part: 'flows' }) });
   const position = () => ({ incarnation: store.incarnation, revision: state.revision });
-  const streams = new AgentStreams(index, position, runtime, relay, log.child({ part: 'streams' }));
+  const streams = new AgentStreams(index, position, runtime, relay, clock, log.child({ part: 'streams' }));
   const reports = new Reports(state, runtime, streams, events, () => clock.now());
   const present = new Presenter(index, runtime, {
     revision: () => state.revision,

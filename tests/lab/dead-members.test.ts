@@ -34,8 +34,11 @@ describe('a member of a load balancer', { skip: needsRoot, timeout: 300_000 }, (
       assert.deepEqual([...by.keys()].sort(), members, `${when}, from ${from}: ${[...by]}`);
     }
   };
-  const allServe = (when: string): Promise<true> =>
-    eventually(`all serve ${when}`, 60_000, async () => (await states()) === 'serving serving serving' || undefined);
+  /** The server says so, and every host knows: also one whose agent has still to come back to a server that was away. */
+  const allServe = async (when: string): Promise<void> => {
+    await eventually(`all serve ${when}`, 60_000, async () => (await states()) === 'serving serving serving');
+    assert.deepEqual((await site.weft.client.get<{ waitingFor: string[] }>('/v1/sync')).waitingFor, []);
+  };
 
   before(async () => {
     site = await startTwoGateways('dm', UPLINKS.map(unhurried));

@@ -131,7 +131,7 @@ function statusOf({ state, present, reports, flows, startedMs, clock }: ServerCo
   };
 }
 
-/** Waits until every live host that the transactions up to `revision` concern has applied them. */
+/** Waits until every live host that the transactions up to `revision` concern has applied them, also those that are just coming back. */
 async function waitForSync(
   { state, runtime, streams, signal }: ServerContext,
   revision: number,
@@ -141,7 +141,7 @@ async function waitForSync(
   const deadline = AbortSignal.any([AbortSignal.timeout(timeoutMs), signal, gone]);
   for (;;) {
     const behind = [...state.index.hosts()].filter(
-      (host) => runtime.host(host.id)?.isAlive && streams.appliedRevision(host.id) < revision,
+      ({ id }) => (runtime.host(id)?.isAlive || streams.isAwaited(id)) && streams.appliedRevision(id) < revision,
     );
     const waitingFor = behind.map((host) => host.name);
     if (behind.length === 0 || deadline.aborted) return { revision, isSynced: behind.length === 0, waitingFor };
