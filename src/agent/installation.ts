@@ -165,8 +165,8 @@ export class Installation {
     const isLarge = add.length + remove.length >= LARGE;
     const [now, desired] = isLarge && this.#desired ? [before(), [...this.#desired()]] : [];
     if (!now || !desired) return this.#send(add, remove);
-    const added = split(add, new Loads(now), new WaysIn(now, add));
-    const removed = split(remove, new Loads(desired), new WaysIn(desired, remove));
+    const added = split(add, now);
+    const removed = split(remove, desired);
     return this.#send(added.others, removed.others, this.#takeAfter(), {
       ahead: { add: added.dormant, remove: removed.waysIn },
       behind: { add: added.waysIn, remove: removed.dormant },
@@ -204,15 +204,18 @@ export class Installation {
 const NOTHING: FlowChanges = { add: [], remove: [] };
 const WHOLE = { ahead: NOTHING, behind: NOTHING };
 
-/** Those that no packet meets that only these have handled, those that are the only one by their way in, and the others. */
-function split(
-  flows: readonly Flow[],
-  loads: Loads,
-  ways: WaysIn,
-): { readonly dormant: readonly Flow[]; readonly waysIn: readonly Flow[]; readonly others: readonly Flow[] } {
-  const dormant: Flow[] = [];
-  const waysIn: Flow[] = [];
-  const others: Flow[] = [];
+interface Parts {
+  readonly dormant: Flow[];
+  readonly waysIn: Flow[];
+  readonly others: Flow[];
+}
+
+/** Those that no packet meets that only the flows beside them have handled, those that are the only one by their way in, and the others. */
+function split(flows: readonly Flow[], beside: readonly Flow[]): Parts {
+  const { dormant, waysIn, others }: Parts = { dormant: [], waysIn: [], others: [] };
+  if (flows.length === 0) return { dormant, waysIn, others };
+  const loads = new Loads(beside);
+  const ways = new WaysIn(beside, flows);
   for (const flow of flows) (loads.areStrangeTo(flow) ? dormant : ways.isAlone(flow) ? waysIn : others).push(flow);
   return { dormant, waysIn, others };
 }

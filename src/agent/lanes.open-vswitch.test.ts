@@ -11,7 +11,7 @@ import { ALL_TABLES, FLOW_COMMAND } from '../openflow/messages/flow-mod.ts';
 import { OpenVswitchFixture } from '../pipeline/open-vswitch.fixture.ts';
 import type { AgentEvent, Effect } from './events.ts';
 import { Installation } from './installation.ts';
-import { carryByLanes } from './lanes.ts';
+import { Lanes } from './lanes.ts';
 import { NO_REGISTERS } from './registers.ts';
 import { SwitchLink } from './switch-link.ts';
 
@@ -59,18 +59,15 @@ describe('lanes to Open vSwitch', { skip }, () => {
   test('a flow that the switch refuses is named by its place among all, and the others are in', async () => {
     const broken = 1_234;
     const mods = flowsFor(5, broken).map((flow) => ({ ...flow, kind: 'flowMod', command: FLOW_COMMAND.add }) as const);
-    const carried = carryByLanes(ovs.bridge, mods, { log: silentLog, signal: stop.signal });
-    await assert.rejects(carried, (error: WeftError) => {
+    const lanes = new Lanes(ovs.bridge, mods.length, { log: silentLog, signal: stop.signal });
+    await assert.rejects(lanes.carry(mods), (error: WeftError) => {
       assert.equal(error.code, 'refused');
       assert.equal((error.details as Refusal).index, 1 + broken);
       return true;
     });
     assert.equal((await cookies()).get(5n), MANY);
-    await carryByLanes(
-      ovs.bridge,
-      mods.map((mod) => ({ ...mod, command: FLOW_COMMAND.deleteStrict, actions: [] })),
-      { log: silentLog, signal: stop.signal },
-    );
+    await lanes.carry(mods.map((mod) => ({ ...mod, command: FLOW_COMMAND.deleteStrict, actions: [] })));
+    lanes.close();
     assert.equal((await cookies()).size, 0);
   });
 

@@ -1,10 +1,12 @@
 import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import { connectOpenFlow, type Refusal } from '../openflow/connection.ts';
+import { connectOpenFlow, type OpenFlowConnection, type Refusal } from '../openflow/connection.ts';
 import type { FlowMod } from '../openflow/messages/flow-mod.ts';
 
 /** Open vSwitch takes 50 messages of each connection before it turns to its ports again (`ofconn_run`). */
 const LANES = 16;
+/** That many messages at once at least: a connection is accepted in a turn of its own, so the first lanes may do all of a smaller change. */
+const LEAST_AT_ONCE = 100;
 
 export interface LaneOptions {
   readonly log: Log;
@@ -12,26 +14,51 @@ export interface LaneOptions {
 }
 
 /**
- * Carries flow mods over connections of their own, in no order among each other: only what no packet meets may go so. What is refused stays
- * out and the rest goes in; then rejects with 'refused' and a `Refusal` whose index is that in `mods`. Any other failure may leave some in.
+ * Connections of their own that carry flow mods in no order among each other: only what no packet meets may go so. They are opened at once, so that they are
+ * there when there is something to carry. End with `close`.
  */
-export async function carryByLanes(address: string, mods: readonly FlowMod[], options: LaneOptions): Promise<void> {
-  const share = Math.ceil(mods.length / LANES);
-  const starts = Array.from({ length: LANES }, (_, lane) => lane * share).filter((start) => start < mods.length);
-  const ends = await Promise.allSettled(
-    starts.map((start) => carry(address, mods.slice(start, start + share), start, options)),
-  );
-  const failed = ends.filter((end) => end.status === 'rejected').map(({ reason }) => reason as unknown);
-  // A refusal is known to have let all others in; so it is told only where nothing else went wrong.
-  if (failed.length > 0) throw failed.find((error) => !isRefusal(error)) ?? failed[0];
-}
+export class Lanes {
+  readonly #connections: readonly Promise<OpenFlowConnection>[];
+  readonly #signal: AbortSignal;
 
-async function carry(address: string, mods: readonly FlowMod[], start: number, options: LaneOptions): Promise<void> {
-  const connection = await connectOpenFlow(address, options);
-  try {
-    await shifted(connection.transactionOfAccepted(mods, options.signal), start);
-  } finally {
-    connection.close();
+  /** `most`: how many messages the largest `carry` will have. */
+  constructor(address: string, most: number, options: LaneOptions) {
+    this.#signal = options.signal;
+    const count = Math.min(LANES, Math.ceil(most / LEAST_AT_ONCE));
+    this.#connections = Array.from({ length: count }, () => connectOpenFlow(address, options));
+    for (const connection of this.#connections) connection.catch(() => {}); // whoever carries is told
+  }
+
+  /**
+   * What is refused stays out and the rest goes in; then rejects with 'refused' and a `Refusal` whose index is that in `mods`. Any other failure may leave
+   * some in.
+   */
+  async carry(mods: readonly FlowMod[]): Promise<void> {
+    const share = Math.max(LEAST_AT_ONCE, Math.ceil(mods.length / (2 * LANES)));
+    const refusals: unknown[] = [];
+    let next = 0;
+    const carrySome = async (opening: Promise<OpenFlowConnection>): Promise<void> => {
+      const connection = await opening;
+      while (next < mods.length) {
+        const start = next;
+        next += share;
+        const some = connection.transactionOfAccepted(mods.slice(start, next), { signal: this.#signal });
+        await shifted(some, start).catch((error: unknown) => {
+          if (!isRefusal(error)) throw error;
+          refusals.push(error);
+        });
+      }
+    };
+    await Promise.all(this.#connections.map(carrySome));
+    if (refusals.length > 0) throw refusals[0];
+  }
+
+  close(): void {
+    for (const opening of this.#connections)
+      opening.then(
+        (connection) => connection.close(),
+        () => {},
+      );
   }
 }
 

@@ -21,7 +21,7 @@ import type { TrackingPacket } from './connections/recreate.ts';
 import type { AgentEvent, Effect, FlowChanges, InstalledFlow, PacketIn } from './events.ts';
 import { flowBody, flowKey } from './flow-key.ts';
 import { changesOf } from './installation.ts';
-import { carryByLanes, shifted } from './lanes.ts';
+import { Lanes, shifted } from './lanes.ts';
 import { meterConfig } from './meters.ts';
 import type { PacketRegisters } from './registers.ts';
 
@@ -226,15 +226,22 @@ export class SwitchLink {
   /** Those before `from` and those from `to` on by lanes, in between one bundle. What is refused stays out and the rest goes in: as the core would have it on a second try. */
   async #carry(connection: OpenFlowConnection, mods: readonly FlowMod[], from: number, to: number): Promise<void> {
     const { address, log, signal } = this.#options;
-    if (from === 0 && to === mods.length) return connection.transactionOfAccepted(mods, signal);
+    if (from === 0 && to === mods.length) return connection.transactionOfAccepted(mods, { signal });
     // What is left of it when the switch is gone is not for the one that comes.
-    const lanes = { log, signal: AbortSignal.any([signal, this.#gone!.signal]) };
-    const beside = (some: readonly FlowMod[]): Promise<void> => carryByLanes(address, some, lanes);
-    // Meters were sent on this connection, and the flows that name them go by others.
-    await connection.barrier(signal);
-    await shifted(beside(mods.slice(0, from)), 0);
-    await shifted(connection.transactionOfAccepted(mods.slice(from, to), signal), from);
-    await shifted(beside(mods.slice(to)), to);
+    const beside = { log, signal: AbortSignal.any([signal, this.#gone!.signal]) };
+    const lanes = new Lanes(address, Math.max(from, mods.length - to), beside);
+    try {
+      // Meters were sent on this connection, and the flows that name them go by others.
+      await connection.barrier(signal);
+      const ahead = shifted(lanes.carry(mods.slice(0, from)), 0);
+      // The switch takes both at once, and makes the bundle true when what stands ahead of it is in.
+      const bundle = connection.transactionOfAccepted(mods.slice(from, to), { signal, after: ahead });
+      for (const part of await Promise.allSettled([ahead, shifted(bundle, from)]))
+        if (part.status === 'rejected') throw part.reason;
+      await shifted(lanes.carry(mods.slice(to)), to);
+    } finally {
+      lanes.close();
+    }
   }
 
   /** All flows of the bridge, reduced to what the comparison needs. */

@@ -277,15 +277,24 @@ export class OpenFlowConnection {
   /**
    * Like `transaction`, but in one round trip: the commit goes along with the adds. The price: if the switch refuses a
    * message, all others are applied (still at one moment). Rejects then as `transaction` does, naming the first refused.
+   * `after`: the commit waits for it; where it rejects nothing is applied, and this rejects as it does. (Open vSwitch keeps a bundle of which it hears nothing for
+   * 10 s.)
    */
-  async transactionOfAccepted(messages: readonly BundleMessage[], signal?: AbortSignal): Promise<void> {
-    if (messages.length === 0) return;
-    if (this.version === OF10) return this.#sequence(messages, signal);
+  async transactionOfAccepted(
+    messages: readonly BundleMessage[],
+    { signal, after }: { readonly signal?: AbortSignal; readonly after?: Promise<unknown> } = {},
+  ): Promise<void> {
+    if (messages.length === 0) return void (await after);
+    if (this.version === OF10) {
+      await after;
+      return this.#sequence(messages, signal);
+    }
     const bundle = this.#nextBundle++;
     const first = this.#reserveXids(messages.length);
     const refused: Refusal[] = [];
     const batch = { first, messages, refused };
     this.#batches.add(batch);
+    let isHeld = after !== undefined;
     try {
       const steps: Promise<void>[] = [];
       const control = (type: number): void => void steps.push(this.#control(bundle, type, signal));
@@ -297,17 +306,18 @@ export class OpenFlowConnection {
         control(BUNDLE_CONTROL.openRequest);
         steps[0]!.catch(() => {}); // it is waited for below
         const left = this.#addAll(bundle, first, messages);
-        if (!left) end();
+        if (!left && !isHeld) end();
         return left;
       });
-      if (remaining) {
-        await remaining;
+      if (remaining || isHeld) {
+        await Promise.all([remaining, after]);
+        isHeld = false;
         end();
       }
       await Promise.all(steps);
     } catch (error) {
-      // What cannot be encoded leaves a bundle half filled.
-      if (error instanceof WeftError && error.code === 'invalid')
+      // What cannot be encoded leaves a bundle half filled, and so does what it was to wait for.
+      if (isHeld || (error instanceof WeftError && error.code === 'invalid'))
         await this.#control(bundle, BUNDLE_CONTROL.discardRequest, signal).catch(() => {});
       throw error;
     } finally {

@@ -120,6 +120,24 @@ suite('a real Open vSwitch', { skip: noOpenVswitch }, () => {
     await connection.transaction([{ ...clear, table: 0 }]);
   });
 
+  for (const version of [OF10, OF15] as const)
+    test(`what ${formatVersion(version)} sends to be applied after something else is applied then, or never`, async () => {
+      const connection = await connect(version);
+      const held = Promise.withResolvers<void>();
+      const applied = connection.transactionOfAccepted([flow(0, 1, {})], { after: held.promise });
+      await connection.barrier();
+      assert.deepEqual(await installed(connection), []);
+      held.resolve();
+      await applied;
+      assert.equal((await installed(connection)).length, 1);
+      const error = new Error('the other thing failed');
+      const never = connection.transactionOfAccepted([flow(0, 2, {})], { after: Promise.reject(error) });
+      await assert.rejects(never, error);
+      assert.equal((await installed(connection)).length, 1);
+      await connection.transactionOfAccepted([{ ...clear, table: 0 }]);
+      assert.deepEqual(await installed(connection), []);
+    });
+
   for (const version of [OF13, OF15] as const)
     test(`a bundle of ${formatVersion(version)} with one bad flow installs nothing and says why`, async () => {
       const connection = await connect(version);

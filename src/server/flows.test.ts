@@ -201,8 +201,6 @@ test('of a port that moved, the former host keeps nothing that it told, also whe
 
 test('the SNAT log names host, port and workload; before anybody was translated, the host by its lease', async () => {
   const atMs = Date.now();
-  const need = { type: 'natNeed', router: ids.get('r')!, address: '203.0.113.2' };
-  await client.post('/v1/hosts/h1/reports', { reports: [need] });
   await tell('h1', [], { gone: ['web 1'] });
   const ask = (query: Record<string, string | number>) =>
     client.get<NatAnswer>('/v1/flows/nat', { query: { address: '203.0.113.2', ...query } });
@@ -217,6 +215,7 @@ test('the SNAT log names host, port and workload; before anybody was translated,
         { address: '198.51.100.9', port: 80 },
         true,
       ],
+      ['lease', { host: 'h1', router: 'acme/r' }, undefined, undefined, false],
     ],
   );
   const leased = await ask({ port: 1300, at: Date.now() + 1000 });

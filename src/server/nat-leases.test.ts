@@ -49,13 +49,15 @@ const VLAN = [
   { kind: 'l2Gateway', tenant: 'acme', name: 'vlan', port: 'vlan', vlan: 100, places: PLACES },
 ];
 
-/** A server with the network, both ports claimed, and what the agent of h1 was told so far. */
+/** A server with the network, and both ports claimed: a by h1, then b by h2. */
 async function withNetwork(
   work: (world: {
     readonly client: Client;
     readonly id: (path: string) => Promise<string>;
     readonly report: (host: string, ...reports: readonly Report[]) => Promise<ReportsAnswer>;
-    /** The next transaction that h1's agent is told. */
+    /** What h1's agent was told first. */
+    readonly first: readonly WatchMessage[];
+    /** The next transaction that it is told. */
     readonly told: () => Promise<readonly WatchMessage[]>;
     /** The server, on the same store; ends the agent's stream. Returns a client of the new one. */
     readonly restart: () => Promise<Client>;
@@ -86,7 +88,7 @@ async function withNetwork(
         messages.push(value);
       }
     };
-    await told();
+    const first = await told();
     const restart = async (): Promise<Client> => {
       await stream.return();
       await server.close();
@@ -98,12 +100,20 @@ async function withNetwork(
     const pass = (ms: number): void => {
       aheadMs += ms;
     };
-    await work({ client, id, report, told, restart, pass });
+    await work({ client, id, report, first, told, restart, pass });
     await stream.return();
   } finally {
     client.close();
     await server.close();
   }
+}
+
+/** `<first>+<size> …` of the leases told of, in the order of their blocks. */
+function leasesIn(messages: readonly WatchMessage[]): string[] {
+  return messages
+    .flatMap((message) => (message.type === 'put' && message.record.kind === 'natLease' ? [message.record.blocks] : []))
+    .map((blocks) => blocks.map(({ first, size }) => `${first}+${size}`).join(' '))
+    .toSorted();
 }
 
 function recordIn(messages: readonly WatchMessage[]): ScopeRecord {
@@ -112,21 +122,19 @@ function recordIn(messages: readonly WatchMessage[]): ScopeRecord {
   return message.record;
 }
 
-test('a host that needs ports of an address gets a block that nobody else has, and more when it asks again', async () => {
-  await withNetwork(async ({ id, report, told }) => {
+test('a host gets a block of an address that nobody else has with the first port that needs one, and more when it asks', async () => {
+  await withNetwork(async ({ client, id, report, first, told }) => {
     const need = { type: 'natNeed', router: await id('routers/r'), address: '203.0.113.9' } as const;
-    assert.deepEqual((await report('h1', need)).refused, []);
-    const blocks = async () => {
-      const lease = recordIn(await told());
-      assert.ok(lease.kind === 'natLease');
-      return lease.blocks.map(({ first, size }) => `${first}+${size}`).join(' ');
-    };
-    assert.equal(await blocks(), '1024+512');
-    await report('h2', need);
-    assert.equal(await blocks(), '1536+512');
+    assert.deepEqual(leasesIn(first), ['1024+512', '1536+512'], 'with its binding');
     // Noticed before the lease came: asking twice is asking once.
     await report('h1', { ...need, have: 0 }, { ...need, have: 512 }, { ...need, have: 512 });
-    assert.equal(await blocks(), '1024+512 2048+512');
+    assert.deepEqual(leasesIn(await told()), ['1024+512 2048+512']);
+    // A further port at a host that has some, and other words about one that is there, lease nothing.
+    await client.post('/v1/ports', { tenant: 'acme', name: 'd', switch: 'web' });
+    await told();
+    await report('h2', { type: 'claim', port: await id('ports/d'), interface: 'tap4' });
+    await client.request('PATCH', '/v1/ports/a', { body: { adminUp: false } });
+    assert.deepEqual([leasesIn(await told()), leasesIn(await told())], [[], []]);
     const [unknown] = (await report('h1', { ...need, address: '203.0.113.77' })).refused;
     assert.equal(unknown?.code, 'no-snat');
   });
@@ -136,23 +144,19 @@ test('what a host gives back is free for others; what it does not have is not', 
   await withNetwork(async ({ id, report, told }) => {
     const address = { router: await id('routers/r'), address: '203.0.113.9' };
     const need = { type: 'natNeed', ...address } as const;
-    const blocks = async (): Promise<string> => {
-      const lease = recordIn(await told());
-      assert.ok(lease.kind === 'natLease');
-      return lease.blocks.map(({ first, size }) => `${first}+${size}`).join(' ');
-    };
+    const blocks = async (): Promise<string> => leasesIn(await told()).join(', ');
     const giveBack = (host: string, ...some: { first: number; size: number }[]) =>
       report(host, { type: 'natReturn', ...address, blocks: some });
     await report('h1', need);
     await report('h1', need);
-    assert.deepEqual([await blocks(), await blocks()], ['1024+512', '1024+1024']);
+    assert.deepEqual([await blocks(), await blocks()], ['1024+512 2048+512', '1024+512 2048+512 3072+1024']);
     await giveBack('h2', { first: 1024, size: 512 });
     await giveBack('h1', { first: 8192, size: 8192 });
-    await giveBack('h1', { first: 1024, size: 512 });
-    assert.equal(await blocks(), '1536+512');
-    await giveBack('h1', { first: 1024, size: 1024 });
+    await giveBack('h1', { first: 1024, size: 512 }, { first: 3072, size: 1024 });
+    assert.equal(await blocks(), '2048+512');
+    await giveBack('h1', { first: 2048, size: 512 });
     await report('h2', need);
-    assert.equal(await blocks(), '1024+512', "h1's last block stays");
+    assert.equal(await blocks(), '1024+1024', "h2's; h1's last block stays");
     await assert.rejects(giveBack('h1', { first: 1024, size: 600 }), /power of two/);
     await assert.rejects(giveBack('h1', { first: 1024, size: 2048 }), /multiple/);
   });
@@ -161,21 +165,17 @@ test('what a host gives back is free for others; what it does not have is not', 
 test('a lease ends with its rule, and a host without a port behind the router gets none', async () => {
   await withNetwork(async ({ client, id, report, told }) => {
     const need = { type: 'natNeed', router: await id('routers/r'), address: '203.0.113.9' } as const;
-    await report('h1', need);
-    const lease = recordIn(await told());
+    const kinds = async (): Promise<string[]> =>
+      (await told())
+        .flatMap((message) => {
+          if (message.type === 'put') return [`put ${message.record.kind}`];
+          return 'kind' in message ? [`${message.type} ${message.kind}`] : [];
+        })
+        .toSorted();
     await client.request('PATCH', '/v1/routers/r', { body: { snat: [] } });
-    const messages = await told();
-    assert.deepEqual(
-      messages
-        .map(
-          (message) =>
-            `${message.type} ${message.type === 'put' ? message.record.kind : 'id' in message && message.id}`,
-        )
-        .toSorted(),
-      [`delete ${lease.id}`, 'put router'],
-    );
+    assert.deepEqual(await kinds(), ['delete natLease', 'delete natLease', 'put router']);
     await client.request('PATCH', '/v1/routers/r', { body: { snat: [{ from: '10.1.0.0/24', to: '203.0.113.9' }] } });
-    await told();
+    assert.deepEqual(await kinds(), ['put natLease', 'put natLease', 'put router'], 'with the rule');
     const [refused] = (await report('h2', { type: 'unclaim', port: await id('ports/b') }, need)).refused;
     assert.equal(refused?.code, 'not-here');
   });
@@ -186,14 +186,12 @@ test('of a pool each address has leases of its own, which end with it', async ()
     const poolIs = (...to: string[]) =>
       client.request('PATCH', '/v1/routers/r', { body: { snat: [{ from: '10.1.0.0/24', to }] } });
     await poolIs('203.0.113.9', '203.0.113.20-203.0.113.21');
-    assert.equal(recordIn(await told()).kind, 'router');
+    assert.deepEqual(leasesIn(await told()), ['1024+512'], 'of one of the hosts whose port has another address now');
     const router = await id('routers/r');
-    for (const address of ['203.0.113.9', '203.0.113.21']) {
-      assert.deepEqual((await report('h1', { type: 'natNeed', router, address })).refused, []);
-      const lease = recordIn(await told());
-      assert.ok(lease.kind === 'natLease');
-      assert.deepEqual([lease.address, lease.blocks], [address, [{ first: 1024, size: 512 }]]);
-    }
+    assert.deepEqual((await report('h1', { type: 'natNeed', router, address: '203.0.113.21' })).refused, []);
+    const lease = recordIn(await told());
+    assert.ok(lease.kind === 'natLease');
+    assert.deepEqual([lease.address, lease.blocks], ['203.0.113.21', [{ first: 1024, size: 512 }]]);
     await poolIs('203.0.113.9', '203.0.113.20');
     const gone = (await told()).flatMap((message) => (message.type === 'delete' ? [message.id.split('/')[1]] : []));
     assert.deepEqual(gone, ['203.0.113.21']);
@@ -207,7 +205,7 @@ test("connections that moved are led to their port's host; who is about to get i
     const [router, a] = [await id('routers/r'), await id('ports/a')];
     const move = (...connections: string[]) =>
       ({ type: 'natMove', port: a, router, address: '203.0.113.9', connections }) as const;
-    const [one, two] = ['tcp/1100/198.51.100.7/80', 'udp/1101/2001:db8::7/53'] as const;
+    const [one, two] = ['tcp/2100/198.51.100.7/80', 'udp/2101/2001:db8::7/53'] as const;
     assert.deepEqual(
       (await report('h2', move(one))).refused.map(({ code }) => code),
       ['no-claim'],
@@ -227,9 +225,7 @@ test("connections that moved are led to their port's host; who is about to get i
     assert.deepEqual((recordIn(await told()) as typeof held).connections, [one, two], 'h2 cannot take any away');
     // Nobody gets a block with one of their ports, though no host has leased it.
     await report('h1', { type: 'natNeed', router, address: '203.0.113.9' });
-    const lease = recordIn(await told());
-    assert.ok(lease.kind === 'natLease');
-    assert.deepEqual(lease.blocks, [{ first: 1536, size: 512 }]);
+    assert.deepEqual(leasesIn(await told()), ['1024+512 2560+512']);
     await report('h1', move());
     assert.deepEqual(
       (await told()).map(({ type }) => type),
@@ -301,18 +297,18 @@ test('one host that floods leaves ports for others, before and after; people are
         .filter((text) => text.startsWith('router '));
     assert.deepEqual(await flood('h1'), ['no-room']);
     const dropping =
-      'router acme/r: h1 has its share of the ports of 203.0.113.9, the 32256 that are free are for others: new connections from h1 are dropped (no-ports) until old ones end; give the snat rule more addresses';
+      'router acme/r: h1 has its share of the ports of 203.0.113.9, the 32000 that are free are for others: new connections from h1 are dropped (no-ports) until old ones end; give the snat rule more addresses';
     assert.deepEqual(await problems(), [dropping]);
     const { items } = await client.get<{ items: { level: string; text: string }[] }>('/v1/events');
     assert.deepEqual([items.at(-1)!.level, items.at(-1)!.text], ['warning', dropping]);
     // Beside it, and after it, the other host begins and grows.
     assert.deepEqual(await flood('h2'), ['no-room']);
-    assert.deepEqual(await leases('r'), ['h1 32256', 'h2 16128']);
+    assert.deepEqual(await leases('r'), ['h1 32000', 'h2 16256']);
     pass(11_000);
     assert.deepEqual(await problems(), [], 'who asks no more drops nothing');
     const others = { type: 'natNeed', router: await id('routers/other'), address: '203.0.113.19' } as const;
     assert.deepEqual((await report('h1', others)).refused, []);
-    assert.deepEqual(await leases('other'), ['h1 512']);
+    assert.deepEqual(await leases('other'), ['h1 1024']);
   });
 });
 
@@ -514,18 +510,24 @@ test('clients that a host keeps go to agents and show in the status, and go with
 });
 
 test('over a restart of the server leases hold, and health that nobody reported again yet is left with agents', async () => {
-  await withNetwork(async ({ id, report, told, restart }) => {
-    const [router, loadBalancer, port] = await Promise.all(['routers/r', 'load-balancers/vip', 'ports/b'].map(id));
-    await report('h1', { type: 'natNeed', router: router!, address: '203.0.113.9' });
-    const lease = recordIn(await told());
+  await withNetwork(async ({ id, report, first, told, restart }) => {
+    const [loadBalancer, port] = await Promise.all(['load-balancers/vip', 'ports/b'].map(id));
+    const lease = first.find((message) => message.type === 'put' && message.record.kind === 'natLease');
+    assert.ok(lease?.type === 'put');
     await report('h2', { type: 'memberHealth', loadBalancer: loadBalancer!, port: port!, up: false });
     const health = recordIn(await told());
     const client = await restart();
     const status = (
       await client.get<{ status: { leases: readonly { host: string; ports: number }[] } }>('/v1/routers/r')
     ).status;
-    assert.deepEqual(status.leases, [{ address: '203.0.113.9', host: 'h1', ports: 512 }]);
-    const have = { natLease: { [lease.id]: lease.revision }, memberHealth: { [health.id]: health.revision } };
+    assert.deepEqual(
+      status.leases.toSorted((a, b) => a.host.localeCompare(b.host)),
+      ['h1', 'h2'].map((host) => ({ address: '203.0.113.9', host, ports: 512 })),
+    );
+    const have = {
+      natLease: { [lease.record.id]: lease.record.revision },
+      memberHealth: { [health.id]: health.revision },
+    };
     const resumed = client.stream<WatchMessage>('POST', '/v1/hosts/h1/watch', { body: { have } });
     for await (const message of resumed) {
       assert.ok(!(message.type === 'delete' && message.kind === 'memberHealth'), 'health was taken away at once');
@@ -543,7 +545,6 @@ test('the port of an L2 gateway has a lease of its own, asked for where it is ac
     const attached = (state: 'up' | 'down'): Report => ({ type: 'attachments', attachments: [{ gateway, state }] });
     for (const host of ['h1', 'h2']) await report(host, { type: 'claim', port, interface: 'l2-vlan' }, attached('up'));
     const need = { type: 'natNeed', router: await id('routers/r'), address: '203.0.113.9' } as const;
-    await report('h1', need);
     assert.deepEqual((await report('h1', { ...need, port })).refused, []);
     assert.equal((await report('h2', { ...need, port })).refused[0]?.code, 'not-here');
     assert.equal((await report('h1', { ...need, port: await id('ports/a') })).refused[0]?.code, 'not-here');
@@ -564,25 +565,19 @@ test('the port of an L2 gateway has a lease of its own, asked for where it is ac
           if (message.type === 'delete' && message.kind === 'natLease') leases.push(`no ${message.id.endsWith(port)}`);
         }
     };
-    await until('1536 vlan at h1');
+    await until('2048 vlan at h1');
     assert.deepEqual(
       [...secrets].map((secret) => secret.length),
       [64],
     );
     await report('h1', attached('down'));
-    await until('1536 vlan at h2');
+    await until('2048 vlan at h2');
     await report('h1', attached('up'));
     pass(5_000); // a host is given back a gateway when it has been connected for so long
-    await until('1536 vlan at h1');
+    await until('2048 vlan at h1');
     await client.request('DELETE', '/v1/l2-gateways/vlan');
     await until('no true');
-    assert.deepEqual(leases, [
-      '1024 undefined at h1',
-      '1536 vlan at h1',
-      '1536 vlan at h2',
-      '1536 vlan at h1',
-      'no true',
-    ]);
+    assert.deepEqual(leases, ['2048 vlan at h1', '2048 vlan at h2', '2048 vlan at h1', 'no true']);
   });
 });
 

@@ -17,7 +17,7 @@ import type { DesiredState, RecordChange } from './desired-state.ts';
 import type { EventRing } from './events.ts';
 import { L2Gateways } from './l2-gateways.ts';
 import type { TakenRoutes } from './learned-routes.ts';
-import { dropOrphanedLeases, growLease, LEASE_REFUSALS, moveLeases, shrinkLease } from './nat-leases.ts';
+import { dropOrphanedLeases, growLease, LEASE_REFUSALS, leaseAhead, moveLeases, shrinkLease } from './nat-leases.ts';
 import { dropOrphanedMoves, MOVE_REFUSALS, setNatMove } from './nat-moves.ts';
 import { NatShortages, shortage } from './nat-shortages.ts';
 import { OverlapNews } from './overlap-news.ts';
@@ -278,6 +278,7 @@ export class Reports {
     this.#overlaps = new OverlapNews(state.index);
     state.onCommit(({ changes }) => this.#overlaps.committed(changes));
     state.amendWrites((draft) => this.#claimCreatedPorts(draft));
+    state.amendWrites(leaseAhead);
     state.amendWrites(dropOrphanedLeases);
     state.amendWrites(moveLeases);
     state.amendWrites(dropOrphanedMoves);
