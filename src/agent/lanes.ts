@@ -34,9 +34,11 @@ export class Lanes {
    * some in.
    */
   async carry(mods: readonly FlowMod[]): Promise<void> {
+    if (mods.length === 0) return;
     const share = Math.max(LEAST_AT_ONCE, Math.ceil(mods.length / (2 * LANES)));
     const refusals: unknown[] = [];
-    let next = 0;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    let [next, left] = [0, Math.ceil(mods.length / share)];
     const carrySome = async (opening: Promise<OpenFlowConnection>): Promise<void> => {
       const connection = await opening;
       while (next < mods.length) {
@@ -47,9 +49,11 @@ export class Lanes {
           if (!isRefusal(error)) throw error;
           refusals.push(error);
         });
+        if (--left === 0) resolve(); // those that are not open yet have nothing to do
       }
     };
-    await Promise.all(this.#connections.map(carrySome));
+    for (const connection of this.#connections) carrySome(connection).catch(reject);
+    await promise;
     if (refusals.length > 0) throw refusals[0];
   }
 

@@ -2,7 +2,7 @@ import { parseIp } from '../base/addresses.ts';
 import type { Draft } from '../model/draft.ts';
 import type { ModelIndex } from '../model/model-index.ts';
 import { parseMoved } from '../model/moved-connections.ts';
-import type { NatLease, Router } from '../model/objects.ts';
+import type { LogicalPort, NatLease, Router, RouterPort } from '../model/objects.ts';
 import { freePorts, grownBlocks, portCount, withoutBlocks } from '../model/port-blocks.ts';
 import { snatAddressFor, translatesTo } from '../model/snat.ts';
 import type { Report } from './protocol.ts';
@@ -56,44 +56,41 @@ export function growLease(draft: Draft, hostId: string, need: LeaseNeed, isBehin
  */
 export function leaseAhead(draft: Draft): void {
   const { index } = draft;
-  const routersOf = perSwitch((id) => innerRoutersOf(index, id));
   const needs = new Map<string, LeaseNeed & { readonly host: string }>();
-  for (const id of portsConcerned(draft)) {
-    const host = index.bindingOf(id)?.active;
-    const port = index.get('port', id);
-    if (host === undefined || port === undefined) continue;
-    const ofPort = index.outsideOfPort(id)?.kind === 'l2Gateway' ? { port: id } : {};
-    for (const router of routersOf(port.switch))
+  for (const port of portsConcerned(draft)) {
+    const host = index.bindingOf(port.id)?.active;
+    if (host === undefined) continue;
+    const ofPort = index.outsideOfPort(port.id)?.kind === 'l2Gateway' ? { port: port.id } : {};
+    for (const router of translatorsAt(index, port.switch))
       for (const text of port.addresses) {
         const address = snatAddressFor(router, parseIp(text)!);
-        if (address !== undefined)
-          needs.set(`${router.id}/${address}/${ofPort.port ?? host}`, {
-            host,
-            router: router.id,
-            address,
-            ...ofPort,
-            have: 0,
-          });
+        if (address === undefined) continue;
+        const need = { host, router: router.id, address, ...ofPort, have: 0 };
+        needs.set(`${router.id}/${address}/${ofPort.port ?? host}`, need);
       }
   }
   for (const { host, ...need } of needs.values()) growLease(draft, host, need, true);
 }
 
 /** Ports that are somewhere else now, have other addresses, or are behind other routers, or behind ones that translate in another way. */
-function portsConcerned(draft: Draft): ReadonlySet<string> {
+function portsConcerned(draft: Draft): ReadonlySet<LogicalPort> {
   const { index } = draft;
-  const ports = new Set<string>();
-  const all = (switchId: string): void => {
-    for (const { kind, id } of index.referrersOf('switch', switchId)) if (kind === 'port') ports.add(id);
+  const ports = new Set<LogicalPort>();
+  const take = (some: Iterable<LogicalPort>): void => {
+    for (const port of some) ports.add(port);
+  };
+  const takeBehind = (routerPort: RouterPort): void => {
+    if (routerPort.switch !== undefined && !routerPort.outside) take(index.portsOfSwitch(routerPort.switch));
   };
   for (const { before, after } of draft.changes()) {
-    if (after?.kind === 'binding' && !(before?.kind === 'binding' && before.active === after.active))
-      ports.add(after.id);
-    if (after?.kind === 'port' && before?.kind === 'port') ports.add(after.id);
-    if (after?.kind === 'routerPort' && after.switch !== undefined && !after.outside) all(after.switch);
-    if (after?.kind !== 'router' || before?.kind !== 'router' || isSameSnat(before, after)) continue;
-    for (const port of index.referrersOf('router', after.id))
-      if (port.kind === 'routerPort' && port.switch !== undefined && !port.outside) all(port.switch);
+    if (after?.kind === 'binding' && !(before?.kind === 'binding' && before.active === after.active)) {
+      const port = index.get('port', after.id);
+      if (port) ports.add(port);
+    }
+    if (after?.kind === 'port' && before) ports.add(after);
+    if (after?.kind === 'routerPort') takeBehind(after);
+    if (after?.kind === 'router' && before?.kind === 'router' && !isSameSnat(before, after))
+      for (const routerPort of index.routerPortsOfRouter(after.id)) takeBehind(routerPort);
   }
   return ports;
 }
@@ -102,20 +99,12 @@ function isSameSnat(before: Router, after: Router): boolean {
   return JSON.stringify(before.snat) === JSON.stringify(after.snat);
 }
 
-/** Those that translate. */
-function innerRoutersOf(index: ModelIndex, switchId: string): readonly Router[] {
-  return [...index.referrersOf('switch', switchId)].flatMap((port) => {
-    const router = port.kind === 'routerPort' && !port.outside ? index.get('router', port.router) : undefined;
+/** Routers with a port on the switch that translate what comes in by it. */
+function translatorsAt(index: ModelIndex, switchId: string): readonly Router[] {
+  return [...index.routerPortsOfSwitch(switchId)].flatMap(({ outside, router: id }) => {
+    const router = outside ? undefined : index.get('router', id);
     return router && router.snat.length > 0 ? [router] : [];
   });
-}
-
-function perSwitch<T>(call: (switchId: string) => T): (switchId: string) => T {
-  const known = new Map<string, T>();
-  return (id) => {
-    if (!known.has(id)) known.set(id, call(id));
-    return known.get(id)!;
-  };
 }
 
 /** The host gives blocks back. Of what it does not have, or not any more, nothing becomes of it. */
