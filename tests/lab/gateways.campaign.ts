@@ -89,6 +89,11 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 1
       );
     return reports;
   }
+  /** What people are told since then: why a gap was longer, where it was. */
+  async function tellEvents(t: TestContext, sinceMs: number): Promise<void> {
+    const { items } = await site.weft.client.get<{ items: { atMs: number; text: string }[] }>('/v1/events');
+    for (const { atMs, text } of items) if (atMs >= sinceMs) t.diagnostic(`after ${atMs - sinceMs} ms: ${text}`);
+  }
   const tellLoad = (t: TestContext): void => t.diagnostic(`load average ${loadavg()[0]!.toFixed(1)}`);
 
   test('all of them are opened, spread over both members', async (t) => {
@@ -157,6 +162,7 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 1
     const streams = new Map([['in', await stream('in', 7020, PPS)]]);
     for (let n = 0; n < OUT_STREAMS; n++) streams.set(`out ${n}`, await stream('out', 7030 + n, PPS / OUT_STREAMS));
     await sleep(1000);
+    const killedMs = Date.now();
     await site.lab.stopHost('gw-1');
     await sleep(5000);
     const gaps = new Map<string, number>();
@@ -181,6 +187,7 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 1
       gaps.set(`${way}, while it comes back`, longestGapMs);
     }
     await allLive(t, 'it is back');
+    await tellEvents(t, killedMs);
     for (const [way, gapMs] of gaps)
       tellFigure(t, `a gateway killed, one-way UDP ${way}: gap`, gapMs, 'ms', RESUMES_MS);
     // Asked at last: what is too slow here leaves a site that is whole to the tests behind.
