@@ -33,6 +33,8 @@ const STREAMS: Readonly<Record<string, readonly (StreamOptions & { readonly way:
   ],
 };
 const MOST_GAP_MS = 500;
+/** What TCP sends into such a gap it sends again 0.2 s later, and 0.4 s after that (Linux; a tenth more by what it knows of the way): only then is it answered. */
+const MOST_ANSWER_MS = 700;
 
 describe('connections of a workload that moves', { skip: needsRoot, timeout: 300_000 }, () => {
   let dc: Datacentre;
@@ -149,7 +151,7 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
         const beforeMs = still.get(way)!;
         t.diagnostic(`${way}: ${ms} ms for an answer while ${name} moved, ${beforeMs} ms before`);
         // What the machine makes them wait anyway comes on top.
-        assert.ok(ms <= MOST_GAP_MS + beforeMs, `${way}: ${ms} ms while ${name} moved, ${beforeMs} ms before`);
+        assert.ok(ms <= MOST_ANSWER_MS + beforeMs, `${way}: ${ms} ms while ${name} moved, ${beforeMs} ms before`);
       }
     }
     await allWhole(t);
