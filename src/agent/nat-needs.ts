@@ -11,7 +11,7 @@ import { offenderOf } from './packet-in/offender.ts';
 const ASK_AGAIN_MS = 2_000;
 /**
  * Blocks of ports for source translation: asked for when a packet found none left, and ahead, as soon as a port here is behind a router
- * that translates its address (so that the first packet finds one).
+ * that translates its address (so that the first packet finds one) and the server has given none with the port's binding (src/server/nat-leases.ts).
  */
 export class NatNeeds {
   readonly #ground: Ground;

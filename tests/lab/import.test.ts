@@ -52,6 +52,7 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
           egress: [
             { protocol: 'tcp', ports: '7101' },
             { protocol: 'tcp', ports: '7103' },
+            { protocol: 'udp', ports: '7206' },
           ],
         }),
         member('a1', { groups: ['web'] }),
@@ -145,7 +146,18 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
     await sleep(4_000); // as long as a move takes
     const still = await longestAnswers();
     for (const name of ['a1', 'a2']) {
+      // The gap itself, of a1, which has a thousand connections: answers tell it by TCP's steps alone.
+      const stream =
+        name === 'a1'
+          ? await startStream(dc.lab, { from: 'a1', to: 'o1', address: '203.0.113.101', port: 7206, pps: 5_000 })
+          : undefined;
       await move(t, name, 'west');
+      if (stream) {
+        await sleep(1_000);
+        const { sent, longestGapMs } = await stream.stop();
+        t.diagnostic(`a1, with a thousand connections: silent for ${Math.round(longestGapMs)} ms`);
+        assert.ok(sent > 5_000 && longestGapMs <= MOST_GAP_MS, `a1: silent for ${longestGapMs} ms`);
+      }
       const moving = await longestAnswers();
       for (const [way, ms] of moving) {
         const beforeMs = still.get(way)!;
