@@ -60,6 +60,8 @@ const LIBRARY_DIR = '/var/lib/frr';
 const CRASH_DIR = '/var/tmp/frr';
 /** FRR's user on every distribution. */
 const USER = 'frr';
+/** What FRR's own unit gives it (`frr.service`): a session ends where its word is late. */
+const NICENESS = '-5';
 const END_WITHIN_MS = 5_000;
 const LOG_BYTES = 4 << 20;
 /** Of what was logged since the last look, the end. */
@@ -219,7 +221,7 @@ export class NamespaceDaemons implements Daemons {
   #argv(daemon: DaemonName, readsFile: boolean): string[] {
     const { pathspace, binDir } = this.#options;
     return [
-      join(binDir, daemon),
+      ...['nice', '-n', NICENESS, join(binDir, daemon)],
       ...['-d', '-P', '0', '-u', USER, '-g', USER, '-N', pathspace, '-i', this.#path(daemon, 'pid')],
       ...(readsFile ? ['-f', this.#path(daemon, 'conf')] : []),
       ...['--log', `file:${this.#path(daemon, 'log')}`],

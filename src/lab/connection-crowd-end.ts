@@ -26,7 +26,7 @@ export type HeldReport = {
   readonly failed: number;
   /** Were established and ended, whoever ended them. */
   readonly died: number;
-  /** Established, and the oldest number without an answer is older than `stallMs`. */
+  /** Established, and the oldest number without an answer is older than `stallMs`; where all were asked, a number up to that question. */
   readonly stalled: number;
   readonly answers: number;
   /** What came back is not what was sent. */
@@ -166,10 +166,12 @@ function hold(settings: Settings): void {
     }
   }, TICK_MS);
 
-  const report = (): HeldReport => {
-    const now = performance.now();
-    const isStalled = (held: Held): boolean =>
-      held.state === 'established' && now - (held.waiting[0] ?? now) > settings.stallMs;
+  // Numbers that were sent after the question are no part of it, however late their answers are.
+  const isUnanswered = (held: Held, until: number): boolean =>
+    held.state === 'established' && (held.waiting[0] ?? Number.POSITIVE_INFINITY) <= until;
+  const report = (wasAsked: boolean): HeldReport => {
+    const slow = performance.now() - settings.stallMs;
+    const isStalled = (held: Held): boolean => isUnanswered(held, wasAsked ? Math.min(slow, lastAskedAt) : slow);
     const troubled = all.filter((held) => held.state === 'failed' || held.state === 'died' || isStalled(held));
     const result: HeldReport = {
       established: all.filter((held) => held.state === 'established').length,
@@ -197,12 +199,10 @@ function hold(settings: Settings): void {
       if (word.wait === 'opened')
         return all.length === settings.connections && !all.some((held) => held.state === 'opening');
       if (word.wait !== 'answered') return true;
-      // Numbers that were sent since are no part of the question.
-      const isUnanswered = (held: Held): boolean => (held.waiting[0] ?? Number.POSITIVE_INFINITY) <= lastAskedAt;
-      return asked.length === 0 && !all.some((held) => held.state === 'established' && isUnanswered(held));
+      return asked.length === 0 && !all.some((held) => isUnanswered(held, lastAskedAt));
     };
     const look = (): void => {
-      if (isSettled() || performance.now() > until) say(report());
+      if (isSettled() || performance.now() > until) say(report(word.wait === 'answered'));
       else setTimeout(look, TICK_MS);
     };
     look();
