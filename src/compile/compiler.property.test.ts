@@ -5,13 +5,17 @@ import { flowKey } from '../agent/flow-key.ts';
 import type { GeneratedModel } from '../model/generate-build.ts';
 import { formatFlow } from '../openflow/text/flow.ts';
 import { type Compiler, type CompilerChange, createCompiler } from './compiler.ts';
+import { wayIn } from './dormant.ts';
 import type { InputRecord } from './inputs.ts';
+import { TABLES } from './tables.ts';
 import { hostsOf, inputsOf, portsOf, randomModel } from './testing/inputs-of.ts';
 
 const RUNS = process.env.WEFT_CAMPAIGN ? 3000 : 60;
 /** A usual run is the same every time; WEFT_SEED=… runs another. */
 const USUAL_SEED = 1;
 const SEED = Number(process.env.WEFT_SEED ?? USUAL_SEED);
+
+const IN: ReadonlySet<number> = new Set([TABLES.classify.number, TABLES.tunnel.number]);
 
 const keyOf = ({ kind, id }: { kind: string; id: string }): string => `${kind}/${id}`;
 
@@ -103,6 +107,14 @@ test('a model that keeps the rules compiles without problems on every host', () 
         assert.deepEqual(problems, []);
         const identities = new Set([...compiler.flows()].map(flowKey));
         assert.equal(identities.size, compiler.flowCount, 'no two flows with one table, priority and match');
+        // What `WaysIn` counts on: what asks for no port or key leads on to nothing, but to the agent.
+        const unasked = [...compiler.flows()].filter((flow) => IN.has(flow.table) && wayIn(flow) === undefined);
+        for (const flow of unasked)
+          assert.ok(
+            flow.actions.every(({ kind }) => kind === 'controller'),
+            formatFlow(flow),
+          );
+        assert.ok(unasked.length > 0);
         for (const { cookie, units } of compiler.compiled()) assert.deepEqual(compiler.explain(cookie).units, units);
       }
     }),

@@ -147,7 +147,8 @@ export class WaysIn {
   }
 }
 
-function wayIn({ table, match }: Flow): string | undefined {
+/** Where a flow is one of a way in: that way, as a word of its own. */
+export function wayIn({ table, match }: Flow): string | undefined {
   const field = WAY_IN.get(table);
   const value = field && match[field];
   return value === undefined || typeof value === 'object' ? undefined : `${table} ${value}`;
