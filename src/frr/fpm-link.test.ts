@@ -102,6 +102,16 @@ test('another connection keeps what was known until it is told again, or not', a
   assert.ok(performance.now() - began > 120, 'not before the time that bgpd has to come back');
 });
 
+test('a zebra that is never quiet is through in the end: what it has not told again is gone', async (t) => {
+  const { link, batches, zebra, until } = await setUp(t, { quietMs: 60_000, holdMs: 0, longestMs: 150 });
+  (await zebra()).end(Buffer.concat([frame('10.0.0.0/8'), frame('10.1.0.0/16')]));
+  await until(() => batches.length === 1 && !link.connected);
+  const socket = await zebra();
+  socket.write(frame('10.0.0.0/8'));
+  await until(() => link.synced);
+  assert.deepEqual(batches[1], ['-10.1.0.0/16']);
+});
+
 test('without zebra for long, no route is left', async (t) => {
   const { batches, zebra, until } = await setUp(t);
   (await zebra()).end(frame('10.0.0.0/8'));

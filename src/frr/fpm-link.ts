@@ -22,6 +22,8 @@ export type FpmLinkOptions = {
   readonly quietMs?: number;
   /** So long after a connection began routes of the one before are kept: a zebra that died has its routes from bgpd again after 10 s. */
   readonly holdMs?: number;
+  /** So long after a connection began zebra is taken to be through, though it has never been quiet: outside something changes all the time. */
+  readonly longestMs?: number;
   /** So long without a connection all routes are gone. */
   readonly abandonMs?: number;
 };
@@ -45,6 +47,7 @@ export class FpmLink {
   #flushTimer: NodeJS.Timeout | undefined;
   #synced = false;
   #sweepAt = 0;
+  #sweepAtLatest = 0;
   #heardAt = 0;
   #timer: NodeJS.Timeout | undefined;
   /** Connections that were ended because their bytes made no sense. */
@@ -88,6 +91,7 @@ export class FpmLink {
     this.#socket = socket;
     this.#synced = false;
     this.#sweepAt = performance.now() + (this.table.size > 0 ? this.#holdMs : 0);
+    this.#sweepAtLatest = performance.now() + (this.#options.longestMs ?? 120_000);
     this.table.begin();
     const splitter = new FpmSplitter();
     socket.on('data', (chunk: Buffer) => {
@@ -121,9 +125,9 @@ export class FpmLink {
   }
 
   #sweepSoon(): void {
-    const dueAt = Math.max(this.#sweepAt, this.#heardAt + this.#quietMs);
-    this.#wait(Math.max(dueAt - performance.now(), 0), () => {
-      if (performance.now() < Math.max(this.#sweepAt, this.#heardAt + this.#quietMs)) return this.#sweepSoon();
+    const dueAt = (): number => Math.min(Math.max(this.#sweepAt, this.#heardAt + this.#quietMs), this.#sweepAtLatest);
+    this.#wait(Math.max(dueAt() - performance.now(), 0), () => {
+      if (performance.now() < dueAt()) return this.#sweepSoon();
       this.table.sweep();
       this.#flush();
       this.#synced = true;

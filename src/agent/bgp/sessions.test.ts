@@ -193,6 +193,23 @@ describe('sessions of a gateway', () => {
     assert.deepEqual(inScope(ground), ['0.0.0.0/0 192.0.2.1']);
   });
 
+  test('all that a speaker knows is told the server also where the scope is not quiet just when it is known', () => {
+    const started = start();
+    const { ground, sessions } = started;
+    assert.deepEqual(saidIn(sessions.all()), [], 'not known yet');
+    const busy = { op: 'put', record: { ...ups.core, revision: 8 } } as const;
+    sessions.scopeChanged([busy], 2000);
+    ground.reports.length = 0;
+    sessions.routesTold(ups.core.id, told({ '10.9.0.0/16': ONE }), true);
+    assert.deepEqual(saidIn(ground.reports), ['put 10.9.0.0/16']);
+    assert.deepEqual(saidIn(sessions.all()), [], 'a server that comes back now has to wait as well');
+    ground.reports.length = 0;
+    settle(ground, sessions, 2100);
+    assert.deepEqual(saidIn(ground.reports), ['all 10.9.0.0/16']);
+    change(started, { op: 'put', record: { ...ups.core, revision: 9 } }, 3000);
+    assert.deepEqual(saidIn(ground.reports), ['all 10.9.0.0/16'], 'once');
+  });
+
   test('a router whose sessions end takes its routes along', () => {
     const started = start();
     const { ground, sessions } = started;

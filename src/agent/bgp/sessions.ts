@@ -43,6 +43,8 @@ export class Sessions {
   readonly #tables = new Map<string, LearnedTable>();
   /** Routers whose speaker has told all that it learned; until then what was known before holds. */
   readonly #synced = new Set<string>();
+  /** The server is to hear all routes as soon as all speakers have told theirs. */
+  #owesAll = false;
   /** Reported, and not in use here yet. */
   #later: ScopeChange[] = [];
   #sessions: readonly ReportedSession[] = [];
@@ -140,11 +142,11 @@ export class Sessions {
 
   planned(plans: readonly SpeakerPlan[]): Effect[] {
     const text = JSON.stringify(plans, (key, value: unknown) => (key === 'revision' ? undefined : value));
-    if (text === this.#planned) return [];
+    if (text === this.#planned) return this.#tellOwed();
     this.#planned = text;
     const routers = new Set(plans.map(({ router }) => router));
     const ended = [...this.#tables.keys()].filter((router) => !routers.has(router));
-    return [{ kind: 'speak', plans }, ...ended.flatMap((router) => this.#end(router))];
+    return [{ kind: 'speak', plans }, ...ended.flatMap((router) => this.#end(router)), ...this.#tellOwed()];
   }
 
   #end(router: string): Effect[] {
@@ -189,10 +191,9 @@ export class Sessions {
       else table.put(to, via);
     if (!isAll) return this.#take(table);
     table.keep(routes.map(({ to }) => to));
-    const wasSynced = this.#allSynced();
+    if (!this.#synced.has(router)) this.#owesAll = true;
     this.#synced.add(router);
-    const effects = this.#take(table);
-    return wasSynced || !this.#allSynced() ? effects : [...effects, ...this.#ground.report(this.#allRoutes())];
+    return [...this.#take(table), ...this.#tellOwed()];
   }
 
   /** The sessions with these next hops ended; their routes go one by one, and may take their time. */
@@ -236,7 +237,15 @@ export class Sessions {
 
   /** For a server that may know nothing; routes once the speakers have told theirs, for until then it knows better. */
   all(): Report[] {
-    return [{ type: 'bgp', peers: this.#sessions }, ...(this.#allSynced() ? this.#allRoutes() : [])];
+    this.#owesAll = !this.#allSynced();
+    return [{ type: 'bgp', peers: this.#sessions }, ...(this.#owesAll ? [] : this.#allRoutes())];
+  }
+
+  /** What speakers know may be what the server knew before, and nothing a change then: so the list itself must not be left out. */
+  #tellOwed(): Effect[] {
+    if (!this.#owesAll || !this.#allSynced()) return [];
+    this.#owesAll = false;
+    return this.#ground.report(this.#allRoutes());
   }
 
   #allSynced(): boolean {

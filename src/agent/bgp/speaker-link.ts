@@ -97,7 +97,7 @@ export class SpeakerLink {
       emit({ kind: 'bfd', router, up });
     };
     while (!signal.aborted) {
-      for (const router of told.keys()) if (!this.#running.has(router)) told.delete(router);
+      for (const router of told.keys()) if (!this.#running.get(router)?.plan.bfd.length) told.delete(router);
       for (const [router, { plan, speaker }] of this.#running) if (plan.bfd.length > 0) void ask(router, speaker);
       await clock.sleep(ASK_BFD_MS, signal).catch(() => {});
     }

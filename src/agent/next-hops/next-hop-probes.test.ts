@@ -231,3 +231,18 @@ test('a session of BFD that goes on is known to be up after its probe was change
     ['down'],
   );
 });
+
+test('a next hop beside one whose session goes on gets its ten seconds too, though bfdd has no news', () => {
+  const bench = new Bench({ type: 'bfd' });
+  bench.probes.bfdTold('r', ['192.0.2.1'], 0);
+  bench.run(1_000);
+  bench.told();
+  const { routes, ...rest } = router({ type: 'bfd' });
+  const [first] = routes as readonly Record<string, unknown>[];
+  bench.change({ ...rest, routes: [first, { ...first, to: '198.51.100.0/24', via: 'fd00::1' }] });
+  bench.run(12_000);
+  assert.deepEqual(
+    bench.told().map((text) => text.split(' ').slice(0, 2)),
+    [['fd00::1', 'down']],
+  );
+});

@@ -75,6 +75,8 @@ export class NextHopProbes {
   readonly #routers = new Set<string>();
   #switches = new Set<string>();
   #ports = new Set<string>();
+  /** By router: with whom it has sessions of BFD, as it was told last. */
+  readonly #sessions = new Map<string, readonly string[]>();
   readonly #limit = new RateLimit(PER_WIRE, ALTOGETHER);
   readonly #wakes = new Wakes();
 
@@ -98,6 +100,7 @@ export class NextHopProbes {
       case 'router': {
         const isProbed = op === 'put' && (record as Router).routes.some(({ probe }) => probe !== undefined);
         const wasProbed = this.#routers.delete(record.id);
+        if (op === 'delete') this.#sessions.delete(record.id);
         if (isProbed) this.#routers.add(record.id);
         return isProbed || wasProbed;
       }
@@ -136,9 +139,8 @@ export class NextHopProbes {
       const watched = this.#watched.get(id);
       if (watched) {
         if (watched.target.text !== target.text) watched.isAsked = false;
-        // Another session; one that goes on is not told of again.
         if (sessionOf(watched.target) !== sessionOf(target)) {
-          watched.isSessionUp = undefined;
+          watched.isSessionUp = this.#isSessionUp(target);
           watched.hadSession = false;
         }
         watched.target = target;
@@ -149,7 +151,7 @@ export class NextHopProbes {
       this.#watched.set(id, {
         ...{ target, verdict: new Verdict(known?.up), sinceMs: known?.sinceMs ?? nowMs },
         ...{ isAsked: false, isAnswered: false, echo: { id: 0, sequence: 0 }, isGivenMore: false },
-        ...{ isSessionUp: undefined, hadSession: false },
+        ...{ isSessionUp: this.#isSessionUp(target), hadSession: false },
         dueMs: nowMs + this.#random.below(Math.ceil(target.probe.intervalMs / JITTER)),
       });
     }
@@ -160,6 +162,11 @@ export class NextHopProbes {
       ]),
     );
     return [...effects, ...this.#wakes.askFor(this.#watched.values(), nowMs)];
+  }
+
+  /** Of what was told last: where nothing changes for a router, as beside a next hop that never was up, nothing more is told. */
+  #isSessionUp({ router, address }: Target): boolean | undefined {
+    return this.#sessions.get(router)?.includes(address);
   }
 
   #targets(): Map<string, Target> {
@@ -278,6 +285,7 @@ export class NextHopProbes {
 
   /** bfdd has news of the router's next hops: those that it has a session with. That one went is the verdict, as it was not for one packet. */
   bfdTold(router: string, up: readonly string[], nowMs: number): Effect[] {
+    if (this.#routers.has(router)) this.#sessions.set(router, up);
     return [...this.#watched.values()].flatMap((watched) => {
       const { target, verdict } = watched;
       if (target.router !== router || target.probe.type !== 'bfd') return [];
