@@ -31,7 +31,7 @@ export function withoutVoid<R extends Pick<Route, 'via'> & { readonly toldBy?: r
 ): readonly R[] {
   const lost = reader.ids(lostHostsIndex, '');
   const drained = reader.ids(drainedHostsIndex, '');
-  const isDead = (route: R): boolean => isSilent(reader, router, networks, route.via) || isBehind(lost, route);
+  const isDead = (route: R): boolean => isSilent(reader, router, networks, lost, route.via) || isBehind(lost, route);
   return without((route) => isBehind(drained, route), without(isDead, routes));
 
   function without(isAvoided: (route: R) => boolean, from: readonly R[]): readonly R[] {
@@ -47,18 +47,22 @@ export function withoutVoid<R extends Pick<Route, 'via'> & { readonly toldBy?: r
   }
 }
 
-/** Some gateway that has a port of its switch says that it does not answer, and none that it does. */
+/** Some gateway that has a port of its switch says that it does not answer, and none that it does; the last word of a lost one counts where there is no other. */
 function isSilent(
   reader: Reader,
   router: string,
   networks: readonly ConnectedNetwork[],
+  lost: readonly string[],
   via: string | undefined,
 ): boolean {
   const states = via === undefined ? [] : reader.ids(nextHopStatesIndex, `${router}/${via}`);
   if (states.length === 0) return false;
   const onSwitch = switchOf(networks, via!);
   const hosts = onSwitch === undefined ? [] : reader.members(activeHostsIndex, onSwitch);
-  const said = states.filter((id) => hosts.includes(reader.pick('nextHopState', id, 'host')!));
+  const hostOf = (id: string): string => reader.pick('nextHopState', id, 'host')!;
+  const all = states.filter((id) => hosts.includes(hostOf(id)));
+  const living = all.filter((id) => !lost.includes(hostOf(id)));
+  const said = living.length > 0 ? living : all;
   return said.length > 0 && said.every((id) => reader.pick('nextHopState', id, 'up') === false);
 }
 

@@ -16,14 +16,14 @@ export interface NextHopStatus {
   readonly hosts: readonly string[];
 }
 
-/** Each probed next hop of the router once, in the order of its routes. */
-export function nextHopsOf(index: ModelIndex, router: Router): readonly NextHopStatus[] {
+/** Each probed next hop of the router once, in the order of its routes. `dead`: hosts that answer nobody. */
+export function nextHopsOf(index: ModelIndex, router: Router, dead: ReadonlySet<string>): readonly NextHopStatus[] {
   const found = new Map<string, NextHopStatus>();
   for (const { via, probe } of router.routes) {
     if (via === undefined || probe === undefined || found.has(via)) continue;
     const said = [...index.nextHopStatesOf(router.id)].filter(({ address }) => address === via);
     const hosts = said.map(({ host }) => index.get('host', host)?.name ?? host).sort();
-    const [silence] = silenceOf(index, router, via);
+    const [silence] = silenceOf(index, router, via, (host) => dead.has(host));
     const well = said.filter(({ up }) => up).map(({ sinceMs }) => sinceMs);
     const state = silence ? 'silent' : well.length > 0 ? 'answers' : 'unknown';
     const since = silence?.[1] ?? Math.min(...well);
@@ -36,11 +36,11 @@ export function nextHopsOf(index: ModelIndex, router: Router): readonly NextHopS
 }
 
 /** Next hops that do not answer, and those that nobody asks. */
-export function nextHopProblems(index: ModelIndex): readonly StatusProblem[] {
+export function nextHopProblems(index: ModelIndex, dead: ReadonlySet<string>): readonly StatusProblem[] {
   const problems: StatusProblem[] = [];
   for (const router of index.all('router')) {
     if (!router.adminUp) continue;
-    for (const { address, state, hosts, sinceMs } of nextHopsOf(index, router)) {
+    for (const { address, state, hosts, sinceMs } of nextHopsOf(index, router, dead)) {
       const text =
         state === 'silent'
           ? `next hop ${address} does not answer since ${timeText(sinceMs!)} (asked by ${hosts.join(', ')})`

@@ -177,7 +177,7 @@ export class Presenter {
       host: this.#hostName(host),
       ports: portCount(blocks),
     }));
-    const nextHops = nextHopsOf(this.#index, router);
+    const nextHops = nextHopsOf(this.#index, router, this.deadHosts());
     return { leases, ...(nextHops.length === 0 ? {} : { nextHops }) };
   }
 

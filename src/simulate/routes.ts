@@ -131,8 +131,9 @@ function bestRoute(model: ModelView, router: Router, frame: Frame, host: string)
 
 /** What leads to a lost host or a silent next hop is void, unless all of these routes do; of the others what leads to a drained one. */
 function usableOf(model: ModelView, router: Router, fitting: readonly Candidate[], host: string) {
-  const isLost = (route: LearnedRoute): boolean => isBehind(model, router, route, (id) => model.isLost(host, id));
-  const silent = new Map(fitting.flatMap(({ route }) => silenceOf(model, router, route?.via)));
+  const isLostHost = (id: string): boolean => model.isLost(host, id);
+  const isLost = (route: LearnedRoute): boolean => isBehind(model, router, route, isLostHost);
+  const silent = new Map(fitting.flatMap(({ route }) => silenceOf(model, router, route?.via, isLostHost)));
   const living = orAll(fitting, ({ route }) => !route || !(silent.has(route.via!) || isLost(route)));
   const isDrained = (id: string): boolean => model.get('host', id)?.drain === true;
   const usable = orAll(living, ({ route }) => !route || !isBehind(model, router, route, isDrained));
@@ -172,13 +173,22 @@ function isVoid(model: ModelView, router: Router, { via }: LearnedRoute): boolea
   return via !== undefined && !portTowards(model, router, parseIp(via)!);
 }
 
-/** A next hop of which some gateway on its switch says that it does not answer, and none that it does: with when that began. */
-export function silenceOf(model: ModelView, router: Router, via: string | undefined): readonly [string, number][] {
+/**
+ * A next hop of which some gateway on its switch says that it does not answer, and none that it does: with when that began. The last word of a lost gateway
+ * counts where there is no other.
+ */
+export function silenceOf(
+  model: ModelView,
+  router: Router,
+  via: string | undefined,
+  isLost: (host: string) => boolean,
+): readonly [string, number][] {
   const hop = via === undefined ? undefined : parseIp(via)!;
   const onSwitch = hop && portTowards(model, router, hop)?.switch;
   if (onSwitch === undefined) return [];
   const hosts = activeHosts(model, onSwitch);
-  const said = [...model.nextHopStatesOf(router.id)].filter((each) => each.address === via && hosts.has(each.host));
+  const all = [...model.nextHopStatesOf(router.id)].filter((each) => each.address === via && hosts.has(each.host));
+  const said = orAll(all, (each) => !isLost(each.host));
   if (said.length === 0 || said.some(({ up }) => up)) return [];
   return [[via!, Math.min(...said.map(({ sinceMs }) => sinceMs))]];
 }

@@ -269,8 +269,9 @@ test('where all gateways are lost packets go as though none was; with one left a
     uplinks: UPLINKS.map(() => ({ heard: true, second: false, isUp: true, probe: 'arp' as const })),
     routes: [0, 1, 2].map((via) => ({ to: 0, via, how: 'learned' as const, weight: 1, by: via })),
   };
-  const receivers = (lost: number, drained = 0, silent = 0): string[] => {
-    const { model, entries } = scenarioOf({ ...of, lost, drained, silent, contradicted: 0 });
+  const receivers = (lost: number, drained = 0, silent = 0, contradicted = 0): string[] => {
+    const uplinks = of.uplinks.map((each) => ({ ...each, second: contradicted !== 0 }));
+    const { model, entries } = scenarioOf({ ...of, uplinks, lost, drained, silent, contradicted });
     const hosts = entries.flatMap((entry) =>
       entry.port !== client.id ? [] : simulateFrame(model, entry).deliveries.map((each) => each.host),
     );
@@ -290,4 +291,7 @@ test('where all gateways are lost packets go as though none was; with one left a
   assert.deepEqual(receivers(0, 0, 5), [second]);
   assert.deepEqual(receivers(4, 0, 1), [second]);
   assert.deepEqual(receivers(0, 2, 5), [second]);
+  // That the first next hop answers says the second gateway: while it lives.
+  assert.deepEqual(receivers(0, 0, 1, 1), all);
+  assert.deepEqual(receivers(2, 0, 1, 1), [gateways[2]!.id]);
 });

@@ -106,7 +106,7 @@ function statusOf({ state, present, reports, flows, startedMs, clock }: ServerCo
         problems.push({ about: { kind: 'port', id: port.id, name: port.name }, text: `port ${port.name}: ${text}` });
   }
   problems.push(...bgpProblems(index, present, clock.now()).slice(0, MOST_PROBLEMS));
-  problems.push(...nextHopProblems(index).slice(0, 1000));
+  problems.push(...nextHopProblems(index, present.deadHosts()).slice(0, 1000));
   problems.push(...reports.shortages.problems(index, clock.now()).slice(0, 1000));
   problems.push(...outsideProblems(index, present));
   if (flows.trouble !== undefined) {
