@@ -129,14 +129,21 @@ export class Speaker {
   }
 
   async #look(): Promise<void> {
+    try {
+      // First: daemons that are told something, or started, have a turn that may take seconds.
+      this.#avoidEnded();
+      await this.#lookAfterDaemons();
+    } catch (error) {
+      if (!(error instanceof WeftError)) throw error;
+      this.#options.log.warn('the sessions could not be looked at', { error });
+    }
+  }
+
+  async #lookAfterDaemons(): Promise<void> {
     if (this.#looking) return;
     this.#looking = true;
     try {
       await this.#supervisor.tick();
-      this.#avoidEnded();
-    } catch (error) {
-      if (!(error instanceof WeftError)) throw error;
-      this.#options.log.warn('the sessions could not be looked at', { error });
     } finally {
       this.#looking = false;
     }

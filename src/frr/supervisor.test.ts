@@ -143,6 +143,19 @@ test('a configuration that cannot be written is told as a problem', async () => 
   assert.match(supervisor.states()[0]!.problem!, /ENOENT/);
 });
 
+test('a change that cannot be written is tried again, and nothing else comes of it', async () => {
+  const { daemons, supervisor } = setUp();
+  await supervisor.configure(texts('router bgp 1\nexit\n'), ALL);
+  daemons.told();
+  daemons.writeConfig = () => void readFileSync('/nowhere/at/all');
+  await supervisor.configure(texts('router bgp 2\nexit\n'), ALL);
+  await supervisor.tick();
+  assert.deepEqual(daemons.told(), []);
+  daemons.writeConfig = (daemon, text) => void daemons.configs.set(daemon, text);
+  await supervisor.tick();
+  assert.match(daemons.told().join('; '), /router bgp 2/);
+});
+
 test('a refused line is told, without a password, neither in the answer nor in the log', async () => {
   const daemons = new PretendedDaemons();
   const logged: string[] = [];

@@ -126,8 +126,8 @@ export class Supervisor {
   /** The file first: whatever happens next, a restart of the daemon gives the new configuration. */
   async #change(daemon: DaemonName, text: string): Promise<readonly ConfigProblem[]> {
     const before = this.#daemons.appliedConfig(daemon) ?? '';
-    this.#daemons.writeConfig(daemon, text);
     try {
+      this.#daemons.writeConfig(daemon, text);
       const vty = await this.#daemons.openVty(daemon);
       const problems: ConfigProblem[] = [];
       try {

@@ -165,6 +165,11 @@ export class AgentStreams {
     return this.#scopes.routersBehind(hostId);
   }
 
+  /** Is the router one that what is on the switch reaches in full? */
+  isBehind(router: string, switchId: string): boolean {
+    return this.#scopes.routersBeyond([switchId]).has(router);
+  }
+
   /** The server is just back, and the host's agent, which it knows from before, has had no time to come back to it. */
   isAwaited(hostId: string): boolean {
     return this.#isYoung && this.#known.has(hostId) && this.#runtime.host(hostId) === undefined;

@@ -239,6 +239,29 @@ test("connections that moved are led to their port's host; who is about to get i
   });
 });
 
+test('whoever has a port leads no connections of a router to it that the port is not behind', async () => {
+  const beta = (kind: string, name: string, more: object = {}) => ({ kind, tenant: 'beta', name, ...more });
+  await withNetwork(async ({ client, id, report }) => {
+    await client.post('/v1/apply', {
+      objects: [
+        { kind: 'tenant', name: 'beta' },
+        beta('switch', 'lan', { subnets: [{ cidr: '10.1.0.0/24' }] }),
+        beta('router', 'other', { snat: [{ from: '10.1.0.0/24', to: '203.0.113.19' }] }),
+        beta('routerPort', 'in', { router: 'other', switch: 'lan', addresses: ['10.1.0.1/24'] }),
+        beta('port', 'c', { switch: 'lan' }),
+      ],
+    });
+    const connections = ['tcp/1100/198.51.100.7/80'];
+    const [router, port] = [await id('routers/other'), await id('ports/a')];
+    const move = { type: 'natMove', port, router, address: '203.0.113.19', connections } as const;
+    assert.deepEqual((await report('h1', move)).refused, [
+      { index: 0, code: 'not-behind', message: 'the port is not behind the router' },
+    ]);
+    await report('h1', { type: 'claim', port: await id('ports/c'), interface: 'tap3' });
+    assert.deepEqual((await report('h1', { ...move, port: await id('ports/c') })).refused, []);
+  });
+});
+
 test('connections that moved are forgotten with the last interface of their port, and with the rule', async () => {
   await withNetwork(async ({ client, id, report, told }) => {
     const [router, a] = [await id('routers/r'), await id('ports/a')];

@@ -8,22 +8,24 @@ import type { Report } from './protocol.ts';
  * as leases are: connections go on over a restart of the server, and whatever becomes of the former host. They end when the workload's host
  * says so, or with the router, the rule, the port, or its last interface.
  */
-export type MoveOutcome = 'held' | 'no-claim' | 'no-snat';
+export type MoveOutcome = 'held' | 'no-claim' | 'no-snat' | 'not-behind';
 
 export const MOVE_REFUSALS: { readonly [O in MoveOutcome]: string } = {
   held: '',
   'no-claim': 'this host has no claim of the port',
   'no-snat': 'the router translates nothing to this address',
+  'not-behind': 'the port is not behind the router',
 };
 
 /**
  * What the port's active host says replaces what is known of the port at this address; what another says that may become active is added to it: the connections
- * are not there yet.
+ * are not there yet. `isBehind`: does what is on this switch reach that router?
  */
 export function setNatMove(
   draft: Draft,
   hostId: string,
   { router, address, port, connections }: Extract<Report, { type: 'natMove' }>,
+  isBehind: (router: string, switchId: string) => boolean,
 ): MoveOutcome {
   const { index } = draft;
   const binding = index.bindingOf(port);
@@ -38,6 +40,8 @@ export function setNatMove(
   const wanted = [...all].sort();
   if (wanted.join() === before.join()) return 'held';
   if (!translatesTo(index.get('router', router), address)) return 'no-snat';
+  // Whoever has some port must not take ports of any router's address from those behind it.
+  if (!isBehind(router, binding.switch)) return 'not-behind';
   draft.put({ kind: 'natMove', id, revision: 0, router, address, port, connections: wanted });
   return 'held';
 }

@@ -400,7 +400,7 @@ export class Reports {
           }
         } else if (report.type === 'natReturn') shrinkLease(draft, hostId, report);
         else if (report.type === 'natMove') {
-          const outcome = setNatMove(draft, hostId, report);
+          const outcome = setNatMove(draft, hostId, report, (...place) => this.#streams.isBehind(...place));
           if (outcome !== 'held') refused.push({ index, code: outcome, message: MOVE_REFUSALS[outcome] });
         } else {
           const outcome = activatePort(draft, hostId, report.port);

@@ -63,8 +63,13 @@ export class ScopeIndex {
 
   /** Routers that the host's claimed ports reach in full (not only what others see of them). */
   routersBehind(hostId: string): ReadonlySet<string> {
+    return this.routersBeyond([...this.#index.bindingsOnHost(hostId)].map((binding) => binding.switch));
+  }
+
+  /** Routers that what is on these switches reaches in full. */
+  routersBeyond(switches: Iterable<string>): ReadonlySet<string> {
     const reached = new Set<ScopeNode<HostScope>>();
-    for (const { switch: id } of this.#index.bindingsOnHost(hostId)) {
+    for (const id of switches) {
       const device = this.#graph.find('switch', id);
       if (device) reached.add(device);
     }
