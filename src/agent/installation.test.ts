@@ -171,6 +171,20 @@ describe('a large change', () => {
     assert.ok(!again!.add.includes(parts!.ahead.add[3]!));
   });
 
+  test('knows what was to go and came again in another form while it waited: packets meet it until then', () => {
+    let desired: readonly Flow[] = known;
+    const installation = new Installation(() => desired);
+    installation.readBack(installed(...known), desired);
+    desired = [flow(5, 5), ...known];
+    const [small] = installs(installation.change([flow(5, 5)], [], []));
+    desired = [flow(5, 5), ...known.slice(1)];
+    installation.change([], [known[0]!], []);
+    desired = [flow(5, 5), leading(1, 8), ...within(7, 2)];
+    installation.change([leading(1, 8), ...within(7, 2)], [], known.slice(1));
+    const [next] = installs(installation.installed(small!.id));
+    assert.deepEqual(sizes(next).ahead, [0, 0]);
+  });
+
   test('that waited for another is told apart as well, unless one of what waited is not known', () => {
     for (const [replaced, ahead] of [
       [[], MANY],

@@ -92,7 +92,8 @@ export class Installation {
     if (this.#pending === undefined && this.#waiting.size === 0)
       return this.#sendAll(add, remove, () => this.#before(add, remove, replaced));
     if (replaced === undefined) this.#replaced = undefined;
-    else this.#replaced?.push(...replaced);
+    // What goes may come again, in another form, while it waits to go.
+    else this.#replaced?.push(...replaced, ...remove);
     for (const flow of remove) this.#waiting.set(nameOf(flow), { op: 'remove', flow });
     for (const flow of add) this.#waiting.set(nameOf(flow), { op: 'add', flow });
     return [];

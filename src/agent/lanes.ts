@@ -39,9 +39,10 @@ export class Lanes {
     const refusals: unknown[] = [];
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     let [next, left] = [0, Math.ceil(mods.length / share)];
+    let hasFailed = false;
     const carrySome = async (opening: Promise<OpenFlowConnection>): Promise<void> => {
       const connection = await opening;
-      while (next < mods.length) {
+      while (next < mods.length && !hasFailed) {
         const start = next;
         next += share;
         const some = connection.transactionOfAccepted(mods.slice(start, next), { signal: this.#signal });
@@ -52,7 +53,11 @@ export class Lanes {
         if (--left === 0) resolve(); // those that are not open yet have nothing to do
       }
     };
-    for (const connection of this.#connections) carrySome(connection).catch(reject);
+    for (const connection of this.#connections)
+      carrySome(connection).catch((error: unknown) => {
+        hasFailed = true; // whoever reads back next must not be overtaken by more
+        reject(error);
+      });
     await promise;
     if (refusals.length > 0) throw refusals[0];
   }

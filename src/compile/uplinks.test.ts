@@ -227,6 +227,24 @@ describe('what an uplink lets in only as known', () => {
     assert.equal(bytes[6]! & 1, 0);
   });
 
+  test('is flooded to the ports of this host and of others as a frame like any other', () => {
+    const open: Partial<LogicalPort> = { portSecurity: false, addresses: [] };
+    const [here, there] = [example.port(9, routed, open), example.port(10, routed, open)];
+    const behind = { ...neighbour(routed, '203.0.114.77', 0), mac: '02:77:00:00:00:01', port: here.id, host: g2.id };
+    const net = networkOf(
+      [h1, h2, g1, g2],
+      [...world, behind],
+      [...sites, { port: here, on: [g2], ofport: 9, zone: 36 }, { port: there, on: [h2], ofport: 10, zone: 40 }],
+    );
+    const asks = frame(behind.mac, toRouted.mac, ip('203.0.114.77', CLIENT, tcp(5000, 443)));
+    const sent = net.send(g2.id, 9, asks).delivered.find(({ port }) => port === wires[0]!.name);
+    const { delivered } = enter(net, 1, replyTo(sent!.bytes)!);
+    assert.deepEqual(
+      delivered.map(({ port, bytes }) => [port, bytes[6]! & 1]),
+      [[here.name, 0]],
+    );
+  });
+
   test('leaves nothing at the gateways, whose wires are not tracked', () => {
     const compiler = createCompiler();
     const host = example.self(g1, { tunnelPorts: { geneve: 99 } });

@@ -135,7 +135,8 @@ function betweenHosts(reader: Reader): Contribution[] {
       ? []
       : [
           flow('tunnelOut', TUNNEL_OUT.knownOnly, match({ knownOnly: 1 }), {
-            do: [groupBit(GROUP_ADDRESS.value as number), { kind: 'output', port: tunnel }],
+            // Taken off again: local copies of a flood come behind those for other hosts.
+            do: [groupBit(GROUP_ADDRESS.value as number), { kind: 'output', port: tunnel }, groupBit(0)],
           }),
         ]),
     flow(
