@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, type StdioOptions, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -119,10 +119,16 @@ export class OpenVswitchFixture {
     return reply.result ?? '';
   }
 
-  /** An `ovs-vsctl` command on the switch's database. */
-  vsctl(...args: string[]): void {
+  /** An `ovs-vsctl` command on the switch's database: what it says. */
+  vsctl(...args: string[]): string {
     const database = `--db=unix:${join(this.#dir, 'db.sock')}`;
-    execFileSync(program('ovs-vsctl'), [database, ...args], { env: this.#env(), stdio: ['ignore', 'ignore', 'pipe'] });
+    const stdio: StdioOptions = ['ignore', 'pipe', 'pipe'];
+    return execFileSync(program('ovs-vsctl'), [database, ...args], { env: this.#env(), stdio, encoding: 'utf8' });
+  }
+
+  /** Holds `db.sock`. */
+  get dir(): string {
+    return this.#dir;
   }
 
   /** Where the bridge speaks OpenFlow. */

@@ -90,16 +90,20 @@ export class AttachmentLink {
     const { signal, clock, log } = this.#options;
     while (this.#isDirty && !signal.aborted) {
       this.#isDirty = false;
-      const operations = [...this.#removals(), ...this.#additions()];
-      if (operations.length === 0) continue;
-      try {
-        await this.#client!.transact(OPEN_VSWITCH_DB, operations, { signal });
-      } catch (error) {
-        if (signal.aborted) break;
-        log.warn('attachments of L2 gateways are not as they should be; trying again', { error });
-        this.#isDirty = true;
-        await clock.sleep(RETRY_MS, signal).catch(() => {});
+      let hasFailed = false;
+      // Each by itself: what Open vSwitch refuses of one holds up no other.
+      for (const [what, operations] of this.#changes()) {
+        try {
+          await this.#client!.transact(OPEN_VSWITCH_DB, operations, { signal });
+        } catch (error) {
+          if (signal.aborted) break;
+          hasFailed = true;
+          log.warn('an attachment of an L2 gateway is not as it should be; trying again', { of: what, error });
+        }
       }
+      if (!hasFailed || signal.aborted) continue;
+      this.#isDirty = true;
+      await clock.sleep(RETRY_MS, signal).catch(() => {});
     }
     this.#isSettling = false;
     this.#tell();
@@ -125,38 +129,64 @@ export class AttachmentLink {
     return undefined;
   }
 
-  /** Pairs that nobody wants, or that were made for something else, and bridges around interfaces that no pair leads to. */
-  *#removals(): Iterable<Operation> {
-    const plans = new Map(this.#plans.map((plan) => [plan.gateway, plan]));
-    for (const [bridge, port] of this.#ports()) {
-      const gateway = port.external_ids.get(ATTACHMENT_MARK);
-      if (gateway === undefined || isFor(plans.get(gateway), port.external_ids.get(MADE_FOR))) continue;
-      yield mutate(Bridge, [['name', '==', bridge.name]], [['ports', 'delete', [port._uuid]]]);
+  /** The port with several interfaces of which it is one: Open vSwitch has each once. */
+  #bondOf(name: string): PortRow | undefined {
+    const { rows } = this.#monitor!.replica.table('Interface');
+    for (const [, port] of this.#ports())
+      if (port.name !== name && port.interfaces.some((id) => rows.get(id)?.name === name)) return port;
+    return undefined;
+  }
+
+  /** By gateway (or interface) what is to be done for it, in one transaction; asked for the next when the one before is through. */
+  *#changes(): Iterable<readonly [string, readonly Operation[]]> {
+    for (const [gateway, operations] of Map.groupBy(this.#unwanted(), ([gateway]) => gateway)) {
+      const plan = this.#plans.find((each) => each.gateway === gateway);
+      yield [
+        gateway,
+        [
+          ...operations.map(([, operation]) => operation),
+          ...(plan && !this.#isThere(plan) ? this.#addition(plan) : []),
+        ],
+      ];
+    }
+    for (const plan of this.#plans) {
+      if (this.#isThere(plan)) continue;
+      const operations = [...this.#addition(plan)];
+      if (operations.length > 0) yield [plan.gateway, operations];
     }
     const interfaces = new Set(this.#plans.flatMap((plan) => ('vni' in plan ? [] : [plan.interface])));
     for (const bridge of this.#monitor!.replica.table('Bridge').rows.values()) {
       const around = bridge.external_ids.get(BRIDGE_MARK);
       if (around !== undefined && !interfaces.has(around))
-        yield mutate(OpenVswitch, [], [['bridges', 'delete', [bridge._uuid]]]);
+        yield [around, [mutate(OpenVswitch, [], [['bridges', 'delete', [bridge._uuid]]])]];
     }
   }
 
-  *#additions(): Iterable<Operation> {
-    const made = new Set<string>();
-    const there = new Set<string | undefined>();
-    for (const [, port] of this.#ports()) there.add(port.external_ids.get(MADE_FOR));
-    for (const plan of this.#plans) {
-      if ('vni' in plan) {
-        if (plan.remote !== undefined && !there.has(purpose(plan))) yield* this.#tunnel(plan, plan.remote);
-        continue;
-      }
-      const existing = this.#bridgeOf(plan.interface)?.name;
-      if (existing === this.#options.bridge || there.has(purpose(plan))) continue;
-      const bridge = existing ?? bridgeName(plan.interface);
-      if (existing === undefined && !made.has(bridge)) yield* this.#bridge(bridge, plan.interface);
-      made.add(bridge);
-      yield* this.#pair(plan, bridge);
+  /** By gateway what nobody wants, or what was made for something else. */
+  *#unwanted(): Iterable<readonly [string, Operation]> {
+    const plans = new Map(this.#plans.map((plan) => [plan.gateway, plan]));
+    for (const [bridge, port] of this.#ports()) {
+      const gateway = port.external_ids.get(ATTACHMENT_MARK);
+      if (gateway === undefined || isFor(plans.get(gateway), port.external_ids.get(MADE_FOR))) continue;
+      yield [gateway, mutate(Bridge, [['name', '==', bridge.name]], [['ports', 'delete', [port._uuid]]])];
     }
+  }
+
+  #isThere(plan: AttachmentPlan): boolean {
+    for (const [, port] of this.#ports()) if (port.external_ids.get(MADE_FOR) === purpose(plan)) return true;
+    return false;
+  }
+
+  *#addition(plan: AttachmentPlan): Iterable<Operation> {
+    if ('vni' in plan) {
+      if (plan.remote !== undefined) yield* this.#tunnel(plan, plan.remote);
+      return;
+    }
+    const existing = this.#bridgeOf(plan.interface)?.name;
+    if (existing === this.#options.bridge || this.#bondOf(plan.interface) !== undefined) return;
+    const bridge = existing ?? bridgeName(plan.interface);
+    if (existing === undefined) yield* this.#bridge(bridge, plan.interface);
+    yield* this.#pair(plan, bridge);
   }
 
   /** Ordinary switching, with nobody to ask. */
@@ -174,7 +204,7 @@ export class AttachmentLink {
 
   /** Packets of its VNI from the VTEP come in by it, whatever other tunnels there are: the narrower one is asked first. */
   *#tunnel(plan: TunnelPlan, remote: string): Iterable<Operation> {
-    const name = `vt-${plan.gateway.replaceAll('-', '').slice(0, 10)}`;
+    const name = `vt-${shortened(plan.gateway, 10)}`;
     const marks: readonly [string, string][] = [
       [ATTACHMENT_MARK, plan.gateway],
       [MADE_FOR, purpose(plan)],
@@ -242,7 +272,10 @@ export class AttachmentLink {
       if (rows.some((row) => row.link_state === 'up')) return { isUp: true };
       return down(rows.find((row) => row.error)?.error ?? `${plan.interface} has no link`);
     }
-    return down('vni' in plan ? 'there is no tunnel to the VTEP yet' : `there is no ${plan.interface}`);
+    if ('vni' in plan) return down('there is no tunnel to the VTEP yet');
+    const bond = this.#bondOf(plan.interface);
+    if (bond) return down(`${plan.interface} is part of ${bond.name}: the gateway's place has to name that`);
+    return down(`there is no ${plan.interface}`);
   }
 }
 
@@ -260,11 +293,16 @@ function isFor(plan: AttachmentPlan | undefined, made: string | undefined): bool
 /** The kernel takes 15 characters. */
 function bridgeName(around: string): string {
   const name = `wg-${around}`;
-  return name.length <= 15 ? name : `wg-${createHash('sha256').update(around).digest('hex').slice(0, 12)}`;
+  return name.length <= 15 ? name : `wg-${shortened(around, 12)}`;
 }
 
 function patchName(gateway: string, end: 'i' | 'o'): string {
-  return `l2-${gateway.replaceAll('-', '').slice(0, 10)}-${end}`;
+  return `l2-${shortened(gateway, 10)}-${end}`;
+}
+
+/** Of the whole: ids that people choose may begin alike. */
+function shortened(text: string, digits: number): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, digits);
 }
 
 /** As OVSDB takes names of rows. */
