@@ -4,7 +4,7 @@ import { type ClientPlace, ClientsSeen } from './clients-seen.ts';
 import { parseTracked } from './dump.ts';
 
 const place = (loadBalancer: string, zone: number, port: number | string): ClientPlace => ({
-  ...{ loadBalancer, zone, address: '203.0.113.80', listeners: [{ protocol: 'tcp', port }] },
+  ...{ owner: `in ${zone}`, loadBalancer, zone, address: '203.0.113.80', listeners: [{ protocol: 'tcp', port }] },
   members: new Map([['10.0.0.1', 'a']]),
 });
 
@@ -26,8 +26,10 @@ test('clients are seen where their balancer is translated, each by its listeners
   ])
     seen.take(parseTracked(line));
   const one = { client: '198.51.100.7', member: 'a', key: 'tcp/40000/80', isOver: false };
-  assert.deepEqual(Object.fromEntries(seen.result()), {
+  assert.deepEqual(Object.fromEntries(seen.result(new Set(['in 13']))), {
     lb1: [one, { ...one, isOver: true }],
     lb2: [{ ...one, key: 'tcp/40000/443' }],
   });
+  assert.deepEqual([...seen.result(new Set(['in 9']))][0], ['lb1', undefined], 'not all of its zones were read');
+  assert.equal(seen.result(new Set(['in 9'])).get('lb2')?.length, 1);
 });

@@ -4,6 +4,8 @@ import type { Tracked } from './dump.ts';
 
 /** Connections to a virtual address that one zone has: those of a client inside, or those of all clients outside with a member. */
 export interface ClientPlace {
+  /** The port that has the zone. */
+  readonly owner: string;
   readonly loadBalancer: string;
   readonly zone: number;
   readonly address: string;
@@ -23,8 +25,8 @@ export interface ClientConnection {
   readonly isOver: boolean;
 }
 
-/** Balancer → connections that its clients have. */
-export type ClientsOfBalancers = ReadonlyMap<string, readonly ClientConnection[]>;
+/** Balancer → connections that its clients have; undefined where some were not read. Balancers without places are not there. */
+export type ClientsOfBalancers = ReadonlyMap<string, readonly ClientConnection[] | undefined>;
 
 /** Collects which clients of some balancers have which members, while all connections are read (exporter.ts). */
 export class ClientsSeen {
@@ -51,7 +53,11 @@ export class ClientsSeen {
     }
   }
 
-  result(): ClientsOfBalancers {
-    return this.#seen;
+  /** `unread`: owners of zones that were left out. */
+  result(unread: ReadonlySet<string>): ClientsOfBalancers {
+    const result = new Map<string, readonly ClientConnection[] | undefined>(this.#seen);
+    for (const places of this.#places.values())
+      for (const { owner, loadBalancer } of places) if (unread.has(owner)) result.set(loadBalancer, undefined);
+    return result;
   }
 }

@@ -98,7 +98,7 @@ export class ConnectionExporter {
       join = await this.#joined(this.#reader.read(plan), tally, used, seen);
       counting?.told(tally.result(plan.unread));
       translated?.told(used.result(plan.unread));
-      clients?.told(seen.result());
+      clients?.told(seen.result(plan.unread));
     } catch (error) {
       if (!isOrdinary(error, signal)) throw error;
       log.debug('connections were not read', { error });

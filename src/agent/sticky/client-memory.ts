@@ -7,6 +7,8 @@ interface Remembered {
   seenMs: number;
   /** At the last reading. */
   connections: ReadonlySet<string>;
+  /** With the member, and not over by then. */
+  isOpen: boolean;
   /** It was left for another member: the connections that it has still do not count, only one that is new does. */
   isLeft: boolean;
 }
@@ -44,7 +46,7 @@ export class ClientMemory {
   /** As an earlier run of the agent had it. */
   adopt({ address, member, seenMs }: Omit<Client, 'slotBits'>): void {
     const slotBits = slotBitsOf(address);
-    this.#clients.set(address, { slotBits, member, seenMs, connections: NONE, isLeft: false });
+    this.#clients.set(address, { slotBits, member, seenMs, connections: NONE, isOpen: false, isLeft: false });
   }
 
   /** What connections there are now. `may`: members that may keep clients; `keptAt`: the one that another host keeps a client at. */
@@ -58,7 +60,8 @@ export class ClientMemory {
     for (const [address, known] of this.#clients) {
       if (byClient.has(address)) continue;
       if (known.isLeft) this.#clients.delete(address);
-      else known.connections = NONE;
+      known.connections = NONE;
+      known.isOpen = false;
     }
     for (const [address, connections] of byClient) {
       const known = this.#clients.get(address);
@@ -69,14 +72,32 @@ export class ClientMemory {
       const slotBits = known?.slotBits ?? slotBitsOf(address);
       const own = known?.isLeft === false ? known.member : undefined;
       const keys = new Set(connections.map(({ key }) => key));
+      const isOpen = connections.some((connection) => connection.member === seenAt && !connection.isOver);
       const other = own === undefined ? keptAt(address) : undefined;
       if (seenAt !== undefined && (other ?? seenAt) === seenAt) {
         this.#clients.delete(address);
-        this.#clients.set(address, { slotBits, member: seenAt, seenMs: nowMs, connections: keys, isLeft: false });
-      } else if (known) known.connections = keys;
+        this.#clients.set(address, {
+          slotBits,
+          member: seenAt,
+          seenMs: nowMs,
+          connections: keys,
+          isOpen,
+          isLeft: false,
+        });
+      } else if (known) {
+        known.connections = keys;
+        known.isOpen = false;
+      }
       // It came here before this host knew of the other.
       else if (seenAt !== undefined)
-        this.#clients.set(address, { slotBits, member: seenAt, seenMs: nowMs, connections: keys, isLeft: true });
+        this.#clients.set(address, {
+          slotBits,
+          member: seenAt,
+          seenMs: nowMs,
+          connections: keys,
+          isOpen,
+          isLeft: true,
+        });
     }
     for (const address of this.#clients.keys()) {
       if (this.#clients.size <= this.#most) return;
@@ -94,8 +115,9 @@ export class ClientMemory {
     }
   }
 
+  /** But for those that had a connection when it was looked for last: until the next look they have. */
   forgetBefore(ms: number): void {
-    this.leave(({ seenMs }) => seenMs <= ms);
+    this.leave(({ address, seenMs }) => seenMs <= ms && !this.#clients.get(address)!.isOpen);
   }
 
   *clients(): Iterable<Client> {

@@ -95,8 +95,19 @@ test('a client is told of when its slot moves, and no more when it leads back, o
   assert.deepEqual(change(14_000, drained), [`${C} at a since 10`]);
   assert.deepEqual(seen(30_000, A), [`${C} at a since 30`], 'seen a quarter of the time later');
   assert.deepEqual(seen(35_000, A), []);
+  assert.deepEqual(seen(40_000), [], 'its connection has ended');
   assert.deepEqual(tick(94_999), []);
   assert.deepEqual(tick(100_000), ['nobody']);
+});
+
+test('a client is kept as long as its connection goes on, however late that is looked for again, or not all could be', () => {
+  const { change, seen, tick, clients, ground } = setup(onlyA);
+  seen(10_000, A);
+  assert.deepEqual(change(12_000, drained), [`${C} at a since 10`]);
+  assert.deepEqual(tick(80_000), []);
+  clients.told(new Map([['lb', undefined]]), 90_000);
+  assert.deepEqual([tick(100_000), ground.reports], [[], []]);
+  assert.deepEqual(seen(110_000), ['nobody'], 'for a minute now, as far as is known');
 });
 
 test('a client leaves a member that fails, and comes back by a new connection only', () => {

@@ -89,7 +89,7 @@ export class KeptClients {
         if (!ports.has(owner) && !inside.has(onSwitch)) continue;
         const own = ports.has(owner) ? addressOf(owner) : undefined;
         yield {
-          ...{ loadBalancer: balancer.id, zone: zone + ZONE_KIND.vip, address: balancer.address, listeners },
+          ...{ owner, loadBalancer: balancer.id, zone: zone + ZONE_KIND.vip, address: balancer.address, listeners },
           members: own === undefined ? members : new Map([...members, [own, owner]]),
         };
       }
@@ -101,6 +101,8 @@ export class KeptClients {
     const view = this.#view();
     return this.#balancers().flatMap((balancer) => {
       const connections = seen.get(balancer.id) ?? [];
+      // Not all was read: nobody has gone for that.
+      if (seen.has(balancer.id) && seen.get(balancer.id) === undefined) return [];
       if (connections.length === 0 && !this.#watched.has(balancer.id)) return [];
       const watched = this.#watchedOf(balancer);
       const may = this.#mayKeep(balancer, view);
