@@ -57,6 +57,8 @@ type SwitchEffect =
   | 'resume'
   | 'keepPausing';
 
+/** A bundle is let go of when nothing is heard of it for 10 s: behind more flows than these it is begun when they are in. */
+const MOST_BESIDE = 30_000;
 const RETRY_MS = 250;
 
 /** The OpenFlow side of the agent: keeps a connection to the bridge, and carries effects and events. */
@@ -234,6 +236,7 @@ export class SwitchLink {
       // Meters were sent on this connection, and the flows that name them go by others.
       await connection.barrier(signal);
       const ahead = shifted(lanes.carry(mods.slice(0, from)), 0);
+      if (from > MOST_BESIDE) await ahead.catch(() => {}); // whoever waits below is told
       // The switch takes both at once, and makes the bundle true when what stands ahead of it is in.
       const bundle = connection.transactionOfAccepted(mods.slice(from, to), { signal, after: ahead });
       for (const part of await Promise.allSettled([ahead, shifted(bundle, from)]))
