@@ -65,7 +65,7 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
   const statusOf = async (of: string): Promise<OutsideStatus> => (await bindingOf(of)).status;
   const vtepOf = async (of: string): Promise<VtepStatus> =>
     (await weft.client.get<Shown<VtepStatus>>(`/v1/vteps/${of}`)).status;
-  const isWell = (of: string, at = 'gw-1', timeoutMs = 20_000): Promise<boolean> =>
+  const isWell = (of: string, at = 'gw-1', timeoutMs = 60_000): Promise<boolean> =>
     eventually(`${of} at ${at}`, timeoutMs, async () => {
       const { active, state, places } = await statusOf(of);
       return active === at && state === 'up' && places.every(({ problem }) => problem === undefined);
@@ -215,7 +215,7 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
       async () => (await columnOf(tor1, 'Logical_Switch', 'name')).length === 1,
     );
     // The emulator mixes up two logical switches of one VLAN when it sees the one go and the other come at once.
-    await eventually('the emulator has seen it', 15_000, async () => (await tor1.logicalSwitches()) === 1);
+    await eventually('the emulator has seen it', 60_000, async () => (await tor1.logicalSwitches()) === 1);
     assert.notEqual((await lab.exec('srv-2', ['ping', '-c', '1', '-W', '0.5', '10.2.0.1'])).code, 0);
     await apply(BLUE);
     await isWell('blue-tor-1');
@@ -260,7 +260,7 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
     const isAt = async (there: string, elsewhere: string): Promise<void> => {
       await speaks(there);
       for (const sender of senders)
-        await eventually(`${sender} to ${GUEST} at ${there}`, 15_000, async () => {
+        await eventually(`${sender} to ${GUEST} at ${there}`, 60_000, async () => {
           const [here, away] = await heard(sender, GUEST, 5, [there, elsewhere]);
           return here === 5 && away === 0;
         });
@@ -299,12 +299,12 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
     await tor1.database.kill();
     const address = tor1.management.slice('tcp:'.length);
     const text = `cannot connect to ${tor1.management}: connect ECONNREFUSED ${address}`;
-    await eventually('it is unreachable', 15_000, async () => (await vtepOf('tor-1')).state === 'unreachable');
-    await eventually('from both places, and why', 15_000, async () => {
+    await eventually('it is unreachable', 60_000, async () => (await vtepOf('tor-1')).state === 'unreachable');
+    await eventually('from both places, and why', 60_000, async () => {
       const { places } = await vtepOf('tor-1');
       return places.length === 2 && places.every(({ problem }) => problem === text);
     });
-    await eventually('bindings say so', 20_000, async () => (await statusOf('red-tor-1')).state === 'down');
+    await eventually('bindings say so', 60_000, async () => (await statusOf('red-tor-1')).state === 'down');
     assert.equal((await statusOf('red-tor-1')).active, 'gw-1');
     assert.ok((await problems()).includes(`VTEP tor-1 at gw-1: ${text}`));
     const { items } = await weft.client.get<{ items: readonly WeftEvent[] }>('/v1/events');
@@ -315,19 +315,19 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
     await tor1.startDatabase();
     await tor1.startEmulator();
     await isWell('red-tor-1');
-    await answers('srv-1', '10.1.0.1', 20_000);
+    await answers('srv-1', '10.1.0.1', 60_000);
     assert.deepEqual(await problems(), []);
   });
 
   test("a database that was emptied is filled again, and others' rows in it stay", async () => {
     await tor1.wipe();
-    await eventually('filled', 20_000, async () => (await columnOf(tor1, 'Logical_Switch', 'name')).length === 2);
+    await eventually('filled', 60_000, async () => (await columnOf(tor1, 'Logical_Switch', 'name')).length === 2);
     await tor1.ctl('add-ls', 'theirs', '--', 'set', 'Logical_Switch', 'theirs', 'tunnel_key=777');
     await tor1.ctl('add-ucast-remote', 'theirs', '02:99:00:00:00:01', '192.0.2.99');
     await isWell('red-tor-1');
     await isWell('blue-tor-1');
-    await answers('srv-1', '10.1.0.1', 20_000);
-    await answers('srv-2', '10.2.0.1', 20_000);
+    await answers('srv-1', '10.1.0.1', 60_000);
+    await answers('srv-2', '10.2.0.1', 60_000);
     assert.ok((await columnOf(tor1, 'Ucast_Macs_Remote', 'MAC')).includes('02:99:00:00:00:01'));
   });
 
@@ -391,11 +391,11 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
       binding('red-tor-1', 'tor-1', { port: 'p1' }, { port: 'p5' }),
     );
     const bindings = () => tor1.ctl('list-bindings', 'tor-1', 'p5').catch(() => ''); // not a port yet
-    await eventually('bound', 15_000, async () => /^0000 weft-/m.test(await bindings()));
-    await answers('srv-1', '10.1.0.1', 20_000);
+    await eventually('bound', 60_000, async () => /^0000 weft-/m.test(await bindings()));
+    await answers('srv-1', '10.1.0.1', 60_000);
     await apply(wire('loop', 'red'), binding('loop', 'tor-2', { port: 'p5' }));
     const text = 'cut off: the outside is that of port red-tor-1 of the same switch too';
-    await eventually('it is cut', 20_000, async () => (await statusOf('loop')).places[0]!.problem === text);
+    await eventually('it is cut', 60_000, async () => (await statusOf('loop')).places[0]!.problem === text);
     assert.equal((await statusOf('red-tor-1')).state, 'up');
     assert.deepEqual(await heard('red-1', BROADCAST, 5, ['srv-1', 'srv-3', 'red-2']), [5, 5, 5]);
     const received = async (): Promise<number> =>
@@ -410,7 +410,7 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
   test('the host that forwards dies: another one takes over, tells the VTEPs, and gives it back', async () => {
     await answers('red-1', '10.1.0.101');
     await lab.stopHost('gw-1');
-    await eventually('gw-2 forwards', 20_000, async () => (await statusOf('red-tor-1')).active === 'gw-2');
+    await eventually('gw-2 forwards', 60_000, async () => (await statusOf('red-tor-1')).active === 'gw-2');
     const own = lab.host('gw-2').address;
     await eventually('the VTEP is told', 3_000, async () => {
       const switches = await columnOf(tor1, 'Logical_Switch', 'name');
@@ -419,20 +419,20 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
       return macs.includes(`vxlan_over_ipv4/${own}`) && !macs.includes(lab.host('gw-1').address);
     });
     // The emulator makes a tunnel for each logical switch, a second or more each.
-    await answers('srv-1', '10.1.0.1', 30_000);
+    await answers('srv-1', '10.1.0.1', 60_000);
     await answers('red-1', '10.1.0.101');
-    await answers('srv-1', '10.1.0.103', 30_000);
+    await answers('srv-1', '10.1.0.103', 60_000);
     await lab.startHost('gw-1');
     await addressAgain();
-    await isWell('red-tor-1', 'gw-1', 30_000);
-    await answers('srv-1', '10.1.0.1', 30_000);
+    await isWell('red-tor-1', 'gw-1', 60_000);
+    await answers('srv-1', '10.1.0.1', 60_000);
     await answers('red-1', '10.1.0.101');
-    await answers('srv-1', '10.1.0.103', 30_000);
+    await answers('srv-1', '10.1.0.103', 60_000);
   });
 
   test('with their bindings everything of ours is gone from VTEPs and hosts', async () => {
     for (const each of ['red-tor-1', 'red-tor-2', 'blue-tor-1']) await remove('vtep-bindings', `acme/${each}`);
-    await eventually('rows are gone', 15_000, async () => {
+    await eventually('rows are gone', 60_000, async () => {
       const names = await Promise.all([tor1, tor2].map((tor) => columnOf(tor, 'Logical_Switch', 'name')));
       return names.flat().join() === 'theirs';
     });
