@@ -69,9 +69,8 @@ const SQL = {
   end: 'UPDATE translations SET to_ms = ? WHERE host = ? AND key = ? AND to_ms IS NULL',
   endOthers: `UPDATE translations SET to_ms = ? WHERE host = ? AND to_ms IS NULL
               AND key NOT IN (SELECT key FROM connections WHERE connections.host = translations.host)`,
-  heldAt: `SELECT * FROM translations WHERE address = ? AND (?2 IS NULL OR number IS ?2) AND (?3 IS NULL OR protocol = ?3)
-           AND from_ms <= ?4 AND (to_ms IS NULL OR to_ms >= ?5)
-           ORDER BY from_ms > ?6 OR ifnull(to_ms < ?6, 0), from_ms DESC LIMIT ${MOST_ANSWERS}`,
+  heldAt: heldAt(''),
+  heldAtPort: heldAt('AND number = ?2'),
   leasesAt: 'SELECT * FROM leases WHERE address = ? AND from_ms <= ? AND (to_ms IS NULL OR to_ms >= ?)',
   openLeases: 'SELECT * FROM leases WHERE to_ms IS NULL',
   openLease: 'SELECT id, blocks FROM leases WHERE router = ? AND address = ? AND host = ? AND to_ms IS NULL',
@@ -84,6 +83,13 @@ const SQL = {
   getMeta: 'SELECT value FROM meta WHERE key = ?',
   putMeta: 'INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
 } as const;
+
+/** Two statements, as one for both would not find ports by the index. */
+function heldAt(condition: string): string {
+  return `SELECT * FROM translations WHERE address = ?1 ${condition} AND (?3 IS NULL OR protocol = ?3)
+          AND from_ms <= ?4 AND (to_ms IS NULL OR to_ms >= ?5)
+          ORDER BY from_ms > ?6 OR ifnull(to_ms < ?6, 0), from_ms DESC LIMIT ${MOST_ANSWERS}`;
+}
 
 type Row = Readonly<Record<string, string | number | null>>;
 
@@ -225,14 +231,9 @@ export class SqliteFlowStore implements FlowStore {
 
   async whoHeld({ address, port, protocol, atMs }: HeldQuestion): Promise<HeldAnswer> {
     const sql = this.#statements;
-    const rows = sql.heldAt.all(
-      address,
-      port ?? null,
-      protocol ?? null,
-      atMs + SLACK_MS,
-      atMs - SLACK_MS,
-      atMs,
-    ) as Row[];
+    const asked = port === undefined ? sql.heldAt : sql.heldAtPort;
+    const [firstMs, lastMs] = [atMs - SLACK_MS, atMs + SLACK_MS];
+    const rows = asked.all(address, port ?? null, protocol ?? null, lastMs, firstMs, atMs) as Row[];
     const leased = (sql.leasesAt.all(address, atMs, atMs) as Row[]).filter(
       (row) =>
         port === undefined || leaseOf(row).blocks.some(({ first, size }) => port >= first && port < first + size),

@@ -143,21 +143,23 @@ export class SpeakerLink {
     if (made.size > 0 && (await this.#options.setSpeakerPorts(new Map(ports.filter(([name]) => !made.has(name))))))
       await this.#options.clock.sleep(LET_GO_MS, this.#options.signal);
     await this.#options.setSpeakerPorts(new Map(ports));
-    let failure: unknown;
-    for (const plan of plans) {
-      const running = this.#running.get(plan.router)!;
-      try {
-        const problems = await running.speaker.apply(configOf(plan));
-        running.hops = new Map();
-        running.problem =
-          problems.map(({ daemon, line, said }) => `${daemon} refused "${line}": ${said}`).join('; ') || undefined;
-      } catch (error) {
-        running.problem = error instanceof Error ? error.message : String(error);
-        failure = error;
-      }
-    }
+    // All at once: one whose daemons do not answer holds up no other.
+    const applied = await Promise.allSettled(plans.map((plan) => this.#apply(plan)));
     this.#options.emit({ kind: 'speakerProblems', problems: this.#problems() });
-    if (failure !== undefined) throw failure;
+    for (const each of applied) if (each.status === 'rejected') throw each.reason;
+  }
+
+  async #apply(plan: SpeakerPlan): Promise<void> {
+    const running = this.#running.get(plan.router)!;
+    try {
+      const problems = await running.speaker.apply(configOf(plan));
+      running.hops = new Map();
+      running.problem =
+        problems.map(({ daemon, line, said }) => `${daemon} refused "${line}": ${said}`).join('; ') || undefined;
+    } catch (error) {
+      running.problem = error instanceof Error ? error.message : String(error);
+      throw error;
+    }
   }
 
   #problems(): readonly string[] {
@@ -208,8 +210,8 @@ export class SpeakerLink {
   }
 
   async #tellSessions(): Promise<void> {
-    const sessions: ReportedSession[] = [];
-    for (const running of this.#running.values()) sessions.push(...(await this.#sessionsOf(running)));
+    const all = await Promise.all([...this.#running.values()].map((running) => this.#sessionsOf(running)));
+    const sessions = all.flat();
     const known = new Set(sessions.map(({ peer }) => peer));
     this.#ages.keep(known);
     this.#flaps.keep(known);
