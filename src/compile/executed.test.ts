@@ -7,6 +7,7 @@ import { ipv4Header } from '../packet/ipv4.ts';
 import { ipv6Header } from '../packet/ipv6.ts';
 import type { NdMessage } from '../packet/nd.ts';
 import { decodePacket, encodePacket, type Packet } from '../packet/packet.ts';
+import { networkOf } from '../pipeline/frames.fixture.ts';
 import { type Journey, Network, TUNNEL_OFPORT } from '../pipeline/network.fixture.ts';
 import type { InputRecord } from './inputs.ts';
 import { PACKET_IN } from './tables.ts';
@@ -141,6 +142,9 @@ test('the guard names what it drops', () => {
     ['spoofed-ip', frame(p1.mac, p2.mac, udp4('10.0.0.2', '10.0.0.2'))],
     ['spoofed-ip', frame(p1.mac, BROADCAST, udp4('0.0.0.0', '255.255.255.255', [68, 69]))],
     ['dhcp-server', frame(p1.mac, p2.mac, udp4('10.0.0.1', '10.0.0.2', [67, 68]))],
+    ['dhcp-server', frame(p1.mac, p2.mac, udp4('10.0.0.1', '10.0.0.2', [1067, 68]))],
+    ['bridge-local', frame(p1.mac, '01:80:c2:00:00:0e', udp4('10.0.0.1', '10.0.0.2'))],
+    ['bridge-local', frame(p1.mac, '01:00:0c:cc:cc:cd', udp4('10.0.0.1', '10.0.0.2'))],
     ['spoofed-arp', frame(p1.mac, BROADCAST, arp(1, p1.mac, '10.0.0.2', '10.0.0.2'))],
     ['spoofed-arp', frame(p1.mac, BROADCAST, arp(2, p2.mac, '10.0.0.1', '10.0.0.2'))],
     ['probe', frame(p1.mac, BROADCAST, arp(1, p1.mac, '0.0.0.0', '10.0.0.1'))],
@@ -319,6 +323,26 @@ test('VLANs: access ports have no tag, trunks keep it, and nobody else hears', (
   assert.deepEqual(heard(broadcast(3, 7)), { p2: [] });
   assert.deepEqual(broadcast(3, 0).reasons, ['vlan']);
   assert.deepEqual(heard(broadcast(5)), { p1: [], p2: [5], p3: [5] });
+});
+
+test('what a second VLAN tag hides passes no guard, and no groups of who would get it', () => {
+  const aware = example.logicalSwitch(2, { vlanAware: true });
+  const open = example.port(1, aware, { vlan: { trunk: [5] }, portSecurity: false });
+  const guarded = example.port(2, aware, { vlan: { trunk: [5] } });
+  const group = example.securityGroup(1);
+  const grouped = example.port(3, aware, { vlan: { access: 5 }, groups: [group.id] });
+  const plainPort = example.port(4, aware, { vlan: { access: 5 } });
+  const ports = [open, guarded, grouped, plainPort];
+  const sites = ports.map((port, i) => ({ port, on: [h1], ofport: i + 1, zone: 4 * (i + 1) }));
+  const net = networkOf([h1], [aware, group], sites);
+  const twice = (from: number): Journey => {
+    const forged = { ...udp4('10.0.0.99', '10.0.0.2'), vlans: [tag(5), tag(0)] };
+    return net.send(h1.id, from, frame(ports[from - 1]!.mac, BROADCAST, forged));
+  };
+  assert.deepEqual([twice(2).reasons, twice(2).delivered], [['tagged'], []]);
+  const { delivered, reasons } = twice(1);
+  assert.deepEqual(delivered.map(({ port }) => port).sort(), ['p2', 'p4']);
+  assert.ok(reasons.includes('tagged'));
 });
 
 test('chains decide by the first rule that fits, through jumps, returns and logs', () => {

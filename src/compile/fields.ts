@@ -241,6 +241,8 @@ export const ETH = { ipv4: 0x0800, arp: 0x0806, rarp: 0x8035, ipv6: 0x86dd } as 
 export const PROTO = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
 export const ND = { solicit: 135, advert: 136, routerSolicit: 133, routerAdvert: 134, redirect: 137 } as const;
 
+/** Behind the outer VLAN tag, which alone is read (Open vSwitch's `vlan-limit`), another: nothing tells what is in there. */
+export const INNER_TAGGED: readonly Match[] = [{ eth_type: 0x8100 }, { eth_type: 0x88a8 }];
 export const IPV4: Match = { eth_type: ETH.ipv4 };
 export const IPV6: Match = { eth_type: ETH.ipv6 };
 export const ARP: Match = { eth_type: ETH.arp };

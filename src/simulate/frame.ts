@@ -49,6 +49,11 @@ export interface IpPart {
   readonly length: number;
 }
 
+/** Another VLAN tag behind the outer one: what is behind that is not read. */
+export function hasInnerTag({ etherType }: Frame): boolean {
+  return etherType === 0x8100 || etherType === 0x88a8;
+}
+
 /** Ports are looked at in these. */
 export const WITH_PORTS: ReadonlySet<number> = new Set([IP_PROTO.tcp, IP_PROTO.udp, IP_PROTO.sctp]);
 

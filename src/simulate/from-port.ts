@@ -15,6 +15,7 @@ import { readingOf, sayWhatReadIt } from './connection-helpers.ts';
 import { MARK } from './connections.ts';
 import { echoReply, isEchoRequest } from './echo.ts';
 import type { Ingress } from './forward.ts';
+import { hasInnerTag } from './frame.ts';
 import { groupsAllow } from './groups.ts';
 import type { Journey } from './journey.ts';
 import { probeAnswerOf } from './next-hop-probes.ts';
@@ -47,8 +48,12 @@ export function leavePort(journey: Journey, packet: Packet, ingress: Ingress): P
     if (answer.what === 'answer') journey.ask('next-hop', packet, by);
     return undefined;
   }
-  if (!isTracked(journey.model, port) || !isTrackable(packet.frame, 'sends'))
-    return passesChain(packet) ? packet : undefined;
+  const isAsked = isTracked(journey.model, port);
+  if (isAsked && hasInnerTag(packet.frame)) {
+    journey.drop('tagged', packet.host, at);
+    return undefined;
+  }
+  if (!isAsked || !isTrackable(packet.frame, 'sends')) return passesChain(packet) ? packet : undefined;
   const addressed = toVip(journey, packet, ingress);
   if (!addressed) return undefined;
   const zone = `port:${port.id}@${packet.host}` as const;

@@ -1,6 +1,6 @@
 import type { Ip } from '../base/addresses.ts';
 import type { LogicalPort, LogicalSwitch } from '../model/objects.ts';
-import type { Frame } from './frame.ts';
+import { type Frame, hasInnerTag } from './frame.ts';
 import type { DropReason } from './outcome.ts';
 import { type Ownership, ownershipOf, ownsAddress, ownsPair, ownsSingle } from './ownership.ts';
 
@@ -11,6 +11,8 @@ const ICMPV6 = 58;
 export function guard(port: LogicalPort, sw: LogicalSwitch, frame: Frame): DropReason | undefined {
   const ownership = ownershipOf(port, sw);
   if (!ownership.macs.has(frame.src)) return 'spoofed-mac';
+  if (isBridgeLocal(frame)) return 'bridge-local';
+  if (hasInnerTag(frame)) return 'tagged';
   if (frame.arp) {
     const { senderMac, senderIp } = frame.arp;
     if (senderIp === 0) return 'probe';
@@ -23,12 +25,17 @@ export function guard(port: LogicalPort, sw: LogicalSwitch, frame: Frame): DropR
   return undefined;
 }
 
+/** IEEE 802.1Q-2018 table 8-1, and Cisco's of the same sort. */
+function isBridgeLocal({ dst }: Frame): boolean {
+  return Math.floor(dst / 16) === 0x0180_c200_000 || Math.floor(dst / 2) === 0x0100_0ccc_cccc / 2;
+}
+
 function guardIpv4(ownership: Ownership, frame: Frame): DropReason | undefined {
   const { ip, ports } = frame;
   const isUdp = ip!.protocol === UDP;
   const isRequest = isUdp && ports?.src === 68 && ports.dst === 67 && ip!.dst.value === 0xffff_ffff;
   if (!ownsPair(ownership, frame.src, ip!.src) && !(ip!.src.value === 0 && isRequest)) return 'spoofed-ip';
-  return isUdp && ports?.src === 67 && ports.dst === 68 ? 'dhcp-server' : undefined;
+  return isUdp && ports?.dst === 68 ? 'dhcp-server' : undefined;
 }
 
 function guardIpv6(ownership: Ownership, frame: Frame): DropReason | undefined {
@@ -38,8 +45,8 @@ function guardIpv6(ownership: Ownership, frame: Frame): DropReason | undefined {
   const asksForRouter = ip!.src.value === 0n && type === 133;
   if (!ownsPair(ownership, frame.src, ip!.src) && !asksForRouter) return 'spoofed-ip';
   // Zeros: a first fragment that ends before its upper-layer header hides what it is (RFC 8200 §4.5 forbids it).
-  const isServer = ports?.src === 547 && ports.dst === 546;
-  if (ip!.protocol === UDP && (isServer || (ports?.src === 0 && ports.dst === 0))) return 'dhcp-server';
+  const isHidden = ports?.src === 0 && ports.dst === 0;
+  if (ip!.protocol === UDP && (ports?.dst === 546 || isHidden)) return 'dhcp-server';
   if (type === 134 || type === 137 || type === 0) return 'router';
   // Hosts ignore those with a code other than 0 (RFC 4861 §7.1), and the switch does not read them.
   if ((type === 135 || type === 136) && !nd) return 'spoofed-nd';

@@ -2,7 +2,7 @@ import { type Passed, passes } from './chains.ts';
 import { readingOf, sayWhatReadIt } from './connection-helpers.ts';
 import { MARK } from './connections.ts';
 import { leave } from './copies.ts';
-import type { Frame } from './frame.ts';
+import { type Frame, hasInnerTag } from './frame.ts';
 import { groupsAllow } from './groups.ts';
 import type { Journey } from './journey.ts';
 import type { Leg, Packet } from './packet.ts';
@@ -50,7 +50,12 @@ function enter(
   const hook = { at: { kind: 'port', id: port.id } as const, vlan, to: port.id };
   const passesChain = (given: Packet): Passed | undefined =>
     port.toChain === undefined ? {} : passes(journey, given, port.toChain, hook);
-  if (!isTracked(journey.model, port) || !isTrackable(packet.frame, 'receives')) {
+  const isAsked = isTracked(journey.model, port);
+  if (isAsked && hasInnerTag(packet.frame)) {
+    journey.drop('tagged', packet.host, hook.at, port.id);
+    return undefined;
+  }
+  if (!isAsked || !isTrackable(packet.frame, 'receives')) {
     if (packet.isKnownOnly) {
       dropUnknown(journey, packet, hook.at, port.id);
       return undefined;

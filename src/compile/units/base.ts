@@ -6,6 +6,7 @@ import {
   ARP,
   ARP_REQUEST,
   GROUP_ADDRESS,
+  INNER_TAGGED,
   IPV4,
   IPV6,
   icmp6,
@@ -72,6 +73,11 @@ function classifyBase(reader: Reader): Contribution[] {
   ];
 }
 
+/** For the next bridge only (IEEE 802.1Q-2018 table 8-1; Cisco's spanning tree and discovery): a switch outside would take a workload for one. */
+const BRIDGE_LOCAL = [
+  { value: 0x0180_c200_0000, mask: 0xffff_ffff_fff0 },
+  { value: 0x0100_0ccc_cccc, mask: 0xffff_ffff_fffe },
+];
 const NOWHERE4 = 0;
 const BROADCAST4 = 0xffff_ffff;
 const NOWHERE6 = 0n;
@@ -79,6 +85,8 @@ const NOWHERE6 = 0n;
 function guardBase(reader: Reader): Contribution[] {
   const spoofedIp = { do: sample(reader), drop: 'spoofed-ip' } as const;
   return [
+    ...BRIDGE_LOCAL.map((eth_dst) => flow('guard', GUARD.bridgeLocal, { eth_dst }, { drop: 'bridge-local' })),
+    ...INNER_TAGGED.map((what) => flow('guard', GUARD.spoofed, what, { drop: 'tagged' })),
     flow('guard', GUARD.probe, { ...ARP, arp_spa: NOWHERE4 }, { drop: 'probe' }),
     flow('guard', GUARD.probe, { ...neighbor(ND.solicit), ipv6_src: NOWHERE6 }, { drop: 'probe' }),
     flow(
@@ -100,8 +108,9 @@ function serviceBase(reader: Reader): Contribution[] {
   const router = { do: sample(reader), drop: 'router' } as const;
   const spoofed = { do: sample(reader), drop: 'spoofed-nd' } as const;
   return [
-    flow('service', SERVICE.forbidden, { ...UDP4, udp_src: 67, udp_dst: 68 }, dhcp),
-    flow('service', SERVICE.forbidden, { ...UDP6, udp_src: 547, udp_dst: 546 }, dhcp),
+    // Whatever the source port: many clients do not ask for that.
+    flow('service', SERVICE.forbidden, { ...UDP4, udp_dst: 68 }, dhcp),
+    flow('service', SERVICE.forbidden, { ...UDP6, udp_dst: 546 }, dhcp),
     flow('service', SERVICE.forbidden, icmp6(ND.routerAdvert), router),
     flow('service', SERVICE.forbidden, icmp6(ND.redirect), router),
     // What a first fragment shows that ends before its upper-layer header: it may be any of those.

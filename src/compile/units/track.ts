@@ -4,6 +4,7 @@ import type { Action, Match } from '../../openflow/flow.ts';
 import {
   CT_FLAGS,
   CT_MARK,
+  INNER_TAGGED,
   INVALID,
   IPV4,
   IPV6,
@@ -116,6 +117,8 @@ function asks({ ask, asked, group, chain, untracked, zone, tracked }: Side): Con
     ...[...(ask === 'track' ? Object.values(DHCP) : []), ...LINK].map((what) =>
       flow(ask, TRACK.exception, match(who, what), { goto: chain }),
     ),
+    // What groups judge would pass unseen in it.
+    ...INNER_TAGGED.map((what) => flow(ask, TRACK.closed, match(who, what), { drop: 'tagged' })),
     ...[IPV4, IPV6].flatMap((ip) => [
       flow(ask, TRACK.closed, match({ ...who, [zone]: 0 }, ip), { drop: 'invalid' }),
       flow(ask, TRACK.ask, match(who, ip), { do: [track] }),
