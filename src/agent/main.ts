@@ -1,8 +1,7 @@
 import { createSocket } from 'node:dgram';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { systemClock } from '../base/clock.ts';
-import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { MemoryTrimmer } from '../base/memory.ts';
 import { listNamespaces } from '../base/namespaces.ts';
@@ -33,6 +32,7 @@ import { notifySystemd } from './readiness.ts';
 import { readRegisters } from './registers.ts';
 import { ServerLink } from './server-link.ts';
 import { SwitchLink } from './switch-link.ts';
+import { findControlSocket } from './vswitchd-control.ts';
 import type { VtepLink } from './vteps/vtep-link.ts';
 
 /** What `weft agent run` takes. */
@@ -408,17 +408,4 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     pulse.close();
     pulse6.close();
   }
-}
-
-/** `ovs-vswitchd.ctl`, or with the process id that the pid file tells. */
-function findControlSocket(runDir: string): string {
-  const plain = join(runDir, 'ovs-vswitchd.ctl');
-  if (existsSync(plain)) return plain;
-  const pidFile = join(runDir, 'ovs-vswitchd.pid');
-  const named = existsSync(pidFile) ? `ovs-vswitchd.${readFileSync(pidFile, 'utf8').trim()}.ctl` : undefined;
-  const found = readdirSync(runDir).find(
-    (name) => name === named || (named === undefined && /^ovs-vswitchd\.\d+\.ctl$/.test(name)),
-  );
-  if (found === undefined) throw new WeftError('unreachable', `no control socket of ovs-vswitchd in ${runDir}`);
-  return join(runDir, found);
 }
