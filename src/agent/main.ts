@@ -334,7 +334,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         ) {
           disk.host = effect.host;
           disk.incarnation = effect.incarnation;
-          disk.rewrite(core.scope.everything());
+          disk.rewrite(() => core.scope.everything());
         } else disk.append(effect.changes, () => core.scope.everything());
         break;
       case 'pulse':
