@@ -1,14 +1,14 @@
 import { createSocket } from 'node:dgram';
 import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { systemClock } from '../base/clock.ts';
+import { SteadyClock, systemClock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { MemoryTrimmer } from '../base/memory.ts';
 import { listNamespaces } from '../base/namespaces.ts';
 import { systemRandom } from '../base/random.ts';
 import { createCompiler } from '../compile/compiler.ts';
 import { createClient } from '../server/client.ts';
-import type { ConnectionsAnswer, ImportAnswer, WatchMessage } from '../server/protocol.ts';
+import type { ConnectionsAnswer, ImportAnswer, Report, WatchMessage } from '../server/protocol.ts';
 import type { SpeakerLink } from './bgp/speaker-link.ts';
 import { BridgeLink } from './bridge-link.ts';
 import { ConnectionExporter } from './connections/exporter.ts';
@@ -68,9 +68,10 @@ const TICK_MS = 1_000;
 export async function runAgent(options: AgentOptions): Promise<void> {
   const { log, signal } = options;
   const compiler = createCompiler();
+  const steady = new SteadyClock(systemClock);
   const core = new AgentCore(compiler, {
     agentVersion: options.version,
-    nowMs: systemClock.now(),
+    nowMs: steady.now(),
     random: systemRandom,
     areSpeakersLeft: listNamespaces(options.namespacePrefix).length > 0,
   });
@@ -86,7 +87,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const memory = new MemoryTrimmer();
   const emit = (event: AgentEvent): void => {
     if (event.kind === 'learnedRoutes') memory.worked(event.routes.length);
-    for (const effect of core.step(event, systemClock.now())) perform(effect);
+    for (const effect of core.step(event, steady.now())) perform(effect);
   };
   const switchLink = new SwitchLink({
     address: `unix:${join(options.ovsRunDir, `${options.bridge}.mgmt`)}`,
@@ -251,6 +252,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     log: log.child({ part: 'connections' }),
   });
 
+  /** Events stand beside those of other hosts, and of other times. */
+  const inWallTime = (report: Report): Report =>
+    report.type === 'event' ? { ...report, atMs: steady.wallTime(report.atMs) } : report;
   const perform = (effect: Effect): void => {
     switch (effect.kind) {
       case 'install':
@@ -325,7 +329,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         void speakers.then((link) => link.speak(effect.plans));
         break;
       case 'report':
-        serverLink.report(effect.reports);
+        serverLink.report(effect.reports.map(inWallTime));
         break;
       case 'persist':
         if (
