@@ -36,3 +36,14 @@ test('each shut-off is twice as long as the last, up to the longest', () => {
   exhaust(budgets, 'p', nowMs);
   assert.equal(budgets.shutOffMs('p', nowMs), BUDGET.firstShutOffMs);
 });
+
+test('a clock that goes back takes nothing from a budget, and makes no shut-off longer', () => {
+  const budgets = new Budgets();
+  assert.equal(budgets.take('p', 3_600_000), 'ok');
+  assert.equal(budgets.take('p', 0), 'ok');
+  exhaust(budgets, 'q', 3_600_000);
+  assert.equal(budgets.take('q', 0), 'ignored');
+  assert.equal(budgets.shutOffMs('q', 0), BUDGET.firstShutOffMs);
+  assert.deepEqual(budgets.released(BUDGET.firstShutOffMs, ['q']), ['q']);
+  assert.equal(budgets.take('q', BUDGET.firstShutOffMs), 'ok');
+});

@@ -44,10 +44,10 @@ export class Budgets {
       account = { tokens: this.#limits.burst, refilledMs: nowMs, shutOffUntilMs: 0, lengthMs: 0 };
       this.#accounts.set(port, account);
     }
-    if (nowMs < account.shutOffUntilMs) return 'ignored';
+    if (nowMs < untilMs(account, nowMs)) return 'ignored';
     account.tokens = Math.min(
       this.#limits.burst,
-      account.tokens + ((nowMs - account.refilledMs) / 1000) * this.#limits.perSecond,
+      account.tokens + (Math.max(0, nowMs - account.refilledMs) / 1000) * this.#limits.perSecond,
     );
     account.refilledMs = nowMs;
     if (account.tokens >= 1) {
@@ -66,14 +66,21 @@ export class Budgets {
 
   /** Ports whose shut-off ended since the last call with an earlier time. */
   released(nowMs: number, shutOff: Iterable<string>): string[] {
-    return [...shutOff].filter((port) => (this.#accounts.get(port)?.shutOffUntilMs ?? 0) <= nowMs);
+    return [...shutOff].filter((port) => this.shutOffMs(port, nowMs) === 0);
   }
 
   shutOffMs(port: string, nowMs: number): number {
-    return Math.max(0, (this.#accounts.get(port)?.shutOffUntilMs ?? 0) - nowMs);
+    const account = this.#accounts.get(port);
+    return account ? Math.max(0, untilMs(account, nowMs) - nowMs) : 0;
   }
 
   forget(port: string): void {
     this.#accounts.delete(port);
   }
+}
+
+/** Until when it is shut off: no longer than it was to be, also where the clock went back since. */
+function untilMs(account: Account, nowMs: number): number {
+  account.shutOffUntilMs = Math.min(account.shutOffUntilMs, nowMs + account.lengthMs);
+  return account.shutOffUntilMs;
 }

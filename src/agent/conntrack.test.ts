@@ -34,6 +34,18 @@ test('the zone of an interface that became another port is not that of the new o
   assert.equal(tracking.zones.of('a'), undefined);
 });
 
+test('zones that were given are flushed again until the switch has said that they are', () => {
+  const tracking = new ConntrackZones();
+  tracking.rebound([tap('a', { port: 'a', zone: 40 }), tap('b')], []);
+  tracking.scopeChanged(scopeOf(router('r1', [{}])));
+  const all = [44, 45, 46, 47, 48, 49, 50, 51];
+  assert.deepEqual(tracking.flushAgain(), [{ kind: 'flushZones', zones: all }]);
+  tracking.flushed([44, 45, 46, 47]);
+  assert.deepEqual(tracking.flushAgain(), [{ kind: 'flushZones', zones: all.slice(4) }]);
+  tracking.flushed(all);
+  assert.deepEqual(tracking.flushAgain(), []);
+});
+
 const scopeOf = (...records: unknown[]): Scope => {
   const scope = new Scope();
   scope.apply((records as ScopeRecord[]).map((record) => ({ op: 'put', record })));

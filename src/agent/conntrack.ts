@@ -34,6 +34,8 @@ export class ConntrackZones {
   /** Those of which the flows know. */
   readonly #told = new Set<string>();
   readonly #tight = new Set<string>();
+  /** Given, and not yet known to be flushed: the switch may not be there, or be lost before it has heard of it. */
+  readonly #unflushed = new Set<number>();
   #isStrict = false;
 
   /** What the bridge kept of routers' zones. Comes before anything is given; and before the switch or after it, so these are limited here as well. */
@@ -68,7 +70,7 @@ export class ConntrackZones {
       else fresh.push(port);
     }
     const given = fresh.map((port) => this.zones.give(port)).filter((zone) => zone !== undefined);
-    return [...flush(given), ...limit([...kept, ...given], PART.port)];
+    return [...this.#flush(given), ...limit([...kept, ...given], PART.port)];
   }
 
   /** The owner's zone, or what was a port's until it left, while nobody else has it. */
@@ -76,6 +78,23 @@ export class ConntrackZones {
     const zone = this.zones.of(owner) ?? this.#former.get(owner);
     const has = zone === undefined ? undefined : this.zones.ownerOf(zone);
     return has === undefined || has === owner ? zone : undefined;
+  }
+
+  /** The switch has forgotten what was in these. */
+  flushed(zones: readonly number[]): void {
+    for (const zone of zones) this.#unflushed.delete(zone);
+  }
+
+  /** What no switch has confirmed. Comes before connections are restored and flows installed: only former owners have any in these zones. */
+  flushAgain(): Effect[] {
+    return this.#unflushed.size === 0 ? [] : [{ kind: 'flushZones', zones: [...this.#unflushed] }];
+  }
+
+  #flush(given: Iterable<number>): Effect[] {
+    const zones: number[] = [];
+    for (const zone of given) for (let i = 0; i < ZONES_PER_OWNER; i++) zones.push(zone + i);
+    for (const zone of zones) this.#unflushed.add(zone);
+    return zones.length === 0 ? [] : [{ kind: 'flushZones', zones }];
   }
 
   /** The datapath is a new one, and knows no limits. */
@@ -112,7 +131,7 @@ export class ConntrackZones {
       flows.push({ op: 'put', record: this.#natZone(router, zone) });
     }
     const keep: Effect[] = put.size + gone.length === 0 ? [] : [{ kind: 'keepNatZones', put, gone }];
-    return { flows, effects: [...flush(put.values()), ...limit(put.values(), PART.router), ...keep] };
+    return { flows, effects: [...this.#flush(put.values()), ...limit(put.values(), PART.router), ...keep] };
   }
 
   /** How full the zones are. `isStrict`: the datapath drops what a full zone has no room for, as the kernel's does. */
@@ -147,12 +166,6 @@ function translating(scope: Scope): Set<string> {
   for (const { router } of scope.all('loadBalancer'))
     if (router !== undefined && scope.get('router', router)) routers.add(router);
   return routers;
-}
-
-function flush(given: Iterable<number>): Effect[] {
-  const zones: number[] = [];
-  for (const zone of given) for (let i = 0; i < ZONES_PER_OWNER; i++) zones.push(zone + i);
-  return zones.length === 0 ? [] : [{ kind: 'flushZones', zones }];
 }
 
 /** Connections are kept in the owner's zone and in the one behind it (VIPs); the others hold few. */

@@ -284,6 +284,30 @@ test('the zone of a port is flushed before its flows are installed, and kept wit
   assert.deepEqual(zones(again), ['install', 'mark 8']);
 });
 
+test('a zone given while no switch is connected is flushed when one is, before its limits, what is restored, and what is read back', () => {
+  const first = (rig: Rig): string[] => rig.take().map((effect) => effect.kind);
+  const rig = new Rig();
+  rig.emit({ kind: 'ovsdbReady', datapathType: 'netdev' });
+  rig.emit({ kind: 'serverHello', host: 'h1', incarnation: 'i1' });
+  rig.scope(zone, host('h1'), sw, port(1));
+  rig.emit({ kind: 'interfaces', put: [tap(ID(1))], gone: [] });
+  rig.take();
+  rig.emit({ kind: 'switchConnected', version: '3' });
+  assert.deepEqual(first(rig).slice(0, 3), ['flushZones', 'limitZones', 'readBack']);
+  // That one was lost before it had heard of it.
+  rig.emit({ kind: 'switchLost', reason: 'killed' });
+  rig.take();
+  rig.emit({ kind: 'switchConnected', version: '3' });
+  assert.deepEqual(
+    first(rig).filter((kind) => kind === 'flushZones' || kind === 'restoreConnections'),
+    ['flushZones', 'restoreConnections'],
+  );
+  rig.emit({ kind: 'flushed', zones: [4, 5, 6, 7] });
+  rig.emit({ kind: 'switchLost', reason: 'killed' });
+  rig.emit({ kind: 'switchConnected', version: '3' });
+  assert.deepEqual(zones(rig), [], 'connections that were made again since stay');
+});
+
 const router = (): ScopeRecord =>
   ({ ...common, kind: 'router', id: 'r', name: 'r', tenant: 't', key: 200, routes: [], policies: [], snat: [], adminUp: true }) as ScopeRecord; // biome-ignore format: a row
 const routerPort = (): ScopeRecord =>

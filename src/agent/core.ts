@@ -143,10 +143,14 @@ export class AgentCore implements Ground {
         this.#switchConnected = true;
         this.#openvswitchVersion = event.version;
         return [
+          ...this.conntrack.flushAgain(),
           ...this.conntrack.limits(),
           ...(this.#wasSwitchLost ? this.parts.imports.switchReturned() : []),
           ...this.#maybeReadBack(),
         ];
+      case 'flushed':
+        this.conntrack.flushed(event.zones);
+        return [];
       case 'connectionsRestored':
         return [...this.parts.imports.restored(event.isAll), ...this.#maybeReadBack()];
       case 'switchLost':

@@ -165,6 +165,8 @@ export type AgentEvent =
   | { readonly kind: 'switchLost'; readonly reason: string }
   | { readonly kind: 'readBack'; readonly flows: readonly InstalledFlow[]; readonly meters?: readonly InstalledMeter[] }
   | { readonly kind: 'installed'; readonly id: number }
+  /** The switch has heard a `flushZones`. Without this it is asked again when it is next connected. */
+  | { readonly kind: 'flushed'; readonly zones: readonly number[] }
   /** The switch refused a bundle; `index` is the place of the flow in `add` then `remove`, where it named one. */
   | { readonly kind: 'refused'; readonly id: number; readonly error: string; readonly index?: number }
   | { readonly kind: 'serverHello'; readonly incarnation: string; readonly host: string }

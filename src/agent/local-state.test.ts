@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
+import fs, { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, test } from 'node:test';
+import { afterEach, beforeEach, mock, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ScopeRecord } from '../model/objects.ts';
 import { LocalState } from './local-state.ts';
 
@@ -14,10 +16,14 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true }));
 
 let problem: string | undefined;
-const openState = (): LocalState =>
-  new LocalState(directory, (text) => {
-    problem = text;
-  });
+const openState = (retryMs?: number): LocalState =>
+  new LocalState(
+    directory,
+    (text) => {
+      problem = text;
+    },
+    retryMs,
+  );
 const record = (id: string, revision: number): ScopeRecord => ({ kind: 'tenant', id, name: id, revision });
 const journal = (): string => join(directory, 'scope.jsonl');
 
@@ -25,7 +31,7 @@ test('what was appended is there after a restart', () => {
   const state = openState();
   state.host = 'h1';
   state.incarnation = 'i1';
-  state.rewrite([record('a', 1)]);
+  state.rewrite(() => [record('a', 1)]);
   state.append([{ op: 'put', record: record('b', 2) }], () => []);
   state.append([{ op: 'delete', record: { kind: 'tenant', id: 'a' } }], () => []);
   state.close();
@@ -37,7 +43,7 @@ test('what was appended is there after a restart', () => {
 
 test('a journal cut at any byte gives a state that was once committed', () => {
   const state = openState();
-  state.rewrite([record('a', 1)]);
+  state.rewrite(() => [record('a', 1)]);
   state.append(
     [
       { op: 'put', record: record('b', 2) },
@@ -61,7 +67,7 @@ test('a journal cut at any byte gives a state that was once committed', () => {
 
 test('a torn tail does not spoil what is appended later', () => {
   const state = openState();
-  state.rewrite([record('a', 1)]);
+  state.rewrite(() => [record('a', 1)]);
   appendFileSync(journal(), '{"put":{"kind":"ten');
   const again = openState();
   const kept = again.load();
@@ -77,7 +83,7 @@ test('a torn tail does not spoil what is appended later', () => {
 
 test('the journal is rewritten when it has grown', () => {
   const state = openState();
-  state.rewrite([record('a', 1)]);
+  state.rewrite(() => [record('a', 1)]);
   for (let revision = 2; revision < 3000; revision++) {
     state.append([{ op: 'put', record: record('a', revision) }], () => [record('a', revision)]);
     if (revision % 7 === 0) state.flush();
@@ -98,9 +104,42 @@ test('a place that cannot be written is a problem, not a crash', () => {
   assert.equal(problem, undefined);
 });
 
+test('what could not be written is after a while, though nothing changes, and not once it is closed', async () => {
+  for (const isClosed of [false, true]) {
+    const state = openState(20);
+    rmSync(directory, { recursive: true });
+    state.rewrite(() => [record('a', 1)]);
+    assert.match(problem ?? '', /cannot write/);
+    await sleep(50);
+    assert.match(problem ?? '', /cannot write/);
+    if (isClosed) state.close();
+    mkdirSync(directory);
+    for (let tries = 0; tries < (isClosed ? 5 : 100) && problem !== undefined; tries++) await sleep(20);
+    assert.equal(problem === undefined, !isClosed);
+    assert.deepEqual(openState().load(), isClosed ? [] : [record('a', 1)]);
+    state.close();
+  }
+});
+
+test('a disk that takes a part of a write gets the rest', () => {
+  const state = openState();
+  state.rewrite(() => [record('a', 1)]);
+  const whole = fs.writeSync;
+  mock.method(fs, 'writeSync', (file: number, data: string) => whole(file, data.slice(0, data.length / 2)));
+  syncBuiltinESMExports();
+  try {
+    state.append([{ op: 'put', record: record('b', 2) }], () => []);
+    state.flush();
+  } finally {
+    mock.restoreAll();
+    syncBuiltinESMExports();
+  }
+  assert.deepEqual(openState().load(), [record('a', 1), record('b', 2)]);
+});
+
 test('what is appended is written in a moment, all of it at once, and not in the turn in which it came', async () => {
   const state = openState();
-  state.rewrite([record('a', 1)]);
+  state.rewrite(() => [record('a', 1)]);
   const before = readFileSync(journal(), 'utf8');
   const watcher = watch(journal());
   const written = once(watcher, 'change');
@@ -119,9 +158,9 @@ test('what is appended is written in a moment, all of it at once, and not in the
 
 test('what waits to be written is in a rewrite that comes first, and not behind it once more', () => {
   const state = openState();
-  state.rewrite([]);
+  state.rewrite(() => []);
   state.append([{ op: 'put', record: record('b', 2) }], () => []);
-  state.rewrite([record('b', 3)]);
+  state.rewrite(() => [record('b', 3)]);
   state.close();
   assert.deepEqual(openState().load(), [record('b', 3)]);
 });
@@ -129,7 +168,7 @@ test('what waits to be written is in a rewrite that comes first, and not behind 
 test('a journal with lines of any form is read up to the first that is none', () => {
   for (const garbage of ['5', 'null', '"v"', '[]', '{"put":null}', '{"put":{}}', '{"del":3}']) {
     const state = openState();
-    state.rewrite([record('a', 1)]);
+    state.rewrite(() => [record('a', 1)]);
     appendFileSync(journal(), `${garbage}\n{"commit":true}\n`);
     assert.deepEqual(openState().load(), [record('a', 1)], garbage);
   }

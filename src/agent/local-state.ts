@@ -7,7 +7,6 @@ import {
   readFileSync,
   renameSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import type { ScopeRecord } from '../model/objects.ts';
@@ -15,6 +14,8 @@ import type { ScopeChange } from './events.ts';
 
 /** What is appended is written within this time, all of it at once: the disk is not in the way of the flows of a change. */
 const GATHER_MS = 10;
+/** After a write that failed all is written again so often, whether anything changes or not. */
+const RETRY_MS = 10_000;
 /** Written first in the journal; a journal of another version is not read (the server sends everything again). */
 const VERSION = 1;
 
@@ -42,13 +43,16 @@ export class LocalState {
   #dueLines = 0;
   #everything: () => Iterable<ScopeRecord> = () => [];
   #timer: NodeJS.Timeout | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  readonly #retryMs: number;
   readonly #setProblem: (problem: string | undefined) => void;
   incarnation: string | undefined;
   host: string | undefined;
 
   /** `setProblem`: what stopped the last write, if anything did. A full disk must not stop the network. */
-  constructor(directory: string, setProblem: (problem: string | undefined) => void) {
+  constructor(directory: string, setProblem: (problem: string | undefined) => void, retryMs = RETRY_MS) {
     this.#setProblem = setProblem;
+    this.#retryMs = retryMs;
     mkdirSync(directory, { recursive: true, mode: 0o750 });
     this.#path = join(directory, 'scope.jsonl');
   }
@@ -96,10 +100,11 @@ export class LocalState {
     if (due.length === 0) return;
     try {
       if (this.#file === undefined || this.#lines + lines > 1000 + 2 * this.#linesWhenWritten) {
-        this.rewrite(this.#everything());
+        this.rewrite(this.#everything);
         return;
       }
-      writeSync(this.#file, due.flatMap((changes) => [...changes.map(lineOf), COMMIT]).join(''));
+      // All of it, or it throws: `writeSync` may write a part, as a disk that is just full takes it.
+      writeFileSync(this.#file, due.flatMap((changes) => [...changes.map(lineOf), COMMIT]).join(''));
       this.#lines += lines;
       this.#setProblem(undefined);
     } catch (error) {
@@ -108,19 +113,25 @@ export class LocalState {
   }
 
   /** All that there is, at once: what was appended and is not written yet is among it. */
-  rewrite(everything: Iterable<ScopeRecord>): void {
+  rewrite(everything: () => Iterable<ScopeRecord>): void {
     this.#forgetDue();
+    this.#everything = everything;
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
     try {
       const lines = [`${JSON.stringify({ v: VERSION, incarnation: this.incarnation, host: this.host })}\n`];
-      for (const record of everything) lines.push(`${JSON.stringify({ put: record })}\n`);
+      for (const record of everything()) lines.push(`${JSON.stringify({ put: record })}\n`);
       lines.push(COMMIT);
       const temporary = `${this.#path}.new`;
       const file = openSync(temporary, 'w', 0o640);
-      writeFileSync(file, lines.join(''));
-      fsyncSync(file);
-      closeSync(file);
+      try {
+        writeFileSync(file, lines.join(''));
+        fsyncSync(file);
+      } finally {
+        closeSync(file);
+      }
       renameSync(temporary, this.#path);
-      if (this.#file !== undefined) closeSync(this.#file);
+      this.#letGo();
       this.#file = openSync(this.#path, 'a');
       this.#lines = lines.length;
       this.#linesWhenWritten = lines.length;
@@ -133,8 +144,15 @@ export class LocalState {
   /** Writes what was appended, and lets the file go. */
   close(): void {
     this.flush();
-    if (this.#file !== undefined) closeSync(this.#file);
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    this.#letGo();
+  }
+
+  #letGo(): void {
+    const file = this.#file;
     this.#file = undefined;
+    if (file !== undefined) closeSync(file);
   }
 
   #forgetDue(): void {
@@ -146,8 +164,8 @@ export class LocalState {
 
   #failed(error: unknown): void {
     this.#setProblem(`cannot write ${this.#path}: ${error instanceof Error ? error.message : String(error)}`);
-    if (this.#file !== undefined) closeSync(this.#file);
-    this.#file = undefined; // the next append tries a whole rewrite
+    this.#letGo(); // the next append tries a whole rewrite, or the timer does
+    this.#retry ??= setTimeout(() => this.rewrite(this.#everything), this.#retryMs).unref();
   }
 }
 

@@ -1,15 +1,14 @@
 import { createSocket } from 'node:dgram';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { systemClock } from '../base/clock.ts';
-import { WeftError } from '../base/errors.ts';
+import { SteadyClock, systemClock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { MemoryTrimmer } from '../base/memory.ts';
 import { listNamespaces } from '../base/namespaces.ts';
 import { systemRandom } from '../base/random.ts';
 import { createCompiler } from '../compile/compiler.ts';
 import { createClient } from '../server/client.ts';
-import type { ConnectionsAnswer, ImportAnswer, WatchMessage } from '../server/protocol.ts';
+import type { ConnectionsAnswer, ImportAnswer, Report, WatchMessage } from '../server/protocol.ts';
 import type { SpeakerLink } from './bgp/speaker-link.ts';
 import { BridgeLink } from './bridge-link.ts';
 import { ConnectionExporter } from './connections/exporter.ts';
@@ -33,6 +32,7 @@ import { notifySystemd } from './readiness.ts';
 import { readRegisters } from './registers.ts';
 import { ServerLink } from './server-link.ts';
 import { SwitchLink } from './switch-link.ts';
+import { findControlSocket } from './vswitchd-control.ts';
 import type { VtepLink } from './vteps/vtep-link.ts';
 
 /** What `weft agent run` takes. */
@@ -68,9 +68,10 @@ const TICK_MS = 1_000;
 export async function runAgent(options: AgentOptions): Promise<void> {
   const { log, signal } = options;
   const compiler = createCompiler();
+  const steady = new SteadyClock(systemClock);
   const core = new AgentCore(compiler, {
     agentVersion: options.version,
-    nowMs: systemClock.now(),
+    nowMs: steady.now(),
     random: systemRandom,
     areSpeakersLeft: listNamespaces(options.namespacePrefix).length > 0,
   });
@@ -86,7 +87,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const memory = new MemoryTrimmer();
   const emit = (event: AgentEvent): void => {
     if (event.kind === 'learnedRoutes') memory.worked(event.routes.length);
-    for (const effect of core.step(event, systemClock.now())) perform(effect);
+    for (const effect of core.step(event, steady.now())) perform(effect);
   };
   const switchLink = new SwitchLink({
     address: `unix:${join(options.ovsRunDir, `${options.bridge}.mgmt`)}`,
@@ -251,6 +252,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     log: log.child({ part: 'connections' }),
   });
 
+  /** Events stand beside those of other hosts, and of other times. */
+  const inWallTime = (report: Report): Report =>
+    report.type === 'event' ? { ...report, atMs: steady.wallTime(report.atMs) } : report;
   const perform = (effect: Effect): void => {
     switch (effect.kind) {
       case 'install':
@@ -325,7 +329,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         void speakers.then((link) => link.speak(effect.plans));
         break;
       case 'report':
-        serverLink.report(effect.reports);
+        serverLink.report(effect.reports.map(inWallTime));
         break;
       case 'persist':
         if (
@@ -334,7 +338,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         ) {
           disk.host = effect.host;
           disk.incarnation = effect.incarnation;
-          disk.rewrite(core.scope.everything());
+          disk.rewrite(() => core.scope.everything());
         } else disk.append(effect.changes, () => core.scope.everything());
         break;
       case 'pulse':
@@ -408,17 +412,4 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     pulse.close();
     pulse6.close();
   }
-}
-
-/** `ovs-vswitchd.ctl`, or with the process id that the pid file tells. */
-function findControlSocket(runDir: string): string {
-  const plain = join(runDir, 'ovs-vswitchd.ctl');
-  if (existsSync(plain)) return plain;
-  const pidFile = join(runDir, 'ovs-vswitchd.pid');
-  const named = existsSync(pidFile) ? `ovs-vswitchd.${readFileSync(pidFile, 'utf8').trim()}.ctl` : undefined;
-  const found = readdirSync(runDir).find(
-    (name) => name === named || (named === undefined && /^ovs-vswitchd\.\d+\.ctl$/.test(name)),
-  );
-  if (found === undefined) throw new WeftError('unreachable', `no control socket of ovs-vswitchd in ${runDir}`);
-  return join(runDir, found);
 }

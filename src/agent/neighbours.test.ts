@@ -28,7 +28,8 @@ interface Rig {
   readonly scope: Scope;
   readonly reports: Report[];
 }
-function rig(): Rig {
+/** `whenInstalled`: of a switch that has all flows at once, unless another is given. */
+function rig(whenInstalled = (callback: () => Effect[]): Effect[] => callback()): Rig {
   const scope = new Scope();
   const records = [
     { kind: 'switch', id: 's', key: 101, subnets: [], vlanAware: false, adminUp: true },
@@ -56,7 +57,7 @@ function rig(): Rig {
     },
     reportStates: () => [],
   };
-  return { neighbours: new Neighbours(ground, new PacketErrors(ground)), scope, reports };
+  return { neighbours: new Neighbours(ground, new PacketErrors(ground), whenInstalled), scope, reports };
 }
 
 function routed(nextHop: Ip, id = 0): PacketIn {
@@ -129,6 +130,18 @@ test('packets that wait are bounded, per next hop and altogether', () => {
   assert.equal(kinds(bounded.tick(10_000)).filter((kind) => kind === 'inject policy').length, 256);
 });
 
+test('packets that wait are counted no longer when their next hop is known, also when they are never released', () => {
+  const { neighbours } = rig();
+  const packets = 16;
+  for (let round = 0; round < 20; round++) {
+    for (let i = 0; i < packets; i++) neighbours.resolve(routed(HOP, i), round * 10_000);
+    // The switch is lost before it has the flows: nobody calls `release`.
+    neighbours.scopeChanged([{ op: 'put', record: record('02:00:00:00:00:99', 'h2') }]);
+  }
+  for (let i = 0; i < packets; i++) neighbours.resolve(routed(HOP, i), 900_000);
+  assert.equal(kinds(neighbours.tick(910_000)).filter((kind) => kind === 'inject policy').length, packets);
+});
+
 test('IPv6 next hops are asked for by solicitation of their group', () => {
   const { neighbours } = rig();
   const [ask] = neighbours.resolve(routed(HOP6), 0);
@@ -168,6 +181,23 @@ test('an answer is reported and holds at once; a virtual address that another an
   });
   neighbours.heard(heard(said), port, 30);
   assert.equal(scope.get('neighbour', 's/2001:db8::99')?.mac, '02:00:00:00:00:99');
+});
+
+test('packets for a next hop that answers here go on behind its flows, whether the server is there to tell it or not', () => {
+  const installing: (() => Effect[])[] = [];
+  const { neighbours, scope } = rig((callback) => {
+    installing.push(callback);
+    return [];
+  });
+  const port = scope.port(P)!;
+  neighbours.resolve(routed(HOP), 0);
+  assert.deepEqual(kinds(neighbours.heard(heard(arp(OTHER)), port, 100)), []);
+  assert.deepEqual(kinds(installing.splice(0).flatMap((callback) => callback())), ['inject next']);
+  // One that was on its way to us while the flows were on theirs.
+  neighbours.resolve(routed(HOP, 1), 200);
+  neighbours.heard(heard(arp(OTHER)), port, 300);
+  assert.deepEqual(kinds(installing.splice(0).flatMap((callback) => callback())), ['inject next']);
+  assert.deepEqual(neighbours.tick(4_000), []);
 });
 
 test('who is known is asked again at its port, by unicast, and is forgotten when it is silent', () => {

@@ -55,15 +55,19 @@ interface Known {
 export class Neighbours {
   readonly #ground: Ground;
   readonly #errors: PacketErrors;
+  readonly #whenInstalled: (callback: () => Effect[]) => Effect[];
   readonly #wanted = new Map<string, Wanted>();
   /** Behind our own ports. */
   readonly #own = new Map<string, Known>();
   readonly #limit = new RateLimit(PER_SENDER, ALTOGETHER);
+  /** Packets of all `#wanted`. */
   #waiting = 0;
 
-  constructor(ground: Ground, errors: PacketErrors) {
+  /** `whenInstalled`: calls back when the flows of all that is known now are in the switch, or never. */
+  constructor(ground: Ground, errors: PacketErrors, whenInstalled: (callback: () => Effect[]) => Effect[]) {
     this.#ground = ground;
     this.#errors = errors;
+    this.#whenInstalled = whenInstalled;
   }
 
   // ── who is asked for ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -119,29 +123,24 @@ export class Neighbours {
       // It moved: another host has heard it.
       else if (own && (op === 'delete' || (record as Neighbour).host !== this.#ground.host))
         this.#own.delete(record.id);
-      const wanted = op === 'put' ? this.#wanted.get(record.id) : undefined;
-      if (wanted && this.#wanted.delete(record.id)) found.push(wanted);
+      const wanted = op === 'put' ? this.#take(record.id) : undefined;
+      if (wanted) found.push(wanted);
     }
-    return { release: found.length === 0 ? undefined : () => found.flatMap((wanted) => this.#release(wanted)), kept };
+    return { release: found.length === 0 ? undefined : () => found.flatMap(release), kept };
   }
 
-  #release({ packets, target }: Wanted): Effect[] {
-    this.#waiting -= packets.length;
-    return packets.map(({ packet }): Effect => {
-      const { portKey: inPort, switchKey, routerPortKey: routerPort, vlan, frame } = packet;
-      return {
-        kind: 'inject',
-        frame,
-        at: 'next',
-        registers: {
-          ...{ inPort, switch: switchKey, routerPort, vlan, routed: 1 },
-          ...(vlan === 0 ? {} : { addTag: 1 }),
-          ...(packet.fromTunnel ? { fromTunnel: 1 } : {}),
-          ...(packet.knownOnly ? { knownOnly: 1 } : {}),
-        },
-        nextHop: target,
-      };
-    });
+  /** It is found: its packets wait no longer for an answer, whether they are released or the switch is lost before. */
+  #take(id: string): Wanted | undefined {
+    const wanted = this.#wanted.get(id);
+    if (!wanted) return undefined;
+    this.#wanted.delete(id);
+    this.#waiting -= wanted.packets.length;
+    return wanted;
+  }
+
+  #releaseInstalled(id: string): Effect[] {
+    const wanted = this.#take(id);
+    return wanted ? this.#whenInstalled(() => release(wanted)) : [];
   }
 
   // ── who answers ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,7 +157,7 @@ export class Neighbours {
     const mac = formatMac(said.mac);
     if (known?.record.mac === mac && known.record.port === port.id) {
       known.heardMs = nowMs;
-      return [];
+      return this.#releaseInstalled(id);
     }
     if (!isWanted(scope.all('routerPort'), port.switch, said.ip)) return [];
     if (!known && this.#countOf(port.id) >= PER_PORT) return [];
@@ -173,7 +172,11 @@ export class Neighbours {
       host,
     };
     this.#own.set(id, { record, heardMs: nowMs, checkedMs: nowMs });
-    return [...this.#ground.report([{ type: 'neighbour', ...reported(record) }]), ...this.#ground.overlay(record)];
+    return [
+      ...this.#ground.report([{ type: 'neighbour', ...reported(record) }]),
+      ...this.#ground.overlay(record),
+      ...this.#releaseInstalled(id), // the server may be away, and its record not come
+    ];
   }
 
   #countOf(port: string): number {
@@ -266,6 +269,25 @@ export class Neighbours {
 
 export function reported({ switch: onSwitch, address, mac, port }: Neighbour): ReportedNeighbour {
   return { switch: onSwitch, address, mac, port };
+}
+
+/** Behind the flows that know the next hop. */
+function release({ packets, target }: Wanted): Effect[] {
+  return packets.map(({ packet }): Effect => {
+    const { portKey: inPort, switchKey, routerPortKey: routerPort, vlan, frame } = packet;
+    return {
+      kind: 'inject',
+      frame,
+      at: 'next',
+      registers: {
+        ...{ inPort, switch: switchKey, routerPort, vlan, routed: 1 },
+        ...(vlan === 0 ? {} : { addTag: 1 }),
+        ...(packet.fromTunnel ? { fromTunnel: 1 } : {}),
+        ...(packet.knownOnly ? { knownOnly: 1 } : {}),
+      },
+      nextHop: target,
+    };
+  });
 }
 
 /** The next hop of a register: of the version of which the port has an address. */

@@ -106,7 +106,7 @@ export class AgentParts {
     this.formerGroups = new FormerGroups(ground);
     this.moves = new Moves(ground);
     this.errors = new PacketErrors(ground);
-    this.neighbours = new Neighbours(ground, this.errors);
+    this.neighbours = new Neighbours(ground, this.errors, (callback) => installation.whenInstalled(callback));
     this.natReturns = new NatReturns(ground, conntrack.zones, installation);
     this.natNeeds = new NatNeeds(ground, this.natReturns);
     this.imports = new Imports(ground, conntrack);

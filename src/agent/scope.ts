@@ -103,7 +103,8 @@ export class Scope {
       if (record.kind === 'rule') this.#rulesByChain = undefined;
       if (record.kind === 'port') this.#portsByGroup = undefined;
       const before = ofKind.get(record.id);
-      if (before && hasKey(before)) this.#byKey.delete(before.key);
+      // The key may be another object's by now: who has it next can come before the former is deleted.
+      if (before && hasKey(before) && this.#byKey.get(before.key) === before) this.#byKey.delete(before.key);
       if (op === 'delete') {
         ofKind.delete(record.id);
         continue;

@@ -187,9 +187,16 @@ export class SwitchLink {
         setMeters(connection, effect);
         break;
       case 'flushZones':
-        for (const zone of effect.zones) connection.send({ kind: 'ctFlushZone', zone });
+        void this.#flush(connection, effect.zones);
         break;
     }
+  }
+
+  async #flush(connection: OpenFlowConnection, zones: readonly number[]): Promise<void> {
+    for (const zone of zones) connection.send({ kind: 'ctFlushZone', zone });
+    // A switch that is slow to answer has it in its queue all the same.
+    await connection.barrier(this.#options.signal).catch(() => {});
+    if (!connection.closed) this.#options.emit({ kind: 'flushed', zones });
   }
 
   async #install(connection: OpenFlowConnection, effect: Extract<Effect, { kind: 'install' }>): Promise<void> {

@@ -25,6 +25,29 @@ export const systemClock: Clock = {
     }),
 };
 
+/**
+ * Wall time that does not step: what it was when this was made, and what has passed since by the monotonic clock. For timers that count in it:
+ * a wall clock that is set back would stop them, one that is set forward would let all of them run out. It costs that times told from it are off by
+ * what the wall clock was set since, until the process starts again (`wallTime` mends that of a moment just passed).
+ */
+export class SteadyClock {
+  readonly #clock: Clock;
+  readonly #originMs: number;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#originMs = clock.now() - clock.monotonicMs();
+  }
+  /** Whole milliseconds since the epoch, that never go back. */
+  now(): number {
+    return Math.floor(this.#originMs + this.#clock.monotonicMs());
+  }
+  /** A moment of this clock, as the wall clock shows it now. */
+  wallTime(atMs: number): number {
+    return atMs + this.#clock.now() - this.now();
+  }
+}
+
 /** A clock that moves only when told: for tests, replay and the model checker. */
 export class ManualClock implements Clock {
   #nowMs: number;

@@ -55,7 +55,7 @@ export function recreation(entry: Recreatable, zone: number): TrackingPacket[] {
   const first = packetOf(protocol, original, isSyn ? TCP_FLAG.syn : TCP_FLAG.ack, false);
   const back = packetOf(protocol, reply, isSyn ? TCP_FLAG.syn | TCP_FLAG.ack : TCP_FLAG.ack, true);
   const nat = natOf(original, reply);
-  if (!first || !back || nat === 'both') return [];
+  if (!first || !back || nat === 'other') return [];
   const exec: Action[] = mark ? [{ kind: 'setField', field: 'ct_mark', value: mark }] : [];
   const begin: Action = {
     kind: 'ct',
@@ -80,15 +80,16 @@ export function ending({ protocol, original, reply }: Recreatable, zone: number)
   return [{ frame, actions: [{ kind: 'ct', zone, ...(isTranslated ? { nat: {} } : {}) }] }];
 }
 
-/** Which end of the entry is translated, and to what; `both`: none of ours. */
-function natOf({ from, to }: Tuple, reply: Tuple): Nat | 'both' | undefined {
+/** Which end of the entry is translated, and to what; `other`: none that is made here. Entries may come from another host, with any text in them. */
+function natOf({ from, to }: Tuple, reply: Tuple): Nat | 'other' | undefined {
   const src = differs(reply.to, from) ? ({ kind: 'src', end: reply.to } as const) : undefined;
   const dst = differs(reply.from, to) ? ({ kind: 'dst', end: reply.from } as const) : undefined;
-  if (src && dst) return 'both';
+  if (src && dst) return 'other';
   const translated = src ?? dst;
   if (!translated) return undefined;
   const { address, port } = translated.end;
-  const ip = parseIp(address)!;
+  const ip = parseIp(address);
+  if (!ip) return 'other';
   return { kind: translated.kind, ipMin: ip.value, ...(port === undefined ? {} : { portMin: port }) };
 }
 

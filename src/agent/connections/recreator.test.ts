@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { silentLog } from '../../base/log.ts';
 import { EAST } from './dump.fixture.ts';
 import { parseDump } from './dump.ts';
-import { type EntryInZone, recreation } from './recreate.ts';
+import { type EntryInZone, ending, recreation } from './recreate.ts';
 import { Recreator } from './recreator.ts';
 
 test('what is asked later is done later: an import is over when all of its entries are made, not the last answer alone', async () => {
@@ -21,4 +21,26 @@ test('what is asked later is done later: an import is over when all of its entri
   void recreator.perform({ make });
   await recreator.perform({ make: [] });
   assert.equal(ran, make.length * packets);
+});
+
+test('an entry whose translation is no address is not made, and does not throw where it ends', async () => {
+  const entry = (await parseDump(EAST)).find(({ protocol, isOver }) => protocol === 'tcp' && !isOver)!;
+  const { original, reply } = entry;
+  const garbled = { ...entry, reply: { ...reply, to: { ...original.from, address: '10.0.1.x' } } };
+  assert.deepEqual(recreation(garbled, 8), []);
+  assert.equal(ending(garbled, 8).length, 1);
+});
+
+test('what cannot be made is logged, and whoever waits for it goes on', async () => {
+  const entry = (await parseDump(EAST)).find(({ protocol, isOver }) => protocol === 'tcp' && !isOver)!;
+  const errors: string[] = [];
+  const recreator = new Recreator({
+    run: () => {
+      throw new RangeError('no such number');
+    },
+    disregardSequences: async () => {},
+    log: { ...silentLog, error: (message) => void errors.push(message) },
+  });
+  await recreator.perform({ make: [{ entry, zone: 8 }] });
+  assert.deepEqual(errors, ['connections were not made again']);
 });

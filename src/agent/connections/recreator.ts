@@ -25,10 +25,12 @@ export class Recreator {
     this.#options = options;
   }
 
+  /** Resolves when it is done, or cannot be: whoever waits goes on without. */
   perform(work: { readonly make: readonly EntryInZone[]; readonly end?: readonly EntryInZone[] }): Promise<void> {
-    const done = this.#last.then(() => this.#perform(work));
-    this.#last = done.catch(() => {});
-    return done;
+    this.#last = this.#last
+      .then(() => this.#perform(work))
+      .catch((error: unknown) => this.#options.log.error('connections were not made again', { error }));
+    return this.#last;
   }
 
   async #perform({ make, end = [] }: Parameters<Recreator['perform']>[0]): Promise<void> {

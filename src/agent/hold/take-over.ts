@@ -37,7 +37,7 @@ export class TakeOver {
     else this.#options.perform(effect);
   }
 
-  /** What waits was meant for a switch that is gone. */
+  /** What waits was meant for a switch that is gone. Flushes that wait come again: the core was not told that they were done. */
   switchLost(): void {
     this.#waiting = [];
   }
