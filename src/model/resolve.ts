@@ -120,7 +120,9 @@ function* namedAnywhere<K extends KindName>(
   if (kind === 'rule' || kind === 'routerPort' || kind === 'bgpPeer') {
     const within = kind === 'rule' ? 'chain' : 'router';
     const all: Iterable<AnyObject> = index.all(within);
-    const containers = parts.length > 0 ? namedAnywhere(index, within, parts.join('/'), tenant) : all;
+    const text = parts.join('/');
+    const byId = index.get(within, text);
+    const containers = text === '' ? all : byId ? [byId] : namedAnywhere(index, within, text, tenant);
     for (const container of [...containers])
       if (tenant === undefined || container.tenant === tenant) yield* index.named(kind, container.id, name);
     return;

@@ -66,3 +66,24 @@ test('the beginning of an id deletes where it is typed without a tenant, and now
     assert.equal(await codeOf(client.request('DELETE', '/v1/ports/1042', { query })), 'not-found');
   assert.equal(await typed(['port', '1042'], session()), 'ok');
 });
+
+test('a file names the rule of its own tenant and chain, or the object of its id', async () => {
+  const left = async (): Promise<string[]> => {
+    const { items } = await client.get<{ items: Record<string, string>[] }>('/v1/rules', { query: { names: true } });
+    return items.map(({ tenant, chain }) => `${tenant}/${chain}`).toSorted();
+  };
+  assert.equal(await inFile([rule('acme', 'out')], session()), 'ok');
+  assert.deepEqual(await left(), ['acme/in', 'beta/in', 'beta/out']);
+  assert.equal(await inFile([rule('acme', 'out')], session('beta')), 'not-found');
+  const { tenant: _ofSession, ...unowned } = rule('acme', 'out');
+  assert.equal(await inFile([unowned], session('beta')), 'ok');
+  assert.deepEqual(await left(), ['acme/in', 'beta/in']);
+  assert.equal(await inFile([rule('acme', 'acme/in')], session()), 'ok');
+  const chain = await client.get<{ id: string }>('/v1/chains/beta%2Fin');
+  assert.equal(await inFile([rule('beta', chain.id)], session()), 'ok');
+  assert.deepEqual(await left(), []);
+  const { chain: _none, ...homeless } = rule('acme', 'in');
+  assert.equal(await inFile([homeless], session()), 'invalid');
+  assert.equal(await inFile([{ kind: 'port', tenant: 'acme', name: 'other', id: ID }], session()), 'ok');
+  assert.equal(await codeOf(client.get(`/v1/ports/${ID}`)), 'not-found');
+});

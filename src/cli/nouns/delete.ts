@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { WeftError } from '../../base/errors.ts';
 import { problemsOf } from '../../server/problem.ts';
-import { readObjects } from '../documents.ts';
+import { readObjects, type SourceObject } from '../documents.ts';
 import { UsageError } from '../exit-codes.ts';
 import { CLI_KINDS, type CliKind, entryOf, kindOf, plurals, requireKind } from '../kinds.ts';
 import { print, say } from '../output.ts';
@@ -72,10 +72,22 @@ function fromWords(words: readonly string[]): Wanted[] {
 
 function fromFiles(files: readonly string[]): Wanted[] {
   if (files.length === 0) return [];
-  return readObjects(files).map(({ object }) => {
-    const tenant = typeof object.tenant === 'string' ? `${object.tenant}/` : '';
-    return { kind: entryOf(object.kind), name: `${tenant}${object.name}`, isOfFile: true };
+  return readObjects(files).map(({ object, position }) => {
+    const kind = entryOf(object.kind);
+    return { kind, name: nameInFile(kind, object, position), isOfFile: true };
   });
+}
+
+/** The id, where it has one; else `tenant/name`, or `tenant/container/name`, each as far as the file says it. */
+function nameInFile(kind: CliKind, object: SourceObject['object'], position: SourceObject['position']): string {
+  if (typeof object.id === 'string') return object.id;
+  const tenant = kind.tenantOwned && typeof object.tenant === 'string' ? `${object.tenant}/` : '';
+  if (kind.nameWithin === undefined) return `${tenant}${object.name}`;
+  const container = object[kind.nameWithin];
+  if (typeof container !== 'string')
+    throw new UsageError(`${position('')}: ${kind.kind} ${object.name} says no ${kind.nameWithin}`);
+  // Files may write a container with its tenant.
+  return container.includes('/') ? `${container}/${object.name}` : `${tenant}${container}/${object.name}`;
 }
 
 /** A refusal names who still refers; what went before it is said too. */
