@@ -65,7 +65,7 @@ async function fill(
   useContext(`lab-${spec.name}`, files.serverUrl);
   if (spec.topology.length > 0) {
     tell(`applying ${spec.topology.join(', ')}`);
-    const session = { client, context: { server: files.serverUrl }, tenant: undefined };
+    const session = { client, context: { server: files.serverUrl }, tenant: undefined, isTenantTyped: false };
     const plan = await applyFiles(session, { files: spec.topology.map((name) => resolve(folder, name)) });
     tell(`  ${summaryOf(plan)}`);
   }

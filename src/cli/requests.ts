@@ -17,16 +17,36 @@ export async function listObjects(
   return answer.items;
 }
 
-/** One object by what a person typed. Error `not-found` with the names that were perhaps meant. */
-export async function fetchObject(session: Session, kind: CliKind, text: string): Promise<ShownObject> {
+/**
+ * One object by what a person typed. `whole`: by a name or a whole id only. Error `not-found` with the names that were
+ * perhaps meant.
+ */
+export async function fetchObject(
+  session: Session,
+  kind: CliKind,
+  text: string,
+  { whole = false }: { readonly whole?: boolean } = {},
+): Promise<ShownObject> {
   const { path, query } = objectPath(kind, text, session);
+  const how = whole ? { whole } : {};
   try {
-    return await session.client.get<ShownObject>(path, { query: { names: true, ...query } });
+    return await session.client.get<ShownObject>(path, { query: { names: true, ...how, ...query } });
   } catch (error) {
     if (error instanceof WeftError && error.code === 'not-found')
       throw await withSuggestion(error, session, kind, text);
     throw error;
   }
+}
+
+/**
+ * The object that is going to be changed: the request that changes it names its `id`, since the server takes no
+ * beginnings of ids there. People may type them, except with a tenant: then a name is meant, and one that is gone is
+ * not to be taken for an id.
+ */
+export function fetchToChange(session: Session, kind: CliKind, text: string): Promise<ShownObject> {
+  return fetchObject(session, kind, text, {
+    whole: kind.tenantOwned && (session.isTenantTyped || text.includes('/')),
+  });
 }
 
 async function withSuggestion(error: WeftError, session: Session, kind: CliKind, text: string): Promise<WeftError> {

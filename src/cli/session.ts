@@ -14,6 +14,8 @@ export interface Session {
   readonly context: Context;
   /** The tenant that names without one belong to; undefined for all. */
   readonly tenant: string | undefined;
+  /** The tenant was typed with this command; it is not only the context's. */
+  readonly isTenantTyped: boolean;
 }
 
 /** Options that `main.ts` gives every command. */
@@ -33,7 +35,12 @@ export async function withSession<T>(command: Command, work: (session: Session) 
     ...(context.caFile === undefined ? {} : { ca: readSecret(context.caFile, 'CA certificate') }),
   });
   try {
-    return await work({ client, context, tenant: options.tenant ?? context.tenant });
+    return await work({
+      client,
+      context,
+      tenant: options.tenant ?? context.tenant,
+      isTenantTyped: options.tenant !== undefined,
+    });
   } catch (error) {
     throw explained(error, context);
   } finally {

@@ -1,4 +1,4 @@
-import type { KindName } from './kind.ts';
+import type { KindDefinition, KindName } from './kind.ts';
 import { KINDS } from './kinds.ts';
 import type { ModelIndex } from './model-index.ts';
 import { didYouMean } from './near.ts';
@@ -12,7 +12,11 @@ const SHORTEST_PREFIX = 4;
 
 export type Found<K extends KindName> =
   | { readonly object: ObjectOfKind[K]; readonly problem?: undefined }
-  | { readonly object?: undefined; readonly problem: string; readonly hint?: string };
+  /** `isAmbiguous`: not nothing but several fit. */
+  | { readonly object?: undefined; readonly problem: string; readonly hint?: string; readonly isAmbiguous?: true };
+
+/** `whole`: for what changes something. A name that is gone may be the beginning of somebody else's id. */
+export type Naming = 'beginnings' | 'whole';
 
 /**
  * What a reference in an object leads to: an id, `tenant/name`, or a name of the tenant (for kinds of the operator just a
@@ -54,24 +58,54 @@ export function resolveReference<K extends KindName>(
 }
 
 /**
- * What a person means by a word on the command line or in an API path: an id, a name (with `tenant` or as
- * `tenant/name`, for rules `chain/name`), or the beginning of exactly one id.
+ * What a person means by a word on the command line or in an API path: an id, a name (with `tenant`, an id, or as
+ * `tenant/name`, for rules `chain/name`), or, unless whole ones are asked for, the beginning of exactly one id among
+ * the tenant's objects; without a tenant among all.
  */
-export function findObject<K extends KindName>(index: ModelIndex, kind: K, text: string, tenant?: string): Found<K> {
+export function findObject<K extends KindName>(
+  index: ModelIndex,
+  kind: K,
+  text: string,
+  tenant?: string,
+  naming: Naming = 'beginnings',
+): Found<K> {
   const byId = index.get(kind, text);
   if (byId) return { object: byId };
   const named = [...namedAnywhere(index, kind, text, tenant)];
   if (named.length === 1) return { object: named[0]! };
-  if (named.length > 1)
-    return { problem: `${named.length} tenants have a ${kind} "${text}"`, hint: `write tenant/${text}, or the id` };
-  if (text.length >= SHORTEST_PREFIX && /^[0-9a-f-]+$/.test(text)) {
-    const begun: ObjectOfKind[K][] = [];
-    for (const object of index.all(kind)) if (object.id.startsWith(text)) begun.push(object);
-    if (begun.length === 1) return { object: begun[0]! };
-    if (begun.length > 1)
-      return { problem: `${begun.length} ids of kind ${kind} begin with "${text}"`, hint: 'write more of the id' };
+  if (named.length > 1) {
+    const { nameWithin }: KindDefinition = KINDS[kind];
+    const problem =
+      nameWithin === undefined
+        ? `${named.length} tenants have a ${kind} "${text}"`
+        : `${named.length} objects of kind ${kind} are called "${text}"`;
+    return { problem, hint: `write tenant/${nameWithin ? `${nameWithin}/` : ''}name, or the id`, isAmbiguous: true };
   }
+  const begun = [...begunWith(index, kind, text, tenant)];
+  if (naming === 'whole') {
+    if (begun.length === 0) return missing(kind, text, namesOf(index.all(kind)));
+    return { problem: `there is no ${kind} "${text}"`, hint: 'to change an object write its name, or its whole id' };
+  }
+  if (begun.length === 1) return { object: begun[0]! };
+  if (begun.length > 1)
+    return {
+      problem: `${begun.length} ids of kind ${kind} begin with "${text}"`,
+      hint: 'write more of the id',
+      isAmbiguous: true,
+    };
   return missing(kind, text, namesOf(index.all(kind)));
+}
+
+function* begunWith<K extends KindName>(
+  index: ModelIndex,
+  kind: K,
+  text: string,
+  tenant: string | undefined,
+): Iterable<ObjectOfKind[K]> {
+  if (text.length < SHORTEST_PREFIX || !/^[0-9a-f-]+$/.test(text)) return;
+  const isOfAny = tenant === undefined || !KINDS[kind].tenantOwned;
+  for (const object of index.all(kind))
+    if (object.id.startsWith(text) && (isOfAny || object.tenant === tenant)) yield object;
 }
 
 function* namedAnywhere<K extends KindName>(
@@ -86,7 +120,9 @@ function* namedAnywhere<K extends KindName>(
   if (kind === 'rule' || kind === 'routerPort' || kind === 'bgpPeer') {
     const within = kind === 'rule' ? 'chain' : 'router';
     const all: Iterable<AnyObject> = index.all(within);
-    const containers = parts.length > 0 ? namedAnywhere(index, within, parts.join('/'), tenant) : all;
+    const text = parts.join('/');
+    const byId = index.get(within, text);
+    const containers = text === '' ? all : byId ? [byId] : namedAnywhere(index, within, text, tenant);
     for (const container of [...containers])
       if (tenant === undefined || container.tenant === tenant) yield* index.named(kind, container.id, name);
     return;

@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
+import { isDeepStrictEqual } from 'node:util';
 import { WeftError } from '../base/errors.ts';
 
 /**
@@ -22,7 +23,8 @@ export type AuthScope =
 
 export const TRUSTED: AuthScope = { type: 'admin' };
 
-interface Token {
+export interface Token {
+  /** SHA-256. */
   readonly digest: Buffer;
   readonly scope: AuthScope;
 }
@@ -34,15 +36,26 @@ export class Tokens {
     this.#tokens = tokens;
   }
 
-  /** Throws `invalid` with the line, or `not-found`. */
+  /** Throws `invalid` with the line, or also where there is no token, or `not-found`. */
   static read(path: string): Tokens {
+    const tokens = Tokens.#parse(path);
+    if (tokens.length === 0) throw new WeftError('invalid', `token file ${path} holds no token`);
+    return new Tokens(tokens);
+  }
+
+  /** The same while the server runs: without a token, or a file, nobody has one any more. */
+  static readAgain(path: string): Tokens {
+    return new Tokens(existsSync(path) ? Tokens.#parse(path) : []);
+  }
+
+  static #parse(path: string): readonly Token[] {
     let text: string;
     try {
       text = readFileSync(path, 'utf8');
     } catch (cause) {
       throw new WeftError('not-found', `token file ${path} cannot be read`, { cause });
     }
-    const tokens = text.split('\n').flatMap((raw, at) => {
+    return text.split('\n').flatMap((raw, at) => {
       const line = raw.replace(/#.*/, '').trim();
       if (line === '') return [];
       const match = /^([0-9a-f]{64})\s+(?:(admin)|host:(\S+))$/.exec(line);
@@ -51,24 +64,27 @@ export class Tokens {
       const scope: AuthScope = match[2] ? TRUSTED : { type: 'host', host: match[3]! };
       return [{ digest: Buffer.from(match[1]!, 'hex'), scope }];
     });
-    if (tokens.length === 0) throw new WeftError('invalid', `token file ${path} holds no token`);
-    return new Tokens(tokens);
   }
 
   /** Takes as long for a wrong token as for a right one. */
-  scopeOf(token: string): AuthScope | undefined {
+  find(token: string): Token | undefined {
     const digest = createHash('sha256').update(token).digest();
-    let found: AuthScope | undefined;
-    for (const known of this.#tokens) if (timingSafeEqual(known.digest, digest)) found = known.scope;
+    let found: Token | undefined;
+    for (const known of this.#tokens) if (timingSafeEqual(known.digest, digest)) found = known;
     return found;
+  }
+
+  /** Does a token of an earlier reading still count, for the same? */
+  has({ digest, scope }: Token): boolean {
+    return this.#tokens.some((known) => known.digest.equals(digest) && isDeepStrictEqual(known.scope, scope));
   }
 }
 
 /** Throws `denied` when the request shows no token, or not one we know. */
-export function authenticate(request: IncomingMessage, tokens: Tokens): AuthScope {
+export function authenticate(request: IncomingMessage, tokens: Tokens): Token {
   const token = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
   if (token === undefined) throw new WeftError('denied', 'a bearer token is needed here', { details: { status: 401 } });
-  const scope = tokens.scopeOf(token);
-  if (!scope) throw new WeftError('denied', 'the bearer token is not known', { details: { status: 401 } });
-  return scope;
+  const known = tokens.find(token);
+  if (!known) throw new WeftError('denied', 'the bearer token is not known', { details: { status: 401 } });
+  return known;
 }

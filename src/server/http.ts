@@ -68,7 +68,7 @@ export async function createApi(
 /** A host's token opens what its agent needs, for this host. */
 function checkHostScope({ state }: ServerContext, host: string, request: FastifyRequest): void {
   const { ref = '' } = request.params as { readonly ref?: string };
-  const asked = findObject(state.index, 'host', ref).object;
+  const asked = findObject(state.index, 'host', ref, undefined, 'whole').object;
   if (!isAgentRoute(request) || !asked || (asked.name !== host && asked.id !== host))
     throw new WeftError('denied', `this token is for the agent of host ${host} only`);
 }

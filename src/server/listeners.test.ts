@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { WeftError } from '../base/errors.ts';
-import { silentLog } from '../base/log.ts';
+import { createLog, silentLog } from '../base/log.ts';
 import { createCertificate } from './certificate.ts';
-import { createClient } from './client.ts';
+import { type Client, createClient } from './client.ts';
 import { startServer } from './server.ts';
 
 let directory: string;
@@ -97,7 +97,9 @@ test('a token that is made or revoked while the server runs counts at once', asy
   const tokenFile = join(directory, 'changing');
   writeFileSync(tokenFile, `${digest('old')} admin\n`);
   const listen = ['tcp:127.0.0.1:0'];
-  const server = await startServer({ stateDir: join(directory, 'changing-state'), listen, tokenFile, log: silentLog });
+  const logged: string[] = [];
+  const log = createLog('error', (line) => void logged.push(line));
+  const server = await startServer({ stateDir: join(directory, 'changing-state'), listen, tokenFile, log });
   const ask = async (token: string): Promise<string> => {
     const client = createClient({ url: server.urls[0]!, token });
     const code = await codeOf(client.get('/v1/status'));
@@ -108,9 +110,59 @@ test('a token that is made or revoked while the server runs counts at once', asy
     assert.deepEqual([await ask('old'), await ask('new')], ['ok', 'denied']);
     writeFileSync(tokenFile, `${digest('new')} admin\n`);
     assert.deepEqual([await ask('old'), await ask('new')], ['denied', 'ok']);
+    assert.deepEqual(logged, []);
     writeFileSync(tokenFile, 'half-written');
     assert.deepEqual([await ask('old'), await ask('new')], ['denied', 'ok']);
+    assert.match(logged.join(''), /token file does not read.*line 1/);
+    writeFileSync(tokenFile, '# the last one is revoked\n');
+    assert.deepEqual([await ask('old'), await ask('new')], ['denied', 'denied']);
+    writeFileSync(tokenFile, `${digest('old')} admin\n`);
+    assert.deepEqual([await ask('old'), await ask('new')], ['ok', 'denied']);
+    rmSync(tokenFile);
+    assert.deepEqual([await ask('old'), await ask('new')], ['denied', 'denied']);
   } finally {
     await server.close();
   }
 });
+
+test('streams of a token that is revoked end, and those of others go on', { timeout: 20_000 }, async () => {
+  const digest = (token: string): string => createHash('sha256').update(token).digest('hex');
+  const tokenFile = join(directory, 'of-streams');
+  const kept = `${digest('kept')} admin\n`;
+  writeFileSync(tokenFile, `${kept}${digest('gone')} admin\n${digest('of-h1')} host:h1\n`);
+  const listen = ['tcp:127.0.0.1:0'];
+  const server = await startServer({ stateDir: join(directory, 'streams-state'), listen, tokenFile, log: silentLog });
+  const clients = ['kept', 'gone', 'of-h1'].map((token) => createClient({ url: server.urls[0]!, token }));
+  const [staying, revoked, agent] = clients as [Client, Client, Client];
+  try {
+    await staying.post('/v1/apply', {
+      objects: [
+        { kind: 'tunnelZone', name: 'dc' },
+        { kind: 'host', name: 'h1', zone: 'dc', tunnelAddress: '10.9.0.1' },
+      ],
+    });
+    const goesOn = staying.stream('GET', '/v1/watch');
+    const ending = [
+      revoked.stream('GET', '/v1/watch'),
+      revoked.stream('GET', '/v1/flows/watch'),
+      agent.stream('POST', '/v1/hosts/h1/watch', { body: { have: {} } }),
+    ];
+    for (const stream of [goesOn, ...ending]) assert.equal((await stream.next()).done, false);
+    // Nobody asks anything meanwhile.
+    writeFileSync(tokenFile, kept);
+    for (const stream of ending) assert.equal(await codeOf(toEnd(stream)), 'closed');
+    await staying.post('/v1/tenants', { name: 'later' });
+    for (;;) {
+      const { value } = await goesOn.next();
+      if (JSON.stringify(value).includes('later')) break;
+    }
+    await goesOn.return();
+  } finally {
+    for (const client of clients) client.close();
+    await server.close();
+  }
+});
+
+async function toEnd(stream: AsyncIterable<unknown>): Promise<void> {
+  for await (const _ of stream);
+}

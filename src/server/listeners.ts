@@ -4,7 +4,8 @@ import { createServer as createHttpsServer } from 'node:https';
 import { connect } from 'node:net';
 import { WeftError } from '../base/errors.ts';
 import { createServer as createHttpServer } from '../base/http.ts';
-import { type AuthScope, authenticate, Tokens, TRUSTED } from './auth.ts';
+import type { Log } from '../base/log.ts';
+import { type AuthScope, authenticate, type Token, Tokens, TRUSTED } from './auth.ts';
 import { formatServerUrl, isLoopback, parseServerUrl, type ServerUrl } from './url.ts';
 
 export interface ListenSettings {
@@ -19,9 +20,13 @@ export interface ListenSettings {
   readonly socketMode?: number;
 }
 
+/** Streams of a revoked token end within this time, also where nobody asks anything. */
+const REFRESH_MS = 1_000;
+
 /** Where the server listens, and who is trusted there. */
 export class Listeners {
   readonly #settings: ListenSettings;
+  readonly #log: Log;
   readonly #urls: readonly ServerUrl[];
   #tokens: Tokens | undefined;
   /** When the token file was last changed, as far as we have read it. */
@@ -30,10 +35,14 @@ export class Listeners {
   readonly #servers: { readonly url: ServerUrl; readonly server: Server }[] = [];
   /** Requests that came in where nobody has to show a token. */
   readonly #trusted = new WeakSet<IncomingMessage>();
+  /** Requests that are not answered to the end, streams among them, and the tokens that they showed. */
+  readonly #running = new Map<IncomingMessage, Token>();
+  #refreshing: NodeJS.Timeout | undefined;
 
   /** Throws `denied` or `invalid` for settings that would let strangers in, before anything listens. */
-  constructor(settings: ListenSettings) {
+  constructor(settings: ListenSettings, log: Log) {
     this.#settings = settings;
+    this.#log = log;
     if (settings.listen.length === 0) throw new WeftError('invalid', 'the server listens nowhere: give unix:/path');
     this.#urls = settings.listen.map(parseServerUrl);
     for (const url of this.#urls) checkExposure(url, settings);
@@ -48,28 +57,43 @@ export class Listeners {
     if (this.#trusted.has(request)) return TRUSTED;
     this.#refreshTokens();
     if (!this.#tokens) return TRUSTED;
-    return authenticate(request, this.#tokens);
+    const token = authenticate(request, this.#tokens);
+    this.#running.set(request, token);
+    return token.scope;
   }
 
-  /** A token that is made or revoked counts at once. A file that does not read any more leaves what was read before. */
+  /**
+   * A token that is made or revoked counts at once; what runs by one that is revoked is cut off. A file that is not one
+   * of tokens leaves what was read before.
+   */
   #refreshTokens(): void {
     const { tokenFile } = this.#settings;
     if (tokenFile === undefined) return;
     const changedMs = statSync(tokenFile, { throwIfNoEntry: false })?.mtimeMs ?? 0;
     if (this.#tokens && changedMs === this.#tokensOfMs) return;
-    try {
-      this.#tokens = Tokens.read(tokenFile);
-    } catch (error) {
-      if (!this.#tokens) throw error;
-    }
+    if (this.#tokens) this.#readAgain(tokenFile);
+    else this.#tokens = Tokens.read(tokenFile);
     this.#tokensOfMs = changedMs;
   }
 
+  #readAgain(tokenFile: string): void {
+    try {
+      const tokens = Tokens.readAgain(tokenFile);
+      this.#tokens = tokens;
+      for (const [request, token] of this.#running) if (!tokens.has(token)) request.socket.destroy();
+    } catch (error) {
+      this.#log.error('the token file does not read: those go on to count that were read before', { error });
+    }
+  }
+
   async open(handle: RequestListener): Promise<readonly string[]> {
+    this.#refreshing = setInterval(() => this.#refreshTokens(), REFRESH_MS);
+    this.#refreshing.unref();
     const opened: string[] = [];
     for (const url of this.#urls) {
       const listener: RequestListener = (request, response) => {
         if (url.scheme === 'unix') this.#trusted.add(request);
+        response.on('close', () => this.#running.delete(request));
         handle(request, response);
       };
       // No limit on the length of a request: an agent's answer may be a capture that goes on for hours.
@@ -90,6 +114,7 @@ export class Listeners {
   }
 
   async close(): Promise<void> {
+    clearInterval(this.#refreshing);
     for (const { url, server } of this.#servers.splice(0)) {
       const ended = new Promise((resolve) => server.close(resolve));
       server.closeAllConnections();

@@ -12,7 +12,7 @@ import { type ParsedObject, parseObject } from '../model/parse.ts';
 import { replaceTextsAt } from '../model/paths.ts';
 import { type Problem, problemsError } from '../model/problem.ts';
 import { nameScopeOf } from '../model/relations.ts';
-import { type Found, findObject, resolveObject } from '../model/resolve.ts';
+import { type Found, findObject, type Naming, resolveObject } from '../model/resolve.ts';
 import { checkRules } from '../model/rules.ts';
 import { withFormerSecrets } from '../model/secrets.ts';
 
@@ -208,15 +208,27 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
   return Object.fromEntries(merged);
 }
 
-/** The one object that a path or a query means; `not-found` otherwise. */
+/** The one object that a path or a query means. Throws `not-found`, or `invalid` where several fit. */
 export function requireObject<K extends KindName>(
   index: ModelIndex,
   kind: K,
   text: string,
   tenant?: string,
+  naming: Naming = 'beginnings',
 ): ObjectOfKind[K] {
-  const owner = tenant === undefined ? undefined : requireObject(index, 'tenant', tenant).id;
-  const found: Found<KindName> = findObject(index, kind, text, owner);
+  const owner = tenant === undefined ? undefined : requireObject(index, 'tenant', tenant, undefined, naming).id;
+  const found: Found<KindName> = findObject(index, kind, text, owner, naming);
   if (found.object) return found.object as ObjectOfKind[K];
-  throw new WeftError('not-found', found.hint === undefined ? found.problem : `${found.problem}; ${found.hint}`);
+  const code = found.isAmbiguous ? 'invalid' : 'not-found';
+  throw new WeftError(code, found.hint === undefined ? found.problem : `${found.problem}; ${found.hint}`);
+}
+
+/** The same for what is going to be changed: beginnings of ids do not count. */
+export function requireWhole<K extends KindName>(
+  index: ModelIndex,
+  kind: K,
+  text: string,
+  tenant?: string,
+): ObjectOfKind[K] {
+  return requireObject(index, kind, text, tenant, 'whole');
 }

@@ -7,7 +7,7 @@ import { applyRequestSchema } from './apply.ts';
 import { PROBLEM_CONTENT_TYPE } from './problem.ts';
 import { bgpQuerySchema, bgpRoutesQuerySchema } from './routes/bgp.ts';
 import { flowsQuerySchema, flowWatchQuerySchema, natQuerySchema, refusedQuerySchema } from './routes/flows.ts';
-import { listQuerySchema, objectQuerySchema } from './routes/objects.ts';
+import { getQuerySchema, listQuerySchema, objectQuerySchema } from './routes/objects.ts';
 import { eventsQuerySchema, syncQuerySchema, watchQuerySchema } from './routes/status.ts';
 import { traceRequestSchema } from './routes/trace.ts';
 
@@ -84,8 +84,12 @@ function pathsOf(kind: KindName, name: string): Json {
       post: operation(`create${name}`, `Create: ${about}`, { query, body, answer, status: '201' }),
     },
     [`/v1/${plural}/{ref}`]: {
-      get: operation(`get${name}`, `Get by id, name or the beginning of an id: ${about}`, { ref: true, query, answer }),
-      put: operation(`replace${name}`, `Replace: ${about}`, { ref: true, query, body, answer }),
+      get: operation(`get${name}`, `Get by id, name or the beginning of an id: ${about}`, {
+        ref: true,
+        query: getQuerySchema,
+        answer,
+      }),
+      put: operation(`replace${name}`, `Replace, by id or name: ${about}`, { ref: true, query, body, answer }),
       patch: operation(`change${name}`, `Change by JSON merge patch (RFC 7396): ${about}`, {
         ref: true,
         query,
@@ -93,7 +97,7 @@ function pathsOf(kind: KindName, name: string): Json {
         answer,
         type: 'application/merge-patch+json',
       }),
-      delete: operation(`delete${name}`, `Delete: ${about}`, { ref: true, query }),
+      delete: operation(`delete${name}`, `Delete, by id or name: ${about}`, { ref: true, query }),
     },
   };
 }

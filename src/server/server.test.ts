@@ -189,6 +189,30 @@ test('preconditions, merge patches and deletions of what is in use', async () =>
   assert.equal(twice.code, 'conflict');
 });
 
+test('what changes something names an object by name or whole id; what reads may name the beginning of an id', async () => {
+  const id = 'abcd0000-0000-4000-8000-000000000000';
+  await client.post('/v1/ports', { tenant: 'acme', name: 'begun', switch: 'lan', id });
+  assert.equal((await client.get<LogicalPort>('/v1/ports/abcd')).id, id);
+  const refused = [
+    client.request('DELETE', '/v1/ports/abcd'),
+    client.request('DELETE', '/v1/ports/abcd', { query: { tenant: 'acme' } }),
+    client.request('PATCH', '/v1/ports/abcd', { body: { adminUp: false } }),
+    client.request('PUT', '/v1/ports/abcd', { body: { tenant: 'acme', name: 'begun', switch: 'lan' } }),
+    client.post('/v1/ports/abcd/activate', { host: 'h1' }),
+    client.get('/v1/ports/abcd', { query: { whole: true } }),
+  ];
+  for (const work of refused) {
+    const { code, message } = await problemOf(work);
+    assert.equal(code, 'not-found');
+    assert.match(message, /whole id/);
+  }
+  await client.post('/v1/tenants', { name: 'twin' });
+  await client.post('/v1/switches', { tenant: 'twin', name: 'lan' });
+  const several = await problemOf(client.request('DELETE', '/v1/switches/lan'));
+  assert.deepEqual([several.code, /2 tenants/.test(several.message)], ['invalid', true]);
+  await client.request('DELETE', `/v1/ports/${id}`);
+});
+
 test('malformed JSON is answered with line and column', async () => {
   const { request } = await import('node:http');
   const text = await new Promise<string>((resolve, reject) => {

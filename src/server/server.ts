@@ -67,7 +67,7 @@ const COMPACT_MS = 60_000;
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { log, clock = systemClock } = options;
-  const listeners = new Listeners(options);
+  const listeners = new Listeners(options, log.child({ part: 'listeners' }));
   const store = options.store ?? openStore(options.stateDir, clock);
   const closing = new AbortController();
   let state: DesiredState | undefined;

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { entryOf } from '../kinds.ts';
 import { print, say } from '../output.ts';
-import { fetchObject } from '../requests.ts';
+import { fetchToChange } from '../requests.ts';
 import { type Session, titleOf, withSession } from '../session.ts';
 
 export function register(program: Command): void {
@@ -17,8 +17,8 @@ export function register(program: Command): void {
 }
 
 async function activate(portName: string, hostName: string, session: Session): Promise<void> {
-  const port = await fetchObject(session, entryOf('port'), portName);
-  const host = await fetchObject(session, entryOf('host'), hostName);
+  const port = await fetchToChange(session, entryOf('port'), portName);
+  const host = await fetchToChange(session, entryOf('host'), hostName);
   await session.client.post(`/v1/ports/${port.id}/activate`, { host: host.id });
   print(`${titleOf(port)} is active on ${host.name}`);
   say("'weft sync --wait' waits until every host sends there");

@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
 import { WeftError } from '../../base/errors.ts';
 import { problemsOf } from '../../server/problem.ts';
-import { readObjects } from '../documents.ts';
+import { readObjects, type SourceObject } from '../documents.ts';
 import { UsageError } from '../exit-codes.ts';
 import { CLI_KINDS, type CliKind, entryOf, kindOf, plurals, requireKind } from '../kinds.ts';
 import { print, say } from '../output.ts';
-import { fetchObject } from '../requests.ts';
+import { fetchObject, fetchToChange } from '../requests.ts';
 import { type Session, titleOf, withSession } from '../session.ts';
 import { collect } from './apply.ts';
 
@@ -29,15 +29,18 @@ export function register(program: Command): void {
     );
 }
 
-async function remove(words: readonly string[], options: DeleteOptions, session: Session): Promise<void> {
+/** Exported for its test. */
+export async function remove(words: readonly string[], options: DeleteOptions, session: Session): Promise<void> {
   const wanted = [...fromWords(words), ...fromFiles(options.file)];
   if (wanted.length === 0) throw new UsageError("name what to delete: 'weft delete port web-1' or -f FILE");
   // Those that refer go before those they refer to.
   const order = (kind: CliKind): number => CLI_KINDS.indexOf(kind);
   let deleted = 0;
-  for (const { kind, name } of wanted.toSorted((a, b) => order(b.kind) - order(a.kind))) {
+  for (const { kind, name, isOfFile } of wanted.toSorted((a, b) => order(b.kind) - order(a.kind))) {
     try {
-      const object = await fetchObject(session, kind, name);
+      const object = await (isOfFile
+        ? fetchObject(session, kind, name, { whole: true })
+        : fetchToChange(session, kind, name));
       await session.client.request('DELETE', `/v1/${kind.plural}/${object.id}`);
       print(`${titleOf(object)} deleted`);
       deleted++;
@@ -49,7 +52,14 @@ async function remove(words: readonly string[], options: DeleteOptions, session:
   if (deleted > 0) say("'weft sync --wait' waits until every host has let go");
 }
 
-function fromWords(words: readonly string[]): { readonly kind: CliKind; readonly name: string }[] {
+interface Wanted {
+  readonly kind: CliKind;
+  readonly name: string;
+  /** Nobody typed it: no beginnings of ids. */
+  readonly isOfFile?: true;
+}
+
+function fromWords(words: readonly string[]): Wanted[] {
   const [first, ...rest] = words;
   if (first === undefined) return [];
   if (rest.length > 0 && kindOf(first)) return rest.map((name) => ({ kind: requireKind(first), name }));
@@ -60,12 +70,24 @@ function fromWords(words: readonly string[]): { readonly kind: CliKind; readonly
   });
 }
 
-function fromFiles(files: readonly string[]): { readonly kind: CliKind; readonly name: string }[] {
+function fromFiles(files: readonly string[]): Wanted[] {
   if (files.length === 0) return [];
-  return readObjects(files).map(({ object }) => {
-    const tenant = typeof object.tenant === 'string' ? `${object.tenant}/` : '';
-    return { kind: entryOf(object.kind), name: `${tenant}${object.name}` };
+  return readObjects(files).map(({ object, position }) => {
+    const kind = entryOf(object.kind);
+    return { kind, name: nameInFile(kind, object, position), isOfFile: true };
   });
+}
+
+/** The id, where it has one; else `tenant/name`, or `tenant/container/name`, each as far as the file says it. */
+function nameInFile(kind: CliKind, object: SourceObject['object'], position: SourceObject['position']): string {
+  if (typeof object.id === 'string') return object.id;
+  const tenant = kind.tenantOwned && typeof object.tenant === 'string' ? `${object.tenant}/` : '';
+  if (kind.nameWithin === undefined) return `${tenant}${object.name}`;
+  const container = object[kind.nameWithin];
+  if (typeof container !== 'string')
+    throw new UsageError(`${position('')}: ${kind.kind} ${object.name} says no ${kind.nameWithin}`);
+  // Files may write a container with its tenant.
+  return container.includes('/') ? `${container}/${object.name}` : `${tenant}${container}/${object.name}`;
 }
 
 /** A refusal names who still refers; what went before it is said too. */

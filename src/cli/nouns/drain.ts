@@ -4,7 +4,7 @@ import type { Host } from '../../model/objects.ts';
 import { UsageError } from '../exit-codes.ts';
 import { entryOf } from '../kinds.ts';
 import { print, say } from '../output.ts';
-import { fetchObject } from '../requests.ts';
+import { fetchToChange } from '../requests.ts';
 import { type Session, withSession } from '../session.ts';
 
 export function register(program: Command): void {
@@ -45,6 +45,6 @@ async function drain(name: string, wait: string | undefined, session: Session): 
 
 /** What the host is then. */
 export async function patchHost(name: string, set: Partial<Host>, session: Session): Promise<Host> {
-  const { id } = await fetchObject(session, entryOf('host'), name);
+  const { id } = await fetchToChange(session, entryOf('host'), name);
   return (await session.client.request<Host>('PATCH', `/v1/hosts/${id}`, { body: set })).body;
 }

@@ -1,5 +1,16 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { dirname, join } from 'node:path';
 import { type Command, Option } from 'commander';
@@ -159,10 +170,26 @@ function readTokenLines(path: string): TokenLine[] {
     });
 }
 
+/** By renaming: the server reads the whole file or the one before. It keeps its mode and its owner, who may be the server's. */
 function writeTokenLines(path: string, lines: readonly TokenLine[]): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const text = lines.map(({ digest, scope, note }) => `${digest} ${scope}${note ? ` # ${note}` : ''}\n`).join('');
-  writeFileSync(path, `# Tokens of the Weft server: SHA-256 and scope.\n${text}`, { mode: 0o600 });
+  const target = existsSync(path) ? realpathSync(path) : path;
+  const before = statSync(target, { throwIfNoEntry: false });
+  const written = `${target}.${process.pid}.new`;
+  const flags = { mode: 0o600, flag: 'wx', flush: true };
+  writeFileSync(written, `# Tokens of the Weft server: SHA-256 and scope.\n${text}`, flags);
+  try {
+    if (before) {
+      const { uid, gid } = statSync(written);
+      if (before.uid !== uid || before.gid !== gid) chownSync(written, before.uid, before.gid);
+      chmodSync(written, before.mode & 0o777);
+    }
+    renameSync(written, target);
+  } catch (error) {
+    rmSync(written, { force: true });
+    throw error;
+  }
 }
 
 /** A new token in the file; returns the secret, which is nowhere else. */
@@ -173,9 +200,15 @@ export function addToken(path: string, scope: 'admin' | `host:${string}`, note: 
   return secret;
 }
 
-function createToken(options: TokenOptions): void {
+/** Exported for its test, as `revokeToken`. */
+export async function createToken(options: TokenOptions): Promise<void> {
   if ((options.host === undefined) === (options.admin !== true))
     throw new UsageError('whose is it? --host NAME for an agent, or --admin');
+  if (options.host !== undefined) {
+    const { nameSchema } = await import('../../model/kinds/common.ts'); // not for every command: it loads schemas
+    const { error } = nameSchema.safeParse(options.host);
+    if (error) throw new UsageError(`--host "${options.host}": ${error.issues[0]!.message}`);
+  }
   const scope = options.host === undefined ? 'admin' : (`host:${options.host}` as const);
   print(addToken(options.file, scope, options.note ?? new Date().toISOString().slice(0, 10)));
   say(
@@ -194,7 +227,7 @@ function listTokens(options: TokenOptions): void {
   );
 }
 
-function revokeToken(id: string, options: TokenOptions): void {
+export function revokeToken(id: string, options: TokenOptions): void {
   const lines = readTokenLines(options.file);
   const found = lines.filter(({ digest }) => digest.startsWith(id));
   if (found.length !== 1)

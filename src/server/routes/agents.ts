@@ -7,7 +7,7 @@ import { problemsError } from '../../model/problem.ts';
 import { RUNTIME_KINDS } from '../../model/relations.ts';
 import type { ServerContext } from '../context.ts';
 import { importFrom } from '../imports.ts';
-import { requireObject } from '../mutations.ts';
+import { requireObject, requireWhole } from '../mutations.ts';
 import type { WatchRequest } from '../protocol.ts';
 import { parseReports } from '../reports.ts';
 
@@ -39,7 +39,7 @@ export function addAgentRoutes(app: FastifyInstance, context: ServerContext): vo
   const { index } = context.state;
 
   app.post<OfHost>('/v1/hosts/:ref/watch', { config: AGENT_ROUTE }, async (request, reply) => {
-    const host = requireObject(index, 'host', request.params.ref);
+    const host = requireWhole(index, 'host', request.params.ref);
     const wanted = watchRequestSchema.safeParse(request.body ?? { have: {} });
     if (!wanted.success) throw problemsError(problemsOfZod(wanted.error, 'watch request', ['incarnation', 'have']));
     reply.hijack();
@@ -48,7 +48,7 @@ export function addAgentRoutes(app: FastifyInstance, context: ServerContext): vo
   });
 
   app.post<OfHost>('/v1/hosts/:ref/reports', { config: AGENT_ROUTE }, async (request) => {
-    const host = requireObject(index, 'host', request.params.ref);
+    const host = requireWhole(index, 'host', request.params.ref);
     return context.reports.take(host.id, parseReports(request.body));
   });
 
@@ -57,7 +57,7 @@ export function addAgentRoutes(app: FastifyInstance, context: ServerContext): vo
     raw.removeAllContentTypeParsers();
     raw.addContentTypeParser('*', (_request, payload, done) => done(null, payload));
     raw.post<OfAnswer>('/v1/hosts/:ref/answers/:request', { config: AGENT_ROUTE }, async (request, reply) => {
-      const host = requireObject(index, 'host', request.params.ref);
+      const host = requireWhole(index, 'host', request.params.ref);
       const answer = {
         status: Number(request.headers['x-weft-status'] ?? 200),
         type: String(request.headers['x-weft-type'] ?? 'application/octet-stream'),
@@ -72,9 +72,9 @@ export function addAgentRoutes(app: FastifyInstance, context: ServerContext): vo
 
   // A port's connections, from the host where it was: asked by a host that has an interface of it.
   app.get<OfImport>('/v1/hosts/:ref/imports/:port', { config: AGENT_ROUTE }, async (request, reply) => {
-    const host = requireObject(index, 'host', request.params.ref);
+    const host = requireWhole(index, 'host', request.params.ref);
     const { port } = request.params;
-    const from = requireObject(index, 'host', request.query.from ?? '');
+    const from = requireWhole(index, 'host', request.query.from ?? '');
     const gone = new AbortController();
     reply.raw.on('close', () => gone.abort());
     const told = await importFrom(context, host.id, port, from.id, gone.signal);
@@ -90,7 +90,9 @@ export function addAgentRoutes(app: FastifyInstance, context: ServerContext): vo
       method,
       url: '/v1/hosts/:ref/agent/*',
       handler: async (request, reply) => {
-        const host = requireObject(index, 'host', request.params.ref);
+        // A question may name a host as people do; what is posted may change something there.
+        const find = method === 'GET' ? requireObject : requireWhole;
+        const host = find(index, 'host', request.params.ref);
         const gone = new AbortController();
         reply.raw.on('close', () => gone.abort());
         const query = request.url.includes('?') ? request.url.slice(request.url.indexOf('?')) : '';

@@ -17,7 +17,7 @@ import { problemsError } from '../../model/problem.ts';
 import { HEARTBEAT_MS } from '../agent-streams.ts';
 import { allowers } from '../allowed-by.ts';
 import type { ServerContext } from '../context.ts';
-import { requireObject } from '../mutations.ts';
+import { requireObject, requireWhole } from '../mutations.ts';
 import { type ConnectionsReport, MOST_CONNECTIONS_IN_REPORT } from '../protocol.ts';
 import { AGENT_ROUTE } from './agents.ts';
 import { parseQuery } from './query.ts';
@@ -110,7 +110,7 @@ export function addFlowRoutes(app: FastifyInstance, context: ServerContext): voi
   const { index } = state;
 
   app.post<{ Params: { ref: string } }>('/v1/hosts/:ref/connections', { config: AGENT_ROUTE }, async (request) => {
-    const host = requireObject(index, 'host', request.params.ref);
+    const host = requireWhole(index, 'host', request.params.ref);
     const parsed = reportSchema.safeParse(request.body);
     if (!parsed.success)
       throw problemsError(problemsOfZod(parsed.error, 'connections', Object.keys(reportSchema.shape)).slice(0, 50));

@@ -9,7 +9,15 @@ import { applyObjects, parseApplyRequest } from '../apply.ts';
 import { activatePort } from '../bindings.ts';
 import type { ServerContext } from '../context.ts';
 import type { Written } from '../desired-state.ts';
-import { createObject, deleteObject, type Mutation, patchObject, replaceObject, requireObject } from '../mutations.ts';
+import {
+  createObject,
+  deleteObject,
+  type Mutation,
+  patchObject,
+  replaceObject,
+  requireObject,
+  requireWhole,
+} from '../mutations.ts';
 import { parseQuery } from './query.ts';
 
 const flag = z.enum(['true', 'false', '']).transform((text) => text !== 'false');
@@ -17,6 +25,10 @@ export const objectQuerySchema = z.object({
   tenant: z.string().optional(),
   /** References in the answer as names. */
   names: flag.default(false),
+});
+export const getQuerySchema = objectQuerySchema.extend({
+  /** A name or a whole id only, as for what changes something. */
+  whole: flag.default(false),
 });
 export const listQuerySchema = objectQuerySchema.extend({
   name: z.string().optional(),
@@ -49,8 +61,8 @@ export function addObjectRoutes(app: FastifyInstance, context: ServerContext): v
     const body = activateSchema.safeParse(request.body);
     if (!body.success) throw new WeftError('invalid', 'wanted is {"host": "<name or id>"}');
     const { result, revision } = await context.state.write((draft) => {
-      const port = requireObject(draft.index, 'port', request.params.ref, tenant);
-      const host = requireObject(draft.index, 'host', body.data.host);
+      const port = requireWhole(draft.index, 'port', request.params.ref, tenant);
+      const host = requireWhole(draft.index, 'host', body.data.host);
       if (activatePort(draft, host.id, port.id) === 'no-claim')
         throw new WeftError(
           'conflict',
@@ -80,8 +92,9 @@ function addKind(app: FastifyInstance, context: ServerContext, kind: KindName): 
   });
 
   app.get<ByReference>(one, async (request, reply) => {
-    const query = parseQuery(objectQuerySchema, request.query);
-    const object = requireObject(index, kind, request.params.ref, query.tenant);
+    const query = parseQuery(getQuerySchema, request.query);
+    const find = query.whole ? requireWhole : requireObject;
+    const object = find(index, kind, request.params.ref, query.tenant);
     return send(reply, object.revision, context.present.show(object, query.names));
   });
 
@@ -99,7 +112,7 @@ function addKind(app: FastifyInstance, context: ServerContext, kind: KindName): 
   ): Promise<unknown> => {
     const query = parseQuery(objectQuerySchema, request.query);
     const written = await write(context, (mutation) => {
-      const before = requireObject(mutation.draft.index, kind, request.params.ref, query.tenant);
+      const before = requireWhole(mutation.draft.index, kind, request.params.ref, query.tenant);
       checkIfMatch(request, before);
       return how(mutation, before, request.body);
     });
@@ -111,7 +124,7 @@ function addKind(app: FastifyInstance, context: ServerContext, kind: KindName): 
   app.delete<ByReference>(one, async (request) => {
     const query = parseQuery(objectQuerySchema, request.query);
     const { result, revision } = await write(context, (mutation) => {
-      const before = requireObject(mutation.draft.index, kind, request.params.ref, query.tenant);
+      const before = requireWhole(mutation.draft.index, kind, request.params.ref, query.tenant);
       checkIfMatch(request, before);
       deleteObject(mutation, before);
       return before;

@@ -34,6 +34,8 @@ export const watchQuerySchema = z.object({
   after: z.coerce.number().int().min(0).optional(),
 });
 
+const MOST_BUFFERED_BYTES = 32 * 1024 * 1024;
+
 /** What a watch of people says, a line each. */
 export type PeopleWatchMessage =
   | { readonly type: 'put'; readonly revision: number; readonly object: Record<string, unknown> }
@@ -175,8 +177,16 @@ async function streamToPeople(
         for (const object of state.index.all(kind))
           say({ type: 'put', revision: object.revision, object: present.show(object, true) });
     say({ type: 'revision', revision: state.revision });
-  } else for (const commit of await state.replay(after)) tell(commit);
+  } else {
+    if (after > state.revision)
+      throw new WeftError(
+        'compacted',
+        `revision ${after} is not of this store, whose newest is ${state.revision} (was it restored?): list everything again`,
+      );
+    for (const commit of await state.replay(after)) tell(commit);
+  }
   const response = begin({ 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
+  let mostBufferedBytes: number | undefined;
   // Once it is durable: what a crash took back is not in the log of which a later watch with `after` is told.
   const flush = (): void => {
     const text = lines.splice(0).join('');
@@ -184,8 +194,9 @@ async function streamToPeople(
       () => {
         if (response.writableEnded || response.destroyed) return;
         response.write(text);
-        // Somebody who stopped reading (a suspended terminal) resumes with `after`.
-        if (response.writableLength > 32 * 1024 * 1024) response.destroy();
+        // Somebody who stopped reading (a suspended terminal) resumes with `after`. What is told at first does not count.
+        mostBufferedBytes ??= MOST_BUFFERED_BYTES + Buffer.byteLength(text);
+        if (response.writableLength > mostBufferedBytes) response.destroy();
       },
       () => response.destroy(),
     );
