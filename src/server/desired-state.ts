@@ -207,11 +207,21 @@ export class DesiredState {
       answer(staged, revision, durable);
       return [];
     } catch (error) {
+      this.#takeBackRetirements(operations);
       const code: ErrorCode | undefined = error instanceof WeftError ? error.code : undefined;
       if (code === 'conflict') return staged.map(({ job }) => job);
       this.#log.error('a write failed', { error });
       for (const { job } of staged) job.reject(error);
       return [];
+    }
+  }
+
+  /** What was deleted is there still: its tunnel key is its own, unless a transaction that is stored retired it. */
+  #takeBackRetirements(operations: readonly Operation[]): void {
+    for (const { key } of operations) {
+      if (!key.startsWith(RETIRED_PREFIX)) continue;
+      const tunnelKey = Number(key.slice(RETIRED_PREFIX.length));
+      if (!this.#retired.has(tunnelKey)) this.allocator.unretireKey(tunnelKey);
     }
   }
 
