@@ -78,3 +78,26 @@ test('an object whose deletion met a conflict and was refused then is changed as
   await write((mutation) => patchObject(mutation, portA(mutation), { adminUp: false }));
   await state.close();
 });
+
+test('writes at the same time share a transaction, but each of one record has a revision of its own', async () => {
+  const { state, write } = await openCloud();
+  await write((mutation) => createObject(mutation, 'port', { tenant: 'acme', name: 'b', switch: 'lan' }));
+  const patch = (name: string, fields: object) =>
+    write((mutation) => patchObject(mutation, requireObject(mutation.draft.index, 'port', name), fields));
+  // The first one finds no other at work and goes alone.
+  const [alone, ofA, ofB, again, behind] = await Promise.all([
+    patch('a', { labels: { n: '1' } }),
+    patch('a', { labels: { n: '2' } }),
+    patch('b', { labels: { n: '2' } }),
+    patch('a', { adminUp: false }),
+    patch('b', { adminUp: false }),
+  ]);
+  const { revision } = alone;
+  assert.deepEqual(
+    [ofA, ofB, again, behind].map((written) => written.revision - revision),
+    [1, 1, 2, 2],
+  );
+  const { labels, adminUp } = requireObject(state.index, 'port', 'a');
+  assert.deepEqual([labels, adminUp], [{ n: '2' }, false]);
+  await state.close();
+});
