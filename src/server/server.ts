@@ -143,9 +143,9 @@ function createContext(
   });
   const memory = new MemoryTrimmer();
   signal.addEventListener('abort', () => memory.stop(), { once: true });
-  flows.adoptLeases().catch((error: unknown) => log.warn('leases are missing in the flow database', { error }));
+  flows.leases.adopt();
   state.onCommit((commit) => {
-    flows.followCommit(commit.changes);
+    flows.leases.followCommit(commit.changes);
     memory.worked(commit.changes.length);
     const created = followCommit(commit, runtime, streams);
     const gateways = gatewaysConcerned(index, commit.changes);
