@@ -15,7 +15,6 @@ export const REASONS = {
   importing: 'the port has just moved here, and this may be a connection that is still on its way here',
   tagged: 'a VLAN tag where none may be',
   vlan: 'a VLAN that the port does not carry',
-  'bridge-local': 'for the next bridge only (spanning tree, LACP, LLDP), and from a workload',
   'spoofed-mac': 'an Ethernet source that the port does not own, or an interface that is no port',
   'spoofed-arp': 'ARP for an address that the port does not own',
   'spoofed-ip': 'an IP source that the port does not own',

@@ -153,10 +153,6 @@ function mutate(bytes: Uint8Array, mutation: MutationSketch): Uint8Array {
 
 type Frame = Omit<Packet, 'vlans'>;
 
-/** IEEE 802.1AB: for the next bridge, which passes it on to nobody. */
-const LLDP = 0x88cc;
-const NEAREST_BRIDGE = 0x0180_c200_000e as Mac;
-
 function packetOf(dstIndex: number, body: FlatSketch, src: Mac, pools: Pools): Frame {
   const dst = at(pools.targets, dstIndex);
   switch (body.kind) {
@@ -181,10 +177,8 @@ function packetOf(dstIndex: number, body: FlatSketch, src: Mac, pools: Pools): F
       return nd(body, src, dst, pools);
     case 'rule':
       return ip4({ ...PLAIN, src: body.src, dst: body.dst }, src, dst, pools);
-    case 'other': {
-      const { etherType } = body;
-      return { ethernet: { src, dst: etherType === LLDP ? NEAREST_BRIDGE : dst, etherType }, payload: PAYLOAD };
-    }
+    case 'other':
+      return { ethernet: { src, dst, etherType: body.etherType }, payload: PAYLOAD };
     case 'name':
       return question(src, dst, at(pools.gateways, dstIndex), pools);
   }

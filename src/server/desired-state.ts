@@ -131,7 +131,7 @@ export class DesiredState {
   }
 
   /**
-   * Runs `work` on a draft and makes what it did one transaction (shared with other writes that wait at the same time).
+   * Runs `work` on a draft and makes what it did one transaction (shared with other writes that wait at the same time, of other records).
    * Resolves once it is durable. When `work` throws, nothing of it stays and the promise rejects with what it threw.
    * `work` must be synchronous.
    */
@@ -186,8 +186,13 @@ export class DesiredState {
   /** Returns the jobs that must be tried again because another server wrote in between. */
   async #writeTogether(jobs: readonly Job[]): Promise<readonly Job[]> {
     const staged: Staged[] = [];
-    for (const job of jobs) {
-      const done = this.#stage(job);
+    const touched = new Set<string>();
+    for (const [place, job] of jobs.entries()) {
+      const done = this.#stage(job, touched);
+      if (done === 'later') {
+        this.#queue = [...jobs.slice(place), ...this.#queue];
+        break;
+      }
       if (done) staged.push(done);
     }
     const operations = operationsOf(staged.flatMap(({ draft }) => draft.changes()));
@@ -207,6 +212,7 @@ export class DesiredState {
       answer(staged, revision, durable);
       return [];
     } catch (error) {
+      this.#takeBackRetirements(operations);
       const code: ErrorCode | undefined = error instanceof WeftError ? error.code : undefined;
       if (code === 'conflict') return staged.map(({ job }) => job);
       this.#log.error('a write failed', { error });
@@ -215,15 +221,29 @@ export class DesiredState {
     }
   }
 
-  #stage(job: Job): Staged | undefined {
+  /** What was deleted is there still: its tunnel key is its own, unless a transaction that is stored retired it. */
+  #takeBackRetirements(operations: readonly Operation[]): void {
+    for (const { key } of operations) {
+      if (!key.startsWith(RETIRED_PREFIX)) continue;
+      const tunnelKey = Number(key.slice(RETIRED_PREFIX.length));
+      if (!this.#retired.has(tunnelKey)) this.allocator.unretireKey(tunnelKey);
+    }
+  }
+
+  /**
+   * Undefined: the job is answered. `later`: it changes a record that one before it changes, too. Of a transaction a record has one
+   * revision: as that of both it would be a precondition that the second one's change does not break.
+   */
+  #stage(job: Job, touched: Set<string>): Staged | 'later' | undefined {
     const draft = new Draft(this.index);
     this.allocator.settle();
     try {
       const result = job.work(draft);
       for (const amend of this.#amendments) amend(draft);
-      if (!job.dryRun) return { job, draft, result };
+      if (!job.dryRun && touch(draft, touched)) return { job, draft, result };
       draft.rollback();
       this.allocator.rollback();
+      if (!job.dryRun) return 'later';
       answer([{ job, result }], this.#revision, this.durable());
     } catch (error) {
       draft.rollback();
@@ -280,6 +300,14 @@ export class DesiredState {
     if (before.kind === 'port') this.allocator.released(before);
     else if (HOLDING_ADDRESSES.has(before.kind)) this.allocator.reconsider();
   }
+}
+
+/** Adds the draft's records to those; false, and nothing is added, where one is among them. */
+function touch(draft: Draft, touched: Set<string>): boolean {
+  const keys = draft.changes().map(({ kind, id }) => `${kind}/${id}`);
+  if (keys.some((key) => touched.has(key))) return false;
+  for (const key of keys) touched.add(key);
+  return true;
 }
 
 function answer(staged: readonly Pick<Staged, 'job' | 'result'>[], revision: number, durable: Promise<void>): void {

@@ -56,7 +56,10 @@ const flowStore: FlowStore = {
     return await real.write(batch);
   },
   list: (filter, limit) => real.list(filter, limit),
-  setLease: (lease) => real.setLease(lease),
+  setLease: async (lease) => {
+    if (failure) throw failure;
+    await real.setLease(lease);
+  },
   leases: () => real.leases(),
   whoHeld: (question) => real.whoHeld(question),
   expire: (nowMs) => real.expire(nowMs),
@@ -278,6 +281,22 @@ test('a flow database that is full, slow or lost is said once, and holds up noth
   release();
   blocked = undefined;
   assert.equal((await Promise.all(waiting)).filter((answer) => answer instanceof WeftError).length, 1);
+});
+
+test('a lease that the flow database did not take is told in the status, and taken later', async () => {
+  const problems = async (): Promise<string[]> =>
+    (await client.get<{ problems: { text: string }[] }>('/v1/status')).problems
+      .map(({ text }) => text)
+      .filter((text) => text.includes('SNAT addresses'));
+  failure = new WeftError('full', 'no room');
+  await client.post('/v1/apply', { objects: NETWORK });
+  assert.match((await problems()).join(), /is not written down \(no room\)/);
+  failure = undefined;
+  // It is tried again every ten seconds.
+  for (let n = 0; n < 150 && (await problems()).length > 0; n++)
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.deepEqual(await problems(), []);
+  assert.equal((await real.leases()).length, 1);
 });
 
 test('a damaged flow database is set aside and the server starts with a new one', async () => {

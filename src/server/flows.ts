@@ -16,9 +16,8 @@ import type { RedisSettings } from '../flow-database/redis-settings.ts';
 import { openWorkerFlowStore } from '../flow-database/worker-store.ts';
 import { qualifiedName } from '../model/describe.ts';
 import type { ModelIndex } from '../model/model-index.ts';
-import type { NatLease } from '../model/objects.ts';
-import type { RecordChange } from './desired-state.ts';
 import type { EventRing } from './events.ts';
+import { LeaseLog } from './lease-log.ts';
 import type { ConnectionsAnswer, ConnectionsReport } from './protocol.ts';
 
 /** Batches that wait for the store; more are refused, and told again by their hosts. */
@@ -42,6 +41,8 @@ export class FlowDatabase {
   readonly #events: EventRing;
   readonly #clock: Clock;
   readonly #log: Log;
+  /** Follows the desired state. */
+  readonly leases: LeaseLog;
   readonly #followers = new Set<(news: FlowNews) => void>();
   #inHand = 0;
   #saidMs = Number.NEGATIVE_INFINITY;
@@ -59,6 +60,7 @@ export class FlowDatabase {
     this.#events = events;
     this.#clock = clock;
     this.#log = log;
+    this.leases = new LeaseLog(index, store, { events, clock, log });
   }
 
   /** What keeps the store from its work as a whole, for people. */
@@ -154,43 +156,10 @@ export class FlowDatabase {
     return () => void this.#followers.delete(tell);
   }
 
-  /** The log of leases follows the desired state. */
-  followCommit(changes: readonly RecordChange[]): void {
-    for (const { before, after } of changes) {
-      for (const lease of leasesOf(before, after)) this.#inBackground(this.#setLease(lease));
-    }
-  }
-
-  /** Leases as they are now: the log may have missed some while no server ran. */
-  async adoptLeases(): Promise<void> {
-    for (const { router, address, host, names, atMs: _atMs } of await this.#store.leases()) {
-      if (this.#blocksOf(router, address, host).length > 0) continue;
-      await this.#store.setLease({ ...{ router, address, host, names, blocks: [] }, atMs: this.#clock.now() });
-    }
-    for (const lease of this.#index.all('natLease')) await this.#setLease(lease);
-  }
-
-  /** All that the host has of the address now, as its own or as those of ports that are active there. */
-  #blocksOf(router: string, address: string, host: string): NatLease['blocks'] {
-    return [...this.#index.leasesOfRouter(router)].flatMap((lease) =>
-      lease.address === address && lease.host === host ? lease.blocks : [],
-    );
-  }
-
-  #setLease({ router: routerId, address, host: hostId }: LeaseHolder): Promise<void> {
-    const blocks = this.#blocksOf(routerId, address, hostId);
-    const router = this.#index.get('router', routerId);
-    const names = {
-      host: this.#index.get('host', hostId)?.name ?? hostId,
-      router: router ? qualifiedName(this.#index, router) : routerId,
-    };
-    const atMs = this.#clock.now();
-    return this.#store.setLease({ router: routerId, address, host: hostId, names, blocks, atMs });
-  }
-
   /** Once in a while. */
   expire(): void {
     this.#inBackground(this.#store.expire(this.#clock.now()));
+    this.leases.retry();
   }
 
   #inBackground(work: Promise<void>): void {
@@ -198,6 +167,7 @@ export class FlowDatabase {
   }
 
   async close(): Promise<void> {
+    await this.leases.settled();
     await this.#store.close();
   }
 }
@@ -229,13 +199,4 @@ export async function openFlowStore(
   }
   const bounds = { mostConnections: 100_000, mostTranslations: 500_000 };
   return await openWorkerFlowStore({ path: ':memory:', ...common, ...bounds }, onTrouble);
-}
-
-type LeaseHolder = Pick<NatLease, 'router' | 'address' | 'host'>;
-
-/** Of whom a change of a lease says something: also of the host that it left. */
-function leasesOf(before: RecordChange['before'], after: RecordChange['after']): readonly LeaseHolder[] {
-  const was = before?.kind === 'natLease' ? before : undefined;
-  const is = after?.kind === 'natLease' ? after : undefined;
-  return [...(is ? [is] : []), ...(was && was.host !== is?.host ? [was] : [])];
 }

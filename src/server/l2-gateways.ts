@@ -4,20 +4,16 @@ import type { Binding, Outside } from '../model/objects.ts';
 import { placesOf } from '../model/vteps.ts';
 import { activatePort, type Notice } from './bindings.ts';
 import type { DesiredState } from './desired-state.ts';
-import { LEASE_MS, type Runtime } from './runtime.ts';
+import type { Runtime } from './runtime.ts';
 
 /** Of which host the attachment of an L2 gateway or VTEP binding forwards: the active claim of its port (docs/design/l2-gateways.md, §2). */
 export class L2Gateways {
   readonly #state: DesiredState;
   readonly #runtime: Runtime;
-  readonly #now: () => number;
-  readonly #startedMs: number;
 
-  constructor(state: DesiredState, runtime: Runtime, now: () => number) {
+  constructor(state: DesiredState, runtime: Runtime) {
     this.#state = state;
     this.#runtime = runtime;
-    this.#now = now;
-    this.#startedMs = now();
   }
 
   /** Looks at these again; what was decided is written when this returns. Returns what people should hear. */
@@ -66,7 +62,7 @@ export class L2Gateways {
       if (attachment) return attachment.state;
     }
     // It is only coming back to us, or its agent, which has not said anything of it yet, is: traffic is not moved for that.
-    const isNew = this.#now() - this.#startedMs < LEASE_MS || !this.#runtime.isSettled(host, places);
+    const isNew = this.#runtime.isYoung || !this.#runtime.isSettled(host, places);
     return host === active && isNew && (runtime === undefined || runtime.isAlive) ? 'up' : 'down';
   }
 

@@ -274,7 +274,7 @@ export class Reports {
     this.#streams = streams;
     this.#events = events;
     this.#now = now;
-    this.#gateways = new L2Gateways(state, runtime, now);
+    this.#gateways = new L2Gateways(state, runtime);
     this.#overlaps = new OverlapNews(state.index);
     state.onCommit(({ changes }) => this.#overlaps.committed(changes));
     state.amendWrites((draft) => this.#claimCreatedPorts(draft));

@@ -39,8 +39,12 @@ const SETTLE_MS = 5_000;
 /** Two hosts that lose each other say so within this; it takes longer until one that is dead is lost (docs/design/liveness.md, §2). */
 const SAME_MOMENT_MS = 250;
 
+/** Spans of time are measured by the clock that nobody sets: only what is shown to people is wall time. */
 export interface HostRuntime {
+  /** Wall time. */
   lastSeenMs: number;
+  /** The same, to be measured from. */
+  heardMs: number;
   isAlive: boolean;
   /** Silent for so long that the ways out that it reported are gone, too. */
   isForgotten: boolean;
@@ -70,6 +74,7 @@ type CountersReport = Extract<Report, { type: 'counters' }>;
 export class Runtime {
   readonly #index: ModelIndex;
   readonly #clock: Clock;
+  readonly #startedMs: number;
   readonly #hosts = new Map<string, HostRuntime>();
   /** What agents counted before they restarted, per rule. */
   readonly #counted = new Map<string, { packets: number; bytes: number }>();
@@ -81,8 +86,14 @@ export class Runtime {
   constructor(index: ModelIndex, clock: Clock) {
     this.#index = index;
     this.#clock = clock;
+    this.#startedMs = clock.monotonicMs();
     this.#leased = new LeasedRecords(index, clock);
     this.learnedRoutes = new LearnedRoutes(index, this.#leased);
+  }
+
+  /** The server is just back: hosts that live have had no time to say so. */
+  get isYoung(): boolean {
+    return this.#clock.monotonicMs() - this.#startedMs < LEASE_MS;
   }
 
   host(hostId: string): HostRuntime | undefined {
@@ -94,18 +105,20 @@ export class Runtime {
     const known = this.#hosts.get(hostId);
     if (known) {
       known.lastSeenMs = this.#clock.now();
+      known.heardMs = this.#clock.monotonicMs();
       known.isAlive = true;
       known.isForgotten = false;
       return known;
     }
     const fresh: HostRuntime = {
       lastSeenMs: this.#clock.now(),
+      heardMs: this.#clock.monotonicMs(),
       isAlive: true,
       isForgotten: false,
       applied: 0,
       ports: new Map(),
       pendingClaims: new Map(),
-      connectedMs: this.#clock.now(),
+      connectedMs: this.#clock.monotonicMs(),
       lostSinceMs: new Map(),
       regainedMs: new Map(),
       sessions: new Map(),
@@ -120,7 +133,7 @@ export class Runtime {
   /** The host says which others do not answer it. */
   setLost(hostId: string, lost: readonly string[]): void {
     const host = this.seen(hostId);
-    const now = this.#clock.now();
+    const now = this.#clock.monotonicMs();
     const former = host.lostSinceMs;
     host.lostSinceMs = new Map(lost.map((id) => [id, former.get(id) ?? now]));
     const regained = [...host.regainedMs].filter(([, ms]) => now - ms < 2 * SETTLE_MS);
@@ -130,7 +143,7 @@ export class Runtime {
 
   /** The host's agent is connected anew. */
   connected(hostId: string): void {
-    this.seen(hostId).connectedMs = this.#clock.now();
+    this.seen(hostId).connectedMs = this.#clock.monotonicMs();
   }
 
   /**
@@ -139,19 +152,19 @@ export class Runtime {
    */
   isSettled(hostId: string, by: readonly string[]): boolean {
     const host = this.#hosts.get(hostId);
-    const now = this.#clock.now();
+    const now = this.#clock.monotonicMs();
     if (host === undefined || now - host.connectedMs < SETTLE_MS) return false;
     return by.every((id) => {
       const other = this.#hosts.get(id);
       if (!other?.isAlive) return true;
       const regainedMs = other.regainedMs.get(hostId) ?? Number.NEGATIVE_INFINITY;
-      return !other.lostSinceMs.has(hostId) && now - regainedMs >= SETTLE_MS && host.lastSeenMs >= regainedMs;
+      return !other.lostSinceMs.has(hostId) && now - regainedMs >= SETTLE_MS && host.heardMs >= regainedMs;
     });
   }
 
   /** Hosts that may have become so a moment ago. */
   settling(): ReadonlySet<string> {
-    const now = this.#clock.now();
+    const now = this.#clock.monotonicMs();
     const isRecent = (ms: number): boolean => now - ms < 2 * SETTLE_MS;
     const ids = new Set<string>();
     for (const [id, { connectedMs, regainedMs }] of this.#hosts) {
@@ -187,8 +200,8 @@ export class Runtime {
   }
 
   #isSilentSince(hostId: string, sinceMs: number): boolean {
-    const lastSeenMs = this.#hosts.get(hostId)?.lastSeenMs ?? 0;
-    return this.#clock.now() - sinceMs >= GIVE_UP_MS && lastSeenMs < sinceMs - SAME_MOMENT_MS;
+    const heardMs = this.#hosts.get(hostId)?.heardMs ?? Number.NEGATIVE_INFINITY;
+    return this.#clock.monotonicMs() - sinceMs >= GIVE_UP_MS && heardMs < sinceMs - SAME_MOMENT_MS;
   }
 
   /**
@@ -197,15 +210,15 @@ export class Runtime {
    * found down is so until somebody says other. Routes go by `expireRoutes`: there may be too many to go at once.
    */
   expire(): { readonly dead: readonly string[]; readonly changes: readonly RecordChange[] } {
-    const now = this.#clock.now();
+    const now = this.#clock.monotonicMs();
     const dead: string[] = [];
     const changes: RecordChange[] = [];
     for (const [id, host] of this.#hosts) {
-      if (!host.isForgotten && now - host.lastSeenMs >= WAYS_LEASE_MS) {
+      if (!host.isForgotten && now - host.heardMs >= WAYS_LEASE_MS) {
         host.isForgotten = true;
         changes.push(...this.#leased.endAll(id, ['neighbour', 'nextHopState', 'keptClients']));
       }
-      if (!host.isAlive || now - host.lastSeenMs < LEASE_MS) continue;
+      if (!host.isAlive || now - host.heardMs < LEASE_MS) continue;
       host.isAlive = false;
       host.sessions = new Map();
       dead.push(id);

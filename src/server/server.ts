@@ -17,6 +17,7 @@ import { type Commit, DesiredState, type RecordChange } from './desired-state.ts
 import { EventRing } from './events.ts';
 import { FlowDatabase, openFlowStore } from './flows.ts';
 import { createApi } from './http.ts';
+import { LateTicks } from './late-ticks.ts';
 import { Listeners, type ListenSettings } from './listeners.ts';
 import { endLeases, idleLeases } from './nat-leases.ts';
 import { Presenter } from './present.ts';
@@ -142,9 +143,9 @@ function createContext(
   });
   const memory = new MemoryTrimmer();
   signal.addEventListener('abort', () => memory.stop(), { once: true });
-  flows.adoptLeases().catch((error: unknown) => log.warn('leases are missing in the flow database', { error }));
+  flows.leases.adopt();
   state.onCommit((commit) => {
-    flows.followCommit(commit.changes);
+    flows.leases.followCommit(commit.changes);
     memory.worked(commit.changes.length);
     const created = followCommit(commit, runtime, streams);
     const gateways = gatewaysConcerned(index, commit.changes);
@@ -209,15 +210,19 @@ function startTimers({ state, runtime, reports, streams, events, flows, clock, l
     streams.publish(state.revision, changes);
     setImmediate(expireRoutes);
   };
+  // Of the timers themselves: they go by the system's clock, whatever the server's is.
+  const ticks = new LateTicks(systemClock);
   const timers = [
     setInterval(() => {
-      const { dead, changes } = runtime.expire();
+      const { dead, changes } = ticks.isSilenceKnown() ? runtime.expire() : { dead: [], changes: [] };
       if (changes.length > 0) streams.publish(state.revision, changes);
       expireRoutes();
       reports.tick();
       for (const id of new Set([...runtime.lostHosts(), ...runtime.settling()]))
         reports.judgeGateways(state.index.outsidesAt(id)).catch(failed('looking at L2 gateways and VTEPs'));
       for (const id of dead) {
+        // What it reported is gone here: its agent, should it live, reports everything once it connects again.
+        streams.closeHost(id);
         reports.judgeGateways(state.index.outsidesAt(id)).catch(failed('looking at L2 gateways and VTEPs'));
         const name = state.index.get('host', id)?.name ?? id;
         const text = `host ${name}: its agent is silent; traffic goes on as it was`;

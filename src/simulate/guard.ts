@@ -11,7 +11,6 @@ const ICMPV6 = 58;
 export function guard(port: LogicalPort, sw: LogicalSwitch, frame: Frame): DropReason | undefined {
   const ownership = ownershipOf(port, sw);
   if (!ownership.macs.has(frame.src)) return 'spoofed-mac';
-  if (isBridgeLocal(frame)) return 'bridge-local';
   if (hasInnerTag(frame)) return 'tagged';
   if (frame.arp) {
     const { senderMac, senderIp } = frame.arp;
@@ -23,11 +22,6 @@ export function guard(port: LogicalPort, sw: LogicalSwitch, frame: Frame): DropR
   if (frame.ip?.version === 4) return guardIpv4(ownership, frame);
   if (frame.ip?.version === 6) return guardIpv6(ownership, frame);
   return undefined;
-}
-
-/** IEEE 802.1Q-2018 table 8-1, and Cisco's of the same sort. */
-function isBridgeLocal({ dst }: Frame): boolean {
-  return Math.floor(dst / 16) === 0x0180_c200_000 || Math.floor(dst / 2) === 0x0100_0ccc_cccc / 2;
 }
 
 function guardIpv4(ownership: Ownership, frame: Frame): DropReason | undefined {

@@ -10,7 +10,6 @@ export const FRAME_DROP_REASONS = {
   'not-active': 'the port is active on another host; this interface only claims it',
   tagged: 'the frame carries a VLAN tag where none is allowed',
   vlan: "the frame's VLAN is not allowed at this port",
-  'bridge-local': 'it is for the next bridge only (spanning tree, LACP, LLDP), which no workload may speak to',
   'spoofed-mac': 'the source MAC address does not belong to the port',
   'spoofed-arp': 'the ARP sender does not belong to the port',
   'spoofed-ip': 'the source IP address does not belong to the port',

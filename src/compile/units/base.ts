@@ -73,11 +73,6 @@ function classifyBase(reader: Reader): Contribution[] {
   ];
 }
 
-/** For the next bridge only (IEEE 802.1Q-2018 table 8-1; Cisco's spanning tree and discovery): a switch outside would take a workload for one. */
-const BRIDGE_LOCAL = [
-  { value: 0x0180_c200_0000, mask: 0xffff_ffff_fff0 },
-  { value: 0x0100_0ccc_cccc, mask: 0xffff_ffff_fffe },
-];
 const NOWHERE4 = 0;
 const BROADCAST4 = 0xffff_ffff;
 const NOWHERE6 = 0n;
@@ -85,7 +80,6 @@ const NOWHERE6 = 0n;
 function guardBase(reader: Reader): Contribution[] {
   const spoofedIp = { do: sample(reader), drop: 'spoofed-ip' } as const;
   return [
-    ...BRIDGE_LOCAL.map((eth_dst) => flow('guard', GUARD.bridgeLocal, { eth_dst }, { drop: 'bridge-local' })),
     ...INNER_TAGGED.map((what) => flow('guard', GUARD.spoofed, what, { drop: 'tagged' })),
     flow('guard', GUARD.probe, { ...ARP, arp_spa: NOWHERE4 }, { drop: 'probe' }),
     flow('guard', GUARD.probe, { ...neighbor(ND.solicit), ipv6_src: NOWHERE6 }, { drop: 'probe' }),

@@ -13,7 +13,6 @@ import { fixedAddresses, type Owned, ownedBy } from '../owned.ts';
  * addresses are mostly dropped by one bit (bits.ts). IP sources need none: Open vSwitch narrows those by prefix (`Table.prefixes`).
  */
 export const GUARD = {
-  bridgeLocal: 700,
   /** Plus the bit's place. `0.0.0.0` passes. */
   wideAddress: 600,
   probe: 550,

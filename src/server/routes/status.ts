@@ -9,6 +9,7 @@ import { bgpProblems, MOST_PROBLEMS } from '../bgp.ts';
 import type { ServerContext } from '../context.ts';
 import type { Commit } from '../desired-state.ts';
 import { UNTROUBLED } from '../flows.ts';
+import { leaseTroubleText } from '../lease-log.ts';
 import { nextHopProblems } from '../next-hops.ts';
 import { outsideProblems } from '../outsides.ts';
 import type { StatusProblem } from '../present.ts';
@@ -114,6 +115,10 @@ function statusOf({ state, present, reports, flows, startedMs, clock }: ServerCo
   if (flows.trouble !== undefined) {
     const about = { kind: 'server', id: 'flows', name: 'flow database' };
     problems.push({ about, text: `flow database: ${flows.trouble}; ${UNTROUBLED}` });
+  }
+  if (flows.leases.trouble !== undefined) {
+    const about = { kind: 'server', id: 'flows', name: 'flow database' };
+    problems.push({ about, text: leaseTroubleText(flows.leases.trouble) });
   }
   const objects = Object.fromEntries(KIND_NAMES.map((kind) => [kind, index.count(kind)]));
   return {
