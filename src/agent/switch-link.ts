@@ -60,6 +60,8 @@ type SwitchEffect =
 /** A bundle is let go of when nothing is heard of it for 10 s: behind more flows than these it is begun when they are in. */
 const MOST_BESIDE = 30_000;
 const RETRY_MS = 250;
+/** So long after it was told to forget zones the switch is asked whether it has. */
+const FLUSH_ASKED_MS = 1_000;
 
 /** The OpenFlow side of the agent: keeps a connection to the bridge, and carries effects and events. */
 export class SwitchLink {
@@ -194,6 +196,8 @@ export class SwitchLink {
 
   async #flush(connection: OpenFlowConnection, zones: readonly number[]): Promise<void> {
     for (const zone of zones) connection.send({ kind: 'ctFlushZone', zone });
+    // Not at once: flows that wait for nothing else go behind it.
+    await this.#options.clock.sleep(FLUSH_ASKED_MS, this.#options.signal).catch(() => {});
     // A switch that is slow to answer has it in its queue all the same.
     await connection.barrier(this.#options.signal).catch(() => {});
     if (!connection.closed) this.#options.emit({ kind: 'flushed', zones });
