@@ -1,5 +1,6 @@
 import type { FieldName } from '../openflow/fields.ts';
 import type { Action, FieldRange, FieldValue, Masked, Match } from '../openflow/flow.ts';
+import { ETHER_TYPE } from '../packet/ethernet.ts';
 
 /**
  * Every register bit of the pipeline, declared once:
@@ -242,7 +243,7 @@ export const PROTO = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as cons
 export const ND = { solicit: 135, advert: 136, routerSolicit: 133, routerAdvert: 134, redirect: 137 } as const;
 
 /** Behind the outer VLAN tag, which alone is read (Open vSwitch's `vlan-limit`), another: nothing tells what is in there. */
-export const INNER_TAGGED: readonly Match[] = [{ eth_type: 0x8100 }, { eth_type: 0x88a8 }];
+export const INNER_TAGGED: readonly Match[] = [{ eth_type: ETHER_TYPE.vlan }, { eth_type: ETHER_TYPE.serviceVlan }];
 export const IPV4: Match = { eth_type: ETH.ipv4 };
 export const IPV6: Match = { eth_type: ETH.ipv6 };
 export const ARP: Match = { eth_type: ETH.arp };

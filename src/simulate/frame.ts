@@ -1,5 +1,5 @@
 import type { Ip } from '../base/addresses.ts';
-import { ETHER_TYPE } from '../packet/ethernet.ts';
+import { ETHER_TYPE, isVlanType } from '../packet/ethernet.ts';
 import { extractFlowKey, type FlowKey, IP_FRAG } from '../packet/flow-key.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 import { locateIp } from './locate.ts';
@@ -51,7 +51,7 @@ export interface IpPart {
 
 /** Another VLAN tag behind the outer one: what is behind that is not read. */
 export function hasInnerTag({ etherType }: Frame): boolean {
-  return etherType === 0x8100 || etherType === 0x88a8;
+  return isVlanType(etherType);
 }
 
 /** Ports are looked at in these. */

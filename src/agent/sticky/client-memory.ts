@@ -74,30 +74,16 @@ export class ClientMemory {
       const keys = new Set(connections.map(({ key }) => key));
       const isOpen = connections.some((connection) => connection.member === seenAt && !connection.isOver);
       const other = own === undefined ? keptAt(address) : undefined;
-      if (seenAt !== undefined && (other ?? seenAt) === seenAt) {
+      const isOurs = (other ?? seenAt) === seenAt;
+      if (seenAt !== undefined && (isOurs || !known)) {
         this.#clients.delete(address);
-        this.#clients.set(address, {
-          slotBits,
-          member: seenAt,
-          seenMs: nowMs,
-          connections: keys,
-          isOpen,
-          isLeft: false,
-        });
+        const seen = { slotBits, member: seenAt, seenMs: nowMs, connections: keys, isOpen };
+        // Not ours: it came here before this host knew of the other.
+        this.#clients.set(address, { ...seen, isLeft: !isOurs });
       } else if (known) {
         known.connections = keys;
         known.isOpen = false;
       }
-      // It came here before this host knew of the other.
-      else if (seenAt !== undefined)
-        this.#clients.set(address, {
-          slotBits,
-          member: seenAt,
-          seenMs: nowMs,
-          connections: keys,
-          isOpen,
-          isLeft: true,
-        });
     }
     for (const address of this.#clients.keys()) {
       if (this.#clients.size <= this.#most) return;

@@ -100,9 +100,9 @@ export class KeptClients {
   told(seen: ClientsOfBalancers, nowMs: number): Effect[] {
     const view = this.#view();
     return this.#balancers().flatMap((balancer) => {
-      const connections = seen.get(balancer.id) ?? [];
+      const connections = seen.has(balancer.id) ? seen.get(balancer.id) : [];
       // Not all was read: nobody has gone for that.
-      if (seen.has(balancer.id) && seen.get(balancer.id) === undefined) return [];
+      if (connections === undefined) return [];
       if (connections.length === 0 && !this.#watched.has(balancer.id)) return [];
       const watched = this.#watchedOf(balancer);
       const may = this.#mayKeep(balancer, view);
