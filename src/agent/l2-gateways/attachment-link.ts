@@ -145,12 +145,13 @@ export class AttachmentLink {
         gateway,
         [
           ...operations.map(([, operation]) => operation),
-          ...(plan && !this.#isThere(plan) ? this.#addition(plan) : []),
+          ...(plan && !this.#purposes().has(purpose(plan)) ? this.#addition(plan) : []),
         ],
       ];
     }
+    const there = this.#purposes();
     for (const plan of this.#plans) {
-      if (this.#isThere(plan)) continue;
+      if (there.has(purpose(plan))) continue;
       const operations = [...this.#addition(plan)];
       if (operations.length > 0) yield [plan.gateway, operations];
     }
@@ -172,9 +173,9 @@ export class AttachmentLink {
     }
   }
 
-  #isThere(plan: AttachmentPlan): boolean {
-    for (const [, port] of this.#ports()) if (port.external_ids.get(MADE_FOR) === purpose(plan)) return true;
-    return false;
+  /** What the ports were made for that are there. */
+  #purposes(): ReadonlySet<string | undefined> {
+    return new Set(Array.from(this.#ports(), ([, port]) => port.external_ids.get(MADE_FOR)));
   }
 
   *#addition(plan: AttachmentPlan): Iterable<Operation> {
