@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { LogicalPort } from '../model/objects.ts';
-import { frame, ip, networkOf, tcp } from '../pipeline/frames.fixture.ts';
+import type { Layer4 } from '../packet/packet.ts';
+import { frame, ip, networkOf, tcp, udp } from '../pipeline/frames.fixture.ts';
 import type { Network } from '../pipeline/network.fixture.ts';
 import { EVERY_PORT, type InputRecord } from './inputs.ts';
 import * as example from './testing/example.ts';
@@ -21,14 +22,7 @@ function begun(): Network {
   return networkOf([h1, h2], [...world, plain, vip, floating], sites);
 }
 
-function send(
-  net: Network,
-  from: LogicalPort,
-  to: string,
-  src: string,
-  dst: string,
-  l4: ReturnType<typeof tcp>,
-): string {
+function send(net: Network, from: LogicalPort, to: string, src: string, dst: string, l4: Layer4): string {
   const { on, ofport } = sites.find(({ port }) => port === from)!;
   return story(net.send(on[0]!.id, ofport, frame(from.mac, to, ip(src, dst, l4))));
 }
@@ -56,6 +50,16 @@ for (const [name, id] of [
       assert.equal(out(net, '10.9.9.9', 5001, 80, ACK), balanced);
       assert.equal(out(net, '198.51.100.2', 22, 4000, ACK), back);
       assert.equal(call(), called);
+    });
+
+    test('goes on with what it says to one who never answers', () => {
+      const net = begun();
+      const says = (from: number): string => send(net, a, toInside.mac, '10.0.1.11', '198.51.100.1', udp(from, 514));
+      const said = 'p9: 203.0.113.10:5002 > 198.51.100.1:514';
+      assert.equal(says(5002), said);
+      net.change(moving(id));
+      assert.equal(says(5002), said);
+      assert.equal(says(5003), 'importing');
     });
 
     test('begins nothing: neither what it says, nor, by what it gets, in the wrong direction', () => {

@@ -145,6 +145,7 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
     await longestAnswers();
     await sleep(4_000); // as long as a move takes
     const still = await longestAnswers();
+    let silentMs = Number.POSITIVE_INFINITY;
     for (const name of ['a1', 'a2']) {
       // The gap itself, of a1, which has a thousand connections: answers tell it by TCP's steps alone.
       const stream =
@@ -156,7 +157,8 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
         await sleep(1_000);
         const { sent, longestGapMs } = await stream.stop();
         t.diagnostic(`a1, with a thousand connections: silent for ${Math.round(longestGapMs)} ms`);
-        assert.ok(sent > 5_000 && longestGapMs <= MOST_GAP_MS, `a1: silent for ${longestGapMs} ms`);
+        assert.ok(sent > 5_000);
+        silentMs = longestGapMs;
       }
       const moving = await longestAnswers();
       for (const [way, ms] of moving) {
@@ -167,6 +169,7 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
       }
     }
     await allWhole(t);
+    assert.ok(silentMs <= MOST_GAP_MS, `a1: silent for ${silentMs} ms`);
   });
   test('people see them at the new host, with the outside addresses and ports that they had', async () => {
     const { id } = dc.ports.get('a1')!;

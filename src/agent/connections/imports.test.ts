@@ -69,8 +69,9 @@ test('a second claim brings what there is, again and again only what is new, and
     {
       kind: 'recreate',
       make: [
-        { entry: filtered(5000), zone: 8 },
+        // What lets a packet through comes last.
         { entry: snatted(5000, 1030), zone: 12 },
+        { entry: filtered(5000), zone: 8 },
       ],
       end: [],
     },
@@ -85,8 +86,8 @@ test('a second claim brings what there is, again and again only what is new, and
     {
       kind: 'recreate',
       make: [
-        { entry: filtered(5001), zone: 8 },
         { entry: snatted(5001, 1600), zone: 12 },
+        { entry: filtered(5001), zone: 8 },
       ],
       end: [{ entry: snatted(5000, 1030), zone: 12 }],
     },
@@ -120,7 +121,7 @@ test('what the flow database knew adds to what was there, and ends nothing', () 
   const older = [filtered(2), snatted(2, 1031)];
   const [effect] = imports.told({ kind: 'portConnections', port: P, entries: older, isOld: true }, 2010);
   assert.ok(effect?.kind === 'recreate');
-  assert.deepEqual([effect.make.map(({ entry }) => entry), effect.end], [older, []]);
+  assert.deepEqual([effect.make.map(({ entry }) => entry), effect.end], [older.toReversed(), []]);
   assert.deepEqual(
     ground.reports.map((report) => report.type === 'natMove' && report.connections),
     [['tcp/1030/198.51.100.7/80'], ['tcp/1030/198.51.100.7/80', 'tcp/1031/198.51.100.7/80']],

@@ -173,7 +173,8 @@ export class Imports {
     if (!entries) return one.isDue ? this.#ask(port, nowMs) : one.isFinal ? this.#end(port) : [];
     one.isAnswered = true;
     const zones = zonesOfPort(this.#ground.scope, (owner) => this.#conntrack.zones.of(owner), port);
-    const make: EntryInZone[] = [];
+    // What lets a packet through comes after what translates it: in between, a known connection would get another outside port.
+    const [translating, own]: [EntryInZone[], EntryInZone[]] = [[], []];
     const end: EntryInZone[] = [];
     const there = new Set<string>();
     for (const entry of entries) {
@@ -183,7 +184,7 @@ export class Imports {
       const before = one.made.get(key);
       if (zone === undefined || (before && isSame(before, entry))) continue;
       one.made.set(key, entry);
-      make.push({ entry, zone });
+      (zone === zones?.own ? own : translating).push({ entry, zone });
     }
     for (const [key, entry] of one.made) {
       // What is not in an old answer may be newer than that.
@@ -192,6 +193,7 @@ export class Imports {
       const zone = zones && zoneOfEntry(zones, entry);
       if (zone !== undefined) end.push({ entry, zone });
     }
+    const make = [...translating, ...own];
     const isLast = one.isFinal && !one.isDue;
     const effects: Effect[] = [
       ...this.#tellMoved(port, one, isOld ? one.made.values() : entries),

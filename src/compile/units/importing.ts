@@ -4,11 +4,12 @@ import { CT_STATE, IPV4, IPV6, load, match, PROTO } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, EVERY_PORT } from '../inputs.ts';
 import { zoneOf as zoneOfPort } from '../tracking.ts';
-import { track, ZONE_KIND, zoneOf } from '../translation.ts';
+import { track, unmarked, ZONE_KIND, zoneOf } from '../translation.ts';
 
 /**
  * A workload that moves here goes on with the connections that were brought already; what its zones do not know may be one that is still on its way, and
- * would begin in the wrong direction, with another member or another outside port (docs/design/flow-database.md, §5). Only while it moves:
+ * would begin in the wrong direction, with another member or another outside port (docs/design/flow-database.md, §5). A connection that nobody has
+ * answered (all of one-way UDP) is new to conntrack with each packet; its mark tells that it is known. Only while it moves:
  *
  *   vip ─ct(inZone)─▶ vip ─(new)─ct(VIPs)─▶ vip ─┬─▶ vip, as always     known
  *                                                └─▶ dropped
@@ -42,9 +43,14 @@ export const importingUnit = define.unit({
     return [
       ...ASKED.flatMap((what): Contribution[] => [
         flow('vip', VIP.ask, match({ ...from, natZone: 0 }, what), { do: [...zoneOf('inZone', 'own'), track('vip')] }),
-        flow('vip', VIP.unknown, match({ ...from, natZoneKind: ZONE_KIND.own }, { ...what, ...NEW }), {
-          do: [{ kind: 'ctClear' }, ...zoneOf('inZone', 'vip'), track('vip')],
-        }),
+        flow(
+          'vip',
+          VIP.unknown,
+          match({ ...from, natZoneKind: ZONE_KIND.own }, { ...what, ...NEW, ...unmarked('kept') }),
+          {
+            do: [{ kind: 'ctClear' }, ...zoneOf('inZone', 'vip'), track('vip')],
+          },
+        ),
         // What a member answers is known there too, but its own zone has to know it as an answer.
         ...[NEW, REPLY].map((state) =>
           flow('vip', VIP.unknown, match({ ...from, natZoneKind: ZONE_KIND.vip }, { ...what, ...state }), {
