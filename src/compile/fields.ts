@@ -246,6 +246,10 @@ export const ND = { solicit: 135, advert: 136, routerSolicit: 133, routerAdvert:
 export const INNER_TAGGED: readonly Match[] = [{ eth_type: ETHER_TYPE.vlan }, { eth_type: ETHER_TYPE.serviceVlan }];
 export const IPV4: Match = { eth_type: ETH.ipv4 };
 export const IPV6: Match = { eth_type: ETH.ipv6 };
+/** IP of this version. */
+export function ipOf(version: 4 | 6): Match {
+  return version === 4 ? IPV4 : IPV6;
+}
 export const ARP: Match = { eth_type: ETH.arp };
 export const ARP_REQUEST: Match = { eth_type: ETH.arp, arp_op: 1 };
 export const UDP4: Match = { eth_type: ETH.ipv4, ip_proto: PROTO.udp };

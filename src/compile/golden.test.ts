@@ -527,7 +527,7 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
     ],
   ],
   'connections-that-moved': [
-    ['natMove', 'leasesIn', 'snatReplies'],
+    ['natMove', 'movedPort', 'leasesIn', 'snatReplies'],
     [
       ...translated.filter(({ kind }) => kind !== 'router'),
       ...[snat, ...leases, moved(world.a, 'tcp/20500/198.51.100.1/443'), moved(world.c, 'udp/10300/198.51.100.1/53')],

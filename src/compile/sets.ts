@@ -2,7 +2,7 @@ import type { Cidr } from '../base/addresses.ts';
 import type { Contribution } from '../incremental/definitions.ts';
 import type { Action, Match } from '../openflow/flow.ts';
 import { prefixMatch } from './bits.ts';
-import { IPV4, IPV6, VALID } from './fields.ts';
+import { ipOf, VALID } from './fields.ts';
 import { flow } from './flow-sink.ts';
 import { define, groupsThatNameIndex, profilesOfGroupIndex, type Reader, rulesThatNameIndex } from './inputs.ts';
 
@@ -67,7 +67,7 @@ export function originalEnd({ ip, prefix }: Cidr, side: Side): Match {
 
 function addressMatch({ ip, prefix }: Cidr, field: (typeof ORIGINAL | typeof CURRENT)[4 | 6][Side]): Match {
   const value = prefixMatch(ip.value, prefix, ip.version === 4 ? 32 : 128);
-  return { ...(ip.version === 4 ? IPV4 : IPV6), ...(value === undefined ? {} : { [field]: value }) };
+  return { ...ipOf(ip.version), ...(value === undefined ? {} : { [field]: value }) };
 }
 
 /** These addresses are in the set. */

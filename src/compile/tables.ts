@@ -135,6 +135,12 @@ export const TABLES = {
   },
   flood: { number: 26, job: 'one copy per remote host', merge: 'equal' },
   floodLocal: { number: 27, job: 'one copy per local port', merge: 'equal', missReason: 'nobody' },
+  moved: {
+    number: 28,
+    job: 'the host where a workload is now whose connections have outside ports of another',
+    merge: 'equal',
+    missReason: 'not-bound',
+  },
   tunnelOut: { number: 29, job: 'into the tunnel, unless it came from one', merge: 'equal', missReason: 'no-tunnel' },
   routerIn: { number: 30, job: 'into a router: is it up, is it IP', merge: 'equal', missReason: 'not-ip' },
   anchor: {

@@ -6,7 +6,7 @@ import { decodePacket } from '../packet/packet.ts';
 import { arp, BROADCAST, echo, frame, ip, mac, networkOf, tcp, udp } from '../pipeline/frames.fixture.ts';
 import type { Network } from '../pipeline/network.fixture.ts';
 import type { InputRecord } from './inputs.ts';
-import { PACKET_IN, type PacketInClass, TABLES } from './tables.ts';
+import { PACKET_IN, type PacketInClass, TABLES, tableName } from './tables.ts';
 import * as example from './testing/example.ts';
 import {
   a,
@@ -305,6 +305,18 @@ describe('connections that moved', () => {
     assert.deepEqual(hosts(20500), [h2.id, h1.id], 'to the host of a');
     assert.deepEqual(hosts(20501), [h2.id], 'to the host that has the block');
     assert.equal(send(net, x, '198.51.100.1', '203.0.113.1', tcp(443, 20500, ACK)), `${asks('reset')}; own`);
+  });
+
+  test('follow the port with one flow for all of them, when it moves again', () => {
+    const connections = [20500, 20501, 20502].map((port) => `tcp/${port}/198.51.100.1/443`);
+    const h3 = example.host(3);
+    const net = networkOf([h1, h2, h3], [...world, snat, ...leases, moved(a, ...connections)], sites);
+    const { add } = net.compilerOf(h2.id).update([{ op: 'put', record: example.binding(a, h3) }]);
+    assert.deepEqual(
+      add.filter(({ match }) => match.tcp_dst !== undefined),
+      [],
+    );
+    assert.equal(add.filter(({ table }) => tableName(table) === 'moved').length, 1);
   });
 
   test('and never through two tunnels', () => {

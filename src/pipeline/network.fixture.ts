@@ -1,9 +1,11 @@
+import assert from 'node:assert/strict';
 import { parseIp } from '../base/addresses.ts';
 import { type Compiler, createCompiler } from '../compile/compiler.ts';
 import type { InputRecord } from '../compile/inputs.ts';
 import { type Reason, TABLES, tableName } from '../compile/tables.ts';
-import type { Flow } from '../openflow/flow.ts';
+import type { Action, Flow } from '../openflow/flow.ts';
 import { CT_ALG, OFPP } from '../openflow/flow.ts';
+import { ETHER_TYPE } from '../packet/ethernet.ts';
 import type { Tunnel } from './packet-state.ts';
 import { Pipeline, type RunInput } from './pipeline.ts';
 import type { Output, PacketIn, Result, Step } from './result.ts';
@@ -42,7 +44,8 @@ export class Network {
   constructor(hosts: readonly NetworkHost[], inputsOf: (host: NetworkHost) => readonly InputRecord[]) {
     for (const host of hosts) {
       const compiler = createCompiler();
-      compiler.update(inputsOf(host).map((record) => ({ op: 'put', record })));
+      const { add } = compiler.update(inputsOf(host).map((record) => ({ op: 'put', record })));
+      add.forEach(assertTaken);
       this.#hosts.set(host.id, {
         host,
         compiler,
@@ -55,6 +58,7 @@ export class Network {
   change(...records: readonly InputRecord[]): void {
     for (const { compiler, pipeline } of this.#hosts.values()) {
       const { add, remove } = compiler.update(records.map((record) => ({ op: 'put', record })));
+      add.forEach(assertTaken);
       pipeline.apply(add, remove);
     }
   }
@@ -140,4 +144,14 @@ function reasonsOf(compiler: Compiler, result: Result): Reason[] {
   }
   for (const drop of result.drops) if (drop.reason === 'to-in-port') reasons.push('hairpin');
   return reasons;
+}
+
+/** Open vSwitch takes `ct` in flows for IP alone (`ofpact_check`, lib/ofp-actions.c: OFPBAC_MATCH_INCONSISTENT). */
+function assertTaken({ table, match, actions }: Flow): void {
+  if (match.eth_type === ETHER_TYPE.ipv4 || match.eth_type === ETHER_TYPE.ipv6) return;
+  assert.ok(!actions.some(isTracking), `a flow of table ${tableName(table)} tracks what need not be IP`);
+}
+
+function isTracking(action: Action): boolean {
+  return action.kind === 'ct' || (action.kind === 'clone' && action.actions.some(isTracking));
 }

@@ -7,7 +7,7 @@ import type { Action, Match } from '../../openflow/flow.ts';
 import { memberAddress } from '../balancers.ts';
 import { prefixCover } from '../bits.ts';
 import { selfHost, wayTo } from '../facts.ts';
-import { CT_MARK, load, match, move, PROTO, REGISTERS, type RegisterMatch } from '../fields.ts';
+import { CT_MARK, ipOf, load, match, move, PROTO, REGISTERS, type RegisterMatch } from '../fields.ts';
 import { limitOf } from '../floating-limits.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, leasesIndex, natMovesIndex, portsOfRouterIndex, type Reader } from '../inputs.ts';
@@ -37,6 +37,8 @@ import { echoRequest } from './vip.ts';
  *
  *   routerIn ─▶ anchor ─┬─────────────▶ tunnelOut        floating address, block of ports, member of a balancer: elsewhere
  *                       ├─ct─▶ anchored ─▶ inChain        here
+ *                       ├─▶ moved ─┬─▶ tunnelOut          of a workload that moved
+ *                       │          └─ct─▶ anchored
  *                       ├─▶ slot ─▶ member ─┬─▶ tunnelOut
  *                       │                   └─ct─▶ anchored
  *                       └─▶ inChain                       the router's own addresses
@@ -60,6 +62,8 @@ export const ANCHOR = {
 } as const;
 /** In `admit`. */
 const FULL = 200;
+/** In `moved`. */
+const MOVED = 100;
 export const ANCHORED = {
   known: 210,
   translated: 200,
@@ -208,24 +212,19 @@ function countAt(portZone: number): Action[] {
 }
 
 /**
- * Connections of a workload that moved go where it is, whoever has the block of their ports. What comes from a tunnel goes into none here either: a host
- * that has heard of the move earlier than the one that sent it on drops it.
+ * Connections of a workload that moved go where it is, whoever has the block of their ports. A connection leads to the workload's port, and that, by one
+ * flow for all of them, to its host: so moving again changes one flow.
  */
 export const natMoveUnit = define.unit({
   name: 'natMove',
   over: 'natMove',
   run(reader, id): readonly Contribution[] {
-    const { router: routerId, address, port, connections } = reader.get('natMove', id)!;
-    const router = outsideKey(reader, routerId);
-    const ip = parseIp(address);
-    if (router === undefined || ip === undefined || !translatesTo(reader, routerId, address)) return [];
-    const target = ((): FlowTarget => {
-      const host = anchorOf(reader, port);
-      if (host === undefined) return { drop: 'not-bound' };
-      const way = reader.derive(wayTo, host);
-      if (way === undefined) return { drop: 'no-tunnel' };
-      return way === 'here' ? knownHere(reader, routerId) : { do: through(way), goto: 'tunnelOut' };
-    })();
+    const { router: routerId, port, connections } = reader.get('natMove', id)!;
+    const at = movedFrom(reader, id);
+    const member = reader.pick('port', port, 'key');
+    if (at === undefined || member === undefined) return [];
+    const { router, ip } = at;
+    const target: FlowTarget = { do: load({ member }), goto: 'moved' };
     const flows = connections.flatMap((text): Contribution[] => {
       const moved = parseMoved(text);
       const remote = moved && parseIp(moved.remote);
@@ -239,6 +238,40 @@ export const natMoveUnit = define.unit({
     return [...flows, ...unknown(reader, routerId, router, ip)];
   },
 });
+
+/**
+ * Where the workload is now. What comes from a tunnel goes into none here either: a host that has heard of the move earlier than the one that sent it on
+ * drops it.
+ */
+export const movedPortUnit = define.unit({
+  name: 'movedPort',
+  over: 'natMove',
+  run(reader, id): readonly Contribution[] {
+    const { router: routerId, port } = reader.get('natMove', id)!;
+    const at = movedFrom(reader, id);
+    const member = reader.pick('port', port, 'key');
+    if (at === undefined || member === undefined) return [];
+    const target = ((): FlowTarget => {
+      const host = anchorOf(reader, port);
+      if (host === undefined) return { drop: 'not-bound' };
+      const way = reader.derive(wayTo, host);
+      if (way === undefined) return { drop: 'no-tunnel' };
+      if (way !== 'here') return { do: through(way), goto: 'tunnelOut' };
+      return knownHere(reader, routerId, { before: load({ member: 0 }) });
+    })();
+    return [flow('moved', MOVED, match({ router: at.router, member }, ipOf(at.ip.version)), target)];
+  },
+});
+
+/** The router and address that connections of such a record are kept by, where it translates to it here. */
+function movedFrom(reader: Reader, id: string): { readonly router: number; readonly ip: Ip } | undefined {
+  const routerId = reader.pick('natMove', id, 'router')!;
+  const address = reader.pick('natMove', id, 'address')!;
+  const [router, ip] = [outsideKey(reader, routerId), parseIp(address)];
+  return router === undefined || ip === undefined || !translatesTo(reader, routerId, address)
+    ? undefined
+    : { router, ip };
+}
 
 function sentBy(ip: Ip): Match {
   return ip.version === 4 ? { ip_src: ip.value } : { ipv6_src: ip.value };
@@ -285,9 +318,14 @@ function knowing(reader: Reader, router: string, address: string, leases: readon
   return [...hosts];
 }
 
-function knownHere(reader: Reader, routerId: string, port?: string): FlowTarget {
+function knownHere(
+  reader: Reader,
+  routerId: string,
+  { port, before = [] }: { readonly port?: string; readonly before?: readonly Action[] } = {},
+): FlowTarget {
   const zone = reader.pick('natZone', routerId, 'zone');
-  return zone === undefined ? { drop: 'not-translated' } : { do: trackHeld(reader, port, 'anchored', zone) };
+  if (zone === undefined) return { drop: 'not-translated' };
+  return { do: [...before, ...trackHeld(reader, port, 'anchored', zone)] };
 }
 
 const PORTS = [
@@ -300,7 +338,8 @@ function blocks(reader: Reader, lease: string, routerId: string, router: number,
   const target = ((): FlowTarget => {
     if (way === undefined) return { drop: 'no-tunnel' };
     if (way !== 'here') return { do: through(way), goto: 'tunnelOut' };
-    return knownHere(reader, routerId, reader.pick('natLease', lease, 'port'));
+    const port = reader.pick('natLease', lease, 'port');
+    return knownHere(reader, routerId, port === undefined ? {} : { port });
   })();
   return reader
     .pick('natLease', lease, 'blocks')!

@@ -12,7 +12,7 @@ import {
 } from '../balancers.ts';
 import { setCover } from '../bits.ts';
 import { localSwitch, wayTo } from '../facts.ts';
-import { CT_MARK, IPV4, IPV6, load, match, move, PROTO, REGISTERS, type Registers, set } from '../fields.ts';
+import { CT_MARK, ipOf, load, match, move, PROTO, REGISTERS, type Registers, set } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, membershipIndex, type Reader } from '../inputs.ts';
 import { atMembers, type MemberPort, TRANSPORT } from '../listeners.ts';
@@ -99,7 +99,7 @@ export const keptClientsUnit = define.unit({
 function nobody(reader: Reader, balancer: BalancerFacts): Contribution[] {
   const of = { balancer: balancer.key };
   return [
-    flow('slot', SLOT.some, match({ ...of, viaVip: 1, memberVip: 0 }, ipOf(balancer.vip)), {
+    flow('slot', SLOT.some, match({ ...of, viaVip: 1, memberVip: 0 }, ipOf(balancer.vip.version)), {
       do: [...(keepsPort(balancer) ? load({ keepPort: 0 }) : []), track('vip', undefined, KNOWN)],
     }),
     ...refuseUnknown(reader, balancer),
@@ -149,7 +149,7 @@ function fromInside(
 ): Contribution[] {
   if (!clientSwitches(reader, balancer).some((id) => reader.derive(localSwitch, id) !== undefined)) return [];
   return memberPorts.map((memberPort) => {
-    const chosen = match({ viaVip: 1, memberVip: 0, member, ...atMembers(memberPort) }, ipOf(address));
+    const chosen = match({ viaVip: 1, memberVip: 0, member, ...atMembers(memberPort) }, ipOf(address.version));
     const nat = toMember(address, memberPort);
     // Whatever goes to such a port may be what conntrack is not asked about (`track`).
     const isExempt = memberPort === (address.version === 4 ? 67 : 547);
@@ -276,11 +276,11 @@ function fromOutside(
     ...(zone === undefined ? [] : handOnFromMember(reader, balancer.id, balancer, member, zone)),
     ...(zone === undefined || !meetsKnownOnly(reader)
       ? []
-      : [flow('member', MEMBER.knownOnly, match({ ...to, knownOnly: 1 }, ipOf(address)), { do: ask(zone) })]),
+      : [flow('member', MEMBER.knownOnly, match({ ...to, knownOnly: 1 }, ipOf(address.version)), { do: ask(zone) })]),
     flow(
       'member',
       MEMBER.here,
-      match({ ...to, memberPort: KNOWN_ONLY }, ipOf(address)),
+      match({ ...to, memberPort: KNOWN_ONLY }, ipOf(address.version)),
       zone === undefined ? { drop: 'not-translated' } : { do: ask(zone) },
     ),
     ...memberPorts.flatMap((memberPort) => begins(reader, balancer, member, memberPort, address, zone)),
@@ -309,7 +309,7 @@ function begins(
 ): Contribution[] {
   // A member of several balancers may have limits by one of them.
   const to = { memberVip: 1, balancer: balancer.key, member, ...atMembers(memberPort) };
-  const here = match(to, ipOf(address));
+  const here = match(to, ipOf(address.version));
   // Above what is `KNOWN_ONLY`, which looks alike but for `keepPort`.
   const priority = memberPort === 'asked' ? MEMBER.asked : MEMBER.here;
   if (zone === undefined) return [flow('member', priority, here, { drop: 'not-translated' })];
@@ -320,7 +320,7 @@ function begins(
   const asksUdp =
     begin.pass.length > 0 &&
     balancer.listeners.some((each) => each.protocol === 'udp' && each.memberPort === memberPort);
-  const udp = { ...ipOf(address), ip_proto: PROTO.udp };
+  const udp = { ...ipOf(address.version), ip_proto: PROTO.udp };
   return [
     flow('member', priority, here, { do: [...forget, ...translated] }),
     // As for a floating address (units/anchor.ts).
@@ -339,10 +339,6 @@ function begins(
 /** What is known of connections to VIPs in the zones of a port. */
 function ask(zone: number): Action[] {
   return [{ kind: 'ctClear' }, track('anchored', zone + ZONE_KIND.vip, KNOWN)];
-}
-
-function ipOf(address: Ip): typeof IPV4 {
-  return address.version === 4 ? IPV4 : IPV6;
 }
 
 /** As `memberPort`: there is none, only known connections go on. */

@@ -2,7 +2,7 @@ import type { Contribution } from '../../incremental/definitions.ts';
 import type { GroupRule } from '../../model/objects.ts';
 import type { Masked, Match } from '../../openflow/flow.ts';
 import { prefixCover } from '../bits.ts';
-import { IPV4, IPV6, load, match, PROTO, VALID, VERDICT } from '../fields.ts';
+import { ipOf, load, match, PROTO, VALID, VERDICT } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, groupMembersIndex, profileGroupsIndex, type Reader, setMembersIndex } from '../inputs.ts';
 import { cidrOf } from '../owned.ts';
@@ -101,9 +101,7 @@ function fitsVersion(version: 4 | 6, { ipVersion }: GroupRule, protocol: number 
 /** The IP versions that a rule without a network fits; [{}] for both, where nothing else is asked. */
 function versions(rule: GroupRule, protocol: number | undefined): Match[] {
   if (protocol === undefined && rule.ipVersion === undefined) return [{}];
-  return ([4, 6] as const)
-    .filter((version) => fitsVersion(version, rule, protocol))
-    .map((version) => (version === 4 ? IPV4 : IPV6));
+  return ([4, 6] as const).filter((version) => fitsVersion(version, rule, protocol)).map(ipOf);
 }
 
 /** Ports, or type and code of ICMP: conntrack keeps these in the same fields. */

@@ -3,7 +3,7 @@ import type { Action, Match } from '../../openflow/flow.ts';
 import { OFPP } from '../../openflow/flow.ts';
 import { type BalancerFacts, balancerFacts, memberAddress } from '../balancers.ts';
 import { wayTo } from '../facts.ts';
-import { HAND_OFF, IPV4, IPV6, load, match, NOT_LATER_FRAGMENT, PROTO, set } from '../fields.ts';
+import { HAND_OFF, ipOf, load, match, NOT_LATER_FRAGMENT, PROTO, set } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { TRANSPORT } from '../listeners.ts';
@@ -31,7 +31,7 @@ const IN_MID_CONNECTION = [
 ] as const;
 
 function inMidConnection(version: 4 | 6): Match[] {
-  const ip = version === 4 ? IPV4 : IPV6;
+  const ip = ipOf(version);
   return IN_MID_CONNECTION.map((flags) => ({ ...ip, ip_proto: PROTO.tcp, tcp_flags: flags, ...NOT_LATER_FRAGMENT }));
 }
 
@@ -129,7 +129,7 @@ export function handOnFromMember(
   if (!hasTcp(balancer)) return [];
   const to = { memberVip: 1, member };
   const ask: Action[] = [{ kind: 'ctClear' }, track('anchored', zone + ZONE_KIND.vip, KNOWN)];
-  const ip = balancer.vip.version === 4 ? IPV4 : IPV6;
+  const ip = ipOf(balancer.vip.version);
   const handedOn = flow('member', MEMBER.handedOn, match({ ...to, handOff: HAND_OFF.was }, ip), { do: ask });
   const copies = handOn(reader, id, balancer, member);
   if (copies === undefined) return [handedOn];

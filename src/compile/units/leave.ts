@@ -3,7 +3,7 @@ import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { prefixMatch } from '../bits.ts';
 import { switchFacts } from '../facts.ts';
-import { IPV4, IPV6, load, match, type Registers, set } from '../fields.ts';
+import { ipOf, load, match, type Registers, set } from '../fields.ts';
 import { limitOf } from '../floating-limits.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, floatingIndex, type Reader } from '../inputs.ts';
@@ -123,7 +123,7 @@ function vlansBeyond(
     .map(({ network: { ip, prefix }, vlan }) => {
       const value = prefixMatch(ip.value, prefix, ip.version === 4 ? 32 : 128);
       const field = ip.version === 4 ? 'reg11' : 'xxreg2';
-      const hops: Match = { ...(ip.version === 4 ? IPV4 : IPV6), ...(value === undefined ? {} : { [field]: value }) };
+      const hops: Match = { ...ipOf(ip.version), ...(value === undefined ? {} : { [field]: value }) };
       return { hops, vlan, above: prefix };
     });
 }

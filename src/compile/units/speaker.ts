@@ -3,7 +3,7 @@ import type { Contribution } from '../../incremental/definitions.ts';
 import type { LogicalPort } from '../../model/objects.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { type SwitchFacts, switchFacts } from '../facts.ts';
-import { ARP, IPV4, IPV6, load, ND, neighbor, PROTO, UNTAGGED } from '../fields.ts';
+import { ARP, ipOf, load, ND, neighbor, PROTO, UNTAGGED } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, localPortsIndex, type Reader } from '../inputs.ts';
 import { macOf } from '../owned.ts';
@@ -104,7 +104,7 @@ function saidBy(mac: number, addresses: readonly Ip[]): Match[] {
 
 /** BGP either way, and BFD. */
 function sessionFields(version: 4 | 6): Match[] {
-  const ip = version === 4 ? IPV4 : IPV6;
+  const ip = ipOf(version);
   return [
     { ...ip, ip_proto: PROTO.tcp, tcp_dst: BGP_PORT },
     { ...ip, ip_proto: PROTO.tcp, tcp_src: BGP_PORT },
