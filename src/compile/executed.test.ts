@@ -323,6 +323,28 @@ test('VLANs: access ports have no tag, trunks keep it, and nobody else hears', (
   assert.deepEqual(heard(broadcast(5)), { p1: [], p2: [5], p3: [5] });
 });
 
+test('two VLANs of a switch without subnets may have one address each: nobody answers for it, its owner hears of it', () => {
+  const aware = example.logicalSwitch(2, { vlanAware: true, subnets: [] });
+  const vlans = [5, 5, 6, 6];
+  const ports = vlans.map((access, i) =>
+    example.port(i + 1, aware, { vlan: { access }, addresses: [`10.0.0.${(i % 2) + 1}`] }),
+  );
+  const net = networkOf(
+    [h1],
+    [aware],
+    ports.map((port, i) => ({ port, on: [h1], ofport: i + 1 })),
+  );
+  assert.deepEqual(net.compilerOf(h1.id).update([]).problems, []);
+  for (const [owner, asks] of [
+    [1, 2],
+    [3, 4],
+  ] as const) {
+    const question = frame(ports[asks - 1]!.mac, BROADCAST, arp(1, ports[asks - 1]!.mac, '10.0.0.2', '10.0.0.1'));
+    const { delivered, answered } = net.send(h1.id, asks, question);
+    assert.deepEqual([delivered.map(({ port }) => port), answered], [[`p${owner}`], []]);
+  }
+});
+
 test('what a second VLAN tag hides passes no guard, and no groups of who would get it', () => {
   const aware = example.logicalSwitch(2, { vlanAware: true });
   const open = example.port(1, aware, { vlan: { trunk: [5] }, portSecurity: false });

@@ -34,7 +34,11 @@ export function subnetOf(device: LogicalSwitch, ip: Ip): Subnet | undefined {
 }
 
 /** Is the port in the VLAN (0: frames without a tag)? docs/design/layer2.md, step 6. */
-export function isInVlan(device: LogicalSwitch, port: Pick<LogicalPort, 'vlan'>, vlan: number): boolean {
+export function isInVlan(
+  device: Pick<LogicalSwitch, 'vlanAware'>,
+  port: Pick<LogicalPort, 'vlan'>,
+  vlan: number,
+): boolean {
   if (!device.vlanAware || port.vlan === undefined) return true;
   if ('access' in port.vlan) return port.vlan.access === vlan;
   return port.vlan.trunk === 'all' || port.vlan.trunk.includes(vlan) || port.vlan.native === vlan;

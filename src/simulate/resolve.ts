@@ -7,6 +7,7 @@ import { floatingOf, isLinkLocal, networksOf, routerPortOwns } from './addresses
 import { withVip } from './balancers.ts';
 import type { ObjectRef } from './outcome.ts';
 import { sameIp } from './tuple.ts';
+import { isInVlan } from './vlans.ts';
 
 /** Who has an address on a switch (docs/design/layer3.md, §6.8). */
 export interface Holder {
@@ -24,7 +25,7 @@ export function holderOf(model: ModelView, sw: LogicalSwitch, ip: Ip, vlan: numb
   const isThere = !sw.vlanAware || vlanOfAddress(sw, ip) === vlan;
   if (isThere)
     for (const port of model.portsOfSwitch(sw.id))
-      if (port.addresses.some((text) => sameIp(parseIp(text)!, ip)))
+      if (isInVlan(sw, port, vlan) && port.addresses.some((text) => sameIp(parseIp(text)!, ip)))
         return { mac: parseMac(port.mac)!, by: { kind: 'port', id: port.id } };
   for (const port of model.routerPortsOfSwitch(sw.id)) {
     const isInVlan = isLinkLocal(ip) ? isRouterPortIn(sw, port, vlan) : isThere;

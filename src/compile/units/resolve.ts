@@ -1,5 +1,6 @@
 import { type Ip, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
+import { isInVlan } from '../../model/subnets.ts';
 import { reachedSwitch } from '../facts.ts';
 import { load, match, type Registers, scratchMac } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
@@ -15,7 +16,7 @@ export const RESOLVE = { owned: 300, heard: 100 } as const;
 
 /**
  * One flow of `resolve`; none for a switch that nothing from here can be in. On a VLAN-aware switch in the VLAN of the address's subnet,
- * unless `vlans` names others.
+ * unless `vlans` names others; where `isIn` says no, none.
  */
 export function resolves(
   reader: Reader,
@@ -23,7 +24,11 @@ export function resolves(
   ip: Ip,
   mac: number,
   priority: number,
-  options: { readonly registers?: Registers; readonly vlans?: readonly number[] } = {},
+  options: {
+    readonly registers?: Registers;
+    readonly vlans?: readonly number[];
+    readonly isIn?: (vlan: number) => boolean;
+  } = {},
 ): Contribution[] {
   const onSwitch = reader.derive(reachedSwitch, switchId);
   if (onSwitch === undefined) return [];
@@ -32,19 +37,24 @@ export function resolves(
     flow('resolve', priority, match(registers, { xxreg2: BigInt(ip.value) }), { do: load(scratchMac(mac)) });
   if (!onSwitch.vlanAware) return [found(where)];
   const vlans = options.vlans ?? [vlanOf(ip, reader.pick('switch', switchId, 'subnets') ?? [])];
-  return vlans.map((vlan) => found({ ...where, vlan }));
+  const { isIn = () => true } = options;
+  return vlans.filter(isIn).map((vlan) => found({ ...where, vlan }));
 }
 
-/** Addresses that ports have, wherever they are. */
+/** Addresses that ports have, wherever they are; on a VLAN-aware switch of those that are in the VLAN of the address: in others it may be another's. */
 export const portAddressesUnit = define.unit({
   name: 'portAddresses',
   over: 'port',
   run(reader, id) {
     const onSwitch = reader.pick('port', id, 'switch')!;
     const mac = macOf(reader.pick('port', id, 'mac')!);
+    const isIn = (vlan: number): boolean => {
+      const membership = reader.pick('port', id, 'vlan');
+      return isInVlan({ vlanAware: true }, membership === undefined ? {} : { vlan: membership }, vlan);
+    };
     return reader
       .pick('port', id, 'addresses')!
-      .flatMap((address) => resolves(reader, onSwitch, parseIp(address)!, mac, RESOLVE.owned));
+      .flatMap((address) => resolves(reader, onSwitch, parseIp(address)!, mac, RESOLVE.owned, { isIn }));
   },
 });
 
