@@ -13,6 +13,11 @@ import { MOST_AT_ONCE, MOST_CONNECTIONS, READ_MS, SLICE_CONNECTIONS } from './re
 
 function trial(zones: Readonly<Record<string, number>> = EAST_ZONES) {
   const clock = new (class extends ManualClock {
+    /** By how much the wall clock was set. */
+    setMs = 0;
+    override now(): number {
+      return super.now() + this.setMs;
+    }
     override async sleep(ms: number): Promise<void> {
       this.advance(ms);
     }
@@ -251,6 +256,17 @@ test('who was silent for so long that the server took its connections away tells
   clock.advance(SILENCE_MS);
   const [again] = await round();
   assert.deepEqual([again?.put.length, again?.isWhole], [9, true]);
+});
+
+test('a wall clock that is set back an hour holds up no sign of life, and no new epoch', async () => {
+  const { clock, round } = trial();
+  const [first] = await round();
+  clock.setMs = -3_600_000;
+  clock.advance(20_000);
+  assert.deepEqual(await round(), [{ epoch: first!.epoch, put: [], gone: [] }]);
+  clock.advance(SILENCE_MS);
+  const [again] = await round();
+  assert.deepEqual([again?.isWhole, again!.epoch > first!.epoch], [true, true]);
 });
 
 test('50,000 connections: in batches, and others have their turn every few milliseconds', async () => {

@@ -60,7 +60,10 @@ export class ConnectionExporter {
   /** Key → what was told of it last. */
   #told = new Map<string, string>();
   #sinceMs = new Map<string, number>();
+  /** When it began, by the wall clock: the next agent's are higher. */
   #epoch = 0;
+  /** By the clock that is never set, as is `#toldMs`. */
+  #epochMs = 0;
   #toldMs = 0;
   /** Something was not told, or nothing yet. */
   #isBroken = true;
@@ -125,11 +128,13 @@ export class ConnectionExporter {
   }
 
   async #export(join: ConnectionJoin, { unread }: ReadingPlan): Promise<void> {
-    const nowMs = this.#options.clock.now();
-    const wasSilent = nowMs - this.#toldMs >= SILENCE_MS;
-    const isWhole = this.#isBroken || wasSilent || nowMs - this.#epoch >= EPOCH_MS;
+    const { clock } = this.#options;
+    const [nowMs, steadyMs] = [clock.now(), clock.monotonicMs()];
+    const wasSilent = steadyMs - this.#toldMs >= SILENCE_MS;
+    const isWhole = this.#isBroken || wasSilent || steadyMs - this.#epochMs >= EPOCH_MS;
     if (isWhole) {
       this.#epoch = Math.max(nowMs, this.#epoch + 1);
+      this.#epochMs = steadyMs;
       this.#isBroken = true; // until all of it has arrived
     }
     const before = isWhole ? new Map<string, string>() : this.#told;
@@ -161,7 +166,7 @@ export class ConnectionExporter {
     do {
       const some = gone.splice(0, MOST_CONNECTIONS_IN_REPORT);
       const isLast = gone.length === 0;
-      if (put.length + some.length > 0 || isWhole || nowMs - this.#toldMs >= LIFE_MS)
+      if (put.length + some.length > 0 || isWhole || steadyMs - this.#toldMs >= LIFE_MS)
         isAgain = await this.#tell(
           { epoch: this.#epoch, put, gone: some, ...(isWhole && isLast ? { isWhole } : {}) },
           told,
@@ -170,7 +175,7 @@ export class ConnectionExporter {
     } while (gone.length > 0);
     this.#told = told;
     this.#sinceMs = sinceMs;
-    this.#isBroken = isAgain && nowMs - this.#epoch >= AGAIN_MS;
+    this.#isBroken = isAgain && steadyMs - this.#epochMs >= AGAIN_MS;
   }
 
   async #joined(texts: AsyncIterable<string>, ...others: readonly Taker[]): Promise<ConnectionJoin> {
@@ -204,7 +209,7 @@ export class ConnectionExporter {
   /** Does the server want everything anew? */
   async #tell(report: ConnectionsReport, told?: Map<string, string>): Promise<boolean> {
     const { refused, isAgain = false } = await this.#options.post(report);
-    this.#toldMs = this.#options.clock.now();
+    this.#toldMs = this.#options.clock.monotonicMs();
     // Told again next time: the server may not know yet that the port is here.
     for (const key of refused) told?.delete(key);
     return isAgain;
