@@ -40,7 +40,7 @@ import { LOCAL_SWITCH_KINDS, LOCAL_SWITCH_UNITS, localSwitchSink } from './local
 import { type Meter, meterSink } from './meters.ts';
 import { problemSink } from './problem-sink.ts';
 import { admissionUnit } from './units/admission.ts';
-import { floatingInUnit, leasesInUnit, movedPortUnit, natMoveUnit } from './units/anchor.ts';
+import { floatingInUnit, leasedAddressesUnit, leaseInUnit, movedPortUnit, natMoveUnit } from './units/anchor.ts';
 import { agentAnswersUnit, ownProbesUnit } from './units/answer.ts';
 import { keptClientsUnit, memberUnit, slotsUnit } from './units/balancer.ts';
 import { baseUnit } from './units/base.ts';
@@ -158,7 +158,8 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   keptClientsUnit,
   memberUnit,
   floatingInUnit,
-  leasesInUnit,
+  leaseInUnit,
+  leasedAddressesUnit,
   natMoveUnit,
   movedPortUnit,
   vipInUnit,

@@ -427,11 +427,11 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
     [...translated, ...floating],
   ],
   'source-translation': [
-    ['leasesIn', 'snat', 'snatReplies', 'answersToSnat', 'snatAddresses'],
+    ['leaseIn', 'leasedAddresses', 'snat', 'snatReplies', 'answersToSnat', 'snatAddresses'],
     [...translated.filter(({ kind }) => kind !== 'router'), snat, ...leases],
   ],
   'source-translation-to-a-pool': [
-    ['leasesIn', 'snat', 'snatAddresses'],
+    ['leaseIn', 'leasedAddresses', 'snat', 'snatAddresses'],
     [
       ...translated.filter(({ kind }) => kind !== 'router'),
       pooled,
@@ -527,7 +527,7 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
     ],
   ],
   'connections-that-moved': [
-    ['natMove', 'movedPort', 'leasesIn', 'snatReplies'],
+    ['natMove', 'movedPort', 'leaseIn', 'leasedAddresses', 'snatReplies'],
     [
       ...translated.filter(({ kind }) => kind !== 'router'),
       ...[snat, ...leases, moved(world.a, 'tcp/20500/198.51.100.1/443'), moved(world.c, 'udp/10300/198.51.100.1/53')],

@@ -219,11 +219,11 @@ export const natMoveUnit = define.unit({
   name: 'natMove',
   over: 'natMove',
   run(reader, id): readonly Contribution[] {
-    const { router: routerId, port, connections } = reader.get('natMove', id)!;
-    const at = movedFrom(reader, id);
+    const { port, connections } = reader.get('natMove', id)!;
+    const at = translatedAt(reader, 'natMove', id);
     const member = reader.pick('port', port, 'key');
     if (at === undefined || member === undefined) return [];
-    const { router, ip } = at;
+    const { routerId, router, ip } = at;
     const target: FlowTarget = { do: load({ member }), goto: 'moved' };
     const flows = connections.flatMap((text): Contribution[] => {
       const moved = parseMoved(text);
@@ -247,8 +247,8 @@ export const movedPortUnit = define.unit({
   name: 'movedPort',
   over: 'natMove',
   run(reader, id): readonly Contribution[] {
-    const { router: routerId, port } = reader.get('natMove', id)!;
-    const at = movedFrom(reader, id);
+    const port = reader.pick('natMove', id, 'port')!;
+    const at = translatedAt(reader, 'natMove', id);
     const member = reader.pick('port', port, 'key');
     if (at === undefined || member === undefined) return [];
     const target = ((): FlowTarget => {
@@ -257,20 +257,26 @@ export const movedPortUnit = define.unit({
       const way = reader.derive(wayTo, host);
       if (way === undefined) return { drop: 'no-tunnel' };
       if (way !== 'here') return { do: through(way), goto: 'tunnelOut' };
-      return knownHere(reader, routerId, { before: load({ member: 0 }) });
+      return knownHere(reader, at.routerId, { before: load({ member: 0 }) });
     })();
     return [flow('moved', MOVED, match({ router: at.router, member }, ipOf(at.ip.version)), target)];
   },
 });
 
-/** The router and address that connections of such a record are kept by, where it translates to it here. */
-function movedFrom(reader: Reader, id: string): { readonly router: number; readonly ip: Ip } | undefined {
-  const routerId = reader.pick('natMove', id, 'router')!;
-  const address = reader.pick('natMove', id, 'address')!;
+interface TranslatedAt {
+  readonly routerId: string;
+  readonly router: number;
+  readonly ip: Ip;
+}
+
+/** The router and address that a record of translated ports is of, where the router translates to it here. */
+function translatedAt(reader: Reader, kind: 'natMove' | 'natLease', id: string): TranslatedAt | undefined {
+  const routerId = reader.pick(kind, id, 'router')!;
+  const address = reader.pick(kind, id, 'address')!;
   const [router, ip] = [outsideKey(reader, routerId), parseIp(address)];
   return router === undefined || ip === undefined || !translatesTo(reader, routerId, address)
     ? undefined
-    : { router, ip };
+    : { routerId, router, ip };
 }
 
 function sentBy(ip: Ip): Match {
@@ -281,9 +287,19 @@ function translatesTo(reader: Reader, router: string, address: string): boolean 
   return snatAddresses({ snat: reader.pick('router', router, 'snat') ?? [] }).has(address);
 }
 
-/** Addresses of source translation: ports by the blocks that hosts have, ICMP to all of these hosts. */
-export const leasesInUnit = define.unit({
-  name: 'leasesIn',
+/** Addresses of source translation: ports by the blocks that hosts have. Each lease by itself: one that grows costs one unit. */
+export const leaseInUnit = define.unit({
+  name: 'leaseIn',
+  over: 'natLease',
+  run(reader, id) {
+    const at = translatedAt(reader, 'natLease', id);
+    return at === undefined ? [] : blocks(reader, id, at);
+  },
+});
+
+/** What comes to such addresses without ports, to all of these hosts, and what nobody knows. */
+export const leasedAddressesUnit = define.unit({
+  name: 'leasedAddresses',
   over: leasesIndex,
   run(reader, routerId) {
     const router = outsideKey(reader, routerId);
@@ -299,7 +315,6 @@ export const leasesInUnit = define.unit({
     return [...byAddress].flatMap(([address, leases]) => {
       const ip = parseIp(address)!;
       return [
-        ...leases.flatMap((lease) => blocks(reader, lease, routerId, router, ip)),
         ...withoutPorts(reader, knowing(reader, routerId, address, leases), routerId, router, ip),
         ...unknown(reader, routerId, router, ip),
       ];
@@ -333,7 +348,7 @@ const PORTS = [
   { proto: PROTO.udp, field: 'udp_dst' },
 ] as const;
 
-function blocks(reader: Reader, lease: string, routerId: string, router: number, ip: Ip): Contribution[] {
+function blocks(reader: Reader, lease: string, { routerId, router, ip }: TranslatedAt): Contribution[] {
   const way = reader.derive(wayTo, reader.pick('natLease', lease, 'host')!);
   const target = ((): FlowTarget => {
     if (way === undefined) return { drop: 'no-tunnel' };
