@@ -144,6 +144,16 @@ test('a client that came here before this host knew that another keeps it is tha
   assert.deepEqual(change(12_000, drained), []);
 });
 
+test('a client that another host keeps no more is kept by who sees it then', () => {
+  const { change, seen, clients, ground } = setup(both);
+  change(11_000, kept('h2', B, C, 5), drained);
+  assert.deepEqual(seen(12_000, A), [], 'it is kept elsewhere');
+  const gone = { kind: 'keptClients', id: 'lb/h2' } as const;
+  ground.scope.apply([{ op: 'delete', record: gone }]);
+  clients.scopeChanged([{ op: 'delete', record: gone }], 13_000);
+  assert.deepEqual(seen(14_000, A), [`${C} at a since 14`]);
+});
+
 test('what an earlier run of the agent said holds, and the server is told all', () => {
   const { clients, change, tick, ground } = setup(drained);
   assert.deepEqual(change(20_000, kept('h1', A, C, 10)), []);

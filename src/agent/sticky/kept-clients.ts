@@ -23,6 +23,8 @@ interface Told {
   readonly seenS: number;
 }
 
+type Elsewhere = ReadonlyMap<string, Told & { readonly host: string }>;
+
 interface Watched {
   /** Clients are those of one address. */
   readonly address: string;
@@ -31,6 +33,8 @@ interface Watched {
   told: ReadonlyMap<string, Told>;
   /** Who has each slot, and of whom that was reckoned. */
   slots: { readonly of: string; readonly owners: readonly string[] };
+  /** Clients that other hosts keep, and for what that was reckoned: many hosts may have thousands, and nearly every change asks. */
+  elsewhere?: { readonly of: string; readonly clients: Elsewhere };
 }
 
 /**
@@ -106,7 +110,7 @@ export class KeptClients {
       if (connections.length === 0 && !this.#watched.has(balancer.id)) return [];
       const watched = this.#watchedOf(balancer);
       const may = this.#mayKeep(balancer, view);
-      const elsewhere = this.#elsewhere(balancer, may);
+      const elsewhere = this.#elsewhere(balancer, watched, may);
       watched.memory.read(connections, nowMs, may, (client) => elsewhere.get(client)?.member);
       return this.#judge(balancer, watched, view, nowMs);
     });
@@ -115,8 +119,12 @@ export class KeptClients {
   scopeChanged(changes: readonly ScopeChange[], nowMs: number): Effect[] {
     if (!changes.some(({ record }) => ABOUT_SLOTS.has(record.kind))) return [];
     const effects = this.#dropOthers();
-    for (const { op, record } of changes)
-      if (record.kind === 'keptClients' && op === 'put') this.#adopt(record as KeptRecord);
+    for (const { op, record } of changes) {
+      if (record.kind !== 'keptClients') continue;
+      // `<balancer>/<host>`: of what is gone no more is told.
+      delete this.#watched.get(record.id.split('/')[0]!)?.elsewhere;
+      if (op === 'put') this.#adopt(record as KeptRecord);
+    }
     return [...effects, ...this.#judgeAll(nowMs)];
   }
 
@@ -192,7 +200,7 @@ export class KeptClients {
     const forMs = keepsForS(balancer)! * 1000;
     const { memory } = watched;
     const may = this.#mayKeep(balancer, view);
-    const elsewhere = this.#elsewhere(balancer, may);
+    const elsewhere = this.#elsewhere(balancer, watched, may);
     memory.forgetBefore(nowMs - forMs);
     memory.leave(({ address, member }) => {
       if (!may.has(member)) return true;
@@ -258,7 +266,9 @@ export class KeptClients {
   }
 
   /** Clients that other hosts keep, where they were seen last. */
-  #elsewhere({ id }: LoadBalancer, may: ReadonlySet<string>): ReadonlyMap<string, Told & { readonly host: string }> {
+  #elsewhere({ id }: LoadBalancer, watched: Watched, may: ReadonlySet<string>): Elsewhere {
+    const of = JSON.stringify([this.#ground.host, ...[...may].sort()]);
+    if (watched.elsewhere?.of === of) return watched.elsewhere.clients;
     const found = new Map<string, Told & { readonly host: string }>();
     for (const record of this.#ground.scope.all('keptClients')) {
       const { host, loadBalancer, members } = record;
@@ -269,6 +279,7 @@ export class KeptClients {
           found.set(address, { ...told, host });
       }
     }
+    watched.elsewhere = { of, clients: found };
     return found;
   }
 }
