@@ -36,7 +36,7 @@ export function subnetOf(device: LogicalSwitch, ip: Ip): Subnet | undefined {
 /** Is the port in the VLAN (0: frames without a tag)? docs/design/layer2.md, step 6. */
 export function isInVlan(
   device: Pick<LogicalSwitch, 'vlanAware'>,
-  port: Pick<LogicalPort, 'vlan'>,
+  port: { readonly vlan?: LogicalPort['vlan'] | undefined },
   vlan: number,
 ): boolean {
   if (!device.vlanAware || port.vlan === undefined) return true;

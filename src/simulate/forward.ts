@@ -1,6 +1,6 @@
 import { formatIp, formatMac, type Ip, isMulticastMac, parseIp, parseMac } from '../base/addresses.ts';
 import type { LogicalPort, LogicalSwitch, Subnet } from '../model/objects.ts';
-import { routerOf } from '../model/subnets.ts';
+import { isInVlan, routerOf } from '../model/subnets.ts';
 import type { Journey } from './journey.ts';
 import { nameOf } from './names.ts';
 import { addressesOf, macsOf } from './ownership.ts';
@@ -9,7 +9,6 @@ import { placesOf } from './places.ts';
 import { serviceMacFor } from './probes.ts';
 import { type Holder, holderOf, isRouterPortIn } from './resolve.ts';
 import { sameIp } from './tuple.ts';
-import { isInVlan } from './vlans.ts';
 
 /** Within a switch: answers, and where to (docs/design/layer2.md, steps 5 and 6). */
 export interface Ingress {

@@ -1,13 +1,12 @@
 import { cidrContains, formatIp, type Ip, parseCidr, parseIp, parseMac } from '../base/addresses.ts';
 import type { LoadBalancer, LogicalSwitch, RouterPort } from '../model/objects.ts';
 import { translatesTo } from '../model/snat.ts';
-import { subnetOf } from '../model/subnets.ts';
+import { isInVlan, subnetOf } from '../model/subnets.ts';
 import type { ModelView } from '../model/view.ts';
 import { floatingOf, isLinkLocal, networksOf, routerPortOwns } from './addresses.ts';
 import { withVip } from './balancers.ts';
 import type { ObjectRef } from './outcome.ts';
 import { sameIp } from './tuple.ts';
-import { isInVlan } from './vlans.ts';
 
 /** Who has an address on a switch (docs/design/layer3.md, §6.8). */
 export interface Holder {
@@ -28,8 +27,8 @@ export function holderOf(model: ModelView, sw: LogicalSwitch, ip: Ip, vlan: numb
       if (isInVlan(sw, port, vlan) && port.addresses.some((text) => sameIp(parseIp(text)!, ip)))
         return { mac: parseMac(port.mac)!, by: { kind: 'port', id: port.id } };
   for (const port of model.routerPortsOfSwitch(sw.id)) {
-    const isInVlan = isLinkLocal(ip) ? isRouterPortIn(sw, port, vlan) : isThere;
-    if (isInVlan && routerPortOwns(port, ip))
+    const isReached = isLinkLocal(ip) ? isRouterPortIn(sw, port, vlan) : isThere;
+    if (isReached && routerPortOwns(port, ip))
       return { mac: parseMac(port.mac)!, by: { kind: 'routerPort', id: port.id } };
   }
   return isThere ? (publicHolder(model, sw, ip) ?? virtualHolder(model, sw, ip)) : undefined;

@@ -1,5 +1,6 @@
 import { formatMac, isMulticastMac, parseMac } from '../base/addresses.ts';
 import type { LogicalPort, LogicalSwitch } from '../model/objects.ts';
+import { isInVlan } from '../model/subnets.ts';
 import type { ModelView } from '../model/view.ts';
 import { Connections } from './connections.ts';
 import { enter } from './copies.ts';
@@ -18,7 +19,7 @@ import { bringsLarger } from './sizes.ts';
 import { speakerFor } from './speakers.ts';
 import { arrive } from './to-port.ts';
 import { Tracker } from './tracker.ts';
-import { ingressVlan, isInVlan } from './vlans.ts';
+import { ingressVlan } from './vlans.ts';
 
 /** A frame that a workload sends: by its port, on the host where the port's interface is. */
 export interface Entry {

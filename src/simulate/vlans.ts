@@ -20,12 +20,6 @@ export function ingressVlan(
   return isListed && tag >= 1 && tag <= 4094 ? { vlan: tag } : { drop: 'vlan' };
 }
 
-export function isInVlan(sw: LogicalSwitch, port: LogicalPort, vlan: number): boolean {
-  if (!sw.vlanAware || !port.vlan) return true;
-  if ('access' in port.vlan) return port.vlan.access === vlan;
-  return port.vlan.trunk === 'all' || port.vlan.native === vlan || port.vlan.trunk.includes(vlan);
-}
-
 /** The tag that the workload sees. */
 export function egressTag(sw: LogicalSwitch, port: LogicalPort, vlan: number): number {
   if (!sw.vlanAware || !port.vlan) return vlan;

@@ -192,7 +192,7 @@ describe('upstream routers', { skip: needsRoot }, () => {
     assert.equal(await carrierOf('up-1', 'to-gw-1'), '0');
     await sendsBy('up-1', 'internet', 3000);
     // The way back is another router's word.
-    await eventually('an answer by the other', 5000, async () => (await answers(SERVICE)) || undefined);
+    await eventually('an answer by the other', 3000, async () => (await answers(SERVICE)) || undefined);
     await lab.restoreLink('gw-1', 'up-1');
     await sendsBy('up-1', 'to-gw-1', 8000);
     assert.ok(await answers(SERVICE));

@@ -48,10 +48,8 @@ export const portAddressesUnit = define.unit({
   run(reader, id) {
     const onSwitch = reader.pick('port', id, 'switch')!;
     const mac = macOf(reader.pick('port', id, 'mac')!);
-    const isIn = (vlan: number): boolean => {
-      const membership = reader.pick('port', id, 'vlan');
-      return isInVlan({ vlanAware: true }, membership === undefined ? {} : { vlan: membership }, vlan);
-    };
+    const isIn = (vlan: number): boolean =>
+      isInVlan({ vlanAware: true }, { vlan: reader.pick('port', id, 'vlan') }, vlan);
     return reader
       .pick('port', id, 'addresses')!
       .flatMap((address) => resolves(reader, onSwitch, parseIp(address)!, mac, RESOLVE.owned, { isIn }));
