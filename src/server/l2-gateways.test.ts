@@ -5,11 +5,17 @@ import { type AttachmentState, chooseHost } from './l2-gateways.ts';
 const hosts = ['a', 'b', 'c'];
 const claims = ['c', 'b', 'a'].map((host) => ({ host, interface: 'l2', sinceMs: 0 }));
 
-function chosen(states: string, active: string | undefined, failBack = true, drained = ''): string | undefined {
+function chosen(
+  states: string,
+  active: string | undefined,
+  failBack = true,
+  drained = '',
+  isHeardByOne = false,
+): string | undefined {
   const [a, b, c] = states.split(' ') as AttachmentState[];
   const stateAt = (host: string): AttachmentState => ({ a, b, c })[host] ?? 'down';
   const binding = { claims, ...(active === undefined ? {} : { active }) };
-  return chooseHost({ hosts, failBack }, binding, stateAt, (host) => drained.includes(host));
+  return chooseHost({ hosts, failBack, isHeardByOne }, binding, stateAt, (host) => drained.includes(host));
 }
 
 describe('the active host of an L2 gateway', () => {
@@ -32,6 +38,14 @@ describe('the active host of an L2 gateway', () => {
     assert.equal(chosen('down loop down', 'b'), 'b');
   });
 
+  test('stays at a loop that no other host would hear', () => {
+    const behindVtep = (states: string, active: string): string | undefined => chosen(states, active, true, '', true);
+    assert.equal(behindVtep('loop up up', 'a'), 'a');
+    assert.equal(behindVtep('up loop up', 'b'), 'b', 'also before a better place');
+    assert.equal(behindVtep('up up loop', 'b'), 'a', 'but only while it is active');
+    assert.equal(behindVtep('down up loop', 'a'), 'b');
+  });
+
   test('is none that is drained while another is as well as that', () => {
     assert.equal(chosen('up up up', 'a', true, 'a'), 'b');
     assert.equal(chosen('up up up', 'a', false, 'a'), 'b');
@@ -48,7 +62,7 @@ describe('the active host of an L2 gateway', () => {
     const binding = { claims: claims.filter(({ host }) => host !== 'a'), active: 'c' };
     assert.equal(
       chooseHost(
-        { hosts, failBack: true },
+        { hosts, failBack: true, isHeardByOne: false },
         binding,
         () => 'up',
         () => false,

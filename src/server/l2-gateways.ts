@@ -41,7 +41,7 @@ export class L2Gateways {
     if (!binding || !gateway.adminUp) return undefined;
     const places = placesOf(index, gateway);
     const chosen = chooseHost(
-      places,
+      { ...places, isHeardByOne: gateway.kind === 'vtepBinding' },
       binding,
       (host) =>
         this.#runtime.isGivenUp(host, places.hosts) ? 'down' : this.#stateAt(gateway, host, binding, places.hosts),
@@ -92,15 +92,21 @@ function isDrained(index: ModelIndex, host: string): boolean {
 
 /**
  * Of the hosts with a claim the best, in the order of places; what is active stays where nothing better is to be had. A drained
- * host comes behind others that are as well as it is: who only hears nothing may forward nothing.
+ * host comes behind others that are as well as it is: who only hears nothing may forward nothing. `isHeardByOne`: what is outside
+ * reaches the active host alone, as it does behind a VTEP. A loop that it has cut would begin anew at another one, until that one hears of it.
  */
 export function chooseHost(
-  { hosts, failBack }: { readonly hosts: readonly string[]; readonly failBack: boolean },
+  {
+    hosts,
+    failBack,
+    isHeardByOne,
+  }: { readonly hosts: readonly string[]; readonly failBack: boolean; readonly isHeardByOne: boolean },
   { active, claims }: Pick<Binding, 'active' | 'claims'>,
   stateAt: (host: string) => AttachmentState,
   isDrainedAt: (host: string) => boolean,
 ): string | undefined {
   const claimed = hosts.filter((host) => claims.some((claim) => claim.host === host));
+  if (isHeardByOne && active !== undefined && claimed.includes(active) && stateAt(active) === 'loop') return active;
   for (const wanted of ['up', 'silent'] as const) {
     const well = claimed.filter((host) => stateAt(host) === wanted);
     if (well.length === 0) continue;

@@ -1,36 +1,14 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
+import { Served, WEFT } from './served.ts';
 
-/** `bin/weft` as people run it, against a real server on a unix socket: what it prints, and its exit codes. */
-const WEFT = resolve('bin/weft');
-const folder = mkdtempSync(join(tmpdir(), 'weft-cli-'));
-const socket = join(folder, 'weft.sock');
-const env = { ...process.env, WEFT_CONFIG: join(folder, 'config.yaml'), WEFT_SERVER: `unix:${socket}`, NO_COLOR: '1' };
-let server: ChildProcess;
-
-interface Result {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-function weft(
-  args: readonly string[],
-  options: { readonly input?: string; readonly env?: NodeJS.ProcessEnv } = {},
-): Promise<Result> {
-  return new Promise((done) => {
-    const child = spawn(WEFT, args, { env: { ...env, ...options.env } });
-    let [out, err] = ['', ''];
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
-    child.on('close', (code) => done({ code: code ?? -1, out, err }));
-    child.stdin.end(options.input ?? '');
-  });
-}
+/** What `bin/weft` prints, and its exit codes. */
+const served = new Served();
+const { folder, socket, env } = served;
+const weft: Served['run'] = (args, options) => served.run(args, options);
 
 function file(name: string, text: string): string {
   const path = join(folder, name);
@@ -38,27 +16,8 @@ function file(name: string, text: string): string {
   return path;
 }
 
-before(async () => {
-  server = spawn(WEFT, ['server', 'run', '--state-dir', join(folder, 'state'), '--listen', `unix:${socket}`], {
-    env,
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  let said = '';
-  await new Promise<void>((started, failed) => {
-    server.stderr!.setEncoding('utf8').on('data', (text: string) => {
-      said += text;
-      if (said.includes('"started"')) started();
-    });
-    server.on('close', () => failed(new Error(`the server ended: ${said}`)));
-  });
-});
-
-after(async () => {
-  const ended = new Promise((resolve) => server.once('close', resolve));
-  server.kill('SIGTERM');
-  await ended;
-  rmSync(folder, { recursive: true, force: true });
-});
+before(() => served.start());
+after(() => served.stop());
 
 const NETWORK = resolve('examples/first-network.yaml');
 
@@ -219,17 +178,6 @@ test('completion knows commands, kinds, names and options', async () => {
   assert.deepEqual(await words('describe', 'port', 'web'), ['web-1', 'web-2']);
   assert.deepEqual(await words('trace', 'web-1', 'db'), ['db-1']);
   assert.ok((await words('apply', '--')).includes('--dry-run'));
-});
-
-test('a command starts within 600 ms of its first keystroke on a machine that does other things too', async () => {
-  await weft(['get', 'ports']);
-  const times: number[] = [];
-  for (let i = 0; i < 5; i++) {
-    const from = performance.now();
-    await weft(['get', 'ports']);
-    times.push(performance.now() - from);
-  }
-  assert.ok(Math.min(...times) < 600, `${times.map(Math.round).join(' ')} ms`);
 });
 
 test('three tiers behind a router: applied, shown as a tree, and written back as they were read', async () => {

@@ -114,10 +114,10 @@ describe('a switch', { skip: needsRoot }, () => {
       await sendFramesOnce(dc.lab, from, [frame({ src: GUEST, dst: BROADCAST })]);
       await sleep(300);
       const packet = frame({ src: macOf(speaker), dst: GUEST }, 77);
-      const spray = await sendFrames(dc.lab, speaker, [packet], { pps: 500, loop: 'forever' });
       const captures = await Promise.all(
         [from, to].map((ear) => startCapture(dc.lab, ear, 'eth0', { filter: 'udp dst port 77' })),
       );
+      const spray = await sendFrames(dc.lab, speaker, [packet], { pps: 500, loop: 'forever' });
       await sleep(200);
       const movedMs = Date.now();
       await sendFramesOnce(dc.lab, to, [frame({ src: GUEST, dst: BROADCAST })]);
