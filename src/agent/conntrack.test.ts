@@ -46,6 +46,17 @@ test('zones that were given are flushed again until the switch has said that the
   assert.deepEqual(tracking.flushAgain(), []);
 });
 
+test('the zone of a router is kept when it is flushed, not before: the next agent does not flush what it finds kept', () => {
+  const tracking = new ConntrackZones();
+  tracking.scopeChanged(scopeOf(router('r1', [{}]), router('r2', [{}])));
+  assert.deepEqual(tracking.flushed([4, 5, 6, 7, 8, 9]), [
+    { kind: 'keepNatZones', put: new Map([['r1', 4]]), gone: [] },
+  ]);
+  assert.deepEqual(tracking.flushed([4]), [], 'once');
+  tracking.scopeChanged(scopeOf(router('r1', [{}])));
+  assert.deepEqual(tracking.flushed([10, 11]), [], 'it is gone');
+});
+
 const scopeOf = (...records: unknown[]): Scope => {
   const scope = new Scope();
   scope.apply((records as ScopeRecord[]).map((record) => ({ op: 'put', record })));
@@ -98,7 +109,7 @@ test('routers that translate have zones, kept by the bridge; others have none', 
   assert.deepEqual(effects, [
     { kind: 'flushZones', zones: [12, 13, 14, 15] },
     { kind: 'limitZones', zones: [12, 13], part: 2 },
-    { kind: 'keepNatZones', put: new Map([['r1', 12]]), gone: ['gone'] },
+    { kind: 'keepNatZones', put: new Map(), gone: ['gone'] },
   ]);
   assert.deepEqual(tracking.scopeChanged(scope, []), { flows: [], effects: [] });
 });

@@ -24,7 +24,7 @@ const ABOUT_NAT: ReadonlySet<string> = new Set(['router', 'floatingAddress', 'lo
 
 /**
  * Conntrack zones of this host's ports and of the routers that translate here. They are chosen in memory, at once, and kept in
- * OVSDB with what is written there anyway: they stay over restarts, also of an agent that lost its disk.
+ * OVSDB (a port's with its mark, a router's when it is flushed): they stay over restarts, also of an agent that lost its disk.
  */
 export class ConntrackZones {
   readonly zones = new Zones();
@@ -36,6 +36,8 @@ export class ConntrackZones {
   readonly #tight = new Set<string>();
   /** Given, and not yet known to be flushed: the switch may not be there, or be lost before it has heard of it. */
   readonly #unflushed = new Set<number>();
+  /** Zones of routers that the bridge is not told to keep before they are flushed: the next agent would not flush what it finds kept. */
+  readonly #unkept = new Map<string, number>();
   #isStrict = false;
 
   /** What the bridge kept of routers' zones. Comes before anything is given; and before the switch or after it, so these are limited here as well. */
@@ -81,8 +83,11 @@ export class ConntrackZones {
   }
 
   /** The switch has forgotten what was in these. */
-  flushed(zones: readonly number[]): void {
+  flushed(zones: readonly number[]): Effect[] {
     for (const zone of zones) this.#unflushed.delete(zone);
+    const put = new Map([...this.#unkept].filter(([, zone]) => zonesFrom(zone).every((z) => !this.#unflushed.has(z))));
+    for (const router of put.keys()) this.#unkept.delete(router);
+    return put.size === 0 ? [] : [{ kind: 'keepNatZones', put, gone: [] }];
   }
 
   /** What no switch has confirmed. Comes before connections are restored and flows installed: only former owners have any in these zones. */
@@ -91,8 +96,7 @@ export class ConntrackZones {
   }
 
   #flush(given: Iterable<number>): Effect[] {
-    const zones: number[] = [];
-    for (const zone of given) for (let i = 0; i < ZONES_PER_OWNER; i++) zones.push(zone + i);
+    const zones = [...given].flatMap(zonesFrom);
     for (const zone of zones) this.#unflushed.add(zone);
     return zones.length === 0 ? [] : [{ kind: 'flushZones', zones }];
   }
@@ -115,6 +119,7 @@ export class ConntrackZones {
       this.#routers.delete(router);
       this.#told.delete(router);
       this.#tight.delete(router);
+      this.#unkept.delete(router);
       this.zones.release(router);
       flows.push({ op: 'delete', kind: 'natZone', id: router });
     }
@@ -125,12 +130,13 @@ export class ConntrackZones {
         if (zone === undefined) continue;
         this.#routers.add(router);
         put.set(router, zone);
+        this.#unkept.set(router, zone);
       }
       if (this.#told.has(router)) continue;
       this.#told.add(router);
       flows.push({ op: 'put', record: this.#natZone(router, zone) });
     }
-    const keep: Effect[] = put.size + gone.length === 0 ? [] : [{ kind: 'keepNatZones', put, gone }];
+    const keep: Effect[] = gone.length === 0 ? [] : [{ kind: 'keepNatZones', put: new Map(), gone }];
     return { flows, effects: [...this.#flush(put.values()), ...limit(put.values(), PART.router), ...keep] };
   }
 
@@ -157,6 +163,8 @@ export class ConntrackZones {
     return { kind: 'natZone', id: router, zone, ...(isTight && { isTight, isStrict: this.#isStrict }) };
   }
 }
+
+const zonesFrom = (first: number): number[] => Array.from({ length: ZONES_PER_OWNER }, (_, i) => first + i);
 
 /** Routers with addresses that they translate. */
 function translating(scope: Scope): Set<string> {

@@ -149,8 +149,7 @@ export class AgentCore implements Ground {
           ...this.#maybeReadBack(),
         ];
       case 'flushed':
-        this.conntrack.flushed(event.zones);
-        return [];
+        return this.conntrack.flushed(event.zones);
       case 'connectionsRestored':
         return [...this.parts.imports.restored(event.isAll), ...this.#maybeReadBack()];
       case 'switchLost':

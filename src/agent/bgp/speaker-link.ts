@@ -3,6 +3,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import { listNamespaces } from '../../base/namespaces.ts';
 import type { RouteChange, Ways } from '../../frr/route-table.ts';
+import type { PeerState } from '../../frr/show.ts';
 import { Speaker } from '../../frr/speaker.ts';
 import type { LearnedHop } from '../../model/objects.ts';
 import type { ReportedSession } from '../../server/protocol.ts';
@@ -31,6 +32,8 @@ export interface SpeakerLinkOptions {
 const MOST_WEIGHT = 100;
 const RETRY_MS = 2_000;
 const ASK_MS = 1_000;
+/** What one has not answered by then is told as it was before. */
+const ANSWER_MS = 500;
 const ASK_BFD_MS = 100;
 /** Until Open vSwitch has taken an interface off its bridge. */
 const LET_GO_MS = 500;
@@ -40,6 +43,14 @@ interface Running {
   readonly namespace: string;
   readonly speaker: Speaker;
   problem: string | undefined;
+  /** While its daemons are told their configuration. */
+  applying: Promise<void> | undefined;
+  /** The plan is newer than what they were told. */
+  isDue: boolean;
+  /** While bgpd is asked for its sessions. */
+  asking: Promise<void> | undefined;
+  /** As it said last; undefined until it was asked once. */
+  sessions: readonly ReportedSession[] | undefined;
   /** What ways come to, for many routes the same. */
   hops: Map<Ways, readonly LearnedHop[] | undefined>;
 }
@@ -49,6 +60,7 @@ export class SpeakerLink {
   readonly #options: SpeakerLinkOptions;
   readonly #running = new Map<string, Running>();
   #wanted: readonly SpeakerPlan[] | undefined;
+  #plans: readonly SpeakerPlan[] = [];
   #isSettling = false;
   #isSwept = false;
   #told = '';
@@ -109,6 +121,7 @@ export class SpeakerLink {
     while (this.#wanted !== undefined && !signal.aborted) {
       const plans = this.#wanted;
       this.#wanted = undefined;
+      this.#plans = plans;
       try {
         await this.#bringTo(plans);
       } catch (error) {
@@ -143,23 +156,39 @@ export class SpeakerLink {
     if (made.size > 0 && (await this.#options.setSpeakerPorts(new Map(ports.filter(([name]) => !made.has(name))))))
       await this.#options.clock.sleep(LET_GO_MS, this.#options.signal);
     await this.#options.setSpeakerPorts(new Map(ports));
-    // All at once: one whose daemons do not answer holds up no other.
-    const applied = await Promise.allSettled(plans.map((plan) => this.#apply(plan)));
+    for (const running of this.#running.values()) this.#apply(running);
     this.#options.emit({ kind: 'speakerProblems', problems: this.#problems() });
-    for (const each of applied) if (each.status === 'rejected') throw each.reason;
   }
 
-  async #apply(plan: SpeakerPlan): Promise<void> {
-    const running = this.#running.get(plan.router)!;
-    try {
-      const problems = await running.speaker.apply(configOf(plan));
-      running.hops = new Map();
-      running.problem =
-        problems.map(({ daemon, line, said }) => `${daemon} refused "${line}": ${said}`).join('; ') || undefined;
-    } catch (error) {
-      running.problem = error instanceof Error ? error.message : String(error);
-      throw error;
+  /** Its daemons get their configuration, however long that takes: one that does not answer holds up no other speaker. */
+  #apply(running: Running): void {
+    running.isDue = true;
+    running.applying ??= this.#applyLatest(running);
+  }
+
+  async #applyLatest(running: Running): Promise<void> {
+    const { clock, emit, log, signal } = this.#options;
+    const { router } = running.plan;
+    const isWanted = (): boolean => this.#running.get(router) === running && !signal.aborted;
+    while (running.isDue && isWanted()) {
+      running.isDue = false;
+      try {
+        const problems = await running.speaker.apply(configOf(running.plan));
+        running.hops = new Map();
+        running.problem =
+          problems.map(({ daemon, line, said }) => `${daemon} refused "${line}": ${said}`).join('; ') || undefined;
+      } catch (error) {
+        running.problem = error instanceof Error ? error.message : String(error);
+        log.warn('a speaker is not as it should be; trying again', { router, error });
+        // From the beginning: what it stands on may be gone.
+        void clock.sleep(RETRY_MS, signal).then(
+          () => isWanted() && this.speak(this.#wanted ?? this.#plans),
+          () => {},
+        );
+      }
+      emit({ kind: 'speakerProblems', problems: this.#problems() });
     }
+    running.applying = undefined;
   }
 
   #problems(): readonly string[] {
@@ -172,6 +201,7 @@ export class SpeakerLink {
     const { emit } = this.#options;
     const running: Running = {
       ...{ plan, namespace, problem: undefined, hops: new Map() },
+      ...{ applying: undefined, isDue: false, asking: undefined, sessions: undefined },
       speaker: new Speaker({
         ...{ namespace, log: this.#options.log },
         onChanges: (changes) =>
@@ -189,9 +219,11 @@ export class SpeakerLink {
     return running;
   }
 
-  async #end({ speaker, namespace }: Running): Promise<void> {
-    await speaker.stop();
-    await removeNamespace(namespace);
+  async #end(running: Running): Promise<void> {
+    running.isDue = false;
+    await running.applying;
+    await running.speaker.stop();
+    await removeNamespace(running.namespace);
   }
 
   /** Speakers that an earlier agent ran for routers that have none here any more. */
@@ -210,8 +242,16 @@ export class SpeakerLink {
   }
 
   async #tellSessions(): Promise<void> {
-    const all = await Promise.all([...this.#running.values()].map((running) => this.#sessionsOf(running)));
-    const sessions = all.flat();
+    const { clock, signal } = this.#options;
+    const all = [...this.#running.values()];
+    for (const running of all) running.asking ??= this.#ask(running);
+    // What is not named counts as ended: nothing is told of any before each was asked once.
+    await Promise.all(all.flatMap(({ sessions, asking }) => (sessions === undefined ? [asking] : [])));
+    await Promise.race([Promise.all(all.map(({ asking }) => asking)), clock.sleep(ANSWER_MS, signal).catch(() => {})]);
+    const sessions = all.flatMap(({ plan, sessions: its }) => {
+      const planned = new Set([...plan.peers.map(({ id }) => id), ...plan.leftOut.map(({ peer }) => peer)]);
+      return its?.filter(({ peer }) => planned.has(peer)) ?? [];
+    });
     const known = new Set(sessions.map(({ peer }) => peer));
     this.#ages.keep(known);
     this.#flaps.keep(known);
@@ -221,8 +261,13 @@ export class SpeakerLink {
     this.#options.emit({ kind: 'sessions', sessions });
   }
 
-  async #sessionsOf({ plan, speaker, problem }: Running): Promise<readonly ReportedSession[]> {
-    const told = await speaker.peers().catch(() => undefined);
+  async #ask(running: Running): Promise<void> {
+    const told = await running.speaker.peers().catch(() => undefined);
+    running.sessions = this.#sessionsOf(running, told);
+    running.asking = undefined;
+  }
+
+  #sessionsOf({ plan, problem }: Running, told: readonly PeerState[] | undefined): readonly ReportedSession[] {
     const nowMs = this.#options.clock.now();
     const leftOut = plan.leftOut.map(({ peer, problem: why }): ReportedSession => {
       const sinceMs = this.#ages.since(peer, 'idle', nowMs, undefined);
