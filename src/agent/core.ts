@@ -142,6 +142,7 @@ export class AgentCore implements Ground {
       case 'switchConnected':
         this.#switchConnected = true;
         this.#openvswitchVersion = event.version;
+        this.parts.attachments.switchConnected();
         return [
           ...this.conntrack.flushAgain(),
           ...this.conntrack.limits(),
@@ -157,6 +158,7 @@ export class AgentCore implements Ground {
         this.#wasSwitchLost = true;
         this.#readBackAsked = false;
         this.installation.lost();
+        this.parts.attachments.switchLost(nowMs);
         return [
           {
             kind: 'log',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type AttachmentState, chooseHost } from './l2-gateways.ts';
+import { type AttachmentState, chooseHost, stateAt } from './l2-gateways.ts';
 
 const hosts = ['a', 'b', 'c'];
 const claims = ['c', 'b', 'a'].map((host) => ({ host, interface: 'l2', sinceMs: 0 }));
@@ -69,5 +69,28 @@ describe('the active host of an L2 gateway', () => {
       ),
       'b',
     );
+  });
+});
+
+describe('an attachment, at the server,', () => {
+  const told = { isAlive: true, told: 'silent', isNew: false } as const;
+  const silent = { isAlive: false, told: undefined, isNew: false } as const;
+  const coming = { isAlive: true, told: undefined, isNew: true } as const;
+  test('is what its agent says', () => {
+    assert.equal(stateAt('l2Gateway', true, told), 'silent');
+    assert.equal(stateAt('vtepBinding', false, { ...told, isNew: true }), 'silent');
+  });
+
+  test('of an L2 gateway goes on where an agent alone is silent: two places that forward are a circle', () => {
+    assert.equal(stateAt('l2Gateway', true, silent), 'up');
+    assert.equal(stateAt('l2Gateway', false, silent), 'down');
+    assert.equal(stateAt('vtepBinding', true, silent), 'down');
+  });
+
+  test('stays where it is while an agent has not said anything of it yet, but not for ever', () => {
+    assert.equal(stateAt('l2Gateway', true, coming), 'up');
+    assert.equal(stateAt('vtepBinding', true, { ...coming, isAlive: undefined }), 'up');
+    assert.equal(stateAt('l2Gateway', true, { ...coming, isNew: false }), 'down');
+    assert.equal(stateAt('l2Gateway', false, coming), 'down');
   });
 });

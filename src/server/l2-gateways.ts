@@ -55,15 +55,13 @@ export class L2Gateways {
     return worksThere && !this.#runtime.isSettled(chosen, places.hosts) ? undefined : chosen;
   }
 
-  #stateAt({ id }: Outside, host: string, { active }: Binding, places: readonly string[]): AttachmentState {
+  #stateAt({ kind, id }: Outside, host: string, { active }: Binding, places: readonly string[]): AttachmentState {
     const runtime = this.#runtime.host(host);
-    if (runtime?.isAlive) {
-      const attachment = runtime.attachments.get(id);
-      if (attachment) return attachment.state;
-    }
-    // It is only coming back to us, or its agent, which has not said anything of it yet, is: traffic is not moved for that.
-    const isNew = this.#runtime.isYoung || !this.#runtime.isSettled(host, places);
-    return host === active && isNew && (runtime === undefined || runtime.isAlive) ? 'up' : 'down';
+    return stateAt(kind, host === active, {
+      isAlive: runtime?.isAlive,
+      told: runtime?.attachments.get(id)?.state,
+      isNew: this.#runtime.isYoung || !this.#runtime.isSettled(host, places),
+    });
   }
 
   #story(gateway: Outside, chosen: string, former: string | undefined): string {
@@ -85,6 +83,26 @@ export class L2Gateways {
 }
 
 export type AttachmentState = 'up' | 'silent' | 'down' | 'loop';
+
+/**
+ * What an attachment counts as on a host that other places have not lost. `isAlive`: its agent is heard (undefined: not since the server
+ * started); `told`: what it says; `isNew`: it is only coming back to the server, or the server to it, and traffic is not moved for that.
+ */
+export function stateAt(
+  kind: Outside['kind'],
+  isActive: boolean,
+  agent: {
+    readonly isAlive: boolean | undefined;
+    readonly told: AttachmentState | undefined;
+    readonly isNew: boolean;
+  },
+): AttachmentState {
+  if (agent.isAlive && agent.told) return agent.told;
+  if (!isActive) return 'down';
+  // Its flows go on: a second place that forwards would close a circle through the VLAN. A VTEP sends to the one that it was told.
+  if (agent.isAlive === false) return kind === 'l2Gateway' ? 'up' : 'down';
+  return agent.isNew ? 'up' : 'down';
+}
 
 function isDrained(index: ModelIndex, host: string): boolean {
   return index.get('host', host)?.drain === true;

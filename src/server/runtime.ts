@@ -221,6 +221,7 @@ export class Runtime {
       if (!host.isAlive || now - host.heardMs < LEASE_MS) continue;
       host.isAlive = false;
       host.sessions = new Map();
+      host.attachments = new Map();
       dead.push(id);
       changes.push(...this.#leased.endAll(id, ['learned']));
     }

@@ -187,6 +187,25 @@ describe('L2 gateways', { skip: needsRoot }, () => {
     assert.equal((await statusOf('red')).active, 'gw-1');
   });
 
+  test('an agent that is dead moves nothing: its flows go on, and no other host forwards beside it', async () => {
+    await isWell('red'); // the server, which is new, has heard of all
+    const stream = await startStream(lab, { from: 'red-1', to: 'o100', address: RED.outside, pps: 500 });
+    await weft.agent('gw-1').kill();
+    try {
+      await eventually('its lease ends', 20_000, async () => {
+        const { items } = await weft.client.get<{ items: readonly WeftEvent[] }>('/v1/events');
+        return items.some(({ text }) => text === 'host gw-1: its agent is silent; traffic goes on as it was');
+      });
+      await sleep(1_500); // the server looks at it each second
+      assert.equal((await statusOf('red')).active, 'gw-1');
+    } finally {
+      await weft.agent('gw-1').start();
+    }
+    await isWell('red');
+    const { sent, lost, duplicates } = await stream.stop();
+    assert.ok(sent > 5_000 && lost <= sent / 1_000 && duplicates === 0, JSON.stringify({ sent, lost, duplicates }));
+  });
+
   test('a second way into the same segment is cut off and told, and nothing circles', async () => {
     await apply(
       wire('red-again', 'red'),

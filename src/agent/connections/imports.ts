@@ -249,8 +249,9 @@ export class Imports {
     const { scope } = this.#ground;
     const port = scope.port(id);
     if (!port) return false;
-    // Of what an L2 gateway keeps its other places are told as it begins (src/agent/hold).
-    for (const gateway of scope.all('l2Gateway')) if (gateway.port === id) return false;
+    // Of what an L2 gateway keeps its other places are told as it begins (src/agent/hold), and of a VTEP's nothing is copied.
+    for (const kind of ['l2Gateway', 'vtepBinding'] as const)
+      for (const outside of scope.all(kind)) if (outside.port === id) return false;
     if (port.groups.length > 0 || port.fromChain !== undefined || port.toChain !== undefined) return true;
     for (const each of scope.all('routerPort')) if (each.switch === port.switch) return true;
     for (const each of scope.all('loadBalancer')) if (each.switch === port.switch) return true;

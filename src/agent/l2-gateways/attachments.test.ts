@@ -198,6 +198,56 @@ describe('an attachment of an L2 gateway', () => {
     assert.equal(ground.reports.filter(({ type }) => type === 'event').length, 1);
   });
 
+  test('was not silent while its agent was held up', () => {
+    const { part, link, counted, state } = attached('h1');
+    link(0);
+    counted(0, 1);
+    for (const nowMs of [500, 1_500, 9_000]) part.tick(nowMs);
+    assert.equal(state(), 'up', 'what came in meanwhile is not read yet');
+    part.tick(10_000);
+    assert.equal(state(), 'silent', 'three seconds of which the agent knows');
+  });
+
+  test('that is new has as long to hear somebody, whenever its link is known', () => {
+    const { link, state } = attached('h1');
+    link(5_000);
+    assert.equal(state(), 'up');
+  });
+
+  test('that is another than before has the link that was told', () => {
+    const { part, ground, link, state } = attached('h1');
+    link(0);
+    const edited = { ...gateway, vlan: 200 };
+    ground.put(edited);
+    part.scopeChanged(changes([edited]), 1_000);
+    for (const nowMs of [2_000, 3_000, 4_000, 5_000]) part.tick(nowMs);
+    assert.deepEqual(
+      part.all()[0]?.attachments.map(({ state: its }) => its),
+      ['silent'],
+    );
+    assert.equal(state(), 'silent', 'nobody was heard in the other VLAN yet');
+  });
+
+  test('is down without Open vSwitch, but not while that is only restarted', () => {
+    const { part, link, counted, state } = attached('h1');
+    link(0);
+    counted(0, 0);
+    part.switchLost(1_000);
+    counted(2_000, 1);
+    part.tick(4_000);
+    assert.equal(state(), 'up');
+    counted(4_001, 2);
+    assert.equal(state(), 'down');
+    part.switchLost(4_500);
+    part.switchConnected();
+    for (const nowMs of [5_000, 6_000, 7_000]) counted(nowMs, nowMs);
+    assert.equal(state(), 'up');
+    part.switchLost(8_000);
+    part.switchConnected();
+    for (const nowMs of [9_000, 11_000, 13_000]) counted(nowMs, nowMs);
+    assert.equal(state(), 'up');
+  });
+
   test('that becomes active tells all MACs inside, three times', () => {
     const { part, ground } = attached('h2');
     ground.put(binding('h1'));

@@ -17,6 +17,9 @@ const WELL_MS = 2_000;
  */
 const VTEP_HOLD_MS = 6_000;
 const VTEP_WELL_MS = 6_000;
+/** Without Open vSwitch nothing is forwarded for long; one that is only restarted is back by then. */
+const SWITCH_AWAY_MS = 3_000;
+const TICK_MS = 1_000;
 /** A new attachment hears for so long who else is outside, before it passes frames. */
 const LISTEN_MS = 2_500;
 /** So long no hello may have come back before an attachment that was cut passes frames again. */
@@ -49,6 +52,8 @@ export class Attachments {
   readonly #vteps: Vteps;
   readonly #attachments = new Map<string, Attachment>();
   #planned: string | undefined;
+  #tickedMs: number | undefined;
+  #switchLostMs: number | undefined;
 
   constructor(ground: Ground, vteps: Vteps) {
     this.#ground = ground;
@@ -77,7 +82,9 @@ export class Attachments {
       const { id, port } = outside;
       const known = this.#attachments.get(id);
       const isSame = known?.place === place && JSON.stringify(known.plan) === JSON.stringify(plan);
-      wanted.set(id, isSame ? Object.assign(known, { gateway: outside }) : attachmentOf(spot, nowMs));
+      // A link that is as it was is not told again.
+      const anew = (): Attachment => ({ ...attachmentOf(spot, nowMs), link: known?.link });
+      wanted.set(id, isSame ? Object.assign(known, { gateway: outside }) : anew());
       // What an agent before this one attached goes on.
       const isAttached = this.#ground.scope.binding(port)?.claims.some((claim) => claim.host === host) ?? false;
       if (!isSame && (known || !isAttached)) fresh.push(wanted.get(id)!);
@@ -121,11 +128,21 @@ export class Attachments {
     for (const [id, link] of links) {
       const attachment = this.#attachments.get(id);
       if (!attachment) continue;
+      // Before, nobody could be heard.
+      if (!attachment.link) attachment.heardMs = nowMs;
       // What was heard before the link went says nothing of what is behind it now.
       if (attachment.link?.isUp && !link.isUp) attachment.heardMs = Number.NEGATIVE_INFINITY;
       attachment.link = link;
     }
     return this.#judge(nowMs);
+  }
+
+  switchConnected(): void {
+    this.#switchLostMs = undefined;
+  }
+
+  switchLost(nowMs: number): void {
+    this.#switchLostMs ??= nowMs;
   }
 
   /** What is known of VTEPs is other than it was. */
@@ -181,7 +198,11 @@ export class Attachments {
   tick(nowMs: number): Effect[] {
     const effects: Effect[] = [];
     const ofports: number[] = [];
+    // What came in while this agent was held up is heard after this: that time is no silence.
+    const lateMs = Math.max(0, nowMs - (this.#tickedMs ?? nowMs) - TICK_MS);
+    this.#tickedMs = nowMs;
     for (const attachment of this.#attachments.values()) {
+      attachment.heardMs = Math.min(nowMs, attachment.heardMs + lateMs);
       if (attachment.cut && attachment.cut.untilMs <= nowMs) effects.push(...this.#release(attachment));
       const ofport = this.#ofport(attachment);
       if (ofport === undefined) continue;
@@ -240,12 +261,14 @@ export class Attachments {
 
   #judge(nowMs: number): Effect[] {
     let isNews = false;
+    const isSwitchAway = this.#switchLostMs !== undefined && nowMs - this.#switchLostMs > SWITCH_AWAY_MS;
     for (const attachment of this.#attachments.values()) {
       const { gateway } = attachment;
       const now = stateOf(
         attachment,
         nowMs,
         gateway.kind === 'vtepBinding' ? this.#vteps.linkOf(gateway) : { isUp: true },
+        isSwitchAway,
       );
       if (now === undefined || (now.state === attachment.told?.state && now.problem === attachment.told.problem))
         continue;
@@ -289,6 +312,7 @@ function stateOf(
   attachment: Attachment,
   nowMs: number,
   behind: AttachmentLinkState | undefined,
+  isSwitchAway: boolean,
 ): ReportedAttachment | undefined {
   const { gateway, link, cut, told } = attachment;
   const ill = (state: ReportedAttachment['state'], problem: string): ReportedAttachment => {
@@ -296,6 +320,7 @@ function stateOf(
     return { gateway: gateway.id, state, problem };
   };
   if (cut) return cut.why === undefined ? told : ill('loop', `cut off: ${cut.why}`);
+  if (isSwitchAway) return ill('down', 'Open vSwitch does not answer');
   if (behind?.isUp === false) {
     attachment.illSinceMs ??= nowMs;
     const holds = attachment.isActive && told?.state === 'up' && nowMs - attachment.illSinceMs < VTEP_HOLD_MS;

@@ -68,6 +68,7 @@ export class VtepSession {
   /** Logical switches of ours that there are → binding. */
   readonly #bindingOf = new Map<Uuid, string>();
   #good: (Told & { readonly atMs: number }) | undefined;
+  /** When the database was last known to be there: a connection that breaks again at once is none. */
   #lostMs: number;
   #failure: string | undefined;
   /** What the database refused, by binding; '' for removals. */
@@ -159,6 +160,7 @@ export class VtepSession {
       const problem = this.#client?.failure?.message ?? `no answer at ${this.#plan.management}`;
       return nothing(nowMs - this.#lostMs < GRACE_MS ? undefined : { state: 'unreachable', problem });
     }
+    this.#lostMs = nowMs;
     const { state, bindings } = this.#found();
     const refusal = this.#refusals.get('');
     return {
@@ -196,10 +198,7 @@ export class VtepSession {
       this.#options.onState();
       return;
     }
-    this.#client.onConnected((isConnected) => {
-      if (!isConnected) this.#lostMs = clock.monotonicMs();
-      this.#wake();
-    });
+    this.#client.onConnected(() => this.#wake());
     void this.#watch(signal);
     while (!signal.aborted) {
       await clock.sleep(TICK_MS, signal).catch(() => {});
@@ -346,10 +345,11 @@ export class VtepSession {
     }
   }
 
-  /** An active host that has lost the server may be active no more: it leaves to another what that one wrote. */
+  /** An active host that has lost the server may be active no more: it leaves to another what that one wrote, and what it took away. */
   #mayWrite({ plan, state, row }: FoundBinding): boolean {
     if (!plan.isActive || !state.isUsable) return false;
-    if (this.#isCurrent || row === undefined) return true;
+    if (this.#isCurrent) return true;
+    if (row === undefined) return false;
     const to = floodsTo(this.#monitor!.replica, row._uuid);
     return to === undefined || to === this.#plan.ownAddress;
   }

@@ -269,6 +269,21 @@ describe('the link to VTEPs', { skip: noVtepSchema }, () => {
     assert.deepEqual((await rows()).floods, [`unknown-dst ${nameOf(RED)} 198.51.100.1`]);
   });
 
+  test('an active host without its server does not bring back what another took away', async () => {
+    one.serve([red]);
+    await eventually('made', async () => (await rows()).switches.length === 1);
+    one.serve([red], false);
+    two.serve([red]);
+    await eventually('taken', async () => (await rows()).floods.join().includes('198.51.100.2'));
+    two.serve([]);
+    await eventually('gone', async () => (await rows()).switches.length === 0);
+    one.macs(RED, [mac(1)]);
+    await sleep(300);
+    assert.deepEqual((await rows()).switches, []);
+    one.serve([red]);
+    await eventually('with the server there it is', async () => (await rows()).switches.length === 1);
+  });
+
   test('what others wrote stays, and is a problem where it is in the way', async () => {
     await theirs(5000, 200);
     one.serve([

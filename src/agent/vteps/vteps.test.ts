@@ -101,6 +101,12 @@ describe('VTEPs of a host', () => {
     assert.equal(plansOf(put(binding('h1')))[0]!.plans[0]!.bindings[0]!.isActive, true);
     assert.equal(plansOf(part.serverLost(0))[0]!.isCurrent, false);
     assert.equal(ground.reports.length, 0);
+    // Before it is known that the server is gone, another may have been given what is active here.
+    part.serverCurrent(1_000);
+    part.serverCurrent(6_000);
+    assert.deepEqual(plansOf(part.tick(14_000)), []);
+    assert.equal(plansOf(part.tick(14_001))[0]!.isCurrent, false);
+    assert.equal(plansOf(part.serverCurrent(15_000))[0]!.isCurrent, true);
   });
 
   test('teach what is behind them, but for what a port holds and what others heard', () => {

@@ -7,6 +7,9 @@ import { LEARNED_OUTSIDE, type Learning, reported } from '../learning.ts';
 import type { VtepPlan, VtepState, VtepStates } from './plan.ts';
 import { SwitchMacs } from './switch-macs.ts';
 
+/** The server says every 5 s that it is there, and takes for dead from whom it hears nothing for 10 s: then another host may be active. */
+const CURRENT_MS = 8_000;
+
 /** A binding of a VTEP that this host talks to. */
 interface Bound {
   readonly vtep: string;
@@ -39,6 +42,8 @@ export class Vteps {
   readonly #freed = new Map<string, Set<string>>();
   /** The server's last word is known. */
   #isCurrent = false;
+  /** When that was so. */
+  #heardMs = 0;
   #planned = '';
 
   constructor(ground: Ground, learning: Learning) {
@@ -54,6 +59,7 @@ export class Vteps {
 
   /** Nothing was missed. */
   serverCurrent(nowMs: number): Effect[] {
+    this.#heardMs = nowMs;
     if (this.#isCurrent || !this.#ground.serverConnected) return [];
     this.#isCurrent = true;
     return this.#planned === '' ? [] : this.#plan(nowMs);
@@ -97,6 +103,7 @@ export class Vteps {
 
   tick(nowMs: number): Effect[] {
     const effects: Effect[] = [];
+    if (this.#isCurrent && nowMs - this.#heardMs > CURRENT_MS) effects.push(...this.serverLost(nowMs));
     for (const [id, macs] of this.#freed) {
       const bound = this.#bound.get(id);
       if (bound?.isActive)
