@@ -7,7 +7,7 @@ import type { Installation } from './installation.ts';
 /**
  * What may reach the agent in packets a second: a first fence for the whole host, before the budget of each port. What
  * does not want an answer has meters of its own, so that a spray of it does not take the share of what does; `wanted` is what
- * waits for a next hop's MAC or for ports, `nextHop` what answers the probes of one, from the wire only, `learn` MACs of ports that may have any. `handOff`
+ * waits for a next hop's MAC or for ports, `nextHop` what answers the probes of one, from the wire only, `probe` what members answer to theirs, `neighbour` who says where an address is, `dns` questions for names, `learn` MACs of ports that may have any. `handOff`
  * is not about packet-ins: it bounds what one host makes others look for among the members of balancers.
  */
 export const HOST_METER = {
@@ -20,6 +20,9 @@ export const HOST_METER = {
   wanted: 7,
   nextHop: 8,
   learn: 9,
+  probe: 10,
+  neighbour: 11,
+  dns: 12,
 } as const;
 
 /**
@@ -36,6 +39,9 @@ export const HOST_METERS = [
   { meter: HOST_METER.handOff, packetsPerSecond: 20_000, burst: 4000 },
   { meter: HOST_METER.wanted, packetsPerSecond: 2000, burst: 2000 },
   { meter: HOST_METER.nextHop, packetsPerSecond: 2000, burst: 2000 },
+  { meter: HOST_METER.probe, packetsPerSecond: 5000, burst: 5000 },
+  { meter: HOST_METER.neighbour, packetsPerSecond: 2000, burst: 2000 },
+  { meter: HOST_METER.dns, packetsPerSecond: 2000, burst: 500 },
   { meter: HOST_METER.learn, packetsPerSecond: 1000, burst: 80 },
 ] as const;
 

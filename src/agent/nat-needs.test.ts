@@ -60,6 +60,18 @@ test('ports of an address are asked for as soon as a port is behind a router tha
   assert.deepEqual(reports, []);
 });
 
+test('a server that has none is asked less and less often, and a new one at once', () => {
+  const { needs, reports } = withRules([{ from: '10.0.0.0/8', to: '192.0.2.1' }]);
+  const askedAtS = Array.from({ length: 60 }, (_, second) => second).filter((second) => {
+    needs.ahead([P], second * 1000);
+    return reports.splice(0).length > 0;
+  });
+  assert.deepEqual(askedAtS, [0, 2, 6, 14, 30, 46]);
+  needs.serverIsNew();
+  needs.ahead([P], 60_000);
+  assert.equal(reports.length, 1);
+});
+
 test('of a pool ports of that address alone are asked for that a workload here has', () => {
   const rule = { from: '10.0.0.0/8', to: ['192.0.2.1', '192.0.2.16/29'] };
   const { needs, reports, put } = withRules([rule]);

@@ -7,8 +7,9 @@ import type { Ground } from './ground.ts';
 import type { NatReturns } from './nat-returns.ts';
 import { offenderOf } from './packet-in/offender.ts';
 
-/** The server has answered by then, or did not hear. */
+/** The server has answered by then, or did not hear. Where there are none to have it is asked less and less often: many hosts may be without. */
 const ASK_AGAIN_MS = 2_000;
+const ASK_SELDOM_MS = 16_000;
 /**
  * Blocks of ports for source translation: asked for when a packet found none left, and ahead, as soon as a port here is behind a router
  * that translates its address (so that the first packet finds one) and the server has given none with the port's binding (src/server/nat-leases.ts).
@@ -17,7 +18,7 @@ export class NatNeeds {
   readonly #ground: Ground;
   readonly #returns: Pick<NatReturns, 'wake'>;
   /** Router and address → when, and with how many ports, more were asked for. */
-  readonly #asked = new Map<string, { readonly atMs: number; readonly have: number }>();
+  readonly #asked = new Map<string, { readonly atMs: number; readonly have: number; readonly restMs: number }>();
 
   constructor(ground: Ground, returns: Pick<NatReturns, 'wake'>) {
     this.#ground = ground;
@@ -100,8 +101,10 @@ export class NatNeeds {
     const key = `${router}/${address}/${port ?? ''}`;
     const have = this.#ports(router, address, port);
     const before = this.#asked.get(key);
-    if (before?.have === have && nowMs - before.atMs < ASK_AGAIN_MS) return [];
-    this.#asked.set(key, { atMs: nowMs, have });
+    const isAgain = before?.have === have;
+    if (isAgain && nowMs - before.atMs < before.restMs) return [];
+    const restMs = isAgain ? Math.min(2 * before.restMs, ASK_SELDOM_MS) : ASK_AGAIN_MS;
+    this.#asked.set(key, { atMs: nowMs, have, restMs });
     return [{ type: 'natNeed', router, address, ...(port === undefined ? {} : { port }), have }];
   }
 

@@ -256,6 +256,7 @@ export class AgentParts {
       { type: 'memberHealthAll', members: this.probes.all() },
       ...(this.keptClients.isUsed ? [{ type: 'keptClientsAll', kept: this.keptClients.all() } as const] : []),
       { type: 'nextHopsAll', hops: this.nextHopProbes.all() },
+      ...this.imports.reports(),
       ...this.sessions.all(),
       ...this.attachments.all(),
       { type: 'vteps', vteps: this.vteps.all() },

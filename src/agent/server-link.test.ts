@@ -67,3 +67,42 @@ test('a report that the server does not understand is refused alone; those that 
     { kind: 'reportRefused', report: health, code: 'invalid', message: 'health: unknown field' },
   ]);
 });
+
+test('what the server had no room for is told again after a while, in its order, and the connection stays', async () => {
+  const tries: string[][] = [];
+  const post = async (_path: string, body: unknown): Promise<unknown> => {
+    const { reports } = body as { reports: Report[] };
+    tries.push(reports.map(({ type }) => type));
+    if (tries.length > 2) return { refused: [] };
+    const refused = reports.flatMap(({ type }, index) =>
+      type === 'applied' ? [] : [{ index, code: 'full', message: 'full' }],
+    );
+    return { refused };
+  };
+  const events: AgentEvent[] = [];
+  const waits: number[] = [];
+  const link = new ServerLink({
+    client: { post } as unknown as Client,
+    host: 'h1',
+    have: () => ({ have: {} }),
+    emit: (event) => void events.push(event),
+    other: () => {},
+    clock: { ...systemClock, sleep: async (ms) => void waits.push(ms) },
+    random: systemRandom,
+    log: silentLog,
+    signal: new AbortController().signal,
+  });
+  link.report([
+    { type: 'claims', claims: [] },
+    { type: 'applied', revision: 3 },
+    { type: 'unclaim', port: 'p' },
+  ]);
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(tries, [
+    ['claims', 'applied', 'unclaim'],
+    ['claims', 'unclaim'],
+    ['claims', 'unclaim'],
+  ]);
+  assert.deepEqual(waits, [5_000, 5_000]);
+  assert.deepEqual(events, []);
+});

@@ -36,12 +36,16 @@ const LONGEST_RETRY_MS = 5_000;
 const MAX_QUEUE = 50_000;
 /** So long news waits on which nobody else's flows depend: what follows shortly goes along, and the switches of a change come first. */
 const LEISURE_MS = 10;
+/** What the server had no room for on its disk is told again after so long. */
+const ROOM_MS = 5_000;
 const LEISURELY: ReadonlySet<Report['type']> = new Set(['applied', 'ports', 'health', 'counters']);
 
 /** The server's side of the agent: the watch stream down, reports up. */
 export class ServerLink {
   readonly #options: ServerLinkOptions;
   #queue: Report[] = [];
+  /** Waits for room on the server's disk. */
+  #noRoom: Report[] = [];
   #isSending = false;
   #isResting = false;
   #connection: AbortController | undefined;
@@ -144,8 +148,11 @@ export class ServerLink {
       await nextTurn();
       for (let isDue = evenNothing; (isDue || this.#queue.length > 0) && !signal.aborted; isDue = false) {
         const reports = this.#nextReports();
+        const noRoom: Report[] = [];
         for (const { index, code, message } of await this.#post(reports))
-          emit({ kind: 'reportRefused', report: reports[index]!, code, message });
+          if (code === 'full') noRoom.push(reports[index]!);
+          else emit({ kind: 'reportRefused', report: reports[index]!, code, message });
+        if (noRoom.length > 0) void this.#tellAgain(noRoom);
       }
     } catch (error) {
       if (signal.aborted) return;
@@ -156,6 +163,18 @@ export class ServerLink {
     } finally {
       this.#isSending = false;
     }
+  }
+
+  /** In their order, unless all is told anew before. */
+  async #tellAgain(reports: readonly Report[]): Promise<void> {
+    const { clock, log, signal } = this.#options;
+    const connection = this.#connection;
+    if (this.#noRoom.push(...reports) > reports.length) return;
+    log.warn('the server has no room for what it was told; it is told again', { reports: reports.length });
+    await clock.sleep(ROOM_MS, signal).catch(() => {});
+    const due = this.#noRoom;
+    this.#noRoom = [];
+    if (!signal.aborted && connection === this.#connection) this.report(due);
   }
 
   /** All that wait, but of reports with thousands of routes one or two at a time: the server does nothing else meanwhile. */

@@ -91,13 +91,15 @@ const WHOLE = 0xffff;
 const REASON_ACTION = 1;
 
 /** Through which meter: `packetIn` where nothing else is said. */
-const METER_OF: Partial<Record<PacketInClass, 'learn' | 'notice' | 'error' | 'wanted' | 'log' | 'nextHop'>> = {
+const METER_OF: Partial<
+  Record<PacketInClass, 'learn' | 'notice' | 'error' | 'wanted' | 'log' | 'nextHop' | 'probe' | 'neighbour' | 'dns'>
+> = {
   learn: 'learn',
   log: 'log',
-  neighbour: 'notice',
-  probe: 'notice',
+  neighbour: 'neighbour',
+  probe: 'probe',
   hello: 'notice',
-  dns: 'notice',
+  dns: 'dns',
   reject: 'error',
   unreachable: 'error',
   ttl: 'error',

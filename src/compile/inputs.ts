@@ -69,6 +69,9 @@ export interface Self {
     readonly handOff?: number;
     readonly wanted?: number;
     readonly nextHop?: number;
+    readonly probe?: number;
+    readonly neighbour?: number;
+    readonly dns?: number;
   };
 }
 

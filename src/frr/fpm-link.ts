@@ -79,6 +79,7 @@ export class FpmLink {
 
   close(): void {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     clearTimeout(this.#flushTimer);
     this.#server?.close();
     this.#socket?.destroy();
@@ -135,9 +136,11 @@ export class FpmLink {
     });
   }
 
+  /** What came in while this process was held up is read first. */
   #wait(ms: number, then: () => void): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(then, ms);
+    const timer = setTimeout(() => setImmediate(() => this.#timer === timer && then()), ms);
+    this.#timer = timer;
   }
 
   #flushSoon(): void {

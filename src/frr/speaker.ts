@@ -151,8 +151,9 @@ export class Speaker {
 
   #avoidEnded(): void {
     const pid = this.#daemons.pidOf('bgpd');
+    if (this.#mortal.size === 0) return this.#tellEnded([]);
     // Without bgpd there are no sessions, and zebra takes its routes back or keeps them, as it was told.
-    if (this.#mortal.size === 0 || pid === undefined) return;
+    if (pid === undefined) return;
     const established = this.#established;
     this.#established = undefined;
     // To list connections costs the kernel a walk through all of the machine, of all namespaces; to list bgpd's own sockets next to nothing.
@@ -161,17 +162,19 @@ export class Speaker {
       this.#connected = connectedPeers(...['tcp', 'tcp6'].map((name) => textOf(`/proc/${pid}/net/${name}`)));
     this.#sockets = sockets;
     const connected = this.#connected;
-    const ended = [...this.#watch.look(this.#mortal, connected, established, this.#clock.monotonicMs())].sort();
-    if (ended.join() !== this.#ended) {
-      this.#ended = ended.join();
-      this.#options.onEnded?.(ended);
-    }
+    this.#tellEnded([...this.#watch.look(this.#mortal, connected, established, this.#clock.monotonicMs())].sort());
     if (this.#asking || this.#looks++ % ASK_EVERY_LOOKS !== 0) return;
     this.#asking = true;
     this.#states()
       .then((peers) => (this.#established = new Set(peers.filter((p) => p.established).map((p) => p.address))))
       .catch(() => {}) // it is asked again
       .finally(() => (this.#asking = false));
+  }
+
+  #tellEnded(ended: readonly string[]): void {
+    if (ended.join() === this.#ended) return;
+    this.#ended = ended.join();
+    this.#options.onEnded?.(ended);
   }
 
   async #states(): Promise<PeerState[]> {

@@ -38,6 +38,8 @@ export class Supervisor {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #records = new Map<DaemonName, Record>();
+  /** Lines of what each was told last that it did not take. */
+  readonly #refused = new Map<DaemonName, readonly ConfigProblem[]>();
   #texts: DaemonTexts | undefined;
   #wanted: readonly DaemonName[] = [];
   #turn: Promise<unknown> = Promise.resolve();
@@ -48,7 +50,7 @@ export class Supervisor {
     this.#log = log;
   }
 
-  /** Which daemons shall run, and with what. Returns what they refused; a daemon out of reach gets it at a later `tick`. */
+  /** Which daemons shall run, and with what. Returns what they refused of it, now or before; a daemon out of reach gets it at a later `tick`. */
   configure(texts: DaemonTexts, wanted: readonly DaemonName[]): Promise<readonly ConfigProblem[]> {
     return this.#inTurn(async () => {
       this.#texts = texts;
@@ -84,16 +86,15 @@ export class Supervisor {
   }
 
   async #look(): Promise<readonly ConfigProblem[]> {
-    const problems: ConfigProblem[] = [];
     for (const daemon of this.#wanted) {
       const text = this.#texts![daemon];
       if (this.#daemons.pidOf(daemon) === undefined) await this.#start(daemon, text);
       else {
         if (!this.#records.has(daemon)) this.#records.set(daemon, fresh(this.#clock.monotonicMs())); // an earlier agent's
-        if (this.#daemons.appliedConfig(daemon) !== text) problems.push(...(await this.#change(daemon, text)));
+        if (this.#daemons.appliedConfig(daemon) !== text) await this.#change(daemon, text);
       }
     }
-    return problems;
+    return this.#wanted.flatMap((daemon) => this.#refused.get(daemon) ?? []);
   }
 
   async #start(daemon: DaemonName, text: string): Promise<void> {
@@ -113,6 +114,7 @@ export class Supervisor {
     record.startedAtMs = now;
     try {
       this.#daemons.writeConfig(daemon, text);
+      this.#refused.delete(daemon);
       const read = await this.#daemons.launch(daemon);
       this.#daemons.writeApplied(daemon, read ? text : ''); // told at the next look
       record.problem = undefined;
@@ -124,7 +126,7 @@ export class Supervisor {
   }
 
   /** The file first: whatever happens next, a restart of the daemon gives the new configuration. */
-  async #change(daemon: DaemonName, text: string): Promise<readonly ConfigProblem[]> {
+  async #change(daemon: DaemonName, text: string): Promise<void> {
     const before = this.#daemons.appliedConfig(daemon) ?? '';
     try {
       this.#daemons.writeConfig(daemon, text);
@@ -141,13 +143,12 @@ export class Supervisor {
         vty.close();
       }
       this.#daemons.writeApplied(daemon, text);
+      this.#refused.set(daemon, problems);
       for (const problem of problems) this.#log.error('FRR refused a line of its configuration', problem);
-      return problems;
     } catch (error) {
       if (!isOperational(error)) throw error;
       // It died, or is about to: the next tick starts it with the new file, or says the difference again.
       this.#log.warn('a daemon of FRR could not be told its configuration', { daemon, error });
-      return [];
     }
   }
 }

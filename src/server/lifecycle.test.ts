@@ -13,7 +13,7 @@ import type { EngineChange } from '../store/engine.ts';
 import { EngineStore } from '../store/engine-store.ts';
 import { MemoryEngine, openMemoryStore } from '../store/memory.ts';
 import { type Client, createClient } from './client.ts';
-import type { WatchMessage, WatchRequest } from './protocol.ts';
+import type { ReportsAnswer, WatchMessage, WatchRequest } from './protocol.ts';
 import { type RunningServer, type ServerOptions, startServer } from './server.ts';
 
 let directory: string;
@@ -274,7 +274,17 @@ test('with a full disk writes are refused, reads and watches go on, and writes r
     await assert.rejects(client.post('/v1/ports', body), { code: 'full' });
     assert.equal((await client.get<{ items: unknown[] }>('/v1/ports')).items.length, 2);
     await assert.rejects(client.get('/v1/ports/late'), { code: 'not-found' });
+    // An agent tells it again, instead of all that it knows.
+    const a = (await client.get<{ id: string }>('/v1/ports/a')).id;
+    const claim = { type: 'claim', port: a, interface: 'tap-a' };
+    const told = [claim];
+    const { refused } = await client.post<ReportsAnswer>('/v1/hosts/h1/reports', { reports: told });
+    assert.deepEqual(
+      refused.map(({ index, code }) => ({ index, code })),
+      [{ index: 0, code: 'full' }],
+    );
     isFull = false;
+    assert.deepEqual((await client.post<ReportsAnswer>('/v1/hosts/h1/reports', { reports: told })).refused, []);
     await client.post('/v1/ports', body);
     assert.ok(await client.get('/v1/ports/late'));
   });

@@ -184,6 +184,18 @@ export function idleLeases(
   });
 }
 
+/** But for those that a port needs since: it may have come a moment ago. */
 export function endLeases(draft: Draft, ids: readonly string[]): void {
-  for (const id of ids) draft.delete('natLease', id);
+  for (const id of ids) {
+    const lease = draft.index.get('natLease', id);
+    if (lease && !hasPortBehind(draft.index, lease)) draft.delete('natLease', id);
+  }
+}
+
+function hasPortBehind(index: ModelIndex, { host, router }: NatLease): boolean {
+  for (const { outside, switch: onSwitch } of index.routerPortsOfRouter(router)) {
+    if (outside || onSwitch === undefined) continue;
+    for (const { id } of index.portsOfSwitch(onSwitch)) if (index.bindingOf(id)?.active === host) return true;
+  }
+  return false;
 }

@@ -4,8 +4,8 @@ import type { Router } from '../model/objects.ts';
 import { freePortsOf, type LeaseNeed } from './nat-leases.ts';
 import type { StatusProblem } from './present.ts';
 
-/** An agent that drops packets for want of ports asks every two seconds: who was not heard so long drops none. */
-const RECENT_MS = 10_000;
+/** An agent that drops packets for want of ports asks every 16 s at the least: who was not heard for longer drops none. */
+const RECENT_MS = 20_000;
 
 /** Hosts that asked in vain for ports of an SNAT address, while they drop connections for it (docs/design/layer3.md, §7). */
 export class NatShortages {
@@ -14,11 +14,16 @@ export class NatShortages {
 
   refused(host: string, need: LeaseNeed, nowMs: number): void {
     this.#forget(nowMs);
-    this.#refused.set(`${host} ${need.router} ${need.address}`, { host, need, atMs: nowMs });
+    const key = `${host} ${need.router} ${need.address}`;
+    this.#refused.delete(key); // the oldest stay first
+    this.#refused.set(key, { host, need, atMs: nowMs });
   }
 
   #forget(nowMs: number): void {
-    for (const [key, { atMs }] of this.#refused) if (nowMs - atMs >= RECENT_MS) this.#refused.delete(key);
+    for (const [key, { atMs }] of this.#refused) {
+      if (nowMs - atMs < RECENT_MS) break;
+      this.#refused.delete(key);
+    }
   }
 
   /** Addresses without a free port, and hosts that drop new connections because they get no more. */

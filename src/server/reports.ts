@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { formatIp, parseIp } from '../base/addresses.ts';
+import { append } from '../base/append.ts';
 import { WeftError } from '../base/errors.ts';
 import { qualifiedName } from '../model/describe.ts';
 import type { Draft } from '../model/draft.ts';
@@ -324,7 +325,8 @@ export class Reports {
     }
     // At once: an address that moved must not wait for the disk.
     if (learned.length > 0) this.#streams.publish(this.#state.revision, learned);
-    if (bindings.length > 0) refused.push(...(await this.#takeBindings(hostId, bindings)));
+    if (bindings.length > 0)
+      append(refused, await this.#takeBindings(hostId, bindings).catch(refusedForRoom(bindings)));
     if (reports.some(({ type }) => type === 'attachments'))
       await this.judgeGateways(this.#state.index.outsidesAt(hostId));
     return { refused: refused.toSorted((a, b) => a.index - b.index) };
@@ -431,56 +433,56 @@ export class Reports {
     const host = this.#runtime.seen(hostId);
     switch (report.type) {
       case 'learnedAll':
-        changes.push(...this.#runtime.replaceLearned(hostId, report.addresses));
+        append(changes, this.#runtime.replaceLearned(hostId, report.addresses));
         return true;
       case 'learned': {
         const learned = this.#runtime.learn(hostId, report);
-        changes.push(...(learned ?? []));
+        append(changes, learned ?? []);
         return learned !== undefined;
       }
       case 'forgotten':
-        changes.push(...this.#runtime.forget(hostId, report));
+        append(changes, this.#runtime.forget(hostId, report));
         return true;
       case 'memberHealthAll':
-        changes.push(...this.#runtime.tellMemberHealth(hostId, report.members));
+        append(changes, this.#runtime.tellMemberHealth(hostId, report.members));
         return true;
       case 'memberHealth': {
         const health = this.#runtime.setMemberHealth(hostId, report);
-        changes.push(...(health ?? []));
+        append(changes, health ?? []);
         return health !== undefined;
       }
       case 'memberHealthGone':
-        changes.push(...this.#runtime.endMemberHealth(hostId, report.loadBalancer, report.port));
+        append(changes, this.#runtime.endMemberHealth(hostId, report.loadBalancer, report.port));
         return true;
       case 'keptClients': {
         const kept = this.#runtime.setKeptClients(hostId, report);
-        changes.push(...(kept ?? []));
+        append(changes, kept ?? []);
         return kept !== undefined;
       }
       case 'keptClientsAll':
-        changes.push(...this.#runtime.replaceKeptClients(hostId, report.kept));
+        append(changes, this.#runtime.replaceKeptClients(hostId, report.kept));
         return true;
       case 'neighbourAll':
-        changes.push(...this.#runtime.replaceNeighbours(hostId, report.neighbours));
+        append(changes, this.#runtime.replaceNeighbours(hostId, report.neighbours));
         return true;
       case 'neighbour': {
         const neighbour = this.#runtime.setNeighbour(hostId, report);
-        changes.push(...(neighbour ?? []));
+        append(changes, neighbour ?? []);
         return neighbour !== undefined;
       }
       case 'neighbourGone':
-        changes.push(...this.#runtime.endNeighbour(hostId, report.switch, report.address));
+        append(changes, this.#runtime.endNeighbour(hostId, report.switch, report.address));
         return true;
       case 'nextHopsAll':
-        changes.push(...this.#runtime.replaceNextHops(hostId, report.hops));
+        append(changes, this.#runtime.replaceNextHops(hostId, report.hops));
         return true;
       case 'nextHop': {
         const state = this.#runtime.setNextHop(hostId, report);
-        changes.push(...(state ?? []));
+        append(changes, state ?? []);
         return state !== undefined;
       }
       case 'nextHopGone':
-        changes.push(...this.#runtime.endNextHop(hostId, report.router, report.address));
+        append(changes, this.#runtime.endNextHop(hostId, report.router, report.address));
         return true;
       case 'learnedRoutesAll':
         return this.#takeRoutes(
@@ -556,7 +558,11 @@ export class Reports {
 
   #isNews(about: string): boolean {
     const now = this.#now();
-    for (const [each, atMs] of this.#toldMs) if (now - atMs >= NEWS_MS) this.#toldMs.delete(each);
+    // The oldest first: each is noted once.
+    for (const [each, atMs] of this.#toldMs) {
+      if (now - atMs < NEWS_MS) break;
+      this.#toldMs.delete(each);
+    }
     if (this.#toldMs.has(about)) return false;
     this.#toldMs.set(about, now);
     return true;
@@ -566,4 +572,12 @@ export class Reports {
     for (const { level, kind, id, text } of notices)
       this.#events.add({ atMs: this.#now(), level, about: { kind, id }, text });
   }
+}
+
+/** A full disk is no reason to lose what else came along, nor for the agent to tell all of it again: it tells these again, after a while. */
+function refusedForRoom(reports: readonly { readonly index: number }[]): (error: unknown) => Refused[] {
+  return (error) => {
+    if (!(error instanceof WeftError) || error.code !== 'full') throw error;
+    return reports.map(({ index }) => ({ index, code: error.code, message: error.message }));
+  };
 }

@@ -23,3 +23,26 @@ test('a clock that is set makes no host dead, nor one that is silent alive', () 
   assert.equal(runtime.isSettled('h1', []), true);
   assert.equal(runtime.host('h1')?.lastSeenMs, wallMs);
 });
+
+test('a host may have reported more than fits on the stack, and goes silent', () => {
+  const index = new ModelIndex();
+  index.put({
+    kind: 'port',
+    id: 'p',
+    revision: 1,
+    switch: 's',
+    portSecurity: false,
+    addresses: [],
+    groups: [],
+  } as never);
+  let uptimeMs = 0;
+  const runtime = new Runtime(index, { now: () => 0, monotonicMs: () => uptimeMs, sleep: async () => {} });
+  runtime.seen('h1');
+  const addresses = Array.from({ length: 200_000 }, (_, n) => {
+    const mac = n.toString(16).padStart(10, '0').replace(/../g, ':$&');
+    return { port: 'p', vlan: 0, mac: `02${mac}` };
+  });
+  assert.equal(runtime.replaceLearned('h1', addresses).length, addresses.length);
+  uptimeMs = LEASE_MS;
+  assert.equal(runtime.expire().changes.length, addresses.length);
+});

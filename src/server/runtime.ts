@@ -1,3 +1,4 @@
+import { append } from '../base/append.ts';
 import type { Clock } from '../base/clock.ts';
 import type { ModelIndex } from '../model/model-index.ts';
 import type { LoadBalancer, MemberHealth } from '../model/objects.ts';
@@ -216,14 +217,14 @@ export class Runtime {
     for (const [id, host] of this.#hosts) {
       if (!host.isForgotten && now - host.heardMs >= WAYS_LEASE_MS) {
         host.isForgotten = true;
-        changes.push(...this.#leased.endAll(id, ['neighbour', 'nextHopState', 'keptClients']));
+        append(changes, this.#leased.endAll(id, ['neighbour', 'nextHopState', 'keptClients']));
       }
       if (!host.isAlive || now - host.heardMs < LEASE_MS) continue;
       host.isAlive = false;
       host.sessions = new Map();
       host.attachments = new Map();
       dead.push(id);
-      changes.push(...this.#leased.endAll(id, ['learned']));
+      append(changes, this.#leased.endAll(id, ['learned']));
     }
     return { dead, changes };
   }
@@ -278,7 +279,7 @@ export class Runtime {
       keep.add(id);
       // What another host reported since is there, not here: this list is older news.
       if (this.#isElsewhere(hostId, 'learned', id)) continue;
-      changes.push(...(this.learn(hostId, address) ?? []));
+      append(changes, this.learn(hostId, address) ?? []);
     }
     return [...this.#leased.endAll(hostId, ['learned'], keep), ...changes];
   }

@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { append } from '../base/append.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import type { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -188,14 +189,14 @@ function followCommit(commit: Commit, runtime: Runtime, streams: AgentStreams): 
   for (const change of commit.changes) {
     const { before, after } = change;
     if (after?.kind === 'port' && !before) created.push(after.id);
-    leased.push(...runtime.followChange(change));
+    append(leased, runtime.followChange(change));
     if (after) continue;
     if (before?.kind === 'binding')
       for (const { host, interface: name, vm } of before.claims)
         runtime.awaitPort(host, { port: before.id, interface: name, ...(vm === undefined ? {} : { vm }) });
     if (before?.kind === 'port') runtime.dropPort(before.id);
     if (before?.kind === 'rule') runtime.forgetRule(before.id);
-    if (before?.kind === 'host') leased.push(...runtime.drop(before.id));
+    if (before?.kind === 'host') append(leased, runtime.drop(before.id));
   }
   streams.publish(commit.revision, [...commit.changes, ...leased]);
   for (const { kind, id, after } of commit.changes) if (kind === 'host' && !after) streams.closeHost(id);

@@ -41,6 +41,8 @@ export class Sessions {
   #wakeMs = Number.POSITIVE_INFINITY;
   /** By router: what the server knows of us, or will when the reports are through. */
   readonly #tables = new Map<string, LearnedTable>();
+  /** Routers that have a speaker here, once that is known. */
+  #routers: ReadonlySet<string> | undefined;
   /** Routers whose speaker has told all that it learned; until then what was known before holds. */
   readonly #synced = new Set<string>();
   /** The server is to hear all routes as soon as all speakers have told theirs. */
@@ -145,6 +147,7 @@ export class Sessions {
     if (text === this.#planned) return this.#tellOwed();
     this.#planned = text;
     const routers = new Set(plans.map(({ router }) => router));
+    this.#routers = routers;
     const ended = [...this.#tables.keys()].filter((router) => !routers.has(router));
     return [{ kind: 'speak', plans }, ...ended.flatMap((router) => this.#end(router)), ...this.#tellOwed()];
   }
@@ -185,6 +188,8 @@ export class Sessions {
 
   /** Changes; with `isAll` everything that the speaker knows: what is not named is gone. */
   routesTold(router: string, routes: readonly ToldRoute[], isAll: boolean): Effect[] {
+    // A speaker that is being ended still talks.
+    if (this.#routers?.has(router) === false) return [];
     const table = this.#tableOf(router);
     for (const { to, via } of routes)
       if (via === undefined) table.delete(to);
@@ -198,6 +203,7 @@ export class Sessions {
 
   /** The sessions with these next hops ended; their routes go one by one, and may take their time. */
   endedTold(router: string, ended: readonly string[]): Effect[] {
+    if (this.#routers?.has(router) === false) return [];
     const table = this.#tableOf(router);
     table.avoid(new Set(ended));
     return this.#take(table);

@@ -35,6 +35,10 @@ const ASK_MS = 1_000;
 /** What one has not answered by then is told as it was before. */
 const ANSWER_MS = 500;
 const ASK_BFD_MS = 100;
+/** A daemon that has not answered for so long knows of no session that is up. */
+const DEAF_MS = 10_000;
+/** A speaker that has told no routes by then has none: those of before are not kept for it. */
+const UNTOLD_MS = 60_000;
 /** Until Open vSwitch has taken an interface off its bridge. */
 const LET_GO_MS = 500;
 
@@ -51,6 +55,8 @@ interface Running {
   asking: Promise<void> | undefined;
   /** As it said last; undefined until it was asked once. */
   sessions: readonly ReportedSession[] | undefined;
+  /** By when its routes have to be told; undefined once they were. */
+  untoldUntilMs: number | undefined;
   /** What ways come to, for many routes the same. */
   hops: Map<Ways, readonly LearnedHop[] | undefined>;
 }
@@ -62,6 +68,11 @@ export class SpeakerLink {
   #wanted: readonly SpeakerPlan[] | undefined;
   #plans: readonly SpeakerPlan[] = [];
   #isSettling = false;
+  #isRetryDue = false;
+  /** Speakers that end, by router: only one of the same router waits for it. */
+  readonly #ending = new Map<string, Promise<void>>();
+  /** Running, and not wanted by the plans before the last: what was learned by them is forgotten. */
+  readonly #forgotten = new Set<string>();
   #isSwept = false;
   #told = '';
   readonly #ages = new StateAges();
@@ -74,6 +85,8 @@ export class SpeakerLink {
   /** Nothing is done until the first plans are told: what an earlier agent left running goes on. */
   speak(plans: readonly SpeakerPlan[]): void {
     this.#wanted = plans;
+    for (const router of this.#running.keys())
+      if (!plans.some((plan) => plan.router === router)) this.#forgotten.add(router);
     if (!this.#isSettling) void this.#settle();
   }
 
@@ -82,6 +95,7 @@ export class SpeakerLink {
     const watching = this.#watchBfd();
     while (!signal.aborted) {
       if (this.#running.size > 0 || this.#told !== '') await this.#tellSessions();
+      this.#tellNothing();
       await clock.sleep(ASK_MS, signal).catch(() => {});
     }
     await watching;
@@ -93,6 +107,7 @@ export class SpeakerLink {
   async #watchBfd(): Promise<void> {
     const { clock, emit, signal } = this.#options;
     const told = new Map<string, string>();
+    const answeredMs = new Map<string, number>();
     const asked = new Set<string>();
     // One that does not answer holds up no other.
     const ask = async (router: string, speaker: Speaker): Promise<void> => {
@@ -101,8 +116,12 @@ export class SpeakerLink {
       const states = await speaker.bfd().catch(() => undefined);
       asked.delete(router);
       const plan = this.#running.get(router)?.plan;
-      if (!states || !plan) return;
-      const up = plan.bfd.flatMap(({ address }) => (states.some((s) => s.up && s.peer === address) ? [address] : []));
+      if (!plan) return;
+      const nowMs = clock.monotonicMs();
+      if (states) answeredMs.set(router, nowMs);
+      else if (nowMs - (answeredMs.get(router) ?? nowMs) < DEAF_MS) return;
+      const isUp = (address: string): boolean => states?.some((s) => s.up && s.peer === address) === true;
+      const up = plan.bfd.flatMap(({ address }) => (isUp(address) ? [address] : []));
       const text = up.join();
       if (told.get(router) === text) return;
       told.set(router, text);
@@ -137,26 +156,35 @@ export class SpeakerLink {
     const routers = new Set(plans.map(({ router }) => router));
     for (const [router, running] of this.#running)
       if (!routers.has(router)) {
-        await this.#end(running);
         this.#running.delete(router);
+        this.#forgotten.delete(router);
+        this.#ending.set(router, this.#end(running));
       }
     await this.#sweep(plans);
     const isUserspace = this.#options.datapathType === 'netdev';
     const made = new Set<string>();
+    const ready: Running[] = [];
     for (const plan of plans) {
+      await this.#ending.get(plan.router);
       const running = this.#running.get(plan.router) ?? this.#create(plan);
-      for (const { id } of running.plan.ports)
-        if (!plan.ports.some((port) => port.id === id)) await removeEnd(running.namespace, id);
-      running.plan = plan;
-      running.hops = new Map();
-      for (const end of await preparePlace(running.namespace, plan.ports, isUserspace)) made.add(end);
+      try {
+        for (const { id } of running.plan.ports)
+          if (!plan.ports.some((port) => port.id === id)) await removeEnd(running.namespace, id);
+        running.plan = plan;
+        running.hops = new Map();
+        for (const end of await preparePlace(running.namespace, plan.ports, isUserspace)) made.add(end);
+        ready.push(running);
+      } catch (error) {
+        this.#failed(running, error);
+      }
+      if (this.#forgotten.delete(plan.router)) this.#tellAll(running);
     }
     const ports = plans.flatMap((plan) => plan.ports.map(({ id }) => [interfacesOf(id).outer, id] as const));
     // The userspace datapath goes on reading from an interface that is gone, though another has its name: it must let go of that first.
     if (made.size > 0 && (await this.#options.setSpeakerPorts(new Map(ports.filter(([name]) => !made.has(name))))))
       await this.#options.clock.sleep(LET_GO_MS, this.#options.signal);
     await this.#options.setSpeakerPorts(new Map(ports));
-    for (const running of this.#running.values()) this.#apply(running);
+    for (const running of ready) this.#apply(running);
     this.#options.emit({ kind: 'speakerProblems', problems: this.#problems() });
   }
 
@@ -167,7 +195,7 @@ export class SpeakerLink {
   }
 
   async #applyLatest(running: Running): Promise<void> {
-    const { clock, emit, log, signal } = this.#options;
+    const { emit, signal } = this.#options;
     const { router } = running.plan;
     const isWanted = (): boolean => this.#running.get(router) === running && !signal.aborted;
     while (running.isDue && isWanted()) {
@@ -178,17 +206,32 @@ export class SpeakerLink {
         running.problem =
           problems.map(({ daemon, line, said }) => `${daemon} refused "${line}": ${said}`).join('; ') || undefined;
       } catch (error) {
-        running.problem = error instanceof Error ? error.message : String(error);
-        log.warn('a speaker is not as it should be; trying again', { router, error });
-        // From the beginning: what it stands on may be gone.
-        void clock.sleep(RETRY_MS, signal).then(
-          () => isWanted() && this.speak(this.#wanted ?? this.#plans),
-          () => {},
-        );
+        this.#failed(running, error);
       }
       emit({ kind: 'speakerProblems', problems: this.#problems() });
     }
     running.applying = undefined;
+  }
+
+  /** All is tried again, from the beginning: what it stands on may be gone. */
+  #failed(running: Running, error: unknown): void {
+    const { clock, log, signal } = this.#options;
+    running.problem = error instanceof Error ? error.message : String(error);
+    log.warn('a speaker is not as it should be; trying again', { router: running.plan.router, error });
+    if (this.#isRetryDue) return;
+    this.#isRetryDue = true;
+    const again = (): void => {
+      this.#isRetryDue = false;
+      this.speak(this.#wanted ?? this.#plans);
+    };
+    clock.sleep(RETRY_MS, signal).then(again, () => {});
+  }
+
+  /** Everything that it knows, where that is all. */
+  #tellAll(running: Running): void {
+    const { router } = running.plan;
+    if (running.speaker.synced)
+      this.#options.emit({ kind: 'learnedRoutes', router, routes: allOf(running), isAll: true });
   }
 
   #problems(): readonly string[] {
@@ -202,6 +245,7 @@ export class SpeakerLink {
     const running: Running = {
       ...{ plan, namespace, problem: undefined, hops: new Map() },
       ...{ applying: undefined, isDue: false, asking: undefined, sessions: undefined },
+      untoldUntilMs: this.#options.clock.monotonicMs() + UNTOLD_MS,
       speaker: new Speaker({
         ...{ namespace, log: this.#options.log },
         onChanges: (changes) =>
@@ -212,7 +256,10 @@ export class SpeakerLink {
             isAll: false,
           }),
         onEnded: (ended) => emit({ kind: 'endedHops', router, addresses: endedHops(running.plan, ended) }),
-        onSynced: () => emit({ kind: 'learnedRoutes', router, routes: allOf(running), isAll: true }),
+        onSynced: () => {
+          running.untoldUntilMs = undefined;
+          this.#tellAll(running);
+        },
       }),
     };
     this.#running.set(router, running);
@@ -220,10 +267,21 @@ export class SpeakerLink {
   }
 
   async #end(running: Running): Promise<void> {
+    const { clock, log, signal } = this.#options;
+    const { router } = running.plan;
     running.isDue = false;
-    await running.applying;
-    await running.speaker.stop();
-    await removeNamespace(running.namespace);
+    running.speaker.close();
+    while (!signal.aborted)
+      try {
+        await running.applying;
+        await running.speaker.stop();
+        await removeNamespace(running.namespace);
+        break;
+      } catch (error) {
+        log.warn('a speaker does not end; trying again', { router, error });
+        await clock.sleep(RETRY_MS, signal).catch(() => {});
+      }
+    this.#ending.delete(router);
   }
 
   /** Speakers that an earlier agent ran for routers that have none here any more. */
@@ -239,6 +297,16 @@ export class SpeakerLink {
       await removeNamespace(namespace);
     }
     this.#isSwept = true;
+  }
+
+  /** Others' routes do not wait for who never tells any. */
+  #tellNothing(): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const [router, running] of this.#running) {
+      if (running.untoldUntilMs === undefined || nowMs < running.untoldUntilMs) continue;
+      running.untoldUntilMs = undefined;
+      this.#options.emit({ kind: 'learnedRoutes', router, routes: [], isAll: true });
+    }
   }
 
   async #tellSessions(): Promise<void> {

@@ -79,6 +79,7 @@ test('a second claim brings what there is, again and again only what is new, and
   // Only those outside of this host's own block of ports have to be led here.
   const move = { type: 'natMove', port: P, router: 'r', address: '203.0.113.2' } as const;
   assert.deepEqual(ground.reports.splice(0), [{ ...move, connections: ['tcp/1030/198.51.100.7/80'] }]);
+  assert.deepEqual(imports.reports(), [{ ...move, connections: ['tcp/1030/198.51.100.7/80'] }], 'for a new server');
   assert.deepEqual(imports.tick(1000), []);
   assert.deepEqual(kinds(imports.tick(2000)), ['askConnections']);
   const again = told([filtered(5000), filtered(5001), snatted(5001, 1600)], 2010);

@@ -240,6 +240,18 @@ export class Imports {
     return this.#ground.report(reports);
   }
 
+  /** For a server that may not have heard: what it was told of the moves under way. */
+  reports(): Report[] {
+    return [...this.#imports].flatMap(([port, { told }]) =>
+      [...told.values()].map(
+        ({ router, address, text }): Report => ({
+          ...{ type: 'natMove', port, router, address },
+          connections: text === '' ? [] : text.split(','),
+        }),
+      ),
+    );
+  }
+
   *#movesOf(port: string): Iterable<Moved> {
     for (const move of this.#ground.scope.all('natMove')) if (move.port === port) yield move;
   }

@@ -125,7 +125,7 @@ export class KeptClients {
       delete this.#watched.get(record.id.split('/')[0]!)?.elsewhere;
       if (op === 'put') this.#adopt(record as KeptRecord);
     }
-    return [...effects, ...this.#judgeAll(nowMs)];
+    return [...effects, ...this.#judgeAll(nowMs, (balancer) => concerns(changes, balancer))];
   }
 
   /** Hosts are lost, or back. */
@@ -186,13 +186,12 @@ export class KeptClients {
     watched.told = toldOf(members);
   }
 
-  #judgeAll(nowMs: number): Effect[] {
+  #judgeAll(nowMs: number, isDue: (balancer: LoadBalancer) => boolean = () => true): Effect[] {
     if (this.#watched.size === 0) return [];
+    const due = this.#balancers().filter((balancer) => this.#watched.has(balancer.id) && isDue(balancer));
+    if (due.length === 0) return [];
     const view = this.#view();
-    return this.#balancers().flatMap((balancer) => {
-      const watched = this.#watched.get(balancer.id);
-      return watched ? this.#judge(balancer, watched, view, nowMs) : [];
-    });
+    return due.flatMap((balancer) => this.#judge(balancer, this.#watched.get(balancer.id)!, view, nowMs));
   }
 
   #judge(balancer: LoadBalancer, watched: Watched, view: ServingView, nowMs: number): Effect[] {
@@ -282,6 +281,25 @@ export class KeptClients {
     watched.elsewhere = { of, clients: found };
     return found;
   }
+}
+
+/** To look through thousands of clients is much for each port that comes somewhere. */
+function concerns(changes: readonly ScopeChange[], { id, members }: LoadBalancer): boolean {
+  return changes.some(({ record }) => {
+    switch (record.kind) {
+      case 'loadBalancer':
+        return record.id === id;
+      // `<balancer>/<member or host>`
+      case 'memberHealth':
+      case 'keptClients':
+        return record.id.startsWith(`${id}/`);
+      case 'port':
+      case 'binding':
+        return members.some(({ port }) => port === record.id);
+      default:
+        return false;
+    }
+  });
 }
 
 function isLater(
