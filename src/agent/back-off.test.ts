@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { CompilerChange } from '../compile/compiler.ts';
 import { PACKET_IN, type PacketInClass } from '../compile/tables.ts';
-import { BACK_OFF, BackOff } from './back-off.ts';
+import { BACK_OFF, BackOff, TALK_BACK_OFF } from './back-off.ts';
 import type { PacketIn } from './events.ts';
 import { NO_REGISTERS } from './registers.ts';
 import { portId, testGround } from './testing/test-ground.ts';
@@ -60,6 +60,33 @@ test('a port that provokes more errors than its share is held back, and nobody e
   assert.deepEqual(told(), [`delete heldBack ${P}`]);
   assert.deepEqual(texts(ground), ['info: packets by port wire are answered again']);
   assert.deepEqual([...backOff.problems()], []);
+});
+
+test('a port that talks to the agent without end is not heard in that, but for one behind which are many', () => {
+  const { ground, backOff, heard, told } = setup();
+  assert.equal(heard(3000, 'neighbour', { portKey: 1 }, 1000), TALK_BACK_OFF.burst);
+  assert.equal(heard(10, 'dns', { portKey: 1 }, 1000), 0, 'nor in what else only the agent answers');
+  assert.deepEqual(told(), [JSON.stringify({ kind: 'heldBack', id: P, errors: false, hops: false, talk: true })]);
+  assert.deepEqual(texts(ground), [
+    'warning: more than 1000 packets a second about addresses, names and health checks come by port wire; for 2 s they are dropped',
+  ]);
+  assert.equal(heard(100, 'probe', { portKey: 2 }, 1000), 100);
+  backOff.tick(3000);
+  assert.deepEqual(told(), [`delete heldBack ${P}`]);
+  const packet = {
+    ...NO_REGISTERS,
+    cookie: 0n,
+    inPort: 7,
+    frame: new Uint8Array(),
+    portKey: 2,
+    class: PACKET_IN.neighbour,
+  };
+  for (let n = 0; n < 5000; n++)
+    assert.equal(
+      backOff.stops(packet, 4000, () => true),
+      undefined,
+    );
+  assert.deepEqual(told(), []);
 });
 
 test('it is held back twice as long each time, and as at first when it has been quiet for a minute', () => {

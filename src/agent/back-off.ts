@@ -12,17 +12,23 @@ export const BACK_OFF: BudgetLimits = {
   forgiveAfterMs: 60_000,
 };
 
-const GROUPS = ['errors', 'hops'] as const;
+/** Answers to checks of a member of many balancers, and questions for names, are many where all is well. */
+export const TALK_BACK_OFF: BudgetLimits = { ...BACK_OFF, perSecond: 1_000, burst: 2_000 };
+
+const GROUPS = ['errors', 'hops', 'talk'] as const;
 type Group = (typeof GROUPS)[number];
 const GROUP_OF: ReadonlyMap<number, Group> = new Map([
   ...([PACKET_IN.unreachable, PACKET_IN.ttl, PACKET_IN.tooBig] as const).map((each) => [each, 'errors'] as const),
   ...([PACKET_IN.portUnreachable, PACKET_IN.reject, PACKET_IN.reset] as const).map((each) => [each, 'errors'] as const),
   [PACKET_IN.resolve, 'hops'] as const,
+  ...([PACKET_IN.neighbour, PACKET_IN.dns, PACKET_IN.probe] as const).map((each) => [each, 'talk'] as const),
 ]);
 const WHAT: Readonly<Record<Group, readonly [cause: string, consequence: string]>> = {
   errors: ['that cannot go on', 'their senders are told nothing'],
   hops: ['to next hops that nobody knows', 'none is looked for'],
+  talk: ['about addresses, names and health checks', 'they are dropped'],
 };
+const LIMITS: Readonly<Record<Group, BudgetLimits>> = { errors: BACK_OFF, hops: BACK_OFF, talk: TALK_BACK_OFF };
 
 /** A port here, or a router port by which other hosts hand on what comes in from outside. */
 interface Source {
@@ -37,7 +43,11 @@ interface Source {
  */
 export class BackOff {
   readonly #ground: Ground;
-  readonly #budgets = new Budgets(BACK_OFF);
+  readonly #budgets = {
+    errors: new Budgets(LIMITS.errors),
+    hops: new Budgets(LIMITS.hops),
+    talk: new Budgets(LIMITS.talk),
+  };
   /** `group source` → who it is, and what is said of it; until when, the budgets know. */
   readonly #held = new Map<string, { readonly source: Source; readonly group: Group; readonly text: string }>();
 
@@ -45,20 +55,30 @@ export class BackOff {
     this.#ground = ground;
   }
 
-  /** Takes a packet-in: undefined if it may be looked at, otherwise what is done instead. */
-  stops(packet: PacketIn, nowMs: number): Effect[] | undefined {
+  /**
+   * Takes a packet-in: undefined if it may be looked at, otherwise what is done instead. `isMany`: behind the port are many, who talk; what one of
+   * them says is not held against the others.
+   */
+  stops(packet: PacketIn, nowMs: number, isMany = (): boolean => false): Effect[] | undefined {
     const group = GROUP_OF.get(packet.class);
+    if (group === 'talk' && isMany()) return undefined;
     const source = group && this.#sourceOf(packet);
     if (!group || !source) return undefined;
     const key = `${group} ${source.id}`;
-    const verdict = this.#budgets.take(key, nowMs);
+    const verdict = this.#budgets[group].take(key, nowMs);
     if (verdict === 'ok') return undefined;
     return verdict === 'ignored' ? [] : this.#hold(key, group, source, nowMs);
   }
 
   /** Those whose time is over are heard again. */
   tick(nowMs: number): Effect[] {
-    const released = this.#budgets.released(nowMs, this.#held.keys());
+    const held = [...this.#held];
+    const released = GROUPS.flatMap((group) =>
+      this.#budgets[group].released(
+        nowMs,
+        held.flatMap(([key, { group: of }]) => (of === group ? [key] : [])),
+      ),
+    );
     return released.flatMap((key) => {
       const { source, text } = this.#held.get(key)!;
       this.#held.delete(key);
@@ -92,17 +112,17 @@ export class BackOff {
   /** The port is here no more. */
   forget(id: string): Effect[] {
     for (const group of GROUPS) {
-      this.#budgets.forget(`${group} ${id}`);
+      this.#budgets[group].forget(`${group} ${id}`);
       this.#held.delete(`${group} ${id}`);
     }
     return this.#told(id);
   }
 
   #hold(key: string, group: Group, source: Source, nowMs: number): Effect[] {
-    const seconds = Math.round(this.#budgets.shutOffMs(key, nowMs) / 1000);
+    const seconds = Math.round(this.#budgets[group].shutOffMs(key, nowMs) / 1000);
     const [cause, consequence] = WHAT[group];
     const where = `${source.kind === 'port' ? 'port' : 'router port'} ${source.name}`;
-    const text = `more than ${BACK_OFF.perSecond} packets a second ${cause} come by ${where}; for ${seconds} s ${consequence}`;
+    const text = `more than ${LIMITS[group].perSecond} packets a second ${cause} come by ${where}; for ${seconds} s ${consequence}`;
     this.#held.set(key, { source, group, text });
     return [
       ...this.#told(source.id),
@@ -113,10 +133,11 @@ export class BackOff {
 
   /** What the flows know of a source, as it is now. */
   #told(id: string): Effect[] {
-    const [errors, hops] = GROUPS.map((group) => this.#held.has(`${group} ${id}`)) as [boolean, boolean];
+    const isHeld = (group: Group): boolean => this.#held.has(`${group} ${id}`);
+    const [errors, hops, talk] = [isHeld('errors'), isHeld('hops'), isHeld('talk')];
     return this.#ground.compile([
-      errors || hops
-        ? { op: 'put', record: { kind: 'heldBack', id, errors, hops } }
+      errors || hops || talk
+        ? { op: 'put', record: { kind: 'heldBack', id, errors, hops, ...(talk ? { talk } : {}) } }
         : { op: 'delete', kind: 'heldBack', id },
     ]);
   }

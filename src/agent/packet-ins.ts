@@ -66,7 +66,8 @@ export class PacketIns {
     const { guard, backOff, moves, errors, neighbours, natNeeds, probes, attachments, ruleLog } = this.#parts;
     if (packet.class === PACKET_IN.firstReply) return this.#parts.hold.firstReply(packet, nowMs);
     const port = this.#sender(packet);
-    const held = backOff.stops(packet, nowMs);
+    const isMany = (): boolean => port !== undefined && (attachments.isOutside(port.id) || isWire(this.#ground, port));
+    const held = backOff.stops(packet, nowMs, isMany);
     if (held) return held;
     // Not in the budget of the port: what does not go on, or is the answer to a question of ours, is no spray. They have limits of their own.
     if (errors.isFor(packet)) return errors.handle(packet, nowMs);
@@ -87,10 +88,7 @@ export class PacketIns {
           : undefined;
       return frame ? [{ kind: 'packetOut', frame, toOfport: ofport }] : [];
     }
-    const stopped =
-      attachments.isOutside(port.id) || isWire(this.#ground, port)
-        ? this.#heldBack(packet, port.id, nowMs)
-        : guard.stops(packet, port, nowMs);
+    const stopped = isMany() ? this.#heldBack(packet, port.id, nowMs) : guard.stops(packet, port, nowMs);
     if (stopped) return stopped;
     if (!sw) return [];
     switch (packet.class) {

@@ -52,7 +52,7 @@ import { floodLocalUnit, floodRemoteUnit } from './units/flood.ts';
 import { groupMemberUnit, groupRulesUnit, setMemberUnit } from './units/group.ts';
 import { guardUnit } from './units/guard.ts';
 import { handOffUnit } from './units/hand-off.ts';
-import { heldBackUnit } from './units/held-back.ts';
+import { heldBackUnit, heldTalkUnit } from './units/held-back.ts';
 import { holdUnit } from './units/hold.ts';
 import { importingUnit } from './units/importing.ts';
 import { l2GatewayUnit } from './units/l2-gateway.ts';
@@ -132,6 +132,7 @@ const UNITS: readonly Unit<InputOfKind>[] = [
   routerInUnit,
   sourceCheckUnit,
   heldBackUnit,
+  heldTalkUnit,
   switchPrefilterUnit,
   routerPrefilterUnit,
   floatingPrefilterUnit,

@@ -546,6 +546,10 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
     ['heldBack', 'classify'],
     [...here(net, own), { kind: 'heldBack', id: example.idOf('port', 1), errors: true, hops: true }],
   ],
+  'held-talk': [
+    ['heldTalk'],
+    [...here(net, own), { kind: 'heldBack', id: example.idOf('port', 1), errors: false, hops: false, talk: true }],
+  ],
   wide: [
     ['wide', 'wideAddresses'],
     [...here(net, own), ...there(net, 2, { addresses: ['10.0.0.2'] })],

@@ -96,6 +96,8 @@ export interface HeldBack {
   readonly errors: boolean;
   /** No next hop is looked for. */
   readonly hops: boolean;
+  /** Of a port: what it says of addresses, asks of names and answers to checks is dropped. */
+  readonly talk?: boolean;
 }
 
 /**

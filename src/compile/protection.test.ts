@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { modelOf } from '../model/model-index.ts';
 import type { RouterPort } from '../model/objects.ts';
-import { echo, frame, ip, networkOf, tcp, udp } from '../pipeline/frames.fixture.ts';
+import { arp, echo, frame, ip, networkOf, tcp, udp } from '../pipeline/frames.fixture.ts';
 import { createPipeline } from '../pipeline/pipeline.ts';
 import { simulateFrame } from '../simulate/simulate.ts';
 import { createCompiler } from './compiler.ts';
@@ -207,6 +207,23 @@ test('who is held back gets no answer from the agent, and is dropped for the sam
   }
   assert.equal(asked([], 'x', '203.0.113.50', 1), `agent ${PACKET_IN.ttl}; ttl`);
   assert.equal(asked([outer], 'x', '203.0.113.50', 1), 'ttl');
+});
+
+test('who talks to the agent without end is dropped in that, where it comes in; others, and all else, go on', () => {
+  const sites = sitesOn({ a: h1, b: h1, c: h2, x: h2 });
+  const held: InputRecord = { kind: 'heldBack', id: a.id, errors: false, hops: false, talk: true };
+  const said = (records: readonly InputRecord[], from: typeof a, packet: Parameters<typeof frame>[2]): string => {
+    const net = networkOf([h1, h2], [...world, plain, ...records], sites);
+    return story(net.send(h1.id, from === a ? 1 : 2, frame(from.mac, toInside.mac, packet)));
+  };
+  const answer = (from: typeof a) => arp(2, from.mac, from.addresses[0]!, '10.0.1.1');
+  const told = `agent ${PACKET_IN.neighbour}; agent`;
+  assert.equal(said([], a, answer(a)), told);
+  assert.equal(said([held], a, answer(a)), 'agent');
+  assert.equal(said([held], b, answer(b)), told);
+  assert.equal(said([held], a, ip('10.0.1.11', '10.0.1.1', udp(4000, 53))), 'agent');
+  const others = ip('10.0.1.11', '10.0.2.13', udp(4000, 80));
+  assert.equal(said([held], a, others), said([], a, others));
 });
 
 describe('a source check', () => {

@@ -69,8 +69,8 @@ export class SpeakerLink {
   #plans: readonly SpeakerPlan[] = [];
   #isSettling = false;
   #isRetryDue = false;
-  /** Speakers that end, by router: only one of the same router waits for it. */
-  readonly #ending = new Map<string, Promise<void>>();
+  /** Routers whose speaker ends: a new one of the same router waits for that, and no other. */
+  readonly #ending = new Set<string>();
   /** Running, and not wanted by the plans before the last: what was learned by them is forgotten. */
   readonly #forgotten = new Set<string>();
   #isSwept = false;
@@ -158,14 +158,15 @@ export class SpeakerLink {
       if (!routers.has(router)) {
         this.#running.delete(router);
         this.#forgotten.delete(router);
-        this.#ending.set(router, this.#end(running));
+        this.#ending.add(router);
+        void this.#end(running);
       }
     await this.#sweep(plans);
     const isUserspace = this.#options.datapathType === 'netdev';
     const made = new Set<string>();
     const ready: Running[] = [];
-    for (const plan of plans) {
-      await this.#ending.get(plan.router);
+    const possible = plans.filter(({ router }) => !this.#ending.has(router));
+    for (const plan of possible) {
       const running = this.#running.get(plan.router) ?? this.#create(plan);
       try {
         for (const { id } of running.plan.ports)
@@ -179,7 +180,7 @@ export class SpeakerLink {
       }
       if (this.#forgotten.delete(plan.router)) this.#tellAll(running);
     }
-    const ports = plans.flatMap((plan) => plan.ports.map(({ id }) => [interfacesOf(id).outer, id] as const));
+    const ports = possible.flatMap((plan) => plan.ports.map(({ id }) => [interfacesOf(id).outer, id] as const));
     // The userspace datapath goes on reading from an interface that is gone, though another has its name: it must let go of that first.
     if (made.size > 0 && (await this.#options.setSpeakerPorts(new Map(ports.filter(([name]) => !made.has(name))))))
       await this.#options.clock.sleep(LET_GO_MS, this.#options.signal);
@@ -282,6 +283,7 @@ export class SpeakerLink {
         await clock.sleep(RETRY_MS, signal).catch(() => {});
       }
     this.#ending.delete(router);
+    if (this.#plans.some((plan) => plan.router === router)) this.speak(this.#wanted ?? this.#plans);
   }
 
   /** Speakers that an earlier agent ran for routers that have none here any more. */
@@ -303,7 +305,8 @@ export class SpeakerLink {
   #tellNothing(): void {
     const nowMs = this.#options.clock.monotonicMs();
     for (const [router, running] of this.#running) {
-      if (running.untoldUntilMs === undefined || nowMs < running.untoldUntilMs) continue;
+      // One that has begun to tell them comes to an end.
+      if (running.untoldUntilMs === undefined || nowMs < running.untoldUntilMs || running.speaker.connected) continue;
       running.untoldUntilMs = undefined;
       this.#options.emit({ kind: 'learnedRoutes', router, routes: [], isAll: true });
     }

@@ -10,6 +10,13 @@ test('a session that was up is down since it went down, not since it was down be
   assert.equal(ages.since('s', 'active', 9000), 9000);
 });
 
+test('what is known in whole seconds does not move with each look, but with the session', () => {
+  const ages = new StateAges();
+  assert.equal(ages.since('s', 'established', 5000, 3500), 3500);
+  assert.equal(ages.since('s', 'established', 6400, 3900), 3500);
+  assert.equal(ages.since('s', 'established', 9000, 7500), 7500, 'it was down and up between two looks');
+});
+
 test('a session that is gone and comes again is a new one', () => {
   const ages = new StateAges();
   ages.since('s', 'active', 1000);

@@ -24,6 +24,7 @@ export const probeUnit = define.unit({
     const onSwitch = switchId === undefined ? undefined : reader.derive(localSwitch, switchId);
     if (key === undefined || onSwitch === undefined) return [];
     const flows = new Map<string, Contribution[]>();
+    const isHeld = reader.pick('heldBack', id, 'talk') === true;
     for (const balancer of reader.ids(memberOfIndex, id)) {
       const type = reader.pick('loadBalancer', balancer, 'health')?.type;
       const version = reader.derive(balancerFacts, balancer)?.vip.version;
@@ -32,7 +33,7 @@ export const probeUnit = define.unit({
       const source = probeSource(onSwitch.key, member, routerPorts(reader, switchId!));
       const from = match({ inPort: key }, addressedTo(source.ip));
       for (const answer of answers(type, source.ip)) {
-        const target = { do: [toAgent(reader, 'probe')], drop: 'agent' } as const;
+        const target = { ...(isHeld ? {} : { do: [toAgent(reader, 'probe')] }), drop: 'agent' } as const;
         flows.set(`${version}/${JSON.stringify(answer)}`, [flow('vip', ANSWER, { ...from, ...answer }, target)]);
       }
       if (!source.isRouters) flows.set(`${version}`, resolves(reader, switchId!, source.ip, source.mac, RESOLVE.owned));
