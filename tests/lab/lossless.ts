@@ -15,8 +15,8 @@ export interface LosslessStreams {
 }
 
 export async function startLossless(lab: Lab, options: readonly StreamOptions[]): Promise<LosslessStreams> {
-  const streams = await Promise.all(options.map((each, i) => startStream(lab, { port: 7000 + i, ...each })));
   const [before, queuedBefore] = [await socketDrops(lab), queueDrops()];
+  const streams = await Promise.all(options.map((each, i) => startStream(lab, { port: 7000 + i, ...each })));
   return {
     async stop(what) {
       const reports = await Promise.all(streams.map((stream) => stream.stop()));
