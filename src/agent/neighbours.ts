@@ -10,6 +10,7 @@ import {
   parseMac,
 } from '../base/addresses.ts';
 import type { LogicalPort, LogicalSwitch, Neighbour, RouterPort, ScopeRecord } from '../model/objects.ts';
+import { isHostAddress } from '../model/subnets.ts';
 import type { ReportedNeighbour } from '../server/protocol.ts';
 import type { Effect, PacketIn, ScopeChange } from './events.ts';
 import type { Ground } from './ground.ts';
@@ -151,6 +152,7 @@ export class Neighbours {
     const said = neighbourSaid(packet.frame);
     if (!said || host === undefined || !interfaces.get(port.id) || !this.#limit.take(String(packet.portKey), nowMs))
       return [];
+    if (!isHostAddress(said.ip)) return [];
     const address = formatIp(said.ip);
     const id = `${port.switch}/${address}`;
     const known = this.#own.get(id);

@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { append } from '../base/append.ts';
 import type { Clock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -38,13 +39,17 @@ const MAX_QUEUE = 50_000;
 const LEISURE_MS = 10;
 /** What the server had no room for on its disk is told again after so long. */
 const ROOM_MS = 5_000;
+/** What the server writes to its disk: each of these may undo one before it. */
+const WRITTEN: ReadonlySet<Report['type']> = new Set([
+  ...(['claims', 'claim', 'unclaim', 'activate', 'natNeed', 'natReturn', 'natMove'] as const),
+]);
 const LEISURELY: ReadonlySet<Report['type']> = new Set(['applied', 'ports', 'health', 'counters']);
 
 /** The server's side of the agent: the watch stream down, reports up. */
 export class ServerLink {
   readonly #options: ServerLinkOptions;
   #queue: Report[] = [];
-  /** Waits for room on the server's disk. */
+  /** Waits for room on the server's disk, with all that is to be written behind it. */
   #noRoom: Report[] = [];
   #isSending = false;
   #isResting = false;
@@ -74,6 +79,7 @@ export class ServerLink {
       }
       this.#connection = undefined;
       this.#queue = [];
+      this.#noRoom = [];
       emit({ kind: 'serverLost', reason });
       await clock.sleep(retryMs + random.below(retryMs), signal).catch(() => {});
       retryMs = Math.min(retryMs * 2, LONGEST_RETRY_MS);
@@ -121,13 +127,15 @@ export class ServerLink {
 
   /** In order; those that the server refuses come back as events. */
   report(reports: readonly Report[]): void {
-    this.#queue.push(...reports);
-    if (this.#queue.length > MAX_QUEUE) {
+    append(this.#queue, reports);
+    this.#holdBack();
+    if (this.#queue.length + this.#noRoom.length > MAX_QUEUE) {
       this.#queue = [];
+      this.#noRoom = [];
       this.#connection?.abort(new WeftError('busy', 'the server does not take our reports'));
       return;
     }
-    if (this.#isSending) return;
+    if (this.#isSending || this.#queue.length === 0) return;
     if (!this.#queue.every(({ type }) => LEISURELY.has(type))) void this.#send();
     else if (!this.#isResting) void this.#sendAtLeisure();
   }
@@ -169,12 +177,26 @@ export class ServerLink {
   async #tellAgain(reports: readonly Report[]): Promise<void> {
     const { clock, log, signal } = this.#options;
     const connection = this.#connection;
-    if (this.#noRoom.push(...reports) > reports.length) return;
+    const isWaiting = this.#noRoom.length > 0;
+    append(this.#noRoom, reports);
+    this.#holdBack();
+    if (isWaiting) return;
     log.warn('the server has no room for what it was told; it is told again', { reports: reports.length });
     await clock.sleep(ROOM_MS, signal).catch(() => {});
+    if (signal.aborted || connection !== this.#connection) return;
     const due = this.#noRoom;
     this.#noRoom = [];
-    if (!signal.aborted && connection === this.#connection) this.report(due);
+    this.report(due);
+  }
+
+  /** While something waits for room, what would overtake it waits too. */
+  #holdBack(): void {
+    if (this.#noRoom.length === 0) return;
+    append(
+      this.#noRoom,
+      this.#queue.filter(({ type }) => WRITTEN.has(type)),
+    );
+    this.#queue = this.#queue.filter(({ type }) => !WRITTEN.has(type));
   }
 
   /** All that wait, but of reports with thousands of routes one or two at a time: the server does nothing else meanwhile. */

@@ -42,6 +42,7 @@ export const PROBLEM_CODES = {
   'subnet-full': 'no address of the subnet is free',
   'key-space-full': 'no tunnel key is free',
   'chain-circle': 'chains jump in a circle',
+  'chain-length': 'the way through a chain, and what it jumps to, is longer than switches follow',
   helper: 'a connection tracking helper stands where no connection is kept',
   vlan: 'a VLAN field does not fit the switch',
   'not-shared': 'the switch belongs to another tenant and is not shared',

@@ -72,6 +72,11 @@ const atEachOther = (one: object, other: object) => [
 /** What is applied, and every problem that comes of it as `code object path`. */
 const CASES: readonly (readonly [what: string, objects: readonly object[], ...problems: readonly string[]])[] = [
   ['an open end', [routerPort({ router: 'r2' })]],
+  [
+    "a network that is wider than that of another tenant's switch",
+    [routerPort({ router: 'r2', switch: 'beta/public', outside: true, addresses: ['203.0.113.5/20'] })],
+    'address-outside routerPort acme/r2/new addresses[0]',
+  ],
   ['a next hop that is probed by ARP', [probing({}, { snat: toShared })]],
   ['a next hop that is pinged from an address of its own', [probing({ type: 'ping' }, { snat: toOwn })]],
   [

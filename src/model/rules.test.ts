@@ -21,6 +21,22 @@ const rule = (name: string, chain: string, fields: object) => ({
   ...fields,
 });
 
+/** Rules that ask for a set, of three steps each, in a chain that has one more. */
+const steps = (chain: string, count: number) => [
+  { kind: 'addressSet', tenant: 'acme', name: 'some', addresses: ['10.0.0.0/8'] },
+  ...Array.from({ length: count }, (_, i) =>
+    rule(`s${i}`, chain, { position: 10 + i, action: 'drop', match: { srcSet: 'some' } }),
+  ),
+];
+/** Chains of which each has so many jumps to the next. */
+const fan = (levels: number, jumps = 2) => [
+  ...Array.from({ length: levels + 1 }, (_, i) => ({ kind: 'chain', tenant: 'acme', name: `fan${i}` })),
+  ...Array.from({ length: levels * jumps }, (_, i) => {
+    const level = Math.floor(i / jumps);
+    return rule(`j${i}`, `fan${level}`, { position: 1 + i, action: 'jump', jumpTo: `fan${level + 1}` });
+  }),
+];
+
 /** What is applied, and every problem that comes of it as `code object path`. */
 const CASES: readonly (readonly [what: string, objects: readonly object[], ...problems: readonly string[]])[] = [
   ['a duplicate address', [port({ addresses: ['10.0.0.5'] })], 'duplicate-address port acme/p2 addresses[0]'],
@@ -46,6 +62,12 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     'a group address',
     [port({ switch: 'flat', addresses: ['224.0.0.1'] })],
     'address-reserved port acme/p2 addresses[0]',
+  ],
+  [
+    'an IPv6 address that is an IPv4 one as a number',
+    [port({ switch: 'flat', addresses: ['::cb00:7101'] }), { ...lan([{ cidr: '::cb00:0/112' }]), name: 'old' }],
+    'address-reserved port acme/p2 addresses[0]',
+    'address-reserved switch acme/old subnets[0].cidr',
   ],
   ['the gateway as address', [port({ addresses: ['10.0.0.1'] })], 'gateway-in-use port acme/p2 addresses[0]'],
   ['a duplicate MAC', [port({ mac: '02:00:00:00:00:01' })], 'duplicate-mac port acme/p2 mac'],
@@ -122,6 +144,11 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     'chain-circle chain acme/c1 ',
   ],
   ['a chain that jumps to itself', [rule('a', 'c1', { action: 'jump', jumpTo: 'c1' })], 'chain-circle chain acme/c1 '],
+  ['a chain of a thousand steps', steps('c1', 332)],
+  ['a chain of more', steps('c1', 334), 'chain-length chain acme/c1 '],
+  ['jumps that fan out', fan(7)],
+  ['jumps that fan out to thousands', fan(8), 'chain-length chain acme/fan0 '],
+  ['jumps that go too deep', fan(41, 1), 'chain-length chain acme/fan0 '],
   [
     'an object given twice',
     [port({ mac: '02:00:00:00:00:07' }), port({ mac: '02:00:00:00:00:08' })],

@@ -4,13 +4,16 @@ import type { LogicalPort, LogicalSwitch, Subnet } from './objects.ts';
 
 /** Arithmetic of subnets and VLANs that rules and allocation share. */
 
-/** Can a host have the address as its own: neither group, loopback, unspecified nor limited broadcast? */
+/**
+ * Can a host have the address as its own: neither group, loopback, unspecified nor limited broadcast? Nor one of ::/96 (RFC 4291 §2.5.5.1,
+ * deprecated): as a number it is an IPv4 address, and switches know next hops by number.
+ */
 export function isHostAddress(ip: Ip): boolean {
   if (ip.version === 4) {
     const first = ip.value >>> 24;
     return first !== 0 && first !== 127 && first < 224;
   }
-  return ip.value > 1n && ip.value >> 120n !== 0xffn;
+  return ip.value >> 32n !== 0n && ip.value >> 120n !== 0xffn;
 }
 
 /** The first address of an IPv4 subnet names the network and the last is its broadcast; /31 (RFC 3021) and /32 have neither. */

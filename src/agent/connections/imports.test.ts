@@ -113,6 +113,25 @@ test('behind the announcement it asks once more, and lets connections begin when
   assert.deepEqual(compiled, [`+${P}`, `-${P}`]);
 });
 
+test('the last word of a move is kept for a new server until its record says so', () => {
+  const { ground, imports } = rig();
+  ground.put(binding('h1', 'h1'));
+  const move = { type: 'natMove', port: P, router: 'r', address: '203.0.113.2' } as const;
+  const all = { ...move, connections: ['tcp/1030/198.51.100.7/80'] };
+  ground.put(binding('h2', 'h2', 'h1'));
+  imports.scopeChanged(changed(binding('h2')), 0);
+  ground.put(binding('h1', 'h2', 'h1'));
+  imports.scopeChanged(changed(binding('h1')), 100);
+  imports.told({ kind: 'portConnections', port: P, entries: [filtered(1), snatted(1, 1030)] }, 120);
+  imports.recreated(P);
+  assert.deepEqual(imports.reports(), [all], 'the move is over, and nobody knows whether the server heard');
+  const { type: _, ...fields } = all;
+  const record = { kind: 'natMove', id: `r/203.0.113.2/${P}`, revision: 1, host: 'h1', ...fields };
+  ground.put(record);
+  imports.scopeChanged([{ op: 'put', record: record as never }], 200);
+  assert.deepEqual(imports.reports(), []);
+});
+
 test('what the flow database knew adds to what was there, and ends nothing', () => {
   const { ground, imports } = rig();
   ground.put(binding('h2', 'h2', 'h1'));

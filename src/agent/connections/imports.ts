@@ -24,6 +24,11 @@ interface Moved {
   readonly address: string;
 }
 
+interface Told extends Moved {
+  /** Its connections; empty: the record is to go. */
+  readonly text: string;
+}
+
 /** A workload that moves here. */
 interface Import {
   /** Where it is, or was until now. */
@@ -40,7 +45,7 @@ interface Import {
   /** What was made here so far. */
   readonly made: Map<string, ConnectionEntry>;
   /** By router and address: what the server was told last. */
-  readonly told: Map<string, Moved & { readonly text: string }>;
+  readonly told: Map<string, Told>;
 }
 
 /**
@@ -60,6 +65,8 @@ export class Imports {
   readonly #imports = new Map<string, Import>();
   /** Ports that are active here. */
   readonly #active = new Set<string>();
+  /** What the server was told of moves that are over, until its records say so. */
+  readonly #untaken = new Map<string, Told & { readonly port: string }>();
   /** Translations are being made again: no flow is installed before them. */
   isRestoring = false;
 
@@ -80,6 +87,10 @@ export class Imports {
   }
 
   scopeChanged(changes: readonly ScopeChange[], nowMs: number): Effect[] {
+    for (const { record } of changes) {
+      const told = record.kind === 'natMove' ? this.#untaken.get(record.id) : undefined;
+      if (told && this.#isTaken(told)) this.#untaken.delete(told.id);
+    }
     const ports = changes.flatMap(({ record }) => (record.kind === 'binding' ? [record.id] : []));
     return this.portsChanged(ports, nowMs);
   }
@@ -210,6 +221,8 @@ export class Imports {
   }
 
   #end(port: string): Effect[] {
+    for (const told of this.#imports.get(port)?.told.values() ?? [])
+      if (!this.#isTaken(told)) this.#untaken.set(told.id, { ...told, port });
     this.#imports.delete(port);
     return this.#ground.compile([{ op: 'delete', kind: 'importing', id: port }]);
   }
@@ -240,15 +253,22 @@ export class Imports {
     return this.#ground.report(reports);
   }
 
-  /** For a server that may not have heard: what it was told of the moves under way. */
+  #isTaken({ id, text }: Told): boolean {
+    return (this.#ground.scope.get('natMove', id)?.connections.join() ?? '') === text;
+  }
+
+  /** For a server that may not have heard: what it was told of the moves under way, and of those whose last word it may have missed. */
   reports(): Report[] {
-    return [...this.#imports].flatMap(([port, { told }]) =>
-      [...told.values()].map(
-        ({ router, address, text }): Report => ({
-          ...{ type: 'natMove', port, router, address },
-          connections: text === '' ? [] : text.split(','),
-        }),
-      ),
+    for (const [id, { port, router }] of this.#untaken)
+      if (!this.#active.has(port) || !this.#ground.scope.get('router', router)) this.#untaken.delete(id);
+    const moving = [...this.#imports].flatMap(([port, { told }]) =>
+      [...told.values()].map((one) => ({ ...one, port })),
+    );
+    return [...this.#untaken.values(), ...moving].map(
+      ({ port, router, address, text }): Report => ({
+        ...{ type: 'natMove', port, router, address },
+        connections: text === '' ? [] : text.split(','),
+      }),
     );
   }
 

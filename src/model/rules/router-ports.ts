@@ -110,6 +110,13 @@ function checkAddresses(index: ModelIndex, port: RouterPort, report: Report): vo
     }
     if (subnet && isReservedIn(parseCidr(subnet.cidr)!, cidr.ip))
       problem('address-reserved', `${address} is the network or broadcast address of ${subnet.cidr}`);
+    // What lies in a port's network is answered for there, and told by BGP: another tenant has no more of it than there is.
+    if (subnet && device.tenant !== port.tenant && cidr.prefix < parseCidr(subnet.cidr)!.prefix)
+      problem(
+        'address-outside',
+        `${formatCidr(networkOf(cidr))} is wider than ${subnet.cidr}, the subnet of another tenant's switch`,
+        `${address}/${parseCidr(subnet.cidr)!.prefix}`,
+      );
     if (subnet?.gateway === address && device!.tenant !== port.tenant)
       problem(
         'gateway-in-use',

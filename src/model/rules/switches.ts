@@ -93,8 +93,9 @@ function checkGateway(
 
 function isUsableNetwork(cidr: Cidr): boolean {
   const { ip } = cidr;
-  // 0.0.0.0/8 and ::/127 hold what means "none"; anything wider than these blocks has room for hosts.
+  // 0.0.0.0/8 and ::/96 hold no hosts; anything wider than these blocks has room for some.
   if (ip.version === 4 && cidr.prefix < 8) return ip.value >>> 24 < 224;
-  if (ip.version === 6 && cidr.prefix < 120) return ip.value >> 120n !== 0xffn;
+  if (ip.version === 6 && cidr.prefix < 96) return ip.value >> 120n !== 0xffn;
+  if (ip.version === 6) return ip.value >> 32n !== 0n && ip.value >> 120n !== 0xffn;
   return isHostAddress(ip);
 }
