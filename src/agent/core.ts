@@ -142,7 +142,7 @@ export class AgentCore implements Ground {
       case 'switchConnected':
         this.#switchConnected = true;
         this.#openvswitchVersion = event.version;
-        this.parts.attachments.switchConnected();
+        this.parts.attachments.switchConnected(nowMs);
         return [
           ...this.conntrack.flushAgain(),
           ...this.conntrack.limits(),

@@ -1,3 +1,4 @@
+import { append } from '../base/append.ts';
 import { WeftError } from '../base/errors.ts';
 import { Loads, WaysIn } from '../compile/dormant.ts';
 import { nameOf } from '../compile/flow-sink.ts';
@@ -93,7 +94,10 @@ export class Installation {
       return this.#sendAll(add, remove, () => this.#before(add, remove, replaced));
     if (replaced === undefined) this.#replaced = undefined;
     // What goes may come again, in another form, while it waits to go.
-    else this.#replaced?.push(...replaced, ...remove);
+    else if (this.#replaced) {
+      append(this.#replaced, replaced);
+      append(this.#replaced, remove);
+    }
     for (const flow of remove) this.#waiting.set(nameOf(flow), { op: 'remove', flow });
     for (const flow of add) this.#waiting.set(nameOf(flow), { op: 'add', flow });
     return [];

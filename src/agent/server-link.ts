@@ -11,6 +11,7 @@ import {
   type ReportsAnswer,
   type WatchMessage,
   type WatchRequest,
+  WRITTEN_REPORTS,
 } from '../server/protocol.ts';
 import type { AgentEvent, ScopeChange } from './events.ts';
 
@@ -39,10 +40,8 @@ const MAX_QUEUE = 50_000;
 const LEISURE_MS = 10;
 /** What the server had no room for on its disk is told again after so long. */
 const ROOM_MS = 5_000;
-/** What the server writes to its disk: each of these may undo one before it. */
-const WRITTEN: ReadonlySet<Report['type']> = new Set([
-  ...(['claims', 'claim', 'unclaim', 'activate', 'natNeed', 'natReturn', 'natMove'] as const),
-]);
+/** What may be refused for want of room; by `attachments` L2 gateways move. */
+const WRITTEN: ReadonlySet<Report['type']> = new Set([...WRITTEN_REPORTS, 'attachments']);
 const LEISURELY: ReadonlySet<Report['type']> = new Set(['applied', 'ports', 'health', 'counters']);
 
 /** The server's side of the agent: the watch stream down, reports up. */

@@ -26,12 +26,15 @@ export function isSetField(field: string): boolean {
   return field === 'srcSet' || field === 'dstSet' || field === 'srcGroup' || field === 'dstGroup';
 }
 
+/** Segments that a rule ends: one behind itself, and one before where it has inverted fields. */
+export function segmentsOfRule({ action, match }: Pick<Rule, 'action' | 'match'>): 0 | 1 | 2 {
+  if (hasExceptions(match)) return 2;
+  return setsAsked(match) > 0 || action === 'jump' || action === 'log' ? 1 : 0;
+}
+
 /** Steps of a rule, without those of the chain that it jumps to. */
-export function stepsOfRule({ action, match }: Pick<Rule, 'action' | 'match'>): number {
-  const sets = setsAsked(match);
-  const isAlone = hasExceptions(match);
-  const endsSegment = isAlone || sets > 0 || action === 'jump' || action === 'log';
-  return (endsSegment ? 1 : 0) + (isAlone ? 1 : 0) + 2 * sets + (action === 'jump' ? 1 : 0);
+export function stepsOfRule(rule: Pick<Rule, 'action' | 'match'>): number {
+  return segmentsOfRule(rule) + 2 * setsAsked(rule.match) + (rule.action === 'jump' ? 1 : 0);
 }
 
 /** How deep its jump leads: Open vSwitch goes back to an earlier table for each set first. */

@@ -4,7 +4,7 @@ import type { Router } from '../model/objects.ts';
 import { freePortsOf, type LeaseNeed } from './nat-leases.ts';
 import type { StatusProblem } from './present.ts';
 
-/** An agent that drops packets for want of ports asks every 16 s at the least: who was not heard for longer drops none. */
+/** An agent that drops packets for want of ports asks at least every 16 s: who was not heard for longer drops none. */
 const RECENT_MS = 20_000;
 
 /** Hosts that asked in vain for ports of an SNAT address, while they drop connections for it (docs/design/layer3.md, §7). */
@@ -21,7 +21,7 @@ export class NatShortages {
 
   #forget(nowMs: number): void {
     for (const [key, { atMs }] of this.#refused) {
-      if (nowMs - atMs < RECENT_MS) break;
+      if (atMs <= nowMs && nowMs - atMs < RECENT_MS) break;
       this.#refused.delete(key);
     }
   }

@@ -289,6 +289,11 @@ export interface HostHealth {
   readonly problems: readonly string[];
 }
 
+/** Reports that are written to the server's disk: each may undo one before it. */
+export const WRITTEN_REPORTS = [
+  ...(['claims', 'claim', 'unclaim', 'activate', 'natNeed', 'natReturn', 'natMove'] as const),
+] as const satisfies readonly Report['type'][];
+
 /** Reports the server could not accept, by index; the others hold. */
 export interface ReportsAnswer {
   readonly refused: readonly { readonly index: number; readonly code: string; readonly message: string }[];

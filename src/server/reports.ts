@@ -28,6 +28,7 @@ import {
   type Report,
   type ReportedClaim,
   type ReportsAnswer,
+  type WRITTEN_REPORTS,
 } from './protocol.ts';
 import type { Runtime } from './runtime.ts';
 import { SessionNews } from './session-news.ts';
@@ -250,10 +251,7 @@ export const MOST_AT_ONCE = 2_000;
 const NEWS_MS = 60_000;
 
 type Refused = ReportsAnswer['refused'][number];
-type BindingReport = Extract<
-  Report,
-  { type: 'claims' | 'claim' | 'unclaim' | 'activate' | 'natNeed' | 'natReturn' | 'natMove' }
->;
+type BindingReport = Extract<Report, { type: (typeof WRITTEN_REPORTS)[number] }>;
 
 /** Takes agents' reports in: bindings into the store, everything else into the runtime state. */
 export class Reports {
@@ -327,8 +325,13 @@ export class Reports {
     if (learned.length > 0) this.#streams.publish(this.#state.revision, learned);
     if (bindings.length > 0)
       append(refused, await this.#takeBindings(hostId, bindings).catch(refusedForRoom(bindings)));
-    if (reports.some(({ type }) => type === 'attachments'))
-      await this.judgeGateways(this.#state.index.outsidesAt(hostId));
+    const attachments = [...reports.entries()].flatMap(([index, { type }]) =>
+      type === 'attachments' ? [{ index }] : [],
+    );
+    if (attachments.length > 0) {
+      const judged = this.judgeGateways(this.#state.index.outsidesAt(hostId));
+      append(refused, await judged.then(() => [], refusedForRoom(attachments)));
+    }
     return { refused: refused.toSorted((a, b) => a.index - b.index) };
   }
 
@@ -538,7 +541,7 @@ export class Reports {
   }
 
   #takeRoutes(hostId: string, { changes, strange, excess }: TakenRoutes, all: RecordChange[]): boolean {
-    for (const change of changes) all.push(change);
+    append(all, changes);
     const { index } = this.#state;
     for (const { router: id, of, most } of excess) {
       const router = index.get('router', id);
@@ -560,7 +563,7 @@ export class Reports {
     const now = this.#now();
     // The oldest first: each is noted once.
     for (const [each, atMs] of this.#toldMs) {
-      if (now - atMs < NEWS_MS) break;
+      if (atMs <= now && now - atMs < NEWS_MS) break;
       this.#toldMs.delete(each);
     }
     if (this.#toldMs.has(about)) return false;

@@ -69,7 +69,7 @@ export class SpeakerLink {
   #plans: readonly SpeakerPlan[] = [];
   #isSettling = false;
   #isRetryDue = false;
-  /** Routers whose speaker ends: a new one of the same router waits for that, and no other. */
+  /** Namespaces of speakers that end: a new one of the same router waits for that, and no other. */
   readonly #ending = new Set<string>();
   /** Running, and not wanted by the plans before the last: what was learned by them is forgotten. */
   readonly #forgotten = new Set<string>();
@@ -158,14 +158,15 @@ export class SpeakerLink {
       if (!routers.has(router)) {
         this.#running.delete(router);
         this.#forgotten.delete(router);
-        this.#ending.add(router);
+        running.isDue = false;
+        running.speaker.close();
         void this.#end(running);
       }
-    await this.#sweep(plans);
+    this.#sweep(plans);
     const isUserspace = this.#options.datapathType === 'netdev';
     const made = new Set<string>();
     const ready: Running[] = [];
-    const possible = plans.filter(({ router }) => !this.#ending.has(router));
+    const possible = plans.filter(({ router }) => !this.#ending.has(this.#namespaceOf(router)));
     for (const plan of possible) {
       const running = this.#running.get(plan.router) ?? this.#create(plan);
       try {
@@ -178,7 +179,9 @@ export class SpeakerLink {
       } catch (error) {
         this.#failed(running, error);
       }
-      if (this.#forgotten.delete(plan.router)) this.#tellAll(running);
+      if (!this.#forgotten.delete(plan.router)) continue;
+      if (!running.speaker.synced) running.untoldUntilMs = this.#options.clock.monotonicMs() + UNTOLD_MS;
+      this.#tellAll(running);
     }
     const ports = possible.flatMap((plan) => plan.ports.map(({ id }) => [interfacesOf(id).outer, id] as const));
     // The userspace datapath goes on reading from an interface that is gone, though another has its name: it must let go of that first.
@@ -241,7 +244,7 @@ export class SpeakerLink {
 
   #create(plan: SpeakerPlan): Running {
     const { router } = plan;
-    const namespace = namespaceOf(this.#options.namespacePrefix, router);
+    const namespace = this.#namespaceOf(router);
     const { emit } = this.#options;
     const running: Running = {
       ...{ plan, namespace, problem: undefined, hops: new Map() },
@@ -267,38 +270,40 @@ export class SpeakerLink {
     return running;
   }
 
-  async #end(running: Running): Promise<void> {
+  async #end(ended: Pick<Running, 'namespace' | 'speaker' | 'applying'>): Promise<void> {
     const { clock, log, signal } = this.#options;
-    const { router } = running.plan;
-    running.isDue = false;
-    running.speaker.close();
+    const { namespace, speaker } = ended;
+    this.#ending.add(namespace);
     while (!signal.aborted)
       try {
-        await running.applying;
-        await running.speaker.stop();
-        await removeNamespace(running.namespace);
+        await ended.applying;
+        await speaker.stop();
+        await removeNamespace(namespace);
         break;
       } catch (error) {
-        log.warn('a speaker does not end; trying again', { router, error });
+        log.warn('a speaker does not end; trying again', { namespace, error });
         await clock.sleep(RETRY_MS, signal).catch(() => {});
       }
-    this.#ending.delete(router);
-    if (this.#plans.some((plan) => plan.router === router)) this.speak(this.#wanted ?? this.#plans);
+    this.#ending.delete(namespace);
+    if (this.#plans.some(({ router }) => this.#namespaceOf(router) === namespace))
+      this.speak(this.#wanted ?? this.#plans);
+  }
+
+  #namespaceOf(router: string): string {
+    return namespaceOf(this.#options.namespacePrefix, router);
   }
 
   /** Speakers that an earlier agent ran for routers that have none here any more. */
-  async #sweep(plans: readonly SpeakerPlan[]): Promise<void> {
+  #sweep(plans: readonly SpeakerPlan[]): void {
     if (this.#isSwept) return;
+    this.#isSwept = true;
     const { namespacePrefix, log } = this.#options;
-    const wanted = new Set(plans.map(({ router }) => namespaceOf(namespacePrefix, router)));
+    const wanted = new Set(plans.map(({ router }) => this.#namespaceOf(router)));
     for (const namespace of listNamespaces(namespacePrefix)) {
       if (wanted.has(namespace)) continue;
       log.info('ending a speaker that an earlier agent left', { namespace });
-      const onChanges = (): void => {};
-      await new Speaker({ namespace, log, onChanges }).stop();
-      await removeNamespace(namespace);
+      void this.#end({ namespace, speaker: new Speaker({ namespace, log, onChanges: () => {} }), applying: undefined });
     }
-    this.#isSwept = true;
   }
 
   /** Others' routes do not wait for who never tells any. */

@@ -208,6 +208,18 @@ describe('an attachment of an L2 gateway', () => {
     assert.equal(state(), 'silent', 'three seconds of which the agent knows');
   });
 
+  test('that is cut off stays so while its agent is held up: it could not have heard the hello that comes back', () => {
+    const { part, ground, link, state } = attached('h1');
+    link(0);
+    part.tick(0);
+    part.heard(hello({ port: port.key, place: 0 }), ground.scope.port(OUT)!, 100);
+    assert.equal(state(), 'loop');
+    part.tick(12_000);
+    assert.equal(state(), 'loop');
+    for (let nowMs = 13_000; nowMs <= 24_000; nowMs += 1_000) part.tick(nowMs);
+    assert.notEqual(state(), 'loop');
+  });
+
   test('that is new has as long to hear somebody, whenever its link is known', () => {
     const { link, state } = attached('h1');
     link(5_000);
@@ -232,18 +244,21 @@ describe('an attachment of an L2 gateway', () => {
     const { part, link, counted, state } = attached('h1');
     link(0);
     counted(0, 0);
+    counted(800, 1);
     part.switchLost(1_000);
-    counted(2_000, 1);
-    part.tick(4_000);
+    // Nothing is counted meanwhile.
+    for (const nowMs of [2_000, 3_000, 4_000]) part.tick(nowMs);
     assert.equal(state(), 'up');
-    counted(4_001, 2);
+    part.tick(4_001);
     assert.equal(state(), 'down');
     part.switchLost(4_500);
-    part.switchConnected();
+    part.switchConnected(4_600);
     for (const nowMs of [5_000, 6_000, 7_000]) counted(nowMs, nowMs);
     assert.equal(state(), 'up');
     part.switchLost(8_000);
-    part.switchConnected();
+    part.switchConnected(10_900);
+    part.tick(11_000);
+    assert.equal(state(), 'up', 'nobody could be heard for 2.9 s');
     for (const nowMs of [9_000, 11_000, 13_000]) counted(nowMs, nowMs);
     assert.equal(state(), 'up');
   });

@@ -137,8 +137,12 @@ export class Attachments {
     return this.#judge(nowMs);
   }
 
-  switchConnected(): void {
+  /** Nobody could be heard meanwhile. */
+  switchConnected(nowMs: number): void {
+    const awayMs = this.#switchLostMs === undefined ? 0 : nowMs - this.#switchLostMs;
     this.#switchLostMs = undefined;
+    for (const attachment of this.#attachments.values())
+      attachment.heardMs = Math.min(nowMs, attachment.heardMs + awayMs);
   }
 
   switchLost(nowMs: number): void {
@@ -203,6 +207,7 @@ export class Attachments {
     this.#tickedMs = nowMs;
     for (const attachment of this.#attachments.values()) {
       attachment.heardMs = Math.min(nowMs, attachment.heardMs + lateMs);
+      if (attachment.cut) attachment.cut = { ...attachment.cut, untilMs: attachment.cut.untilMs + lateMs };
       if (attachment.cut && attachment.cut.untilMs <= nowMs) effects.push(...this.#release(attachment));
       const ofport = this.#ofport(attachment);
       if (ofport === undefined) continue;
@@ -261,14 +266,14 @@ export class Attachments {
 
   #judge(nowMs: number): Effect[] {
     let isNews = false;
-    const isSwitchAway = this.#switchLostMs !== undefined && nowMs - this.#switchLostMs > SWITCH_AWAY_MS;
+    const awayMs = this.#switchLostMs === undefined ? undefined : nowMs - this.#switchLostMs;
     for (const attachment of this.#attachments.values()) {
       const { gateway } = attachment;
       const now = stateOf(
         attachment,
         nowMs,
         gateway.kind === 'vtepBinding' ? this.#vteps.linkOf(gateway) : { isUp: true },
-        isSwitchAway,
+        awayMs,
       );
       if (now === undefined || (now.state === attachment.told?.state && now.problem === attachment.told.problem))
         continue;
@@ -307,12 +312,12 @@ function attachmentOf({ outside, plan, place }: Spot, nowMs: number): Attachment
   };
 }
 
-/** `behind`: what the interface leads to. Undefined: nothing to say yet. */
+/** `behind`: what the interface leads to; `awayMs`: how long Open vSwitch has been away, if it is. Undefined: nothing to say yet. */
 function stateOf(
   attachment: Attachment,
   nowMs: number,
   behind: AttachmentLinkState | undefined,
-  isSwitchAway: boolean,
+  awayMs: number | undefined,
 ): ReportedAttachment | undefined {
   const { gateway, link, cut, told } = attachment;
   const ill = (state: ReportedAttachment['state'], problem: string): ReportedAttachment => {
@@ -320,7 +325,7 @@ function stateOf(
     return { gateway: gateway.id, state, problem };
   };
   if (cut) return cut.why === undefined ? told : ill('loop', `cut off: ${cut.why}`);
-  if (isSwitchAway) return ill('down', 'Open vSwitch does not answer');
+  if (awayMs !== undefined) return awayMs > SWITCH_AWAY_MS ? ill('down', 'Open vSwitch does not answer') : told;
   if (behind?.isUp === false) {
     attachment.illSinceMs ??= nowMs;
     const holds = attachment.isActive && told?.state === 'up' && nowMs - attachment.illSinceMs < VTEP_HOLD_MS;

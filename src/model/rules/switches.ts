@@ -96,6 +96,5 @@ function isUsableNetwork(cidr: Cidr): boolean {
   // 0.0.0.0/8 and ::/96 hold no hosts; anything wider than these blocks has room for some.
   if (ip.version === 4 && cidr.prefix < 8) return ip.value >>> 24 < 224;
   if (ip.version === 6 && cidr.prefix < 96) return ip.value >> 120n !== 0xffn;
-  if (ip.version === 6) return ip.value >> 32n !== 0n && ip.value >> 120n !== 0xffn;
   return isHostAddress(ip);
 }
