@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { frame, ip, networkOf, type Site, tcp } from '../pipeline/frames.fixture.ts';
+import { decodePacket } from '../packet/packet.ts';
+import { arp, BROADCAST, frame, ip, mac, networkOf, type Site, tcp } from '../pipeline/frames.fixture.ts';
 import type { Network } from '../pipeline/network.fixture.ts';
 import type { InputRecord } from './inputs.ts';
 import * as example from './testing/example.ts';
@@ -85,4 +86,33 @@ describe("into another tenant's switch a router sends", () => {
     const net = network(false, { ...theirs, tenant: ours.tenant });
     assert.equal(send(net, 1, toOurs.mac, ['203.0.113.20', '203.0.113.10']), 'p2: 203.0.113.20:5000 > 203.0.113.10:80');
   });
+});
+
+test('a VIP in a subnet of a switch that its router joins twice is answered for by the port in that subnet', () => {
+  const aware = example.logicalSwitch(5, {
+    vlanAware: true,
+    subnets: [example.subnet('10.0.10.0/24', { vlan: 10 }), example.subnet('10.0.20.0/24', { vlan: 20 })],
+  });
+  const joins = [20, 10].map((vlan, i) =>
+    example.routerPort(i + 1, router, { switch: aware.id, addresses: [`10.0.${vlan}.1/24`] }),
+  );
+  const [client, member] = [10, 20].map((vlan, i) =>
+    example.port(i + 1, aware, { addresses: [`10.0.${vlan}.11`], vlan: { access: vlan } }),
+  ) as [typeof a, typeof a];
+  const vip = example.loadBalancer(1, '10.0.10.100', [member], { router: router.id });
+  const net = networkOf(
+    [here],
+    [aware, router, ...joins, example.natZone(router, 400), vip],
+    [client, member].map((port, i) => ({ port, on: [here], ofport: i + 1, zone: 4 * i + 4 })),
+  );
+  assert.deepEqual(net.compilerOf(here.id).update([]).problems, []);
+  const { answered } = net.send(
+    here.id,
+    1,
+    frame(client.mac, BROADCAST, arp(1, client.mac, '10.0.10.11', vip.address)),
+  );
+  const { l3 } = decodePacket(answered[0]!);
+  assert.equal(l3?.kind === 'arp' && l3.sha, mac(joins[1]!.mac));
+  const call = frame(client.mac, joins[1]!.mac, ip('10.0.10.11', vip.address, tcp(5000, 80)));
+  assert.equal(story(net.send(here.id, 1, call)), 'p2: 10.0.10.11:5000 > 10.0.20.11:80');
 });

@@ -144,6 +144,11 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     'chain-circle chain acme/c1 ',
   ],
   ['a chain that jumps to itself', [rule('a', 'c1', { action: 'jump', jumpTo: 'c1' })], 'chain-circle chain acme/c1 '],
+  [
+    'a TCP flag that is wanted and not',
+    [rule('f', 'c1', { action: 'drop', match: { protocol: 'tcp', tcpFlags: '+syn-syn' } })],
+    'schema rule acme/f match.tcpFlags',
+  ],
   ['a chain of a thousand steps', steps('c1', 332)],
   ['a chain of more', steps('c1', 334), 'chain-length chain acme/c1 '],
   ['jumps that fan out', fan(7)],

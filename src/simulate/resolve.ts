@@ -62,11 +62,13 @@ function publicHolder(model: ModelView, sw: LogicalSwitch, ip: Ip): Holder | und
   return undefined;
 }
 
-/** VIPs of balancers that are up: a router's at its port whose network (an inside one's: whose subnet) holds them, a switch's by a MAC of their own. */
+/** VIPs of balancers that are up: a router's at its port whose network holds them, else at the first inside one in their subnet, a switch's by a MAC of their own. */
 function virtualHolder(model: ModelView, sw: LogicalSwitch, ip: Ip): Holder | undefined {
-  for (const port of model.routerPortsOfSwitch(sw.id)) {
-    const isHeld = port.outside ? holds(port, ip) : sw.subnets.some(({ cidr }) => cidrContains(parseCidr(cidr)!, ip));
-    if (!isHeld) continue;
+  const isInSubnet = sw.subnets.some(({ cidr }) => cidrContains(parseCidr(cidr)!, ip));
+  const answering = [...model.routerPortsOfSwitch(sw.id)]
+    .filter((port) => (port.outside ? holds(port, ip) : isInSubnet))
+    .sort((a, b) => Number(holds(b, ip)) - Number(holds(a, ip)) || (a.id < b.id ? -1 : 1));
+  for (const port of answering) {
     const [balancer] = withVip(model.loadBalancersOf(port.router), ip);
     if (balancer) return { mac: parseMac(port.mac)!, by: { kind: 'loadBalancer', id: balancer.id } };
   }

@@ -53,7 +53,8 @@ export function givesHelper({ commit, unVip, zone, tracked, judge }: Side, helpe
     alg: CT_ALG[helper],
     exec: [{ kind: 'setField', field: 'ct_mark', value: mark, mask: mark }],
   };
-  const found = { [tracked]: 1, isNew: 1, helped: 1, verdict: VERDICT.accept };
+  // A data connection that a helper let in is no control connection.
+  const found = { [tracked]: 1, isNew: 1, isRelated: 0, helped: 1, verdict: VERDICT.accept };
   return ofBoth(helper).map((what) =>
     flow(commit, COMMIT.helped, match(found, what), { do: [withHelper], ...(isSender ? {} : { goto: unVip }) }),
   );

@@ -52,14 +52,24 @@ export const vipAddressesUnit = define.unit({
     const holding = inside.filter((port) => holds(reader, port.switch, vip));
     return [
       ...answersFor(reader, outside, vip),
-      ...holding.flatMap(({ switch: id, mac, key: routerPort }) => [
-        ...resolves(reader, id!, vip, macOf(mac), RESOLVE.owned),
-        // What nobody has translated by now would leave and come in again for ever.
+      ...answering(holding, vip).flatMap(({ switch: id, mac }) =>
+        resolves(reader, id!, vip, macOf(mac), RESOLVE.owned),
+      ),
+      // What nobody has translated by now would leave and come in again for ever.
+      ...holding.map(({ key: routerPort }) =>
         flow('next', OWN_VIP, match({ routerPort }, { xxreg2: BigInt(vip.value) }), { drop: 'not-translated' }),
-      ]),
+      ),
     ];
   },
 });
+
+/** Of each switch the port whose own network holds the address, else the first. */
+function answering(ports: readonly OutsidePort[], ip: Ip): OutsidePort[] {
+  const own = portsHolding(ports, ip);
+  return [...Map.groupBy(ports, (port) => port.switch)].map(
+    ([onSwitch, [first]]) => own.find((port) => port.switch === onSwitch) ?? first!,
+  );
+}
 
 /** Is the address in a subnet of the switch? */
 function holds(reader: Reader, switchId: string | undefined, ip: Ip): boolean {

@@ -90,6 +90,8 @@ export const ruleMatchSchema = z
       problem('protocol', 'ports need protocol tcp, udp or sctp');
     if ((match.icmpType ?? match.icmpCode) !== undefined && ![1, 58].includes(protocol ?? -1))
       problem('protocol', 'icmpType and icmpCode need protocol icmp or icmpv6');
+    const flags = match.tcpFlags?.match(/[a-z]+/g) ?? [];
+    if (new Set(flags).size < flags.length) problem('tcpFlags', 'each flag is given once');
     if (match.tcpFlags !== undefined && protocol !== 6) problem('protocol', 'tcpFlags need protocol tcp');
     for (const field of match.not ?? [])
       if (field === 'not' || !(field in match) || match[field as keyof typeof match] === undefined)
