@@ -49,7 +49,7 @@ for (const { file, ms } of took.slice(0, SHOWN)) console.log(`${`${Math.round(ms
 /** Runs test files in this order, so many at a time (`node --test` sorts them). */
 async function lane(name: string, concurrency: number, paths: readonly string[]): Promise<void> {
   if (paths.length === 0) return;
-  const tests = run({ files: paths, concurrency, timeout: isCampaign ? 3_600_000 : 300_000 });
+  const tests = run({ files: paths, concurrency, timeout: isCampaign ? 3_600_000 : 900_000 });
   tests.on('test:fail', () => {
     process.exitCode = 1;
   });

@@ -72,19 +72,34 @@ export class Capture {
     if (this.#child.exitCode !== null) throw new WeftError('refused', `capture on ${this.#what}: ${this.#said.trim()}`);
   }
 
+  /** Returns once it has so many frames, or after so long: whether it has is its result's to tell. */
+  async reaches(count: number, timeoutMs = 5_000): Promise<void> {
+    const until = Date.now() + timeoutMs;
+    while (this.#child.exitCode === null && Date.now() < until) {
+      if (((await this.#counts())?.captured ?? 0) >= count) return;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
   /** Ends the capture once everything that arrived so far is in the file. */
   async stop(): Promise<CaptureResult> {
     const until = Date.now() + 3_000;
-    for (let asked = 1; this.#child.exitCode === null && Date.now() < until; asked++) {
-      this.#child.kill('SIGUSR1');
-      await this.#until(() => allCounts(this.#said).length >= asked, 1_000);
-      const counts = allCounts(this.#said).at(-1);
+    while (this.#child.exitCode === null && Date.now() < until) {
+      const counts = await this.#counts();
       if (counts && counts.captured + counts.dropped >= counts.received) break;
     }
     this.#child.kill('SIGINT');
     await this.#ended;
     const counts = allCounts(this.#said).at(-1) ?? { captured: 0, received: 0, dropped: 0 };
     return new CaptureResult(this.file, counts);
+  }
+
+  /** As of now; the last that it said where it does not answer. */
+  async #counts(): Promise<Counts | undefined> {
+    const said = allCounts(this.#said).length;
+    this.#child.kill('SIGUSR1');
+    await this.#until(() => allCounts(this.#said).length > said, 1_000);
+    return allCounts(this.#said).at(-1);
   }
 
   #wake(): void {

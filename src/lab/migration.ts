@@ -49,9 +49,9 @@ export class Migration {
 
   /**
    * The workload goes on at the new host, within some ten milliseconds, and announces itself: `garp` at once by its own
-   * kernel (with unsolicited neighbour advertisements), `rarp` as QEMU does for it, some 70 ms later.
+   * kernel (with unsolicited neighbour advertisements), `rarp` as QEMU does for it, some 70 ms later. Tells for how long it was nowhere at most.
    */
-  async activate(options: { readonly announce?: 'rarp' | 'garp' | 'none' } = {}): Promise<void> {
+  async activate(options: { readonly announce?: 'rarp' | 'garp' | 'none' } = {}): Promise<{ readonly awayMs: number }> {
     const { namespace, mac } = this.#from;
     const announce = options.announce ?? 'rarp';
     if (announce === 'garp')
@@ -72,9 +72,12 @@ export class Migration {
       ...carried.routes,
       ...carried.neighbours,
     ];
+    const leftMs = performance.now();
     await runOk(['ip', '-n', namespace, '-batch', '-'], { input: `${lines.join('\n')}\n` });
+    const awayMs = performance.now() - leftMs;
     this.#lab.state.write(`workloads/${this.#to.name}.json`, this.#to);
     if (announce === 'rarp') await sendFramesOnce(this.#lab, this.#to.name, [rarp(mac)]);
+    return { awayMs };
   }
 
   /** What a workload takes with it in its memory, as `ip` lines that restore it. */

@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { WeftError } from '../base/errors.ts';
 import type { Lab } from './lab.ts';
 import { encodePcap } from './pcap.ts';
@@ -19,9 +20,12 @@ export type SprayReport = { readonly sent: number; readonly failed: number; read
 
 let sprays = 0;
 
+/** More than a workload's own kernel says in a moment. */
+const BEGUN = 10;
+
 /**
  * Sends Ethernet frames as they are (without checksum sequence) from a place, past its own network stack, at a given
- * rate. Returns when it has begun; `finished` gives the count. Uses tcpreplay with the frames in memory.
+ * rate. Returns when the first have left; `finished` gives the count. Uses tcpreplay with the frames in memory.
  */
 export async function sendFrames(
   lab: Lab,
@@ -29,6 +33,26 @@ export async function sendFrames(
   frames: readonly Uint8Array[],
   options: SprayOptions = {},
 ): Promise<Spray> {
+  const device = options.device ?? WORKLOAD_INTERFACE;
+  const sent = async (): Promise<number> =>
+    Number(await lab.execOk(place, ['cat', `/sys/class/net/${device}/statistics/tx_packets`]));
+  const before = await sent();
+  const spray = launchSpray(lab, place, frames, options);
+  while (spray.isRunning && (await sent()) < before + BEGUN) await sleep(10);
+  return spray;
+}
+
+/** Sends frames and waits until all have left. */
+export async function sendFramesOnce(
+  lab: Lab,
+  place: string,
+  frames: readonly Uint8Array[],
+  options: SprayOptions = {},
+): Promise<SprayReport> {
+  return launchSpray(lab, place, frames, options).finished;
+}
+
+function launchSpray(lab: Lab, place: string, frames: readonly Uint8Array[], options: SprayOptions): Spray {
   if (frames.length === 0) throw new WeftError('invalid', 'no frames to send');
   const folder = join(lab.state.dir, 'captures');
   mkdirSync(folder, { recursive: true });
@@ -40,16 +64,6 @@ export async function sendFrames(
     ...[`--loop=${loop === 'forever' ? 0 : loop}`, `--intf1=${options.device ?? WORKLOAD_INTERFACE}`, file],
   ]);
   return new Spray(child);
-}
-
-/** Sends frames and waits until all have left. */
-export async function sendFramesOnce(
-  lab: Lab,
-  place: string,
-  frames: readonly Uint8Array[],
-  options: SprayOptions = {},
-): Promise<SprayReport> {
-  return (await sendFrames(lab, place, frames, options)).finished;
 }
 
 export class Spray {
@@ -71,6 +85,10 @@ export class Spray {
       });
     });
     this.finished.catch(() => {}); // whoever waits for it still sees the error
+  }
+
+  get isRunning(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
   stop(): Promise<SprayReport> {

@@ -171,6 +171,7 @@ describe('an agent that is told nonsense by its switch', { skip: noOpenVswitch }
   const hears = async (meddler: Meddler, says: Parameters<Meddler['change']>[0]): Promise<void> => {
     meddler.change(says);
     const before = meddler.connections;
+    await within('an attempt', 8_000, () => meddler.connections > before);
     for (let waitedMs = 0; waitedMs < 700 && meddler.connections < before + 2; waitedMs += 25) await sleep(25);
   };
 

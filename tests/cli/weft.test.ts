@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Served, WEFT } from './served.ts';
@@ -14,6 +14,16 @@ function file(name: string, text: string): string {
   const path = join(folder, name);
   writeFileSync(path, text);
   return path;
+}
+
+/** Whether a process has a connection, if only one that is being made. */
+function hasSocket(pid: number): boolean {
+  const folder = `/proc/${pid}/fd`;
+  try {
+    return readdirSync(folder).some((fd) => readlinkSync(join(folder, fd)).startsWith('socket:'));
+  } catch {
+    return false;
+  }
 }
 
 before(() => served.start());
@@ -343,7 +353,8 @@ test('flows: nobody talks yet, nobody had the address, and what cannot be meant 
   assert.equal((await weft(['flows', '--port', 'nobody/nothing'])).code, 3);
   const followed = spawn(WEFT, ['flows', '--follow'], { env, stdio: 'ignore' });
   const closed = new Promise((done) => followed.once('close', done));
-  await new Promise((later) => setTimeout(later, 1500));
+  // It has asked the server, and minds ^C from before that on.
+  while (followed.exitCode === null && !hasSocket(followed.pid!)) await new Promise((later) => setTimeout(later, 50));
   followed.kill('SIGINT');
   assert.equal(await closed, 0, '^C ends it');
 });

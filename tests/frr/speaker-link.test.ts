@@ -77,9 +77,9 @@ describe('speakers of one gateway', { skip: missing, timeout: 120_000 }, () => {
     try {
       link.speak([planOf(1, 2), planOf(2, 2)]);
       // Less than it takes to give up waiting for an answer.
-      await tells('peer-1-0 peer-2-0 peer-2-1', 6_000);
+      await tells('peer-1-0 peer-2-0 peer-2-1', 9_000);
       link.speak([planOf(1, 2), planOf(2, 3)]);
-      await tells('peer-1-0 peer-2-0 peer-2-1 peer-2-2', 6_000);
+      await tells('peer-1-0 peer-2-0 peer-2-1 peer-2-2', 9_000);
     } finally {
       process.kill(pid, 'SIGCONT');
     }
@@ -106,7 +106,7 @@ describe('speakers of one gateway', { skip: missing, timeout: 120_000 }, () => {
     link.speak([planOf(1, 3), planOf(2, 3)]); // bgpd of the first is asked, and does not say anything
     await sleep(300);
     link.speak([planOf(2, 1)]);
-    await tells('peer-2-0', 6_000);
+    await tells('peer-2-0', 9_000);
     await eventually('it is gone', 45_000, async () => listNamespaces(PREFIX).length === 1);
     // Whoever is to reap it may take a while.
     assert.ok(!existsSync(`/proc/${pid}`) || readFileSync(`/proc/${pid}/cmdline`, 'utf8') === '', 'killed at last');

@@ -112,7 +112,7 @@ const config: SpeakerConfig = {
   routes: [],
 };
 
-describe('a BGP speaker of FRR', { skip: missing, timeout: 60_000 }, () => {
+describe('a BGP speaker of FRR', { skip: missing, timeout: 600_000 }, () => {
   const wires = new Wires();
   const told = new Map<string, string>();
   let turns = 0;

@@ -5,12 +5,14 @@ import {
   type Alternation,
   alternate,
   assertOneLived,
+  enoughOf,
   gatewaysKnowNothing,
   livesByHalves,
   sawHalves,
 } from './alternating.ts';
 import { eventually, sleep } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
+import { socketDrops } from './lossless.ts';
 import { ask, serveAll } from './services.ts';
 import { CLIENT, FLOATING, SNAT, startTwoGateways, type TwoGateways, UPLINKS, unhurried, VIP } from './two-gateways.ts';
 
@@ -21,7 +23,7 @@ const WAYS: Readonly<Record<string, CrowdOptions>> = {
   'in by a VIP': { from: 'client', to: ['web-1', 'web-2'], address: VIP, port: 7100 },
 };
 
-describe('packets of one connection by two gateways in turn', { skip: needsRoot, timeout: 120_000 }, () => {
+describe('packets of one connection by two gateways in turn', { skip: needsRoot, timeout: 600_000 }, () => {
   let site: TwoGateways;
   let alternation: Alternation;
 
@@ -70,10 +72,11 @@ describe('packets of one connection by two gateways in turn', { skip: needsRoot,
     assert.ok(status.leases.every(({ host, address }) => host === 'west' || !Object.values(wanted).includes(address)));
     await sleep(500);
     await alternation.counts();
+    const dropped = await socketDrops(site.lab);
     const pooled = await startCrowd(site.lab, { ...WAYS['out by SNAT']!, connections: 1, intervalMs: 5 });
-    await sleep(1500);
+    await enoughOf(pooled);
     assert.equal((await pooled.stop()).died, 0);
-    await sawHalves(t, alternation);
+    await sawHalves(t, site, alternation, dropped);
   });
 
   test('no gateway has an entry of connection tracking for any of it', () => gatewaysKnowNothing(site));

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { INTEGRATION_BRIDGE } from '../../src/lab/open-vswitch.ts';
 import { sendFrames } from '../../src/lab/spray.ts';
-import { type Datacentre, eventually, sleep, startDatacentre } from './datacentre.ts';
+import { type Datacentre, eventually, startDatacentre } from './datacentre.ts';
 import { udp } from './frames.ts';
 import { needsRoot } from './lab-name.ts';
 import { ask, serveAll } from './services.ts';
@@ -92,7 +92,7 @@ describe('shares of connection tracking', { skip: needsRoot }, () => {
     );
     const flood = await sendFrames(dc.lab, 'a5', frames, { pps: PPS, loop: 'forever' });
     try {
-      await sleep(1800);
+      await eventually('its share is full', 30_000, async () => (await fullest()).port === SHARE.port);
       await neighboursServed([
         ['b1', '203.0.113.101', 'o1'],
         ['a2', '203.0.113.101', 'o1'],
@@ -115,7 +115,7 @@ describe('shares of connection tracking', { skip: needsRoot }, () => {
     );
     const flood = await sendFrames(dc.lab, 'o2', frames, { pps: PPS, loop: 'forever' });
     try {
-      await sleep(1800);
+      await eventually('its share is full', 30_000, async () => (await fullest()).port === SHARE.port);
       await neighboursServed([
         ['b1', '203.0.113.101', 'o1'],
         ['a2', '203.0.113.101', 'o1'],

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type Datacentre, eventually, pings, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
-import { pinged } from './pinged.ts';
+import { awayMs, noneLost, pinged } from './pinged.ts';
 
 /**
  * Two gateways with an uplink each, in real Open vSwitch: written routes share packets out over both. Eight addresses beyond are pinged all the
@@ -60,19 +60,16 @@ describe('a gateway that dies', { skip: needsRoot }, () => {
     for (const how of ['cutLink', 'silenceLink'] as const) {
       const down = await pinged(dc.lab, 'client', TARGETS, async () => {
         await dc.lab[how]('one');
-        await eventually('the host says so', 5_000, async () => (await lostAt('north')).length === 1);
+        await eventually('the host says so', 10_000, async () => (await lostAt('north')).length === 1);
       });
-      const gaps = down.map(({ gapMs }) => Math.round(gapMs));
-      assert.ok(Math.max(...gaps) > 150, `none of them went by this gateway: ${gaps}`);
-      assert.ok(Math.max(...gaps) < 1_000, `${how}: ${gaps}`);
+      const gaps = down.gapsMs;
+      assert.ok(awayMs(gaps) > 150, `none of them went by this gateway: ${gaps}`);
+      assert.ok(awayMs(gaps) < 1_000, `${how}: ${gaps}`);
       const up = await pinged(dc.lab, 'client', TARGETS, async () => {
         await dc.lab.restoreLink('one');
         await eventually('it is back', 15_000, async () => (await lostAt('north')).length === 0);
       });
-      assert.deepEqual(
-        up.map(({ lost }) => lost),
-        TARGETS.map(() => 0),
-      );
+      noneLost(up);
     }
   });
 
@@ -80,26 +77,22 @@ describe('a gateway that dies', { skip: needsRoot }, () => {
     const down = await pinged(dc.lab, 'client', TARGETS, async () => {
       await dc.weft.agent('two').kill({ wanted: true });
       await sleep(1_500); // one that is cut off is lost within one
-      assert.deepEqual(await lostAt('north'), []);
+      // For a moment a host that had no time to hear may have thought so; as long as the agent is dead it would not come back.
+      await eventually('it is not lost', 10_000, async () => (await lostAt('north')).length === 0);
       await dc.weft.agent('two').start();
     });
-    assert.deepEqual(
-      down.map(({ lost }) => lost),
-      TARGETS.map(() => 0),
-    );
+    noneLost(down);
+    assert.ok(awayMs(down.gapsMs) < 1_000, `${down.gapsMs}`);
   });
 
   test('an agent that starts while a gateway is dead leads no packet to it', async () => {
     await dc.lab.cutLink('one');
-    await eventually('the host says so', 5_000, async () => (await lostAt('north')).length === 1);
+    await eventually('the host says so', 10_000, async () => (await lostAt('north')).length === 1);
     const restart = await pinged(dc.lab, 'client', TARGETS, async () => {
       await dc.weft.agent('north').kill({ wanted: true });
       await dc.weft.agent('north').start();
     });
-    assert.deepEqual(
-      restart.map(({ lost }) => lost),
-      TARGETS.map(() => 0),
-    );
+    noneLost(restart);
     await dc.lab.restoreLink('one');
   });
 });

@@ -20,6 +20,7 @@ import {
 import { BgpEnd } from '../frr/upstream.ts';
 import { eventually, sleep } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
+import { machineDrops } from './lossless.ts';
 import { isp, peerOf, type SpeakingEnds, startSpeakingEnds, UPSTREAMS, type UpstreamName } from './speaking-ends.ts';
 
 /**
@@ -88,9 +89,10 @@ describe('an upstream that does wrong', { skip: needsRoot }, () => {
   async function undisturbed(does: () => Promise<void>): Promise<void> {
     const pid = bgpdPid();
     const since = (await peer(GOOD.name)).sinceMs;
+    const dropped = await machineDrops(site.lab);
     const flag = join(tmpdir(), `${site.lab.name}.pings`);
     writeFileSync(flag, '');
-    const pings = site.lab.exec('web', ['sh', '-c', PING_WHILE, flag, TARGET]);
+    const pings = site.lab.exec('web', ['sh', '-c', PING_WHILE, flag, TARGET], { timeoutMs: 330_000 });
     try {
       await does();
     } finally {
@@ -98,13 +100,27 @@ describe('an upstream that does wrong', { skip: needsRoot }, () => {
       const { stdout } = await pings;
       const counts = [...stdout.matchAll(/(\d+) packets transmitted, (\d+) received/g)];
       const lost = counts.map(([, sent, received]) => Number(sent) - Number(received)).reduce((sum, n) => sum + n, 0);
-      assert.ok(counts.length > 0 && lost <= 1, stdout);
+      const drops = (await machineDrops(site.lab)) - dropped;
+      assert.ok(counts.length > 0 && lost <= 1 + drops, `${stdout}; the machine dropped ${drops}`);
     }
     assert.equal(bgpdPid(), pid, 'the same bgpd');
     const good = await peer(GOOD.name);
     assert.deepEqual([good.state, Math.abs(good.sinceMs - since) < 2000], ['established', true]);
     assert.ok((await site.router()).learned >= GOODS.length);
     assert.equal(site.weft.agent('gw').running && site.weft.server.running, true);
+  }
+  /** As `undisturbed`, under a policy of its own, which is gone behind it whatever came of it, with what it told. */
+  async function accepting(policy: object, does: () => Promise<void>): Promise<void> {
+    await put(peerOf(BAD.name, policy));
+    try {
+      // What was told before its policy was changed it would have to be asked for again (RFC 2918), which it does not understand.
+      await isConfigured(/neighbor 192\.0\.2\.1 route-map weft-in-ipv4-\S+ in/);
+      await undisturbed(does);
+    } finally {
+      take('0.0.0.0/0', '10.0.1.0/24', '20.9.0.0/16', '128.0.0.0/1');
+      await put(peerOf(BAD.name));
+      await isConfigured(/neighbor 192\.0\.2\.1 route-map weft-in in/);
+    }
   }
   const peer = async (name: UpstreamName) => {
     const shown = (await site.peer(name)) as unknown as {
@@ -249,10 +265,7 @@ describe('an upstream that does wrong', { skip: needsRoot }, () => {
   });
 
   test('a default route that it should not tell is not taken', async () => {
-    await put(peerOf(BAD.name, { accept: ['20.0.0.0/8'] }));
-    // What was told before its policy was changed it would have to be asked for again (RFC 2918), which it does not understand.
-    await isConfigured(/neighbor 192\.0\.2\.1 route-map weft-in-ipv4-\S+ in/);
-    await undisturbed(async () => {
+    await accepting({ accept: ['20.0.0.0/8'] }, async () => {
       tell(['0.0.0.0/0', '10.0.1.0/24', '20.9.0.0/16']);
       await learned([...ofGood, `20.9.0.0/16 ${BAD.there}`]);
       await sleep(1000);
@@ -262,40 +275,37 @@ describe('an upstream that does wrong', { skip: needsRoot }, () => {
       take('0.0.0.0/0', '10.0.1.0/24', '20.9.0.0/16');
       await learned(ofGood);
     });
-    await put(peerOf(BAD.name));
-    await isConfigured(/neighbor 192\.0\.2\.1 route-map weft-in in/);
     const told = (await events()).filter((text) => text.includes('default route'));
     assert.deepEqual(told, ['isp/core/up-1 (192.0.2.1) tells a default route, which its accept refuses, at gw']);
   });
 
   test('a default route alone is taken where it alone is wanted', async () => {
-    await put(peerOf(BAD.name, { accept: [{ network: '0.0.0.0/0' }] }));
-    await isConfigured(/neighbor 192\.0\.2\.1 route-map weft-in-ipv4-\S+ in/);
-    await undisturbed(async () => {
+    await accepting({ accept: [{ network: '0.0.0.0/0' }] }, async () => {
       tell(['0.0.0.0/0', '20.9.0.0/16', '128.0.0.0/1']);
       await learned([...ofGood, `0.0.0.0/0 ${BAD.there}`]);
       take('0.0.0.0/0', '20.9.0.0/16', '128.0.0.0/1');
       await learned(ofGood);
     });
-    await put(peerOf(BAD.name));
-    await isConfigured(/neighbor 192\.0\.2\.1 route-map weft-in in/);
   });
 
   test('ten times as many networks as it may tell end its session, and nothing of them stays', async () => {
     await put(peerOf(BAD.name, { maxPrefixes: 100 }));
-    await undisturbed(async () => {
-      site.ends[BAD.name].do({ do: 'tell', pattern: 'apart', from: 0, to: 1000, path: [BAD.asn] });
-      await problemIs(BAD.name, /more prefixes than the maximum/);
-      await learned(ofGood);
-    });
-    assert.match(
-      (await texts()).join('\n'),
-      /bgpPeer isp\/core\/up-1: \w+ for \d+ s at gw: .*more prefixes than the maximum/,
-    );
-    await put(peerOf(BAD.name, { adminUp: false }));
-    await isConfigured(/neighbor 192\.0\.2\.1 shutdown/);
-    await put(peerOf(BAD.name));
-    await isBack();
+    try {
+      await undisturbed(async () => {
+        site.ends[BAD.name].do({ do: 'tell', pattern: 'apart', from: 0, to: 1000, path: [BAD.asn] });
+        await problemIs(BAD.name, /more prefixes than the maximum/);
+        await learned(ofGood);
+      });
+      assert.match(
+        (await texts()).join('\n'),
+        /bgpPeer isp\/core\/up-1: \w+ for \d+ s at gw: .*more prefixes than the maximum/,
+      );
+    } finally {
+      await put(peerOf(BAD.name, { adminUp: false }));
+      await isConfigured(/neighbor 192\.0\.2\.1 shutdown/);
+      await put(peerOf(BAD.name));
+      await isBack();
+    }
   });
 
   test('a session that flaps ten times a second is told to flap, and is well when it stops', async () => {

@@ -37,7 +37,7 @@ describe('a workload that moves', { skip: needsRoot }, () => {
   const port = (name: string): Promise<ShownPort> => findPort(dc.weft.client, dc.ports.get(name)!.id);
   const addressOf = (name: string): string => dc.ports.get(name)!.addresses[0]!;
   const isActive = (name: string, host: string): Promise<true> =>
-    eventually(`${name} active at ${host}`, 3000, async () => (await port(name)).status.host === host);
+    eventually(`${name} active at ${host}`, 15_000, async () => (await port(name)).status.host === host);
   const declare = (name: string, host: string): Promise<unknown> =>
     dc.weft.client.request('PATCH', `/v1/ports/${dc.ports.get(name)!.id}`, { body: { host } });
   const warningsOf = async (name: string): Promise<string[]> => {
@@ -80,9 +80,9 @@ describe('a workload that moves', { skip: needsRoot }, () => {
     const move = await startMigration(dc.lab, 'm1', 'b');
     await openBoth('m1');
     await waitForPorts(dc.weft.client, [dc.ports.get('m1')!.id]);
-    await eventually('a claim of both hosts', 3000, async () => (await port('m1')).status.claims.length === 2);
+    await eventually('a claim of both hosts', 15_000, async () => (await port('m1')).status.claims.length === 2);
     // The moment from which the new host gets the packets too; QEMU waits for `weft-installed` there before it switches over.
-    await eventually('flows at the new host', 3000, async () =>
+    await eventually('flows at the new host', 15_000, async () =>
       /weft-installed/.test(
         await dc.lab.switchOf('b').vsctl(['find', 'interface', `external_ids:iface-id=${dc.ports.get('m1')!.id}`]),
       ),
@@ -109,14 +109,15 @@ describe('a workload that moves', { skip: needsRoot }, () => {
     await declare('m2', 'c');
     const stream = await startStream(dc.lab, { from: 'w1', to: 'm2', pps: 5000 });
     const move = await startMigration(dc.lab, 'm2', 'c');
-    await eventually('a claim of both hosts', 3000, async () => (await port('m2')).status.claims.length === 2);
+    await eventually('a claim of both hosts', 15_000, async () => (await port('m2')).status.claims.length === 2);
     await sleep(200);
-    await move.activate({ announce: 'garp' });
+    const { awayMs } = await move.activate({ announce: 'garp' });
     await isActive('m2', 'c');
     await move.finish();
     await sleep(200);
     const report = await stream.stop();
-    assert.ok(report.longestGapMs < 250, JSON.stringify(report));
+    // Beside what the machine itself took for the change of interfaces.
+    assert.ok(report.longestGapMs < awayMs + 230, `${awayMs} ms: ${JSON.stringify(report)}`);
     assert.ok(await pings(dc.lab, 'm2', '10.0.0.12'));
   });
 
@@ -124,7 +125,7 @@ describe('a workload that moves', { skip: needsRoot }, () => {
     const { mac, id } = dc.ports.get('m3')!;
     const move = await startMigration(dc.lab, 'm3', 'b');
     await openBoth('m3');
-    await eventually('a claim of both hosts', 3000, async () => (await port('m3')).status.claims.length === 2);
+    await eventually('a claim of both hosts', 15_000, async () => (await port('m3')).status.claims.length === 2);
     const { status } = await port('m3');
     assert.equal(status.host, 'a');
     assert.match(status.problems.join(), /a and b have an interface with this port's id/);
@@ -165,7 +166,7 @@ describe('a workload that moves', { skip: needsRoot }, () => {
     assert.ok(await pings(dc.lab, 'w2', addressOf('m3')));
     await eventually(
       'no problem is left',
-      3000,
+      15_000,
       async () => (await findPort(dc.weft.client, id)).status.problems.length === 0,
     );
   });
@@ -174,7 +175,7 @@ describe('a workload that moves', { skip: needsRoot }, () => {
     const { id, mac } = dc.ports.get('m4')!;
     const move = await startMigration(dc.lab, 'm4', 'b');
     await openBoth('m4');
-    await eventually('a claim of both hosts', 3000, async () => (await port('m4')).status.claims.length === 2);
+    await eventually('a claim of both hosts', 15_000, async () => (await port('m4')).status.claims.length === 2);
     const activate = (host: string): Promise<unknown> => dc.weft.client.post(`/v1/ports/${id}/activate`, { host });
     await assert.rejects(activate('c'), /no interface of port m4/);
     const packet = udp({ src: dc.ports.get('w2')!.mac, dst: mac }, ['10.0.0.12', addressOf('m4')], [1, 2]);
@@ -184,7 +185,7 @@ describe('a workload that moves', { skip: needsRoot }, () => {
       ['b', INCOMING],
     ] as const) {
       await activate(host);
-      await eventually(`packets by ${device}`, 3000, async () => {
+      await eventually(`packets by ${device}`, 15_000, async () => {
         const capture = await startCapture(dc.lab, 'm4', device, { filter: `udp and not ether src ${mac}` });
         await sendFramesOnce(dc.lab, 'w2', [packet]);
         await sleep(50);
@@ -198,13 +199,13 @@ describe('a workload that moves', { skip: needsRoot }, () => {
   test('an interface that vanishes leaves its port unbound; what is sent to it ends, and all is well when it returns', async () => {
     const { id } = dc.ports.get('w1')!;
     await dc.lab.execOk('w1', ['ip', 'link', 'del', 'eth0']);
-    await eventually('the port to be unbound', 5000, async () => (await port('w1')).status.state === 'unbound');
+    await eventually('the port to be unbound', 15_000, async () => (await port('w1')).status.state === 'unbound');
     assert.ok(await isSilent(dc.lab, 'w2', '10.0.0.11'));
     const { mac } = dc.ports.get('w1')!;
     await dc.lab.removeWorkload('w1');
     await dc.lab.addWorkload({ name: 'w1', host: 'a', port: id, mac, addresses: ['10.0.0.11/24'] });
     await waitForPorts(dc.weft.client, [id]);
-    await eventually('the port that returned', 3000, () => pings(dc.lab, 'w2', '10.0.0.11'));
+    await eventually('the port that returned', 15_000, () => pings(dc.lab, 'w2', '10.0.0.11'));
   });
 
   test('an interface with an id that no port has is reported, and works once the port is created', async () => {
@@ -215,11 +216,11 @@ describe('a workload that moves', { skip: needsRoot }, () => {
       const status = await dc.weft.client.get<{ problems: { text: string }[] }>('/v1/status');
       return status.problems.map(({ text }) => text).join('\n');
     };
-    await eventually('a report of it', 4000, async () => new RegExp(`host b: .*${id}`).test(await problems()));
+    await eventually('a report of it', 15_000, async () => new RegExp(`host b: .*${id}`).test(await problems()));
     assert.ok(await isSilent(dc.lab, 'early', '10.0.0.12'));
     await dc.weft.client.post('/v1/apply', { objects: [{ ...numbered('early', 77), id, mac }] });
-    await waitForPorts(dc.weft.client, [id], 5000);
-    await eventually('a ping once all hosts know', 4000, () => pings(dc.lab, 'early', '10.0.0.12'));
-    await eventually('no report any more', 4000, async () => !(await problems()).includes(id));
+    await waitForPorts(dc.weft.client, [id]);
+    await eventually('a ping once all hosts know', 15_000, () => pings(dc.lab, 'early', '10.0.0.12'));
+    await eventually('no report any more', 15_000, async () => !(await problems()).includes(id));
   });
 });

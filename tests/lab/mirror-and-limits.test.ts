@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import { startCapture } from '../../src/lab/capture.ts';
 import { AGENT_PROCESS, waitForPorts } from '../../src/lab/weft.ts';
 import { decodePacket } from '../../src/packet/packet.ts';
-import { type Datacentre, eventually, isSilent, pings, startDatacentre } from './datacentre.ts';
+import { type Datacentre, eventually, isSilent, pings, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
+import { undropped } from './lossless.ts';
 import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
 
 /** What a Geneve packet carries (RFC 8926 §3.4), behind its options; the frame as hexadecimal. */
@@ -19,14 +19,12 @@ function inGeneve(bytes: Uint8Array): { readonly vni: number; readonly frame: st
 }
 
 /**
- * Mirrors, rate limits, DSCP marks and administrative state; MidoNet's scenarios 78 to 81 and 85 to 90. The tap `b3` gets copies; it is
+ * Mirrors, DSCP marks and administrative state (limits: limits.test.ts); MidoNet's scenarios 78 to 81 and 85 to 90. The tap `b3` gets copies; it is
  * on another host than half of what is copied.
  */
-describe('mirrors, limits, marks and administrative state', { skip: needsRoot }, () => {
+describe('mirrors, marks and administrative state', { skip: needsRoot }, () => {
   let dc: Datacentre;
   const COLLECTOR_KEY = 0x77;
-  /** How long a rate is measured: one that is limited until its burst counts for little. */
-  const [FREE_S, LIMITED_S] = [1, 3];
 
   before(async () => {
     dc = await startDatacentre({
@@ -72,13 +70,18 @@ describe('mirrors, limits, marks and administrative state', { skip: needsRoot },
     await dc.weft.client.get('/v1/sync', { query: { timeoutMs: 8000 } });
   }
 
-  /** Frames that `place` gets of this kind while `doing` runs. */
-  async function heard(place: string, filter: string, doing: () => Promise<unknown>, device = 'eth0') {
-    const capture = await startCapture(dc.lab, place, device, { filter });
+  /** Frames that `place` gets of this kind while `doing` runs; as many as it should are waited for, and more for a moment. */
+  async function hearing(place: string, filter: string, doing: () => Promise<unknown>, wanted = 0) {
+    const capture = await startCapture(dc.lab, place, 'eth0', { filter });
     await doing();
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await capture.reaches(wanted);
+    await sleep(200);
     return capture.stop();
   }
+
+  /** How many that are, the machine having dropped none. */
+  const heard = (place: string, filter: string, doing: () => Promise<unknown>, wanted = 0): Promise<number> =>
+    undropped(dc.lab, async () => (await hearing(place, filter, doing, wanted)).captured);
 
   const ping =
     (from: string, to: string, count = 3) =>
@@ -91,48 +94,46 @@ describe('mirrors, limits, marks and administrative state', { skip: needsRoot },
   ] as const)
     test(`a mirrored port is copied both ways, from another host, ${way}`, async () => {
       await mirror('m', { ports: ['a1'], to: { port: 'b3' } });
-      const both = await heard('b3', `icmp and host 10.0.1.11 and host ${to}`, ping(from, to));
-      assert.equal(both.captured, 6, 'three requests and three replies');
+      const both = await heard('b3', `icmp and host 10.0.1.11 and host ${to}`, ping(from, to), 6);
+      assert.equal(both, 6, 'three requests and three replies');
       await mirror('m', { ports: ['a1'], to: { port: 'b3' }, direction: 'from' });
-      const sent = await heard('b3', `icmp and host 10.0.1.11 and host ${to}`, ping(from, to));
-      assert.deepEqual(sent.captured, 3);
+      const sent = await heard('b3', `icmp and host 10.0.1.11 and host ${to}`, ping(from, to), 3);
+      assert.equal(sent, 3);
       await mirror('m', { ports: ['a1'], to: { port: 'b3' }, direction: 'to' });
-      const got = await heard('b3', `icmp[icmptype]=0 and dst 10.0.1.11`, ping(from, to));
-      assert.deepEqual(got.captured, 3);
+      const got = await heard('b3', `icmp[icmptype]=0 and dst 10.0.1.11`, ping(from, to), 3);
+      assert.equal(got, 3);
       await removeMirrors('m');
-      assert.equal((await heard('b3', 'icmp', ping(from, to))).captured, 0);
+      assert.equal(await heard('b3', 'icmp', ping(from, to)), 0);
     });
 
   test('a mirror of a switch copies all its ports, what fits its match alone, and nothing while it is down', async () => {
     const fields = { switch: 'a', to: { port: 'b3' }, match: { protocol: 'icmp', dst: '10.0.1.12' } };
     await mirror('m', fields);
     // Sent by a1, and got by a2.
-    assert.equal((await heard('b3', 'icmp', ping('a1', '10.0.1.12'))).captured, 6);
-    assert.equal((await heard('b3', 'icmp', ping('a1', '10.0.2.11'))).captured, 0);
+    assert.equal(await heard('b3', 'icmp', ping('a1', '10.0.1.12'), 6), 6);
+    assert.equal(await heard('b3', 'icmp', ping('a1', '10.0.2.11')), 0);
     await mirror('m', { ...fields, adminUp: false });
-    assert.equal((await heard('b3', 'icmp', ping('a1', '10.0.1.12'))).captured, 0);
+    assert.equal(await heard('b3', 'icmp', ping('a1', '10.0.1.12')), 0);
     await removeMirrors('m');
   });
 
   test('the port that gets the copies is on the switch that is copied: it is not copied itself, and copies are not copied', async () => {
     await mirror('m', { switch: 'b', to: { port: 'b3' } });
     await mirror('n', { ports: ['b1'], to: { port: 'a2' } });
-    const [atB3, atA2] = await Promise.all([
-      heard('b3', 'icmp and host 10.0.1.11', ping('a1', '10.0.2.11')),
-      heard('a2', 'icmp and host 10.0.1.11', () => Promise.resolve()),
-    ]);
-    assert.equal(atB3.captured, 6);
-    assert.ok(atA2.captured <= 6);
-    assert.equal((await heard('a2', 'icmp and host 10.0.1.11', ping('a1', '10.0.2.11'))).captured, 6);
+    for (const tap of ['b3', 'a2'])
+      assert.equal(await heard(tap, 'icmp and host 10.0.1.11', ping('a1', '10.0.2.11'), 6), 6, tap);
     await removeMirrors('m', 'n');
   });
 
   test('a collector in the underlay gets the copies with its key; no host of ours can be one', async () => {
     const server = dc.lab.spec.server.split('/')[0]!;
     await mirror('m', { ports: ['a1'], direction: 'from', to: { collector: { address: server, key: COLLECTOR_KEY } } });
-    const sent = await startCapture(dc.lab, 'a1', 'eth0', { filter: 'icmp[icmptype]=8' });
-    const copies = await heard('server', `udp port 6081 and dst ${server}`, ping('a1', '10.0.1.12'));
-    const frames = (await (await sent.stop()).frames()).map(({ bytes }) => Buffer.from(bytes).toString('hex'));
+    const [sent, copies] = await undropped(dc.lab, async () => {
+      const capture = await startCapture(dc.lab, 'a1', 'eth0', { filter: 'icmp[icmptype]=8' });
+      const copied = await hearing('server', `udp port 6081 and dst ${server}`, ping('a1', '10.0.1.12'), 3);
+      return [await capture.stop(), copied] as const;
+    });
+    const frames = (await sent.frames()).map(({ bytes }) => Buffer.from(bytes).toString('hex'));
     assert.equal(frames.length, 3);
     const inner = (await copies.frames()).map(({ bytes }) => inGeneve(bytes));
     assert.deepEqual(
@@ -146,73 +147,18 @@ describe('mirrors, limits, marks and administrative state', { skip: needsRoot },
     await removeMirrors('m');
   });
 
-  /** Megabits a second that a TCP client gets over in some seconds. */
-  async function rate(from: string, to: string, at: string, seconds: number, ...more: string[]): Promise<number> {
-    const server = dc.lab.spawn(at, ['iperf3', '-s', '-1', '--forceflush']);
-    const ended = once(server, 'close');
-    let said = '';
-    server.stdout?.on('data', (text) => {
-      said += String(text);
-    });
-    await eventually('iperf3 listens', 5000, async () => said.includes('listening'));
-    const words = ['iperf3', '-c', to, '-t', `${seconds}`, '-J', ...more];
-    const { stdout } = await dc.lab.exec(from, words);
-    server.kill('SIGKILL');
-    await ended; // the next one there listens at the same port
-    return JSON.parse(stdout).end.sum_received.bits_per_second / 1e6;
-  }
-
-  // Each of ports of its own.
-  describe('limits', { concurrency: true }, () => {
-    test('what a port sends and receives is limited each way, and a change takes effect while it runs', async () => {
-      assert.ok((await rate('a1', '10.0.1.12', 'a2', FREE_S)) > 10);
-      await apply(member('a1', { limits: { sendKbps: 2000 } }));
-      const sent = await rate('a1', '10.0.1.12', 'a2', LIMITED_S);
-      assert.ok(sent > 0.3 && sent < 2.6, `sends ${sent} Mbit/s`);
-      assert.ok((await rate('a2', '10.0.1.11', 'a1', FREE_S)) > 10, 'the other way is free');
-      await apply(member('a1', { limits: { receiveKbps: 4000, burstKb: 800 } }));
-      const received = await rate('a2', '10.0.1.11', 'a1', LIMITED_S);
-      assert.ok(received > 0.6 && received < 5.2, `receives ${received} Mbit/s`);
-      assert.ok((await rate('a1', '10.0.1.12', 'a2', FREE_S)) > 10, 'it sends what it likes again');
-      await apply(member('a1', { limits: { receiveKbps: 2000 } }));
-      const less = await rate('a2', '10.0.1.11', 'a1', LIMITED_S);
-      assert.ok(less < 2.6, `receives ${less} Mbit/s`);
-      await apply(member('a1', {}));
-    });
-
-    test('packets a second are limited', async () => {
-      await apply(member('b1', { limits: { sendPps: 5 } }));
-      const sent = await heard('b3', 'icmp[icmptype]=8', ping('b1', '10.0.2.13', 60));
-      // Twenty at once, and five in each of six seconds.
-      assert.ok(sent.captured >= 20 && sent.captured <= 59, `${sent.captured} of 60`);
-      await apply(member('b1', {}));
-    });
-
-    test('a limit of a floating address holds each way, and none without it', async () => {
-      const floating = { address: '203.0.113.12', router: 'r', port: 'b2' };
-      await apply(acme('floatingAddress', 'g', { ...floating, limit: { kbps: 2000 } }));
-      for (const more of [[], ['-R']]) {
-        const limited = await rate('o1', '203.0.113.12', 'b2', LIMITED_S, ...more);
-        assert.ok(limited > 0.3 && limited < 2.6, `${limited} Mbit/s ${more}`);
-      }
-      assert.ok((await rate('b3', '10.0.2.12', 'b2', FREE_S)) > 10, 'inside it is free');
-      await apply(acme('floatingAddress', 'g', floating));
-      assert.ok((await rate('o1', '203.0.113.12', 'b2', FREE_S)) > 10);
-    });
-  });
-
   test('DSCP of a port, of its switch, and that of the port before that of the switch', async () => {
-    const marked = async (): Promise<number> =>
-      (await heard('a2', 'icmp[icmptype]=8 and ip[1]=0xb8', ping('a1', '10.0.1.12'))).captured;
+    const marked = (wanted = 0): Promise<number> =>
+      heard('a2', 'icmp[icmptype]=8 and ip[1]=0xb8', ping('a1', '10.0.1.12'), wanted);
     const a = networks().find(({ kind, name }) => kind === 'switch' && name === 'a')!;
     assert.equal(await marked(), 0);
     await apply(member('a1', { dscp: 46 }));
-    assert.equal(await marked(), 3);
+    assert.equal(await marked(3), 3);
     await apply(member('a1'), { ...a, dscp: 46 });
-    assert.equal(await marked(), 3);
+    assert.equal(await marked(3), 3);
     await apply(member('a1', { dscp: 8 }));
     assert.equal(await marked(), 0);
-    assert.equal((await heard('a2', 'icmp[icmptype]=8 and ip[1]=0x20', ping('a1', '10.0.1.12'))).captured, 3);
+    assert.equal(await heard('a2', 'icmp[icmptype]=8 and ip[1]=0x20', ping('a1', '10.0.1.12'), 3), 3);
     await apply(member('a1'), a);
     assert.equal(await marked(), 0);
   });

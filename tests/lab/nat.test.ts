@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { sendFrames } from '../../src/lab/spray.ts';
 import { AGENT_PROCESS } from '../../src/lab/weft.ts';
-import { type Datacentre, eventually, isSilent, pings, sleep, startDatacentre } from './datacentre.ts';
-import { udp } from './frames.ts';
+import { type Datacentre, isSilent, pings, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { ask, hold, serveAll } from './services.ts';
 import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
@@ -138,50 +136,5 @@ describe('address translation', { skip: needsRoot }, () => {
       isSilent(dc.lab, 'o1', '10.0.1.12'),
     ]);
     assert.deepEqual([tcp.by, ping], [undefined, true]);
-  });
-
-  test('a workload that floods one destination leaves ports of the shared address to other hosts, which begin and grow', async () => {
-    const { items } = await dc.weft.client.get<{ items: { name: string; mac: string }[] }>('/v1/router-ports');
-    const gateway = (of: string): string => items.find(({ name }) => name === of[0])!.mac;
-    /** Has so many connections to one port of o2. */
-    const begins = (name: string, address: string, count: number) =>
-      sendFrames(
-        dc.lab,
-        name,
-        Array.from({ length: count }, (_, n) =>
-          udp({ src: dc.ports.get(name)!.mac, dst: gateway(name) }, [address, '203.0.113.102'], [1024 + n, 9]),
-        ),
-        { pps: 6_000, loop: 'forever' },
-      );
-    const leased = async (): Promise<Record<string, number>> => {
-      const { status } = await dc.weft.client.get<{
-        status: { leases: { address: string; host: string; ports: number }[] };
-      }>('/v1/routers/r?tenant=acme');
-      const some = status.leases.filter(({ address }) => address === '203.0.113.2');
-      return Object.fromEntries(some.map(({ host, ports }) => [host, ports]));
-    };
-    const flood = await begins('a2', '10.0.1.12', 60_000);
-    try {
-      await eventually('the flood has its share', 40_000, async () => {
-        const { problems } = await dc.weft.client.get<{ problems: { text: string }[] }>('/v1/status');
-        return problems.some(({ text }) => /^router acme\/r: east has its share of the ports of 203/.test(text));
-      });
-      // As many as stayed free, beside the 512 of west.
-      assert.equal((await leased()).east, 32_000);
-      for (const from of ['a3', 'b1'])
-        assert.equal((await ask(dc.lab, from, 'tcp', '203.0.113.101', 80)).by, 'o1', `${from} during the flood`);
-      const before = (await leased()).west!;
-      const more = await begins('b1', '10.0.2.11', 2 * before);
-      await eventually('another host grows', 10_000, async () => (await leased()).west! > before);
-      await more.stop();
-    } finally {
-      await flood.stop();
-    }
-    for (const from of ['a3', 'b1'])
-      assert.equal((await ask(dc.lab, from, 'tcp', '203.0.113.101', 80)).by, 'o1', `${from} after it`);
-    await eventually('nothing is wrong any more', 20_000, async () => {
-      const { problems } = await dc.weft.client.get<{ problems: { text: string }[] }>('/v1/status');
-      return problems.every(({ text }) => !text.includes('203.0.113.2'));
-    });
   });
 });

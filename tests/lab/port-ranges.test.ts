@@ -8,7 +8,7 @@ import { shop, startTwoGateways, type TwoGateways, UPLINKS, unhurried } from './
 const RANGES = '203.0.113.82';
 
 /** Ranges of ports of a virtual address that are forwarded to one workload (docs/design/layer3.md, §8), through two gateways. */
-describe('forwarded ranges of ports', { skip: needsRoot, timeout: 120_000 }, () => {
+describe('forwarded ranges of ports', { skip: needsRoot, timeout: 600_000 }, () => {
   let two: TwoGateways;
 
   before(async () => {

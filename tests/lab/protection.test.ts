@@ -137,7 +137,7 @@ describe('public addresses', { skip: needsRoot }, () => {
   async function flood(frames: readonly Uint8Array[]) {
     const before = await tunnelled();
     const entered = await handedOver();
-    const streams = await startLossless(dc.lab, [{ from: 'w2', to: 'b1', address: BANK, pps: 500 }]);
+    const streams = await startLossless(dc.lab, [{ from: 'w2', to: 'b1', address: BANK, pps: 1000 }]);
     const spray = await sendFrames(dc.lab, 'w1', frames, { pps: PPS, loop: 'forever' });
     await sleep(FLOOD_S * 1000);
     const { sent } = await spray.stop();

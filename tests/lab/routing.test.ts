@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { startCapture } from '../../src/lab/capture.ts';
 import { type Datacentre, eventually, isSilent, pings, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
-import { startLossless } from './lossless.ts';
+import { startLossless, undropped } from './lossless.ts';
 import { ask, serve, unanswered } from './services.ts';
 import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
 
@@ -175,16 +175,17 @@ describe('a router', { skip: needsRoot }, () => {
 
   test('keeps to the weights of next hops, however far apart', async () => {
     const to = '198.51.100.0/24';
-    /** How many of 256 destinations each next hop hears of. */
-    const heard = async (): Promise<number[]> => {
-      const ears = await Promise.all(
-        ['b1', 'b2'].map((place) => startCapture(dc.lab, place, 'eth0', { filter: 'udp dst port 9' })),
-      );
-      const send = 'for n in $(seq 0 255); do echo > /dev/udp/198.51.100.$n/9; done';
-      await dc.lab.execOk('a1', ['bash', '-c', send]);
-      await sleep(500);
-      return Promise.all(ears.map(async (ear) => (await ear.stop()).captured));
-    };
+    /** How many of 256 destinations each next hop hears of, once each has heard of as many as it should. */
+    const heard = (wanted: readonly number[]): Promise<number[]> =>
+      undropped(dc.lab, async () => {
+        const ears = await Promise.all(
+          ['b1', 'b2'].map((place) => startCapture(dc.lab, place, 'eth0', { filter: 'udp dst port 9' })),
+        );
+        const send = 'for n in $(seq 0 255); do echo > /dev/udp/198.51.100.$n/9; done';
+        await dc.lab.execOk('a1', ['bash', '-c', send]);
+        await Promise.all(ears.map((ear, n) => ear.reaches(wanted[n]!)));
+        return Promise.all(ears.map(async (ear) => (await ear.stop()).captured));
+      });
     for (const [weights, wanted] of [
       [
         [1, 1],
@@ -205,7 +206,7 @@ describe('a router', { skip: needsRoot }, () => {
     ] as const) {
       const routes = weights.map((weight, n) => ({ to, via: `10.0.2.1${n + 1}`, weight }));
       await put(router({ routes }));
-      assert.deepEqual(await heard(), wanted, `weights ${weights.join(':')}`);
+      assert.deepEqual(await heard(wanted), wanted, `weights ${weights.join(':')}`);
     }
     await put(router());
   });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { startCapture } from '../../src/lab/capture.ts';
 import { requestLease } from '../../src/lab/udhcpc.ts';
+import { underlayPort } from '../../src/lab/underlay.ts';
 import { type Datacentre, eventually, pings, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { startLossless } from './lossless.ts';
@@ -42,6 +43,14 @@ function tenant(name: string): Record<string, unknown>[] {
     port(3),
     { kind: 'port', tenant: name, switch: 'net', name: 'auto' },
   ];
+}
+
+/**
+ * The key of a tunnel's packet: the VNI of Geneve (RFC 8926) and VXLAN (RFC 7348), behind four bytes of either, in a UDP datagram; the
+ * key of GRE (RFC 2890) behind four bytes as well. The outer headers are Ethernet without a tag and IPv4 without options.
+ */
+function keyOf(bytes: Buffer, encap: 'geneve' | 'vxlan' | 'gre'): number {
+  return encap === 'gre' ? bytes.readUInt32BE(14 + 20 + 4) : bytes.readUIntBE(14 + 20 + 8 + 4, 3);
 }
 
 for (const encap of ['geneve', 'vxlan', 'gre'] as const) {
@@ -101,12 +110,17 @@ for (const encap of ['geneve', 'vxlan', 'gre'] as const) {
           await dc.lab.execOk('auto', ['ip', '-6', 'addr', 'show', 'dev', 'eth0', 'scope', 'global', '-tentative'])
         ).includes(wanted),
       );
-      const peer = dc.ports.get('r2')!.addresses;
-      assert.ok(peer);
-      assert.ok(
-        await eventually('a ping from the derived address', 4000, () => pings(dc.lab, 'auto', 'fd00:10::12')).catch(
-          () => true,
-        ),
+      // The subnets are two, and no router joins them.
+      for (const [place, to] of [
+        ['auto', 'fd00:10::/64'],
+        ['r2', 'fd00:20::/64'],
+      ] as const)
+        await dc.lab.execOk(place, ['ip', '-6', 'route', 'replace', to, 'dev', 'eth0']);
+      const ping = ['ping', '-c', '1', '-W', '1', '-I', wanted, 'fd00:10::12'];
+      await eventually(
+        'an answer to the derived address',
+        10_000,
+        async () => (await dc.lab.exec('auto', ping)).code === 0,
       );
     });
 
@@ -144,13 +158,19 @@ for (const encap of ['geneve', 'vxlan', 'gre'] as const) {
     });
 
     test('the packet that crosses the wire is one, and carries the key of the port where it leaves', async () => {
-      const wire = await startCapture(dc.lab, 'underlay', 'any', {
-        filter: encap === 'gre' ? 'proto gre' : `udp dst port ${encap === 'geneve' ? 6081 : 4789}`,
+      const tunnel = encap === 'gre' ? 'proto gre' : `udp dst port ${encap === 'geneve' ? 6081 : 4789}`;
+      const wire = await startCapture(dc.lab, 'underlay', underlayPort('west'), {
+        filter: `${tunnel} and src host ${dc.lab.host('east').address}`,
       });
-      await dc.lab.exec('r1', ['ping', '-c', '1', '-W', '1', '10.0.0.12']);
-      const seen = await wire.stop();
-      const lines = await seen.lines();
-      assert.ok(lines.length > 0, 'the ping crosses the underlay');
+      const mark = Buffer.from('weft');
+      await dc.lab.execOk('r1', ['ping', '-c', '1', '-W', '5', '-p', mark.toString('hex'), '10.0.0.12']);
+      await wire.reaches(1);
+      await sleep(200);
+      const seen = (await (await wire.stop()).frames()).map(({ bytes }) => Buffer.from(bytes));
+      assert.deepEqual(
+        seen.filter((bytes) => bytes.includes(mark)).map((bytes) => keyOf(bytes, encap)),
+        [dc.ports.get('r2')!.key],
+      );
     });
   });
 }

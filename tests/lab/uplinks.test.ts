@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { eventually, pings } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
+import { undropped } from './lossless.ts';
 import { ask, serve } from './services.ts';
 import {
   CLIENT,
@@ -62,10 +63,12 @@ describe('uplinks', { skip: needsRoot }, () => {
     // One number on two hosts, others beside it. Two of one host with one number: LIMITS.md.
     const ping = (web: string, number: string): Promise<{ readonly stdout: string }> =>
       site.lab.exec(web, ['ping', '-e', number, '-c', '3', '-i', '0.2', '-W', '2', CLIENT]);
-    const all = await Promise.all([
-      ...['web-1', 'web-2'].map((web) => ping(web, '77')),
-      ...WEBS.flatMap((web, n) => [1, 2, 3].map((m) => ping(web, `${100 * n + m}`))),
-    ]);
+    const all = await undropped(site.lab, () =>
+      Promise.all([
+        ...['web-1', 'web-2'].map((web) => ping(web, '77')),
+        ...WEBS.flatMap((web, n) => [1, 2, 3].map((m) => ping(web, `${100 * n + m}`))),
+      ]),
+    );
     for (const { stdout } of all) assert.match(stdout, / 3 received/);
   });
 

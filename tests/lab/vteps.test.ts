@@ -102,6 +102,16 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
     const frames = await Promise.all(captures.map(async (each) => (await each.stop()).frames()));
     return frames.map((its) => new Set(its.map(({ bytes }) => markOf(bytes))).size);
   }
+  /** Of five frames each ear hears as many as it should, once all know their ways; more it never does. */
+  const hear = (from: string, to: string, ears: readonly string[], wanted: readonly number[]): Promise<boolean> =>
+    eventually(`${wanted} of five from ${from} to ${to} at ${ears}`, 60_000, async () => {
+      const got = await heard(from, to, 5, ears);
+      assert.ok(
+        got.every((count, n) => count <= wanted[n]!),
+        `${got} at ${ears}`,
+      );
+      return got.join() === wanted.join();
+    });
   const speaks = (place: string): Promise<unknown> => sendFramesOnce(lab, place, [plain(GUEST, BROADCAST)]);
 
   /** What the userspace datapath of tor-2 would have to ask for: where the hosts' other addresses are. */
@@ -178,21 +188,21 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
 
   test('group frames and those to unknown MACs pass both ways, those to known ones go to one', async () => {
     const ears = ['srv-1', 'red-2', 'roam'];
-    assert.deepEqual(await heard('red-1', BROADCAST, 5, ears), [5, 5, 5]);
-    assert.deepEqual(await heard('srv-1', BROADCAST, 5, ['red-1', 'red-2', 'roam']), [5, 5, 5]);
+    await hear('red-1', BROADCAST, ears, [5, 5, 5]);
+    await hear('srv-1', BROADCAST, ['red-1', 'red-2', 'roam'], [5, 5, 5]);
     // To ports that can have more than their own MACs.
-    assert.deepEqual(await heard('red-1', '02:66:00:00:00:01', 5, ears), [5, 0, 5]);
-    assert.deepEqual(await heard('srv-1', '02:66:00:00:00:01', 5, ['red-1', 'roam']), [0, 5]);
-    assert.deepEqual(await heard('red-1', await macOf('srv-1'), 5, ears), [5, 0, 0]);
-    assert.deepEqual(await heard('srv-1', await macOf('red-1'), 5, ['red-1', 'roam', 'red-2']), [5, 0, 0]);
+    await hear('red-1', '02:66:00:00:00:01', ears, [5, 0, 5]);
+    await hear('srv-1', '02:66:00:00:00:01', ['red-1', 'roam'], [0, 5]);
+    await hear('red-1', await macOf('srv-1'), ears, [5, 0, 0]);
+    await hear('srv-1', await macOf('red-1'), ['red-1', 'roam', 'red-2'], [5, 0, 0]);
   });
 
   test('what is behind a VTEP is known to hosts without a frame of it, and what is not to the VTEP', async () => {
     const mac = await macOf('srv-1');
-    await eventually('the VTEP knows who is behind it', 5_000, async () =>
+    await eventually('the VTEP knows who is behind it', 30_000, async () =>
       (await columnOf(tor1, 'Ucast_Macs_Local', 'MAC')).includes(mac),
     );
-    await eventually('and the hosts do', 5_000, async () =>
+    await eventually('and the hosts do', 30_000, async () =>
       (await lab.switchOf('east').ofctl('dump-flows', 'br-int')).includes(`dl_dst=${mac}`),
     );
     const remote = await columnOf(tor1, 'Ucast_Macs_Remote', 'MAC');
@@ -206,8 +216,8 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
     await isWell('blue-tor-1');
     await answers('srv-2', '10.2.0.1');
     await answers('blue-1', '10.2.0.102');
-    assert.deepEqual(await heard('srv-2', BROADCAST, 5, ['blue-1', 'srv-1', 'red-1']), [5, 0, 0]);
-    assert.deepEqual(await heard('srv-1', BROADCAST, 5, ['blue-1', 'srv-2', 'red-1']), [0, 0, 5]);
+    await hear('srv-2', BROADCAST, ['blue-1', 'srv-1', 'red-1'], [5, 0, 0]);
+    await hear('srv-1', BROADCAST, ['blue-1', 'srv-2', 'red-1'], [0, 0, 5]);
     await remove('vtep-bindings', 'acme/blue-tor-1');
     await eventually(
       'its rows are gone',
@@ -272,12 +282,12 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
     await isAt('srv-1', 'roam');
     await isAt('roam', 'srv-1');
     // By the VTEP's own table: it knows that the MAC is no longer behind it.
-    await eventually('the VTEP knows', 5_000, async () =>
+    await eventually('the VTEP knows', 30_000, async () =>
       (await columnOf(tor1, 'Ucast_Macs_Remote', 'MAC')).includes(GUEST),
     );
-    await eventually('and does so', 10_000, async () => (await heard('srv-1', GUEST, 5, ['roam']))[0] === 5);
+    await eventually('and does so', 30_000, async () => (await heard('srv-1', GUEST, 5, ['roam']))[0] === 5);
     await isAt('srv-1', 'roam');
-    await eventually('the VTEP knows', 5_000, async () =>
+    await eventually('the VTEP knows', 30_000, async () =>
       (await columnOf(tor1, 'Ucast_Macs_Remote', 'MAC')).every((mac) => mac !== GUEST),
     );
   });
@@ -320,7 +330,7 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
     await tor1.startEmulator();
     await isWell('red-tor-1');
     await answers('srv-1', '10.1.0.1', 60_000);
-    assert.deepEqual(await problems(), []);
+    await eventually('nothing is wrong', 60_000, async () => (await problems()).length === 0);
   });
 
   test("a database that was emptied is filled again, and others' rows in it stay", async () => {
@@ -429,7 +439,7 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
     await lab.stopHost('gw-1');
     await eventually('gw-2 forwards', 60_000, async () => (await statusOf('red-tor-1')).active === 'gw-2');
     const own = lab.host('gw-2').address;
-    await eventually('the VTEP is told', 3_000, async () => {
+    await eventually('the VTEP is told', 20_000, async () => {
       const switches = await columnOf(tor1, 'Logical_Switch', 'name');
       const ours = switches.filter((each) => each.startsWith('weft-'));
       const macs = (await Promise.all(ours.map((each) => tor1.ctl('list-remote-macs', each)))).join();
@@ -455,7 +465,7 @@ describe('hardware VTEPs', { skip: needsRoot }, () => {
     });
     for (const each of ['tor-1', 'tor-2']) await remove('vteps', each);
     assert.deepEqual(await columnOf(tor1, 'Ucast_Macs_Remote', 'MAC'), ['02:99:00:00:00:01']);
-    await eventually('tunnels are gone', 5_000, async () => {
+    await eventually('tunnels are gone', 30_000, async () => {
       const lists = await Promise.all(GATEWAYS.map((gw) => lab.switchOf(gw).vsctl(['list-ports', 'br-int'])));
       return lists.every((list) => !/^vt-/m.test(list));
     });
