@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { MAX_JUMP_DEPTH, MOST_CHAIN_STEPS } from '../model/chain-steps.ts';
 import type { Rule } from '../model/objects.ts';
+import { formatFlow } from '../openflow/text/flow.ts';
 import type { Journey } from '../pipeline/network.fixture.ts';
+import { createCompiler } from './compiler.ts';
 import type { InputRecord } from './inputs.ts';
 import { PACKET_IN } from './tables.ts';
 import * as example from './testing/example.ts';
+import { isMessage } from './testing/messages.ts';
 import {
   ALL,
   CASES,
@@ -19,7 +23,7 @@ import {
   to,
 } from './testing/rule-cases.ts';
 import { HOSTS, siteNetwork } from './testing/sites.fixture.ts';
-import { MAX_JUMP_DEPTH } from './units/chain.ts';
+import { MOST_SEGMENTS } from './units/chain.ts';
 
 // Everything that a rule of a chain may ask, executed: which of these frames fit it.
 
@@ -90,4 +94,49 @@ test('jumps by set, nested as deep as they may be, are followed, and deeper ones
   const deepest = nested(MAX_JUMP_DEPTH / 2);
   assert.deepEqual([deepest.delivered.length, deepest.results[0]!.result.error], [1, undefined]);
   assert.equal(nested(MAX_JUMP_DEPTH / 2 + 2).reasons.at(-1), 'rule');
+});
+
+/** From one host to itself, by a chain whose rules, all but the last, ask for a set and drop, or only log. */
+function longChain(length: number, action: 'drop' | 'log'): ReturnType<typeof chainNetwork> {
+  const chain = example.chain(1);
+  const asks = action === 'drop' ? { srcSet: strangers.id } : {};
+  const rules = Array.from({ length: length - 1 }, (_, i) =>
+    example.rule(i + 1, chain, i + 1, action, { protocol: 'udp', ...asks }),
+  );
+  return chainNetwork([...rules, example.rule(length, chain, length, 'accept', {})]);
+}
+
+test('the longest chain that the model takes is one that switches take, and follow to its end', () => {
+  const network = longChain(MOST_CHAIN_STEPS, 'log');
+  for (const flow of network.compilerOf(HOSTS[0].id).flows()) assert.ok(isMessage(flow), formatFlow(flow).slice(0, 80));
+  const { delivered, packetIns, results } = send(network, 'udp');
+  assert.deepEqual([delivered.length, packetIns.length], [1, MOST_CHAIN_STEPS - 1]);
+  assert.equal(results[0]!.result.error, undefined);
+});
+
+test('a chain of more parts than fit a flow drops everything, and is reported', () => {
+  const longest = longChain(MOST_SEGMENTS, 'log');
+  for (const flow of longest.compilerOf(HOSTS[0].id).flows()) assert.ok(isMessage(flow), formatFlow(flow).slice(0, 80));
+  assert.equal(send(longest, 'syn').delivered.length, 1);
+  for (const action of ['drop', 'log'] as const) {
+    const network = longChain(MOST_SEGMENTS + 1, action);
+    const compiler = network.compilerOf(HOSTS[0].id);
+    for (const flow of compiler.flows()) assert.ok(isMessage(flow), formatFlow(flow).slice(0, 80));
+    const { delivered, reasons } = send(network, 'syn');
+    assert.deepEqual([delivered, reasons.at(-1)], [[], 'rule'], action);
+  }
+});
+
+test('a chain that is too long is reported with the chain, once', () => {
+  const chain = example.chain(1);
+  const rules = Array.from({ length: MOST_SEGMENTS }, (_, i) => example.rule(i + 1, chain, i + 1, 'log', {}));
+  const compiler = createCompiler();
+  const { problems } = compiler.update([chain, ...rules].map((record) => ({ op: 'put', record })));
+  assert.deepEqual(
+    problems.map(({ objects }) => objects),
+    [[{ kind: 'chain', id: chain.id }]],
+  );
+  // One rule fewer, and it is followed again.
+  const shorter = compiler.update([{ op: 'delete', kind: 'rule', id: rules[0]!.id }]);
+  assert.deepEqual(shorter.problems, []);
 });

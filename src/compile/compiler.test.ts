@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { MAX_JUMP_DEPTH } from '../model/chain-steps.ts';
 import type { RuleMatch } from '../model/objects.ts';
 import { formatFlow } from '../openflow/text/flow.ts';
+import { COPIES_PER_FLOW } from './chunks.ts';
 import { createCompiler } from './compiler.ts';
 import { cookieOf } from './cookie.ts';
 import type { CompiledFlow } from './flow-sink.ts';
@@ -9,8 +11,6 @@ import type { InputRecord } from './inputs.ts';
 import { PACKET_IN, TABLES, tableName } from './tables.ts';
 import * as example from './testing/example.ts';
 import { largeModel, largePort } from './testing/large.ts';
-import { MAX_JUMP_DEPTH } from './units/chain.ts';
-import { COPIES_PER_FLOW } from './units/flood.ts';
 
 const put = (record: InputRecord): { op: 'put'; record: InputRecord } => ({ op: 'put', record });
 const compile = (records: readonly InputRecord[]): ReturnType<typeof createCompiler> => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Ipv4, type Ipv6, type Mac, parseIpv4, parseIpv6, parseMac } from '../base/addresses.ts';
+import { MAX_JUMP_DEPTH } from '../model/chain-steps.ts';
 import type { LogicalPort } from '../model/objects.ts';
 import type { VlanTag } from '../packet/ethernet.ts';
 import { ipv4Header } from '../packet/ipv4.ts';
@@ -12,7 +13,6 @@ import { type Journey, Network, TUNNEL_OFPORT } from '../pipeline/network.fixtur
 import type { InputRecord } from './inputs.ts';
 import { PACKET_IN } from './tables.ts';
 import * as example from './testing/example.ts';
-import { MAX_JUMP_DEPTH } from './units/chain.ts';
 
 // What frames do when the compiled flows are executed, on one host and between two.
 
@@ -254,14 +254,15 @@ test('DHCP, DHCPv6 and router solicitations go to the agent, and no further', ()
   assert.deepEqual(classes(plain.send(h1.id, 1, frame(p1.mac, '33:33:00:01:00:02', dhcp6))), [PACKET_IN.dhcp6]);
 });
 
-test('a tunnel packet from a stranger, with a foreign key, or that does not fit its key is dropped', () => {
-  const arrives = (src: string, id: number, dst: string): readonly string[] => {
+test('a tunnel packet from a stranger, to another address of the host, with a foreign key, or that does not fit its key is dropped', () => {
+  const arrives = (src: string, id: number, dst: string, at = h1.tunnelAddress): readonly string[] => {
     const bytes = frame(p3.mac, dst, udp4('10.0.0.3', '10.0.0.1'));
-    const journey = plain.arrive(h1.id, { id: BigInt(id), src: ip6(src), dst: 0 }, bytes);
+    const journey = plain.arrive(h1.id, { id: BigInt(id), src: ip6(src), dst: ip4(at) }, bytes);
     return [...journey.reasons, ...to(journey)];
   };
   assert.deepEqual(arrives('2001:db8:ffff::2', p1.key, p1.mac), ['p1']);
   assert.deepEqual(arrives('2001:db8:ffff::3', p1.key, p1.mac), ['tunnel-source']);
+  assert.deepEqual(arrives('2001:db8:ffff::2', p1.key, p1.mac, '192.0.2.101'), ['tunnel-source']);
   assert.deepEqual(arrives('2001:db8:ffff::2', 0x7777, p1.mac), ['tunnel-key']);
   assert.deepEqual(arrives('2001:db8:ffff::2', p1.key, p2.mac), ['tunnel-key']);
   assert.deepEqual(arrives('2001:db8:ffff::2', net.key, p3.mac), ['tunnel-loop']);

@@ -416,7 +416,7 @@ test('from outside only what is for the router itself comes in, also through the
   );
   const out = border.send(h1.id, 2, frame(b.mac, onRight.mac, ip('10.0.2.11', '10.0.1.10', udp(1, 2))));
   assert.deepEqual(reached(out), ['p10']);
-  const tunnel = { id: BigInt(outside.key), src: ip6('2001:db8:ffff::2'), dst: 0 };
+  const tunnel = { id: BigInt(outside.key), src: ip6('2001:db8:ffff::2'), dst: ip4(h1.tunnelAddress) };
   const arrives = (dst: string): readonly string[] =>
     border.arrive(h1.id, tunnel, frame('02:00:00:00:00:77', dst, ip('10.0.1.77', '10.0.2.11', udp(1, 2)))).reasons;
   assert.deepEqual(arrives(outside.mac), ['not-translated']);

@@ -1,3 +1,4 @@
+import { isSetField } from '../model/chain-steps.ts';
 import type { RuleMatch } from '../model/objects.ts';
 import type { FieldName } from '../openflow/fields.ts';
 import type { FieldValue, Masked, Match } from '../openflow/flow.ts';
@@ -64,20 +65,6 @@ export function unknownIn(rule: RuleMatch): string | undefined {
   return rule.state?.find((state) => !Object.hasOwn(STATES, state));
 }
 
-/** Whether a rule has fields that must not fit, sets aside: what they fit has to be sorted out above the rule. */
-export function hasExceptions(rule: RuleMatch): boolean {
-  return (rule.not ?? []).some((field) => !isSet(field) && rule[field as Field] !== undefined);
-}
-
-/** How many sets and groups a rule asks for. */
-export function setsAsked(rule: RuleMatch): number {
-  return [rule.srcSet, rule.dstSet, rule.srcGroup, rule.dstGroup].filter((set) => set !== undefined).length;
-}
-
-function isSet(field: string): boolean {
-  return field === 'srcSet' || field === 'dstSet' || field === 'srcGroup' || field === 'dstGroup';
-}
-
 /**
  * A rule as matches. `matches`: one, but for a port range (its prefixes), for several states, and for protocols that exist over both
  * versions of IP; none where the rule can fit nothing. What a field needs of the packet is in them also where the field is inverted.
@@ -86,7 +73,7 @@ export function planOf(rule: RuleMatch): RulePlan {
   const inverted = new Set<string>(rule.not ?? []);
   const given = (Object.keys(rule) as (keyof RuleMatch)[]).filter((field) => rule[field] !== undefined);
   const except = given.flatMap((field): RuleFields[] => {
-    if (field === 'not' || isSet(field) || !inverted.has(field)) return [];
+    if (field === 'not' || isSetField(field) || !inverted.has(field)) return [];
     // Its protocol has to be there for a port to mean something.
     const alone: RuleMatch = NEEDS_PROTOCOL.has(field)
       ? { [field]: rule[field], protocol: rule.protocol }
@@ -94,7 +81,7 @@ export function planOf(rule: RuleMatch): RulePlan {
     return ruleMatches(alone);
   });
   const sets = given.flatMap((field): SetCondition[] => {
-    if (!isSet(field)) return [];
+    if (!isSetField(field)) return [];
     const side: Side = field === 'srcSet' || field === 'srcGroup' ? 'src' : 'dst';
     return [{ set: rule[field] as string, side, isIn: !inverted.has(field) }];
   });

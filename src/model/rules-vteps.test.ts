@@ -27,6 +27,8 @@ const SITE = [
 ];
 const binding = (rest: object = {}) =>
   acme('vtepBinding', 'new', { port: 'other', vtep: 'tor', physicalPorts: [{ port: 'p1' }], ...rest });
+const mirror = (name: string, address: string) =>
+  acme('mirror', name, { switch: 'wires', to: { collector: { address, key: 7 } } });
 
 /** What is applied, and every problem that comes of it as `code path`. */
 const CASES: readonly (readonly [what: string, objects: readonly object[], ...problems: readonly string[]])[] = [
@@ -76,6 +78,17 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
   ['a management address without a port', [vtep('tor', { management: 'tcp:192.0.2.1' })], 'schema management'],
   ['ssl without whom to trust', [vtep('tor', { management: 'ssl:192.0.2.1:6640' })], 'schema ca'],
   [
+    'mirrors to where it has its tunnels and reaches hosts',
+    [
+      vtep('tor-2', { tunnelAddress: '192.0.2.9', places: [{ host: 'one', address: '192.0.2.8' }] }),
+      mirror('own', '192.0.2.9'),
+      mirror('place', '192.0.2.8'),
+      mirror('elsewhere', '192.0.2.7'),
+    ],
+    ...['collector tunnelAddress', 'collector places[0].address'],
+    ...['collector to.collector.address', 'collector to.collector.address'],
+  ],
+  [
     'a certificate without its key',
     [
       vtep('tor', {
@@ -107,4 +120,22 @@ test('VTEPs: a binding without a VNI has the tunnel key of its port, and one tha
     model.apply([host, gateway]).map(({ code, message }) => `${code}: ${message}`),
     ['l2-port: port acme/other is the outside of vtepBinding acme/new'],
   );
+});
+
+test('VTEPs: their addresses and those of their places are refused as collectors whichever is written first', () => {
+  const tor = vtep('tor-2', { tunnelAddress: '192.0.2.9', places: [{ host: 'one', address: '192.0.2.8' }] });
+  const mirrors = [mirror('own', '192.0.2.9'), mirror('place', '192.0.2.8')];
+  const told = (first: readonly object[], then: readonly object[]): string[] => {
+    const model = new TrialModel();
+    assert.deepEqual(model.apply([...SITE, ...first]), []);
+    return model.apply(then).map(({ path, message }) => `${path}: ${message}`);
+  };
+  assert.deepEqual(told([tor], mirrors), [
+    'to.collector.address: 192.0.2.9 is the tunnel address of vtep tor-2',
+    'to.collector.address: 192.0.2.8 is the address of places[0] of vtep tor-2',
+  ]);
+  assert.deepEqual(told(mirrors, [tor]), [
+    'tunnelAddress: mirror acme/own sends copies to 192.0.2.9',
+    'places[0].address: mirror acme/place sends copies to 192.0.2.8',
+  ]);
 });

@@ -6,6 +6,7 @@ import { snatAddresses } from '../../model/snat.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { memberAddress } from '../balancers.ts';
 import { prefixCover } from '../bits.ts';
+import { chunked } from '../chunks.ts';
 import { selfHost, wayTo } from '../facts.ts';
 import { CT_MARK, ipOf, load, match, move, PROTO, REGISTERS, type RegisterMatch } from '../fields.ts';
 import { limitOf } from '../floating-limits.ts';
@@ -384,8 +385,8 @@ function withoutPorts(
   ip: Ip,
 ): Contribution[] {
   const self = selfHost(reader);
-  const here = self !== undefined && hosts.includes(self) ? knownHere(reader, routerId) : undefined;
-  const copies = hosts.flatMap((host): Action[] => {
+  const last = self !== undefined && hosts.includes(self) ? knownHere(reader, routerId) : undefined;
+  const elsewhere = hosts.flatMap((host): Action[] => {
     const way = reader.derive(wayTo, host);
     if (way === undefined || way === 'here') return [];
     return [{ kind: 'clone', actions: [...through(way), { kind: 'resubmit', table: TABLES.tunnelOut.number }] }];
@@ -397,28 +398,42 @@ function withoutPorts(
     // Nobody inside asked for a request: it can be for the router itself only. So can what is for a port that no host has.
     ...own(echoRequest(ip.version)),
     ...PORTS.flatMap(({ proto }) => own({ ip_proto: proto })),
-    ...toAll(router, { ...to, ...later }, ANCHOR.later, copies, here),
-    ...toAll(router, to, ANCHOR.rest, copies, here),
+    ...toAll(router, { ...to, ...later }, ANCHOR.later, { elsewhere, last }),
+    ...toAll(router, to, ANCHOR.rest, { elsewhere, last }),
   ];
 }
 
-/** A copy to each host elsewhere, and to what does it here; of what came from a tunnel no copies are made. */
+/** Who is asked about what has no port to find its connection by. */
+interface Asked {
+  /** A copy to each host. */
+  readonly elsewhere: readonly Action[];
+  /** A copy to each who is asked here. */
+  readonly here?: readonly Action[];
+  /** And then. */
+  readonly last?: FlowTarget | undefined;
+}
+
+/** To all who are asked; of what came from a tunnel no copies are made to other hosts. */
 export function toAll(
   router: number,
   to: Match,
   priority: number,
-  copies: readonly Action[],
-  here: FlowTarget | undefined,
+  { elsewhere, here = [], last }: Asked,
 ): Contribution[] {
-  const all: FlowTarget = here === undefined ? { do: copies } : { ...here, do: [...copies, ...(here.do ?? [])] };
+  const isHere = here.length > 0 || last !== undefined;
+  const ask = (where: Match, at: number, actions: readonly Action[]): Contribution[] =>
+    chunked('anchor', at, where, {
+      copies: actions.map((action) => [action]),
+      ...(last === undefined ? {} : { last }),
+    });
+  const fromTunnel = match({ router, fromTunnel: 1 }, to);
   return [
-    flow(
-      'anchor',
-      priority,
-      match({ router }, to),
-      copies.length === 0 && here === undefined ? { drop: 'not-bound' } : all,
-    ),
-    flow('anchor', priority + 1, match({ router, fromTunnel: 1 }, to), here ?? { drop: 'tunnel-loop' }),
+    ...(isHere || elsewhere.length > 0
+      ? ask(match({ router }, to), priority, [...elsewhere, ...here])
+      : [flow('anchor', priority, match({ router }, to), { drop: 'not-bound' })]),
+    ...(isHere
+      ? ask(fromTunnel, priority + 1, here)
+      : [flow('anchor', priority + 1, fromTunnel, { drop: 'tunnel-loop' })]),
   ];
 }
 

@@ -1,4 +1,5 @@
 import type { Contribution } from '../../incremental/definitions.ts';
+import { depthOfRule, MAX_JUMP_DEPTH, segmentsOfRule } from '../../model/chain-steps.ts';
 import type { Rule } from '../../model/objects.ts';
 import type { Action } from '../../openflow/flow.ts';
 import { toAgent } from '../facts.ts';
@@ -7,15 +8,7 @@ import { flow } from '../flow-sink.ts';
 import { define, type Reader, rulesIndex } from '../inputs.ts';
 import { reportProblem } from '../problem-sink.ts';
 import { runsQuietly } from '../quiet-chains.ts';
-import {
-  hasExceptions,
-  planOf,
-  type RuleFields,
-  type RulePlan,
-  type SetCondition,
-  setsAsked,
-  unknownIn,
-} from '../rule-match.ts';
+import { planOf, type RuleFields, type RulePlan, type SetCondition, unknownIn } from '../rule-match.ts';
 import { asked, conjunctionOf, IN_SET } from '../sets.ts';
 import { TABLES } from '../tables.ts';
 import { givesHelper, judgesRelated } from './connection-helpers.ts';
@@ -39,8 +32,8 @@ import { RECEIVER, SENDER } from './track.ts';
  * A rule with inverted fields has a segment to itself, where what does not fit stands above what does.
  */
 
-/** Jumps that follow each other. Open vSwitch follows 64 resubmits to earlier tables, and ours are not alone. */
-export const MAX_JUMP_DEPTH = 40;
+/** Segments that fit one flow: each is 48 bytes of actions, and a message ends at 65,535. The rules of the model end chains before that (`MOST_CHAIN_STEPS`). */
+export const MOST_SEGMENTS = 1_360;
 
 const NO_SPLITS: readonly number[] = [];
 
@@ -50,12 +43,11 @@ const splits = define.cell<readonly number[]>({
   run: (reader, chain) => {
     const positions: number[] = [];
     for (const id of reader.ids(rulesIndex, chain)) {
-      const action = reader.pick('rule', id, 'action');
-      const rule = reader.pick('rule', id, 'match')!;
-      const isAlone = hasExceptions(rule);
-      if (!isAlone && setsAsked(rule) === 0 && action !== 'jump' && action !== 'log') continue;
+      const action = reader.pick('rule', id, 'action')!;
+      const segments = segmentsOfRule({ action, match: reader.pick('rule', id, 'match')! });
+      if (segments === 0) continue;
       const position = reader.pick('rule', id, 'position')!;
-      if (isAlone) positions.push(position - 0.5);
+      if (segments === 2) positions.push(position - 0.5);
       positions.push(position);
     }
     return positions.length === 0 ? NO_SPLITS : positions.sort((a, b) => a - b);
@@ -70,7 +62,7 @@ const jumpTargets = define.cell<ReadonlyMap<string, number>>({
     for (const id of reader.ids(rulesIndex, chain)) {
       const target = reader.pick('rule', id, 'action') === 'jump' ? reader.pick('rule', id, 'jumpTo') : undefined;
       if (target === undefined) continue;
-      const depth = 1 + setsAsked(reader.pick('rule', id, 'match')!);
+      const depth = depthOfRule({ match: reader.pick('rule', id, 'match')! });
       targets.set(target, Math.max(depth, targets.get(target) ?? 0));
     }
     return targets;
@@ -106,6 +98,11 @@ function segmentAt(positions: readonly number[], position: number): number {
   return low;
 }
 
+/** Its chain drops everything, and none of its rules is asked. */
+function isTooLong(positions: readonly number[]): boolean {
+  return positions.length >= MOST_SEGMENTS;
+}
+
 const toChain: Action = { kind: 'resubmit', table: TABLES.chain.number };
 /** Chains are run from tables before and after theirs, which `goto` could not do. */
 export const toChainStart: Action = { kind: 'resubmit', table: TABLES.chainStart.number };
@@ -116,6 +113,15 @@ export const chainUnit = define.unit({
   run(reader, id): readonly Contribution[] {
     const chain = reader.pick('chain', id, 'key')!;
     const positions = reader.derive(splits, id);
+    // Closed rather than open: without a flow here the chain would decide nothing.
+    if (isTooLong(positions))
+      return [
+        flow('chainStart', 100, match({ chain }), { do: load({ verdict: VERDICT.drop }), drop: 'rule' }),
+        reportProblem(
+          id,
+          `${positions.length + 1} parts, where ${MOST_SEGMENTS} are followed; the chain drops everything`,
+        ),
+      ];
     const run = [...positions, undefined].flatMap((_, segment) => [...load({ chain, segment }), toChain]);
     return [flow('chainStart', 100, match({ chain }), { do: [...run, ...load({ left: 0 })] })];
   },
@@ -125,7 +131,7 @@ export const chainUnit = define.unit({
 const FIRST_PRIORITY = 61_000;
 /** What a rule with a segment to itself does not fit. */
 const EXCEPT = 62_000;
-/** Steps of a rule that asks for sets, beside its segment. Open vSwitch's 4,096 resubmits would not lead through more segments. */
+/** Steps of a rule that asks for sets, beside its segment: there are fewer segments. */
 const STEP = 0x2000;
 
 export const ruleUnit = define.unit({
@@ -160,7 +166,9 @@ function flowsOf(reader: Reader, rule: Rule, told: Pick<Registers, 'quiet'>): re
   const chain = reader.pick('chain', rule.chain, 'key');
   if (chain === undefined) return [];
   const isQuiet = told.quiet === 1;
-  const segment = segmentAt(reader.derive(splits, rule.chain), rule.position);
+  const positions = reader.derive(splits, rule.chain);
+  if (isTooLong(positions)) return [];
+  const segment = segmentAt(positions, rule.position);
   const at: Registers = { ...told, chain, segment, verdict: VERDICT.none, left: 0 };
   const priority = FIRST_PRIORITY - rule.position;
   // Closed rather than open: who knows what such a rule would have dropped, or accepted.
@@ -170,7 +178,6 @@ function flowsOf(reader: Reader, rule: Rule, told: Pick<Registers, 'quiet'>): re
   ];
   const unknown = unknownIn(rule.match);
   if (unknown !== undefined) return closed(`"${unknown}" is not known to this agent`);
-  if (segment >= STEP) return closed(`more than ${STEP} parts`);
   let plan: RulePlan;
   try {
     plan = planOf(rule.match);

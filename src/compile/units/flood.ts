@@ -1,8 +1,8 @@
 import type { Contribution } from '../../incremental/definitions.ts';
-import type { Action, Match } from '../../openflow/flow.ts';
+import type { Action } from '../../openflow/flow.ts';
+import { chunked } from '../chunks.ts';
 import { reachedSwitch, type SwitchFacts, switchFacts, wayTo } from '../facts.ts';
-import { load, match, type RegisterMatch, type Registers, set, VERDICT } from '../fields.ts';
-import { flow } from '../flow-sink.ts';
+import { load, match, type Registers, set, VERDICT } from '../fields.ts';
 import { activeHostsIndex, define, localPortsIndex, movingIndex, type Reader, unsecuredIndex } from '../inputs.ts';
 import { placementOf } from '../placement.ts';
 import { TABLES } from '../tables.ts';
@@ -15,12 +15,6 @@ import { isHeldAtDelivery } from './to-port.ts';
  * port in the VLAN; an unknown MAC (register `unknown`) only to ports without port security.
  */
 const FLOOD = { remote: 100, local: 100 } as const;
-
-/**
- * Copies per flow. A flow-mod holds 64 KB, and the copy of a tracked port is up to 128 bytes of actions. Open vSwitch follows 4,096
- * resubmits: tracked ports cost two each, ports without chains, tags or states none.
- */
-export const COPIES_PER_FLOW = 500;
 
 export const floodRemoteUnit = define.unit({
   name: 'floodRemote',
@@ -51,10 +45,13 @@ function remoteHosts(reader: Reader, hosts: readonly string[]): Action[] {
 
 function remoteCopies(onSwitch: SwitchFacts, unknown: 0 | 1, hosts: readonly Action[]): Contribution[] {
   if (hosts.length === 0) return [];
-  const where = { switch: onSwitch.key, fromTunnel: 0, unknown };
+  const where = match({ switch: onSwitch.key, fromTunnel: 0, unknown, chunk: 0 });
   const out: Action = { kind: 'resubmit', table: TABLES.tunnelOut.number };
-  const copies = hosts.map((to) => [to, out]);
-  return chunked('flood', FLOOD.remote, where, copies, [set('tun_id', BigInt(onSwitch.key))], 'floodLocal');
+  return chunked('flood', FLOOD.remote, where, {
+    first: [set('tun_id', BigInt(onSwitch.key))],
+    copies: hosts.map((to) => [to, out]),
+    last: { goto: 'floodLocal' },
+  });
 }
 
 export const floodLocalUnit = define.unit({
@@ -82,12 +79,9 @@ function localCopies(reader: Reader, onSwitch: SwitchFacts, unknown: 0 | 1, port
   return blocks
     .filter(({ members }) => members.length > 0)
     .flatMap(({ members, vlans, above }) =>
-      chunked(
-        'floodLocal',
-        FLOOD.local + above,
-        { switch: onSwitch.key, unknown, ...vlans },
-        members.map((port) => copies.get(port)!),
-      ),
+      chunked('floodLocal', FLOOD.local + above, match({ switch: onSwitch.key, unknown, ...vlans, chunk: 0 }), {
+        copies: members.map((port) => copies.get(port)!),
+      }),
     );
 }
 
@@ -118,25 +112,3 @@ const copyTo = define.cell<readonly Action[] | undefined>({
     return onSwitch.vlanAware ? [{ kind: 'clone', actions }] : actions;
   },
 });
-
-/** One flow with all copies, or where they are many one that runs flows with a thousand each. */
-function chunked(
-  table: 'flood' | 'floodLocal',
-  priority: number,
-  where: RegisterMatch,
-  copies: readonly (readonly Action[])[],
-  first: readonly Action[] = [],
-  next?: 'floodLocal',
-): Contribution[] {
-  const at = (chunk: number): Match => match({ ...where, chunk });
-  const goOn = next === undefined ? {} : { goto: next };
-  if (copies.length <= COPIES_PER_FLOW)
-    return [flow(table, priority, at(0), { do: [...first, ...copies.flat()], ...goOn })];
-  const flows: Contribution[] = [];
-  const runs: Action[] = [];
-  for (let from = 0, chunk = 1; from < copies.length; from += COPIES_PER_FLOW, chunk++) {
-    flows.push(flow(table, priority, at(chunk), { do: copies.slice(from, from + COPIES_PER_FLOW).flat() }));
-    runs.push(...load({ chunk }), { kind: 'resubmit', table: TABLES[table].number });
-  }
-  return [flow(table, priority, at(0), { do: [...first, ...runs, ...load({ chunk: 0 })], ...goOn }), ...flows];
-}

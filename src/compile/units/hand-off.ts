@@ -2,6 +2,7 @@ import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { OFPP } from '../../openflow/flow.ts';
 import { type BalancerFacts, balancerFacts, memberAddress } from '../balancers.ts';
+import { type Copies, chunked } from '../chunks.ts';
 import { wayTo } from '../facts.ts';
 import { HAND_OFF, ipOf, load, match, NOT_LATER_FRAGMENT, PROTO, set } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
@@ -76,7 +77,7 @@ const membersOf = define.cell<Members>({
 });
 
 /** Through the meter, to all members but one; undefined where there are none. */
-function handOn(reader: Reader, id: string, balancer: BalancerFacts, except?: number): Action[] | undefined {
+function handOn(reader: Reader, id: string, balancer: BalancerFacts, except?: number): Copies | undefined {
   const { here, elsewhere, count } = reader.derive(membersOf, id);
   const meter = reader.pick('self', 'self', 'meters')?.handOff;
   if (meter === undefined || count <= (except === undefined ? 0 : 1)) return undefined;
@@ -85,7 +86,8 @@ function handOn(reader: Reader, id: string, balancer: BalancerFacts, except?: nu
     ...here.filter((key) => key !== except).map(askHere),
     ...[...ways.values()].map((way) => handOver(balancer, way)),
   ];
-  return copies.length === 0 ? [] : [{ kind: 'meter', meter }, ...copies];
+  if (copies.length === 0) return { copies: [], last: { drop: 'unknown-connection' } };
+  return { first: [{ kind: 'meter', meter }], copies: copies.map((copy) => [copy]) };
 }
 
 function askHere(member: number): Action {
@@ -110,11 +112,8 @@ export function handOnFromSlot(reader: Reader, id: string, balancer: BalancerFac
   const copies = hasTcp(balancer) && balancer.router !== undefined ? handOn(reader, id, balancer) : undefined;
   if (copies === undefined) return [];
   const of = { balancer: balancer.key, memberVip: 1 };
-  return inMidConnection(balancer.vip.version).map((fields) =>
-    flow('slot', SLOT.handOff, match(of, fields), {
-      do: copies,
-      ...(copies.length === 0 ? { drop: 'unknown-connection' } : {}),
-    }),
+  return inMidConnection(balancer.vip.version).flatMap((fields) =>
+    chunked('slot', SLOT.handOff, match(of, fields), copies),
   );
 }
 
@@ -141,10 +140,12 @@ export function handOnFromMember(
         do: [...load({ handOff: HAND_OFF.may }), ...ask],
       }),
     ),
-    flow('anchored', ANCHORED.handOff, match({ ...of, handOff: HAND_OFF.may }, { ...ip, ...destinationUntouched }), {
-      do: copies,
-      ...(copies.length === 0 ? { drop: 'unknown-connection' } : {}),
-    }),
+    ...chunked(
+      'anchored',
+      ANCHORED.handOff,
+      match({ ...of, handOff: HAND_OFF.may }, { ...ip, ...destinationUntouched }),
+      copies,
+    ),
   ];
 }
 
@@ -170,15 +171,15 @@ export const handOffUnit = define.unit({
     const asked = balancer.listeners.flatMap((listener) => {
       const { proto } = TRANSPORT[listener.protocol];
       if (proto !== PROTO.tcp) return [];
-      return IN_MID_CONNECTION.map((flags) =>
-        flow(
+      return IN_MID_CONNECTION.flatMap((flags) =>
+        chunked(
           'anchor',
           ANCHOR.handedOn,
           match(
             { router, handOff: HAND_OFF.was },
             { ...forListener(balancer, listener), tcp_flags: flags, ...NOT_LATER_FRAGMENT },
           ),
-          { do: here.map(askHere) },
+          { copies: here.map((key) => [askHere(key)]) },
         ),
       );
     });

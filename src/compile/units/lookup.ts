@@ -1,6 +1,7 @@
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { commonBits, narrow, otherBits, placeOf } from '../bits.ts';
+import { type Copies, chunked } from '../chunks.ts';
 import { localSwitch, reachedSwitch, wayTo } from '../facts.ts';
 import { load, match, type Registers, set } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
@@ -30,9 +31,9 @@ export const holdersUnit = define.unit({
     const blocks = onSwitch.vlanAware ? vlanBlocks(ports, (port) => vlansOf(reader, port)) : [everywhere];
     return blocks.flatMap(({ members, vlans, above }) => {
       const where = { switch: onSwitch.key, ...vlans };
-      const to = flow('lookup', LOOKUP.owned + above, match(where, { eth_dst: mac }), toPorts(reader, members));
-      if (!onSwitch.learns) return [to];
-      return [to, flow('learn', LEARN.held + above, match(where, { eth_src: mac }), { goto: 'vip' })];
+      const to = chunked('lookup', LOOKUP.owned + above, match(where, { eth_dst: mac }), toPorts(reader, members));
+      if (!onSwitch.learns) return to;
+      return [...to, flow('learn', LEARN.held + above, match(where, { eth_src: mac }), { goto: 'vip' })];
     });
   },
 });
@@ -49,7 +50,7 @@ export const learnedUnit = define.unit({
     const vlans = onSwitch.vlanAware ? vlansOf(reader, learned.port) : 'all';
     if (vlans !== 'all' && !vlans.includes(learned.vlan)) return [];
     const where = match({ switch: onSwitch.key, vlan: learned.vlan }, { eth_dst: macOf(learned.mac) });
-    return [flow('lookup', LOOKUP.learned, where, toPorts(reader, [learned.port]))];
+    return chunked('lookup', LOOKUP.learned, where, toPorts(reader, [learned.port]));
   },
 });
 
@@ -79,7 +80,7 @@ export const unknownUnit = define.unit({
 });
 
 /** To each of these ports: here by their OpenFlow port, elsewhere through the tunnel with their key. */
-function toPorts(reader: Reader, ports: readonly string[]): FlowTarget {
+function toPorts(reader: Reader, ports: readonly string[]): Copies {
   const local: Registers[] = [];
   const remote: { key: number; to: Action }[] = [];
   let isBound = false;
@@ -95,18 +96,18 @@ function toPorts(reader: Reader, ports: readonly string[]): FlowTarget {
     }
   }
   if (local.length + remote.length === 0) {
-    if (!ports.some((port) => reader.pick('port', port, 'adminUp'))) return { drop: 'port-down' };
-    return { drop: isBound ? 'no-tunnel' : 'not-bound' };
+    if (!ports.some((port) => reader.pick('port', port, 'adminUp'))) return { copies: [], last: { drop: 'port-down' } };
+    return { copies: [], last: { drop: isBound ? 'no-tunnel' : 'not-bound' } };
   }
   const steps = [
     ...remote.map(({ key, to }) => ({ do: [set('tun_id', BigInt(key)), to], table: 'tunnelOut' as const })),
     ...local.map((registers) => ({ do: load(registers), table: 'toPort' as const })),
   ];
   const last = steps.pop()!;
-  const before = steps.flatMap(({ do: actions, table }): Action[] => [
+  const copies = steps.map(({ do: actions, table }): Action[] => [
     { kind: 'clone', actions: [...actions, { kind: 'resubmit', table: TABLES[table].number }] },
   ]);
-  return { do: [...before, ...last.do], goto: last.table };
+  return { copies, last: { do: last.do, goto: last.table } };
 }
 
 /**

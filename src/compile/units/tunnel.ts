@@ -13,7 +13,10 @@ import { CLASSIFY } from './classify.ts';
 /** Tunnel packets: from whom (`classify`), and where their key goes on (`tunnel`). */
 export const TUNNEL = { knownOnly: 400, group: 390, fits: 300 } as const;
 
-/** The tunnel port takes packets of the zone's hosts and of nobody else. */
+/**
+ * The tunnel port takes packets of the zone's hosts and of nobody else, and only at the address that they send to: a tunnel port hears every
+ * address of its host, and to any other a mirror could send what its workload made up. One mask: Open vSwitch's megaflows of tunnels name both ends anyway.
+ */
 export const tunnelSourcesUnit = define.unit({
   name: 'tunnelSources',
   over: once,
@@ -22,12 +25,15 @@ export const tunnelSourcesUnit = define.unit({
     const self = selfHost(reader);
     const zone = self === undefined ? undefined : reader.pick('host', self, 'zone');
     if (ofport === undefined || zone === undefined) return [];
+    const own = parseIp(reader.pick('host', self!, 'tunnelAddress') ?? '');
     const flows = [flow('classify', CLASSIFY.special - 10, { in_port: ofport }, { drop: 'tunnel-source' })];
+    if (own === undefined) return flows;
+    const to: Match = own.version === 4 ? { tun_dst: own.value } : { tun_ipv6_dst: own.value };
     for (const host of reader.ids(hostsIndex, zone)) {
       const ip = host === self ? undefined : parseIp(reader.pick('host', host, 'tunnelAddress') ?? '');
       if (ip === undefined) continue;
       const source: Match = ip.version === 4 ? { tun_src: ip.value } : { tun_ipv6_src: ip.value };
-      flows.push(flow('classify', CLASSIFY.special, { in_port: ofport, ...source }, { goto: 'tunnel' }));
+      flows.push(flow('classify', CLASSIFY.special, { in_port: ofport, ...source, ...to }, { goto: 'tunnel' }));
     }
     return flows;
   },

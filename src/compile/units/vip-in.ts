@@ -80,22 +80,18 @@ function withoutPorts(reader: Reader, id: string, balancer: BalancerFacts, route
       elsewhere.set(host, { kind: 'clone', actions });
     }
   }
-  const asked = (what: Registers): { do: readonly Action[] } | undefined =>
-    here.length === 0
-      ? undefined
-      : {
-          do: here.map((member) => ({
-            kind: 'clone',
-            actions: [...load({ memberVip: 1, member, ...what }), { kind: 'resubmit', table: TABLES.member.number }],
-          })),
-        };
+  const asking = (what: Registers): Action[] =>
+    here.map((member) => ({
+      kind: 'clone',
+      actions: [...load({ memberVip: 1, member, ...what }), { kind: 'resubmit', table: TABLES.member.number }],
+    }));
   const copies = [...elsewhere.values()];
   const isIcmp = { ip_proto: vip.version === 4 ? PROTO.icmp : PROTO.icmpv6 };
   const known = { memberPort: KNOWN_ONLY };
   const { onlyMemberPort: only } = balancer;
   const begun = only === undefined ? known : { ...atMembers(only), balancer: balancer.key };
   return [
-    ...toAll(router, { ...addressedTo(vip), ...later }, ANCHOR.later, copies, asked(begun)),
-    ...toAll(router, { ...addressedTo(vip), ...isIcmp }, ANCHOR.rest, copies, asked(known)),
+    ...toAll(router, { ...addressedTo(vip), ...later }, ANCHOR.later, { elsewhere: copies, here: asking(begun) }),
+    ...toAll(router, { ...addressedTo(vip), ...isIcmp }, ANCHOR.rest, { elsewhere: copies, here: asking(known) }),
   ];
 }
