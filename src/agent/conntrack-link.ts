@@ -3,7 +3,9 @@ import type { Clock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { type UnixctlCommand, unixctl } from '../ovsdb/unixctl.ts';
+import { IP_PROTO } from '../packet/ip-protocol.ts';
 import type { TrackingTexts } from './connections/reading.ts';
+import type { EntryInZone } from './connections/recreate.ts';
 import type { AgentEvent, Effect, ZoneUse } from './events.ts';
 import { SMALLEST_FRAGMENT } from './packet-in/fragments.ts';
 
@@ -97,6 +99,29 @@ export class ConntrackLink implements TrackingTexts {
     return this.dump(zones);
   }
 
+  /**
+   * Takes these out, in their order; what is gone already is as good. Errors: `WeftError`, but for what Open vSwitch refuses: it says no more of an entry that
+   * it does not find.
+   */
+  async flush(entries: readonly EntryInZone[]): Promise<void> {
+    const commands = entries.map(
+      ({ entry, zone }) => ['dpctl/flush-conntrack', this.#datapath, `zone=${zone}`, flushText(entry)] as const,
+    );
+    const run = (some: readonly UnixctlCommand[]): Promise<boolean> =>
+      this.#run(some).then(
+        () => true,
+        (error: unknown) => {
+          if (error instanceof WeftError && error.code === 'refused') return false;
+          throw error;
+        },
+      );
+    for (let at = 0; at < commands.length; at += ZONES_PER_COMMAND) {
+      const some = commands.slice(at, at + ZONES_PER_COMMAND);
+      // What is behind one that is refused is not run.
+      if (!(await run(some))) for (const command of some) await run([command]);
+    }
+  }
+
   /** Sequence numbers are not asked for from now on, whatever may come before zones are limited. Errors: `WeftError`. */
   async disregardSequences(): Promise<void> {
     await this.#run(this.#settings());
@@ -158,6 +183,15 @@ export class ConntrackLink implements TrackingTexts {
       this.#isReading = false;
     }
   }
+}
+
+const NUMBERS: Readonly<Record<string, number>> = { tcp: IP_PROTO.tcp, udp: IP_PROTO.udp };
+
+/** As `dpctl/flush-conntrack` takes an entry of TCP or UDP: how it began. */
+function flushText({ protocol, original: { from, to } }: EntryInZone['entry']): string {
+  const ip = from.address.includes(':') ? 'ct_ipv6' : 'ct_nw';
+  const ends = [`${ip}_src=${from.address}`, `${ip}_dst=${to.address}`, `ct_nw_proto=${NUMBERS[protocol]}`];
+  return [...ends, `ct_tp_src=${from.port}`, `ct_tp_dst=${to.port}`].join();
 }
 
 /** `zone=4,limit=20,count=1`, a line each. */

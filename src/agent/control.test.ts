@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
+import { WeftError } from '../base/errors.ts';
 import { seededRandom } from '../base/random.ts';
 import { createCompiler } from '../compile/compiler.ts';
+import type { PortAsk } from './connections/of-port.ts';
 import { answerControl, type ControlOptions } from './control.ts';
 import { AgentCore } from './core.ts';
 import type { SwitchLink } from './switch-link.ts';
@@ -36,4 +39,33 @@ test('no request, however wrong, is more than an answer', async () => {
     const answer = await answerControl(options, method, path, body, signal);
     assert.ok(answer.status >= 400, `${method} ${path} ${body}: ${answer.status}`);
   }
+});
+
+test('who asks for connections ahead of a move, or waits no longer, is known to be', async () => {
+  const asks: PortAsk[] = [];
+  const asking: ControlOptions = {
+    ...options,
+    connectionsOf: async (_port, ask) => {
+      asks.push(ask);
+      if (!ask.signal!.aborted) await once(ask.signal!, 'abort', { signal: AbortSignal.timeout(5_000) });
+      throw new WeftError('aborted', 'given up');
+    },
+  };
+  const gone = new AbortController();
+  const answers = [
+    await answerControl(asking, 'GET', '/connections?port=p&withinMs=20&ahead', '', gone.signal),
+    ...(await Promise.all([
+      answerControl(asking, 'GET', '/connections?port=p', '', gone.signal),
+      answerControl(asking, 'GET', '/connections?port=p&withinMs=1e99', '', gone.signal),
+      Promise.resolve(gone.abort()).then(() => answerControl(asking, 'GET', '/connections', '', gone.signal)),
+    ])),
+  ];
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    [503, 503, 503, 503],
+  );
+  assert.deepEqual(
+    asks.map(({ urgency }) => urgency),
+    ['ahead', 'now', 'now', 'now'],
+  );
 });

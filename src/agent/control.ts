@@ -9,6 +9,7 @@ import type { Compiler } from '../compile/compiler.ts';
 import type { Encap } from '../model/objects.ts';
 import { formatFlow } from '../openflow/text/flow.ts';
 import type { ConnectionEntry, ImportAnswer } from '../server/protocol.ts';
+import type { PortAsk } from './connections/of-port.ts';
 import type { AgentCore } from './core.ts';
 import { flowBody, flowKey } from './flow-key.ts';
 import { realTrace } from './real-trace.ts';
@@ -25,8 +26,8 @@ export interface ControlOptions {
   readonly bridge: string;
   /** Control socket of ovs-vswitchd, looked up anew each time: its name may hold a process id. */
   readonly vswitchdControl: () => string;
-  /** What connection tracking has of a port's connections, now. Errors: `WeftError`. */
-  readonly connectionsOf: (port: string) => Promise<readonly ConnectionEntry[]>;
+  /** What connection tracking has of a port's connections, now. Errors: `WeftError`; `busy`: it may be asked again. */
+  readonly connectionsOf: (port: string, ask: PortAsk) => Promise<readonly ConnectionEntry[]>;
   /** Of connections of L2 gateways: those that other places are told of, and those that are held for others. */
   readonly copies: () => { readonly told: number; readonly held: number };
 }
@@ -217,10 +218,27 @@ async function trace(
   return json({ text: await realTrace(vswitchdControl(), bridge, flow, frame) });
 }
 
-/** For the host that the port's workload moves to (docs/design/flow-database.md, §5). */
-async function connections({ connectionsOf }: ControlOptions, query: URLSearchParams): Promise<ControlAnswer> {
-  const answer: ImportAnswer = { entries: await connectionsOf(query.get('port') ?? '') };
+/**
+ * For the host that the port's workload moves to (docs/design/flow-database.md, §5). `ahead`: it has not moved yet. `withinMs`: who asks waits no longer, and
+ * the server has no word for that it has given up.
+ */
+async function connections(
+  { connectionsOf }: ControlOptions,
+  query: URLSearchParams,
+  _body: string,
+  gone: AbortSignal,
+): Promise<ControlAnswer> {
+  const withinMs = Number(query.get('withinMs'));
+  const signal = withinMs >= 1 && withinMs <= LONGEST_ASK_MS ? either(gone, withinMs) : gone;
+  const urgency = query.has('ahead') ? 'ahead' : 'now';
+  const answer: ImportAnswer = { entries: await connectionsOf(query.get('port') ?? '', { urgency, signal }) };
   return json(answer);
+}
+
+const LONGEST_ASK_MS = 60_000;
+
+function either(signal: AbortSignal, withinMs: number): AbortSignal {
+  return AbortSignal.any([signal, AbortSignal.timeout(withinMs)]);
 }
 
 /** A pcap stream of what passes the port's interface. */

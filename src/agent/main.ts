@@ -203,7 +203,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     link: switchLink,
     bridge: options.bridge,
     vswitchdControl,
-    connectionsOf: (port) => portReader.read(port),
+    connectionsOf: (port, ask) => portReader.read(port, ask),
     copies: () => copyLink.counts(),
   };
   const serverLink = new ServerLink({

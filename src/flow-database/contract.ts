@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { WeftError } from '../base/errors.ts';
 import {
   type ConnectionBatch,
   type FlowStore,
@@ -55,7 +54,7 @@ export function outward(n: number, more: Partial<StoredConnection> = {}): Stored
 }
 
 export function batch(put: readonly StoredConnection[], more: Partial<ConnectionBatch> = {}): ConnectionBatch {
-  return { host: 'h1', epoch: 1, atMs: NOW, put, gone: [], ...more };
+  return { host: 'h1', epoch: 1, atMs: NOW, heardMs: more.atMs ?? NOW, put, gone: [], ...more };
 }
 
 const keys = (items: readonly StoredConnection[]): string[] => items.map(({ key }) => key).sort();
@@ -120,13 +119,71 @@ function connectionTests(check: Check): void {
     assert.equal(holders[0]?.toMs, NOW, 'it ended when its host was heard last');
   });
 
-  check('more connections than it takes are refused as a whole, and it goes on', async (store) => {
-    const many = Array.from({ length: 51 }, (_, n) => outward(n));
-    await assert.rejects(store.write(batch(many)), (error) => error instanceof WeftError && error.code === 'full');
-    assert.equal((await store.list({}, 100)).length, 0);
-    await store.write(batch(many.slice(0, 50)));
+  check('of a host that was never told whole, or not in this epoch, everything is wanted', async (store) => {
+    assert.deepEqual(await store.write(batch([outward(1)])), { isAgain: true });
+    assert.deepEqual(await store.write(batch([], { atMs: NOW + 1 })), { isAgain: true }, 'until it has come');
+    assert.deepEqual(await store.write(batch([outward(1)], { epoch: 2, isWhole: true })), {});
+    assert.deepEqual(await store.write(batch([outward(2)], { epoch: 2 })), {});
+    await store.expire(NOW + SILENCE_MS + 10);
+    const back = { epoch: 2, atMs: NOW + SILENCE_MS + 20 };
+    assert.deepEqual(await store.write(batch([outward(3)], back)), { isAgain: true }, 'it was silent too long');
+    // Its agent is another one, and its wall clock is behind.
+    assert.deepEqual(await store.write(batch([outward(4)], { epoch: 1, isWhole: true })), {});
+    assert.deepEqual(keys(await store.list({}, 10)), ['out-4']);
+  });
+
+  check('silence is counted by the clock that does not step, whatever the wall clock says', async (store) => {
+    await store.write(batch([outward(1)]));
+    await store.write(batch([], { atMs: NOW + 3_600_000, heardMs: NOW + 5_000 }));
+    await store.expire(NOW + SILENCE_MS + 4_000);
+    assert.equal((await store.list({}, 10)).length, 1);
+    await store.write(batch([], { atMs: NOW - 3_600_000, heardMs: NOW + SILENCE_MS + 5_000 }));
+    await store.expire(NOW + 2 * SILENCE_MS);
+    assert.equal((await store.list({}, 10)).length, 1);
+  });
+
+  const fifty = Array.from({ length: 50 }, (_, n) => outward(n));
+
+  check('beyond its bound new connections are left out, and that is said; all else is taken', async (store) => {
+    const { isFull } = await store.write(batch([...fifty, outward(50), outward(51)]));
+    assert.equal(isFull, true);
     assert.equal((await store.list({}, 100)).length, 50);
-    await store.write(batch([outward(50)], { gone: ['out-0'] }));
+    const changed = outward(0, { state: 'closing' });
+    const next = await store.write(batch([changed, outward(60)], { gone: ['out-1', 'out-2'] }));
+    assert.equal(next.isFull, undefined, 'what ends makes room');
+    const found = await store.list({}, 100);
+    assert.equal(found.length, 49);
+    assert.deepEqual(
+      ['out-0', 'out-1', 'out-60'].map((key) => found.find((one) => one.key === key)?.state),
+      ['closing', undefined, 'established'],
+    );
+    // A whole epoch without most of them shrinks it, although its first batch brings more than there is room for.
+    const others = Array.from({ length: 30 }, (_, n) => outward(100 + n));
+    assert.equal((await store.write(batch(others, { epoch: 2 }))).isFull, true);
+    await store.write(batch([outward(0)], { epoch: 2, isWhole: true }));
+    assert.equal((await store.list({}, 100)).length, 2);
+    assert.deepEqual(await store.write(batch([...others, outward(0)], { epoch: 3, isWhole: true })), {});
+    assert.equal((await store.list({}, 100)).length, 31);
+  });
+
+  check('the log has the translations of connections that were left out, once each, until they end', async (store) => {
+    await store.write(batch([outward(70, { host: 'h2' })], { host: 'h2', isWhole: true }));
+    const many = fifty.map(({ seenAs: _, ...connection }) => connection);
+    await store.write(batch(many, { isWhole: true }));
+    const ask = async (n: number): Promise<(number | undefined)[]> =>
+      (await store.whoHeld({ address: PUBLIC, port: 40_000 + n, atMs: NOW + 100 })).holders.map(({ toMs }) => toMs);
+    const left = [outward(71), outward(72)];
+    for (const epoch of [2, 3]) {
+      const told = { epoch, atMs: NOW + 1_000 * epoch };
+      assert.equal((await store.write(batch([...many, ...left], told))).isFull, true);
+      await store.write(batch(left, { ...told, isWhole: true }));
+    }
+    assert.deepEqual([await ask(71), await ask(72)], [[undefined], [undefined]]);
+    await store.write(batch([], { epoch: 3, atMs: NOW + 5_000, gone: ['out-71'] }));
+    assert.deepEqual([await ask(71), await ask(72)], [[NOW + 5_000], [undefined]]);
+    await store.write(batch(many, { epoch: 4, atMs: NOW + 6_000, isWhole: true }));
+    assert.deepEqual(await ask(72), [NOW + 6_000], 'an epoch did not name it any more');
+    assert.deepEqual(await ask(70), [undefined], 'of another host');
   });
 }
 
@@ -214,14 +271,27 @@ function logTests(check: Check): void {
     assert.equal(lasting.holders.length, 1);
   });
 
+  check('the log grows no further than its bound, however many begin before anything expires', async (store) => {
+    for (let n = 0; n < 60; n += 5) {
+      const five = Array.from({ length: 5 }, (_, i) => outward(n + i));
+      const former = Array.from({ length: Math.min(n, 5) }, (_, i) => outward(n - 5 + i).key);
+      await store.write(batch(five, { atMs: NOW + 10_000, gone: former }));
+    }
+    const { sinceMs } = await store.whoHeld({ address: PUBLIC, atMs: NOW + 20 });
+    assert.equal(sinceMs, NOW + 40, 'the last twenty of sixty');
+  });
+
   check('beyond its bound the log forgets the oldest first, and says how far back it reaches', async (store) => {
+    const reach = async (): Promise<readonly number[]> => {
+      const { holders, sinceMs } = await store.whoHeld({ address: PUBLIC, atMs: NOW + 20 });
+      return [holders.length, sinceMs];
+    };
     for (let n = 0; n < 30; n++) {
       await store.write(batch([outward(n)], { atMs: NOW + n }));
       await store.write(batch([], { atMs: NOW + n, gone: [`out-${n}`] }));
     }
-    await store.expire(NOW + 40);
-    const { holders, sinceMs } = await store.whoHeld({ address: PUBLIC, atMs: NOW + 20 });
-    assert.equal(holders.length, 20);
-    assert.equal(sinceMs, NOW + 10);
+    assert.deepEqual(await reach(), [20, NOW + 10], 'at once');
+    await store.write(batch(Array.from({ length: 40 }, (_, n) => outward(30 + n))));
+    assert.deepEqual(await reach(), [20, NOW + 50], 'also of more than it keeps');
   });
 }

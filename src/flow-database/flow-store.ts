@@ -19,18 +19,20 @@ export interface FlowStore extends ConnectionStore {
 
 /** The part of it that knows the connections there are. */
 export interface ConnectionStore {
-  /** All or nothing. Errors: `full` (too many connections, or the disk). */
+  /** In one step; an error: nothing of it was taken. Errors: `full` (the disk). */
   write(batch: ConnectionBatch): Promise<Written>;
   /** In no particular order, at most `limit`. */
   list(filter: ConnectionFilter, limit: number): Promise<readonly StoredConnection[]>;
-  /** Ends the connections of hosts that were silent, and forgets what is too old or too much. */
+  /** Ends the connections of hosts that were silent, and forgets what is too old or too much. `nowMs`: by the clock of `heardMs`. */
   expire(nowMs: number): Promise<void>;
   close(): Promise<void>;
 }
 
 export interface Written {
-  /** Something of this host's was missed before: it has to tell everything anew, in a new epoch. */
+  /** The batch's epoch is not whole here: the host has to tell everything in a new one. While it is being told this means nothing. */
   readonly isAgain?: boolean;
+  /** As many connections as there may be are there: new ones were left out. What ends and what is translated was taken all the same. */
+  readonly isFull?: boolean;
 }
 
 /** What keeps a store from its work as a whole, for people; undefined: nothing does. Told at each change. */
@@ -81,7 +83,10 @@ export interface ConnectionBatch {
   readonly host: string;
   /** Rises each time the host tells everything anew. */
   readonly epoch: number;
+  /** By the wall clock: the log is asked by it. */
   readonly atMs: number;
+  /** When the host was heard, by a clock that does not step (`SteadyClock`): silence is counted by it, within one run of the server. */
+  readonly heardMs: number;
   readonly put: readonly StoredConnection[];
   /** Keys of connections that ended. */
   readonly gone: readonly string[];

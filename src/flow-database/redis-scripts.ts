@@ -1,7 +1,7 @@
 /**
  * What Redis does by itself, each in one go (EVAL; Redis 5 or newer, Valkey; no cluster: keys are named inside). Keys, all under a prefix:
  *
- *     hosts                zset    host → when it was heard last
+ *     hosts                zset    host → when it was heard last, by the server's wall clock
  *     counts               hash    host → how many connections it has
  *     host:<host>          hash    whole: the epoch of which everything was told
  *     ports:<host>         hash    port → its tenant
@@ -18,7 +18,8 @@ const HEADER = `
 export const SCRIPTS = {
   /**
    * ARGV: prefix, host, epoch, atMs, ttlMs, most, mark ('whole': nothing of the epoch is missing; 'missed': something is; ''), how many have
-   * gone, their keys; then key, port, tenant, sinceMs, held, JSON of each that there is. Gives the epoch that is whole, or ''; -1: full.
+   * gone, their keys; then key, port, tenant, sinceMs, held, JSON of each that there is. Gives the epoch that is whole, or ''; and how many new
+   * ones were left out, as there was no room.
    */
   write: `${HEADER}
     local epoch, atMs, ttlMs, most, mark, goneCount = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
@@ -45,41 +46,47 @@ export const SCRIPTS = {
       old[n] = redis.call('HGET', connections(ARGV[n + 1]), ARGV[n])
       if not old[n] then news = news + 1 end
     end
+    local room = news
     if news > #gone then
       local all = -stale
       for _, count in ipairs(redis.call('HVALS', prefix .. 'counts')) do all = all + count end
-      if all + news - #gone > most then return -1 end
+      room = most - all + #gone
     end
-    local told = {}
+    local told, added, leftOut = {}, 0, 0
     for n = first, #ARGV, 6 do
-      local since = ARGV[n + 3]
-      if old[n] and not isGone[ARGV[n]] then
-        local known, held = string.match(old[n], '^%S+ (%S+) ([^\\n]*)\\n')
-        if held == ARGV[n + 4] and tonumber(known) < tonumber(since) then since = known end
+      if not old[n] and added >= room then
+        leftOut = leftOut + 1
+      else
+        local since = ARGV[n + 3]
+        if old[n] and not isGone[ARGV[n]] then
+          local known, held = string.match(old[n], '^%S+ (%S+) ([^\\n]*)\\n')
+          if held == ARGV[n + 4] and tonumber(known) < tonumber(since) then since = known end
+        end
+        local value = epoch .. ' ' .. since .. ' ' .. ARGV[n + 4] .. '\\n' .. ARGV[n + 5]
+        added = added + redis.call('HSET', connections(ARGV[n + 1]), ARGV[n], value)
+        if told[ARGV[n + 1]] ~= ARGV[n + 2] then redis.call('HSET', ports, ARGV[n + 1], ARGV[n + 2]) end
+        told[ARGV[n + 1]] = ARGV[n + 2]
       end
-      redis.call('HSET', connections(ARGV[n + 1]), ARGV[n], epoch .. ' ' .. since .. ' ' .. ARGV[n + 4] .. '\\n' .. ARGV[n + 5])
-      if told[ARGV[n + 1]] ~= ARGV[n + 2] then redis.call('HSET', ports, ARGV[n + 1], ARGV[n + 2]) end
-      told[ARGV[n + 1]] = ARGV[n + 2]
     end
     for _, each in ipairs(gone) do
-      news = news - redis.call('HDEL', connections(each[1]), each[2])
+      added = added - redis.call('HDEL', connections(each[1]), each[2])
       if redis.call('EXISTS', connections(each[1])) == 0 then redis.call('HDEL', ports, each[1]) end
     end
-    redis.call('HINCRBY', prefix .. 'counts', host, news - stale)
+    redis.call('HINCRBY', prefix .. 'counts', host, added - stale)
     redis.call('ZADD', prefix .. 'hosts', atMs, host)
     if mark == 'whole' then redis.call('HSET', record, 'whole', epoch) end
     if mark == 'missed' then redis.call('HDEL', record, 'whole') end
     for _, key in ipairs({record, ports}) do redis.call('PEXPIRE', key, ttlMs) end
     for _, port in ipairs(redis.call('HKEYS', ports)) do redis.call('PEXPIRE', connections(port), ttlMs) end
-    return redis.call('HGET', record, 'whole') or ''
+    return {redis.call('HGET', record, 'whole') or '', leftOut}
   `,
-  /** Ends what is of former epochs: a later one may have begun. ARGV: prefix, host, epoch, port, cursor, how many in a slice. Gives the next cursor; '0': done. */
+  /** Ends what is of other epochs; the caller knows that no other has begun. Former ones may be higher: a host's wall clock was set back. ARGV: prefix, host, epoch, port, cursor, how many in a slice. Gives the next cursor; '0': done. */
   sweep: `${HEADER}
     local key = connections(ARGV[4])
     local walked = redis.call('HSCAN', key, ARGV[5], 'COUNT', ARGV[6])
     local removed = 0
     for n = 1, #walked[2], 2 do
-      if tonumber(string.match(walked[2][n + 1], '^%S+')) < tonumber(ARGV[3]) then removed = removed + redis.call('HDEL', key, walked[2][n]) end
+      if string.match(walked[2][n + 1], '^%S+') ~= ARGV[3] then removed = removed + redis.call('HDEL', key, walked[2][n]) end
     end
     if removed > 0 then redis.call('HINCRBY', prefix .. 'counts', host, -removed) end
     if redis.call('EXISTS', key) == 0 then redis.call('HDEL', ports, ARGV[4]) end
@@ -98,10 +105,8 @@ export const SCRIPTS = {
     end
     return found
   `,
-  /** Forgets a host that is silent. ARGV: prefix, host, since when. A host that was heard meanwhile stays. */
+  /** Forgets a host that is silent. ARGV: prefix, host. */
   drop: `${HEADER}
-    local heard = redis.call('ZSCORE', prefix .. 'hosts', host)
-    if not heard or tonumber(heard) >= tonumber(ARGV[3]) then return 0 end
     for _, port in ipairs(redis.call('HKEYS', ports)) do redis.call('UNLINK', connections(port)) end
     redis.call('UNLINK', ports, record)
     redis.call('HDEL', prefix .. 'counts', host)

@@ -1,4 +1,3 @@
-import { WeftError } from '../base/errors.ts';
 import {
   type ConnectionBatch,
   type ConnectionFilter,
@@ -30,13 +29,17 @@ const TTL_MS = SILENCE_MS + 30_000;
 
 /**
  * Connections in a Redis or Valkey (keys: `redis-scripts.ts`). At once there, whatever that is: it connects beside. Errors of every call while
- * it is not well: `unreachable`, `timeout`, `denied`, `refused`, `busy`; `full`: it holds as many as it may.
+ * it is not well: `unreachable`, `timeout`, `denied`, `refused`, `busy`.
  */
 export class RedisConnections implements ConnectionStore {
   readonly #link: RedisLink;
   readonly #most: number;
   /** Host → its last epoch of which something is not in Redis. */
   readonly #missed = new Map<string, number>();
+  /** Host → the epoch of its last batch. */
+  readonly #latest = new Map<string, number>();
+  /** Host → when it was heard last, as `ConnectionBatch.heardMs`; of those of before a restart since they are waited for. */
+  readonly #heard = new Map<string, number>();
 
   constructor({ settings, onTrouble = () => {}, mostConnections = 1_000_000, prefix = 'weft:' }: RedisOptions) {
     this.#link = new RedisLink({ settings, prefix, onTrouble });
@@ -44,10 +47,12 @@ export class RedisConnections implements ConnectionStore {
   }
 
   async write(batch: ConnectionBatch): Promise<Written> {
-    const { host, epoch } = batch;
+    const { host, epoch, heardMs } = batch;
+    this.#heard.set(host, heardMs);
+    this.#latest.set(host, epoch);
     try {
-      const whole = await this.#write(batch);
-      return whole === String(epoch) ? {} : { isAgain: true };
+      const { whole, isFull } = await this.#write(batch);
+      return { ...(whole === String(epoch) ? {} : { isAgain: true }), ...(isFull ? { isFull } : {}) };
     } catch (error) {
       this.#missed.set(host, epoch);
       throw error;
@@ -55,9 +60,10 @@ export class RedisConnections implements ConnectionStore {
   }
 
   /** Gives the epoch that is whole now. */
-  async #write({ host, epoch, atMs, put, gone, isWhole }: ConnectionBatch): Promise<string> {
-    const isMissed = (this.#missed.get(host) ?? Number.NEGATIVE_INFINITY) >= epoch;
-    const tell = async (mark: string, items: readonly StoredConnection[], ended: readonly string[]) => {
+  async #write({ host, epoch, atMs, put, gone, isWhole }: ConnectionBatch): Promise<Told> {
+    // Not "or an earlier one": epochs fall where a host's wall clock is set back and its agent started anew.
+    const isMissed = this.#missed.get(host) === epoch;
+    const tell = async (mark: string, items: readonly StoredConnection[], ended: readonly string[]): Promise<Told> => {
       const words = items.flatMap((item) => [
         ...[item.key, item.port, item.tenant, item.sinceMs, JSON.stringify(heldBy(item)), JSON.stringify(item)],
       ]);
@@ -65,24 +71,28 @@ export class RedisConnections implements ConnectionStore {
         'write',
         ...[host, epoch, atMs, TTL_MS, this.#most, mark, ended.length, ...ended, ...words],
       );
-      if (answer !== -1) return String(answer);
-      throw new WeftError('full', `the flow database holds ${this.#most} connections and takes no more`);
+      const [whole, leftOut] = answer as [string, number];
+      return { whole, isFull: leftOut > 0 };
     };
     if (!isWhole || isMissed) return await tell(isMissed ? 'missed' : '', put, gone);
-    await tell('', put, gone);
-    for (const port of await this.#portsOf(host)) await this.#sweep(host, port, epoch);
-    const whole = await tell('whole', [], []);
+    const told = await tell('', put, gone);
+    const isLatest = (): boolean => this.#latest.get(host) === epoch;
+    for (const port of await this.#portsOf(host)) await this.#sweep(host, port, epoch, isLatest);
+    // A host that waited too long for an answer has begun another epoch.
+    if (!isLatest()) return told;
+    const { whole } = await tell('whole', [], []);
     this.#missed.delete(host);
-    return whole;
+    return { ...told, whole };
   }
 
   async #portsOf(host: string): Promise<readonly string[]> {
     return (await this.#link.command('HKEYS', this.#link.key(`ports:${host}`))) as string[];
   }
 
-  async #sweep(host: string, port: string, epoch: number): Promise<void> {
+  async #sweep(host: string, port: string, epoch: number, isLatest: () => boolean): Promise<void> {
     let cursor = '0';
-    do cursor = String(await this.#link.script('sweep', host, epoch, port, cursor, SLICE));
+    // What another epoch's batch brings comes to Redis behind a slice that is on its way.
+    do cursor = isLatest() ? String(await this.#link.script('sweep', host, epoch, port, cursor, SLICE)) : '0';
     while (cursor !== '0');
   }
 
@@ -127,15 +137,25 @@ export class RedisConnections implements ConnectionStore {
   }
 
   async expire(nowMs: number): Promise<void> {
-    const before = nowMs - SILENCE_MS;
-    const hosts = this.#link.key('hosts');
-    for (const host of (await this.#link.command('ZRANGEBYSCORE', hosts, '-inf', `(${before}`)) as string[])
-      await this.#link.script('drop', host, before);
+    for (const host of (await this.#link.command('ZRANGE', this.#link.key('hosts'), 0, -1)) as string[]) {
+      const heardMs = this.#heard.get(host);
+      // One of before a restart is waited for from now on.
+      if (heardMs === undefined) this.#heard.set(host, nowMs);
+      if (heardMs === undefined || heardMs >= nowMs - SILENCE_MS) continue;
+      this.#heard.delete(host);
+      await this.#link.script('drop', host);
+    }
   }
 
   async close(): Promise<void> {
     await this.#link.close();
   }
+}
+
+interface Told {
+  /** The epoch; or empty. */
+  readonly whole: string;
+  readonly isFull: boolean;
 }
 
 /** What is in the JSON of every connection that fits; that is not all there is to fitting. */

@@ -25,14 +25,14 @@ export class SplitFlowStore implements FlowStore {
     this.#log = log;
   }
 
-  /** Errors: `full`: the log may have it. */
+  /** Errors: those of the log. */
   async write(batch: ConnectionBatch): Promise<Written> {
-    await this.#log.write(batch);
+    const log = await this.#log.write(batch);
     try {
-      return await this.#connections.write(batch);
+      return { ...log, ...(await this.#connections.write(batch)) };
     } catch (error) {
-      if (!(error instanceof WeftError) || error.code === 'full') throw error;
-      return {};
+      if (!(error instanceof WeftError)) throw error;
+      return log;
     }
   }
 

@@ -1,9 +1,11 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { WeftError } from '../base/errors.ts';
 import {
   addressesOf,
   type ConnectionBatch,
   type ConnectionFilter,
+  type Endpoint,
   type FlowStore,
   fits,
   type HeldAnswer,
@@ -28,9 +30,11 @@ export interface SqliteFlowOptions {
   readonly isLogOnly?: boolean;
 }
 
-/** Of what is too old so much goes at once. */
-const FORGOTTEN_AT_ONCE = 20_000;
+/** Of what is too old or too much so much goes at once: some 20 ms, in which batches wait. */
+const FORGOTTEN_AT_ONCE = 2_000;
 const MOST_ANSWERS = 100;
+/** Of no host. */
+const NO_EPOCH = -1;
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS connections (
@@ -39,10 +43,10 @@ const SCHEMA = `
     PRIMARY KEY (host, key)) WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS connections_by_port ON connections (port);
   CREATE INDEX IF NOT EXISTS connections_by_tenant ON connections (tenant);
-  CREATE TABLE IF NOT EXISTS hosts (host TEXT PRIMARY KEY, seen_ms INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS hosts (host TEXT PRIMARY KEY, seen_ms INTEGER NOT NULL, whole INTEGER) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS translations (
     id INTEGER PRIMARY KEY, host TEXT NOT NULL, key TEXT NOT NULL, address TEXT NOT NULL, number INTEGER, protocol TEXT NOT NULL,
-    from_ms INTEGER NOT NULL, to_ms INTEGER, value TEXT NOT NULL);
+    from_ms INTEGER NOT NULL, to_ms INTEGER, value TEXT NOT NULL, epoch INTEGER);
   CREATE INDEX IF NOT EXISTS translations_by_address ON translations (address, number, from_ms);
   CREATE INDEX IF NOT EXISTS translations_open ON translations (host, key) WHERE to_ms IS NULL;
   CREATE INDEX IF NOT EXISTS translations_by_end ON translations (to_ms);
@@ -53,21 +57,33 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 `;
 
+/** That files of before do not have. `whole`: the epoch of which everything was told; `epoch`: the last that began the translation, or named it for a connection that is left out. */
+const ADDED_COLUMNS = [
+  ['hosts', 'whole'],
+  ['translations', 'epoch'],
+] as const;
+
 const SQL = {
-  held: 'SELECT held, since_ms FROM connections WHERE host = ? AND key = ?',
+  held: 'SELECT held, since_ms, tenant FROM connections WHERE host = ? AND key = ?',
   put: `INSERT INTO connections (host, key, epoch, port, tenant, protocol, state, since_ms, addresses, held, value)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (host, key) DO UPDATE SET epoch = excluded.epoch, port = excluded.port, tenant = excluded.tenant,
           state = excluded.state, since_ms = excluded.since_ms, addresses = excluded.addresses, held = excluded.held, value = excluded.value`,
-  delete: 'DELETE FROM connections WHERE host = ? AND key = ?',
-  deleteOlder: 'DELETE FROM connections WHERE host = ? AND epoch <> ?',
-  deleteHost: 'DELETE FROM connections WHERE host = ?',
+  delete: 'DELETE FROM connections WHERE host = ? AND key = ? RETURNING tenant',
+  deleteOlder: 'DELETE FROM connections WHERE host = ? AND epoch <> ? RETURNING tenant',
+  deleteHost: 'DELETE FROM connections WHERE host = ? RETURNING tenant',
+  deleteOfTenant: `DELETE FROM connections WHERE (host, key) = (SELECT host, key FROM connections WHERE tenant = ? LIMIT 1)
+                   RETURNING tenant`,
   seen: 'INSERT INTO hosts (host, seen_ms) VALUES (?, ?) ON CONFLICT DO UPDATE SET seen_ms = excluded.seen_ms',
-  silent: 'SELECT host, seen_ms FROM hosts WHERE seen_ms < ?',
+  setWhole: 'UPDATE hosts SET whole = ? WHERE host = ?',
+  getWhole: 'SELECT whole FROM hosts WHERE host = ?',
+  hosts: 'SELECT host, seen_ms FROM hosts',
   forgetHost: 'DELETE FROM hosts WHERE host = ?',
-  begin: `INSERT INTO translations (host, key, address, number, protocol, from_ms, value) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+  begin: `INSERT INTO translations (host, key, address, number, protocol, from_ms, value, epoch) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+  open: 'SELECT address, number, from_ms FROM translations WHERE host = ? AND key = ? AND to_ms IS NULL ORDER BY id',
+  name: 'UPDATE translations SET epoch = ? WHERE host = ? AND key = ? AND to_ms IS NULL',
   end: 'UPDATE translations SET to_ms = ? WHERE host = ? AND key = ? AND to_ms IS NULL',
-  endOthers: `UPDATE translations SET to_ms = ? WHERE host = ? AND to_ms IS NULL
+  endOthers: `UPDATE translations SET to_ms = ?1 WHERE host = ?2 AND to_ms IS NULL AND epoch IS NOT ?3
               AND key NOT IN (SELECT key FROM connections WHERE connections.host = translations.host)`,
   heldAt: heldAt(''),
   heldAtPort: heldAt('AND number = ?2'),
@@ -77,7 +93,7 @@ const SQL = {
   endLease: 'UPDATE leases SET to_ms = ? WHERE id = ?',
   beginLease: 'INSERT INTO leases (router, address, host, blocks, names, from_ms) VALUES (?, ?, ?, ?, ?, ?)',
   forgetOld: `DELETE FROM translations WHERE id IN (SELECT id FROM translations WHERE to_ms < ? LIMIT ${FORGOTTEN_AT_ONCE})`,
-  oldest: 'SELECT from_ms FROM translations ORDER BY id LIMIT 1 OFFSET ?',
+  oldest: 'SELECT from_ms FROM translations ORDER BY id LIMIT 1',
   forgetFirst: 'DELETE FROM translations WHERE id IN (SELECT id FROM translations ORDER BY id LIMIT ?)',
   forgetLeases: 'DELETE FROM leases WHERE to_ms < ?',
   getMeta: 'SELECT value FROM meta WHERE key = ?',
@@ -102,6 +118,13 @@ export class SqliteFlowStore implements FlowStore {
   readonly #isLogOnly: boolean;
   #connections: number;
   #translations: number;
+  /** Tenant → how many of the connections are its. */
+  #tenants: Map<string, number>;
+  /** Of them the one with most, where a batch has asked. */
+  #largest: string | undefined;
+  /** Host → when it was heard last, as `ConnectionBatch.heardMs`; of those of before a restart since they are waited for. */
+  readonly #heard = new Map<string, number>();
+  #isForgetting = false;
 
   constructor(options: SqliteFlowOptions) {
     const { path, nowMs, mostConnections = 1_000_000, mostTranslations = 10_000_000, isLogOnly = false } = options;
@@ -113,11 +136,16 @@ export class SqliteFlowStore implements FlowStore {
       // What a crash of the machine takes is some seconds of a log: not worth a flush for each batch.
       this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 1000');
       this.#db.exec(SCHEMA);
+      for (const [table, column] of ADDED_COLUMNS)
+        if (!this.#db.prepare('SELECT 1 FROM pragma_table_info(?) WHERE name = ?').get(table, column))
+          this.#db.exec(`ALTER TABLE ${table} ADD COLUMN ${column} INTEGER`);
       this.#statements = Object.fromEntries(
         Object.entries(SQL).map(([name, sql]) => [name, this.#db.prepare(sql)]),
       ) as Record<keyof typeof SQL, StatementSync>;
-      this.#connections = this.#count('connections');
-      this.#translations = this.#count('translations');
+      const tenants = this.#db.prepare('SELECT tenant, count(*) AS n FROM connections GROUP BY tenant').all();
+      this.#tenants = new Map((tenants as Row[]).map(({ tenant, n }) => [String(tenant), Number(n)]));
+      this.#connections = [...this.#tenants.values()].reduce((sum, n) => sum + n, 0);
+      this.#translations = Number(this.#db.prepare('SELECT count(*) AS n FROM translations').get()!.n);
       if (this.#meta('sinceMs') === undefined) this.#statements.putMeta.run('sinceMs', nowMs);
     } catch (error) {
       throw operational(error, path);
@@ -125,63 +153,94 @@ export class SqliteFlowStore implements FlowStore {
   }
 
   async write(batch: ConnectionBatch): Promise<Written> {
-    const { host, epoch, atMs, put, gone, isWhole } = batch;
+    const { host, epoch, atMs, heardMs, put, gone, isWhole } = batch;
     const sql = this.#statements;
-    const before = [this.#connections, this.#translations] as const;
+    const [connections, translations, tenants] = [this.#connections, this.#translations, new Map(this.#tenants)];
+    this.#heard.set(host, heardMs);
+    this.#largest = undefined;
+    let leftOut = 0;
+    let whole: Row['whole'] = null;
     try {
       this.#inTransaction(() => {
         sql.seen.run(host, atMs);
         for (const key of gone) {
-          this.#connections -= Number(sql.delete.run(host, key).changes);
+          this.#uncount(sql.delete.all(host, key));
           sql.end.run(atMs, host, key);
         }
-        for (const connection of put) this.#put(connection, epoch, atMs);
+        for (const connection of put) if (!this.#put(connection, epoch, atMs)) leftOut++;
         if (isWhole) {
-          this.#connections -= Number(sql.deleteOlder.run(host, epoch).changes);
-          sql.endOthers.run(atMs, host);
+          this.#uncount(sql.deleteOlder.iterate(host, epoch));
+          sql.endOthers.run(atMs, host, epoch);
+          sql.setWhole.run(epoch, host);
         }
-        if (this.#connections > this.#mostConnections)
-          throw new WeftError('full', `the flow database holds ${this.#mostConnections} connections and takes no more`);
+        whole = (sql.getWhole.get(host) as Row).whole!;
+        // Never more begin than go: the bound holds however much comes.
+        this.#forgetFirst(this.#translations - translations + FORGOTTEN_AT_ONCE);
       });
     } catch (error) {
-      [this.#connections, this.#translations] = before;
+      [this.#connections, this.#translations, this.#tenants] = [connections, translations, tenants];
       throw operational(error, 'flow database');
     }
-    return {};
+    return {
+      ...(whole === epoch ? {} : { isAgain: true }),
+      ...(leftOut > 0 && !this.#isLogOnly ? { isFull: true } : {}),
+    };
   }
 
-  #put(connection: StoredConnection, epoch: number, atMs: number): void {
+  /** Was there room for the connection? The log has its translation anyway. */
+  #put(connection: StoredConnection, epoch: number, atMs: number): boolean {
     const sql = this.#statements;
     const { host, key, port, tenant, protocol, state } = connection;
     const ends = heldBy(connection);
     const held = JSON.stringify(ends);
     const known = sql.held.get(host, key) as Row | undefined;
-    if (this.#isLogOnly && ends.length === 0 && !known) return;
-    const isSame = known?.held === held;
-    const sinceMs = isSame ? Math.min(Number(known.since_ms), connection.sinceMs) : connection.sinceMs;
+    // Of one that was left out the log knows whether it lasts.
+    const open = known ? [] : (sql.open.all(host, key) as Row[]);
+    if (this.#isLogOnly && ends.length === 0 && !known && open.length === 0) return true;
+    const isSame = known ? known.held === held : areEnds(open, ends);
+    const formerMs = isSame ? (known?.since_ms ?? open[0]?.from_ms) : undefined;
+    const sinceMs = Math.min(Number(formerMs ?? connection.sinceMs), connection.sinceMs);
     const value = JSON.stringify({ ...connection, sinceMs });
-    const addresses = this.#isLogOnly ? '' : ` ${addressesOf(connection).join(' ')} `;
-    sql.put.run(
-      host,
-      key,
-      epoch,
-      port,
-      tenant,
-      protocol,
-      state ?? null,
-      sinceMs,
-      addresses,
-      held,
-      this.#isLogOnly ? '' : value,
-    );
-    if (!known) this.#connections++;
-    if (isSame) return;
+    const isTaken = known !== undefined || this.#makeRoom(tenant);
+    if (isTaken) {
+      const addresses = this.#isLogOnly ? '' : ` ${addressesOf(connection).join(' ')} `;
+      const about = [host, key, epoch, port, tenant, protocol, state ?? null, sinceMs] as const;
+      sql.put.run(...about, addresses, held, this.#isLogOnly ? '' : value);
+      if (known) this.#uncount([known]);
+      this.#count(tenant, 1);
+    } else sql.name.run(epoch, host, key);
+    if (isSame) return isTaken;
     // The same ends with another translation: the former connection ended between two readings.
-    if (known) sql.end.run(atMs, host, key);
+    if (known || open.length > 0) sql.end.run(atMs, host, key);
     for (const end of ends) {
-      sql.begin.run(host, key, end.address, end.port ?? null, protocol, sinceMs, value);
+      sql.begin.run(host, key, end.address, end.port ?? null, protocol, sinceMs, value, epoch);
       this.#translations++;
     }
+    return isTaken;
+  }
+
+  /** Is there room for one more? Where there is not, the tenant with most gives way to one that has fewer. */
+  #makeRoom(tenant: string): boolean {
+    if (this.#connections < this.#mostConnections) return true;
+    const countOf = (name: string): number => this.#tenants.get(name) ?? 0;
+    this.#largest ??= [...this.#tenants.keys()].reduce(
+      (one, other) => (countOf(other) > countOf(one) ? other : one),
+      '',
+    );
+    if (countOf(this.#largest) <= countOf(tenant) + 1) return false;
+    this.#uncount(this.#statements.deleteOfTenant.all(this.#largest));
+    return true;
+  }
+
+  #count(tenant: string, n: number): void {
+    const now = (this.#tenants.get(tenant) ?? 0) + n;
+    this.#connections += n;
+    if (now > 0) this.#tenants.set(tenant, now);
+    else this.#tenants.delete(tenant);
+  }
+
+  #uncount(deleted: Iterable<unknown>): void {
+    for (const { tenant } of deleted as Iterable<Row>) this.#count(String(tenant), -1);
   }
 
   async list(filter: ConnectionFilter, limit: number): Promise<readonly StoredConnection[]> {
@@ -244,30 +303,63 @@ export class SqliteFlowStore implements FlowStore {
     };
   }
 
+  /** Resolves when nothing too old or too much is left. Others have their turn meanwhile. */
   async expire(nowMs: number): Promise<void> {
     const sql = this.#statements;
     this.#inTransaction(() => {
-      for (const { host, seen_ms } of sql.silent.all(nowMs - SILENCE_MS) as Row[]) {
-        this.#connections -= Number(sql.deleteHost.run(host!).changes);
-        sql.endOthers.run(seen_ms!, host!);
-        sql.forgetHost.run(host!);
-      }
+      for (const { host, seen_ms } of sql.hosts.all() as Row[])
+        if (this.#isSilent(String(host), nowMs)) this.#end(host!, seen_ms!);
       sql.forgetLeases.run(nowMs - KEPT_MS);
-      this.#translations -= Number(sql.forgetOld.run(nowMs - KEPT_MS).changes);
-      const excess = Math.min(this.#translations - this.#mostTranslations, FORGOTTEN_AT_ONCE);
-      if (excess <= 0) return;
-      const next = sql.oldest.get(excess) as Row | undefined;
-      this.#translations -= Number(sql.forgetFirst.run(excess).changes);
-      if (next) sql.putMeta.run('sinceMs', next.from_ms!);
     });
+    if (this.#isForgetting) return;
+    this.#isForgetting = true;
+    try {
+      while (this.#db.isOpen && this.#forgetSome(nowMs - KEPT_MS)) await nextTurn();
+    } finally {
+      this.#isForgetting = false;
+    }
+  }
+
+  /** A host of before a restart is waited for from now on. */
+  #isSilent(host: string, nowMs: number): boolean {
+    const heardMs = this.#heard.get(host);
+    if (heardMs === undefined) this.#heard.set(host, nowMs);
+    return heardMs !== undefined && heardMs < nowMs - SILENCE_MS;
+  }
+
+  #end(host: string | number, seenMs: string | number): void {
+    const sql = this.#statements;
+    this.#uncount(sql.deleteHost.iterate(host));
+    sql.endOthers.run(seenMs, host, NO_EPOCH);
+    sql.forgetHost.run(host);
+    this.#heard.delete(String(host));
+  }
+
+  /** Is there more? */
+  #forgetSome(beforeMs: number): boolean {
+    let forgotten = 0;
+    this.#inTransaction(() => {
+      forgotten = Number(this.#statements.forgetOld.run(beforeMs).changes);
+      this.#translations -= forgotten;
+      forgotten += this.#forgetFirst(FORGOTTEN_AT_ONCE);
+    });
+    return forgotten > 0;
+  }
+
+  /** The oldest of what is too much, at most so many; says how many. */
+  #forgetFirst(most: number): number {
+    const sql = this.#statements;
+    const excess = Math.min(this.#translations - this.#mostTranslations, most);
+    if (excess <= 0) return 0;
+    const forgotten = Number(sql.forgetFirst.run(excess).changes);
+    this.#translations -= forgotten;
+    const oldest = sql.oldest.get() as Row | undefined;
+    if (oldest) sql.putMeta.run('sinceMs', oldest.from_ms!);
+    return forgotten;
   }
 
   async close(): Promise<void> {
     this.#db.close();
-  }
-
-  #count(table: 'connections' | 'translations'): number {
-    return Number(this.#db.prepare(`SELECT count(*) AS n FROM ${table}`).get()!.n);
   }
 
   #meta(key: string): number | undefined {
@@ -285,6 +377,14 @@ export class SqliteFlowStore implements FlowStore {
       throw error;
     }
   }
+}
+
+/** Do these open translations hold just these ends? */
+function areEnds(open: readonly Row[], ends: readonly Endpoint[]): boolean {
+  return (
+    open.length === ends.length &&
+    ends.every(({ address, port = null }, n) => open[n]!.address === address && open[n]!.number === port)
+  );
 }
 
 function holderOf(row: Row): Holder {

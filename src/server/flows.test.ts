@@ -3,12 +3,15 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { type Clock, systemClock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
 import { silentLog } from '../base/log.ts';
-import type { Connection, FlowStore } from '../flow-database/flow-store.ts';
+import { type Connection, type ConnectionBatch, type FlowStore, SILENCE_MS } from '../flow-database/flow-store.ts';
 import { SqliteFlowStore } from '../flow-database/sqlite.ts';
+import { ModelIndex } from '../model/model-index.ts';
 import { type Client, createClient } from './client.ts';
-import type { WeftEvent } from './events.ts';
+import { EventRing, type WeftEvent } from './events.ts';
+import { FlowDatabase, type FlowNews } from './flows.ts';
 import type { ConnectionsAnswer, ConnectionsReport } from './protocol.ts';
 import type { FlowWatchMessage, NatAnswer, ShownConnection } from './routes/flows.ts';
 import { type RunningServer, startServer } from './server.ts';
@@ -166,7 +169,7 @@ test('which rule allows a connection is told as the groups are now', async () =>
 });
 
 test('a host tells of ports that it has, of no others', async () => {
-  assert.deepEqual(await tell('h2', [outward(7)]), { refused: ['web 7'] });
+  assert.deepEqual(await tell('h2', [outward(7)], { isWhole: true }), { refused: ['web 7'] });
   assert.equal((await flows({ host: 'h2' })).items.length, 0);
   await assert.rejects(tell('h1', [outward(1, { direction: 'sideways' as 'in' })]), refusal('invalid'));
   await assert.rejects(
@@ -309,4 +312,60 @@ test('a damaged flow database is set aside and the server starts with a new one'
   other.close();
   await second.close();
   rmSync(stateDir, { recursive: true });
+});
+
+test('a wall clock that is set ends no connections; what the log is asked by is that clock', async () => {
+  const [wall, steady] = [{ ms: Date.now() }, { ms: 5_000 }];
+  const clock: Clock = { ...systemClock, now: () => wall.ms, monotonicMs: () => steady.ms };
+  const batches: ConnectionBatch[] = [];
+  const store = new SqliteFlowStore({ path: ':memory:', nowMs: wall.ms });
+  const write = store.write.bind(store);
+  store.write = (batch) => {
+    batches.push(batch);
+    return write(batch);
+  };
+  const flows = new FlowDatabase(new ModelIndex(), store, { events: new EventRing(), clock, log: silentLog });
+  const kept = { ...outward(1), host: 'h1', tenant: 't', names: { host: 'h1', port: 'acme/web' } };
+  await flows.take('h1', { epoch: 1, put: [], gone: [] });
+  await store.write({ ...batches[0]!, put: [kept], isWhole: true });
+  for (const stepMs of [3_600_000, -7_200_000]) {
+    wall.ms += stepMs;
+    steady.ms += 10_000;
+    flows.expire();
+    assert.equal((await flows.list({}, 10)).length, 1);
+    await flows.take('h1', { epoch: 1, put: [], gone: [] });
+    assert.equal(batches.at(-1)!.atMs, wall.ms);
+  }
+  steady.ms += SILENCE_MS + 1;
+  flows.expire();
+  assert.equal((await flows.list({}, 10)).length, 0);
+  await flows.close();
+});
+
+test('where there is no room for a connection its host is told, and who follows hears what ends', async () => {
+  const store = new SqliteFlowStore({ path: ':memory:', nowMs: Date.now(), mostConnections: 1 });
+  const events = new EventRing();
+  const index = new ModelIndex();
+  index.put({ kind: 'port', id: 'p', name: 'web', tenant: 't', switch: 's', addresses: [] } as never);
+  index.put({ kind: 'binding', id: 'p', claims: [{ host: 'h1', interface: 'web' }] } as never);
+  const flows = new FlowDatabase(index, store, { events, clock: systemClock, log: silentLog });
+  const two = [1, 2].map((n) => outward(n, { port: 'p' }));
+  const heard: FlowNews[] = [];
+  flows.follow({}, (news) => void heard.push(news));
+  await assert.rejects(flows.take('h1', { epoch: 1, put: two, gone: [], isWhole: true }), refusal('full'));
+  assert.equal((await flows.list({}, 10)).length, 1);
+  await assert.rejects(
+    flows.take('h1', { epoch: 1, put: [3, 4].map((n) => outward(n, { port: 'p' })), gone: ['web 1'] }),
+    refusal('full'),
+  );
+  assert.deepEqual(
+    (await flows.list({}, 10)).map(({ key }) => key),
+    ['web 3'],
+  );
+  assert.deepEqual(
+    heard.map(({ type }) => type),
+    ['put', 'put', 'gone'],
+  );
+  assert.match([...events.list({})].map(({ text }) => text).join(), /holds as many as it may/);
+  await flows.close();
 });

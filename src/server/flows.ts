@@ -1,6 +1,6 @@
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, SteadyClock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import {
@@ -11,6 +11,7 @@ import {
   type HeldQuestion,
   type StoredConnection,
   type TroubleListener,
+  type Written,
 } from '../flow-database/flow-store.ts';
 import type { RedisSettings } from '../flow-database/redis-settings.ts';
 import { openWorkerFlowStore } from '../flow-database/worker-store.ts';
@@ -26,6 +27,7 @@ const MOST_IN_HAND = 32;
 const NEWS_MS = 60_000;
 /** Behind every trouble. */
 export const UNTROUBLED = 'traffic goes on, and the log of addresses does; connections are told again when it is well';
+const FULL = 'it holds as many as it may, and new ones are left out; the log of addresses goes on';
 
 export type FlowNews =
   | { readonly type: 'put'; readonly connections: readonly StoredConnection[] }
@@ -40,6 +42,8 @@ export class FlowDatabase {
   readonly #store: FlowStore;
   readonly #events: EventRing;
   readonly #clock: Clock;
+  /** For what a wall clock that is set must not end: silence, and 90 days. */
+  readonly #steady: SteadyClock;
   readonly #log: Log;
   /** Follows the desired state. */
   readonly leases: LeaseLog;
@@ -59,6 +63,7 @@ export class FlowDatabase {
     this.#store = store;
     this.#events = events;
     this.#clock = clock;
+    this.#steady = new SteadyClock(clock);
     this.#log = log;
     this.leases = new LeaseLog(index, store, { events, clock, log });
   }
@@ -81,7 +86,10 @@ export class FlowDatabase {
     this.#log.warn('the flow database', { trouble: trouble ?? 'is well again' });
   }
 
-  /** What the host tells. Errors: `busy`, `full`, `closed`: nothing of it was taken. */
+  /**
+   * What the host tells. Errors: `busy`, `closed`: nothing of it was taken; `full`: not all of it, and new connections first of all; with
+   * room on the disk, what ended and what is translated was.
+   */
   async take(hostId: string, { epoch, put, gone, isWhole }: ConnectionsReport): Promise<ConnectionsAnswer> {
     if (this.#inHand >= MOST_IN_HAND) throw this.#refusal('busy', 'the flow database is behind; this is told again');
     const host = this.#index.get('host', hostId)?.name ?? hostId;
@@ -105,11 +113,11 @@ export class FlowDatabase {
     // What the host told while it had the port is there no more either: it will not say so, having no word that was taken.
     const ended = [...gone, ...refused];
     this.#inHand++;
-    let isAgain: boolean | undefined;
+    let written: Written;
     try {
-      const atMs = this.#clock.now();
-      const written = { host: hostId, epoch, atMs, put: known, gone: ended, ...(isWhole ? { isWhole } : {}) };
-      ({ isAgain } = await this.#store.write(written));
+      const [atMs, heardMs] = [this.#clock.now(), this.#steady.now()];
+      const batch = { host: hostId, epoch, atMs, heardMs, put: known, gone: ended, ...(isWhole ? { isWhole } : {}) };
+      written = await this.#store.write(batch);
     } catch (error) {
       if (error instanceof WeftError) throw this.#refusal(error.code, error.message);
       throw error;
@@ -118,7 +126,8 @@ export class FlowDatabase {
     }
     if (known.length > 0) for (const tell of this.#followers) tell({ type: 'put', connections: known });
     if (ended.length > 0) for (const tell of this.#followers) tell({ type: 'gone', host: hostId, keys: ended });
-    return { refused, ...(isAgain ? { isAgain } : {}) };
+    if (written.isFull) throw this.#refusal('full', FULL);
+    return { refused, ...(written.isAgain ? { isAgain: true } : {}) };
   }
 
   #refusal(code: WeftError['code'], message: string): WeftError {
@@ -158,7 +167,7 @@ export class FlowDatabase {
 
   /** Once in a while. */
   expire(): void {
-    this.#inBackground(this.#store.expire(this.#clock.now()));
+    this.#inBackground(this.#store.expire(this.#steady.now()));
     this.leases.retry();
   }
 

@@ -130,6 +130,22 @@ describe('the flow database in Redis', { skip: needsRedis }, () => {
     assert.equal((await store.list({}, 10)).length, 2);
     await store.close();
   });
+
+  test('an epoch that begins before the former one is swept takes no harm from that', async () => {
+    const store = new RedisConnections({ ...options(), mostConnections: 10_000 });
+    await isWell(store);
+    const some = (first: number) => Array.from({ length: 1500 }, (_, n) => outward(first + n));
+    await store.write(batch(some(0), { isWhole: true }));
+    await Promise.all([
+      store.write(batch(some(2000), { epoch: 2, isWhole: true })),
+      store.write(batch(some(4000), { epoch: 3 })),
+    ]);
+    const left = new Set((await store.list({}, 10_000)).map(({ key }) => Number(key.slice('out-'.length))));
+    assert.ok(some(4000).every((_, n) => left.has(4000 + n)));
+    assert.deepEqual(await store.write(batch(some(6000), { epoch: 3, isWhole: true })), {});
+    assert.equal((await store.list({}, 10_000)).length, 3000);
+    await store.close();
+  });
 });
 
 /** A Redis of its own that is made unwell: what people are told, that nothing is held up, and that all is told again afterwards. */
@@ -154,7 +170,8 @@ describe('a Redis that is not well', { concurrency: 3, skip: needsRedis }, () =>
   /** The log goes on; the rest is missed, and then wanted. */
   const missedOnce = async (store: FlowStore, n: number): Promise<void> => {
     const begun = performance.now();
-    assert.deepEqual(await store.write(batch([outward(n)], { epoch: n })), {}, 'missed, not refused');
+    const { isAgain } = await store.write(batch([outward(n)], { epoch: n, isWhole: true }));
+    assert.equal(isAgain, undefined, 'missed, not refused');
     assert.ok(performance.now() - begun < 5_000);
     const port = 40_000 + n;
     const { holders } = await store.whoHeld({ address: '203.0.113.2', port, atMs: CONTRACT_BOUNDS.nowMs + n });
@@ -180,6 +197,20 @@ describe('a Redis that is not well', { concurrency: 3, skip: needsRedis }, () =>
       await redis.start();
       await toldAgain(store, 2);
       assert.equal(told.at(-1), undefined);
+    });
+  });
+
+  test('while an agent whose wall clock is set back is started anew: its epochs fall', async () => {
+    const redis = await RedisServer.start();
+    await work(redis, parseRedisUrl(redis.url), async (store) => {
+      await isWell(store);
+      await store.write(batch([outward(1), outward(2)], { epoch: 8, isWhole: true }));
+      await redis.command('CONFIG', 'SET', 'maxmemory', '1');
+      await missedOnce(store, 9);
+      await redis.command('CONFIG', 'SET', 'maxmemory', '0');
+      await isWell(store);
+      assert.deepEqual(await store.write(batch([outward(2)], { epoch: 3, isWhole: true })), {});
+      assert.deepEqual(await store.list({}, 10), [outward(2)]);
     });
   });
 

@@ -30,6 +30,8 @@ function trial(zones: Readonly<Record<string, number>> = EAST_ZONES) {
     uses: [] as ZoneUse[],
     dumped: [] as (readonly number[] | undefined)[],
     failure: undefined as WeftError | undefined,
+    unreadable: undefined as WeftError | undefined,
+    isFull: false,
     refused: [] as string[],
     isAgain: false,
     problem: undefined as string | undefined,
@@ -40,7 +42,10 @@ function trial(zones: Readonly<Record<string, number>> = EAST_ZONES) {
     ...{ scope: fixtureScope(), zones: zonesOf(zones), clock, log: silentLog, signal: new AbortController().signal },
     datapathType: 'netdev',
     tracking: {
-      count: async () => state.count,
+      count: async () => {
+        if (state.unreadable) throw state.unreadable;
+        return state.count;
+      },
       version: async () => state.version,
       uses: async () => state.uses,
       dump: async (zones) => {
@@ -54,6 +59,7 @@ function trial(zones: Readonly<Record<string, number>> = EAST_ZONES) {
     post: async (report) => {
       if (state.failure) throw state.failure;
       state.posted.push(report);
+      if (state.isFull) throw new WeftError('full', 'it holds as many as it may');
       return { refused: state.refused, isAgain: state.isAgain };
     },
     seen: (_, unread) => {
@@ -127,9 +133,9 @@ test('a batch that does not arrive is dropped, and a new epoch tells everything 
   const { state, round } = trial();
   const [first] = await round();
   state.text = EAST.split('\n').slice(0, 3).join('\n');
-  state.failure = new WeftError('full', 'it is full');
+  state.failure = new WeftError('busy', 'it is behind');
   await round();
-  assert.match(state.problem!, /it is full/);
+  assert.match(state.problem!, /it is behind/);
   state.failure = undefined;
   const [again] = await round();
   assert.equal(state.problem, undefined);
@@ -139,6 +145,75 @@ test('a batch that does not arrive is dropped, and a new epoch tells everything 
   state.text = EAST;
   await round();
   assert.equal(state.problem, undefined, 'that the server is gone is said elsewhere');
+});
+
+test('a whole epoch tells first what ended, so that it makes room', async () => {
+  const { state, round } = trial();
+  const [first] = await round();
+  state.failure = new WeftError('busy', 'it is behind');
+  state.text = EAST.split('\n').slice(0, 3).join('\n');
+  await round();
+  state.failure = undefined;
+  const [again, ...more] = await round();
+  const kept = again!.put.map(({ key }) => key);
+  assert.deepEqual(
+    again!.gone.toSorted(),
+    first!.put.flatMap(({ key }) => (kept.includes(key) ? [] : [key])).toSorted(),
+  );
+  assert.deepEqual([kept.length, again?.isWhole, more.length], [3, true, 0]);
+});
+
+test('a server without room is told on to the end of the epoch, and everything again two minutes later', async () => {
+  const { state, clock, round } = trial({ [PORT.a2]: 12 });
+  const line = (i: number): string =>
+    `udp,orig=(src=10.0.1.12,dst=198.51.100.9,sport=${i},dport=80),reply=(src=198.51.100.9,dst=10.0.1.12,sport=80,dport=${i}),zone=12,mark=4`;
+  const text = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => line(from + i)).join('\n');
+  state.text = text(1_000, 5_500);
+  state.isFull = true;
+  const first = await round();
+  assert.deepEqual(
+    first.map(({ put, isWhole }) => [put.length, isWhole]),
+    [
+      [2000, undefined],
+      [2000, undefined],
+      [500, true],
+    ],
+  );
+  assert.match(state.problem!, /are not told to the flow database: it holds as many as it may/);
+  state.isFull = false;
+  state.text = text(1_100, 5_501);
+  const [second] = await round();
+  assert.deepEqual([second?.put.length, second?.gone.length, second?.isWhole], [1, 100, undefined]);
+  assert.match(state.problem!, /as many as it may/, 'what was left out still is');
+  for (let n = 0; n < 4; n++) {
+    clock.advance(20_000);
+    assert.deepEqual(await round(), [{ epoch: first[0]!.epoch, put: [], gone: [] }], 'a sign of life');
+  }
+  clock.advance(20_000);
+  const third = await round();
+  assert.deepEqual([third.length, third.at(-1)?.isWhole], [3, true]);
+  assert.equal(state.problem, undefined);
+});
+
+test('that nothing can be read is told after some failures in a row, and no more once it can', async () => {
+  const { exporter, state, round } = trial();
+  await round();
+  state.unreadable = new WeftError('unreachable', 'no control socket');
+  for (let n = 0; n < 3; n++) await round();
+  assert.equal(state.problem, undefined, 'Open vSwitch may be starting');
+  await round();
+  assert.match(state.problem!, /cannot be read.*no control socket/);
+  // Also where the server is not there to hear of it.
+  state.failure = new WeftError('unreachable', 'no server');
+  state.unreadable = undefined;
+  await round();
+  assert.equal(state.problem, undefined);
+  state.unreadable = new WeftError('unreachable', 'no control socket');
+  for (let n = 0; n < 3; n++) await round();
+  assert.equal(state.problem, undefined, 'counted anew');
+  assert.equal(exporter.lastRead, EAST);
+  for (let n = 0; n < 120; n++) await round();
+  assert.equal(exporter.lastRead, '', 'what was read ten minutes ago is not made again');
 });
 
 test('what the server does not take yet is told again', async () => {
@@ -155,13 +230,16 @@ test('what the server does not take yet is told again', async () => {
 });
 
 test('too many connections are not read, which people are told; lines that say nothing cost only themselves', async () => {
-  const { state, round } = trial();
+  const { exporter, state, round } = trial();
+  await round();
+  assert.equal(exporter.lastRead, EAST);
   state.version = '3.3.0';
   state.count = MOST_AT_ONCE + 1;
   assert.deepEqual(
-    (await round()).map(({ put }) => put.length),
-    [0],
+    (await round()).map(({ put, gone }) => [put.length, gone.length]),
+    [[0, 9]],
   );
+  assert.equal(exporter.lastRead, '', 'what was read before would be made again after a restart of Open vSwitch');
   assert.match(state.problem!, /tracks 15001, more than 15000/);
   assert.deepEqual(state.unread, new Set(Object.keys(EAST_ZONES)));
   state.count = 17;

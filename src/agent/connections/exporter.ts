@@ -49,6 +49,12 @@ const LIFE_MS = 20_000;
 const EPOCH_MS = 10 * 60_000;
 /** And not more often because the server asks for it. */
 const AGAIN_MS = 30_000;
+/** So often where the server had no room for all of it. */
+const FULL_MS = 2 * 60_000;
+/** Readings that fail in a row, from which on people are told: those that a restart of Open vSwitch costs are fewer. */
+const FAILURES = 4;
+/** What was read so long ago says nothing of what there is. */
+const STALE_MS = 10 * 60_000;
 
 /**
  * Tells the flow database of this host's connections (docs/design/flow-database.md, §2). On its own beside the core: it reads what the core
@@ -67,6 +73,10 @@ export class ConnectionExporter {
   #toldMs = 0;
   /** Something was not told, or nothing yet. */
   #isBroken = true;
+  /** Why the server did not take all of this epoch: it has no room. */
+  #full: string | undefined;
+  /** Readings that failed since the last one that did not. */
+  #failures = 0;
   /** What the datapath had at the last reading, as far as it was read. */
   lastRead = '';
   #wasBadText = false;
@@ -104,14 +114,16 @@ export class ConnectionExporter {
       clients?.told(seen.result(plan.unread));
     } catch (error) {
       if (!isOrdinary(error, signal)) throw error;
-      log.debug('connections were not read', { error });
+      if (!signal.aborted) this.#notRead(error);
       return READ_MS;
     }
+    if (this.#failures >= FAILURES) setProblem(undefined);
+    this.#failures = 0;
     const problem =
       plan.problem === undefined ? undefined : `not all connections are told to the flow database: ${plan.problem}`;
     try {
       await this.#export(join, plan);
-      setProblem(problem);
+      setProblem(this.#full === undefined ? problem : refusalText(this.#full));
       if (this.#wasDropped) log.info('connections reach the flow database again');
       this.#wasDropped = false;
     } catch (error) {
@@ -119,60 +131,67 @@ export class ConnectionExporter {
       if (signal.aborted) return READ_MS;
       this.#isBroken = true;
       // Without a server there is nothing new in this; what it refuses people should know.
-      if (error.code === 'full' || error.code === 'busy' || error.code === 'refused')
-        setProblem(`connections are not told to the flow database: ${error.message}`);
+      if (error.code === 'busy' || error.code === 'refused') setProblem(refusalText(error.message));
       if (!this.#wasDropped) log.warn('a batch of connections was dropped; all are told again later', { error });
       this.#wasDropped = true;
     }
     return this.#reader.restMs;
   }
 
+  #notRead(error: unknown): void {
+    const { setProblem, log } = this.#options;
+    log.debug('connections were not read', { error });
+    this.#failures++;
+    if (this.#failures * READ_MS >= STALE_MS) this.lastRead = '';
+    if (this.#failures < FAILURES) return;
+    if (this.#failures === FAILURES) log.warn('connections were not read, several times in a row', { error });
+    setProblem(`connections cannot be read, nor told to the flow database: ${(error as Error).message}`);
+  }
+
   async #export(join: ConnectionJoin, { unread }: ReadingPlan): Promise<void> {
     const { clock } = this.#options;
     const [nowMs, steadyMs] = [clock.now(), clock.monotonicMs()];
     const wasSilent = steadyMs - this.#toldMs >= SILENCE_MS;
-    const isWhole = this.#isBroken || wasSilent || steadyMs - this.#epochMs >= EPOCH_MS;
+    const epochMs = this.#full === undefined ? EPOCH_MS : FULL_MS;
+    const isWhole = this.#isBroken || wasSilent || steadyMs - this.#epochMs >= epochMs;
     if (isWhole) {
+      this.#full = undefined;
       this.#epoch = Math.max(nowMs, this.#epoch + 1);
       this.#epochMs = steadyMs;
       this.#isBroken = true; // until all of it has arrived
     }
-    const before = isWhole ? new Map<string, string>() : this.#told;
     const told = new Map<string, string>();
     const sinceMs = new Map<string, number>();
     const seen: Connection[] = [];
-    let put: Connection[] = [];
+    const put: Connection[] = [];
     for (let n = 0; n < join.size; n++) {
       if (n % SLICE === SLICE - 1) await nextTurn();
       const fresh = join.at(n, nowMs);
       if (!fresh || told.has(fresh.key)) continue;
-      const former = unread.size === 0 ? undefined : this.#told.get(fresh.key);
-      const known = former === undefined ? {} : knownOf(former, unread);
+      const former = this.#told.get(fresh.key);
+      const known = former === undefined || unread.size === 0 ? {} : knownOf(former, unread);
       const connection = { ...known, ...fresh, sinceMs: this.#sinceMs.get(fresh.key) ?? nowMs };
       sinceMs.set(fresh.key, connection.sinceMs);
       if (connection.seenAs) seen.push(connection);
       const text = JSON.stringify(connection);
       told.set(fresh.key, text);
-      if (before.get(fresh.key) === text) continue;
-      put.push(connection);
-      if (put.length < MOST_CONNECTIONS_IN_REPORT) continue;
-      await this.#tell({ epoch: this.#epoch, put, gone: [] }, told);
-      put = [];
+      if (isWhole || former !== text) put.push(connection);
     }
     this.#options.seen?.(seen, unread);
-    const gone = [...before.keys()].filter((key) => !sinceMs.has(key));
+    // Of a whole epoch too: what ended makes room for what is new, not only behind it.
+    const gone = [...this.#told.keys()].filter((key) => !sinceMs.has(key));
     let isAgain = false;
-    // The rest: also with nothing in it, as a sign of life.
+    // Also with nothing in it, as a sign of life.
     do {
-      const some = gone.splice(0, MOST_CONNECTIONS_IN_REPORT);
-      const isLast = gone.length === 0;
-      if (put.length + some.length > 0 || isWhole || steadyMs - this.#toldMs >= LIFE_MS)
+      const some = put.splice(0, MOST_CONNECTIONS_IN_REPORT);
+      const ended = gone.splice(0, MOST_CONNECTIONS_IN_REPORT);
+      const isLast = put.length + gone.length === 0;
+      if (some.length + ended.length > 0 || isWhole || steadyMs - this.#toldMs >= LIFE_MS)
         isAgain = await this.#tell(
-          { epoch: this.#epoch, put, gone: some, ...(isWhole && isLast ? { isWhole } : {}) },
+          { epoch: this.#epoch, put: some, gone: ended, ...(isWhole && isLast ? { isWhole } : {}) },
           told,
         );
-      put = [];
-    } while (gone.length > 0);
+    } while (put.length + gone.length > 0);
     this.#told = told;
     this.#sinceMs = sinceMs;
     this.#isBroken = isAgain && steadyMs - this.#epochMs >= AGAIN_MS;
@@ -189,7 +208,8 @@ export class ConnectionExporter {
         if (++lines % SLICE === 0) await nextTurn();
       }
     }
-    if (read.length > 0) this.lastRead = read.join('\n');
+    // Where nothing was read it is nothing: what was read once may have ended long since.
+    this.lastRead = read.join('\n');
     return join;
   }
 
@@ -206,14 +226,25 @@ export class ConnectionExporter {
     }
   }
 
-  /** Does the server want everything anew? */
-  async #tell(report: ConnectionsReport, told?: Map<string, string>): Promise<boolean> {
-    const { refused, isAgain = false } = await this.#options.post(report);
+  /** Does the server want everything anew? Where it has no room it has taken what it could: the others go on. */
+  async #tell(report: ConnectionsReport, told: Map<string, string>): Promise<boolean> {
+    let answer: ConnectionsAnswer = { refused: [] };
+    try {
+      answer = await this.#options.post(report);
+    } catch (error) {
+      if (!(error instanceof WeftError) || error.code !== 'full') throw error;
+      if (this.#full === undefined) this.#options.log.warn('not all connections were taken', { error });
+      this.#full = error.message;
+    }
     this.#toldMs = this.#options.clock.monotonicMs();
     // Told again next time: the server may not know yet that the port is here.
-    for (const key of refused) told?.delete(key);
-    return isAgain;
+    for (const key of answer.refused) told.delete(key);
+    return answer.isAgain ?? false;
   }
+}
+
+function refusalText(reason: string): string {
+  return `connections are not told to the flow database: ${reason}`;
 }
 
 /** What was known of a connection whose router was not read this time; the order of fields stays. */

@@ -10,7 +10,7 @@ import { keyOf, Opener, Sealer } from './sealed.ts';
 /** Connections that have not shown yet who they are, and how long they have. */
 const MOST_STRANGERS = 64;
 const STRANGER_MS = 2_000;
-/** Of one gateway; more are not held. */
+/** Of one gateway; where more are told the oldest are not held any more. */
 const MOST_HELD = 100_000;
 const LISTEN_AGAIN_MS = 1_000;
 /** Who holds a connection gives a sign of life each second. */
@@ -19,9 +19,19 @@ const SILENT_MS = 5_000;
 export interface CopyDeskOptions {
   /** The secret of the L2 gateway whose port this is, if this host is a place of it. */
   readonly secretOf: (port: string) => string | undefined;
+  /** Does this host forward for it itself? */
+  readonly isActive: (port: string) => boolean;
   readonly log: Log;
   /** How long a connection may take to show who it is: `STRANGER_MS` when not given. */
   readonly strangerMs?: number | undefined;
+  /** `MOST_HELD` when not given. */
+  readonly mostHeld?: number | undefined;
+}
+
+/** What was told of a port's connections, the oldest first. `isWhole`: those that go on are all among it. */
+export interface Held {
+  readonly entries: readonly ConnectionEntry[];
+  readonly isWhole: boolean;
 }
 
 /** Takes copies of connections that other hosts keep for L2 gateways, and holds them. Ends with `close`. */
@@ -29,6 +39,8 @@ export class CopyDesk {
   readonly #options: CopyDeskOptions;
   #server: Server | undefined;
   readonly #held = new Map<string, Map<string, ConnectionEntry>>();
+  /** Ports of which all was told. */
+  readonly #whole = new Set<string>();
   /** Port → the one connection that it is told of by: the newest. */
   readonly #lines = new Map<string, Socket>();
   readonly #sockets = new Set<Socket>();
@@ -64,14 +76,18 @@ export class CopyDesk {
     this.listen(undefined);
   }
 
-  /** What was told of the port's connections. */
-  of(port: string): readonly ConnectionEntry[] {
-    return [...(this.#held.get(port)?.values() ?? [])];
+  of(port: string): Held {
+    return { entries: [...(this.#held.get(port)?.values() ?? [])], isWhole: this.#whole.has(port) };
   }
 
   forget(port: string): void {
-    this.#held.delete(port);
+    this.#drop(port);
     this.#lines.get(port)?.destroy();
+  }
+
+  #drop(port: string): void {
+    this.#held.delete(port);
+    this.#whole.delete(port);
   }
 
   #accept(socket: Socket): void {
@@ -92,7 +108,10 @@ export class CopyDesk {
     socket.on('close', () => {
       known();
       this.#sockets.delete(socket);
-      if (line && this.#lines.get(line.port) === socket) this.#lines.delete(line.port);
+      if (!line || this.#lines.get(line.port) !== socket) return;
+      this.#lines.delete(line.port);
+      // It took itself for the one that forwards, and is not: whoever is next has nothing of that.
+      if (this.#options.isActive(line.port)) this.#drop(line.port);
     });
     socket.on('data', (bytes: Uint8Array) => {
       try {
@@ -147,11 +166,16 @@ export class CopyDesk {
     }
     const held = this.#held.get(port) ?? new Map<string, ConnectionEntry>();
     this.#held.set(port, held);
-    if (message.isWhole) held.clear();
+    if (message.isWhole) {
+      held.clear();
+      this.#whole.add(port);
+    }
     for (const { op, entry } of message.changes) {
       const key = entryKey(entry);
-      if (op === 'gone') held.delete(key);
-      else if (held.size < MOST_HELD || held.has(key)) held.set(key, entry);
+      // What is told again is as new as what is told for the first time.
+      held.delete(key);
+      if (op === 'put') held.set(key, entry);
+      if (held.size > (this.#options.mostHeld ?? MOST_HELD)) held.delete(held.keys().next().value!);
     }
     socket.write(sealer.seal(encodeCopyMessage({ kind: 'ack', sequence: message.sequence })));
   }

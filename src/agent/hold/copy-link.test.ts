@@ -24,10 +24,17 @@ afterEach(() => {
   tcpPort++;
 });
 
-function agent(host: Host, isActive: boolean, secret = SECRET, address?: string, mostTold = 100_000) {
+function agent(
+  host: Host,
+  isActive: boolean,
+  secret = SECRET,
+  address?: string,
+  mostTold = 100_000,
+  mostHeld = 100_000,
+) {
   const events: AgentEvent[] = [];
   const link = new CopyLink({
-    ...{ emit: (event) => events.push(event), clock: systemClock, log: silentLog, tcpPort, mostTold },
+    ...{ emit: (event) => events.push(event), clock: systemClock, log: silentLog, tcpPort, mostTold, mostHeld },
     ...{ againMs: 100, strangerMs: STRANGER_MS },
   });
   closing.push(() => link.close());
@@ -67,6 +74,8 @@ function connection(n: number): ConnectionEntry {
   };
 }
 
+const held = (link: CopyLink): readonly ConnectionEntry[] => link.takeOver(PORT).entries;
+
 const copied = (link: CopyLink, entry: ConnectionEntry): Promise<number> => {
   const sinceMs = performance.now();
   return new Promise((resolve) => link.copy(PORT, entry, () => resolve(performance.now() - sinceMs)));
@@ -81,7 +90,7 @@ test('a connection is held by the other host before it is said to be', async () 
     assert.equal(b.link.counts().held, n + 1);
   }
   b.become(true);
-  assert.deepEqual(b.link.takeOver(PORT), [0, 1, 2].map(connection));
+  assert.deepEqual(held(b.link), [0, 1, 2].map(connection));
 });
 
 test('a host that comes back is told everything, and that what is over is over', async () => {
@@ -98,7 +107,7 @@ test('a host that comes back is told everything, and that what is over is over',
   const second = agent('b', false);
   await until(() => second.link.counts().held === 2);
   assert.deepEqual(
-    second.link.takeOver(PORT).map(({ original }) => original.from.port),
+    held(second.link).map(({ original }) => original.from.port),
     [40_002, 40_003],
   );
 });
@@ -107,7 +116,7 @@ test('of more than can be held the newest are, at both ends; a reading finds roo
   const b = agent('b', false);
   const a = agent('a', true, SECRET, undefined, 3);
   await a.up();
-  const held = async (...numbers: number[]): Promise<void> => {
+  const areHeld = async (...numbers: number[]): Promise<void> => {
     await until(() => b.link.counts().held === numbers.length);
     assert.equal(a.link.counts().told, numbers.length);
   };
@@ -116,20 +125,86 @@ test('of more than can be held the newest are, at both ends; a reading finds roo
   assert.equal(a.link.isFull(PORT), false);
   await copied(a.link, connection(3));
   assert.equal(a.link.isFull(PORT), true);
-  await held(0, 2, 3);
+  await areHeld(0, 2, 3);
   // As if read ten seconds later.
   const laterMs = systemClock.monotonicMs() + 10_000;
   a.link.reconcile(PORT, [0, 1, 3, 4].map(connection), laterMs);
   assert.equal(a.link.isFull(PORT), true, 'four live');
-  await held(0, 3, 1);
+  await areHeld(0, 3, 1);
   a.link.reconcile(PORT, [3, 4].map(connection), laterMs);
   assert.equal(a.link.isFull(PORT), false);
-  await held(3, 4);
+  await areHeld(3, 4);
   b.become(true);
   assert.deepEqual(
-    b.link.takeOver(PORT).map(({ original }) => original.from.port),
+    held(b.link).map(({ original }) => original.from.port),
     [40_003, 40_004],
   );
+});
+
+test('an agent that started again knows of none: when it has read all, what ended meanwhile is held no more', async () => {
+  const b = agent('b', false);
+  const before = agent('a', true);
+  await before.up();
+  for (const n of [1, 2]) await copied(before.link, connection(n));
+  before.link.close();
+  const a = agent('a', true);
+  await a.up();
+  await copied(a.link, connection(3));
+  assert.equal(b.link.counts().held, 3);
+  a.link.reconcile(PORT, [connection(2)], systemClock.monotonicMs());
+  await until(() => b.link.counts().held === 2);
+  a.link.reconcile(PORT, [], systemClock.monotonicMs() + 10_000);
+  await until(() => b.link.counts().held === 0);
+  const last = agent('a', true);
+  await last.up();
+  await copied(last.link, connection(4));
+  last.link.close();
+  const none = agent('a', true);
+  await none.up();
+  assert.equal(b.link.counts().held, 1);
+  none.link.reconcile(PORT, [], systemClock.monotonicMs());
+  await until(() => b.link.counts().held === 0);
+});
+
+test('who holds as many as it may drops the oldest for what is new', async () => {
+  const b = agent('b', false, SECRET, undefined, 100_000, 3);
+  const a = agent('a', true);
+  await a.up();
+  for (const n of [0, 1, 2, 0, 3]) await copied(a.link, connection(n));
+  b.become(true);
+  assert.deepEqual(held(b.link), [2, 0, 3].map(connection));
+});
+
+test('all that goes on was told when the one that forwards has read all, not before, and not for the next time', async () => {
+  const b = agent('b', false);
+  assert.deepEqual(b.link.takeOver(PORT), { entries: [], isWhole: false });
+  const a = agent('a', true);
+  await a.up();
+  await copied(a.link, connection(1));
+  a.link.close();
+  assert.deepEqual(b.link.takeOver(PORT), { entries: [connection(1)], isWhole: false });
+  const again = agent('a', true);
+  await again.up();
+  again.link.reconcile(PORT, [], systemClock.monotonicMs());
+  await copied(again.link, connection(2));
+  assert.deepEqual(b.link.takeOver(PORT), { entries: [connection(2)], isWhole: true });
+  assert.deepEqual(b.link.takeOver(PORT), { entries: [], isWhole: false });
+});
+
+test('what is told by one who only takes itself for active is held no longer than it is so', async () => {
+  const b = agent('b', false);
+  const a = agent('a', true);
+  await a.up();
+  await copied(a.link, connection(1));
+  b.become(true);
+  assert.deepEqual(held(b.link), [connection(1)]);
+  // It has not heard yet, and comes again.
+  await until(() => a.events.some((event) => event.kind === 'copies' && event.problem !== undefined));
+  await until(() => b.link.counts().held === 1);
+  a.become(false);
+  await until(() => b.link.counts().held === 0);
+  b.become(false);
+  assert.deepEqual(b.link.takeOver(PORT), { entries: [], isWhole: false });
 });
 
 test('a host that hears and does not answer holds up nothing for longer than it may, and then nothing at all', async () => {

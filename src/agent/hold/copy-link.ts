@@ -3,7 +3,7 @@ import type { Log } from '../../base/log.ts';
 import type { ConnectionEntry } from '../../server/protocol.ts';
 import { entryKey } from '../connections/of-port.ts';
 import type { AgentEvent, CopyRole } from '../events.ts';
-import { CopyDesk } from './copy-desk.ts';
+import { CopyDesk, type Held } from './copy-desk.ts';
 import { CopySender } from './copy-sender.ts';
 import { COPY_PORT, type CopyChange, canBeTold } from './message.ts';
 
@@ -21,6 +21,7 @@ export interface CopyLinkOptions {
   /** For tests. */
   readonly tcpPort?: number;
   readonly mostTold?: number;
+  readonly mostHeld?: number;
   readonly againMs?: number;
   readonly strangerMs?: number;
 }
@@ -58,8 +59,12 @@ export class CopyLink {
 
   constructor(options: CopyLinkOptions) {
     this.#options = options;
-    const { log, strangerMs } = options;
-    this.#desk = new CopyDesk({ secretOf: (port) => this.#secrets.get(port), log, strangerMs });
+    const { log, strangerMs, mostHeld } = options;
+    this.#desk = new CopyDesk({
+      secretOf: (port) => this.#secrets.get(port),
+      isActive: (port) => this.#active.has(port),
+      ...{ log, strangerMs, mostHeld },
+    });
   }
 
   /** All ports of L2 gateways that this host is a place of, and its own tunnel address. */
@@ -118,13 +123,13 @@ export class CopyLink {
   }
 
   /** What another host told of the port's connections until it became active here; they are told on from here. */
-  takeOver(port: string): readonly ConnectionEntry[] {
+  takeOver(port: string): Held {
     const held = this.#desk.of(port);
     this.#desk.forget(port);
     const active = this.#active.get(port);
     const atMs = this.#now();
     // Who is to hold them from here on gets all when its connection stands.
-    for (const entry of held) active?.told.set(entryKey(entry), { entry, atMs });
+    for (const entry of held.entries) active?.told.set(entryKey(entry), { entry, atMs });
     return held;
   }
 
@@ -209,8 +214,11 @@ export class CopyLink {
       active.told.set(key, { entry, atMs });
       changes.push({ op: 'put', entry });
     }
+    // At the first reading since this agent started others may hold what it knows nothing of, and what has ended.
+    const isWhole = !active.isRead;
     active.isRead = true;
-    if (changes.length > 0) for (const sender of active.senders.values()) sender.send(changes);
+    const said = isWhole ? putsOf(active.told) : changes;
+    if (isWhole || said.length > 0) for (const sender of active.senders.values()) sender.send(said, undefined, isWhole);
   }
 
   /** Are there connections of the port that are not told because there are too many? */
@@ -222,7 +230,7 @@ export class CopyLink {
   counts(): { readonly told: number; readonly held: number } {
     let [told, held] = [0, 0];
     for (const active of this.#active.values()) told += active.told.size;
-    for (const port of this.#secrets.keys()) held += this.#desk.of(port).length;
+    for (const port of this.#secrets.keys()) held += this.#desk.of(port).entries.length;
     return { told, held };
   }
 

@@ -17,6 +17,11 @@ const connection = (state: string): ConnectionEntry => {
   return { ...common, original: { from, to }, reply: { from: to, to: from } };
 };
 
+const udp = (isUnanswered: boolean): ConnectionEntry => {
+  const { state: _, ...entry } = connection('');
+  return { ...entry, protocol: 'udp', ...(isUnanswered ? { isUnanswered } : {}) };
+};
+
 test('after a port was read nothing is for twenty times as long; what fails is said, and others are read', async () => {
   const clock = new ManualClock();
   const events: AgentEvent[] = [];
@@ -27,10 +32,11 @@ test('after a port was read nothing is for twenty times as long; what fails is s
       reads.push(port);
       clock.advance(100);
       if (port === 'bad') throw new WeftError('full', 'too many');
-      return [connection('established'), connection('time-wait')];
+      return [connection('established'), connection('time-wait'), udp(true), udp(false)];
     },
     link: {
-      reconcile: (port, entries) => reconciled.push(`${port} ${entries.map(({ state }) => state)}`),
+      reconcile: (port, entries) =>
+        reconciled.push(`${port} ${entries.map(({ protocol, state }) => `${protocol} ${state}`)}`),
       isFull: (port) => port === 'good',
     },
     ...{ emit: (event) => events.push(event), clock, log: silentLog, signal: new AbortController().signal },
@@ -50,7 +56,7 @@ test('after a port was read nothing is for twenty times as long; what fails is s
   assert.deepEqual(reads, ['bad', 'good'], 'it rests');
   await rest(1);
   await done;
-  assert.deepEqual(reconciled, ['good established']);
+  assert.deepEqual(reconciled, ['good tcp established,udp undefined'], 'neither what is over nor what goes one way');
   assert.deepEqual(events, [
     { kind: 'copiesRead', port: 'bad', problem: 'too many', isFull: false },
     { kind: 'copiesRead', port: 'good', problem: undefined, isFull: true },

@@ -55,9 +55,9 @@ export class CopyReader {
 }
 
 /** Answered, and not over: worth being held elsewhere. */
-function isLasting({ state }: ConnectionEntry): boolean {
+export function isLasting({ state, isUnanswered }: Pick<ConnectionEntry, 'state' | 'isUnanswered'>): boolean {
   return (
-    state === undefined ||
+    (state === undefined && !isUnanswered) ||
     state === 'established' ||
     state === 'fin-wait-1' ||
     state === 'fin-wait' ||

@@ -34,6 +34,7 @@ export class CopySender {
   #timer: NodeJS.Timeout | undefined;
   #life: NodeJS.Timeout | undefined;
   #isClosed = false;
+  /** Of this connection; on the wire their lowest 32 bits. */
   #sequence = 0;
   #acked = 0;
   #heardMs = 0;
@@ -83,6 +84,8 @@ export class CopySender {
 
   #dial(): void {
     const { port, secret, own, to } = this.#options;
+    this.#sequence = 0;
+    this.#acked = 0;
     const socket = connect({ host: to.address, port: to.tcpPort, localAddress: own, noDelay: true });
     this.#socket = socket;
     const nonce = new Uint8Array(randomBytes(NONCE_BYTES));
@@ -137,8 +140,8 @@ export class CopySender {
 
   #heard(sequence: number): void {
     this.#heardMs = performance.now();
-    this.#acked = Math.max(this.#acked, sequence);
-    while (this.#waiting.length > 0 && this.#waiting[0]!.sequence <= sequence) this.#waiting.shift()!.done();
+    this.#acked = ackedBy(sequence, this.#acked, this.#sequence);
+    while (this.#waiting.length > 0 && this.#waiting[0]!.sequence <= this.#acked) this.#waiting.shift()!.done();
   }
 
   #lost(why: string): void {
@@ -159,4 +162,10 @@ export class CopySender {
     this.#acked = this.#sequence;
     for (const { done } of this.#waiting.splice(0)) done();
   }
+}
+
+/** What is held by this word of it, of all that was said; as much as before where that makes no sense. */
+export function ackedBy(word: number, acked: number, said: number): number {
+  const held = acked + ((word - acked) >>> 0);
+  return held <= said ? held : acked;
 }

@@ -2,7 +2,7 @@ import type { CompilerChange } from '../../compile/compiler.ts';
 import { CT_MARK } from '../../compile/fields.ts';
 import type { L2Gateway } from '../../model/objects.ts';
 import type { ConnectionEntry } from '../../server/protocol.ts';
-import { zoneOfEntry, zonesOfPort } from '../connections/of-port.ts';
+import { ownZones, type TrackedThere, zoneOfEntry, zonesOfPort } from '../connections/of-port.ts';
 import type { EntryInZone } from '../connections/recreate.ts';
 import type { ConntrackZones } from '../conntrack.ts';
 import type { AgentEvent, CopyRole, Effect, PacketIn, ScopeChange } from '../events.ts';
@@ -10,6 +10,7 @@ import type { Ground } from '../ground.ts';
 import { RateLimit } from '../rate-limit.ts';
 import { MOST_TOLD } from './copy-link.ts';
 import { entryOfReply, portOfEntry } from './first-reply.ts';
+import { type Leftovers, leftoversOf } from './leftovers.ts';
 
 /** First replies that wait, of a port and of all; while there are more they go on at once, and copies follow by reading. */
 const PER_PORT = { perSecond: 500, burst: 500 } as const;
@@ -222,6 +223,17 @@ export class Hold {
         const zone = zoneOfEntry(zones, entry);
         return zone === undefined ? [] : [{ entry, zone }];
       });
+  }
+
+  /** Of what connection tracking has here: what is of the port's connections and not held, so it has ended. */
+  leftovers(there: TrackedThere, held: readonly ConnectionEntry[]): Leftovers {
+    return leftoversOf(this.#ground.scope, there, held);
+  }
+
+  /** The port's own zones here. */
+  ownZones(port: string): readonly number[] {
+    const own = this.#conntrack.zones.of(port);
+    return own === undefined ? [] : ownZones(own);
   }
 
   /** What is not copied whoever is told, for people. */
