@@ -80,7 +80,10 @@ export const SCRIPTS = {
     for _, port in ipairs(redis.call('HKEYS', ports)) do redis.call('PEXPIRE', connections(port), ttlMs) end
     return {redis.call('HGET', record, 'whole') or '', leftOut}
   `,
-  /** Ends what is of other epochs; the caller knows that no other has begun. Former ones may be higher: a host's wall clock was set back. ARGV: prefix, host, epoch, port, cursor, how many in a slice. Gives the next cursor; '0': done. */
+  /**
+   * Ends what is of other epochs; the caller knows that no later one has begun. Former ones may be higher: a host's wall clock was set back.
+   * ARGV: prefix, host, epoch, port, cursor, how many in a slice. Gives the next cursor; '0': done.
+   */
   sweep: `${HEADER}
     local key = connections(ARGV[4])
     local walked = redis.call('HSCAN', key, ARGV[5], 'COUNT', ARGV[6])

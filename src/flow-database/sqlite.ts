@@ -57,7 +57,10 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 `;
 
-/** That files of before do not have. `whole`: the epoch of which everything was told; `epoch`: the last that began the translation, or named it for a connection that is left out. */
+/**
+ * That files of before do not have. `whole`: the epoch of which everything was told; `epoch`: the last one that began the translation, or
+ * named it for a connection that is left out.
+ */
 const ADDED_COLUMNS = [
   ['hosts', 'whole'],
   ['translations', 'epoch'],
@@ -84,7 +87,7 @@ const SQL = {
   name: 'UPDATE translations SET epoch = ? WHERE host = ? AND key = ? AND to_ms IS NULL',
   end: 'UPDATE translations SET to_ms = ? WHERE host = ? AND key = ? AND to_ms IS NULL',
   endOthers: `UPDATE translations SET to_ms = ?1 WHERE host = ?2 AND to_ms IS NULL AND epoch IS NOT ?3
-              AND key NOT IN (SELECT key FROM connections WHERE connections.host = translations.host)`,
+              AND NOT EXISTS (SELECT 1 FROM connections WHERE connections.host = ?2 AND connections.key = translations.key)`,
   heldAt: heldAt(''),
   heldAtPort: heldAt('AND number = ?2'),
   leasesAt: 'SELECT * FROM leases WHERE address = ? AND from_ms <= ? AND (to_ms IS NULL OR to_ms >= ?)',

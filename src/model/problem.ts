@@ -63,7 +63,7 @@ export const PROBLEM_CODES = {
   'duplicate-vni': 'another binding of the VTEP has the VNI',
   management: 'another VTEP is managed there',
   'member-address': 'the port has no such address',
-  collector: 'copies of a mirror would go into a host of our own tunnels',
+  collector: 'copies of a mirror would go to where our own tunnels end, at a host or a VTEP',
   limits: 'more limits than a port can have',
   slots: 'a load balancer has fewer slots than members, or a next hop of a route has none',
   prefilter:
