@@ -190,6 +190,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     zonesOf: (port, entries) => core.parts.hold.zonesOf(port, entries),
     // Not behind imports, for which no flow waits.
     recreator: new Recreator(recreating),
+    former: {
+      read: async (port, held, within) =>
+        core.parts.hold.leftovers(await portReader.all(port, { urgency: 'now', signal: within }), held),
+      flush: (entries) => conntrackLink.flush(entries),
+      ownZones: (port) => core.parts.hold.ownZones(port),
+    },
     perform: (effect) => (effect.kind === 'recreate' ? recreate(effect) : switchLink.perform(effect)),
     ...{ clock: systemClock, log: log.child({ part: 'copies' }) },
   });

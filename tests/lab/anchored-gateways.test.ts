@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type AgentStatus, askLocalAgent } from '../../src/cli/control.ts';
 import { type ConnectionCrowd, type CrowdOptions, startCrowd } from '../../src/lab/connection-crowd.ts';
+import { scriptIn } from '../../src/lab/namespaces.ts';
 import { findPort, waitForPorts } from '../../src/lab/weft.ts';
 import type { OutsideStatus } from '../../src/server/present.ts';
 import { eventually } from './datacentre.ts';
@@ -155,5 +156,32 @@ describe('connections between a VLAN and uplinks', { skip: needsRoot, timeout: 4
     told('the first place is active again');
     await areWell();
     told('all answer');
+  });
+
+  test('that ended by the other while the link was away are gone where it comes back, and the others go on', async (t) => {
+    const { lab } = two;
+    const link = (state: 'up' | 'down'): Promise<unknown> =>
+      scriptIn(lab.namespace('outside'), [`ip link set gw-1 ${state}`]);
+    /** Established ones at the first gateway that began outside, to the floating address. */
+    const inward = async (): Promise<number> =>
+      [
+        ...(await lab.switchOf('gw-1').appctl('dpctl/dump-conntrack', '-s')).matchAll(
+          new RegExp(`orig=\\(src=[^,]*,dst=${FLOATING.replaceAll('.', '[.]')},.*state=ESTABLISHED`, 'g'),
+        ),
+      ].length;
+    await eventually('they are told', 20_000, areHeld);
+    await link('down');
+    await activeAt('gw-2');
+    await areWell();
+    const way = 'in by a floating address';
+    await crowds.get(way)!.stop();
+    crowds.delete(way);
+    t.diagnostic(`${await inward()} at the place that they have left`);
+    assert.equal(await inward(), CONNECTIONS);
+    await new Promise((resolve) => setTimeout(resolve, 12_000));
+    await link('up');
+    await activeAt('gw-1');
+    await areWell();
+    await eventually('they are gone', 5_000, async () => (await inward()) === 0);
   });
 });

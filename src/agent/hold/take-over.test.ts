@@ -27,9 +27,9 @@ function connection(n: number): ConnectionEntry {
 function trial(
   held: Readonly<Record<string, readonly ConnectionEntry[]>>,
   isRefusing = false,
-  formerOf?: (told: (number | string)[]) => FormerConnections,
+  formerOf: (told: (number | string)[]) => FormerConnections = nothingLeft,
   clock: Clock = systemClock,
-  isWhole = formerOf !== undefined,
+  isWhole = formerOf !== nothingLeft,
 ) {
   const told: (number | string)[] = [];
   let packets = 0;
@@ -45,7 +45,7 @@ function trial(
   });
   const takeOver = new TakeOver({
     held: (port) => ({ entries: held[port] ?? [], isWhole }),
-    ...(formerOf ? { former: formerOf(told) } : {}),
+    former: formerOf(told),
     zonesOf: (_, entries) => entries.map((entry) => ({ entry, zone: 4 })),
     ...{ recreator, clock, log: silentLog },
     perform: (effect) => told.push(effect.kind === 'install' ? `install ${effect.id}` : effect.kind),
@@ -100,6 +100,8 @@ test('of more connections than can be made in time the newest are', async () => 
   assert.equal(told.length, MOST_RECREATED);
   assert.deepEqual([told[0], told.at(-1)], [5, MOST_RECREATED + 4]);
 });
+
+const nothingLeft = (): FormerConnections => formerConnections({ inTheWay: [], others: [] }, []);
 
 /** Says what it is asked for, but for what it fails at. */
 function formerConnections(left: Leftovers | WeftError, told: (number | string)[]): FormerConnections {

@@ -33,8 +33,8 @@ export interface TakeOverOptions {
   /** In which zones these belong here, in the order in which they are to be made. */
   readonly zonesOf: (port: string, entries: readonly ConnectionEntry[]) => readonly EntryInZone[];
   readonly recreator: Pick<Recreator, 'perform'>;
-  /** What the port left here when it was active before; not given: that stays. */
-  readonly former?: FormerConnections;
+  /** What the port left here when it was active before. */
+  readonly former: FormerConnections;
   readonly perform: (effect: OrderedEffect) => void;
   readonly clock: Clock;
   readonly log: Log;
@@ -93,7 +93,6 @@ export class TakeOver {
    */
   async #clear(port: string, { entries: held, isWhole }: Held): Promise<readonly EntryInZone[]> {
     const { former, clock, log, perform } = this.#options;
-    if (!former) return [];
     try {
       const left = await former.read(port, held, AbortSignal.timeout(LONGEST_READING_MS));
       const [inTheWay, others] = [left.inTheWay, isWhole ? left.others : []];
@@ -117,7 +116,7 @@ export class TakeOver {
   async #flush(port: string, entries: readonly EntryInZone[]): Promise<void> {
     try {
       for (let at = 0; at < entries.length; at += SLICE)
-        await this.#options.former?.flush(entries.slice(at, at + SLICE));
+        await this.#options.former.flush(entries.slice(at, at + SLICE));
     } catch (error) {
       this.#options.log.warn('former connections of a port are still tracked', { port, error });
     }
