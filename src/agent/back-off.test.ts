@@ -47,7 +47,7 @@ const texts = (ground: ReturnType<typeof setup>['ground']): string[] =>
 test('a port that provokes more errors than its share is held back, and nobody else', () => {
   const { ground, backOff, heard, told } = setup();
   assert.equal(heard(2000, 'ttl', { portKey: 1 }, 1000), BACK_OFF.burst);
-  assert.deepEqual(told(), [JSON.stringify({ kind: 'heldBack', id: P, errors: true, hops: false })]);
+  assert.deepEqual(told(), [JSON.stringify({ kind: 'heldBack', id: P, errors: true, hops: false, talk: false })]);
   const text =
     'more than 200 packets a second that cannot go on come by port wire; for 2 s their senders are told nothing';
   assert.deepEqual(texts(ground), [`warning: ${text}`]);
@@ -58,7 +58,7 @@ test('a port that provokes more errors than its share is held back, and nobody e
   assert.deepEqual(told(), []);
   backOff.tick(3000);
   assert.deepEqual(told(), [`delete heldBack ${P}`]);
-  assert.deepEqual(texts(ground), ['info: packets by port wire are answered again']);
+  assert.deepEqual(texts(ground), ['info: packets by port wire are heard again']);
   assert.deepEqual([...backOff.problems()], []);
 });
 
@@ -112,11 +112,11 @@ test('errors and next hops of one port are held back each by itself, as one reco
   heard(1000, 'resolve', { portKey: 1 }, 0);
   heard(1000, 'reset', { portKey: 1 }, 1000);
   assert.deepEqual(told(), [
-    JSON.stringify({ kind: 'heldBack', id: P, errors: false, hops: true }),
-    JSON.stringify({ kind: 'heldBack', id: P, errors: true, hops: true }),
+    JSON.stringify({ kind: 'heldBack', id: P, errors: false, hops: true, talk: false }),
+    JSON.stringify({ kind: 'heldBack', id: P, errors: true, hops: true, talk: false }),
   ]);
   backOff.tick(2500);
-  assert.deepEqual(told(), [JSON.stringify({ kind: 'heldBack', id: P, errors: true, hops: false })]);
+  assert.deepEqual(told(), [JSON.stringify({ kind: 'heldBack', id: P, errors: true, hops: false, talk: false })]);
   backOff.forget(P);
   assert.deepEqual(told(), [`delete heldBack ${P}`]);
 });
@@ -124,7 +124,7 @@ test('errors and next hops of one port are held back each by itself, as one reco
 test('what other hosts hand on counts against the router port by which it came in', () => {
   const { heard, told } = setup();
   heard(1000, 'ttl', { fromTunnel: true, outPortKey: 201 }, 0);
-  assert.deepEqual(told(), [JSON.stringify({ kind: 'heldBack', id: 'out', errors: true, hops: false })]);
+  assert.deepEqual(told(), [JSON.stringify({ kind: 'heldBack', id: 'out', errors: true, hops: false, talk: false })]);
   assert.equal(heard(1000, 'ttl', { fromTunnel: true, outPortKey: 999 }, 0), 1000, 'nobody is known');
   assert.equal(heard(1000, 'dhcp', { portKey: 1 }, 0), 1000, 'has a budget of its own');
 });

@@ -72,22 +72,15 @@ export class BackOff {
 
   /** Those whose time is over are heard again. */
   tick(nowMs: number): Effect[] {
-    const held = [...this.#held];
-    const released = GROUPS.flatMap((group) =>
-      this.#budgets[group].released(
-        nowMs,
-        held.flatMap(([key, { group: of }]) => (of === group ? [key] : [])),
-      ),
-    );
-    return released.flatMap((key) => {
-      const { source, text } = this.#held.get(key)!;
+    return [...this.#held].flatMap(([key, { source, group, text }]) => {
+      if (this.#budgets[group].shutOffMs(key, nowMs) > 0) return [];
       this.#held.delete(key);
       return [
         ...this.#told(source.id),
         ...this.#report(
           'info',
           source,
-          `packets by ${source.kind === 'port' ? 'port' : 'router port'} ${source.name} are answered again`,
+          `packets by ${source.kind === 'port' ? 'port' : 'router port'} ${source.name} are heard again`,
           nowMs,
         ),
         { kind: 'log', level: 'info', message: 'held back no more', fields: { source: source.name, text } } as const,
@@ -137,7 +130,7 @@ export class BackOff {
     const [errors, hops, talk] = [isHeld('errors'), isHeld('hops'), isHeld('talk')];
     return this.#ground.compile([
       errors || hops || talk
-        ? { op: 'put', record: { kind: 'heldBack', id, errors, hops, ...(talk ? { talk } : {}) } }
+        ? { op: 'put', record: { kind: 'heldBack', id, errors, hops, talk } }
         : { op: 'delete', kind: 'heldBack', id },
     ]);
   }

@@ -229,17 +229,14 @@ async function connections(
   gone: AbortSignal,
 ): Promise<ControlAnswer> {
   const withinMs = Number(query.get('withinMs'));
-  const signal = withinMs >= 1 && withinMs <= LONGEST_ASK_MS ? either(gone, withinMs) : gone;
+  const isBounded = withinMs >= 1 && withinMs <= LONGEST_ASK_MS;
+  const signal = isBounded ? AbortSignal.any([gone, AbortSignal.timeout(withinMs)]) : gone;
   const urgency = query.has('ahead') ? 'ahead' : 'now';
   const answer: ImportAnswer = { entries: await connectionsOf(query.get('port') ?? '', { urgency, signal }) };
   return json(answer);
 }
 
 const LONGEST_ASK_MS = 60_000;
-
-function either(signal: AbortSignal, withinMs: number): AbortSignal {
-  return AbortSignal.any([signal, AbortSignal.timeout(withinMs)]);
-}
 
 /** A pcap stream of what passes the port's interface. */
 function capture({ core }: ControlOptions, query: URLSearchParams, _body: string, signal: AbortSignal): ControlAnswer {

@@ -252,8 +252,10 @@ export function ipOf(version: 4 | 6): Match {
 }
 export const ARP: Match = { eth_type: ETH.arp };
 export const ARP_REQUEST: Match = { eth_type: ETH.arp, arp_op: 1 };
+export const ARP_REPLY: Match = { eth_type: ETH.arp, arp_op: 2 };
 export const UDP4: Match = { eth_type: ETH.ipv4, ip_proto: PROTO.udp };
 export const UDP6: Match = { eth_type: ETH.ipv6, ip_proto: PROTO.udp };
+export const DNS_PORT = 53;
 
 export function icmp6(type: number): Match {
   return { eth_type: ETH.ipv6, ip_proto: PROTO.icmpv6, icmpv6_type: type };
@@ -266,6 +268,9 @@ export function icmp6(type: number): Match {
 export function neighbor(type: typeof ND.solicit | typeof ND.advert): Match {
   return { ...icmp6(type), icmpv6_code: 0 };
 }
+
+/** What somebody says of his own address. */
+export const NEIGHBOUR_ANSWERS: readonly Match[] = [ARP_REPLY, neighbor(ND.advert)];
 
 /** Later fragments have no layer-4 header; Open vSwitch shows them with zeros, which are nobody's. */
 export const NOT_LATER_FRAGMENT = { ip_frag: { value: 0, mask: 2 } } as const satisfies Match;

@@ -544,7 +544,7 @@ const CASES: Readonly<Record<string, readonly [families: readonly string[], reco
   ],
   'held-back': [
     ['heldBack', 'classify'],
-    [...here(net, own), { kind: 'heldBack', id: example.idOf('port', 1), errors: true, hops: true }],
+    [...here(net, own), { kind: 'heldBack', id: example.idOf('port', 1), errors: true, hops: true, talk: false }],
   ],
   'held-talk': [
     ['heldTalk'],

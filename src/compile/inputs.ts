@@ -97,7 +97,7 @@ export interface HeldBack {
   /** No next hop is looked for. */
   readonly hops: boolean;
   /** Of a port: what it says of addresses, asks of names and answers to checks is dropped. */
-  readonly talk?: boolean;
+  readonly talk: boolean;
 }
 
 /**

@@ -188,9 +188,9 @@ test('who is held back gets no answer from the agent, and is dropped for the sam
     const src = from === 'x' ? '198.51.100.9' : from === 'a' ? '10.0.1.11' : '10.0.1.12';
     return story(net.send(host.id, ofport, frame(port.mac, gateway, ip(src, dst, udp(1, 2), ttl))));
   };
-  const errors = { kind: 'heldBack', id: a.id, errors: true, hops: false } as const;
-  const hops = { kind: 'heldBack', id: a.id, errors: false, hops: true } as const;
-  const outer = { kind: 'heldBack', id: uplink.id, errors: true, hops: true } as const;
+  const errors = { kind: 'heldBack', id: a.id, errors: true, hops: false, talk: false } as const;
+  const hops = { kind: 'heldBack', id: a.id, errors: false, hops: true, talk: false } as const;
+  const outer = { kind: 'heldBack', id: uplink.id, errors: true, hops: true, talk: false } as const;
   const cases: readonly (readonly [dst: string, ttl: number, agent: number, reason: string, isHops?: true])[] = [
     ['10.0.2.13', 1, PACKET_IN.ttl, 'ttl'],
     ['8.8.8.8', 64, PACKET_IN.unreachable, 'no-route'],

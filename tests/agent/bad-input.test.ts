@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -181,6 +181,8 @@ describe('an agent that is told nonsense by its switch', { skip: noOpenVswitch }
     const real = dirname(ovs.address.slice(5));
     openflow = new Meddler(join(dir, 'br0.mgmt'), ovs.address.slice(5));
     ovsdb = new Meddler(join(dir, 'db.sock'), join(real, 'db.sock'));
+    // Connections are read there: that works all the time.
+    symlinkSync(join(real, 'vswitchd.ctl'), join(dir, 'ovs-vswitchd.ctl'));
     server = await startServer({ stateDir: dir, listen: [`unix:${join(dir, 'weft.sock')}`], log: silentLog });
     client = createClient({ url: server.urls[0]! });
     const zone = { kind: 'tunnelZone', name: 'z' };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type ConnectionCrowd, startCrowd } from '../../src/lab/connection-crowd.ts';
-import { type Datacentre, eventually, startDatacentre } from './datacentre.ts';
+import { applyEverywhere, type Datacentre, eventually, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { ask, serve } from './services.ts';
 import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
@@ -50,10 +50,7 @@ describe('a limit of connections at a time', { skip: needsRoot }, () => {
   });
   after(() => dc?.down());
 
-  const apply = async (...changed: object[]): Promise<void> => {
-    const { revision } = await dc.weft.client.post<{ revision: number }>('/v1/apply', { objects: changed });
-    await dc.weft.client.get('/v1/sync', { query: { revision: String(revision), timeoutMs: '20000' } });
-  };
+  const apply = (...changed: object[]): Promise<void> => applyEverywhere(dc, changed);
   const problems = async (): Promise<readonly string[]> => {
     const { problems } = await dc.weft.client.get<{ problems: { text: string }[] }>('/v1/status');
     return problems.map(({ text }) => text).filter((text) => text.includes('as many connections here as it may have'));

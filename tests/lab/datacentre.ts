@@ -32,6 +32,12 @@ export interface Plan {
   readonly workloads: readonly PlannedWorkload[];
 }
 
+/** Applies, and waits until what is written is on every host. */
+export async function applyEverywhere({ weft }: Pick<Datacentre, 'weft'>, objects: readonly object[]): Promise<void> {
+  const { revision } = await weft.client.post<{ revision: number }>('/v1/apply', { objects });
+  await weft.client.get('/v1/sync', { query: { revision: String(revision), timeoutMs: '20000' } });
+}
+
 export async function startDatacentre(plan: Plan): Promise<Datacentre> {
   const name = labName(plan.prefix);
   const lab = await Lab.start({

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import { startCapture } from '../../src/lab/capture.ts';
-import { type Datacentre, eventually, pings, sleep, startDatacentre } from './datacentre.ts';
+import { applyEverywhere, type Datacentre, eventually, pings, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
-import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
+import { acme, fiveMembers, member } from './tenancy.ts';
 
 /** Rate limits of ports and floating addresses; MidoNet's scenarios 78 to 81. */
 describe('limits', { skip: needsRoot, concurrency: true }, () => {
@@ -14,32 +14,12 @@ describe('limits', { skip: needsRoot, concurrency: true }, () => {
   const [FREE_S, LIMITED_S] = [1, 3];
 
   before(async () => {
-    dc = await startDatacentre({
-      prefix: 'li',
-      hosts: ['east', 'west'],
-      objects: [
-        ...networks({ snat: [{ from: '10.0.0.0/16', to: '203.0.113.2' }] }),
-        ...['a1', 'a2', 'b1', 'b2', 'b3'].map((name) => member(name)),
-        outsider('o1', 1),
-      ],
-      workloads: [
-        workload('a1', 'east'),
-        workload('a2', 'west'),
-        workload('b1', 'west'),
-        workload('b2', 'east'),
-        workload('b3', 'west'),
-        outsideWorkload('o1', 1, 'west'),
-      ],
-    });
+    dc = await startDatacentre(fiveMembers('li'));
     await eventually('a1 reaches a2', 20_000, () => pings(dc.lab, 'a1', '10.0.1.12'));
   });
   after(() => dc?.down());
 
-  /** What is written is on every host before anything else is looked at. */
-  async function apply(...objects: Record<string, unknown>[]): Promise<void> {
-    await dc.weft.client.post('/v1/apply', { objects });
-    await dc.weft.client.get('/v1/sync', { query: { timeoutMs: 8000 } });
-  }
+  const apply = (...objects: object[]): Promise<void> => applyEverywhere(dc, objects);
 
   /** Megabits a second that a TCP client gets over in some seconds. */
   async function rate(from: string, to: string, at: string, seconds: number, ...more: string[]): Promise<number> {

@@ -3,10 +3,10 @@ import { after, before, describe, test } from 'node:test';
 import { startCapture } from '../../src/lab/capture.ts';
 import { AGENT_PROCESS, waitForPorts } from '../../src/lab/weft.ts';
 import { decodePacket } from '../../src/packet/packet.ts';
-import { type Datacentre, eventually, isSilent, pings, sleep, startDatacentre } from './datacentre.ts';
+import { applyEverywhere, type Datacentre, eventually, isSilent, pings, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { undropped } from './lossless.ts';
-import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
+import { acme, fiveMembers, member, networks } from './tenancy.ts';
 
 /** What a Geneve packet carries (RFC 8926 §3.4), behind its options; the frame as hexadecimal. */
 function inGeneve(bytes: Uint8Array): { readonly vni: number; readonly frame: string } {
@@ -27,24 +27,9 @@ describe('mirrors, marks and administrative state', { skip: needsRoot }, () => {
   const COLLECTOR_KEY = 0x77;
 
   before(async () => {
-    dc = await startDatacentre({
-      prefix: 'ml',
-      hosts: ['east', 'west'],
-      objects: [
-        ...networks({ snat: [{ from: '10.0.0.0/16', to: '203.0.113.2' }] }),
-        ...['a1', 'a2', 'b1', 'b2', 'b3'].map((name) => member(name)),
-        acme('floatingAddress', 'f', { address: '203.0.113.11', router: 'r', port: 'a1' }),
-        outsider('o1', 1),
-      ],
-      workloads: [
-        workload('a1', 'east'),
-        workload('a2', 'west'),
-        workload('b1', 'west'),
-        workload('b2', 'east'),
-        workload('b3', 'west'),
-        outsideWorkload('o1', 1, 'west'),
-      ],
-    });
+    dc = await startDatacentre(
+      fiveMembers('ml', acme('floatingAddress', 'f', { address: '203.0.113.11', router: 'r', port: 'a1' })),
+    );
     for (const [from, to] of [
       ['a1', '10.0.1.12'],
       ['a1', '10.0.2.11'],
@@ -54,11 +39,7 @@ describe('mirrors, marks and administrative state', { skip: needsRoot }, () => {
   });
   after(() => dc?.down());
 
-  /** What is written is on every host before anything else is looked at. */
-  async function apply(...objects: Record<string, unknown>[]): Promise<void> {
-    await dc.weft.client.post('/v1/apply', { objects });
-    await dc.weft.client.get('/v1/sync', { query: { timeoutMs: 8000 } });
-  }
+  const apply = (...objects: object[]): Promise<void> => applyEverywhere(dc, objects);
 
   async function mirror(name: string, more: object): Promise<void> {
     await apply(acme('mirror', name, more));

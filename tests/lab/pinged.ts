@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Lab } from '../../src/lab/lab.ts';
 import { eventually, sleep } from './datacentre.ts';
-import { machineDrops } from './lossless.ts';
+import { countingDrops } from './lossless.ts';
 
 /** What pings to some targets, in their order, had to suffer. */
 export interface Pinged {
@@ -21,7 +21,7 @@ export async function pinged(
   targets: readonly string[],
   during: () => Promise<unknown>,
 ): Promise<Pinged> {
-  const dropped = await machineDrops(lab);
+  const drops = await countingDrops(lab);
   const runs = targets.map((target) => {
     const child = lab.spawn(from, ['ping', '-n', '-D', '-i', '0.05', target]);
     const said = { out: '', err: '' };
@@ -60,7 +60,7 @@ export async function pinged(
   return {
     gapsMs: each.map(({ gapMs }) => gapMs),
     lost: each.map(({ lost }) => lost),
-    drops: (await machineDrops(lab)) - dropped,
+    drops: await drops(),
   };
 }
 

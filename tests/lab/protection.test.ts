@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { sendFrames } from '../../src/lab/spray.ts';
-import { type Datacentre, eventually, sleep, startDatacentre } from './datacentre.ts';
+import { applyEverywhere, type Datacentre, eventually, sleep, startDatacentre } from './datacentre.ts';
 import { syn, udp } from './frames.ts';
 import { needsRoot } from './lab-name.ts';
 import { startLossless } from './lossless.ts';
@@ -96,10 +96,7 @@ describe('public addresses', { skip: needsRoot }, () => {
   });
   after(() => dc?.down());
 
-  const apply = async (...changed: object[]): Promise<void> => {
-    const { revision } = await dc.weft.client.post<{ revision: number }>('/v1/apply', { objects: changed });
-    await dc.weft.client.get('/v1/sync', { query: { revision: String(revision), timeoutMs: '20000' } });
-  };
+  const apply = (...changed: object[]): Promise<void> => applyEverywhere(dc, changed);
 
   /** Packets that have come out of the tunnel at the workloads' host so far. */
   async function tunnelled(): Promise<number> {
@@ -267,7 +264,7 @@ describe('public addresses', { skip: needsRoot }, () => {
       said.join(),
     );
     assert.ok(
-      said.some((text) => text.includes('are answered again')),
+      said.some((text) => text.includes('are heard again')),
       said.join(),
     );
     assert.equal((await ask(dc.lab, 'w1', 'tcp', SHOP, 80)).by, 's1');

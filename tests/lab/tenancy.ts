@@ -1,4 +1,4 @@
-import type { PlannedWorkload } from './datacentre.ts';
+import type { Plan, PlannedWorkload } from './datacentre.ts';
 
 /** The tenant that the tests of layers 3 and 4 share: two networks, a router, and the provider's network outside. */
 export const acme = (kind: string, name: string, more: object = {}): Record<string, unknown> => ({
@@ -69,5 +69,24 @@ export function outsideWorkload(name: string, n: number, host: string): PlannedW
     host,
     port: `provider/${name}`,
     addresses: [`203.0.113.${100 + n}/24`, `2001:db8:f::10${n}/64`],
+  };
+}
+
+/** Five members on two hosts, some of each network on either, and one outside; `more` objects. */
+export function fiveMembers(prefix: string, ...more: readonly Record<string, unknown>[]): Plan {
+  const hostOf = { a1: 'east', a2: 'west', b1: 'west', b2: 'east', b3: 'west' };
+  return {
+    prefix,
+    hosts: ['east', 'west'],
+    objects: [
+      ...networks({ snat: [{ from: '10.0.0.0/16', to: '203.0.113.2' }] }),
+      ...Object.keys(hostOf).map((name) => member(name)),
+      outsider('o1', 1),
+      ...more,
+    ],
+    workloads: [
+      ...Object.entries(hostOf).map(([name, host]) => workload(name, host)),
+      outsideWorkload('o1', 1, 'west'),
+    ],
   };
 }

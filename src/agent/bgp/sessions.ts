@@ -256,8 +256,7 @@ export class Sessions {
 
   #allSynced(): boolean {
     if (this.#isDue || this.#planned === LEFT) return false;
-    const plans = JSON.parse(this.#planned) as readonly { readonly router: string }[];
-    return plans.every(({ router }) => this.#synced.has(router));
+    return [...(this.#routers ?? [])].every((router) => this.#synced.has(router));
   }
 
   #allRoutes(): Report[] {

@@ -163,7 +163,7 @@ export class ConnectionExporter {
     const told = new Map<string, string>();
     const sinceMs = new Map<string, number>();
     const seen: Connection[] = [];
-    const put: Connection[] = [];
+    const put: string[] = [];
     for (let n = 0; n < join.size; n++) {
       if (n % SLICE === SLICE - 1) await nextTurn();
       const fresh = join.at(n, nowMs);
@@ -175,7 +175,7 @@ export class ConnectionExporter {
       if (connection.seenAs) seen.push(connection);
       const text = JSON.stringify(connection);
       told.set(fresh.key, text);
-      if (isWhole || former !== text) put.push(connection);
+      if (isWhole || former !== text) put.push(fresh.key);
     }
     this.#options.seen?.(seen, unread);
     // Of a whole epoch too: what ended makes room for what is new, not only behind it.
@@ -183,7 +183,8 @@ export class ConnectionExporter {
     let isAgain = false;
     // Also with nothing in it, as a sign of life.
     do {
-      const some = put.splice(0, MOST_CONNECTIONS_IN_REPORT);
+      // As text they are there anyway: tens of thousands of objects at a time are not needed.
+      const some = put.splice(0, MOST_CONNECTIONS_IN_REPORT).map((key) => JSON.parse(told.get(key)!) as Connection);
       const ended = gone.splice(0, MOST_CONNECTIONS_IN_REPORT);
       const isLast = put.length + gone.length === 0;
       if (some.length + ended.length > 0 || isWhole || steadyMs - this.#toldMs >= LIFE_MS)

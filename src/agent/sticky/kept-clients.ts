@@ -125,7 +125,13 @@ export class KeptClients {
       delete this.#watched.get(record.id.split('/')[0]!)?.elsewhere;
       if (op === 'put') this.#adopt(record as KeptRecord);
     }
-    return [...effects, ...this.#judgeAll(nowMs, (balancer) => concerns(changes, balancer))];
+    // To look through thousands of clients is much for each port that comes somewhere. `<balancer>/<member or host>`, or the id itself:
+    const about = new Set(
+      changes.flatMap(({ record }) => (ABOUT_SLOTS.has(record.kind) ? [record.id.split('/')[0]!] : [])),
+    );
+    const isAbout = ({ id, members }: LoadBalancer): boolean =>
+      about.has(id) || members.some(({ port }) => about.has(port));
+    return [...effects, ...this.#judgeAll(nowMs, isAbout)];
   }
 
   /** Hosts are lost, or back. */
@@ -281,25 +287,6 @@ export class KeptClients {
     watched.elsewhere = { of, clients: found };
     return found;
   }
-}
-
-/** To look through thousands of clients is much for each port that comes somewhere. */
-function concerns(changes: readonly ScopeChange[], { id, members }: LoadBalancer): boolean {
-  return changes.some(({ record }) => {
-    switch (record.kind) {
-      case 'loadBalancer':
-        return record.id === id;
-      // `<balancer>/<member or host>`
-      case 'memberHealth':
-      case 'keptClients':
-        return record.id.startsWith(`${id}/`);
-      case 'port':
-      case 'binding':
-        return members.some(({ port }) => port === record.id);
-      default:
-        return false;
-    }
-  });
 }
 
 function isLater(

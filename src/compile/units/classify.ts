@@ -2,7 +2,7 @@ import type { Contribution } from '../../incremental/definitions.ts';
 import type { LogicalPort } from '../../model/objects.ts';
 import type { Match } from '../../openflow/flow.ts';
 import { type SwitchFacts, switchFacts, toAgent } from '../facts.ts';
-import { ARP_REQUEST, ETH, load, match, ND, neighbor, type Registers } from '../fields.ts';
+import { ARP_REPLY, ARP_REQUEST, ETH, load, match, ND, neighbor, type Registers } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, macsOf, outsideOfPortIndex, type Reader } from '../inputs.ts';
 import { macOf, type Owned, ownedBy } from '../owned.ts';
@@ -122,7 +122,7 @@ function announcements(reader: Reader, port: LogicalPort, owned: Owned, from: Ma
     if (ip.version === 4 && prefix === 32)
       says.push(
         { ...ARP_REQUEST, arp_spa: ip.value, arp_tpa: ip.value },
-        { eth_type: ETH.arp, arp_op: 2, arp_spa: ip.value, arp_tpa: ip.value },
+        { ...ARP_REPLY, arp_spa: ip.value, arp_tpa: ip.value },
       );
     if (ip.version === 6 && prefix === 128)
       says.push({ ...neighbor(ND.advert), ipv6_dst: ALL_NODES, nd_target: ip.value });

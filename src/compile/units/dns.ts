@@ -2,12 +2,10 @@ import { type Ip, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import { routerOf } from '../../model/subnets.ts';
 import { localSwitch, toAgent } from '../facts.ts';
-import { match, type Registers, UDP4, UDP6 } from '../fields.ts';
+import { DNS_PORT, match, type Registers, UDP4, UDP6 } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader, routerPortsIndex } from '../inputs.ts';
 import { ANSWER } from './answer.ts';
-
-const DNS_PORT = 53;
 
 /** Names of workloads, asked of the gateway of a subnet: the agent answers. */
 export const dnsUnit = define.unit({

@@ -1,4 +1,15 @@
-import { ARP, IPV4, IPV6, match, ND, neighbor, PROTO, type Registers, UDP4, UDP6, VERDICT } from '../fields.ts';
+import {
+  DNS_PORT,
+  IPV4,
+  IPV6,
+  match,
+  NEIGHBOUR_ANSWERS,
+  PROTO,
+  type Registers,
+  UDP4,
+  UDP6,
+  VERDICT,
+} from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { ANCHOR, ARRIVE, LEAVE, OWN, TTL } from './router-base.ts';
@@ -41,8 +52,6 @@ export const heldBackUnit = define.unit({
 
 /** In `classify`, above the ways into the pipeline: other ports' frames never meet these matches. */
 const TALK = 950;
-const ARP_REPLY = 2;
-const DNS_PORT = 53;
 
 /**
  * Who talks too much to the agent is not heard by anybody in that: the sorts of frames are dropped where they come in, so that other ports of the
@@ -54,12 +63,7 @@ export const heldTalkUnit = define.unit({
   run(reader, id) {
     const ofport = reader.get('heldBack', id)?.talk ? reader.pick('interface', id, 'ofport') : undefined;
     if (ofport === undefined) return [];
-    const sorts = [
-      { ...ARP, arp_op: ARP_REPLY },
-      neighbor(ND.advert),
-      { ...UDP4, udp_dst: DNS_PORT },
-      { ...UDP6, udp_dst: DNS_PORT },
-    ];
+    const sorts = [...NEIGHBOUR_ANSWERS, { ...UDP4, udp_dst: DNS_PORT }, { ...UDP6, udp_dst: DNS_PORT }];
     return sorts.map((sort) => flow('classify', TALK, { in_port: ofport, ...sort }, { drop: 'agent' }));
   },
 });

@@ -2,13 +2,12 @@ import { parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import { once } from '../../incremental/definitions.ts';
 import { localSwitch, toAgent } from '../facts.ts';
-import { ARP, match, ND, neighbor } from '../fields.ts';
+import { ARP, match, ND, NEIGHBOUR_ANSWERS, neighbor } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define } from '../inputs.ts';
 
 /** Where the agent hears of addresses that no port has as its own (docs/design/layer3.md, §6.8). */
 
-const ARP_REPLY = 2;
 const ALL_NODES = 0xff02_0000_0000_0000_0000_0000_0000_0001n;
 /** In `routerIn`: above whether the packet may enter, below whether the port is up. In `answer`: above all that is answered here. */
 const HEARD = { reply: 250, announcement: 350 } as const;
@@ -18,7 +17,7 @@ export const neighbourAnswersUnit = define.unit({
   name: 'neighbourAnswers',
   over: once,
   run: (reader) =>
-    [{ ...ARP, arp_op: ARP_REPLY }, neighbor(ND.advert)].map((answer) =>
+    NEIGHBOUR_ANSWERS.map((answer) =>
       flow('routerIn', HEARD.reply, answer, { do: [toAgent(reader, 'neighbour')], drop: 'agent' }),
     ),
 });

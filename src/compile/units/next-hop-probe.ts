@@ -3,7 +3,7 @@ import type { Contribution } from '../../incremental/definitions.ts';
 import type { NextHopProbe } from '../../model/objects.ts';
 import type { Match } from '../../openflow/flow.ts';
 import { localSwitch, toAgent } from '../facts.ts';
-import { ARP, load, match, ND, neighbor, PROTO } from '../fields.ts';
+import { ARP_REPLY, load, match, ND, neighbor, PROTO } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, routerPortsIndex } from '../inputs.ts';
 import { macOf } from '../owned.ts';
@@ -22,7 +22,6 @@ import { addressedTo } from './router-base.ts';
 const ANSWER = 980;
 /** In `own`, above all. */
 const PINGED = 500;
-const ARP_REPLY = 2;
 
 interface Probed {
   readonly hop: Ip;
@@ -79,9 +78,7 @@ export const nextHopProbeUnit = define.unit({
 });
 
 function neighbourAnswer(hop: Ip): Match {
-  return hop.version === 4
-    ? { ...ARP, arp_op: ARP_REPLY, arp_spa: hop.value }
-    : { ...neighbor(ND.advert), nd_target: hop.value };
+  return hop.version === 4 ? { ...ARP_REPLY, arp_spa: hop.value } : { ...neighbor(ND.advert), nd_target: hop.value };
 }
 
 /** RFC 792, RFC 4443 §4.2. */

@@ -3,7 +3,7 @@ import type { Contribution } from '../../incremental/definitions.ts';
 import type { LogicalPort } from '../../model/objects.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { type SwitchFacts, switchFacts } from '../facts.ts';
-import { ARP, ipOf, load, ND, neighbor, PROTO, UNTAGGED } from '../fields.ts';
+import { ARP, ARP_REPLY, ipOf, load, ND, neighbor, PROTO, UNTAGGED } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, localPortsIndex, type Reader } from '../inputs.ts';
 import { macOf } from '../owned.ts';
@@ -84,7 +84,7 @@ function heard(
         ),
       ),
     ),
-    flow('classify', CLASSIFY.speaker, { ...from, ...ARP, arp_op: 2 }, onAsEver),
+    flow('classify', CLASSIFY.speaker, { ...from, ...ARP_REPLY }, onAsEver),
     flow('classify', CLASSIFY.speaker, { ...from, ...neighbor(ND.advert) }, onAsEver),
   ];
 }
