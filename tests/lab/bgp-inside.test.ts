@@ -1,3 +1,4 @@
+// A scenario: runs by --all.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { RoutingDaemons } from '../../src/lab/routing-daemons.ts';

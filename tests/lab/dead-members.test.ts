@@ -1,4 +1,4 @@
-// Measures: runs alone.
+// Measures: runs alone, by --all.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { startMigration } from '../../src/lab/migration.ts';

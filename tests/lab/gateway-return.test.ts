@@ -1,4 +1,4 @@
-// Measures: runs alone.
+// Measures: runs alone, by --all.
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { eventually, pings } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';

@@ -1,4 +1,4 @@
-// Takes a minute: runs first.
+// Takes a minute: runs first, by --all.
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -14,3 +14,6 @@ export function labName(prefix: string): string {
 
 /** Why a test of the lab cannot run here, as node:test's `skip` takes it. */
 export const needsRoot = process.getuid?.() === 0 ? false : 'needs root: it makes network namespaces';
+
+/** Why the gate leaves a scenario out: what it is about has a shorter test there. */
+export const byAll = process.env.WEFT_CAMPAIGN ? false : 'runs by ./test --all';

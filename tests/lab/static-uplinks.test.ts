@@ -1,4 +1,4 @@
-// Measures: runs in pairs, first.
+// Measures: runs in pairs, first, by --all.
 import assert from 'node:assert/strict';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { listNamespaces } from '../../src/base/namespaces.ts';

@@ -1,4 +1,4 @@
-// Measures: runs in pairs, first.
+// Measures: runs in pairs, first, by --all.
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
