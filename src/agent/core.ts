@@ -478,7 +478,7 @@ export class AgentCore implements Ground {
   }
 
   #counters(event: AgentEvent & { kind: 'counters' }, nowMs: number): Effect[] {
-    const { rules, drops, learned } = sumCounters(event, this.#compiler);
+    const { rules, drops, learned } = sumCounters(event, this.#compiler, this.parts.errors.tooBig);
     for (const [id, packets] of learned) this.learning.heard(id, packets, nowMs);
     if (Object.keys(rules).length + Object.keys(drops).length === 0) return [];
     return this.report([{ type: 'counters', epochMs: this.#startedMs, rules, drops }]);

@@ -1,12 +1,15 @@
 import type { Compiler } from '../compile/compiler.ts';
+import type { Reason } from '../compile/tables.ts';
 import type { AgentEvent } from './events.ts';
 
 type Counted = AgentEvent & { kind: 'counters' };
 
-interface Count {
+export interface Count {
   readonly packets: number;
   readonly bytes: number;
 }
+
+const TOO_BIG: Reason = 'too-big';
 
 /** Of drops: `reason kind/id` of the router port, address or whatever else has it, or only the reason. */
 export interface Counters {
@@ -15,10 +18,15 @@ export interface Counters {
   readonly learned: ReadonlyMap<string, number>;
 }
 
-/** Counters of flows and meters as those of the objects behind them: totals of rules and drops, packets heard from learned addresses. */
+/**
+ * Counters of flows and meters as those of the objects behind them: totals of rules and drops, packets heard from learned addresses.
+ * What was too large is `tooBig`, as the agent counted it: Open vSwitch credits the flows behind both answers of `check_pkt_larger` with every
+ * packet that was asked, the small ones too (ofproto-dpif-xlate.c translates both).
+ */
 export function sumCounters(
   { flows, meters = new Map() }: Counted,
   compiler: Pick<Compiler, 'explain' | 'meters'>,
+  tooBig: Count,
 ): Counters {
   const rules: Record<string, Count> = {};
   const drops: Record<string, Count> = {};
@@ -35,6 +43,7 @@ export function sumCounters(
     }
     // What a rule says is done behind its chain, and counted there.
     if (reason === undefined || count.packets === 0 || objects.some(({ kind }) => kind === 'rule')) continue;
+    if (reason === TOO_BIG) continue;
     add(drops, objects.length === 1 ? `${reason} ${objects[0]!.kind}/${objects[0]!.id}` : reason, count);
   }
   const limits = compiler.meters();
@@ -42,5 +51,6 @@ export function sumCounters(
     const of = limits.get(meter)?.of;
     if (of !== undefined && count.packets > 0) add(drops, `inbound-limit ${of.kind}/${of.id}`, count);
   }
+  if (tooBig.packets > 0) add(drops, TOO_BIG, tooBig);
   return { rules, drops, learned };
 }

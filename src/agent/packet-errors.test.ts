@@ -120,6 +120,19 @@ test('what came in by an outside port and is too big for tunnels is told what th
   ]);
 });
 
+test('what was too big and could not be cut is counted, and nothing else', () => {
+  const errors = new PacketErrors(ground);
+  const whole = frame4(A, 0x0a00_0209, 2000);
+  whole[20]! |= 0x40;
+  for (const [wanted, frame] of [
+    ['tooBig', whole],
+    ['tooBig', frame4(A, 0x0a00_0209, 2000)],
+    ['ttl', whole],
+  ] as const)
+    errors.handle(packetIn(wanted, frame, { ...inRouter, routerPortKey: 202 }), 0);
+  assert.deepEqual(errors.tooBig, { packets: 1, bytes: whole.length });
+});
+
 test('what may be cut is, and goes on to where it was to leave', () => {
   const large = frame4(A, 0x0a00_0209, 2000);
   const parts = ask('tooBig', large, { ...inRouter, routerPortKey: 202, nextHop: 1n });

@@ -3,6 +3,7 @@ import { PACKET_IN } from '../compile/tables.ts';
 import { mtuOfSwitch } from '../model/mtu.ts';
 import type { Router, RouterPort } from '../model/objects.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
+import type { Count } from './counters.ts';
 import type { Effect, PacketIn } from './events.ts';
 import type { Ground } from './ground.ts';
 import { cutIpv4 } from './packet-in/fragments.ts';
@@ -35,9 +36,15 @@ const COMPLAINTS: ReadonlyMap<number, IcmpComplaint['about']> = new Map([
 export class PacketErrors {
   readonly #ground: Ground;
   readonly #limit = new RateLimit(PER_SENDER, ALTOGETHER);
+  #tooBig: Count = { packets: 0, bytes: 0 };
 
   constructor(ground: Ground) {
     this.#ground = ground;
+  }
+
+  /** What was too large and could not be cut, of what came here: its meter lets a flood come in part. */
+  get tooBig(): Count {
+    return this.#tooBig;
   }
 
   isFor(packet: PacketIn): boolean {
@@ -48,6 +55,8 @@ export class PacketErrors {
     if (packet.class === PACKET_IN.tooBig) {
       const cut = cutIpv4(packet.frame, this.#mtuBeyond(packet));
       if (cut) return cut.map((frame) => passOn(packet, frame));
+      const { packets, bytes } = this.#tooBig;
+      this.#tooBig = { packets: packets + 1, bytes: bytes + packet.frame.length };
     }
     const offender = offenderOf(packet.frame);
     if (!offender || !this.#limit.take(senderOf(packet), nowMs)) return [];

@@ -4,9 +4,10 @@ import { MAX_JUMP_DEPTH, MOST_CHAIN_STEPS } from '../model/chain-steps.ts';
 import type { Rule } from '../model/objects.ts';
 import { formatFlow } from '../openflow/text/flow.ts';
 import type { Journey } from '../pipeline/network.fixture.ts';
+import { Pipeline } from '../pipeline/pipeline.ts';
 import { createCompiler } from './compiler.ts';
 import type { InputRecord } from './inputs.ts';
-import { PACKET_IN } from './tables.ts';
+import { PACKET_IN, type Reason, TABLES } from './tables.ts';
 import * as example from './testing/example.ts';
 import { isMessage } from './testing/messages.ts';
 import {
@@ -94,6 +95,43 @@ test('jumps by set, nested as deep as they may be, are followed, and deeper ones
   const deepest = nested(MAX_JUMP_DEPTH / 2);
   assert.deepEqual([deepest.delivered.length, deepest.results[0]!.result.error], [1, undefined]);
   assert.equal(nested(MAX_JUMP_DEPTH / 2 + 2).reasons.at(-1), 'rule');
+});
+
+test('a chain whose start the switch has refused drops everything, and so does a jump to it', () => {
+  const [chain, next] = [example.chain(1), example.chain(2)];
+  const network = chainNetwork([example.rule(1, chain, 10, 'jump', { protocol: 'tcp' }, next)], [next]);
+  const flows = [...network.compilerOf(HOSTS[0].id).flows()];
+  const sent = (refused: number | undefined, name: Name): [number, Reason | undefined] => {
+    const left = flows.filter(({ table, match }) => table !== TABLES.chainStart.number || match.reg5 !== refused);
+    assert.equal(flows.length - left.length, refused === undefined ? 0 : 1);
+    const { outputs, steps } = new Pipeline({ flows: left, fragments: 'nxMatch' }).run({
+      inPort: 1,
+      bytes: FRAMES[name],
+    });
+    const last = steps.findLast(({ flow }) => flow !== undefined)!.flow!;
+    return [outputs.length, network.compilerOf(HOSTS[0].id).explain(last.cookie).reason];
+  };
+  assert.deepEqual(
+    [sent(undefined, 'syn'), sent(undefined, 'udp')],
+    [
+      [1, undefined],
+      [1, undefined],
+    ],
+  );
+  assert.deepEqual(
+    [sent(chain.key, 'syn'), sent(chain.key, 'udp')],
+    [
+      [0, 'rule'],
+      [0, 'rule'],
+    ],
+  );
+  assert.deepEqual(
+    [sent(next.key, 'syn'), sent(next.key, 'udp')],
+    [
+      [0, 'rule'],
+      [1, undefined],
+    ],
+  );
 });
 
 /** From one host to itself, by a chain whose rules, all but the last, ask for a set and drop, or only log. */

@@ -6,6 +6,7 @@ import { frame, ip, ip6, tcp, udp } from '../pipeline/frames.fixture.ts';
 import { type Journey, Network, TUNNEL_OFPORT } from '../pipeline/network.fixture.ts';
 import { COPIES_PER_FLOW } from './chunks.ts';
 import type { InputRecord } from './inputs.ts';
+import { TABLES } from './tables.ts';
 import * as example from './testing/example.ts';
 import { isMessage } from './testing/messages.ts';
 import { outside, plain, story, uplink, x } from './testing/outside-world.fixture.ts';
@@ -106,6 +107,21 @@ test('a hand-off from elsewhere finds the one of a thousand members here that kn
   const tunnel = { id: BigInt(uplink.key), src: ip6(there[0]!.tunnelAddress), dst: ip6(here.tunnelAddress) };
   const journey = net.arrive(here.id, tunnel, marked);
   assert.equal(journey.results[0]!.result.error, undefined);
+  assert.equal(story({ ...journey, reasons: [] }), delivered);
+});
+
+test('the members of one host have one list of whom to ask for a hand-off, not one each', () => {
+  const members = Array.from({ length: 200 }, (_, i) => memberAt(i + 1));
+  const [first, ...others] = members as [LogicalPort, ...LogicalPort[]];
+  const net = hostWith([vip([first], others)], members, { handOff: 6 });
+  const copies = [...net.compilerOf(here.id).flows()]
+    .filter(({ table }) => table === TABLES.anchored.number)
+    .flatMap(({ actions }) => actions.filter(({ kind }) => kind === 'clone'));
+  assert.equal(copies.length, members.length);
+  const delivered = `${first.name}: ${CLIENT}:5000 > ${first.addresses[0]}:80`;
+  assert.equal(story(net.send(here.id, 4, fromClient(tcp(5000, 80, SYN)))), delivered);
+  net.change(vip(others, [first]));
+  const journey = net.send(here.id, 4, fromClient(tcp(5000, 80, ACK)));
   assert.equal(story({ ...journey, reasons: [] }), delivered);
 });
 

@@ -96,7 +96,7 @@ describe('a connection from outside, when its slot has moved', () => {
   test('is found at another member of the same host', () => {
     const net = connected(h1, { ...spread, c: h1 });
     net.change(vip([b, c], { drained: [b] }));
-    assert.equal(story(net.send(h1.id, 4, segment(ACK))), at.b);
+    assert.equal(got(net.send(h1.id, 4, segment(ACK))), at.b);
   });
 
   test('is not looked for by what begins one, nor by datagrams', () => {

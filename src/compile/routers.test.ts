@@ -406,6 +406,45 @@ test('on a VLAN-aware switch the port is in the VLANs of its subnets, and packet
   assert.deepEqual([reached(remote), tagsOf(remote)], [['p22'], [[]]]);
 });
 
+test('on a VLAN-aware switch packets leave in the VLAN of the subnet that holds the next hop, whatever networks the port has', () => {
+  const aware = example.logicalSwitch(5, {
+    vlanAware: true,
+    subnets: [
+      example.subnet('10.5.1.0/24', { vlan: 5 }),
+      example.subnet('10.5.2.0/24', { vlan: 6 }),
+      example.subnet('2001:db8:6::/64', { vlan: 6 }),
+    ],
+  });
+  const hosts = ['10.5.1.21', '10.5.2.21', '10.5.9.21', '2001:db8:6::21'];
+  const trunk = example.port(21, aware, { addresses: hosts, vlan: { trunk: 'all' } });
+  const routes = [
+    example.route('192.0.2.0/24', { via: '2001:db8:6::21' }),
+    example.route('198.51.100.0/24', { via: '10.5.2.21' }),
+  ];
+  const vlansTo = (addresses: string[], targets: readonly string[]): (number | string)[] => {
+    const wide = example.routerPort(6, middle, { switch: aware.id, addresses });
+    const net5 = networkOf(
+      [h1],
+      [...records.filter((record) => record !== middle), { ...middle, routes }, aware, wide],
+      [...sites, { port: trunk, on: [h1], ofport: 6 }],
+    );
+    return targets.map((target) => {
+      const source = from(target.includes(':') ? 6 : 4);
+      const journey = net5.send(h1.id, 1, frame(a.mac, onLeft.mac, ip(source, target, udp(1, 2))));
+      const [got] = journey.delivered;
+      return got === undefined ? journey.reasons.join() || 'nothing' : (decodePacket(got.bytes).vlans[0]?.vid ?? 0);
+    });
+  };
+  const [one, two, three, six] = hosts as [string, string, string, string];
+  // A network that holds subnets of several VLANs, and addresses of none.
+  assert.deepEqual(vlansTo(['10.5.0.1/16'], [one, two, three, '198.51.100.9']), [5, 6, 0, 6]);
+  assert.deepEqual(vlansTo(['10.5.1.1/16'], [one, two, three]), [5, 6, 0]);
+  // Part of a subnet.
+  assert.deepEqual(vlansTo(['10.5.1.1/25', '10.5.2.1/25'], [one, two, '198.51.100.9']), [5, 6, 6]);
+  // IPv4 by an IPv6 next hop (RFC 8950).
+  assert.deepEqual(vlansTo(['10.5.1.1/24', '2001:db8:6::1/64'], [one, six, '192.0.2.9']), [5, 6, 6]);
+});
+
 test('from outside only what is for the router itself comes in, also through the tunnel of the port', () => {
   const outside = { ...onLeft, outside: true };
   const border = networkOf([h1, h2], [left, right, middle, outside, onRight], sites);

@@ -12,6 +12,7 @@ import {
   a,
   b,
   c,
+  inside,
   middle,
   plain,
   sitesOn,
@@ -133,6 +134,36 @@ describe('a VIP, from inside', () => {
     // Of this host's own it is known at once: the server has not heard that the interface came, or went.
     assert.match(called(b, unbound(b)), /^p2: /);
     assert.equal(called(c, example.binding(c, h1)), refused);
+  });
+
+  test('is tracked where a client and a member have the ports of DHCP: answers are of the VIP, and groups judge', () => {
+    const quiet = {
+      ...inside,
+      subnets: inside.subnets.map((one) => ({ ...one, dhcp: { ...one.dhcp, enabled: false } })),
+    };
+    const closed = example.securityGroup(1, { egress: [] });
+    // With port security it would be taken for a DHCP server.
+    const answering = { port: { ...b, portSecurity: false }, on: [h1], ofport: 2, zone: 8 };
+    for (const [address, client, member, src, dst] of [
+      ['10.9.9.9', '10.0.1.11', '10.0.1.12', 68, 67],
+      ['2001:db8:9::9', '2001:db8:1::11', '2001:db8:1::12', 546, 547],
+    ] as const) {
+      const listeners: LoadBalancer['listeners'] = [{ protocol: 'udp', port: 1067, memberPort: dst }];
+      const up = vip([b], { address, listeners });
+      const records = [...world.filter((record) => record !== inside), quiet, plain, closed];
+      const net = networkOf([h1, h2], [...records, up], [...sites.filter(({ port }) => port !== b), answering]);
+      const called = `p2: ${client}:${src} > ${member}:${dst}`;
+      assert.equal(send(net, a, client, address, udp(src, 1067)), called);
+      const answer = net.send(h1.id, 2, frame(b.mac, a.mac, ip(member, client, udp(dst, src))));
+      assert.equal(story(answer), `p1: ${address}:1067 > ${client}:${src}`);
+      // Where nobody serves the known connection is asked for in another way.
+      net.change({ ...up, members: up.members.map((one) => ({ ...one, drain: true })) });
+      assert.equal(send(net, a, client, address, udp(src, 1067)), called);
+      net.change({ ...a, groups: [closed.id] });
+      assert.equal(send(net, a, client, address, udp(src, 1067)), 'group');
+      net.change(up);
+      assert.equal(send(net, a, client, address, udp(src, 1067)), 'group');
+    }
   });
 
   test('leaves alone what no listener is for, or one that is down', () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import type { ShownDrop } from '../../src/server/routes/flows.ts';
 import { type Datacentre, eventually, pings, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { acme, member, networks, workload } from './tenancy.ts';
@@ -148,5 +149,16 @@ describe('packets too large for tunnels', { skip: needsRoot }, () => {
   test('answers to what workloads ask outside are as large as fits', async () => {
     await streams('far', 'a1', '203.0.113.11', 5020);
     await streams('a2', 'far', '192.0.2.1', 5021);
+  });
+
+  test('of thousands whose size was asked those count as too big that were', async () => {
+    const dropped = await eventually('a count', 30_000, async () => {
+      const { items } = await dc.weft.client.get<{ items: readonly ShownDrop[] }>('/v1/flows/drops');
+      const tooBig = items.filter(({ reason }) => reason === 'too-big');
+      return tooBig.length > 0 ? tooBig : undefined;
+    });
+    // A few for each way above; the streams alone were hundreds.
+    for (const { packets, bytes } of dropped)
+      assert.ok(packets < 100 && bytes > packets * FITS, `${packets}, ${bytes} B`);
   });
 });

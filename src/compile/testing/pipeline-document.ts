@@ -114,7 +114,8 @@ const NOTES: Readonly<Partial<Record<TableName, string>>> = {
     'Matches profile, judge and the original direction that conntrack keeps; what fits takes the verdict back. Remote groups and address sets are conjunctions: one flow per member, however many rules name it; the id is twice the key, plus 1 for destinations.',
   fromPort:
     'Matches inPort; sets chain and policyDrop, runs the chain, goes on to the verdict. What no group took is dropped here.',
-  chainStart: 'Matches chain; loads each segment in turn. After a verdict or a return the rest matches nothing.',
+  chainStart:
+    'Matches chain; takes back the verdict "drop" that a packet comes with, for a chain that has no flow here, and loads each segment in turn. After a verdict or a return the rest matches nothing.',
   chain:
     'Matches chain, segment, no verdict yet, and what the rule says. Priority is 61,000 less the position. A jump runs `chainStart` for the other chain. A rule that asks for a set runs `set`, then a step of its own (segment + 8192 each). What an inverted field fits stands above the rest of the rule, which has a segment to itself.',
   fromVerdict:
@@ -150,7 +151,7 @@ const NOTES: Readonly<Partial<Record<TableName, string>>> = {
     'Matches routerPort of ports with a chain or with an MTU beyond, and fromLarger where only what came in where packets are larger is asked its size.',
   outVerdict: 'As `fromVerdict`.',
   leave:
-    'Matches routerPort (and nextHop, where the networks of a port are in several VLANs). Sets the source MAC and switch; from here on the device is the next switch, or by a peer the next router.',
+    'Matches routerPort (and nextHop, where the subnets behind a port are in several VLANs). Sets the source MAC and switch; from here on the device is the next switch, or by a peer the next router.',
   next: 'One flow: clears the scratch MAC and runs `resolve`.',
   resolve:
     'Matches switch (and vlan, where the switch has VLANs) and nextHop. One flow per address, for routed packets and for those who ask by ARP and ND; neighbours that were heard of (they answer for themselves) match routed too.',

@@ -150,12 +150,7 @@ function fromInside(
   if (!clientSwitches(reader, balancer).some((id) => reader.derive(localSwitch, id) !== undefined)) return [];
   return memberPorts.map((memberPort) => {
     const chosen = match({ viaVip: 1, memberVip: 0, member, ...atMembers(memberPort) }, ipOf(address.version));
-    const nat = toMember(address, memberPort);
-    // Whatever goes to such a port may be what conntrack is not asked about (`track`).
-    const isExempt = memberPort === (address.version === 4 ? 67 : 547);
-    return flow('member', MEMBER.here, chosen, {
-      do: isExempt ? translate('vip', undefined, nat) : translateAndTrack(nat, memberPort),
-    });
+    return flow('member', MEMBER.here, chosen, { do: translateAndTrack(toMember(address, memberPort), memberPort) });
   });
 }
 

@@ -18,9 +18,9 @@ import { RECEIVER, SENDER } from './track.ts';
  * Chains as flows, each rule once however many ports and chains use it. A rule that goes on behind itself (`jump`, `log`)
  * ends a segment; `chainStart` runs the segments of a chain one after the other, and what is decided makes the rest match nothing:
  *
- *   chain web (key 7)          chainStart  chain=7                actions: seg 0 -> chain, seg 1 -> chain, left=0
+ *   chain web (key 7)          chainStart  chain=7                actions: verdict=none, seg 0 -> chain, seg 1 -> chain, left=0
  *     10 accept tcp 80         chain       chain=7 seg=0 tcp 80   actions: verdict=accept
- *     20 jump common           chain       chain=7 seg=0          actions: chain=9 -> chainStart
+ *     20 jump common           chain       chain=7 seg=0          actions: chain=9, verdict=drop -> chainStart
  *     30 drop                  chain       chain=7 seg=1          actions: verdict=drop
  *
  * A rule that asks for a set ends a segment too: its flow looks the set up (sets.ts), then what came of it in a step of its own, so that
@@ -104,8 +104,15 @@ function isTooLong(positions: readonly number[]): boolean {
 }
 
 const toChain: Action = { kind: 'resubmit', table: TABLES.chain.number };
-/** Chains are run from tables before and after theirs, which `goto` could not do. */
-export const toChainStart: Action = { kind: 'resubmit', table: TABLES.chainStart.number };
+const toChainStart: Action = { kind: 'resubmit', table: TABLES.chainStart.number };
+
+/**
+ * Runs a chain, which is done from tables before and after these, as `goto` could not. Closed rather than open: it drops until its flow in
+ * `chainStart` says that nothing is decided yet, which Open vSwitch may have refused.
+ */
+export function startChain(chain: number, more: Registers = {}): Action[] {
+  return [...load({ chain, verdict: VERDICT.drop, ...more }), toChainStart];
+}
 
 export const chainUnit = define.unit({
   name: 'chain',
@@ -113,7 +120,6 @@ export const chainUnit = define.unit({
   run(reader, id): readonly Contribution[] {
     const chain = reader.pick('chain', id, 'key')!;
     const positions = reader.derive(splits, id);
-    // Closed rather than open: without a flow here the chain would decide nothing.
     if (isTooLong(positions))
       return [
         flow('chainStart', 100, match({ chain }), { do: load({ verdict: VERDICT.drop }), drop: 'rule' }),
@@ -122,8 +128,9 @@ export const chainUnit = define.unit({
           `${positions.length + 1} parts, where ${MOST_SEGMENTS} are followed; the chain drops everything`,
         ),
       ];
-    const run = [...positions, undefined].flatMap((_, segment) => [...load({ chain, segment }), toChain]);
-    return [flow('chainStart', 100, match({ chain }), { do: [...run, ...load({ left: 0 })] })];
+    const first = load({ chain, segment: 0, verdict: VERDICT.none });
+    const others = positions.flatMap((_, i) => [...load({ chain, segment: i + 1 }), toChain]);
+    return [flow('chainStart', 100, match({ chain }), { do: [...first, toChain, ...others, ...load({ left: 0 })] })];
   },
 });
 
@@ -232,8 +239,7 @@ function outcomeOf(reader: Reader, rule: Rule): Outcome | { readonly unknown: tr
       return { do: [toAgent(reader, 'log')] };
     case 'jump': {
       const target = rule.jumpTo === undefined ? undefined : reader.pick('chain', rule.jumpTo, 'key');
-      if (target !== undefined && reader.derive(isBounded, rule.jumpTo!))
-        return { do: [...load({ chain: target }), toChainStart] };
+      if (target !== undefined && reader.derive(isBounded, rule.jumpTo!)) return { do: startChain(target) };
       // Closed rather than open: what cannot be followed may have said drop.
       const why =
         target === undefined ? 'the chain that it jumps to is not there' : 'its jumps are too deep, or lead back';

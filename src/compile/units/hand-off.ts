@@ -48,8 +48,8 @@ function hasTcp({ listeners }: BalancerFacts): boolean {
 interface Members {
   /** Keys of those that are here. */
   readonly here: readonly number[];
-  /** Those elsewhere, and how to get to each of these hosts. */
-  readonly elsewhere: readonly { readonly key: number; readonly host: string; readonly way: Action }[];
+  /** Those elsewhere: how to get to each of their hosts. */
+  readonly ways: readonly Action[];
   /** How many have an address, wherever they are. */
   readonly count: number;
 }
@@ -60,7 +60,7 @@ const membersOf = define.cell<Members>({
   run: (reader, id) => {
     const balancer = reader.derive(balancerFacts, id);
     const here: number[] = [];
-    const elsewhere: { key: number; host: string; way: Action }[] = [];
+    const ways = new Map<string, Action>();
     let count = 0;
     for (const { port } of reader.pick('loadBalancer', id, 'members') ?? []) {
       const key = reader.pick('port', port, 'key');
@@ -70,22 +70,25 @@ const membersOf = define.cell<Members>({
       const host = anchorOf(reader, port);
       const way = host === undefined ? undefined : reader.derive(wayTo, host);
       if (way === 'here') here.push(key);
-      else if (way !== undefined) elsewhere.push({ key, host: host!, way });
+      else if (way !== undefined) ways.set(host!, way);
     }
-    return { here, elsewhere, count };
+    return { here, ways: [...ways.values()], count };
   },
 });
 
-/** Through the meter, to all members but one; undefined where there are none. */
-function handOn(reader: Reader, id: string, balancer: BalancerFacts, except?: number): Copies | undefined {
-  const { here, elsewhere, count } = reader.derive(membersOf, id);
-  const meter = reader.pick('self', 'self', 'meters')?.handOff;
-  if (meter === undefined || count <= (except === undefined ? 0 : 1)) return undefined;
-  const ways = new Map(elsewhere.filter(({ key }) => key !== except).map(({ host, way }) => [host, way]));
-  const copies = [
-    ...here.filter((key) => key !== except).map(askHere),
-    ...[...ways.values()].map((way) => handOver(balancer, way)),
-  ];
+function meterOf(reader: Reader): number | undefined {
+  return reader.pick('self', 'self', 'meters')?.handOff;
+}
+
+/** Is there anyone beside the member that has the slot who may know the connection, and who may be asked? */
+const handsOn = define.cell<boolean>({
+  name: 'handsOn',
+  run: (reader, id) => meterOf(reader) !== undefined && reader.derive(membersOf, id).count > 1,
+});
+
+/** Through the meter, to these members here, and to all elsewhere. */
+function handOn(meter: number, balancer: BalancerFacts, here: readonly number[], ways: readonly Action[]): Copies {
+  const copies = [...here.map(askHere), ...ways.map((way) => handOver(balancer, way))];
   if (copies.length === 0) return { copies: [], last: { drop: 'unknown-connection' } };
   return { first: [{ kind: 'meter', meter }], copies: copies.map((copy) => [copy]) };
 }
@@ -109,15 +112,18 @@ function handOver({ key }: BalancerFacts, way: Action): Action {
 
 /** Where no member serves: known connections have theirs still. */
 export function handOnFromSlot(reader: Reader, id: string, balancer: BalancerFacts): Contribution[] {
-  const copies = hasTcp(balancer) && balancer.router !== undefined ? handOn(reader, id, balancer) : undefined;
-  if (copies === undefined) return [];
+  if (!hasTcp(balancer) || balancer.router === undefined) return [];
+  const { here, ways, count } = reader.derive(membersOf, id);
+  const meter = meterOf(reader);
+  if (meter === undefined || count === 0) return [];
   const of = { balancer: balancer.key, memberVip: 1 };
+  const copies = handOn(meter, balancer, here, ways);
   return inMidConnection(balancer.vip.version).flatMap((fields) =>
     chunked('slot', SLOT.handOff, match(of, fields), copies),
   );
 }
 
-/** At the host of a member: its zone is asked, then the others are. */
+/** At the host of a member: its zone is asked; what that does not know is for `toOthers`. */
 export function handOnFromMember(
   reader: Reader,
   id: string,
@@ -130,26 +136,33 @@ export function handOnFromMember(
   const ask: Action[] = [{ kind: 'ctClear' }, track('anchored', zone + ZONE_KIND.vip, KNOWN)];
   const ip = ipOf(balancer.vip.version);
   const handedOn = flow('member', MEMBER.handedOn, match({ ...to, handOff: HAND_OFF.was }, ip), { do: ask });
-  const copies = handOn(reader, id, balancer, member);
-  if (copies === undefined) return [handedOn];
-  const of = { ...to, balancer: balancer.key };
+  if (!reader.derive(handsOn, id)) return [handedOn];
+  const of = { ...to, balancer: balancer.key, handOff: 0 };
   return [
     handedOn,
     ...inMidConnection(balancer.vip.version).map((fields) =>
-      flow('member', MEMBER.handOff, match({ ...of, handOff: 0 }, fields), {
-        do: [...load({ handOff: HAND_OFF.may }), ...ask],
-      }),
-    ),
-    ...chunked(
-      'anchored',
-      ANCHORED.handOff,
-      match({ ...of, handOff: HAND_OFF.may }, { ...ip, ...destinationUntouched }),
-      copies,
+      flow('member', MEMBER.handOff, match(of, fields), { do: [...load({ handOff: HAND_OFF.may }), ...ask] }),
     ),
   ];
 }
 
-/** What another host has handed on: every member here is asked. */
+/** One list for all members here, not one for each without itself: these were n lists of n. So the one that does not know it is asked once more, if it is not alone. */
+function toOthers(reader: Reader, id: string, balancer: BalancerFacts): Contribution[] {
+  const meter = meterOf(reader);
+  if (meter === undefined || !reader.derive(handsOn, id)) return [];
+  const { here, ways } = reader.derive(membersOf, id);
+  return chunked(
+    'anchored',
+    ANCHORED.handOff,
+    match(
+      { memberVip: 1, balancer: balancer.key, handOff: HAND_OFF.may },
+      { ...ipOf(balancer.vip.version), ...destinationUntouched },
+    ),
+    handOn(meter, balancer, here.length === 1 ? [] : here, ways),
+  );
+}
+
+/** What members here do not know is handed on; of what another host has handed on every member here is asked. */
 export const handOffUnit = define.unit({
   name: 'handOff',
   over: 'loadBalancer',
@@ -183,7 +196,7 @@ export const handOffUnit = define.unit({
         ),
       );
     });
-    return [...entrances, ...asked];
+    return [...toOthers(reader, id, balancer), ...entrances, ...asked];
   },
 });
 

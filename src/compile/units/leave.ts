@@ -1,14 +1,14 @@
-import { cidrContains, networkOf, parseCidr, parseIp } from '../../base/addresses.ts';
+import { type Cidr, cidrContains, cidrsOverlap, parseCidr, parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import type { Action, Match } from '../../openflow/flow.ts';
 import { prefixMatch } from '../bits.ts';
 import { switchFacts } from '../facts.ts';
-import { ipOf, load, match, type Registers, set } from '../fields.ts';
+import { load, match, type Registers, set } from '../fields.ts';
 import { limitOf } from '../floating-limits.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, floatingIndex, type Reader } from '../inputs.ts';
 import { macOf } from '../owned.ts';
-import { linkOf, vlanOf } from '../routers.ts';
+import { linkOf } from '../routers.ts';
 import { measure, sizeInto } from '../sizes.ts';
 import { TABLES, type TableName } from '../tables.ts';
 import { fromAddress } from '../translation.ts';
@@ -103,31 +103,32 @@ function limitedOut(reader: Reader, id: string, onward: FlowTarget): Contributio
 
 const intoRouter: Action = { kind: 'resubmit', table: TABLES.routerIn.number };
 
-/** In which VLAN the next hops are: on a VLAN-aware switch that of the subnet that holds them. */
-function vlansBeyond(
-  reader: Reader,
-  id: string,
-  switchId: string,
-): { readonly hops: Match; readonly vlan: number; readonly above: number }[] {
-  if (!reader.derive(switchFacts, switchId)?.vlanAware) return [{ hops: {}, vlan: 0, above: 0 }];
-  const subnets = reader.pick('switch', switchId, 'subnets') ?? [];
-  const found = reader.pick('routerPort', id, 'addresses')!.map((text) => {
-    const network = networkOf(parseCidr(text)!);
-    return { network, vlan: vlanOf(network.ip, subnets) };
-  });
-  const [first] = found;
-  if (first === undefined || found.every(({ vlan }) => vlan === first.vlan))
-    return [{ hops: {}, vlan: first?.vlan ?? 0, above: 0 }];
-  return found
-    .filter(({ network }, i) => !found.slice(0, i).some((other) => isSame(other.network, network)))
-    .map(({ network: { ip, prefix }, vlan }) => {
-      const value = prefixMatch(ip.value, prefix, ip.version === 4 ? 32 : 128);
-      const field = ip.version === 4 ? 'reg11' : 'xxreg2';
-      const hops: Match = { ...ipOf(ip.version), ...(value === undefined ? {} : { [field]: value }) };
-      return { hops, vlan, above: prefix };
-    });
+interface HopsInVlan {
+  readonly hops: Match;
+  readonly vlan: number;
+  readonly above: number;
 }
 
-function isSame(a: ReturnType<typeof networkOf>, b: ReturnType<typeof networkOf>): boolean {
-  return a.prefix === b.prefix && cidrContains(a, b.ip);
+/** In which VLAN the next hops are: on a VLAN-aware switch that of the subnet that holds them, and none (0) where there is no such subnet. */
+function vlansBeyond(reader: Reader, id: string, switchId: string): HopsInVlan[] {
+  const allIn = (vlan: number): HopsInVlan => ({ hops: {}, vlan, above: 0 });
+  if (!reader.derive(switchFacts, switchId)?.vlanAware) return [allIn(0)];
+  const networks = reader.pick('routerPort', id, 'addresses')!.map((text) => parseCidr(text)!);
+  const subnets = (reader.pick('switch', switchId, 'subnets') ?? [])
+    .map(({ cidr, vlan = 0 }) => ({ subnet: parseCidr(cidr)!, vlan }))
+    .filter(({ subnet }) => networks.some((network) => cidrsOverlap(network, subnet)));
+  const vlans = new Set(subnets.map(({ vlan }) => vlan));
+  const isCovered = networks.every((network) =>
+    subnets.some(({ subnet }) => subnet.prefix <= network.prefix && cidrContains(subnet, network.ip)),
+  );
+  if (!isCovered) vlans.add(0);
+  if (vlans.size <= 1) return [allIn([...vlans][0] ?? 0)];
+  return [allIn(0), ...subnets.filter(({ vlan }) => vlan !== 0).map(hopsIn)];
+}
+
+/** Next hops by number, which says their version too: that of an IPv4 packet may be an IPv6 address (RFC 8950). */
+function hopsIn({ subnet: { ip, prefix }, vlan }: { readonly subnet: Cidr; readonly vlan: number }): HopsInVlan {
+  const length = ip.version === 4 ? 96 + prefix : prefix;
+  const xxreg2 = prefixMatch(BigInt(ip.value), length, 128);
+  return { hops: xxreg2 === undefined ? {} : { xxreg2 }, vlan, above: 1 + length };
 }

@@ -2,7 +2,7 @@ import type { Contribution } from '../../incremental/definitions.ts';
 import type { LogicalPort } from '../../model/objects.ts';
 import type { Action } from '../../openflow/flow.ts';
 import { switchFacts } from '../facts.ts';
-import { IPV4, IPV6, load, match, REGISTERS, type Registers, TAGGED, VALID, VERDICT } from '../fields.ts';
+import { IPV4, IPV6, match, REGISTERS, TAGGED, VALID } from '../fields.ts';
 import { type FlowTarget, flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { portLimit } from '../meters.ts';
@@ -11,7 +11,7 @@ import { placementOf } from '../placement.ts';
 import type { TableName } from '../tables.ts';
 import { portTracked } from '../tracking.ts';
 import { KNOWN, marked, track, zoneOf } from '../translation.ts';
-import { toChainStart } from './chain.ts';
+import { startChain } from './chain.ts';
 
 /** The two ends of a local port: the chain behind its entry (step 4), and what stands before its exit (step 7). */
 const TO_PORT = { down: 300, chain: 200 } as const;
@@ -88,8 +88,7 @@ export function throughChain(reader: Reader, chainId: string, next: TableName): 
   const key = reader.pick('chain', chainId, 'key');
   if (key === undefined) return { drop: 'policy' };
   const policyDrop = reader.pick('chain', chainId, 'policy') === 'drop' ? 1 : 0;
-  const start: Registers = { chain: key, segment: 0, verdict: VERDICT.none, left: 0, policyDrop };
-  return { do: [...load(start), toChainStart], goto: next };
+  return { do: startChain(key, { segment: 0, left: 0, policyDrop }), goto: next };
 }
 
 /** The VLAN whose frames the workload gets without a tag. */

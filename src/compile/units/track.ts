@@ -114,8 +114,10 @@ function asks({ ask, asked, group, chain, untracked, zone, tracked }: Side): Con
   const who: Registers = { [tracked]: 1 };
   const track: Action = { kind: 'ct', zone: range, table: TABLES[asked].number };
   return [
-    ...[...(ask === 'track' ? Object.values(DHCP) : []), ...LINK].map((what) =>
-      flow(ask, TRACK.exception, match(who, what), { goto: chain }),
+    ...LINK.map((what) => flow(ask, TRACK.exception, match(who, what), { goto: chain })),
+    // What has become the like of it on its way to a member of a balancer is no DHCP.
+    ...(ask === 'track' ? Object.values(DHCP) : []).map((what) =>
+      flow(ask, TRACK.exception, match({ ...who, viaVip: 0 }, what), { goto: chain }),
     ),
     // What groups judge would pass unseen in it.
     ...INNER_TAGGED.map((what) => flow(ask, TRACK.closed, match(who, what), { drop: 'tagged' })),
