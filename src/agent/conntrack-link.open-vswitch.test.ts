@@ -78,4 +78,28 @@ describe('single connections of real Open vSwitch', { skip }, () => {
     assert.deepEqual(await known(), ['8 tcp 2 2001']);
     await link.flush([now]);
   });
+
+  test('all that a floating address was part of is taken out of the zone of its router, begun from either side', async () => {
+    const out = translated(1, 2001);
+    const inward: EntryInZone = {
+      zone: 8,
+      entry: {
+        protocol: 'udp',
+        original: { from: { address: '203.0.113.101', port: 7 }, to: { address: '203.0.113.2', port: 53 } },
+        reply: { from: { address: '10.0.1.12', port: 53 }, to: { address: '203.0.113.101', port: 7 } },
+      },
+    };
+    const six = translated(2, 2002, 8, 'tcp', true);
+    const elsewhere = translated(3, 2003, 12);
+    await make([out, inward, six, elsewhere]);
+    assert.equal((await known()).length, 4);
+    await link.end([{ zone: 8, address: '203.0.113.2' }]);
+    assert.deepEqual(await known(), ['12 tcp 3 2003', '8 tcp 2 2002']);
+    await link.end([
+      { zone: 8, address: '2001:db8:f::2' },
+      { zone: 12, address: '203.0.113.2' },
+      { zone: 8, address: '203.0.113.9' },
+    ]);
+    assert.deepEqual(await known(), []);
+  });
 });

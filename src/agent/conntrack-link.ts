@@ -7,6 +7,7 @@ import { IP_PROTO } from '../packet/ip-protocol.ts';
 import type { TrackingTexts } from './connections/reading.ts';
 import type { EntryInZone } from './connections/recreate.ts';
 import type { AgentEvent, Effect, ZoneUse } from './events.ts';
+import type { FloatingEnd } from './floating-ends.ts';
 import { SMALLEST_FRAGMENT } from './packet-in/fragments.ts';
 
 export interface ConntrackLinkOptions {
@@ -122,6 +123,20 @@ export class ConntrackLink implements TrackingTexts {
     }
   }
 
+  /** Takes out what was begun to these addresses, and what was answered at them. Errors: `WeftError`. */
+  async end(ends: readonly FloatingEnd[]): Promise<void> {
+    const commands = ends.flatMap(({ zone, address }): UnixctlCommand[] => {
+      const to = `${ipField(address)}_dst=${address}`;
+      const flush = ['dpctl/flush-conntrack', this.#datapath, `zone=${zone}`] as const;
+      return [
+        [...flush, to],
+        [...flush, '', to],
+      ];
+    });
+    for (let at = 0; at < commands.length; at += ZONES_PER_COMMAND)
+      await this.#run(commands.slice(at, at + ZONES_PER_COMMAND));
+  }
+
   /** Sequence numbers are not asked for from now on, whatever may come before zones are limited. Errors: `WeftError`. */
   async disregardSequences(): Promise<void> {
     await this.#run(this.#settings());
@@ -189,9 +204,14 @@ const NUMBERS: Readonly<Record<string, number>> = { tcp: IP_PROTO.tcp, udp: IP_P
 
 /** As `dpctl/flush-conntrack` takes an entry of TCP or UDP: how it began. */
 function flushText({ protocol, original: { from, to } }: EntryInZone['entry']): string {
-  const ip = from.address.includes(':') ? 'ct_ipv6' : 'ct_nw';
+  const ip = ipField(from.address);
   const ends = [`${ip}_src=${from.address}`, `${ip}_dst=${to.address}`, `ct_nw_proto=${NUMBERS[protocol]}`];
   return [...ends, `ct_tp_src=${from.port}`, `ct_tp_dst=${to.port}`].join();
+}
+
+/** How names of a tuple's addresses begin. */
+function ipField(address: string): string {
+  return address.includes(':') ? 'ct_ipv6' : 'ct_nw';
 }
 
 /** `zone=4,limit=20,count=1`, a line each. */

@@ -174,6 +174,7 @@ export class AgentCore implements Ground {
           ...(put.length === 0 ? [] : [{ kind: 'setMeters', put, gone: [] } as const]),
           ...this.installation.readBack(event.flows, this.#compiler.flows()),
           ...takeMeters(this.installation, this.#compiler, gone),
+          ...this.installation.whenInstalled(() => this.parts.floatingEnds.installed()),
           ...this.#afterChange([...this.interfaces.bound().keys()]),
         ];
       }
@@ -245,7 +246,9 @@ export class AgentCore implements Ground {
     if (hello) this.host = hello.host;
     const changes = this.parts.sessions.withoutOutdated(told);
     const formerGroups = this.parts.formerGroups.scopeChanging(changes, nowMs);
+    const noteFloatingEnds = this.parts.floatingEnds.scopeChanging(changes);
     this.scope.apply(changes);
+    noteFloatingEnds();
     const own = this.host === undefined ? undefined : this.scope.host(this.host);
     const isOtherPattern = this.interfaces.setPattern(own?.interfacePattern);
     const kept: LearnedAddress[] = [];
@@ -281,6 +284,7 @@ export class AgentCore implements Ground {
       ...this.parts.scopeChanged(changes, inputs, nowMs),
     );
     if (neighbours.release) effects.push(...this.installation.whenInstalled(neighbours.release));
+    effects.push(...this.installation.whenInstalled(() => this.parts.floatingEnds.installed()));
     if (revision === undefined) return effects;
     // The disk comes last: the switch must not wait for it.
     return [

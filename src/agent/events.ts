@@ -12,6 +12,7 @@ import type { ClientsOfBalancers } from './connections/clients-seen.ts';
 import type { EntryInZone } from './connections/recreate.ts';
 import type { Counted } from './connections/tally.ts';
 import type { PortsInUse } from './connections/used-ports.ts';
+import type { FloatingEnd } from './floating-ends.ts';
 import type { PacketRegisters } from './registers.ts';
 import type { VtepPlan, VtepStates } from './vteps/plan.ts';
 import type { KeptZone } from './zones.ts';
@@ -261,6 +262,8 @@ export type Effect =
   | { readonly kind: 'keepNatZones'; readonly put: ReadonlyMap<string, number>; readonly gone: readonly string[] }
   /** Forgets the connections of these conntrack zones, before any flow that is installed after it. */
   | { readonly kind: 'flushZones'; readonly zones: readonly number[] }
+  /** What these floating addresses were part of is tracked no more. */
+  | { readonly kind: 'endAddresses'; readonly ends: readonly FloatingEnd[] }
   /** No more connections in each of these than one may have. */
   /** `part` 8: an eighth of the host's connections each. */
   | { readonly kind: 'limitZones'; readonly zones: readonly number[]; readonly part: number }

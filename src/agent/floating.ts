@@ -8,10 +8,15 @@ export function* floatingOf(
   router: string,
 ): Iterable<{ readonly floating: FloatingAddress; readonly fixed: string }> {
   for (const floating of scope.all('floatingAddress')) {
-    if (floating.router !== router || !floating.adminUp) continue;
-    const fixed = floating.fixed ?? firstAddress(scope, floating.port, parseIp(floating.address)!.version);
+    if (floating.router !== router) continue;
+    const fixed = fixedOf(scope, floating);
     if (fixed !== undefined) yield { floating, fixed };
   }
+}
+
+/** The workload's address that it stands for; undefined where it is administratively down, or leads nowhere. */
+export function fixedOf(scope: Scope, { adminUp, fixed, port, address }: FloatingAddress): string | undefined {
+  return adminUp ? (fixed ?? firstAddress(scope, port, parseIp(address)!.version)) : undefined;
 }
 
 /** Of a port, as text; undefined where it has none of this version, or is not known. */

@@ -313,6 +313,13 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       case 'takeOver':
         void takeOver.run(effect.port);
         break;
+      case 'endAddresses':
+        conntrackLink
+          .end(effect.ends)
+          .catch((error: unknown) =>
+            log.warn('former connections of a floating address are still tracked', { ends: effect.ends, error }),
+          );
+        break;
       case 'limitZones':
       case 'readConntrack':
         conntrackLink.perform(effect);

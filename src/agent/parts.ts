@@ -10,6 +10,7 @@ import { MovedWatch } from './connections/moved-watch.ts';
 import type { ConntrackZones } from './conntrack.ts';
 import { ConntrackUse } from './conntrack-use.ts';
 import type { AgentEvent, Effect, ScopeChange } from './events.ts';
+import { FloatingEnds } from './floating-ends.ts';
 import { FormerGroups } from './former-groups.ts';
 import type { Ground } from './ground.ts';
 import type { HealthFacts } from './health.ts';
@@ -65,6 +66,7 @@ export class AgentParts {
   readonly backOff: BackOff;
   readonly connectionLimits: ConnectionLimits;
   readonly formerGroups: FormerGroups;
+  readonly floatingEnds: FloatingEnds;
   readonly moves: Moves;
   readonly errors: PacketErrors;
   readonly neighbours: Neighbours;
@@ -104,6 +106,7 @@ export class AgentParts {
     this.backOff = new BackOff(ground);
     this.connectionLimits = new ConnectionLimits(ground, conntrack.zones);
     this.formerGroups = new FormerGroups(ground);
+    this.floatingEnds = new FloatingEnds(ground, (router) => conntrack.zones.of(router));
     this.moves = new Moves(ground);
     this.errors = new PacketErrors(ground);
     this.neighbours = new Neighbours(ground, this.errors, (callback) => installation.whenInstalled(callback));

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { AGENT_PROCESS } from '../../src/lab/weft.ts';
-import { type Datacentre, isSilent, pings, sleep, startDatacentre } from './datacentre.ts';
+import { applyEverywhere, type Datacentre, eventually, isSilent, pings, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { ask, hold, serveAll } from './services.ts';
 import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
@@ -36,7 +36,7 @@ describe('address translation', { skip: needsRoot }, () => {
         outsideWorkload('o2', 2, 'east'),
       ],
     });
-    await serveAll(dc.lab, ['a1', 'o1', 'o2'], 'tcp/80', 'udp/53');
+    await serveAll(dc.lab, ['a1', 'a2', 'o1', 'o2'], 'tcp/80', 'udp/53');
   });
   after(() => dc?.down());
 
@@ -50,6 +50,25 @@ describe('address translation', { skip: needsRoot }, () => {
         assert.ok(await pings(dc.lab, from, address), `ping ${address}`);
         assert.ok(await pings(dc.lab, from, address, 3000), `fragments to ${address}`);
       }
+  });
+
+  test('a floating address that is given to another workload of its host takes what goes on along', async () => {
+    const given = (port: string): Promise<void> =>
+      applyEverywhere(dc, [
+        acme('floatingAddress', 'f1', { address: '203.0.113.11', router: 'r', port }),
+        acme('floatingAddress', 'f6', { address: '2001:db8:f::11', router: 'r', port }),
+      ]);
+    // From one port: to connection tracking that is one connection.
+    const answers = async (by: string): Promise<void> => {
+      for (const address of ['203.0.113.11', '2001:db8:f::11'])
+        await eventually(`${by} at ${address}`, 1_000, async () => {
+          return (await ask(dc.lab, 'o1', 'udp', address, 53, { timeoutMs: 300, sourcePort: 5_300 })).by === by;
+        });
+    };
+    for (const port of ['a1', 'a2', 'a1']) {
+      await given(port);
+      await answers(port);
+    }
   });
 
   test('its workload is seen outside under its floating address', async () => {
