@@ -254,10 +254,7 @@ function buildPort(sketch: ModelSketch, n: number, p: number, port: PortSketch, 
     mac: `${at(MAC_PREFIXES, port.mac)}:${(p + 1).toString(16).padStart(2, '0')}`,
     addresses: [],
     groups: groupsOf(sketch, n, port),
-    allowedPairs: port.pairs.map(({ mac, address }) => ({
-      ...(mac === undefined ? {} : { mac: at(PAIR_MACS, mac) }),
-      address: at(PAIR_ADDRESSES, address),
-    })),
+    allowedPairs: pairsFor(port, device),
     portSecurity: !port.unsecured,
     adminUp: !port.down,
     ...(port.dscp === undefined ? {} : { dscp: port.dscp }),
@@ -267,6 +264,15 @@ function buildPort(sketch: ModelSketch, n: number, p: number, port: PortSketch, 
     ...(port.requested === undefined || isOutside(port) ? {} : { host: hostOf(sketch, port.requested) }),
   };
   return { ...record, addresses: addressesFor(port, p, record, device) };
+}
+
+/** On a shared switch no pair is of everything: other tenants' routers have addresses there. */
+function pairsFor({ pairs }: PortSketch, { shared }: LogicalSwitch): LogicalPort['allowedPairs'] {
+  const all = pairs.map(({ mac, address }) => ({
+    ...(mac === undefined ? {} : { mac: at(PAIR_MACS, mac) }),
+    address: at(PAIR_ADDRESSES, address),
+  }));
+  return shared ? all.filter(({ address }) => !address.endsWith('/0')) : all;
 }
 
 function groupsOf({ tenants = 2, network }: ModelSketch, n: number, { groups = [] }: PortSketch): string[] {

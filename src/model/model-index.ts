@@ -1,3 +1,4 @@
+import { textsOfPair } from './allowed-pairs.ts';
 import { KIND_NAMES, type KindName } from './kind.ts';
 import { MultiIndex, NestedIndex } from './multi-index.ts';
 import type { AnyObject, Binding, Host, LogicalPort, ObjectOfKind, RouterPort, ScopeRecord } from './objects.ts';
@@ -23,6 +24,7 @@ export class ModelIndex extends RecordIndex {
   readonly #macs = new MultiIndex<LogicalPort | RouterPort>();
   readonly #macsInSwitch = new NestedIndex<LogicalPort>();
   readonly #addressesInSwitch = new NestedIndex<LogicalPort>();
+  readonly #pairsInSwitch = new NestedIndex<LogicalPort>();
   readonly #tunnelAddresses = new NestedIndex<Host>();
   readonly #keys = new MultiIndex<KeyedObject>();
   readonly #applySets = new MultiIndex<AnyObject>();
@@ -82,6 +84,10 @@ export class ModelIndex extends RecordIndex {
   portsWithAddress(switchId: string, address: string): Iterable<LogicalPort> {
     return this.#addressesInSwitch.get(switchId, address);
   }
+  /** Ports with an allowed pair of exactly this address, or with this MAC. */
+  portsWithPair(switchId: string, addressOrMac: string): Iterable<LogicalPort> {
+    return this.#pairsInSwitch.get(switchId, addressOrMac);
+  }
   isAddressUsed(switchId: string, address: string): boolean {
     return this.#addressesInSwitch.has(switchId, address);
   }
@@ -124,6 +130,8 @@ export class ModelIndex extends RecordIndex {
     this.#macs.add(record.mac, record);
     this.#macsInSwitch.add(record.switch, record.mac, record);
     for (const address of record.addresses) this.#addressesInSwitch.add(record.switch, address, record);
+    for (const pair of record.allowedPairs)
+      for (const text of textsOfPair(pair)) this.#pairsInSwitch.add(record.switch, text, record);
   }
 
   protected override unindex(record: ScopeRecord): void {
@@ -152,6 +160,8 @@ export class ModelIndex extends RecordIndex {
     this.#macs.remove(record.mac, record);
     this.#macsInSwitch.remove(record.switch, record.mac, record);
     for (const address of record.addresses) this.#addressesInSwitch.remove(record.switch, address, record);
+    for (const pair of record.allowedPairs)
+      for (const text of textsOfPair(pair)) this.#pairsInSwitch.remove(record.switch, text, record);
   }
 }
 

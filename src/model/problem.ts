@@ -43,6 +43,7 @@ export const PROBLEM_CODES = {
   'key-space-full': 'no tunnel key is free',
   'chain-circle': 'chains jump in a circle',
   'chain-length': 'the way through a chain, and what it jumps to, is longer than switches follow',
+  'flow-count': 'the object would cost switches more flows than one may',
   helper: 'a connection tracking helper stands where no connection is kept',
   vlan: 'a VLAN field does not fit the switch',
   'not-shared': 'the switch belongs to another tenant and is not shared',

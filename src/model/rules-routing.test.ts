@@ -259,6 +259,11 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     'ambiguous router acme/r routes[1]',
   ],
   [
+    'equal routes by one next hop twice, and another',
+    [router({ routes: ['10.0.0.8', '10.0.0.8', '10.0.0.9'].map((via) => ({ to: '10.9.0.0/16', via })) })],
+    'ambiguous router acme/r routes[1]',
+  ],
+  [
     'equal routes by two next hops',
     [router({ routes: ['10.0.0.8', '10.0.0.9'].map((via) => ({ to: '10.9.0.0/16', via })) })],
   ],

@@ -1,9 +1,11 @@
 import type { DraftChange } from './draft.ts';
 import type { ModelIndex } from './model-index.ts';
 import type { Problem } from './problem.ts';
+import { checkAllowedPairs } from './rules/allowed-pairs.ts';
 import { checkBgp } from './rules/bgp.ts';
 import { checkChains } from './rules/chains.ts';
 import { checkConnectionHelpers } from './rules/connection-helpers.ts';
+import { checkFlowCounts } from './rules/flow-counts.ts';
 import { checkHosts } from './rules/hosts.ts';
 import { checkIdentity } from './rules/identity.ts';
 import { checkL2Gateways } from './rules/l2-gateways.ts';
@@ -26,6 +28,7 @@ const RULES: readonly Rule[] = [
   ...[checkIdentity, checkReferences, checkSwitches, checkPorts, checkChains, checkHosts],
   ...[checkRouters, checkNextHopProbes, checkRouterPorts, checkRouteCircles, checkTranslated, checkMirrors],
   ...[checkBgp, checkL2Gateways, checkVteps, checkProtection, checkConnectionHelpers, checkStatefulUplinks],
+  ...[checkAllowedPairs, checkFlowCounts],
 ];
 
 /**

@@ -68,6 +68,15 @@ describe('slots of a load balancer', () => {
     );
   });
 
+  test('give small shares within a quarter of their weight as far as there are slots, and at least one where members are as many as that', () => {
+    for (const weights of [Array<number>(51).fill(1), Array<number>(200).fill(1), [1, 100], [1, 1, 300]])
+      assert.ok(offBy(members(weights), slotsFor(members(weights))) <= 0.25, `${weights.length} members`);
+    for (const count of [300, 1000]) {
+      const of = members(Array<number>(count).fill(1));
+      assert.equal(new Set(shares(of, slotsFor(of))).size, count);
+    }
+  });
+
   test('grow with the members, never shrink, and stay what a person has chosen', () => {
     const of = (count: number): Member[] => members(Array<number>(count).fill(1));
     let slots = grownSlots(undefined, of(2), undefined);

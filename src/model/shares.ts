@@ -62,12 +62,13 @@ const FEWEST_SLOTS = 32;
 const MOST_SLOTS = 1024;
 /** How far a member's share may be from its weight, in parts of that. */
 const MOST_OFF = 0.05;
-/** Of all, from which on a share counts: those below would take more slots than there are. */
+/** The same of shares below `LEAST_SHARE` of all: nearer would take more slots than there are. */
+const MOST_OFF_SMALL = 0.25;
 const LEAST_SHARE = 0.02;
 
 /**
- * How many slots a load balancer with such members needs, so that every share of 2 % and more is within 5 % of its weight: a power of two, and no
- * more than that, since every VIP costs its slots in flows on every host that knows it.
+ * How many slots a load balancer with such members needs, so that every share of 2 % and more is within 5 % of its weight, and each below that within a
+ * quarter, as far as 1,024 slots go: a power of two, and no more than that, since every VIP costs its slots in flows on every host that knows it.
  */
 export function slotsFor(members: readonly { readonly weight: number }[]): number {
   const total = members.reduce((sum, { weight }) => sum + weight, 0);
@@ -82,7 +83,8 @@ export function slotsFor(members: readonly { readonly weight: number }[]): numbe
       const exact = (slots * weight) / total;
       const most = whole + (rest >= last ? 1 : 0);
       const least = isTie && rest === last ? whole : most;
-      return weight < LEAST_SHARE * total || Math.max(most - exact, exact - least) <= MOST_OFF * exact;
+      const mostOff = weight < LEAST_SHARE * total ? MOST_OFF_SMALL : MOST_OFF;
+      return Math.max(most - exact, exact - least) <= mostOff * exact;
     });
   };
   let slots = FEWEST_SLOTS;

@@ -75,7 +75,8 @@ function checkShares({ routes }: Router, problem: ReturnType<typeof problemAt>):
   const ways = Map.groupBy([...routes.entries()], ([, { to, from, metric }]) => `${to} ${from ?? ''} ${metric}`);
   for (const equals of ways.values()) {
     const hops = equals.flatMap(([, { via, weight }]) => (via === undefined ? [] : [{ id: via, weight }]));
-    if (hops.length < 2) continue;
+    // One that is given twice is told of already, and has no share of its own.
+    if (hops.length < 2 || new Set(hops.map(({ id }) => id)).size < hops.length) continue;
     const owners = ecmpShares(hops);
     const used = new Set(owners);
     for (const [at, { via, weight }] of equals)

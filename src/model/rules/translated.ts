@@ -1,3 +1,4 @@
+import { cidrContains, parseCidr, parseIp } from '../../base/addresses.ts';
 import { describe } from '../describe.ts';
 import type { ModelIndex } from '../model-index.ts';
 import type { FloatingAddress, LoadBalancer, LogicalPort } from '../objects.ts';
@@ -14,10 +15,11 @@ export const checkTranslated: Rule = (index, changes, report) => {
     checkHeldAddress(index, after, 'address', after.address, report);
     checkFloating(index, after, report, true);
   }
-  for (const { after } of written(changes, 'loadBalancer')) {
+  for (const { before, after } of written(changes, 'loadBalancer')) {
     checked.add(after.id);
     checkHeldAddress(index, after, 'address', after.address, report);
     checkBalancer(index, after, report, true);
+    checkNearness(index, before, after, report);
   }
   // A port with other addresses, or a router port on another switch, can make them wrong.
   for (const { before, after } of written(changes, 'port')) {
@@ -95,8 +97,34 @@ function checkBalancer(index: ModelIndex, balancer: LoadBalancer, report: Report
     problem('slots', 'slots', `${balancer.slots} slots cannot be shared by ${balancer.members.length} members`);
 }
 
+/**
+ * Clients ask for a VIP in their own subnet by ARP or ND, and send to what answers: a member on another switch is behind no router from there. Where
+ * the switch has other subnets clients in those come by their gateway, so it may be meant for them. What was stored before this was asked may be changed
+ * in other ways.
+ */
+function checkNearness(index: ModelIndex, before: LoadBalancer | undefined, after: LoadBalancer, report: Report): void {
+  const device = after.switch === undefined ? undefined : index.get('switch', after.switch);
+  const [only, ...others] = device?.subnets.filter(({ cidr }) => isSameVersion(cidr, after.address)) ?? [];
+  if (!only || others.length > 0 || !cidrContains(parseCidr(only.cidr)!, parseIp(after.address)!)) return;
+  const isSame = before?.switch === after.switch && before?.address === after.address;
+  const had = new Set(isSame ? before?.members.map(({ port }) => port) : []);
+  for (const [at, { port: id }] of after.members.entries()) {
+    const port = index.get('port', id);
+    if (!port || port.switch === after.switch || had.has(id)) continue;
+    report({
+      ...{ object: describe(index, after), path: `members[${at}].port`, code: 'unreachable' },
+      message: `${describe(index, port)} is on another switch, and clients take ${after.address} for a neighbour: no router leads there`,
+      hint: `put the VIP on a router of ${describe(index, device!)} (router instead of switch), or take members on that switch`,
+    });
+  }
+}
+
+function isSameVersion(one: string, other: string): boolean {
+  return one.includes(':') === other.includes(':');
+}
+
 function firstOf(port: LogicalPort, address: string): string | undefined {
-  return port.addresses.find((each) => each.includes(':') === address.includes(':'));
+  return port.addresses.find((each) => isSameVersion(each, address));
 }
 
 /** Over switches and routers, whatever their routes say; a shared switch is no way through for a tenant's own traffic. */
