@@ -89,6 +89,23 @@ test('a port that talks to the agent without end is not heard in that, but for o
   assert.deepEqual(told(), []);
 });
 
+test('what still comes by a port that is held back is dropped before anybody looks at it', () => {
+  const { backOff, heard } = setup();
+  const arp = { ...NO_REGISTERS, cookie: 0n, inPort: 7, frame: new Uint8Array(), portKey: 1 };
+  let asked = 0;
+  const say = (nowMs: number): ReturnType<BackOff['stops']> =>
+    backOff.stops({ ...arp, class: PACKET_IN.neighbour }, nowMs, () => {
+      asked++;
+      return false;
+    });
+  heard(3000, 'neighbour', { portKey: 1 }, 1000);
+  for (let n = 0; n < 1000; n++) assert.deepEqual(say(1001), []);
+  assert.equal(asked, 0);
+  backOff.tick(3000);
+  assert.equal(say(3000), undefined, 'heard again');
+  assert.equal(asked, 1);
+});
+
 test('it is held back twice as long each time, and as at first when it has been quiet for a minute', () => {
   const { backOff, heard, told } = setup();
   let nowMs = 0;
@@ -127,4 +144,18 @@ test('what other hosts hand on counts against the router port by which it came i
   assert.deepEqual(told(), [JSON.stringify({ kind: 'heldBack', id: 'out', errors: true, hops: false, talk: false })]);
   assert.equal(heard(1000, 'ttl', { fromTunnel: true, outPortKey: 999 }, 0), 1000, 'nobody is known');
   assert.equal(heard(1000, 'dhcp', { portKey: 1 }, 0), 1000, 'has a budget of its own');
+});
+
+test('a router port that is gone leaves nothing behind, whether it was held back or not', () => {
+  const { backOff, heard, told } = setup();
+  const gone = (): unknown =>
+    backOff.scopeChanged([{ op: 'delete', record: { kind: 'routerPort', id: 'out' } as never }]);
+  const from = { fromTunnel: true, outPortKey: 201 };
+  assert.equal(heard(BACK_OFF.burst, 'ttl', from, 0), BACK_OFF.burst);
+  gone();
+  assert.deepEqual(told(), []);
+  assert.equal(heard(1000, 'ttl', from, 0), BACK_OFF.burst, 'it begins anew');
+  told();
+  gone();
+  assert.deepEqual([told(), [...backOff.problems()]], [['delete heldBack out'], []]);
 });

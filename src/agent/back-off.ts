@@ -61,10 +61,11 @@ export class BackOff {
    */
   stops(packet: PacketIn, nowMs: number, isMany = (): boolean => false): Effect[] | undefined {
     const group = GROUP_OF.get(packet.class);
-    if (group === 'talk' && isMany()) return undefined;
     const source = group && this.#sourceOf(packet);
     if (!group || !source) return undefined;
     const key = `${group} ${source.id}`;
+    // What reaches the agent of one that is held back (the switch drops not all of it) costs it nothing more.
+    if (group === 'talk' && !this.#held.has(key) && isMany()) return undefined;
     const verdict = this.#budgets[group].take(key, nowMs);
     if (verdict === 'ok') return undefined;
     return verdict === 'ignored' ? [] : this.#hold(key, group, source, nowMs);
@@ -96,19 +97,18 @@ export class BackOff {
   /** Router ports that are gone: nothing comes by them. Interfaces that leave are told by the core. */
   scopeChanged(changes: readonly ScopeChange[]): Effect[] {
     return changes.flatMap(({ op, record }) =>
-      op === 'delete' && record.kind === 'routerPort' && GROUPS.some((group) => this.#held.has(`${group} ${record.id}`))
-        ? this.forget(record.id)
-        : [],
+      op === 'delete' && record.kind === 'routerPort' ? this.forget(record.id) : [],
     );
   }
 
   /** The port is here no more. */
   forget(id: string): Effect[] {
+    let wasHeld = false;
     for (const group of GROUPS) {
       this.#budgets[group].forget(`${group} ${id}`);
-      this.#held.delete(`${group} ${id}`);
+      if (this.#held.delete(`${group} ${id}`)) wasHeld = true;
     }
-    return this.#told(id);
+    return wasHeld ? this.#told(id) : [];
   }
 
   #hold(key: string, group: Group, source: Source, nowMs: number): Effect[] {

@@ -1,16 +1,10 @@
 import {
   chownSync,
-  closeSync,
-  copyFileSync,
   existsSync,
-  fstatSync,
-  ftruncateSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
-  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -21,6 +15,7 @@ import { WeftError } from '../base/errors.ts';
 import { NAMESPACES_DIR } from '../base/namespaces.ts';
 import { run, runDaemon } from './commands.ts';
 import type { DaemonName } from './config.ts';
+import { LOG_BYTES, readLog } from './daemon-log.ts';
 import { Vty } from './vty.ts';
 
 /** What a speaker does to FRR's daemons; tests put their own in its place. */
@@ -37,7 +32,9 @@ export interface Daemons {
   writeConfig(daemon: DaemonName, text: string): void;
   /** What the running daemon was told to be, by whichever agent. */
   appliedConfig(daemon: DaemonName): string | undefined;
-  writeApplied(daemon: DaemonName, text: string): void;
+  /** What it did not take of that, in the words of whoever wrote it; passwords are in none. */
+  refusedConfig(daemon: DaemonName): string | undefined;
+  writeApplied(daemon: DaemonName, text: string, refused: string): void;
   /** A session in which lines are given one after the other. Error: `unreachable`. */
   openVty(daemon: DaemonName): Promise<Pick<Vty, 'send' | 'close'>>;
 }
@@ -63,9 +60,6 @@ const USER = 'frr';
 /** What FRR's own unit gives it (`frr.service`): a session ends where its word is late. */
 const NICENESS = '-5';
 const END_WITHIN_MS = 5_000;
-const LOG_BYTES = 4 << 20;
-/** Of what was logged since the last look, the end. */
-const READ_BYTES = 64 << 10;
 
 /**
  * FRR's daemons in a network namespace. Each is its own session from the start (`-d`), so that it outlives the agent; it is found again by its pid
@@ -144,10 +138,10 @@ export class NamespaceDaemons implements Daemons {
     // Daemons whose configuration is mgmtd's business read no file of their own: from FRR 9 on more of them with each release.
     const reads = (await run([join(this.#options.binDir, daemon), '--help'])).includes('--config_file');
     await runDaemon(['ip', 'netns', 'exec', this.#options.namespace, ...this.#argv(daemon, reads)], log);
-    const until = Date.now() + END_WITHIN_MS;
+    const until = performance.now() + END_WITHIN_MS;
     // Its parent ends when it is ready, but for a moment.
     while (this.pidOf(daemon) === undefined || !existsSync(this.#path(daemon, 'vty'))) {
-      if (Date.now() > until) throw new WeftError('timeout', `${daemon} did not come up: see ${log}`);
+      if (performance.now() > until) throw new WeftError('timeout', `${daemon} did not come up: see ${log}`);
       await pause(10);
     }
     return reads;
@@ -158,8 +152,8 @@ export class NamespaceDaemons implements Daemons {
     if (pid === undefined) return;
     for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
       kill(pid, signal);
-      const until = Date.now() + END_WITHIN_MS;
-      while (this.#processOf(daemon) === pid && Date.now() < until) await pause(10);
+      const until = performance.now() + END_WITHIN_MS;
+      while (this.#processOf(daemon) === pid && performance.now() < until) await pause(10);
     }
     // FRR leaves an empty folder for a crash's words at each start; one that crashed keeps it.
     rmSync(join(CRASH_DIR, `${daemon}.${pid}`), { recursive: true, force: true });
@@ -175,39 +169,36 @@ export class NamespaceDaemons implements Daemons {
   }
 
   appliedConfig(daemon: DaemonName): string | undefined {
+    return this.#noted(daemon, 'applied');
+  }
+
+  refusedConfig(daemon: DaemonName): string | undefined {
+    return this.#noted(daemon, 'refused');
+  }
+
+  /** Where only the first is written all is said again, and heard again. */
+  writeApplied(daemon: DaemonName, text: string, refused: string): void {
+    for (const [suffix, content] of [
+      ['refused', refused],
+      ['applied', text],
+    ] as const) {
+      const path = this.#path(daemon, suffix);
+      writeFileSync(`${path}.new`, content, { mode: 0o600 });
+      renameSync(`${path}.new`, path);
+    }
+  }
+
+  #noted(daemon: DaemonName, suffix: 'applied' | 'refused'): string | undefined {
     try {
-      return readFileSync(this.#path(daemon, 'applied'), 'utf8');
+      return readFileSync(this.#path(daemon, suffix), 'utf8');
     } catch {
       return undefined;
     }
   }
 
-  writeApplied(daemon: DaemonName, text: string): void {
-    const path = this.#path(daemon, 'applied');
-    writeFileSync(`${path}.new`, text, { mode: 0o600 });
-    renameSync(`${path}.new`, path);
-  }
-
-  /**
-   * What the daemon has logged since `from` (bytes), the end of it, and where the log ends now. One that is too large begins anew, as the daemon
-   * only appends; what was there is kept beside it once.
-   */
-  readLog(daemon: DaemonName, from: number): { readonly text: string; readonly end: number } {
-    const path = this.#path(daemon, 'log');
-    if (!existsSync(path)) return { text: '', end: 0 };
-    const file = openSync(path, 'r+');
-    try {
-      const { size } = fstatSync(file);
-      const at = Math.max(size < from ? 0 : from, size - READ_BYTES);
-      const bytes = Buffer.alloc(size - at);
-      const read = readSync(file, bytes, 0, bytes.length, at);
-      if (size <= LOG_BYTES) return { text: bytes.toString('latin1', 0, read), end: at + read };
-      copyFileSync(path, `${path}.1`);
-      ftruncateSync(file, 0);
-      return { text: bytes.toString('latin1', 0, read), end: 0 };
-    } finally {
-      closeSync(file);
-    }
+  /** What the daemon has logged since `from` (daemon-log.ts). */
+  readLog(daemon: DaemonName, from: number): ReturnType<typeof readLog> {
+    return readLog(this.#path(daemon, 'log'), from);
   }
 
   openVty(daemon: DaemonName): Promise<Vty> {

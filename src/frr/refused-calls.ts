@@ -4,7 +4,7 @@ const FORGET_MS = 120_000;
 const REFUSAL =
   /^\S+ \S+ BGP: (?:\[[^\]]*\])* %NOTIFICATION(?:\([^)]*\))?: sent to neighbor ([0-9a-f.:]+)\S* 2\/(\d+) /gm;
 
-/** `code`: of the notification, `0202` and the like. */
+/** `code`: of the notification, `0202` and the like. `atMs`: by a clock that does not step. */
 export interface Refusal {
   readonly code: string;
   readonly atMs: number;

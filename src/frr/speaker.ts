@@ -79,8 +79,8 @@ export class Speaker {
   readonly #calls = new RefusedCalls();
   /** How far bgpd's log was read; what was there before the first look is old. */
   #logRead: number | undefined;
-  /** As it was told. */
-  #ended = '';
+  /** As it was told (`onEnded`). */
+  ended: readonly string[] = [];
   /** Index of every interface of the namespace, by name: what a `Via`'s `oif` means. */
   interfaces: ReadonlyMap<string, number> = new Map();
 
@@ -172,8 +172,8 @@ export class Speaker {
   }
 
   #tellEnded(ended: readonly string[]): void {
-    if (ended.join() === this.#ended) return;
-    this.#ended = ended.join();
+    if (ended.join() === this.ended.join()) return;
+    this.ended = ended;
     this.#options.onEnded?.(ended);
   }
 
@@ -200,14 +200,21 @@ export class Speaker {
     return this.#supervisor.states();
   }
 
+  /** What FRR refuses of the configuration, by now: it may be told it long after `apply`. */
+  refused(): readonly ConfigProblem[] {
+    return this.#supervisor.refused();
+  }
+
   /** Errors: `unreachable` while bgpd is not up, `protocol`. */
   async peers(): Promise<PeerState[]> {
     const states = await this.#withRefused(await this.#states());
     const refused = this.#refusedCalls(states.flatMap((peer) => (peer.established ? [peer.address] : [])));
+    // `resetAt` is by the wall clock as it is now.
+    const aheadMs = this.#clock.now() - this.#clock.monotonicMs();
     const peers = states.map((peer) => {
       const refusal = refused.get(peer.address);
       // What ended its session later is news.
-      return refusal && refusal.atMs > peer.resetAt ? { ...peer, problem: refusalOf(refusal.code) } : peer;
+      return refusal && refusal.atMs + aheadMs > peer.resetAt ? { ...peer, problem: refusalOf(refusal.code) } : peer;
     });
     if (!this.#wrongSignatures()) return peers;
     return peers.map((peer) => {
@@ -237,7 +244,7 @@ export class Speaker {
     const { text, end } = this.#daemons.readLog('bgpd', this.#logRead ?? 0);
     const news = this.#logRead === undefined ? '' : text;
     this.#logRead = end;
-    return this.#calls.look(news, letIn, this.#clock.now());
+    return this.#calls.look(news, letIn, this.#clock.monotonicMs());
   }
 
   /** Errors: `unreachable` while bfdd is not up, `protocol`. */

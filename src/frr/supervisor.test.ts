@@ -15,6 +15,7 @@ class PretendedDaemons implements Daemons {
   readonly running = new Map<DaemonName, number>();
   readonly configs = new Map<DaemonName, string>();
   readonly applied = new Map<DaemonName, string>();
+  readonly refused = new Map<DaemonName, string>();
   refuse: RegExp = /^$/;
   broken: DaemonName | undefined;
   deaf = false;
@@ -39,8 +40,12 @@ class PretendedDaemons implements Daemons {
   appliedConfig(daemon: DaemonName): string | undefined {
     return this.applied.get(daemon);
   }
-  writeApplied(daemon: DaemonName, text: string): void {
+  refusedConfig(daemon: DaemonName): string | undefined {
+    return this.refused.get(daemon);
+  }
+  writeApplied(daemon: DaemonName, text: string, refused: string): void {
     this.applied.set(daemon, text);
+    this.refused.set(daemon, refused);
   }
   async openVty(daemon: DaemonName): Promise<{ send(line: string): Promise<VtyAnswer>; close(): void }> {
     if (this.deaf) throw new WeftError('unreachable', 'nobody listens');
@@ -174,6 +179,70 @@ test('a refused line is told, without a password, neither in the answer nor in t
   daemons.told();
   await supervisor.tick();
   assert.deepEqual(daemons.told(), [], 'saying it again would not help');
+});
+
+const ODD = { daemon: 'bgpd', line: 'odd', said: '% Unknown command: odd' };
+
+test('what a daemon refused stays told while it is wanted, whatever else changes', async () => {
+  const { daemons, supervisor } = setUp();
+  await supervisor.configure(texts('a\n'), ALL);
+  daemons.refuse = /^odd$/;
+  assert.deepEqual(await supervisor.configure(texts('a\nodd\n'), ALL), [ODD]);
+  assert.deepEqual(await supervisor.tick(), [ODD]);
+  assert.deepEqual(await supervisor.configure(texts('a\nodd\n'), ALL), [ODD]);
+  assert.deepEqual(await supervisor.configure(texts('b\nodd\n'), ALL), [ODD], 'it was no part of the difference');
+  assert.deepEqual(await supervisor.configure(texts('b\n'), ALL), []);
+  daemons.refuse = /^$/;
+  assert.deepEqual(await supervisor.configure(texts('b\nodd\n'), ALL), [], 'said again, and taken');
+});
+
+test('what a daemon refused is told by the next agent too, which does not say it again', async () => {
+  const { daemons, clock, supervisor } = setUp();
+  await supervisor.configure(texts('a\n'), ALL);
+  daemons.refuse = /^odd$/;
+  await supervisor.configure(texts('a\nodd\n'), ALL);
+  daemons.told();
+  const next = new Supervisor(daemons, clock, silentLog);
+  assert.deepEqual(await next.configure(texts('a\nodd\n'), ALL), [ODD]);
+  assert.deepEqual(daemons.told(), []);
+  assert.deepEqual(await next.configure(texts('a\n'), ALL), []);
+  // Of an agent that wrote nothing of it, or half.
+  for (const text of [undefined, '[{"daem']) {
+    if (text === undefined) daemons.refused.delete('bgpd');
+    else daemons.refused.set('bgpd', text);
+    assert.deepEqual(await new Supervisor(daemons, clock, silentLog).configure(texts('a\n'), ALL), []);
+  }
+});
+
+test('a daemon that died and had refused something is told all when it is back, and what it refuses of that is heard', async () => {
+  const { daemons, clock, supervisor } = setUp();
+  await supervisor.configure(texts('a\n'), ALL);
+  daemons.refuse = /^odd$/;
+  await supervisor.configure(texts('a\nodd\n'), ALL);
+  daemons.running.delete('bgpd');
+  await supervisor.tick();
+  assert.deepEqual(supervisor.refused(), [ODD], 'for all that is known');
+  daemons.told();
+  await supervisor.tick();
+  assert.ok(daemons.told().includes('bgpd: odd'));
+  assert.deepEqual(supervisor.refused(), [ODD]);
+  // Another FRR was installed since.
+  clock.advance(60_000);
+  daemons.running.delete('bgpd');
+  daemons.refuse = /^$/;
+  await supervisor.tick();
+  await supervisor.tick();
+  assert.deepEqual(supervisor.refused(), []);
+});
+
+test('what a daemon refuses when it can be told at last is told', async () => {
+  const { daemons, supervisor } = setUp();
+  await supervisor.configure(texts('a\n'), ALL);
+  [daemons.deaf, daemons.refuse] = [true, /^odd$/];
+  assert.deepEqual(await supervisor.configure(texts('a\nodd\n'), ALL), []);
+  daemons.deaf = false;
+  await supervisor.tick();
+  assert.deepEqual(supervisor.refused(), [ODD]);
 });
 
 test('a removal of what is gone already is no problem', async () => {

@@ -38,7 +38,7 @@ export class Supervisor {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #records = new Map<DaemonName, Record>();
-  /** Lines of what each was told last that it did not take. */
+  /** Lines of what each is to be that it did not take. */
   readonly #refused = new Map<DaemonName, readonly ConfigProblem[]>();
   #texts: DaemonTexts | undefined;
   #wanted: readonly DaemonName[] = [];
@@ -72,6 +72,11 @@ export class Supervisor {
     });
   }
 
+  /** What they refused of what they are to be, by now: a daemon may have been told after `configure`. */
+  refused(): readonly ConfigProblem[] {
+    return this.#wanted.flatMap((daemon) => this.#refused.get(daemon) ?? []);
+  }
+
   states(): DaemonState[] {
     return this.#wanted.map((daemon) => {
       const { restarts = 0, problem } = this.#records.get(daemon) ?? {};
@@ -88,13 +93,15 @@ export class Supervisor {
   async #look(): Promise<readonly ConfigProblem[]> {
     for (const daemon of this.#wanted) {
       const text = this.#texts![daemon];
+      // What it refused of an earlier agent it is not told again.
+      if (!this.#refused.has(daemon)) this.#refused.set(daemon, parseRefused(this.#daemons.refusedConfig(daemon)));
       if (this.#daemons.pidOf(daemon) === undefined) await this.#start(daemon, text);
       else {
         if (!this.#records.has(daemon)) this.#records.set(daemon, fresh(this.#clock.monotonicMs())); // an earlier agent's
         if (this.#daemons.appliedConfig(daemon) !== text) await this.#change(daemon, text);
       }
     }
-    return this.#wanted.flatMap((daemon) => this.#refused.get(daemon) ?? []);
+    return this.refused();
   }
 
   async #start(daemon: DaemonName, text: string): Promise<void> {
@@ -114,9 +121,10 @@ export class Supervisor {
     record.startedAtMs = now;
     try {
       this.#daemons.writeConfig(daemon, text);
-      this.#refused.delete(daemon);
       const read = await this.#daemons.launch(daemon);
-      this.#daemons.writeApplied(daemon, read ? text : ''); // told at the next look
+      // What it refuses of a file only its log knows: who refused something before is told all, at the next look.
+      const isRefused = (this.#refused.get(daemon) ?? []).length > 0;
+      this.#daemons.writeApplied(daemon, read && !isRefused ? text : '', NOTHING_REFUSED);
       record.problem = undefined;
     } catch (error) {
       if (!isOperational(error)) throw error;
@@ -132,18 +140,25 @@ export class Supervisor {
       this.#daemons.writeConfig(daemon, text);
       const vty = await this.#daemons.openVty(daemon);
       const problems: ConfigProblem[] = [];
+      const said = new Set<string>();
       try {
         await vty.send('configure terminal');
         for (const { line, removal } of commandLines(configDifference(before, text))) {
           const answer = await vty.send(line);
-          if (!answer.ok && !removal) problems.push({ daemon, ...withoutPassword(line, answer.output) });
+          if (removal) continue;
+          said.add(withoutPassword(line));
+          if (!answer.ok) problems.push(problemOf(daemon, line, answer.output));
         }
         await vty.send('end');
       } finally {
         vty.close();
       }
-      this.#daemons.writeApplied(daemon, text);
-      this.#refused.set(daemon, problems);
+      // What it refused before is no difference, and still not so.
+      const wanted = new Set(text.split('\n').map((row) => withoutPassword(row.trim())));
+      const former = this.#refused.get(daemon) ?? [];
+      const refused = [...former.filter(({ line }) => wanted.has(line) && !said.has(line)), ...problems];
+      this.#daemons.writeApplied(daemon, text, JSON.stringify(refused));
+      this.#refused.set(daemon, refused);
       for (const problem of problems) this.#log.error('FRR refused a line of its configuration', problem);
     } catch (error) {
       if (!isOperational(error)) throw error;
@@ -162,8 +177,24 @@ function isOperational(error: unknown): error is Error {
   return error instanceof WeftError || (error instanceof Error && 'syscall' in error);
 }
 
+const NOTHING_REFUSED = '[]';
+
+/** As an earlier agent wrote it; nothing where that is not known. */
+function parseRefused(text = NOTHING_REFUSED): readonly ConfigProblem[] {
+  try {
+    return JSON.parse(text) as readonly ConfigProblem[];
+  } catch {
+    return [];
+  }
+}
+
 /** FRR repeats what it does not understand. */
-function withoutPassword(line: string, said: string): { line: string; said: string } {
+function problemOf(daemon: DaemonName, line: string, output: string): ConfigProblem {
+  const shown = withoutPassword(line);
+  return { daemon, line: shown, said: shown === line ? output.trim() : 'refused' };
+}
+
+function withoutPassword(line: string): string {
   const at = line.indexOf(' password ');
-  return at < 0 ? { line, said: said.trim() } : { line: `${line.slice(0, at)} password …`, said: 'refused' };
+  return at < 0 ? line : `${line.slice(0, at)} password …`;
 }

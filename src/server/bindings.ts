@@ -14,7 +14,7 @@ import type { ReportedClaim } from './protocol.ts';
 export interface Notice {
   readonly level: 'info' | 'warning';
   /** What it is about. */
-  readonly kind: 'port' | 'router' | 'l2Gateway' | 'vtepBinding' | 'bgpPeer';
+  readonly kind: 'port' | 'router' | 'l2Gateway' | 'vtepBinding' | 'bgpPeer' | 'mirror';
   readonly id: string;
   readonly text: string;
 }

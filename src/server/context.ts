@@ -21,6 +21,7 @@ export interface ServerContext {
   readonly relay: Relay;
   readonly clock: Clock;
   readonly log: Log;
+  /** By the clock that does not step. */
   readonly startedMs: number;
   /** Ends every waiting request. */
   readonly signal: AbortSignal;

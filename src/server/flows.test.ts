@@ -347,7 +347,7 @@ test('where there is no room for a connection its host is told, and who follows 
   const store = new SqliteFlowStore({ path: ':memory:', nowMs: Date.now(), mostConnections: 1 });
   const events = new EventRing();
   const index = new ModelIndex();
-  index.put({ kind: 'port', id: 'p', name: 'web', tenant: 't', switch: 's', addresses: [] } as never);
+  index.put({ kind: 'port', id: 'p', name: 'web', tenant: 't', switch: 's', addresses: [], allowedPairs: [] } as never);
   index.put({ kind: 'binding', id: 'p', claims: [{ host: 'h1', interface: 'web' }] } as never);
   const flows = new FlowDatabase(index, store, { events, clock: systemClock, log: silentLog });
   const two = [1, 2].map((n) => outward(n, { port: 'p' }));
@@ -368,5 +368,35 @@ test('where there is no room for a connection its host is told, and who follows 
     ['put', 'put', 'gone'],
   );
   assert.match([...events.list({})].map(({ text }) => text).join(), /holds as many as it may/);
+  await flows.close();
+});
+
+test('what is wrong is told once a minute, whatever the wall clock is set to', async () => {
+  const [wall, steady] = [{ ms: 1_000_000_000 }, { ms: 5_000 }];
+  const clock: Clock = { ...systemClock, now: () => wall.ms, monotonicMs: () => steady.ms };
+  const events = new EventRing();
+  const store = new SqliteFlowStore({ path: ':memory:', nowMs: wall.ms });
+  store.write = async () => {
+    throw new WeftError('full', 'no room on the disk');
+  };
+  const flows = new FlowDatabase(new ModelIndex(), store, { events, clock, log: silentLog });
+  const news = (): string[] => [...events.list({})].map(({ text }) => text);
+  const fail = async (): Promise<void> => {
+    flows.setTrouble('Redis is gone');
+    flows.setTrouble(undefined);
+    await assert.rejects(flows.take('h1', { epoch: 1, put: [], gone: [] }), refusal('full'));
+  };
+  const count = async (): Promise<number[]> => {
+    await fail();
+    return [/Redis is gone/, /not taken/].map((what) => news().filter((text) => what.test(text)).length);
+  };
+  assert.deepEqual(await count(), [1, 1]);
+  // Set back an hour, and forth: neither silences it for long, nor lets it talk.
+  wall.ms -= 3_600_000;
+  assert.deepEqual(await count(), [1, 1]);
+  steady.ms += 60_000;
+  assert.deepEqual(await count(), [2, 2]);
+  wall.ms += 7_200_000;
+  assert.deepEqual(await count(), [2, 2]);
   await flows.close();
 });

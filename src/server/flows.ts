@@ -42,7 +42,7 @@ export class FlowDatabase {
   readonly #store: FlowStore;
   readonly #events: EventRing;
   readonly #clock: Clock;
-  /** For what a wall clock that is set must not end: silence, and 90 days. */
+  /** For what a wall clock that is set must not end: silence, 90 days, and for how long nothing is told again. */
   readonly #steady: SteadyClock;
   readonly #log: Log;
   /** Follows the desired state. */
@@ -52,7 +52,9 @@ export class FlowDatabase {
   #saidMs = Number.NEGATIVE_INFINITY;
   #trouble: string | undefined;
   /** What the last event said of it, and when. */
-  #told: { readonly trouble: string | undefined; readonly atMs: number } = { trouble: undefined, atMs: 0 };
+  #told: { readonly trouble: string | undefined; readonly atMs: number } = {
+    ...{ trouble: undefined, atMs: Number.NEGATIVE_INFINITY },
+  };
 
   constructor(
     index: ModelIndex,
@@ -76,9 +78,9 @@ export class FlowDatabase {
   /** At each change. Of one that comes and goes an event in a minute is enough. */
   setTrouble(trouble: string | undefined): void {
     this.#trouble = trouble;
-    const now = this.#clock.now();
-    if (trouble === this.#told.trouble || (trouble !== undefined && now - this.#told.atMs < NEWS_MS)) return;
-    this.#told = { trouble, atMs: trouble === undefined ? this.#told.atMs : now };
+    const [now, steadyMs] = [this.#clock.now(), this.#steady.now()];
+    if (trouble === this.#told.trouble || (trouble !== undefined && steadyMs - this.#told.atMs < NEWS_MS)) return;
+    this.#told = { trouble, atMs: trouble === undefined ? this.#told.atMs : steadyMs };
     const about = { kind: 'server', id: 'flows' };
     if (trouble === undefined)
       this.#events.add({ atMs: now, level: 'info', about, text: 'the flow database is well again' });
@@ -131,11 +133,11 @@ export class FlowDatabase {
   }
 
   #refusal(code: WeftError['code'], message: string): WeftError {
-    const now = this.#clock.now();
-    if (now - this.#saidMs >= NEWS_MS) {
-      this.#saidMs = now;
+    const steadyMs = this.#steady.now();
+    if (steadyMs - this.#saidMs >= NEWS_MS) {
+      this.#saidMs = steadyMs;
       const text = `connections are not taken into the flow database: ${message}; traffic goes on`;
-      this.#events.add({ atMs: now, level: 'warning', about: { kind: 'server', id: 'flows' }, text });
+      this.#events.add({ atMs: this.#clock.now(), level: 'warning', about: { kind: 'server', id: 'flows' }, text });
     }
     return new WeftError(code, message);
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ManualClock } from '../base/clock.ts';
+import { type Clock, ManualClock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
 import { silentLog } from '../base/log.ts';
 import { SqliteFlowStore } from '../flow-database/sqlite.ts';
@@ -114,4 +114,36 @@ test('of very many changes that wait only what they come to is written', async (
   const held = (await store.leases()).map(({ host, blocks }) => [host, blocks]);
   assert.deepEqual(held, [['h1', [{ first: 512, size: 512 }]]]);
   await store.close();
+});
+
+test('that entries wait is told once a minute, whatever the wall clock is set to', async () => {
+  const [wall, steady] = [{ ms: 1_000_000_000 }, { ms: 5_000 }];
+  const events = new EventRing();
+  let isFull = true;
+  const store = {
+    leases: async () => [],
+    setLease: async (): Promise<void> => {
+      if (isFull) throw new WeftError('full', 'no room on the disk');
+    },
+  };
+  const clock: Clock = { now: () => wall.ms, monotonicMs: () => steady.ms, sleep: async () => {} };
+  const log = new LeaseLog(new ModelIndex(), store, { events, clock, log: silentLog });
+  const lease = { kind: 'natLease', id: 'r/a/h', router: 'r', address: ADDRESS, host: 'h', revision: 1, blocks: [] };
+  /** It fails, and then does not. */
+  const fail = async (): Promise<number> => {
+    isFull = true;
+    log.followCommit([{ kind: 'natLease', id: lease.id, after: lease as unknown as NatLease }]);
+    await log.settled();
+    isFull = false;
+    log.retry();
+    await log.settled();
+    return [...events.list({})].filter(({ level }) => level === 'warning').length;
+  };
+  assert.equal(await fail(), 1);
+  wall.ms -= 3_600_000;
+  assert.equal(await fail(), 1);
+  steady.ms += 60_000;
+  assert.equal(await fail(), 2);
+  wall.ms += 7_200_000;
+  assert.equal(await fail(), 2);
 });

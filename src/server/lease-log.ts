@@ -32,6 +32,7 @@ export class LeaseLog {
   #writing: Promise<void> = Promise.resolve();
   #trouble: string | undefined;
   #isTold = false;
+  /** By the clock that does not step. */
   #toldMs = Number.NEGATIVE_INFINITY;
 
   constructor(
@@ -54,9 +55,8 @@ export class LeaseLog {
   /** The desired state was changed. */
   followCommit(changes: readonly RecordChange[]): void {
     const atMs = this.#clock.now();
-    for (const { before, after } of changes)
-      for (const holder of holdersOf(before, after))
-        this.#waiting.push({ kind: 'set', lease: this.#leaseOf(holder, atMs) });
+    const holders = changes.flatMap(({ before, after }) => holdersOf(before, after));
+    for (const lease of this.#leasesOf(holders, atMs)) this.#waiting.push({ kind: 'set', lease });
     if (this.#waiting.length > MOST_WAITING) this.#waiting = [this.#all()];
     if (this.#trouble === undefined) this.retry();
   }
@@ -106,11 +106,12 @@ export class LeaseLog {
     this.#log.warn('leases are missing in the flow database; they are told again', {
       ...{ error, waiting: this.#waiting.length },
     });
-    const now = this.#clock.now();
-    if (this.#isTold || now - this.#toldMs < NEWS_MS) return;
+    const steadyMs = this.#clock.monotonicMs();
+    if (this.#isTold || steadyMs - this.#toldMs < NEWS_MS) return;
     this.#isTold = true;
-    this.#toldMs = now;
-    this.#events.add({ atMs: now, level: 'warning', about: ABOUT, text: leaseTroubleText(this.#trouble) });
+    this.#toldMs = steadyMs;
+    const text = leaseTroubleText(this.#trouble);
+    this.#events.add({ atMs: this.#clock.now(), level: 'warning', about: ABOUT, text });
   }
 
   #isWell(): void {
@@ -123,17 +124,27 @@ export class LeaseLog {
 
   #all(): Entry {
     const atMs = this.#clock.now();
-    const leases = new Map<string, Lease>();
-    for (const holder of this.#index.all('natLease'))
-      if (!leases.has(nameOf(holder))) leases.set(nameOf(holder), this.#leaseOf(holder, atMs));
-    return { kind: 'all', leases: [...leases.values()], atMs };
+    return { kind: 'all', leases: this.#leasesOf(this.#index.all('natLease'), atMs), atMs };
   }
 
-  /** All that the host has of the address now, as its own or as those of ports that are active there. */
-  #leaseOf({ router: routerId, address, host: hostId }: Holder, atMs: number): Lease {
-    const blocks = [...this.#index.leasesOfRouter(routerId)].flatMap((lease) =>
-      lease.address === address && lease.host === hostId ? lease.blocks : [],
-    );
+  /**
+   * All that each of these hosts has of the address now, as its own or as those of ports that are active there. There may be ten thousand: the leases
+   * of a router are walked once.
+   */
+  #leasesOf(holders: Iterable<Holder>, atMs: number): readonly Lease[] {
+    const leases: Lease[] = [];
+    for (const [router, some] of Map.groupBy(holders, (holder) => holder.router)) {
+      const addresses = new Set(some.map(({ address }) => address));
+      const blocks = new Map<string, NatLease['blocks'][]>(some.map((holder) => [nameOf(holder), []]));
+      for (const lease of this.#index.leasesOfRouter(router))
+        if (addresses.has(lease.address)) blocks.get(nameOf(lease))?.push(lease.blocks);
+      const named = new Map(some.map((holder) => [nameOf(holder), holder]));
+      for (const [name, holder] of named) leases.push(this.#leaseOf(holder, blocks.get(name)!.flat(), atMs));
+    }
+    return leases;
+  }
+
+  #leaseOf({ router: routerId, address, host: hostId }: Holder, blocks: NatLease['blocks'], atMs: number): Lease {
     const router = this.#index.get('router', routerId);
     const names = {
       host: this.#index.get('host', hostId)?.name ?? hostId,

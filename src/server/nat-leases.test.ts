@@ -6,8 +6,11 @@ import { after, before, test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { silentLog } from '../base/log.ts';
+import { Draft } from '../model/draft.ts';
+import { ModelIndex } from '../model/model-index.ts';
 import type { ScopeRecord } from '../model/objects.ts';
 import { type Client, createClient } from './client.ts';
+import { endLeases, idleLeases } from './nat-leases.ts';
 import type { Report, ReportsAnswer, WatchMessage } from './protocol.ts';
 import { startServer } from './server.ts';
 
@@ -677,4 +680,61 @@ test('an L2 gateway is given back to a host that was off when its agent has been
     await tick();
     assert.equal(await active(), 'h1', 'and has been here for a while');
   });
+});
+
+/** Leases of hosts h1 and h2 of a router with a switch inside and one outside, and a port on each. */
+function leased() {
+  const index = new ModelIndex();
+  const put = (record: object): void => void index.put({ revision: 1, tenant: 't', ...record } as never);
+  put({ kind: 'router', id: 'r', name: 'r', snat: [{ from: '10.0.0.0/8', to: '203.0.113.9' }], routes: [] });
+  for (const [id, outside] of [['in', false], ['out', true]] as const) // biome-ignore format: a row
+    put({ kind: 'routerPort', id, name: id, router: 'r', switch: id, outside, addresses: [] });
+  for (const id of ['in', 'out'])
+    put({ kind: 'port', id: `p-${id}`, name: id, switch: id, addresses: [], allowedPairs: [] });
+  for (const host of ['h1', 'h2'])
+    put({
+      ...{ kind: 'natLease', id: `r/203.0.113.9/${host}`, router: 'r', address: '203.0.113.9', host },
+      blocks: [{ first: 1024, size: 512 }],
+    });
+  const behind = new Map<string, string>();
+  const routersBehind = (host: string): ReadonlySet<string> => new Set([behind.get(host) ?? '']);
+  return {
+    behind,
+    idle: () => idleLeases(index.all('natLease'), routersBehind),
+    claim: (port: string, active: string, ...hosts: readonly string[]) =>
+      put({
+        ...{ kind: 'binding', id: port, switch: port.slice(2), active },
+        claims: hosts.map((host) => ({ host, interface: 'tap', sinceMs: 0 })),
+      }),
+    /** Hosts whose leases are left. */
+    end: (ids: readonly string[]): string[] => {
+      endLeases(new Draft(index), ids, routersBehind);
+      return [...index.all('natLease')].map(({ host }) => host);
+    },
+  };
+}
+
+test('leases of hosts without a port behind the router end, and those that are gone already do no harm', () => {
+  const { behind, idle, claim, end } = leased();
+  behind.set('h1', 'r');
+  // What is outside is not behind it.
+  claim('p-out', 'h2', 'h2');
+  assert.deepEqual(idle(), ['r/203.0.113.9/h2']);
+  assert.deepEqual(end([...idle(), 'r/203.0.113.9/h3']), ['h1']);
+  assert.deepEqual(end(['r/203.0.113.9/h2']), ['h1']);
+});
+
+test('a lease stays where its host has got a port behind the router since, active there or not, by a write that is stored together', () => {
+  const { idle, claim, end } = leased();
+  const ids = idle();
+  assert.equal(ids.length, 2);
+  claim('p-in', 'h1', 'h1', 'h2');
+  assert.deepEqual(end(ids), ['h1', 'h2']);
+});
+
+test('a lease stays where its host has got a port since that is behind the router by another one', () => {
+  const { behind, idle, end } = leased();
+  const ids = idle();
+  behind.set('h2', 'r');
+  assert.deepEqual(end(ids), ['h2']);
 });

@@ -2,7 +2,7 @@ import { parseIp } from '../base/addresses.ts';
 import type { Draft } from '../model/draft.ts';
 import type { ModelIndex } from '../model/model-index.ts';
 import { parseMoved } from '../model/moved-connections.ts';
-import type { LogicalPort, NatLease, Router, RouterPort } from '../model/objects.ts';
+import type { LogicalPort, NatLease, NatMove, Router, RouterPort } from '../model/objects.ts';
 import { freePorts, grownBlocks, portCount, withoutBlocks } from '../model/port-blocks.ts';
 import { snatAddressFor, translatesTo } from '../model/snat.ts';
 import type { Report } from './protocol.ts';
@@ -124,20 +124,32 @@ export function freePortsOf(index: ModelIndex, need: Pick<LeaseNeed, 'router' | 
   return freePorts(othersOf(index, need, undefined));
 }
 
+/** The same of all addresses of which somebody has ports of the router. */
+export function freePortsByAddress(index: ModelIndex, router: string): ReadonlyMap<string, number> {
+  const byAddress = Map.groupBy(
+    [...index.leasesOfRouter(router), ...index.natMovesOfRouter(router)],
+    ({ address }) => address,
+  );
+  return new Map([...byAddress].map(([address, some]) => [address, freePorts(some.flatMap(blocksOf))]));
+}
+
 /** An address may be translated to by one router only: its leases are all there are. */
 function othersOf(
   index: ModelIndex,
   { router, address }: Pick<LeaseNeed, 'router' | 'address'>,
   id: string | undefined,
 ): NatLease['blocks'] {
-  const leased = [...index.leasesOfRouter(router)].flatMap((lease) =>
-    lease.address === address && lease.id !== id ? lease.blocks : [],
-  );
-  // What a workload took along when it moved stays in use, though its former host has let go of the lease.
-  const moved = [...index.natMovesOfRouter(router)].flatMap((move) =>
-    move.address === address ? move.connections.map((text) => ({ first: parseMoved(text)!.port, size: 1 })) : [],
-  );
-  return [...leased, ...moved];
+  const others: (NatLease | NatMove)[] = [];
+  for (const lease of index.leasesOfRouter(router))
+    if (lease.address === address && lease.id !== id) others.push(lease);
+  for (const move of index.natMovesOfRouter(router)) if (move.address === address) others.push(move);
+  return others.flatMap(blocksOf);
+}
+
+/** What a workload took along when it moved stays in use, though its former host has let go of the lease. */
+function blocksOf(record: NatLease | NatMove): NatLease['blocks'] {
+  if (record.kind === 'natLease') return record.blocks;
+  return record.connections.map((text) => ({ first: parseMoved(text)!.port, size: 1 }));
 }
 
 /** Leases that lost their router, their rule or their host go with the change that took it. */
@@ -173,29 +185,41 @@ export function moveLeases(draft: Draft): void {
 
 /** Leases of hosts that have no port behind the router any more: their ids. */
 export function idleLeases(
-  index: ModelIndex,
+  leases: Iterable<NatLease>,
   routersBehind: (hostId: string) => ReadonlySet<string>,
 ): readonly string[] {
   const ofHost = new Map<string, ReadonlySet<string>>();
-  return [...index.all('natLease')].flatMap(({ id, host, router }) => {
+  const idle: string[] = [];
+  for (const { id, host, router } of leases) {
     const routers = ofHost.get(host) ?? routersBehind(host);
     ofHost.set(host, routers);
-    return routers.has(router) ? [] : [id];
-  });
-}
-
-/** But for those that a port needs since: it may have come a moment ago. */
-export function endLeases(draft: Draft, ids: readonly string[]): void {
-  for (const id of ids) {
-    const lease = draft.index.get('natLease', id);
-    if (lease && !hasPortBehind(draft.index, lease)) draft.delete('natLease', id);
+    if (!routers.has(router)) idle.push(id);
   }
+  return idle;
 }
 
+/**
+ * But for those that a port needs since: it may have come while this waited for its turn, or by a write that is stored together with it, of which
+ * `routersBehind` knows nothing yet.
+ */
+export function endLeases(
+  draft: Draft,
+  ids: readonly string[],
+  routersBehind: (hostId: string) => ReadonlySet<string>,
+): void {
+  const { index } = draft;
+  const leases = ids.flatMap((id) => index.get('natLease', id) ?? []);
+  const idle = new Set(idleLeases(leases, routersBehind));
+  for (const lease of leases)
+    if (idle.has(lease.id) && !hasPortBehind(index, lease)) draft.delete('natLease', lease.id);
+}
+
+/** Has the host a port on a switch of the router, active there or about to be? */
 function hasPortBehind(index: ModelIndex, { host, router }: NatLease): boolean {
   for (const { outside, switch: onSwitch } of index.routerPortsOfRouter(router)) {
     if (outside || onSwitch === undefined) continue;
-    for (const { id } of index.portsOfSwitch(onSwitch)) if (index.bindingOf(id)?.active === host) return true;
+    for (const { id } of index.portsOfSwitch(onSwitch))
+      if (index.bindingOf(id)?.claims.some((claim) => claim.host === host)) return true;
   }
   return false;
 }

@@ -1,13 +1,16 @@
 import { qualifiedName } from '../model/describe.ts';
 import type { ModelIndex } from '../model/model-index.ts';
 import type { Router } from '../model/objects.ts';
-import { freePortsOf, type LeaseNeed } from './nat-leases.ts';
+import { freePortsByAddress, freePortsOf, type LeaseNeed } from './nat-leases.ts';
 import type { StatusProblem } from './present.ts';
 
 /** An agent that drops packets for want of ports asks at least every 16 s: who was not heard for longer drops none. */
 const RECENT_MS = 20_000;
 
-/** Hosts that asked in vain for ports of an SNAT address, while they drop connections for it (docs/design/layer3.md, §7). */
+/**
+ * Hosts that asked in vain for ports of an SNAT address, while they drop connections for it (docs/design/layer3.md, §7). `nowMs`: by a clock that does
+ * not step.
+ */
 export class NatShortages {
   /** Host, router and address → when it asked last. */
   readonly #refused = new Map<string, { readonly host: string; readonly need: LeaseNeed; readonly atMs: number }>();
@@ -21,7 +24,7 @@ export class NatShortages {
 
   #forget(nowMs: number): void {
     for (const [key, { atMs }] of this.#refused) {
-      if (atMs <= nowMs && nowMs - atMs < RECENT_MS) break;
+      if (nowMs - atMs < RECENT_MS) break;
       this.#refused.delete(key);
     }
   }
@@ -35,8 +38,8 @@ export class NatShortages {
       problems.push({ about: { kind: 'router', id: router.id, name }, text: `router ${name}: ${text}` });
     };
     for (const router of index.all('router'))
-      for (const address of new Set([...index.leasesOfRouter(router.id)].map((lease) => lease.address)))
-        if (freePortsOf(index, { router: router.id, address }) === 0)
+      for (const [address, free] of freePortsByAddress(index, router.id))
+        if (free === 0)
           report(
             router,
             `all ports of ${address} are leased: hosts that have none drop what they should translate to it (no-ports)`,

@@ -28,7 +28,7 @@ export class OverlapNews {
     this.#isDue ||= changes.some(({ kind }) => ABOUT_ADVERTISING.has(kind));
   }
 
-  /** What has begun. Once a second; it takes a look at all routers, which is not done more often than it has to be. */
+  /** What has begun. Once a second; it takes a look at all routers, which is not done more often than it has to be. `nowMs`: by a clock that does not step. */
   tick(index: ModelIndex, nowMs: number): readonly Notice[] {
     if (!this.#isDue || nowMs - this.#lookedMs < REST_MS) return [];
     this.#isDue = false;

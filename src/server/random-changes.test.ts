@@ -363,8 +363,9 @@ class World {
     }
     if (change.type === 'end') {
       this.publish(this.runtime.forgetAll(host.id));
-      const idle = idleLeases(index, (hostId) => this.scopes.routersBehind(hostId));
-      await this.state.write((draft) => endLeases(draft, idle));
+      const routersBehind = (hostId: string) => this.scopes.routersBehind(hostId);
+      const idle = idleLeases(index.all('natLease'), routersBehind);
+      await this.state.write((draft) => endLeases(draft, idle, routersBehind));
       return;
     }
     const port = choose(index.all('port'), change.pick);

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { formatIp, parseIp } from '../base/addresses.ts';
 import { append } from '../base/append.ts';
+import type { Clock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
 import { qualifiedName } from '../model/describe.ts';
 import type { Draft } from '../model/draft.ts';
@@ -32,6 +33,7 @@ import {
 } from './protocol.ts';
 import type { Runtime } from './runtime.ts';
 import { SessionNews } from './session-news.ts';
+import { VtepEnds } from './vtep-ends.ts';
 
 /** What agents may report, as it arrives: an agent of another version, or something else altogether, is refused as a whole. */
 const portId = idSchema;
@@ -259,28 +261,31 @@ export class Reports {
   readonly #runtime: Runtime;
   readonly #streams: AgentStreams;
   readonly #events: EventRing;
-  readonly #now: () => number;
+  readonly #clock: Clock;
   readonly #gateways: L2Gateways;
   readonly shortages = new NatShortages();
-  /** What people were told of lately, with when: agents ask again and again for what is not to be had. */
+  readonly vtepEnds: VtepEnds;
+  /** What people were told of lately, with when, by the clock that does not step: agents ask again and again for what is not to be had. */
   readonly #toldMs = new Map<string, number>();
   readonly #sessions = new SessionNews();
   readonly #overlaps: OverlapNews;
 
-  constructor(state: DesiredState, runtime: Runtime, streams: AgentStreams, events: EventRing, now: () => number) {
+  constructor(state: DesiredState, runtime: Runtime, streams: AgentStreams, events: EventRing, clock: Clock) {
     this.#state = state;
     this.#runtime = runtime;
     this.#streams = streams;
     this.#events = events;
-    this.#now = now;
+    this.#clock = clock;
     this.#gateways = new L2Gateways(state, runtime);
     this.#overlaps = new OverlapNews(state.index);
+    this.vtepEnds = new VtepEnds(state.index);
     state.onCommit(({ changes }) => this.#overlaps.committed(changes));
     state.amendWrites((draft) => this.#claimCreatedPorts(draft));
     state.amendWrites(leaseAhead);
     state.amendWrites(dropOrphanedLeases);
     state.amendWrites(moveLeases);
     state.amendWrites(dropOrphanedMoves);
+    state.amendWrites((draft) => this.vtepEnds.check(draft));
   }
 
   /** All reports of a request, in order; what concerns bindings is one transaction. */
@@ -345,7 +350,7 @@ export class Reports {
     for (const { kind, id, before } of draft.changes()) {
       if (kind !== 'port' || before) continue;
       for (const { host, claim } of this.#runtime.awaitedClaims(id))
-        if (draft.index.get('host', host)) claimPort(draft, host, claim, this.#now(), () => {});
+        if (draft.index.get('host', host)) claimPort(draft, host, claim, this.#clock.now(), () => {});
     }
   }
 
@@ -358,7 +363,8 @@ export class Reports {
     await this.#state.write((draft) => {
       notices.length = 0;
       for (const { host, claim } of waiting)
-        if (draft.index.get('host', host)) claimPort(draft, host, claim, this.#now(), (notice) => notices.push(notice));
+        if (draft.index.get('host', host))
+          claimPort(draft, host, claim, this.#clock.now(), (notice) => notices.push(notice));
     });
     this.#tell(notices);
   }
@@ -383,12 +389,12 @@ export class Reports {
             message: `there is no port ${port}; it counts once it is created`,
           });
         if (report.type === 'claims') {
-          for (const lost of replaceClaims(draft, hostId, report.claims, this.#now(), notify)) {
+          for (const lost of replaceClaims(draft, hostId, report.claims, this.#clock.now(), notify)) {
             awaited.push(lost);
             unknown(lost.port);
           }
         } else if (report.type === 'claim') {
-          if (claimPort(draft, hostId, report, this.#now(), notify) === 'no-port') {
+          if (claimPort(draft, hostId, report, this.#clock.now(), notify) === 'no-port') {
             awaited.push(report);
             unknown(report.port);
           }
@@ -397,7 +403,7 @@ export class Reports {
           const outcome = growLease(draft, hostId, report, this.#streams.routersBehind(hostId).has(report.router));
           if (outcome !== 'granted') refused.push({ index, code: outcome, message: LEASE_REFUSALS[outcome] });
           if (outcome !== 'no-ports' && outcome !== 'no-room') continue;
-          this.shortages.refused(hostId, report, this.#now());
+          this.shortages.refused(hostId, report, this.#clock.monotonicMs());
           const router = draft.index.get('router', report.router);
           if (router && this.#isNews(`${hostId} ${report.router} ${report.address}`)) {
             const text = `router ${qualifiedName(draft.index, router)}: ${shortage(draft.index, hostId, report)}`;
@@ -496,7 +502,7 @@ export class Reports {
       case 'learnedRoutes':
         return this.#takeRoutes(hostId, this.#runtime.learnedRoutes.take(hostId, report), changes);
       case 'bgp':
-        this.#tell(this.#sessions.take(this.#state.index, hostId, report.peers, this.#now()));
+        this.#tell(this.#sessions.take(this.#state.index, hostId, report.peers, this.#clock.monotonicMs()));
         host.sessions = new Map(
           report.peers.flatMap((peer) => (this.#state.index.get('bgpPeer', peer.peer) ? [[peer.peer, peer]] : [])),
         );
@@ -511,6 +517,7 @@ export class Reports {
         );
         return true;
       case 'vteps':
+        this.#tell(this.vtepEnds.take(report.vteps));
         host.vteps = new Map(
           report.vteps.flatMap((each) => (this.#state.index.get('vtep', each.vtep) ? [[each.vtep, each]] : [])),
         );
@@ -556,14 +563,15 @@ export class Reports {
   /** Once a second. */
   tick(): void {
     const { index } = this.#state;
-    this.#tell([...this.#sessions.tick(index, this.#now()), ...this.#overlaps.tick(index, this.#now())]);
+    const steadyMs = this.#clock.monotonicMs();
+    this.#tell([...this.#sessions.tick(index, steadyMs), ...this.#overlaps.tick(index, steadyMs)]);
   }
 
   #isNews(about: string): boolean {
-    const now = this.#now();
+    const now = this.#clock.monotonicMs();
     // The oldest first: each is noted once.
     for (const [each, atMs] of this.#toldMs) {
-      if (atMs <= now && now - atMs < NEWS_MS) break;
+      if (now - atMs < NEWS_MS) break;
       this.#toldMs.delete(each);
     }
     if (this.#toldMs.has(about)) return false;
@@ -573,7 +581,7 @@ export class Reports {
 
   #tell(notices: readonly Notice[]): void {
     for (const { level, kind, id, text } of notices)
-      this.#events.add({ atMs: this.#now(), level, about: { kind, id }, text });
+      this.#events.add({ atMs: this.#clock.now(), level, about: { kind, id }, text });
   }
 }
 

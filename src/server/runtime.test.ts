@@ -34,6 +34,7 @@ test('a host may have reported more than fits on the stack, and goes silent', ()
     portSecurity: false,
     addresses: [],
     groups: [],
+    allowedPairs: [],
   } as never);
   let uptimeMs = 0;
   const runtime = new Runtime(index, { now: () => 0, monotonicMs: () => uptimeMs, sleep: async () => {} });

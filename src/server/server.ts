@@ -137,7 +137,7 @@ function createContext(
   const flows = new FlowDatabase(index, flowStore, { events, clock, log: log.child({ part: 'flows' }) });
   const position = () => ({ incarnation: store.incarnation, revision: state.revision });
   const streams = new AgentStreams(index, position, runtime, relay, clock, log.child({ part: 'streams' }));
-  const reports = new Reports(state, runtime, streams, events, () => clock.now());
+  const reports = new Reports(state, runtime, streams, events, clock);
   const present = new Presenter(index, runtime, {
     revision: () => state.revision,
     applied: (hostId) => streams.appliedRevision(hostId),
@@ -166,7 +166,7 @@ function createContext(
     relay,
     clock,
     log,
-    startedMs: clock.now(),
+    startedMs: clock.monotonicMs(),
     signal,
   };
 }
@@ -236,8 +236,10 @@ function startTimers({ state, runtime, reports, streams, events, flows, clock, l
       state.releaseKeys(applied).catch(failed('releasing tunnel keys'));
     }, RELEASE_MS),
     setInterval(() => {
-      const idle = idleLeases(state.index, (host) => streams.routersBehind(host));
-      if (idle.length > 0) state.write((draft) => endLeases(draft, idle)).catch(failed('ending leases of ports'));
+      const routersBehind = (host: string) => streams.routersBehind(host);
+      const idle = idleLeases(state.index.all('natLease'), routersBehind);
+      if (idle.length === 0) return;
+      state.write((draft) => endLeases(draft, idle, routersBehind)).catch(failed('ending leases of ports'));
     }, RELEASE_MS),
     setInterval(() => flows.expire(), RELEASE_MS),
     setInterval(() => void state.compact().catch(failed('compaction')), COMPACT_MS),

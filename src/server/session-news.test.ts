@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { systemClock } from '../base/clock.ts';
+import { silentLog } from '../base/log.ts';
 import { ModelIndex } from '../model/model-index.ts';
 import type { BgpPeer, Host } from '../model/objects.ts';
+import { createClient } from './client.ts';
+import type { WeftEvent } from './events.ts';
+import { startServer } from './server.ts';
 import { SessionNews } from './session-news.ts';
 
 function trial() {
@@ -71,4 +79,52 @@ test('one that comes up at once, goes, or should not be up is no news', () => {
   put(false);
   says(100_000, 'idle');
   assert.deepEqual(ticks(200_000), []);
+});
+
+const GATEWAY = [
+  { kind: 'tunnelZone', name: 'dc' },
+  { kind: 'host', name: 'gw', zone: 'dc', tunnelAddress: '10.9.0.1' },
+  { kind: 'tenant', name: 'acme' },
+  { kind: 'switch', tenant: 'acme', name: 'up' },
+  { kind: 'router', tenant: 'acme', name: 'edge', bgp: { asn: 64512 } },
+  {
+    ...{ kind: 'routerPort', tenant: 'acme', router: 'edge', name: 'up', switch: 'up' },
+    addresses: ['192.0.2.2/29'],
+  },
+  {
+    ...{ kind: 'bgpPeer', tenant: 'acme', router: 'edge', name: 'isp', routerPort: 'edge/up' },
+    ...{ address: '192.0.2.1', asn: 64513 },
+  },
+];
+
+test('a wall clock that is set back keeps no end of a session from people, nor one that is set forth tells it too often', async () => {
+  const stateDir = mkdtempSync(join(tmpdir(), 'weft-news-'));
+  const [wall, steady] = [{ ms: 1_000_000_000 }, { ms: 5_000 }];
+  const clock = { ...systemClock, now: () => wall.ms, monotonicMs: () => steady.ms };
+  const url = `unix:${join(stateDir, 'weft.sock')}`;
+  const server = await startServer({ stateDir, listen: [url], log: silentLog, clock });
+  const client = createClient({ url });
+  try {
+    await client.post('/v1/apply', { objects: GATEWAY });
+    const { id: peer } = await client.get<{ id: string }>('/v1/bgp-peers/isp');
+    /** It comes up and ends. How often people were told that it ended. */
+    const flap = async (): Promise<number> => {
+      for (const state of ['established', 'idle']) {
+        const session = { peer, state, sinceMs: 0, accepted: 0, sent: 0 };
+        await client.post('/v1/hosts/gw/reports', { reports: [{ type: 'bgp', peers: [session] }] });
+      }
+      const { items } = await client.get<{ items: WeftEvent[] }>('/v1/events', { query: { id: peer } });
+      return items.filter(({ text }) => text.endsWith('ended')).length;
+    };
+    assert.equal(await flap(), 1);
+    wall.ms -= 3_600_000;
+    steady.ms += 60_000;
+    assert.equal(await flap(), 2);
+    wall.ms += 7_200_000;
+    assert.equal(await flap(), 2);
+  } finally {
+    client.close();
+    await server.close();
+    rmSync(stateDir, { recursive: true });
+  }
 });

@@ -22,7 +22,7 @@ interface Known {
 
 /**
  * Events about BGP sessions: those that ended, came back after that was told, or do not come up, and default routes that are refused. One that flaps is told to have ended once a
- * minute at most, and what is so when the minute is over is told then.
+ * minute at most, and what is so when the minute is over is told then. `nowMs`: by a clock that does not step.
  */
 export class SessionNews {
   /** By host and peer. */

@@ -2,7 +2,7 @@ const WINDOW_MS = 60_000;
 /** So often within a minute is no accident. */
 const MANY = 3;
 
-/** Sessions that go down again and again, whatever they are at the moment they are looked at. */
+/** Sessions that go down again and again, whatever they are at the moment they are looked at. `nowMs`: by a clock that does not step. */
 export class Flaps {
   /** Peer → what its counter of drops was, at most a minute ago and since. */
   readonly #seen = new Map<string, { readonly atMs: number; readonly drops: number }[]>();

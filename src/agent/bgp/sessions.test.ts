@@ -221,6 +221,36 @@ describe('sessions of a gateway', () => {
     assert.deepEqual([inScope(ground), [...ground.scope.all('learnedSet')]], [[], []]);
   });
 
+  test('what the speaker of a router still says that has ended, routes and sessions, is not taken; when it is back all begins anew', () => {
+    const started = start();
+    const { ground, sessions } = started;
+    sessions.routesTold(ups.core.id, told({ '0.0.0.0/0': ONE }), true);
+    change(started, { op: 'put', record: { ...ups.core, adminUp: false } }, 2000);
+    ground.reports.length = 0;
+    const late = told({ '0.0.0.0/0': ONE, '10.9.0.0/16': TWO });
+    for (const isAll of [false, true]) assert.deepEqual(sessions.routesTold(ups.core.id, late, isAll), []);
+    assert.deepEqual(sessions.endedTold(ups.core.id, ['192.0.2.1']), []);
+    assert.deepEqual([ground.reports, inScope(ground), saidIn(sessions.all())], [[], [], []]);
+    change(started, { op: 'put', record: ups.core }, 3000);
+    assert.deepEqual([ground.reports, inScope(ground)], [[], []]);
+    sessions.routesTold(ups.core.id, told({ '10.9.0.0/16': ONE }), true);
+    assert.deepEqual(inScope(ground), ['10.9.0.0/16 192.0.2.1'], 'the end of a session before is not held against it');
+    assert.deepEqual(saidIn(ground.reports), ['all 10.9.0.0/16', 'put 10.9.0.0/16']);
+  });
+
+  test('routes of a router that has ended, which wait for their turn, do not come behind its end', () => {
+    const started = start();
+    const { ground, sessions } = started;
+    const table = Array.from({ length: 1000 }, (_, n) => [`20.${n >> 8}.${n & 255}.0/24`, ONE] as const);
+    sessions.routesTold(ups.core.id, told(Object.fromEntries(table)), false);
+    const down = { ...ups.core, adminUp: false };
+    ground.scope.apply([{ op: 'put', record: down }]);
+    sessions.scopeChanged([{ op: 'put', record: down }], 2000);
+    sessions.planned([]);
+    sessions.wake(2001);
+    assert.deepEqual([inScope(ground), [...ground.scope.all('learnedSet')]], [[], []]);
+  });
+
   test('a full table is reported in parts, of which only the last ends it', () => {
     const { sessions } = start();
     const many = Array.from({ length: 10_000 }, (_, n) => [`10.${n >> 8}.${n & 255}.0/24`, ONE] as const);

@@ -35,6 +35,8 @@ const ASK_MS = 1_000;
 /** What one has not answered by then is told as it was before. */
 const ANSWER_MS = 500;
 const ASK_BFD_MS = 100;
+/** That nothing has changed is told now and then: who has begun to probe since knows nothing yet. */
+const TELL_BFD_MS = 1_000;
 /** A daemon that has not answered for so long knows of no session that is up. */
 const DEAF_MS = 10_000;
 /** A speaker that has told no routes by then has none: those of before are not kept for it. */
@@ -75,6 +77,7 @@ export class SpeakerLink {
   readonly #forgotten = new Set<string>();
   #isSwept = false;
   #told = '';
+  #toldProblems = '';
   readonly #ages = new StateAges();
   readonly #flaps = new Flaps();
 
@@ -95,6 +98,7 @@ export class SpeakerLink {
     const watching = this.#watchBfd();
     while (!signal.aborted) {
       if (this.#running.size > 0 || this.#told !== '') await this.#tellSessions();
+      this.#tellProblems();
       this.#tellNothing();
       await clock.sleep(ASK_MS, signal).catch(() => {});
     }
@@ -106,7 +110,7 @@ export class SpeakerLink {
   /** bfdd tells nobody by itself that a session is down: it is asked, where there are any. */
   async #watchBfd(): Promise<void> {
     const { clock, emit, signal } = this.#options;
-    const told = new Map<string, string>();
+    const told = new Map<string, { readonly text: string; readonly atMs: number }>();
     const answeredMs = new Map<string, number>();
     const asked = new Set<string>();
     // One that does not answer holds up no other.
@@ -123,12 +127,14 @@ export class SpeakerLink {
       const isUp = (address: string): boolean => states?.some((s) => s.up && s.peer === address) === true;
       const up = plan.bfd.flatMap(({ address }) => (isUp(address) ? [address] : []));
       const text = up.join();
-      if (told.get(router) === text) return;
-      told.set(router, text);
+      const before = told.get(router);
+      if (before?.text === text && nowMs - before.atMs < TELL_BFD_MS) return;
+      told.set(router, { text, atMs: nowMs });
       emit({ kind: 'bfd', router, up });
     };
     while (!signal.aborted) {
-      for (const router of told.keys()) if (!this.#running.get(router)?.plan.bfd.length) told.delete(router);
+      for (const known of [told, answeredMs])
+        for (const router of known.keys()) if (!this.#running.get(router)?.plan.bfd.length) known.delete(router);
       for (const [router, { plan, speaker }] of this.#running) if (plan.bfd.length > 0) void ask(router, speaker);
       await clock.sleep(ASK_BFD_MS, signal).catch(() => {});
     }
@@ -179,9 +185,12 @@ export class SpeakerLink {
       } catch (error) {
         this.#failed(running, error);
       }
-      if (!this.#forgotten.delete(plan.router)) continue;
-      if (!running.speaker.synced) running.untoldUntilMs = this.#options.clock.monotonicMs() + UNTOLD_MS;
-      this.#tellAll(running);
+      const wasForgotten = this.#forgotten.delete(plan.router);
+      if (wasForgotten && !running.speaker.synced)
+        running.untoldUntilMs = this.#options.clock.monotonicMs() + UNTOLD_MS;
+      if (wasForgotten) this.#tellAll(running);
+      // By which next hops those are reached the plan says.
+      if (running.speaker.ended.length > 0) this.#tellEnded(running, running.speaker.ended);
     }
     const ports = possible.flatMap((plan) => plan.ports.map(({ id }) => [interfacesOf(id).outer, id] as const));
     // The userspace datapath goes on reading from an interface that is gone, though another has its name: it must let go of that first.
@@ -189,7 +198,7 @@ export class SpeakerLink {
       await this.#options.clock.sleep(LET_GO_MS, this.#options.signal);
     await this.#options.setSpeakerPorts(new Map(ports));
     for (const running of ready) this.#apply(running);
-    this.#options.emit({ kind: 'speakerProblems', problems: this.#problems() });
+    this.#tellProblems();
   }
 
   /** Its daemons get their configuration, however long that takes: one that does not answer holds up no other speaker. */
@@ -199,20 +208,19 @@ export class SpeakerLink {
   }
 
   async #applyLatest(running: Running): Promise<void> {
-    const { emit, signal } = this.#options;
+    const { signal } = this.#options;
     const { router } = running.plan;
     const isWanted = (): boolean => this.#running.get(router) === running && !signal.aborted;
     while (running.isDue && isWanted()) {
       running.isDue = false;
       try {
-        const problems = await running.speaker.apply(configOf(running.plan));
+        await running.speaker.apply(configOf(running.plan));
         running.hops = new Map();
-        running.problem =
-          problems.map(({ daemon, line, said }) => `${daemon} refused "${line}": ${said}`).join('; ') || undefined;
+        running.problem = undefined;
       } catch (error) {
         this.#failed(running, error);
       }
-      emit({ kind: 'speakerProblems', problems: this.#problems() });
+      this.#tellProblems();
     }
     running.applying = undefined;
   }
@@ -238,8 +246,20 @@ export class SpeakerLink {
       this.#options.emit({ kind: 'learnedRoutes', router, routes: allOf(running), isAll: true });
   }
 
-  #problems(): readonly string[] {
-    return [...this.#running.values()].flatMap(({ problem }) => (problem === undefined ? [] : [`BGP: ${problem}`]));
+  #tellEnded({ plan }: Running, ended: readonly string[]): void {
+    this.#options.emit({ kind: 'endedHops', router: plan.router, addresses: endedHops(plan, ended) });
+  }
+
+  /** Where they are others than before: daemons refuse what they are told, which may be long after it was to be so. */
+  #tellProblems(): void {
+    const problems = [...this.#running.values()].flatMap((running) => {
+      const problem = problemOf(running);
+      return problem === undefined ? [] : [`BGP: ${problem}`];
+    });
+    const text = problems.join('\n');
+    if (text === this.#toldProblems) return;
+    this.#toldProblems = text;
+    this.#options.emit({ kind: 'speakerProblems', problems });
   }
 
   #create(plan: SpeakerPlan): Running {
@@ -259,7 +279,7 @@ export class SpeakerLink {
             routes: changes.map((change) => toldOf(change, running)),
             isAll: false,
           }),
-        onEnded: (ended) => emit({ kind: 'endedHops', router, addresses: endedHops(running.plan, ended) }),
+        onEnded: (ended) => this.#tellEnded(running, ended),
         onSynced: () => {
           running.untoldUntilMs = undefined;
           this.#tellAll(running);
@@ -343,8 +363,9 @@ export class SpeakerLink {
     running.asking = undefined;
   }
 
-  #sessionsOf({ plan, problem }: Running, told: readonly PeerState[] | undefined): readonly ReportedSession[] {
-    const nowMs = this.#options.clock.now();
+  #sessionsOf(running: Running, told: readonly PeerState[] | undefined): readonly ReportedSession[] {
+    const { plan } = running;
+    const [nowMs, steadyMs] = [this.#options.clock.now(), this.#options.clock.monotonicMs()];
     const leftOut = plan.leftOut.map(({ peer, problem: why }): ReportedSession => {
       const sinceMs = this.#ages.since(peer, 'idle', nowMs, undefined);
       return { peer, state: 'idle', sinceMs, accepted: 0, sent: 0, problem: why };
@@ -352,8 +373,8 @@ export class SpeakerLink {
     const spoken = plan.peers.map((peer): ReportedSession => {
       const state = told?.find(({ address }) => address === peer.address);
       const name = state?.state.toLowerCase() ?? 'idle';
-      const flaps = state && this.#flaps.note(peer.id, state.drops, nowMs);
-      const said = state ? state.problem : (problem ?? 'bgpd does not run yet');
+      const flaps = state && this.#flaps.note(peer.id, state.drops, steadyMs);
+      const said = state ? state.problem : (problemOf(running) ?? 'bgpd does not run yet');
       const why =
         flaps === undefined
           ? said
@@ -368,6 +389,12 @@ export class SpeakerLink {
     });
     return [...spoken, ...leftOut];
   }
+}
+
+/** Why it is not as it should be, for people. */
+function problemOf({ problem, speaker }: Running): string | undefined {
+  const refused = speaker.refused().map(({ daemon, line, said }) => `${daemon} refused "${line}": ${said}`);
+  return problem ?? (refused.join('; ') || undefined);
 }
 
 function toldOf({ to, ways }: RouteChange, running: Running): ToldRoute {

@@ -82,6 +82,11 @@ export class CopyDesk {
 
   forget(port: string): void {
     this.#drop(port);
+    this.cut(port);
+  }
+
+  /** Whoever tells of the port has to show anew that he may; what he told stays held. */
+  cut(port: string): void {
     this.#lines.get(port)?.destroy();
   }
 
@@ -154,11 +159,13 @@ export class CopyDesk {
     const key = keyOf(secret, hello.nonce, nonce);
     sealer.setKey(key);
     opener.setKey(key);
-    return { port: hello.port, sealer };
+    return { port: hello.port, secret, sealer };
   }
 
-  #take({ port, sealer }: Line, socket: Socket, message: CopyMessage): void {
+  #take({ port, secret, sealer }: Line, socket: Socket, message: CopyMessage): void {
     if (message.kind !== 'copies') throw new WeftError('denied', `no place for ${message.kind}`);
+    if (this.#options.secretOf(port) !== secret)
+      throw new WeftError('denied', 'an L2 gateway that has another secret now');
     const former = this.#lines.get(port);
     if (former !== socket) {
       this.#lines.set(port, socket);
@@ -183,5 +190,7 @@ export class CopyDesk {
 
 interface Line {
   readonly port: string;
+  /** By which it was begun. */
+  readonly secret: string;
   readonly sealer: Sealer;
 }

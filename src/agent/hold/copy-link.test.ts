@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { afterEach, test } from 'node:test';
 import { systemClock } from '../../base/clock.ts';
@@ -6,8 +7,8 @@ import { silentLog } from '../../base/log.ts';
 import type { ConnectionEntry } from '../../server/protocol.ts';
 import type { AgentEvent, CopyRole } from '../events.ts';
 import { CopyLink, WAIT_MS } from './copy-link.ts';
-import { encodeCopyMessage, NONCE_BYTES } from './message.ts';
-import { keyOf, Sealer } from './sealed.ts';
+import { decodeCopyMessage, encodeCopyMessage, NONCE_BYTES } from './message.ts';
+import { keyOf, Opener, Sealer } from './sealed.ts';
 
 /** Agents of two hosts at two addresses of this machine; each listens at its own. */
 const PORT = 'port-1';
@@ -282,4 +283,42 @@ test('who repeats a genuine hello is a stranger still: it is ended, and holds no
   await a.up();
   await copied(a.link, connection(1));
   assert.equal(b.link.counts().held, 1);
+});
+
+test('with a new secret who has only the former one tells nothing more, though his connection stood; what he told is held', async () => {
+  const b = agent('b', false);
+  const a = agent('a', true);
+  await a.up();
+  await copied(a.link, connection(1));
+  const role = { port: PORT, isActive: false, others: [{ host: 'a', address: ADDRESS.a }] };
+  b.link.perform({ own: ADDRESS.b, roles: [{ ...role, secret: 'another secret of sixteen bytes' }] });
+  await until(() => a.events.findLast((event) => event.kind === 'copies')?.problem !== undefined);
+  await until(() => b.link.refused > 0);
+  await copied(a.link, connection(2));
+  assert.equal(b.link.counts().held, 1);
+  b.become(false);
+  await a.up();
+  await until(() => b.link.counts().held === 2);
+});
+
+test('who had greeted a gateway that is gone, or has another secret, before he told anything leaves nothing behind', async () => {
+  const b = agent('b', false);
+  const nonce = new Uint8Array(NONCE_BYTES);
+  const sealer = new Sealer(keyOf(SECRET), true);
+  const socket = connect({ host: ADDRESS.b, port: tcpPort });
+  closing.push(() => socket.destroy());
+  socket.on('error', () => {});
+  socket.write(sealer.seal(encodeCopyMessage({ kind: 'hello', port: PORT, nonce })));
+  const opener = new Opener(keyOf(SECRET, nonce), false);
+  const [bytes] = (await once(socket, 'data')) as [Uint8Array];
+  opener.take(bytes);
+  const welcome = decodeCopyMessage(opener.next()!);
+  assert.ok(welcome.kind === 'welcome');
+  sealer.setKey(keyOf(SECRET, nonce, welcome.nonce));
+  b.link.perform({ own: ADDRESS.b, roles: [{ port: 'other', secret: SECRET, isActive: false, others: [] }] });
+  const changes = [{ op: 'put', entry: connection(9) }] as const;
+  socket.write(sealer.seal(encodeCopyMessage({ kind: 'copies', sequence: 1, isWhole: true, changes })));
+  await once(socket, 'close');
+  b.become(false);
+  assert.deepEqual([b.link.refused, b.link.counts().held], [1, 0]);
 });

@@ -72,7 +72,9 @@ export class CopyLink {
     const isOther = own !== this.#own;
     this.#own = own;
     const wanted = new Map(roles.map((role) => [role.port, role]));
-    for (const port of this.#secrets.keys()) if (!wanted.has(port)) this.#desk.forget(port);
+    for (const [port, secret] of this.#secrets)
+      if (!wanted.has(port)) this.#desk.forget(port);
+      else if (wanted.get(port)!.secret !== secret) this.#desk.cut(port);
     this.#secrets.clear();
     for (const { port, secret } of roles) this.#secrets.set(port, secret);
     if (isOther || (roles.length === 0) !== !this.#isListening) this.#listen(own, roles.length > 0);

@@ -74,9 +74,11 @@ export function portOfEntry(scope: Scope, entry: ConnectionEntry): string | unde
   for (const { floating } of floatingOf(scope, entry.owner))
     if ([original.to.address, reply.to.address].includes(floating.address)) return floating.port;
   const { address, port = 0 } = reply.to;
-  for (const lease of scope.all('natLease'))
-    if (lease.router === entry.owner && lease.address === address && lease.port !== undefined)
-      if (lease.blocks.some(({ first, size }) => port >= first && port < first + size)) return lease.port;
+  // By their names: of all leases there may be many thousands, and each first reply asks.
+  for (const gateway of scope.all('l2Gateway')) {
+    const lease = scope.get('natLease', `${entry.owner}/${address}/${gateway.port}`);
+    if (lease?.blocks.some(({ first, size }) => port >= first && port < first + size)) return gateway.port;
+  }
   return undefined;
 }
 

@@ -246,3 +246,24 @@ test('a next hop beside one whose session goes on gets its ten seconds too, thou
     [['fd00::1', 'down']],
   );
 });
+
+test('what was told of a session of BFD before nobody asked for it says nothing of it when it is probed again', () => {
+  const bench = new Bench({ type: 'bfd' });
+  const binding = (active: string) => ({ kind: 'binding', id: portId(1), switch: 's', claims: [], active });
+  bench.probes.bfdTold('r', ['192.0.2.1'], 0);
+  bench.run(1_000);
+  assert.match(bench.told()[0] ?? '', /up/);
+  bench.change(binding('h2'));
+  assert.deepEqual(bench.told(), ['192.0.2.1 gone']);
+  // The speaker goes on for a moment.
+  bench.probes.bfdTold('r', ['192.0.2.1'], 1_100);
+  bench.run(60_000);
+  bench.change(binding('h1'));
+  bench.run(61_000);
+  assert.deepEqual(bench.told(), [], 'the session has not begun');
+  bench.probes.bfdTold('r', [], 61_000);
+  bench.run(70_000);
+  assert.deepEqual(bench.told(), []);
+  bench.run(72_000);
+  assert.match(bench.told()[0] ?? '', /down/);
+});

@@ -75,7 +75,7 @@ export class NextHopProbes {
   readonly #routers = new Set<string>();
   #switches = new Set<string>();
   #ports = new Set<string>();
-  /** By router: with whom it has sessions of BFD, as it was told last. */
+  /** By router with a target of BFD: with whom it has sessions, as it was told last. Without targets it is not known: nobody is asked then. */
   readonly #sessions = new Map<string, readonly string[]>();
   readonly #limit = new RateLimit(PER_WIRE, ALTOGETHER);
   readonly #wakes = new Wakes();
@@ -100,7 +100,6 @@ export class NextHopProbes {
       case 'router': {
         const isProbed = op === 'put' && (record as Router).routes.some(({ probe }) => probe !== undefined);
         const wasProbed = this.#routers.delete(record.id);
-        if (op === 'delete') this.#sessions.delete(record.id);
         if (isProbed) this.#routers.add(record.id);
         return isProbed || wasProbed;
       }
@@ -161,10 +160,17 @@ export class NextHopProbes {
         each,
       ]),
     );
+    for (const router of this.#sessions.keys()) if (!this.#hasBfd(router)) this.#sessions.delete(router);
     return [...effects, ...this.#wakes.askFor(this.#watched.values(), nowMs)];
   }
 
-  /** Of what was told last: where nothing changes for a router, as beside a next hop that never was up, nothing more is told. */
+  #hasBfd(router: string): boolean {
+    for (const { target } of this.#watched.values())
+      if (target.router === router && target.probe.type === 'bfd') return true;
+    return false;
+  }
+
+  /** Of what was told last: beside a session that goes on a new one begins with its own. */
   #isSessionUp({ router, address }: Target): boolean | undefined {
     return this.#sessions.get(router)?.includes(address);
   }
@@ -285,7 +291,7 @@ export class NextHopProbes {
 
   /** bfdd has news of the router's next hops: those that it has a session with. That one went is the verdict, as it was not for one packet. */
   bfdTold(router: string, up: readonly string[], nowMs: number): Effect[] {
-    if (this.#routers.has(router)) this.#sessions.set(router, up);
+    if (this.#hasBfd(router)) this.#sessions.set(router, up);
     return [...this.#watched.values()].flatMap((watched) => {
       const { target, verdict } = watched;
       if (target.router !== router || target.probe.type !== 'bfd') return [];

@@ -110,8 +110,9 @@ function statusOf({ state, present, reports, flows, startedMs, clock }: ServerCo
   }
   problems.push(...bgpProblems(index, present, clock.now()).slice(0, MOST_PROBLEMS));
   problems.push(...nextHopProblems(index, present.deadHosts()).slice(0, 1000));
-  problems.push(...reports.shortages.problems(index, clock.now()).slice(0, 1000));
+  problems.push(...reports.shortages.problems(index, clock.monotonicMs()).slice(0, 1000));
   problems.push(...outsideProblems(index, present));
+  problems.push(...reports.vtepEnds.problems().slice(0, 1000));
   if (flows.trouble !== undefined) {
     const about = { kind: 'server', id: 'flows', name: 'flow database' };
     problems.push({ about, text: `flow database: ${flows.trouble}; ${UNTROUBLED}` });
@@ -125,7 +126,7 @@ function statusOf({ state, present, reports, flows, startedMs, clock }: ServerCo
     server: {
       incarnation: state.store.incarnation,
       revision: state.revision,
-      uptimeMs: clock.now() - startedMs,
+      uptimeMs: Math.round(clock.monotonicMs() - startedMs),
       /** Hosts compare their clocks with it. */
       nowMs: clock.now(),
       memoryBytes: process.memoryUsage().rss,
