@@ -1,3 +1,4 @@
+// Takes a minute: runs first.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
