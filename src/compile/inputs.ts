@@ -289,6 +289,9 @@ export const routerPortsIndex = define.index('routerPortsOfSwitch', 'routerPort'
   port.switch === undefined ? [] : [port.switch],
 );
 
+/** Switch → neighbours of routers there. */
+export const neighboursIndex = define.index('neighboursOfSwitch', 'neighbour', (neighbour) => [neighbour.switch]);
+
 /** Key of a router port → the port, where only sources that are routed by it come in. */
 export const strictPortsIndex = define.index('strictPorts', 'routerPort', ({ sourceCheck, key }) =>
   sourceCheck === 'strict' ? [`${key}`] : [],

@@ -210,7 +210,11 @@ test('who is held back gets no answer from the agent, and is dropped for the sam
 });
 
 test('who talks to the agent without end is dropped in that, where it comes in; others, and all else, go on', () => {
-  const sites = sitesOn({ a: h1, b: h1, c: h2, x: h2 });
+  // Free to announce what they like.
+  const sites = sitesOn({ a: h1, b: h1, c: h2, x: h2 }).map((site) => ({
+    ...site,
+    port: { ...site.port, portSecurity: false },
+  }));
   const held: InputRecord = { kind: 'heldBack', id: a.id, errors: false, hops: false, talk: true };
   const said = (records: readonly InputRecord[], from: typeof a, packet: Parameters<typeof frame>[2]): string => {
     const net = networkOf([h1, h2], [...world, plain, ...records], sites);
@@ -222,6 +226,16 @@ test('who talks to the agent without end is dropped in that, where it comes in; 
   assert.equal(said([held], a, answer(a)), 'agent');
   assert.equal(said([held], b, answer(b)), told);
   assert.equal(said([held], a, ip('10.0.1.11', '10.0.1.1', udp(4000, 53))), 'agent');
+  // An address that routers know, announced to all by a request.
+  const neighbour: InputRecord = {
+    ...{ kind: 'neighbour', id: `${a.switch}/10.0.1.77`, revision: 1, switch: a.switch, address: '10.0.1.77' },
+    ...{ mac: a.mac, port: a.id, host: h1.id },
+  };
+  const announced = (from: typeof a) => arp(1, from.mac, '10.0.1.77', '10.0.1.77');
+  const heard = new RegExp(`agent ${PACKET_IN.neighbour}`);
+  for (const from of [a, b]) assert.match(said([neighbour], from, announced(from)), heard);
+  assert.equal(said([neighbour, held], a, announced(a)), 'agent');
+  assert.match(said([neighbour, held], b, announced(b)), heard);
   const others = ip('10.0.1.11', '10.0.2.13', udp(4000, 80));
   assert.equal(said([held], a, others), said([], a, others));
 });

@@ -1,3 +1,5 @@
+import { parseIp } from '../../base/addresses.ts';
+import type { Match } from '../../openflow/flow.ts';
 import {
   DNS_PORT,
   IPV4,
@@ -11,7 +13,8 @@ import {
   VERDICT,
 } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
-import { define, type Reader } from '../inputs.ts';
+import { define, neighboursIndex, type Reader } from '../inputs.ts';
+import { announced4 } from './neighbour.ts';
 import { ANCHOR, ARRIVE, LEAVE, OWN, TTL } from './router-base.ts';
 import { VERDICTS } from './verdict.ts';
 
@@ -63,7 +66,20 @@ export const heldTalkUnit = define.unit({
   run(reader, id) {
     const ofport = reader.get('heldBack', id)?.talk ? reader.pick('interface', id, 'ofport') : undefined;
     if (ofport === undefined) return [];
-    const sorts = [...NEIGHBOUR_ANSWERS, { ...UDP4, udp_dst: DNS_PORT }, { ...UDP6, udp_dst: DNS_PORT }];
+    const sorts = [
+      ...[...NEIGHBOUR_ANSWERS, { ...UDP4, udp_dst: DNS_PORT }, { ...UDP6, udp_dst: DNS_PORT }],
+      ...announcements(reader, id),
+    ];
     return sorts.map((sort) => flow('classify', TALK, { in_port: ofport, ...sort }, { drop: 'agent' }));
   },
 });
+
+/** Of addresses that routers use on the port's switch, by ARP requests; those of IPv6 are answers. */
+function announcements(reader: Reader, port: string): Match[] {
+  const onSwitch = reader.pick('port', port, 'switch');
+  if (onSwitch === undefined) return [];
+  return reader.ids(neighboursIndex, onSwitch).flatMap((id) => {
+    const ip = parseIp(reader.pick('neighbour', id, 'address')!);
+    return ip?.version === 4 ? [announced4(ip.value)] : [];
+  });
+}

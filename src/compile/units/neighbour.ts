@@ -1,6 +1,7 @@
 import { parseIp } from '../../base/addresses.ts';
 import type { Contribution } from '../../incremental/definitions.ts';
 import { once } from '../../incremental/definitions.ts';
+import type { Match } from '../../openflow/flow.ts';
 import { localSwitch, toAgent } from '../facts.ts';
 import { ARP, match, ND, NEIGHBOUR_ANSWERS, neighbor } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
@@ -22,6 +23,11 @@ export const neighbourAnswersUnit = define.unit({
     ),
 });
 
+/** Whoever has the address says so to all (RFC 5227 §1.2.1). */
+export function announced4(address: number): Match {
+  return { ...ARP, arp_spa: address, arp_tpa: address };
+}
+
 /** An address that routers use, announced anew (a virtual address that moved): the agent hears it, and so do all others. */
 export const neighbourMovesUnit = define.unit({
   name: 'neighbourMoves',
@@ -32,9 +38,7 @@ export const neighbourMovesUnit = define.unit({
     const ip = parseIp(address);
     if (onSwitch === undefined || ip === undefined) return [];
     const announced =
-      ip.version === 4
-        ? { ...ARP, arp_spa: ip.value, arp_tpa: ip.value }
-        : { ...neighbor(ND.advert), ipv6_dst: ALL_NODES, nd_target: ip.value };
+      ip.version === 4 ? announced4(ip.value) : { ...neighbor(ND.advert), ipv6_dst: ALL_NODES, nd_target: ip.value };
     const target = { do: [toAgent(reader, 'neighbour')], goto: 'tag' } as const;
     return [flow('answer', HEARD.announcement, match({ switch: onSwitch.key }, announced), target)];
   },
