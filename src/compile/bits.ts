@@ -1,19 +1,11 @@
+import { type AlignedBlock, blocksOfRange, blocksOfSet } from '../base/aligned-blocks.ts';
 import type { FieldValue, Masked } from '../openflow/flow.ts';
 
 /** Sets of numbers as masked matches: ranges and VLAN lists by prefixes, "none of these" by single bits. */
 
 /** The fewest aligned blocks that make up the range `first..last` of `bits`-bit numbers. */
 export function prefixCover(first: number, last: number, bits: number): Masked[] {
-  const all = 2 ** bits - 1;
-  const blocks: Masked[] = [];
-  let at = first;
-  while (at <= last) {
-    let size = 1;
-    while (at % (size * 2) === 0 && at + size * 2 - 1 <= last && size * 2 <= all + 1) size *= 2;
-    blocks.push({ value: at, mask: all - (size - 1) });
-    at += size;
-  }
-  return blocks;
+  return blocksOfRange(first, last).map((block) => maskedOf(block, bits));
 }
 
 /** Ports `first..last` as values of a field: numbers where a block has one port. */
@@ -23,15 +15,11 @@ export function portCover(first: number, last: number): (number | Masked)[] {
 
 /** Aligned blocks that make up a set of `bits`-bit numbers. */
 export function setCover(values: Iterable<number>, bits: number): Masked[] {
-  const sorted = [...new Set(values)].sort((a, b) => a - b);
-  const blocks: Masked[] = [];
-  for (let i = 0; i < sorted.length; ) {
-    let j = i;
-    while (j + 1 < sorted.length && sorted[j + 1] === sorted[j]! + 1) j++;
-    blocks.push(...prefixCover(sorted[i]!, sorted[j]!, bits));
-    i = j + 1;
-  }
-  return blocks;
+  return blocksOfSet(values).map((block) => maskedOf(block, bits));
+}
+
+function maskedOf({ first, size }: AlignedBlock, bits: number): Masked {
+  return { value: first, mask: 2 ** bits - size };
 }
 
 /** A value whose `mask` bits are fixed, of a field of up to 128 bits. */

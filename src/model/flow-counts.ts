@@ -1,3 +1,4 @@
+import { blocksOfRange, blocksOfSet } from '../base/aligned-blocks.ts';
 import { isOne, listenerPorts, memberPorts, sizeOf } from './listener-ports.ts';
 import type { GroupRule, LoadBalancer, LogicalPort, PolicyRoute, RuleMatch } from './objects.ts';
 import { type PortRange, PROTOCOL_NAMES, parsePortRange } from './texts.ts';
@@ -41,7 +42,7 @@ function countMatch(match: RuleMatch): number {
 
 function countFitting(match: RuleMatch, inverted: readonly string[]): number {
   const blocksOf = (field: 'srcPorts' | 'dstPorts'): number =>
-    match[field] === undefined || inverted.includes(field) ? 1 : blocksOfText(match[field]);
+    match[field] === undefined || inverted.includes(field) ? 1 : sizeOfCover(parsePortRange(match[field])!);
   const states = match.state === undefined || inverted.includes('state') ? 1 : match.state.length;
   return versionsOf(match, inverted) * states * blocksOf('srcPorts') * blocksOf('dstPorts');
 }
@@ -83,7 +84,7 @@ export function flowsOfBalancer({ listeners, members }: Pick<LoadBalancer, 'list
     if (isOne(to)) led.add(to.first);
     else if (to.first === from.first) led.add('asked');
     else for (let port = to.first; port <= to.last; port++) led.add(port);
-    blocks += isOne(to) || to.first === from.first ? blocksOf(from) : sizeOf(from);
+    blocks += isOne(to) || to.first === from.first ? sizeOfCover(from) : sizeOf(from);
   }
   return blocks + members.length * led.size;
 }
@@ -93,32 +94,9 @@ export function flowsOfTrunk({ mac, allowedPairs, vlan }: Pick<LogicalPort, 'mac
   if (vlan === undefined || 'access' in vlan || vlan.trunk === 'all') return 0;
   const macs = new Set([mac, ...allowedPairs.flatMap((pair) => pair.mac ?? [])]);
   const vlans = vlan.native === undefined ? vlan.trunk : [...vlan.trunk, vlan.native];
-  return blocksOfSet(vlans) * (1 + 2 * macs.size);
+  return blocksOfSet(vlans).length * (1 + 2 * macs.size);
 }
 
-function blocksOfText(range: string): number {
-  return blocksOf(parsePortRange(range)!);
-}
-
-/** The fewest aligned blocks that make up a range. */
-export function blocksOf({ first, last }: PortRange): number {
-  let count = 0;
-  for (let at = first; at <= last; count++) {
-    let size = 1;
-    while (at % (size * 2) === 0 && at + size * 2 - 1 <= last) size *= 2;
-    at += size;
-  }
-  return count;
-}
-
-/** The same, of any numbers. */
-export function blocksOfSet(numbers: Iterable<number>): number {
-  const sorted = [...new Set(numbers)].sort((a, b) => a - b);
-  let count = 0;
-  for (let at = 0; at < sorted.length; at++) {
-    const first = sorted[at]!;
-    while (sorted[at + 1] === sorted[at]! + 1) at++;
-    count += blocksOf({ first, last: sorted[at]! });
-  }
-  return count;
+function sizeOfCover({ first, last }: PortRange): number {
+  return blocksOfRange(first, last).length;
 }

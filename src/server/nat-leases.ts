@@ -130,7 +130,7 @@ export function freePortsByAddress(index: ModelIndex, router: string): ReadonlyM
     [...index.leasesOfRouter(router), ...index.natMovesOfRouter(router)],
     ({ address }) => address,
   );
-  return new Map([...byAddress].map(([address, some]) => [address, freePorts(some.flatMap(blocksOf))]));
+  return new Map([...byAddress].map(([address, some]) => [address, freePorts(some.flatMap(inUseBy))]));
 }
 
 /** An address may be translated to by one router only: its leases are all there are. */
@@ -143,11 +143,11 @@ function othersOf(
   for (const lease of index.leasesOfRouter(router))
     if (lease.address === address && lease.id !== id) others.push(lease);
   for (const move of index.natMovesOfRouter(router)) if (move.address === address) others.push(move);
-  return others.flatMap(blocksOf);
+  return others.flatMap(inUseBy);
 }
 
 /** What a workload took along when it moved stays in use, though its former host has let go of the lease. */
-function blocksOf(record: NatLease | NatMove): NatLease['blocks'] {
+function inUseBy(record: NatLease | NatMove): NatLease['blocks'] {
   if (record.kind === 'natLease') return record.blocks;
   return record.connections.map((text) => ({ first: parseMoved(text)!.port, size: 1 }));
 }
