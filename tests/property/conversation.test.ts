@@ -100,7 +100,7 @@ class Farms {
   }
 
   /**
-   * A second time where it fails: when routes of this machine change the tunnels lead nowhere until they are told again, and Open vSwitch
+   * A second time where it fails: without a network namespace of its own the tunnels lead nowhere when routes change, until they are told again, and Open vSwitch
    * itself may have crashed.
    */
   async compare(sketch: ConversationSketch): Promise<void> {

@@ -28,6 +28,12 @@ function hostAddress(n: number): string {
   return `198.51.100.${n + 1}`;
 }
 
+/**
+ * In a network namespace of its own (which ends with it): Open vSwitch reads the routes of its machine again whenever they change, as they do while
+ * labs are made beside it, and forgets ours. Who may not make one has the machine's.
+ */
+const APART = process.getuid?.() === 0 ? ['unshare', '--net', '--'] : [];
+
 export interface FarmOptions {
   /** With it, frames that leave are captured and packet-ins arrive: for packets that are really sent. */
   readonly onPacketIn?: (bridge: number, message: PacketIn) => void;
@@ -77,7 +83,8 @@ export class OpenVswitchFarm {
     const at = (name: string): string => join(this.#dir, name);
     const env = { ...process.env, OVS_RUNDIR: this.#dir, OVS_LOGDIR: this.#dir, OVS_DBDIR: this.#dir };
     const run = (name: string, ...args: string[]): void => {
-      const child = spawn(program(name), args, { env, stdio: 'ignore' });
+      const [command, ...words] = [...APART, program(name), ...args] as [string, ...string[]];
+      const child = spawn(command, words, { env, stdio: 'ignore' });
       child.once('exit', (code, signal) => {
         if (!this.#isStopping) this.#crash = `${name} ${this.version} ended by ${signal ?? `itself (${code})`}`;
       });
@@ -144,7 +151,7 @@ export class OpenVswitchFarm {
     await this.findWays();
   }
 
-  /** Tells Open vSwitch where the hosts are: it forgets whenever routes of this machine change. */
+  /** Tells Open vSwitch where the hosts are: it forgets whenever routes of its network namespace change. */
   async findWays(): Promise<void> {
     const bridge = `br${UNDERLAY}`;
     const hosts = Array.from({ length: HOSTS }, (_, n) => hostAddress(n));
