@@ -1,7 +1,10 @@
 import { WeftError } from '../src/base/errors.ts';
+import { countingDrops } from '../src/lab/machine-drops.ts';
 import { INTEGRATION_BRIDGE } from '../src/lab/open-vswitch.ts';
+import { startStream } from '../src/lab/packet-stream.ts';
+import type { WorkloadInput } from '../src/lab/spec.ts';
 import { type BenchContext, median } from './bench.ts';
-import type { Cloud, CloudProcess } from './cloud.ts';
+import { type Cloud, type CloudProcess, workloadBehind } from './cloud.ts';
 import { FlowCount, lastChange } from './flow-count.ts';
 import { FlowWatch } from './flow-watch.ts';
 import { watchMarks } from './installed-marks.ts';
@@ -39,6 +42,7 @@ export const METRIC = {
   add: medianOf(PORT_ADDED),
   rule: medianOf(RULE_CHANGED),
   restart: 'agent restarted: start to the first change, median',
+  lost: 'packets lost while agents restart',
   remove: 'everything deleted: write to last flow',
 } as const;
 
@@ -65,7 +69,18 @@ const SETTLE_MS = 6_000;
 const CALM = 0.4;
 const CALM_SECONDS = 3;
 
-/** Runs a cloud, started and empty, through everything. It is empty again afterwards. */
+/** Two more ports of the first tenant, one on each host, that are in the cloud while a stream runs between them. */
+const STREAM_PORTS = [planTenantPort(0, 0, 240, 0), planTenantPort(0, 0, 241, 1)] as const;
+const STREAM_PPS = 5_000;
+/** Before and after each restart. */
+const STREAM_PAUSE_MS = 1_000;
+
+/** What is to be plugged behind them before the cloud starts. */
+export function streamWorkloads(): WorkloadInput[] {
+  return STREAM_PORTS.map(workloadBehind);
+}
+
+/** Runs a cloud, started with `streamWorkloads` and empty, through everything. It is empty again afterwards. */
 export async function measureControl(context: BenchContext, cloud: Cloud, plan: ControlPlan): Promise<ControlCosts> {
   return new ControlRun(context, cloud, plan).run();
 }
@@ -101,6 +116,7 @@ class ControlRun {
     await this.#inTurns(RULE_CHANGED, watches, () => this.#changeRule());
     for (const watch of watches) watch.stop();
     await this.#restart();
+    await this.#restartUnderStream();
     await this.#delete();
     return this.#costs;
   }
@@ -264,6 +280,40 @@ class ControlRun {
       await this.#cloud.synced(this.#plan.timeoutMs);
     }
     this.#keep(METRIC.restart, median(times), 's');
+  }
+
+  /** As above, at one end of a stream and then at the other. It is not timed: to be asked for its flows keeps a switch from its packets. */
+  async #restartUnderStream(): Promise<void> {
+    const { hosts, lab } = this.#cloud;
+    const { timeoutMs } = this.#plan;
+    for (const port of STREAM_PORTS) await this.#cloud.addPort(port);
+    await this.#cloud.synced(timeoutMs);
+    const drops = await countingDrops(lab);
+    const [from, to] = STREAM_PORTS.map(({ name }) => name) as [string, string];
+    const stream = await startStream(lab, { from, to, pps: STREAM_PPS, warmUpMs: SMALL_TIMEOUT_MS });
+    for (const host of hosts) {
+      await this.#context.sleep(STREAM_PAUSE_MS);
+      await this.#cloud.stopAgent(host);
+      await Promise.all([this.#cloud.startAgent(host), this.#changeRule()]);
+      await this.#cloud.synced(timeoutMs);
+      await this.#context.sleep(STREAM_PAUSE_MS);
+    }
+    const report = await stream.stop();
+    const dropped = await drops();
+    this.#tell(`under a stream: ${JSON.stringify({ ...report, dropped })}`);
+    this.#keep(METRIC.lost, Math.max(0, report.lost - report.lostAtReceiver - dropped), 'packets');
+    this.#keep('packets sent meanwhile', report.sent, 'packets');
+    this.#keep('packets dropped meanwhile by full sockets', dropped, 'packets');
+    this.#keep('longest time without a packet meanwhile', report.longestGapMs, 'ms');
+    const match = this.#cloud.ruleMatch(this.#nextTcpPort - 1);
+    for (const [i, host] of hosts.entries())
+      if ((await this.#counts[i]!.within(match)) === 0)
+        throw new WeftError(
+          'timeout',
+          `${this.#cloud.name}: the agent of ${host} restarted and did not take up a changed rule`,
+        );
+    for (const port of STREAM_PORTS) await this.#cloud.removePort(port);
+    await this.#cloud.synced(timeoutMs);
   }
 
   async #delete(): Promise<void> {

@@ -1,17 +1,18 @@
 import type { Lab } from '../src/lab/lab.ts';
 import type { WorkloadInput } from '../src/lab/spec.ts';
 import type { BenchContext } from './bench.ts';
-import type { Cloud } from './cloud.ts';
-import { HOST_NAMES } from './network.ts';
+import { type Cloud, workloadBehind } from './cloud.ts';
 import { threadSeconds } from './process-usage.ts';
-import { planTenantPorts, routerMac, subnetOf, type TenantPort, type TenantsSize, VIP } from './tenants.ts';
+import { planTenantPorts, routerMac, type TenantPort, type TenantsSize, VIP } from './tenants.ts';
 import {
+  connectOnce,
   forgetMegaflows,
   knowNeighbours,
   listenAt,
   openConnections,
   type Pair,
   pingOnce,
+  SMALL_PACKET_PORT,
   sprayFor,
   TRAFFIC_PORTS,
   tcpThroughput,
@@ -24,17 +25,18 @@ export type Path = (typeof PATHS)[number];
 /** Two tenants: the first with group, balancer and translation, the second with switches and a router only. */
 export const TRAFFIC_PLAN: TenantsSize = {
   ...{ tenants: 2, plainTenants: 1, switches: 2, ports: 3, localPorts: 0 },
-  ...{ placement: 'apart', outside: 'own', listeners: TRAFFIC_PORTS.map((port) => [port, port] as const) },
+  ...{ placement: 'apart', outside: 'own' },
+  listeners: [
+    ...TRAFFIC_PORTS.map((port) => ({ protocol: 'tcp', port, memberPort: port }) as const),
+    { protocol: 'udp', port: SMALL_PACKET_PORT, memberPort: SMALL_PACKET_PORT },
+  ],
   // iperf3 wants both of its connections at one place.
   members: 1,
 };
 
 /** A workload behind each port of the plan. */
 export function trafficWorkloads(): WorkloadInput[] {
-  return planTenantPorts(TRAFFIC_PLAN).map(({ id, name, mac, address, host, switchIndex }) => ({
-    ...{ name, mac, port: id, host: HOST_NAMES[host!] },
-    ...{ addresses: [`${address}/24`], gateways: [subnetOf(switchIndex).gateway] },
-  }));
+  return planTenantPorts(TRAFFIC_PLAN).map(workloadBehind);
 }
 
 /** One peer of the comparison: a lab, and the pairs of workloads between which packets take the paths that it has. */
@@ -98,7 +100,7 @@ export interface TrafficProbe {
 }
 
 const RUN_MS = 1_000;
-/** A balancer's address answers TCP only. */
+/** A balancer's address answers no ping. */
 const ENDS_AT_WORKLOAD = PATHS.filter((path) => path !== 'balanced');
 
 export const THROUGHPUT: TrafficMetric = { name: 'TCP throughput', unit: 'Mbit/s', isMoreBetter: true };
@@ -106,6 +108,10 @@ export const PACKET_RATE: TrafficMetric = { name: '64-byte packets', unit: 'pack
 export const CONNECTION_RATE: TrafficMetric = { name: 'TCP connections', unit: '/s', isMoreBetter: true };
 export const FIRST_PACKET: TrafficMetric = {
   ...{ name: 'first ping after the caches are emptied', unit: 'ms', isMoreBetter: false },
+};
+
+export const FIRST_CONNECT: TrafficMetric = {
+  ...{ name: 'first TCP connect after the caches are emptied', unit: 'ms', isMoreBetter: false },
 };
 
 /** What a rate is on a quiet machine, this also says on a busy one. */
@@ -128,7 +134,7 @@ const STREAM: TrafficProbe = {
 };
 
 const PACKETS: TrafficProbe = {
-  ...{ metrics: [PACKET_RATE, switchCost('64-byte packet')], paths: ENDS_AT_WORKLOAD },
+  ...{ metrics: [PACKET_RATE, switchCost('64-byte packet')], paths: PATHS },
   measure: async (context, { lab }, pair) => {
     const sprayed = await sprayFor(context, lab, pair, RUN_MS, () => switchSeconds(lab));
     return [sprayed.perSecond, sprayed.countedPerPacket * 1e6];
@@ -152,4 +158,10 @@ const FIRST: TrafficProbe = {
   },
 };
 
-export const PROBES: readonly TrafficProbe[] = [STREAM, PACKETS, CONNECTIONS, FIRST];
+/** What a first packet costs on every path: that of a connection, to its answer. */
+const CONNECT: TrafficProbe = {
+  ...{ metrics: [FIRST_CONNECT], paths: PATHS },
+  measure: async (_, { lab }, pair) => [await connectOnce(lab, pair, () => forgetMegaflows(lab))],
+};
+
+export const PROBES: readonly TrafficProbe[] = [STREAM, PACKETS, CONNECTIONS, FIRST, CONNECT];

@@ -4,7 +4,7 @@ import type { LabSpecInput, WorkloadInput } from '../src/lab/spec.ts';
 import type { Match } from '../src/openflow/flow.ts';
 import type { BenchContext } from './bench.ts';
 import { ENCAP, HOST_NAMES } from './network.ts';
-import type { TenantPort, TenantsSize } from './tenants.ts';
+import { subnetOf, type TenantPort, type TenantsSize } from './tenants.ts';
 
 export interface CloudProcess {
   /** `central`: for all hosts; `agent`: makes a host's flows; `switch`: Open vSwitch of a host. */
@@ -27,6 +27,8 @@ export interface Cloud {
   /** Writes a whole plan. */
   createAll(size: TenantsSize): Promise<void>;
   addPort(port: TenantPort): Promise<void>;
+  /** Takes away one that `addPort` added. */
+  removePort(port: TenantPort): Promise<void>;
   /** The group of a tenant lets in another TCP port from anywhere instead of the one before. */
   changeRule(tenant: number, tcpPort: number): Promise<void>;
   /** What the flows of that rule match, and no others: how the bench finds them. */
@@ -49,6 +51,14 @@ export type CloudSite = Pick<LabSpecInput, 'hosts' | 'workloads' | 'internet' | 
 /** Two hosts, with these workloads. */
 export function twoHosts(workloads: readonly WorkloadInput[]): CloudSite {
   return { hosts: HOST_NAMES.map((name) => ({ name })), workloads: [...workloads] };
+}
+
+/** A workload behind a port that is on one of them. */
+export function workloadBehind({ id, name, mac, address, host, switchIndex }: TenantPort): WorkloadInput {
+  return {
+    ...{ name, mac, port: id, host: HOST_NAMES[host!] },
+    ...{ addresses: [`${address}/24`], gateways: [subnetOf(switchIndex).gateway] },
+  };
 }
 
 /** The lab of a cloud: the same for every make. */

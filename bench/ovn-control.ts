@@ -1,6 +1,7 @@
+import type { WorkloadInput } from '../src/lab/spec.ts';
 import { type Bench, type BenchContext, bounded, compared, type Figure, plain } from './bench.ts';
 import type { Cloud } from './cloud.ts';
-import { type ControlCosts, type ControlPlan, METRIC, measureControl } from './cloud-control.ts';
+import { type ControlCosts, type ControlPlan, METRIC, measureControl, streamWorkloads } from './cloud-control.ts';
 import { startOvn } from './ovn.ts';
 import { startWeftCloud } from './weft-cloud.ts';
 
@@ -11,10 +12,14 @@ type Bars = Readonly<Record<string, number>>;
 function ovnControl(name: string, about: string, plan: ControlPlan, bars: Bars, isLong = false): Bench {
   return {
     name: `ovn-control-${name}`,
-    about: `control of ${about}: bulk, one port, one rule, restart, all deleted`,
+    about: `control of ${about}: bulk, one port, one rule, restart (and packets lost by it), all deleted`,
     needsRoot: true,
     isLong,
-    run: (context) => run(context, context.quick ? { ...plan, rounds: 2, warmUps: 2, warmRules: 0 } : plan, bars),
+    run: (context) =>
+      run(context, context.quick ? { ...plan, rounds: 2, warmUps: 2, warmRules: 0 } : plan, {
+        ...bars,
+        [METRIC.lost]: 0,
+      }),
   };
 }
 
@@ -89,10 +94,12 @@ export const OVN_CONTROL: readonly Bench[] = [
   ),
 ];
 
+type StartCloud = (context: BenchContext, workloads: readonly WorkloadInput[]) => Promise<Cloud>;
+
 /** Weft first: should it fail, nobody has waited for the slower one. */
 async function run(context: BenchContext, plan: ControlPlan, bars: Bars): Promise<Figure[]> {
-  const measure = async (start: (context: BenchContext) => Promise<Cloud>): Promise<[string, ControlCosts]> => {
-    const cloud = await start(context);
+  const measure = async (start: StartCloud): Promise<[string, ControlCosts]> => {
+    const cloud = await start(context, streamWorkloads());
     const costs = await measureControl(context, cloud, plan);
     await cloud.stop();
     return [cloud.name, costs];

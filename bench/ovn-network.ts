@@ -72,21 +72,34 @@ interface Services {
 }
 
 function createServices(size: TenantsSize, tenant: number, ports: readonly TenantPort[]): Services {
-  const [balancer, nat] = [`lb_${tenant}`, `nat_${tenant}`];
-  const vips = listenersOf(size).map(([port, memberPort]) => {
-    const members = membersOf(size, tenant).map((member) => `${member.address}:${memberPort}`);
-    return [`${VIP}:${port}`, members.join(',')] as const;
-  });
+  const nat = `nat_${tenant}`;
+  const balancers = createBalancers(size, tenant);
   const translation = { type: 'snat', external_ip: outsideAddress(tenant), logical_ip: '10.0.0.0/8' };
   return {
     operations: [
       ...createGroup(tenant, ports),
-      insert(NbLoadBalancer, { name: balancer, protocol: 'tcp', vips: new Map(vips) }, { name: balancer }),
+      ...balancers.map(({ operation }) => operation),
       insert(NbNat, translation, { name: nat }),
     ],
-    balancers: [named(balancer)],
+    balancers: balancers.map(({ name }) => named(name)),
     nat: [named(nat)],
   };
+}
+
+/** A balancer of OVN's has one protocol: there is a row for each. */
+function createBalancers(
+  size: TenantsSize,
+  tenant: number,
+): { readonly name: string; readonly operation: Operation }[] {
+  const byProtocol = Map.groupBy(listenersOf(size), ({ protocol }) => protocol);
+  return [...byProtocol].map(([protocol, listeners]) => {
+    const vips = listeners.map(({ port, memberPort }) => {
+      const members = membersOf(size, tenant).map((member) => `${member.address}:${memberPort}`);
+      return [`${VIP}:${port}`, members.join(',')] as const;
+    });
+    const name = `lb_${tenant}_${protocol}`;
+    return { name, operation: insert(NbLoadBalancer, { name, protocol, vips: new Map(vips) }, { name }) };
+  });
 }
 
 function createSwitches(
@@ -189,6 +202,11 @@ export function addPort(port: TenantPort, dhcp: Uuid): Operation[] {
     mutate(NbLogicalSwitch, [['name', '==', switchName(tenant, switchIndex)]], [['ports', 'insert', own]]),
     mutate(NbPortGroup, [['name', '==', groupName(tenant)]], [['ports', 'insert', own]]),
   ];
+}
+
+/** Takes a port off its switch: nothing else keeps its row. */
+export function removePort({ tenant, switchIndex }: TenantPort, row: Uuid): Operation<number> {
+  return mutate(NbLogicalSwitch, [['name', '==', switchName(tenant, switchIndex)]], [['ports', 'delete', [row]]]);
 }
 
 /** The rule of a tenant's group that lets a TCP port in from anywhere now lets in this one. */

@@ -15,7 +15,15 @@ import { IP_PROTO } from '../src/packet/ip-protocol.ts';
 import type { BenchContext } from './bench.ts';
 import { type Cloud, type CloudProcess, type CloudSite, cloudLab, twoHosts } from './cloud.ts';
 import { ENCAP } from './network.ts';
-import { addPort, changeRule, createNetwork, deleteNetwork, dhcpName, PHYSICAL_NETWORK } from './ovn-network.ts';
+import {
+  addPort,
+  changeRule,
+  createNetwork,
+  deleteNetwork,
+  dhcpName,
+  PHYSICAL_NETWORK,
+  removePort,
+} from './ovn-network.ts';
 import { NbDhcpOptions, NbGlobal, OVN_NORTHBOUND_DB } from './ovn-tables.ts';
 import type { TenantPort, TenantsSize } from './tenants.ts';
 
@@ -64,6 +72,8 @@ export class Ovn implements Cloud {
   readonly #dir: string;
   /** The ids of rows that ports refer to, by the names that they were written with. */
   readonly #dhcpOptions = new Map<string, Uuid>();
+  /** The rows of ports that were added one by one, by their names. */
+  readonly #added = new Map<string, Uuid>();
   #north: OvsdbClient | undefined;
 
   constructor(lab: Lab, dir: string, name: string) {
@@ -103,7 +113,15 @@ export class Ovn implements Cloud {
   async addPort(port: TenantPort): Promise<void> {
     const options = this.#dhcpOptions.get(dhcpName(port.tenant, port.switchIndex));
     if (options === undefined) throw new WeftError('not-found', `no switch for ${port.name}`);
-    await this.write(addPort(port, options));
+    const [row] = await this.write(addPort(port, options));
+    this.#added.set(port.name, row as Uuid);
+  }
+
+  async removePort(port: TenantPort): Promise<void> {
+    const row = this.#added.get(port.name);
+    if (row === undefined) throw new WeftError('not-found', `${port.name} was not added`);
+    await this.write([removePort(port, row)]);
+    this.#added.delete(port.name);
   }
 
   async changeRule(tenant: number, tcpPort: number): Promise<void> {
@@ -143,7 +161,8 @@ export class Ovn implements Cloud {
   }
 
   async stopAgent(host: string): Promise<void> {
-    // With `--restart` it leaves its flows, and what it wrote to the database, as they are.
+    // With `--restart` it leaves its flows, and what it wrote to the database, as they are. By its default it takes the flows away when it
+    // starts again, before it has computed them anew (`ovn-ofctrl-wait-before-clear`).
     await unixctl(this.#control(host, CONTROLLER), [['exit', '--restart']]);
     await this.lab.findProcess(host, CONTROLLER)?.stop();
   }

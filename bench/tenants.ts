@@ -26,14 +26,18 @@ export interface TenantsSize {
   readonly outside: 'shared' | 'own';
   /** So many of the last tenants have switches and a router only: no group, no balancer, no translation. */
   readonly plainTenants?: number;
-  /** Of every balancer: TCP ports with the ports of their members. 80 with 8080 when not given. */
+  /** Of every balancer; TCP 80 with 8080 when not given. */
   readonly listeners?: readonly Listener[];
   /** Of every balancer; 2 when not given. */
   readonly members?: number;
 }
 
-export type Listener = readonly [port: number, memberPort: number];
-const LISTENERS: readonly Listener[] = [[80, 8080]];
+export interface Listener {
+  readonly protocol: 'tcp' | 'udp';
+  readonly port: number;
+  readonly memberPort: number;
+}
+const LISTENERS: readonly Listener[] = [{ protocol: 'tcp', port: 80, memberPort: 8080 }];
 
 export function listenersOf(size: TenantsSize): readonly Listener[] {
   return size.listeners ?? LISTENERS;

@@ -4,6 +4,7 @@ import { parseIpv4, parseMac } from '../src/base/addresses.ts';
 import { WeftError } from '../src/base/errors.ts';
 import type { Lab } from '../src/lab/lab.ts';
 import { UNDERLAY_BRIDGE, UNDERLAY_INTERFACE } from '../src/lab/open-vswitch.ts';
+import { ScriptEnd } from '../src/lab/script-end.ts';
 import { sendFrames } from '../src/lab/spray.ts';
 import { ETHER_TYPE } from '../src/packet/ethernet.ts';
 import { IP_PROTO } from '../src/packet/ip-protocol.ts';
@@ -27,6 +28,9 @@ const IPERF_PORT = 5201;
 const CONNECTION_PORT = 5301;
 /** The TCP ports that `listenAt` listens at. */
 export const TRAFFIC_PORTS = [IPERF_PORT, CONNECTION_PORT] as const;
+/** The UDP port that small packets go to: nobody listens at it. */
+export const SMALL_PACKET_PORT = 9;
+const FIRST_CONNECTION_END = join(import.meta.dirname, 'first-connection-end.ts');
 const CONNECTION_END = join(import.meta.dirname, 'connection-end.ts');
 const SIDE_BY_SIDE = 32;
 
@@ -93,7 +97,7 @@ async function udpFrame(lab: Lab, pair: Pair): Promise<Uint8Array> {
     ethernet: { src, dst, etherType: ETHER_TYPE.ipv4 },
     vlans: [],
     l3: { kind: 'ipv4', ...ip },
-    l4: { kind: 'udp', srcPort: 9, dstPort: 9, noChecksum: false },
+    l4: { kind: 'udp', srcPort: SMALL_PACKET_PORT, dstPort: SMALL_PACKET_PORT, noChecksum: false },
     payload: new Uint8Array(22),
   });
 }
@@ -126,6 +130,22 @@ export async function openConnections(
   return JSON.parse(
     await lab.execOk(pair.from, [process.execPath, CONNECTION_END, 'open', ...words.map(String)]),
   ) as Connections;
+}
+
+/**
+ * Milliseconds from the first packet of a TCP connection to its answer, which the far kernel gives; `before` runs when all is ready
+ * to send it. Error: `refused` when there is no answer.
+ */
+export async function connectOnce(lab: Lab, pair: Pair, before: () => Promise<void>): Promise<number> {
+  const argv = [process.execPath, FIRST_CONNECTION_END, pair.toAddress, String(CONNECTION_PORT)];
+  const end = new ScriptEnd(lab.spawn(pair.from, argv), `a connection from ${pair.from} to ${pair.toAddress}`);
+  try {
+    await end.answer();
+    await before();
+    return ((await end.ask('go', 'ms')) as { readonly ms: number }).ms;
+  } finally {
+    end.end();
+  }
 }
 
 /** Milliseconds there and back for one packet. Error: `unreachable` when it is not answered. */

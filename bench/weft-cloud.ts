@@ -2,6 +2,7 @@ import { WeftError } from '../src/base/errors.ts';
 import type { Lab } from '../src/lab/lab.ts';
 import type { WorkloadInput } from '../src/lab/spec.ts';
 import { AGENT_PROCESS, SERVER_PROCESS, startWeftInLab, type WeftInLab } from '../src/lab/weft.ts';
+import { KINDS } from '../src/model/kinds.ts';
 import type { Match } from '../src/openflow/flow.ts';
 import { ETHER_TYPE } from '../src/packet/ethernet.ts';
 import { IP_PROTO } from '../src/packet/ip-protocol.ts';
@@ -53,6 +54,10 @@ export class WeftCloud implements Cloud {
   async addPort(port: TenantPort): Promise<void> {
     // By `apply`, not by POST: so it belongs to the set that is deleted in the end.
     await this.add([portObject(port)]);
+  }
+
+  async removePort({ id }: TenantPort): Promise<void> {
+    await this.#weft.client.request('DELETE', `/v1/${KINDS.port.plural}/${id}`);
   }
 
   /** Objects beside those of the plan. */

@@ -73,7 +73,7 @@ function createRouter(tenant: number, size: TenantsSize): ApiObject[] {
 function balancerObject(size: TenantsSize, tenant: number): ApiObject {
   return {
     ...{ kind: 'loadBalancer', tenant: tenantName(tenant), name: 'web', address: VIP, router: ROUTER },
-    listeners: listenersOf(size).map(([port, memberPort]) => ({ protocol: 'tcp', port, memberPort })),
+    listeners: listenersOf(size),
     members: membersOf(size, tenant).map((member) => ({ port: member.name })),
   };
 }

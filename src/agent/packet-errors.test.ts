@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatIp, type Ipv4, type Ipv6, type Mac } from '../base/addresses.ts';
+import { formatIp, type Ip, type Ipv4, type Ipv6, type Mac, parseIp } from '../base/addresses.ts';
 import { PACKET_IN, type PacketInClass } from '../compile/tables.ts';
 import type { ScopeRecord } from '../model/objects.ts';
 import { ETHER_TYPE } from '../packet/ethernet.ts';
@@ -9,6 +9,7 @@ import { IP_PROTO } from '../packet/ip-protocol.ts';
 import { ipv4Header } from '../packet/ipv4.ts';
 import { ipv6Header } from '../packet/ipv6.ts';
 import { decodePacket, encodePacket } from '../packet/packet.ts';
+import { TCP_FLAG } from '../packet/tcp.ts';
 import type { Effect, PacketIn } from './events.ts';
 import type { Ground } from './ground.ts';
 import { Interfaces } from './interfaces.ts';
@@ -227,4 +228,131 @@ test('a rule of a member rejects what came from outside in the name of the virtu
   assert.deepEqual(port && [...port], [5001 >> 8, 5001 & 0xff], 'the port of a range that leads to this one');
   const inside = ask('reject', frame4(0xcb00_7164, 0x0a00_0209), { ...arrived, memberVip: false });
   assert.equal(told(inside), '10.0.2.9 > 203.0.113.100 icmp 3/13 0');
+});
+
+/** What a TCP packet, `10.0.0.1:40000 > 10.0.0.2:80 syn`, is answered with by the agent: a reset in the same form, with both numbers. */
+function reset(
+  [src, dst]: readonly [readonly [string, number], readonly [string, number]],
+  flags: number,
+  registers: Partial<PacketRegisters>,
+): { readonly said: string; readonly into: Partial<Record<string, number>> } {
+  const [from, to] = [parseIp(src[0])!, parseIp(dst[0])!];
+  const l3 =
+    from.version === 4
+      ? ({
+          kind: 'ipv4',
+          ...ipv4Header({ src: from.value, dst: to.value as Ipv4, protocol: IP_PROTO.tcp }),
+        } as const)
+      : ({
+          kind: 'ipv6',
+          ...ipv6Header({ src: from.value, dst: to.value as Ipv6, nextHeader: IP_PROTO.tcp }),
+        } as const);
+  const ports = { srcPort: src[1], dstPort: dst[1], window: 0, urgent: 0, options: NO_BYTES };
+  const frame = encodePacket({
+    ethernet: {
+      ...{ dst: 0x0200_0000_0201 as Mac, src: 0x0200_0000_0001 as Mac },
+      etherType: from.version === 4 ? ETHER_TYPE.ipv4 : ETHER_TYPE.ipv6,
+    },
+    ...{ vlans: [], l3, payload: NO_BYTES },
+    l4: { kind: 'tcp', ...ports, sequence: 1000, acknowledgement: 2000, flags },
+  });
+  const [effect] = ask('reject', frame, registers);
+  assert.ok(effect?.kind === 'inject' && effect.at === 'policy');
+  const said = decodePacket(effect.frame);
+  assert.ok(said.l4?.kind === 'tcp' && (said.l3?.kind === 'ipv4' || said.l3?.kind === 'ipv6'));
+  const ip = (value: number | bigint): string => formatIp({ version: from.version, value } as Ip);
+  const { l4 } = said;
+  assert.deepEqual(encodePacket(said), effect.frame, 'with the right checksums');
+  return {
+    said: `${ip(said.l3.src)} ${l4.srcPort} > ${ip(said.l3.dst)} ${l4.dstPort} flags ${l4.flags} ${l4.sequence}/${l4.acknowledgement}`,
+    into: effect.registers,
+  };
+}
+
+test('a rule of a router resets in public terms what came from outside: a virtual address with its port, a floating one', () => {
+  const outside = { kind: 'routerPort', id: 'r3', key: 203, router: 'r', switch: 's3', outside: true, mac: '02:00:00:00:02:03', addresses: ['203.0.113.1/24'] }; // biome-ignore format: a row
+  const m = { kind: 'port', id: 'm', key: 3, switch: 's2', addresses: ['10.0.2.11', '2001:db8:2::11'] };
+  const balancer = (id: string, key: number, address: string) => ({
+    ...{ kind: 'loadBalancer', id, key, router: 'r', address, members: [{ port: 'm' }] },
+    listeners: [{ protocol: 'tcp', port: 80, memberPort: 8080 }],
+  });
+  const floating = (id: string, address: string) => ({ kind: 'floatingAddress', id, address, router: 'r', port: 'm', adminUp: true }); // biome-ignore format: a row
+  scope.apply(
+    [
+      ...[outside, m, balancer('web', 303, '203.0.113.82'), balancer('web6', 304, '2001:db8:f::82')],
+      ...[floating('f4', '203.0.113.12'), floating('f6', '2001:db8:f::12')],
+    ].map((record) => ({ op: 'put', record: record as unknown as ScopeRecord })),
+  );
+  const arrived = { switchKey: 200, outPortKey: 203, routerPortKey: 203 };
+  const [client, client6] = [
+    ['198.51.100.9', 40_000],
+    ['2001:db8:c::9', 40_000],
+  ] as const;
+  const [own, own6] = [
+    ['10.0.2.11', 8080],
+    ['2001:db8:2::11', 8080],
+  ] as const;
+  const said = reset([client, own], TCP_FLAG.syn, { ...arrived, memberVip: true, balancerKey: 303 });
+  assert.equal(said.said, '203.0.113.82 80 > 198.51.100.9 40000 flags 20 0/1001');
+  assert.deepEqual(said.into, { router: 200, routerPort: 203, own: 1, routed: 1 });
+  assert.equal(
+    reset([client6, own6], TCP_FLAG.syn, { ...arrived, memberVip: true, balancerKey: 304 }).said,
+    '2001:db8:f::82 80 > 2001:db8:c::9 40000 flags 20 0/1001',
+  );
+  assert.equal(
+    reset([client, own], TCP_FLAG.syn, arrived).said,
+    '203.0.113.12 8080 > 198.51.100.9 40000 flags 20 0/1001',
+  );
+  assert.equal(
+    reset([client6, own6], TCP_FLAG.ack, arrived).said,
+    '2001:db8:f::12 8080 > 2001:db8:c::9 40000 flags 4 2000/0',
+  );
+  assert.equal(
+    reset([client, own], TCP_FLAG.syn, { ...inRouter, switchKey: 200 }).said,
+    '10.0.2.11 8080 > 198.51.100.9 40000 flags 20 0/1001',
+    'not what came from inside',
+  );
+});
+
+test('a router behind that of a virtual address leaves it to that one to reset', () => {
+  const inner = [
+    { kind: 'router', id: 'r9', key: 900, snat: [], routes: [] },
+    { kind: 'routerPort', id: 'p9', key: 901, router: 'r9', mac: '02:00:00:00:09:01', addresses: ['10.9.0.2/30'] },
+  ];
+  scope.apply(inner.map((record) => ({ op: 'put', record: record as unknown as ScopeRecord })));
+  const ends = [
+    ['198.51.100.9', 40_000],
+    ['10.0.2.11', 8080],
+  ] as const;
+  const arrived = { switchKey: 900, outPortKey: 901, routerPortKey: 901 };
+  const { said, into } = reset(ends, TCP_FLAG.syn, { ...arrived, memberVip: true, balancerKey: 303 });
+  assert.equal(said, '203.0.113.82 80 > 198.51.100.9 40000 flags 20 0/1001');
+  assert.deepEqual(into, { router: 200, own: 1, routed: 1 });
+  assert.deepEqual(reset(ends, TCP_FLAG.syn, arrived).into, { router: 900, routerPort: 901, own: 1, routed: 1 });
+});
+
+test('a member that answers a client outside is reset, and told of errors, at its own address and port', () => {
+  const answer = [
+    ['203.0.113.82', 80],
+    ['198.51.100.9', 40_000],
+  ] as const;
+  const leaving = { switchKey: 200, portKey: 3, outPortKey: 202, routerPortKey: 203, isReply: true };
+  const { said, into } = reset(answer, TCP_FLAG.syn | TCP_FLAG.ack, leaving);
+  assert.equal(said, '198.51.100.9 40000 > 10.0.2.11 8080 flags 4 2000/0');
+  assert.deepEqual(into, { router: 200, routerPort: 202, own: 1, routed: 1 });
+  assert.equal(
+    reset(answer, TCP_FLAG.ack, { ...leaving, portKey: 2 }).said,
+    '198.51.100.9 40000 > 203.0.113.82 80 flags 4 2000/0',
+    'a port that is no member',
+  );
+  const dns = {
+    ...{ kind: 'loadBalancer', id: 'dns', key: 305, router: 'r', address: '203.0.113.83', members: [{ port: 'm' }] },
+    listeners: [{ protocol: 'udp', port: '1-9', memberPort: '5001-5009' }],
+  };
+  scope.apply([{ op: 'put', record: dns as unknown as ScopeRecord }]);
+  const effects = ask('ttl', frame4(0xcb00_7153, FAR), leaving);
+  assert.equal(told(effects), '10.0.2.1 > 10.0.2.11 icmp 11/0 0');
+  assert.ok(effects[0]?.kind === 'inject');
+  const quoted = effects[0].frame.subarray(42);
+  assert.deepEqual([...quoted.subarray(12, 16), ...quoted.subarray(20, 22)], [10, 0, 2, 11, 5001 >> 8, 5001 & 0xff]);
 });

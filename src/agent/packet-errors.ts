@@ -10,9 +10,9 @@ import { cutIpv4 } from './packet-in/fragments.ts';
 import { type IcmpComplaint, icmpErrorFrame } from './packet-in/icmp-error.ts';
 import { tunnelMtuOf } from './packet-in/link.ts';
 import { type Offender, offenderOf } from './packet-in/offender.ts';
-import { inTermsOf } from './packet-in/public-terms.ts';
+import { inTermsOf, inTermsOfSource } from './packet-in/public-terms.ts';
 import { tcpResetFrame } from './packet-in/tcp-reset.ts';
-import { publicDestination, virtualDestination } from './public-destination.ts';
+import { floatingDestination, memberSource, virtualDestination } from './public-destination.ts';
 import { RateLimit } from './rate-limit.ts';
 import { addressOf, isDirectedBroadcast, portsOf, portTowards } from './router-addresses.ts';
 
@@ -74,10 +74,13 @@ export class PacketErrors {
 
   #ofRouter(router: Router, packet: PacketIn, offender: Offender): Effect[] {
     const isTcp = offender.protocol === IP_PROTO.tcp;
+    const isOutside = this.#ground.scope.byKey('routerPort', packet.outPortKey)?.outside;
+    const said = packet.class === PACKET_IN.reject && !isOutside ? this.#ofVirtual(packet, offender) : undefined;
+    if (said) return said;
     if (packet.class === PACKET_IN.reset || (packet.class === PACKET_IN.reject && isTcp)) {
       const frame = isDirectedBroadcast(this.#ground.scope, router.id, offender.dst)
         ? undefined
-        : tcpResetFrame(offender, ROUTERS_HOPS);
+        : tcpResetFrame(this.#asSent(router, packet, offender), ROUTERS_HOPS);
       return frame ? [fromRouter(router, packet, frame)] : [];
     }
     const about = COMPLAINTS.get(packet.class)!;
@@ -113,14 +116,23 @@ export class PacketErrors {
     return undefined;
   }
 
-  /** What came from outside is quoted in public terms: a translated destination is none that its sender knows. */
+  /**
+   * What came from outside is told of in public terms: a translated destination is none that its sender knows. So is, in its own terms, a member of
+   * a balancer that answers a client outside.
+   */
   #asSent(router: Router, packet: PacketIn, offender: Offender): Offender {
     const { scope } = this.#ground;
+    const sender = packet.isReply ? scope.portByKey(packet.portKey) : undefined;
+    const member = sender && memberSource(scope, sender.id, offender);
+    if (member) return inTermsOfSource(offender, member.address, member.port);
     if (!scope.byKey('routerPort', packet.outPortKey)?.outside) return offender;
-    const found = packet.memberVip
-      ? virtualDestination(scope, offender, packet)
-      : publicDestination(scope, router.id, offender);
-    return found ? inTermsOf(offender, found.address, found.port) : offender;
+    const { balancerKey } = packet;
+    const virtual = packet.memberVip
+      ? virtualDestination(scope, offender, { router: router.id, balancerKey })
+      : undefined;
+    if (virtual) return inTermsOf(offender, virtual.address, virtual.port);
+    const floating = floatingDestination(scope, router.id, offender);
+    return floating ? inTermsOf(offender, floating) : offender;
   }
 
   /** The router's port on the switch of the port that it came from. */
@@ -142,16 +154,10 @@ export class PacketErrors {
   /** A rule or group of a port rejects (or a balancer on its switch has no member): in the name of whom the packet was for. */
   #ofPort(packet: PacketIn, offender: Offender): Effect[] {
     const { scope, interfaces } = this.#ground;
-    const virtual = packet.memberVip ? virtualDestination(scope, offender, packet) : undefined;
-    const router = virtual && scope.get('router', virtual.router);
-    const asSent = router ? inTermsOf(offender, virtual.address, virtual.port) : offender;
-    const frame =
-      offender.protocol === IP_PROTO.tcp
-        ? tcpResetFrame(asSent)
-        : icmpErrorFrame(asSent, { about: 'prohibited' }, asSent.dst);
+    const said = this.#ofVirtual(packet, offender);
+    if (said) return said;
+    const frame = refusal(offender);
     if (!frame) return [];
-    // Its client outside knows no member: the router says it, who has that address.
-    if (router) return [{ kind: 'inject', frame, at: 'policy', registers: { router: router.key, own: 1, routed: 1 } }];
     const to = scope.portByKey(packet.outPortKey);
     const from = scope.portByKey(packet.portKey);
     const onSwitch = to && scope.switchOf(to);
@@ -160,6 +166,22 @@ export class PacketErrors {
     const ofport = from && interfaces.get(from.id)?.ofport;
     return ofport ? [{ kind: 'packetOut', frame, toOfport: ofport }] : [];
   }
+
+  /** What came from outside to a virtual address is refused by that, behind its router too: its client knows no member. */
+  #ofVirtual(packet: PacketIn, offender: Offender): Effect[] | undefined {
+    const { scope } = this.#ground;
+    const virtual = packet.memberVip ? virtualDestination(scope, offender, packet) : undefined;
+    const router = virtual && scope.get('router', virtual.router);
+    if (!router) return undefined;
+    const frame = refusal(inTermsOf(offender, virtual.address, virtual.port));
+    return frame ? [{ kind: 'inject', frame, at: 'policy', registers: { router: router.key, own: 1, routed: 1 } }] : [];
+  }
+}
+
+/** From whom it was for. */
+function refusal(offender: Offender): Uint8Array | undefined {
+  if (offender.protocol === IP_PROTO.tcp) return tcpResetFrame(offender);
+  return icmpErrorFrame(offender, { about: 'prohibited' }, offender.dst);
 }
 
 /** Goes to the router's routes as what it made itself; to a link-local address by the port by which the packet came in. */

@@ -1,5 +1,5 @@
 import { formatIp, type Ip, parseIp } from '../base/addresses.ts';
-import { askedPortFor } from '../model/listener-ports.ts';
+import { askedPortFor, listenerFor, memberPortFor } from '../model/listener-ports.ts';
 import type { LoadBalancer } from '../model/objects.ts';
 import { openListeners } from '../model/serving.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
@@ -13,19 +13,29 @@ const LISTENER_PROTOCOLS: Readonly<Record<number, string>> = {
   [IP_PROTO.sctp]: 'sctp',
 };
 
-/**
- * What a packet that came in from outside was for before the router translated it: a floating address, or a virtual one with its
- * port. Undefined where neither leads to its destination.
- */
-export function publicDestination(
-  scope: Scope,
-  router: string,
-  { dst, protocol, payload }: Offender,
-): { readonly address: Ip; readonly port?: number } | undefined {
+/** The floating address of the router that a packet from outside was for before it was translated. Undefined where none leads to its destination. */
+export function floatingDestination(scope: Scope, router: string, { dst }: Pick<Offender, 'dst'>): Ip | undefined {
   const inside = formatIp(dst);
-  for (const { floating, fixed } of floatingOf(scope, router))
-    if (fixed === inside) return { address: parseIp(floating.address)! };
-  return virtualDestination(scope, { dst, protocol, payload }, { router });
+  for (const { floating, fixed } of floatingOf(scope, router)) if (fixed === inside) return parseIp(floating.address);
+  return undefined;
+}
+
+/** The member's own address and port, of what a port sent that answers a client outside: it has a virtual source already. */
+export function memberSource(
+  scope: Scope,
+  member: string,
+  { src, protocol, payload }: Pick<Offender, 'src' | 'protocol' | 'payload'>,
+): { readonly address: Ip; readonly port: number } | undefined {
+  const name = LISTENER_PROTOCOLS[protocol];
+  if (name === undefined || payload.length < 2) return undefined;
+  const asked = (payload[0]! << 8) | payload[1]!;
+  const own = firstAddress(scope, member, src.version);
+  for (const { address, router, listeners, members } of scope.all('loadBalancer')) {
+    if (router === undefined || address !== formatIp(src) || !members.some(({ port }) => port === member)) continue;
+    const listener = listenerFor(listeners, name, asked);
+    if (listener && own !== undefined) return { address: parseIp(own)!, port: memberPortFor(listener, asked) };
+  }
+  return undefined;
 }
 
 /** The virtual address that leads to where the packet is, and its router: of one router or one balancer where that is known, else the first that fits. */

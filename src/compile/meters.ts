@@ -111,6 +111,19 @@ function limitBy(meters: readonly Meter[]): Limit {
   };
 }
 
+/**
+ * What a gateway's daemon hears of BFD (units/speaker.ts): two for a router port, by its key, so that who forges packets of peers further away takes
+ * nothing of those that are near. A session has 20 packets a second at most. BGP has none: of it the daemon gets what connections bring, whose other end it
+ * has heard of, and what is forged ends in the kernel; a meter would drop both alike, and so a smaller flood would end the session.
+ */
+const FIRST_BFD_METER = 0x8000_0000;
+const BFD_METER = { neighbour: 0, multihop: 1 } as const;
+const BFD_PER_SECOND = 10_000;
+
+export function bfdLimit(routerPort: number, from: keyof typeof BFD_METER): Limit {
+  return limitBy([meter(FIRST_BFD_METER + 2 * routerPort + BFD_METER[from], 'packets', BFD_PER_SECOND)]);
+}
+
 /** A fifth of a second, and at least one segment of 64 KB as the kernel datapath has them before they are cut. */
 const SHARE_OF_SECOND = 5;
 const LEAST_BURST = { kbps: 600, packets: 20 } as const;

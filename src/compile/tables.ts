@@ -94,7 +94,7 @@ export const TABLES = {
   source: { number: 3, job: 'the Ethernet source, where classify could not ask it', merge: 'equal' },
   guard: {
     number: 4,
-    job: 'the IP and ARP source: does the port own it',
+    job: "the IP and ARP source: does the port own it, or is it a peer of a gateway's daemon",
     merge: 'equal',
     prefixes: ['ip_src', 'ip_dst', 'ipv6_src'],
   },

@@ -99,19 +99,7 @@ describe('sprays on Open vSwitch', { skip }, () => {
       }),
     );
     ovs.setFlows([...compiler.flows()].map(formatFlow));
-    for (const [table, fields] of WANTED_PREFIXES)
-      ovs.vsctl(
-        '--',
-        '--id=@t',
-        'create',
-        'Flow_Table',
-        `prefixes=[${fields}]`,
-        '--',
-        'set',
-        'Bridge',
-        'br0',
-        `flow_tables:${table}=@t`,
-      );
+    ovs.setPrefixes(WANTED_PREFIXES);
   });
   after(() => ovs.stop());
 

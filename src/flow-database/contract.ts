@@ -267,6 +267,7 @@ function logTests(check: Check): void {
     await store.expire(later);
     const old = await store.whoHeld({ address: PUBLIC, port: 40_001, atMs: NOW });
     assert.deepEqual(old.holders, []);
+    assert.equal(old.sinceMs, later - KEPT_MS, 'and says how far back it reaches');
     const lasting = await store.whoHeld({ address: PUBLIC, port: 40_002, atMs: later });
     assert.equal(lasting.holders.length, 1);
   });

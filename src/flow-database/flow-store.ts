@@ -5,7 +5,7 @@ import { cidrContains, parseCidr, parseIp } from '../base/addresses.ts';
  * (docs/design/flow-database.md). Owned by `src/flow-database`: keeping and finding them. Not here: names of objects and who may
  * tell what (`server`), and desired state (`store`), from which it is kept apart: it may be slow, full or lost.
  *
- * Implementations: `sqlite.ts`; `split.ts`, with the connections in Redis or Valkey (`redis.ts`) and the log in SQLite; either behind a
+ * Implementations: `sqlite.ts`, in a file (`file.ts`); `split.ts`, with the connections in Redis or Valkey (`redis.ts`) and the log in SQLite; either behind a
  * worker thread (`worker-store.ts`). `contract.ts` is what all must do.
  */
 export interface FlowStore extends ConnectionStore {
@@ -37,6 +37,12 @@ export interface Written {
 
 /** What keeps a store from its work as a whole, for people; undefined: nothing does. Told at each change. */
 export type TroubleListener = (trouble: string | undefined) => void;
+
+/** The same of each part of it: the connections alone (in Redis), and the file. */
+export interface Troubles {
+  readonly connections?: string | undefined;
+  readonly file?: string | undefined;
+}
 
 export interface Endpoint {
   readonly address: string;

@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { WeftError } from '../base/errors.ts';
 import { batch, CONTRACT_BOUNDS, flowStoreContract, outward } from './contract.ts';
-import { KEPT_MS, SILENCE_MS } from './flow-store.ts';
+import { KEPT_MS, SILENCE_MS, SLACK_MS } from './flow-store.ts';
 import { SqliteFlowStore } from './sqlite.ts';
 import { openWorkerFlowStore } from './worker-store.ts';
 
@@ -51,8 +51,8 @@ test('a damaged file is refused as invalid', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'weft-flows-'));
   const path = join(directory, 'flows.db');
   writeFileSync(path, 'no database, but long enough to be taken for one by its length alone'.repeat(100));
-  await assert.rejects(
-    openWorkerFlowStore({ path, ...CONTRACT_BOUNDS }),
+  assert.throws(
+    () => openHere({ path }),
     (error) => error instanceof WeftError && error.code === 'invalid',
   );
   rmSync(directory, { recursive: true });
@@ -120,4 +120,32 @@ test('a file of before is taken over: its log is there, and its hosts are asked 
   );
   await store.close();
   rmSync(directory, { recursive: true });
+});
+
+test('how far back the log reaches follows what is too old, also behind a long stop before anything is forgotten', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'weft-flows-'));
+  const path = join(directory, 'flows.db');
+  await openHere({ path }).close();
+  const store = openHere({ path, nowMs: NOW + KEPT_MS + 10_000 });
+  const reach = async (): Promise<number> => (await store.whoHeld({ address: '203.0.113.2', atMs: NOW })).sinceMs;
+  assert.equal(await reach(), NOW + 10_000);
+  await store.expire(NOW + KEPT_MS + 20_000);
+  assert.equal(await reach(), NOW + 20_000);
+  await store.close();
+  rmSync(directory, { recursive: true });
+});
+
+test('what is forgotten for its number never lets the log reach further back, nor beyond the present', async () => {
+  const store = openHere({ mostTranslations: 2 });
+  const reach = async (): Promise<number> => (await store.whoHeld({ address: '203.0.113.2', atMs: NOW })).sinceMs;
+  await store.write(batch([outward(5), outward(6)]));
+  // It began long ago, and is told only now.
+  await store.write(batch([outward(1, { sinceMs: NOW - 3_600_000 })]));
+  assert.equal(await reach(), NOW + 6);
+  await store.write(batch([outward(2, { sinceMs: NOW - 3_000_000 })]));
+  assert.equal(await reach(), NOW + 7, 'not back to what began before');
+  await store.write(batch([outward(3, { sinceMs: NOW + 86_400_000 })]));
+  await store.write(batch([outward(7), outward(8)]));
+  assert.equal(await reach(), NOW + SLACK_MS, 'a clock is ahead');
+  await store.close();
 });

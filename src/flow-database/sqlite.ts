@@ -33,6 +33,8 @@ export interface SqliteFlowOptions {
 /** Of what is too old or too much so much goes at once: some 20 ms, in which batches wait. */
 const FORGOTTEN_AT_ONCE = 2_000;
 const MOST_ANSWERS = 100;
+/** So long another process may hold the file. */
+const BUSY_MS = 1_000;
 /** Of no host. */
 const NO_EPOCH = -1;
 
@@ -86,18 +88,21 @@ const SQL = {
   open: 'SELECT address, number, from_ms FROM translations WHERE host = ? AND key = ? AND to_ms IS NULL ORDER BY id',
   name: 'UPDATE translations SET epoch = ? WHERE host = ? AND key = ? AND to_ms IS NULL',
   end: 'UPDATE translations SET to_ms = ? WHERE host = ? AND key = ? AND to_ms IS NULL',
+  endOne: 'UPDATE translations SET to_ms = ? WHERE id = ?',
+  allTranslations: 'SELECT * FROM translations ORDER BY id',
   endOthers: `UPDATE translations SET to_ms = ?1 WHERE host = ?2 AND to_ms IS NULL AND epoch IS NOT ?3
               AND NOT EXISTS (SELECT 1 FROM connections WHERE connections.host = ?2 AND connections.key = translations.key)`,
   heldAt: heldAt(''),
   heldAtPort: heldAt('AND number = ?2'),
   leasesAt: 'SELECT * FROM leases WHERE address = ? AND from_ms <= ? AND (to_ms IS NULL OR to_ms >= ?)',
+  allLeases: 'SELECT * FROM leases ORDER BY id',
   openLeases: 'SELECT * FROM leases WHERE to_ms IS NULL',
   openLease: 'SELECT id, blocks FROM leases WHERE router = ? AND address = ? AND host = ? AND to_ms IS NULL',
   endLease: 'UPDATE leases SET to_ms = ? WHERE id = ?',
   beginLease: 'INSERT INTO leases (router, address, host, blocks, names, from_ms) VALUES (?, ?, ?, ?, ?, ?)',
   forgetOld: `DELETE FROM translations WHERE id IN (SELECT id FROM translations WHERE to_ms < ? LIMIT ${FORGOTTEN_AT_ONCE})`,
-  oldest: 'SELECT from_ms FROM translations ORDER BY id LIMIT 1',
-  forgetFirst: 'DELETE FROM translations WHERE id IN (SELECT id FROM translations ORDER BY id LIMIT ?)',
+  forgetFirst:
+    'DELETE FROM translations WHERE id IN (SELECT id FROM translations ORDER BY id LIMIT ?) RETURNING from_ms',
   forgetLeases: 'DELETE FROM leases WHERE to_ms < ?',
   getMeta: 'SELECT value FROM meta WHERE key = ?',
   putMeta: 'INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
@@ -112,7 +117,10 @@ function heldAt(condition: string): string {
 
 type Row = Readonly<Record<string, string | number | null>>;
 
-/** The default flow store. Synchronous beneath: the server runs it in a thread of its own. Errors at opening: `invalid`, `busy`, `denied`. */
+/**
+ * The default flow store. Synchronous beneath: the server runs it in a thread of its own. Errors at opening: `invalid` (damaged, or no database),
+ * and of what may be well later `busy`, `denied`, `full`, `refused`.
+ */
 export class SqliteFlowStore implements FlowStore {
   readonly #db: DatabaseSync;
   readonly #statements: Record<keyof typeof SQL, StatementSync>;
@@ -128,17 +136,21 @@ export class SqliteFlowStore implements FlowStore {
   /** Host → when it was heard last, as `ConnectionBatch.heardMs`; of those of before a restart since they are waited for. */
   readonly #heard = new Map<string, number>();
   #isForgetting = false;
+  /** Of too much. */
+  #hasForgotten = false;
 
   constructor(options: SqliteFlowOptions) {
     const { path, nowMs, mostConnections = 1_000_000, mostTranslations = 10_000_000, isLogOnly = false } = options;
     this.#isLogOnly = isLogOnly;
     this.#mostConnections = mostConnections;
     this.#mostTranslations = mostTranslations;
+    let db: DatabaseSync | undefined;
     try {
-      this.#db = new DatabaseSync(path);
+      db = new DatabaseSync(path, { timeout: BUSY_MS });
+      this.#db = db;
       // What a crash of the machine takes is some seconds of a log: not worth a flush for each batch.
-      this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 1000');
-      this.#db.exec(SCHEMA);
+      db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL');
+      db.exec(SCHEMA);
       for (const [table, column] of ADDED_COLUMNS)
         if (!this.#db.prepare('SELECT 1 FROM pragma_table_info(?) WHERE name = ?').get(table, column))
           this.#db.exec(`ALTER TABLE ${table} ADD COLUMN ${column} INTEGER`);
@@ -150,7 +162,10 @@ export class SqliteFlowStore implements FlowStore {
       this.#connections = [...this.#tenants.values()].reduce((sum, n) => sum + n, 0);
       this.#translations = Number(this.#db.prepare('SELECT count(*) AS n FROM translations').get()!.n);
       if (this.#meta('sinceMs') === undefined) this.#statements.putMeta.run('sinceMs', nowMs);
+      // It may not have run for long: what is too old is on its way out.
+      this.#reachFrom(nowMs - KEPT_MS);
     } catch (error) {
+      db?.close();
       throw operational(error, path);
     }
   }
@@ -178,7 +193,7 @@ export class SqliteFlowStore implements FlowStore {
         }
         whole = (sql.getWhole.get(host) as Row).whole!;
         // Never more begin than go: the bound holds however much comes.
-        this.#forgetFirst(this.#translations - translations + FORGOTTEN_AT_ONCE);
+        this.#forgetFirst(this.#translations - translations + FORGOTTEN_AT_ONCE, atMs);
       });
     } catch (error) {
       [this.#connections, this.#translations, this.#tenants] = [connections, translations, tenants];
@@ -276,15 +291,17 @@ export class SqliteFlowStore implements FlowStore {
     return found;
   }
 
-  async setLease({ router, address, host, names, blocks, atMs }: Lease): Promise<void> {
+  async setLease(lease: Lease): Promise<void> {
+    this.#inTransaction(() => this.#setLease(lease));
+  }
+
+  #setLease({ router, address, host, names, blocks, atMs }: Lease): void {
     const sql = this.#statements;
     const wanted = JSON.stringify(blocks);
-    this.#inTransaction(() => {
-      const open = sql.openLease.get(router, address, host) as Row | undefined;
-      if (open?.blocks === wanted) return;
-      if (open) sql.endLease.run(atMs, open.id!);
-      if (blocks.length > 0) sql.beginLease.run(router, address, host, wanted, JSON.stringify(names), atMs);
-    });
+    const open = sql.openLease.get(router, address, host) as Row | undefined;
+    if (open?.blocks === wanted) return;
+    if (open) sql.endLease.run(atMs, open.id!);
+    if (blocks.length > 0) sql.beginLease.run(router, address, host, wanted, JSON.stringify(names), atMs);
   }
 
   async leases(): Promise<readonly Lease[]> {
@@ -306,6 +323,59 @@ export class SqliteFlowStore implements FlowStore {
     };
   }
 
+  /**
+   * What another store wrote down while this one could not be opened is written down here. Hosts are asked for their connections again. Errors: those
+   * of `write`; nothing of it was taken.
+   */
+  takeOver(other: SqliteFlowStore, nowMs: number): void {
+    const sql = this.#statements;
+    const translations = this.#translations;
+    try {
+      this.#inTransaction(() => {
+        this.#db.exec('DELETE FROM connections; UPDATE hosts SET whole = NULL');
+        for (const { host, seen_ms } of other.#statements.hosts.all() as Row[]) sql.seen.run(host!, seen_ms!);
+        for (const row of other.#statements.allTranslations.iterate() as Iterable<Row>) this.#takeTranslation(row);
+        this.#takeLeases(other);
+        this.#forgetFirst(Number.POSITIVE_INFINITY, nowMs);
+        if (other.#hasForgotten) this.#reachFrom(other.#meta('sinceMs')!);
+      });
+    } catch (error) {
+      this.#translations = translations;
+      throw operational(error, 'flow database');
+    }
+    this.#connections = 0;
+    this.#tenants = new Map();
+  }
+
+  #takeTranslation(row: Row): void {
+    const sql = this.#statements;
+    const { host, key, address, number, protocol, from_ms, to_ms, value, epoch } = row;
+    const [open] = sql.open.all(host!, key!) as Row[];
+    if (open?.address === address && open?.number === number) {
+      if (to_ms !== null) sql.end.run(to_ms!, host!, key!);
+      return;
+    }
+    if (open) sql.end.run(from_ms!, host!, key!);
+    const { lastInsertRowid } = sql.begin.run(host!, key!, address!, number!, protocol!, from_ms!, value!, epoch!);
+    if (to_ms !== null) sql.endOne.run(to_ms!, lastInsertRowid);
+    this.#translations++;
+  }
+
+  /** Those that only this one has ended while no server ran. */
+  #takeLeases(other: SqliteFlowStore): void {
+    const rows = other.#statements.allLeases.all() as Row[];
+    const known = new Set(rows.map((row) => holderName(leaseOf(row))));
+    const steps = rows.flatMap((row) => {
+      const lease = leaseOf(row);
+      return row.to_ms === null ? [lease] : [lease, { ...lease, blocks: [], atMs: Number(row.to_ms) }];
+    });
+    for (const row of this.#statements.openLeases.all() as Row[]) {
+      const lease = leaseOf(row);
+      if (!known.has(holderName(lease))) this.#setLease({ ...lease, blocks: [], atMs: other.#meta('sinceMs') ?? 0 });
+    }
+    for (const step of steps.toSorted((a, b) => a.atMs - b.atMs)) this.#setLease(step);
+  }
+
   /** Resolves when nothing too old or too much is left. Others have their turn meanwhile. */
   async expire(nowMs: number): Promise<void> {
     const sql = this.#statements;
@@ -313,11 +383,12 @@ export class SqliteFlowStore implements FlowStore {
       for (const { host, seen_ms } of sql.hosts.all() as Row[])
         if (this.#isSilent(String(host), nowMs)) this.#end(host!, seen_ms!);
       sql.forgetLeases.run(nowMs - KEPT_MS);
+      this.#reachFrom(nowMs - KEPT_MS);
     });
     if (this.#isForgetting) return;
     this.#isForgetting = true;
     try {
-      while (this.#db.isOpen && this.#forgetSome(nowMs - KEPT_MS)) await nextTurn();
+      while (this.#db.isOpen && this.#forgetSome(nowMs)) await nextTurn();
     } finally {
       this.#isForgetting = false;
     }
@@ -339,26 +410,35 @@ export class SqliteFlowStore implements FlowStore {
   }
 
   /** Is there more? */
-  #forgetSome(beforeMs: number): boolean {
+  #forgetSome(nowMs: number): boolean {
     let forgotten = 0;
     this.#inTransaction(() => {
-      forgotten = Number(this.#statements.forgetOld.run(beforeMs).changes);
+      forgotten = Number(this.#statements.forgetOld.run(nowMs - KEPT_MS).changes);
       this.#translations -= forgotten;
-      forgotten += this.#forgetFirst(FORGOTTEN_AT_ONCE);
+      forgotten += this.#forgetFirst(FORGOTTEN_AT_ONCE, nowMs);
     });
     return forgotten > 0;
   }
 
   /** The oldest of what is too much, at most so many; says how many. */
-  #forgetFirst(most: number): number {
-    const sql = this.#statements;
+  #forgetFirst(most: number, nowMs: number): number {
     const excess = Math.min(this.#translations - this.#mostTranslations, most);
     if (excess <= 0) return 0;
-    const forgotten = Number(sql.forgetFirst.run(excess).changes);
+    let [forgotten, lastMs] = [0, 0];
+    for (const { from_ms } of this.#statements.forgetFirst.iterate(excess) as Iterable<Row>) {
+      forgotten++;
+      lastMs = Math.max(lastMs, Number(from_ms));
+    }
     this.#translations -= forgotten;
-    const oldest = sql.oldest.get() as Row | undefined;
-    if (oldest) sql.putMeta.run('sinceMs', oldest.from_ms!);
+    this.#hasForgotten = true;
+    // A host whose clock is ahead makes nobody else's past unknown.
+    this.#reachFrom(Math.min(lastMs + 1, nowMs + SLACK_MS));
     return forgotten;
+  }
+
+  /** Of before this time something is gone, or may be soon. */
+  #reachFrom(ms: number): void {
+    if (ms > (this.#meta('sinceMs') ?? 0)) this.#statements.putMeta.run('sinceMs', ms);
   }
 
   async close(): Promise<void> {
@@ -412,6 +492,10 @@ function leaseOf(row: Row): Lease {
   };
 }
 
+function holderName({ router, address, host }: Lease): string {
+  return `${router} ${address} ${host}`;
+}
+
 function leaseHolderOf(row: Row): Holder {
   const { host, router, names, atMs } = leaseOf(row);
   return {
@@ -422,7 +506,7 @@ function leaseHolderOf(row: Row): Holder {
 }
 
 /** SQLite's result codes (their lowest byte) as ours. */
-const CODES = { 5: 'busy', 8: 'denied', 11: 'invalid', 13: 'full', 14: 'denied', 26: 'invalid' } as const;
+const CODES = { 3: 'denied', 5: 'busy', 8: 'denied', 11: 'invalid', 13: 'full', 14: 'denied', 26: 'invalid' } as const;
 
 function operational(error: unknown, what: string): unknown {
   if (!(error instanceof Error) || !('errcode' in error)) return error;

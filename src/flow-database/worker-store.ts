@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { type ErrorCode, WeftError } from '../base/errors.ts';
-import type { FlowStore, TroubleListener } from './flow-store.ts';
+import type { FlowStore, Troubles } from './flow-store.ts';
 import type { RedisOptions } from './redis.ts';
 import type { SqliteFlowOptions } from './sqlite.ts';
 
@@ -19,16 +19,16 @@ export interface Call {
 export type Reply =
   | { readonly id: number; readonly result: unknown }
   | { readonly id: number; readonly code: ErrorCode | undefined; readonly message: string }
-  /** Said unasked. */
-  | { readonly trouble: string | undefined };
+  /** Said unasked, at each change. */
+  | { readonly troubles: Troubles };
 
 /**
- * The flow store in a thread of its own: its writes hold up nobody. Errors: those of the store; `closed` for all calls in hand
+ * The flow store, in a file where it can be opened, in a thread of its own: its writes hold up nobody. Errors: those of the store; `closed` for all calls in hand
  * and to come when the thread has ended.
  */
 export async function openWorkerFlowStore(
   options: WorkerFlowOptions,
-  onTrouble: TroubleListener = () => {},
+  onTroubles: (troubles: Troubles) => void = () => {},
 ): Promise<FlowStore> {
   const worker = new Worker(new URL('worker.ts', import.meta.url));
   worker.unref();
@@ -41,7 +41,7 @@ export async function openWorkerFlowStore(
     waiting.clear();
   };
   worker.on('message', (reply: Reply) => {
-    if ('trouble' in reply) return onTrouble(reply.trouble);
+    if ('troubles' in reply) return onTroubles(reply.troubles);
     const call = waiting.get(reply.id);
     waiting.delete(reply.id);
     if ('result' in reply) call?.resolve(reply.result as never);

@@ -131,8 +131,9 @@ function bgpLines(config: SpeakerConfig): string[] {
       ' bgp graceful-restart preserve-fw-state',
       ` bgp graceful-restart restart-time ${RESTART_S}`,
     );
-  for (const peer of config.peers)
-    router.push(...peerLines(peer).map((line) => ` neighbor ${ip(peer.address)} ${line}`));
+  // bgpd tells zebra after each whether any so far outlives a restart, and zebra drops what it kept over one where none does.
+  const peers = [...config.peers].sort((a, b) => Number(outlivesRestart(b)) - Number(outlivesRestart(a)));
+  for (const peer of peers) router.push(...peerLines(peer).map((line) => ` neighbor ${ip(peer.address)} ${line}`));
   for (const family of FAMILIES) router.push(...familyLines(config, family, policies));
   return ['bgp as-path access-list weft-own seq 5 permit ^$', ...[...policies.values()].flat(), ...router, 'exit'];
 }

@@ -57,6 +57,9 @@ const REASONS: { readonly [code: string]: string } = {
   '060a': 'BFD found the peer gone',
 };
 
+/** The problem of a peer that nothing is to come of. */
+export const HELD_DOWN = 'held down by its configuration';
+
 /** FRR's words for a session that never came so far as to exchange a message. */
 const UNANSWERED = new Set([
   'Waiting for peer OPEN',
@@ -99,7 +102,7 @@ function peerState(address: string, peer: Json, nowMs: number): PeerState {
 }
 
 function problemOf(peer: Json): string {
-  if (peer.adminShutDown === true) return 'held down by its configuration';
+  if (peer.adminShutDown === true) return HELD_DOWN;
   const due = textOf(peer.lastResetDueTo);
   const code = textOf(peer.lastErrorCodeSubcode)?.toLowerCase();
   const isOwnChange = code === OWN_CHANGE && due?.endsWith('send');

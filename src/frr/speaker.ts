@@ -13,6 +13,7 @@ import type { RouteTable } from './route-table.ts';
 import { connectedPeers, SessionWatch } from './session-watch.ts';
 import {
   type BfdState,
+  HELD_DOWN,
   md5Failures,
   type PeerState,
   parseBfd,
@@ -25,6 +26,7 @@ import {
   SHOW_POLICIES,
 } from './show.ts';
 import { type ConfigProblem, type DaemonState, type DaemonTexts, Supervisor } from './supervisor.ts';
+import { WrongSignatures } from './wrong-signatures.ts';
 
 export type SpeakerOptions = Omit<FpmLinkOptions, 'log'> & {
   /** A network namespace that exists, with the interfaces of the configuration. */
@@ -75,8 +77,8 @@ export class Speaker {
   #established: ReadonlySet<string> | undefined;
   #sockets = '';
   #connected: ReadonlySet<string> = new Set();
-  #md5Seen: number | undefined;
   readonly #calls = new RefusedCalls();
+  readonly #signatures = new WrongSignatures();
   /** How far bgpd's log was read; what was there before the first look is old. */
   #logRead: number | undefined;
   /** As it was told (`onEnded`). */
@@ -216,9 +218,9 @@ export class Speaker {
       // What ended its session later is news.
       return refusal && refusal.atMs + aheadMs > peer.resetAt ? { ...peer, problem: refusalOf(refusal.code) } : peer;
     });
-    if (!this.#wrongSignatures()) return peers;
+    const suspects = this.#signatures.look(this.#md5Failures(), states, this.#clock.monotonicMs());
     return peers.map((peer) => {
-      if (peer.problem === undefined) return peer;
+      if (peer.problem === undefined || peer.problem === HELD_DOWN || !suspects.has(peer.address)) return peer;
       if (peer.problem.startsWith('the peer does not answer'))
         return { ...peer, problem: 'the peer does not answer, and segments with another password arrive' };
       // Why it ended, whenever that was; it does not come back for this.
@@ -276,11 +278,10 @@ export class Speaker {
     }
   }
 
-  /** Whether the kernel has dropped any for their signature since this was asked last. */
-  #wrongSignatures(): boolean {
-    const before = this.#md5Seen;
-    this.#md5Seen = md5Failures(textOf(`/proc/${this.#daemons.pidOf('bgpd')}/net/netstat`));
-    return before !== undefined && this.#md5Seen > before;
+  /** As the kernel counts them in the namespace; undefined without bgpd. */
+  #md5Failures(): number | undefined {
+    const netstat = textOf(`/proc/${this.#daemons.pidOf('bgpd')}/net/netstat`);
+    return netstat === '' ? undefined : md5Failures(netstat);
   }
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BASE, TrialModel } from '../server/testing/trial-model.ts';
+import type { ScopeRecord } from './objects.ts';
 
 /** A router with an uplink of both versions and a network inside; another that speaks no BGP. */
 const GATEWAY = [
@@ -45,6 +46,8 @@ const uplink = (fields: object) => ({
 
 const far = peer({ address: '203.0.113.9', multihop: 2 });
 const routed = (to: string, via: string) => ({ ...core({ asn: 64512 }), routes: [{ to, via }] });
+
+const ONE_AS = 'own-as bgpPeer acme/core/one asn';
 
 /** What is applied, and every problem that comes of it as `code object path`. */
 const CASES: readonly (readonly [what: string, objects: readonly object[], ...problems: readonly string[]])[] = [
@@ -91,6 +94,18 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     'ip-version bgpPeer acme/core/new routerPort',
   ],
   ['a link-local peer', [peer({ address: 'fe80::1', multihop: 1 })], 'address-reserved bgpPeer acme/core/new address'],
+  ["a peer of the router's own AS", [peer({ asn: 64512 })], 'own-as bgpPeer acme/core/new asn'],
+  ["a peer that gets the router's own AS", [{ ...peer({ address: '192.0.2.1', asn: 64512 }), name: 'one' }], ONE_AS],
+  ['a router that gets the AS of its peer', [core({ asn: 64513 })], ONE_AS],
+  [
+    'a router and its peer that get one AS',
+    [core({ asn: 65001 }), { ...peer({ address: '192.0.2.1', asn: 65001 }), name: 'one' }],
+    ONE_AS,
+  ],
+  [
+    'a router and its peer that change places',
+    [core({ asn: 64513 }), { ...peer({ address: '192.0.2.1', asn: 64512 }), name: 'one' }],
+  ],
   ['a peer twice', [peer({ address: '192.0.2.1' })], 'duplicate-address bgpPeer acme/core/new address'],
   [
     'the same peer by another port',
@@ -241,4 +256,20 @@ test('a peer that no route leads to is told how to be reached, and its last rout
   assert.deepEqual(model.apply([far, routed('203.0.113.9/32', '192.0.2.1')]), []);
   const [problem] = model.apply([{ ...core({ asn: 64512 }), routes: [] }]);
   assert.deepEqual([problem?.code, problem?.object], ['next-hop', 'bgpPeer acme/core/new']);
+});
+
+test("a peer of the router's own AS that is stored from before lets all be changed but that", () => {
+  const model = new TrialModel();
+  assert.deepEqual(model.apply(GATEWAY), []);
+  const router = model.index.named('router', model.tenant('acme'), 'core')[Symbol.iterator]().next().value!;
+  const [one] = model.index.bgpPeersOfRouter(router.id);
+  model.index.put({ ...one!, asn: 64512 } as ScopeRecord);
+  const old = { ...peer({ address: '192.0.2.1', asn: 64512 }), name: 'one' };
+  assert.deepEqual(model.apply([{ ...old, holdS: 30 }, core({ asn: 64512, advertise: ['connected'] })]), []);
+  assert.deepEqual(model.apply([uplink({ addresses: ['192.0.2.2/29'] })]), []);
+  assert.deepEqual(model.apply([core({ asn: 65001 })]), []);
+  const [problem] = model.apply([core({ asn: 64512 })]);
+  assert.equal(problem?.code, 'own-as');
+  assert.match(problem.message, /^AS 64512 is that of router acme\/core too/);
+  assert.match(problem.hint!, /the upstream's AS, or the router another/);
 });

@@ -71,6 +71,21 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     'helper rule acme/routed/more jumpTo: its chain hangs on routerPort acme/edge/lan, and routers keep no connections for the helper of rule acme/inner/ftp to read',
   ],
   [
+    'in a chain that a router port gets, of many rules',
+    [
+      ...Array.from({ length: 22 }, (_, n) =>
+        rule(`ftp-${n}`, { ...ftp, dstPorts: `${2100 + n}` }, { chain: 'inner', position: 100 + n }),
+      ),
+      acme('routerPort', 'lan', { router: 'edge', switch: 'lan', addresses: ['10.0.0.4/24'], outChain: 'inner' }),
+    ],
+    `helper routerPort acme/edge/lan outChain: rule acme/inner/ftp has the helper ftp, and routers keep no connections for one to read (as do ${Array.from({ length: 20 }, (_, n) => `rule acme/inner/ftp-${n}`).join(', ')} and 2 more)`,
+    ...Array.from(
+      { length: 22 },
+      (_, n) =>
+        `helper rule acme/inner/ftp-${n} helper: its chain hangs on routerPort acme/edge/lan, and routers keep no connections for a helper to read`,
+    ),
+  ],
+  [
     'in a chain that a router port gets',
     [acme('routerPort', 'lan', { router: 'edge', switch: 'lan', addresses: ['10.0.0.4/24'], outChain: 'inner' })],
     'helper routerPort acme/edge/lan outChain: rule acme/inner/ftp has the helper ftp, and routers keep no connections for one to read',

@@ -36,6 +36,19 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     'prefilter switch acme/public prefilter: rule acme/polite/no rejects, and a pre-filter answers nobody',
   ],
   [
+    'a chain that does both, by several rules',
+    [
+      acme('rule', 'more', { chain: 'polite', position: 80, action: 'reject' }),
+      acme('rule', 'asks', { chain: 'polite', position: 81, match: { state: ['new'] }, action: 'reject' }),
+      acme('switch', 'public', { shared: true, prefilter: 'polite' }),
+    ],
+    'prefilter switch acme/public prefilter: rule acme/polite/asks asks for the state of connections, which a pre-filter knows nothing of',
+    'prefilter switch acme/public prefilter: rule acme/polite/no rejects, and a pre-filter answers nobody (as do rule acme/polite/more, rule acme/polite/asks)',
+    'prefilter rule acme/polite/asks match.state: its chain is a pre-filter of switch acme/public, and it asks for the state of connections, which a pre-filter knows nothing of',
+    'prefilter rule acme/polite/more action: its chain is a pre-filter of switch acme/public, and it rejects, and a pre-filter answers nobody',
+    'prefilter rule acme/polite/asks action: its chain is a pre-filter of switch acme/public, and it rejects, and a pre-filter answers nobody',
+  ],
+  [
     'a rule that makes a chain unfit, jumps followed',
     [acme('rule', 'late', { chain: 'common', position: 10, match: { state: ['invalid'] }, action: 'drop' })],
     'prefilter rule acme/common/late match.state: its chain is a pre-filter of router acme/edge, and it asks for the state of connections, which a pre-filter knows nothing of',

@@ -85,6 +85,18 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     'probe router acme/r routes[0].probe',
   ],
   [
+    'a next hop that is pinged from two addresses that others have, too',
+    [
+      routerPort({
+        ...{ name: 'out', router: 'r', switch: 'beta/public', outside: true },
+        addresses: ['203.0.113.2/24', '203.0.113.3/24'],
+      }),
+      probing({ type: 'ping' }, { snat: [{ from: '10.0.0.0/8', to: ['203.0.113.2', '203.0.113.3'] }] }),
+    ],
+    'probe router acme/r routes[0].probe',
+    'probe router acme/r routes[0].probe',
+  ],
+  [
     'BFD from an address that others have, too',
     [probing({ type: 'bfd' }, { snat: toShared })],
     'probe router acme/r routes[0].probe',
@@ -136,6 +148,17 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
     [routerPort({ router: 'r', peer: 'r2/late' }), of('routerPort')({ name: 'late', router: 'r2' })],
   ],
   ['a peer on a switch', [routerPort({ router: 'r2', peer: 'r/lan' })], 'peer routerPort acme/r2/new peer'],
+  [
+    'a peer of the same router on a switch',
+    [routerPort({ router: 'r', peer: 'r/lan' })],
+    ...['peer routerPort acme/r/new peer', 'peer routerPort acme/r/new peer'],
+  ],
+  [
+    'ports that name each other',
+    [routerPort({ router: 'r', peer: 'r2/back' }), routerPort({ name: 'back', router: 'r2', peer: 'r/new' })],
+    'peer routerPort acme/r/new peer',
+    'peer routerPort acme/r2/back peer',
+  ],
   ['itself as peer', [routerPort({ router: 'r2', peer: 'r2/new' })], 'peer routerPort acme/r2/new peer'],
   ['a peer of the same router', [routerPort({ router: 'r2', peer: 'r2/open' })], 'peer routerPort acme/r2/new peer'],
   [
@@ -349,6 +372,18 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
       router({ name: 'r2', routes: [{ to: '0.0.0.0/0', via: '10.8.0.2' }] }),
     ],
     'route-circle router acme/r routes[0].via',
+  ],
+  [
+    'equal routes of which each leads in a circle',
+    [
+      routerPort({ router: 'r2', switch: 'lan', addresses: ['10.0.0.2/24'] }),
+      of('router')({ name: 'r3', routes: [{ to: '0.0.0.0/0', via: '10.0.0.1' }] }),
+      routerPort({ name: 'three', router: 'r3', switch: 'lan', addresses: ['10.0.0.3/24'] }),
+      router({ name: 'r2', routes: [{ to: '0.0.0.0/0', via: '10.0.0.1' }] }),
+      router({ routes: ['10.0.0.2', '10.0.0.3'].map((via) => ({ to: '0.0.0.0/0', via })), snat: toShared }),
+    ],
+    'route-circle router acme/r3 routes[0].via',
+    'route-circle router acme/r2 routes[0].via',
   ],
   [
     'two default routes at each other over a switch',
@@ -613,6 +648,22 @@ for (const [what, objects, ...problems] of CASES)
     assert.deepEqual(found.toSorted(), [...problems].toSorted());
   });
 
+test('rules of routing: each circle that a router closes is named', () => {
+  const model = new TrialModel();
+  const backTo = (name: string) => router({ name, routes: [{ to: '0.0.0.0/0', via: '10.0.0.1' }] });
+  const back = [2, 3].flatMap((n) => [
+    backTo(`r${n}`),
+    routerPort({ name: `lan${n}`, router: `r${n}`, switch: 'lan', addresses: [`10.0.0.${n}/24`] }),
+  ]);
+  model.apply(ROUTED);
+  assert.deepEqual(model.apply(back), []);
+  const routes = ['10.0.0.2', '10.0.0.3'].map((via) => ({ to: '0.0.0.0/0', via }));
+  assert.deepEqual(
+    model.apply([router({ routes, snat: toShared })]).map(({ path, message }) => `${path}: ${message}`),
+    [2, 3].map((n) => `routes[${n - 2}].via: packets to 0.0.0.0/0 would go in a circle: acme/r → acme/r${n} → acme/r`),
+  );
+});
+
 test('rules of routing: a circle is named', () => {
   const model = new TrialModel();
   model.apply(ROUTED);
@@ -686,4 +737,145 @@ test('rules of routing: a whole routed network goes in one write', () => {
   model.apply(ROUTED.slice(BASE.length), { applySet: 'routed' });
   assert.deepEqual(model.apply([], { applySet: 'routed', prune: true }), []);
   assert.equal(model.index.count('router') + model.index.count('routerPort') + model.index.count('securityGroup'), 0);
+});
+
+/** A member on a switch without subnets, where its router has 10.9.0.1/24 and fd00:9::1/64. */
+const strays = (address: string, where: object = {}) => [
+  routerPort({ name: 'flat', router: 'r', switch: 'flat', addresses: ['10.9.0.1/24', 'fd00:9::1/64'], ...where }),
+  port({ name: 'stray', switch: 'flat', addresses: [address] }),
+];
+const toStray = { members: [{ port: 'stray' }] };
+const six = { address: '2001:db8::61' };
+const REFUSED = 'unreachable loadBalancer acme/new members[0].port';
+const fromPeer = [
+  routerPort({ router: 'r', name: 'link', peer: 'r2/open', addresses: ['10.8.0.2/30'] }),
+  router({ routes: [{ to: '192.0.2.0/24', via: '10.8.0.1' }], snat: toShared }),
+];
+
+/** What is applied, and every problem that comes of it. */
+const WAYS: readonly (readonly [what: string, objects: readonly object[], ...problems: readonly string[]])[] = [
+  ['a member in a network of the router', [...strays('10.9.0.5'), balancer(toStray)]],
+  ['a member in none', [...strays('192.0.2.1'), balancer(toStray)], REFUSED],
+  [
+    'a member in none, of a router without routes',
+    [...strays('192.0.2.1', { router: 'r2' }), balancer({ ...toStray, router: 'r2' })],
+    REFUSED,
+  ],
+  ['an IPv6 member in a network of the router', [...strays('fd00:9::5'), balancer({ ...toStray, ...six })]],
+  ['an IPv6 member in none', [...strays('fd00:a::5'), balancer({ ...toStray, ...six })], REFUSED],
+  [
+    'an IPv6 member where the router has IPv4 alone',
+    [...strays('fd00:9::5', { addresses: ['10.9.0.1/24'] }), balancer({ ...toStray, ...six })],
+    REFUSED,
+  ],
+  [
+    'a workload with a floating address in none',
+    [...strays('192.0.2.1'), floating({ port: 'stray' })],
+    'unreachable floatingAddress acme/new port',
+  ],
+  [
+    'a second address with a floating one in none',
+    [
+      strays('10.9.0.5')[0]!,
+      port({ name: 'stray', switch: 'flat', addresses: ['10.9.0.5', '192.0.2.1'] }),
+      floating({ port: 'stray', fixed: '192.0.2.1' }),
+    ],
+    'unreachable floatingAddress acme/new fixed',
+  ],
+  ['a workload with a floating address in a network', [...strays('10.9.0.5'), floating({ port: 'stray' })]],
+  [
+    'a member behind a next hop on its switch',
+    [
+      ...strays('192.0.2.1'),
+      router({ routes: [{ to: '192.0.2.0/24', via: '10.9.0.7' }], snat: toShared }),
+      balancer(toStray),
+    ],
+  ],
+  [
+    'a member that a policy leads to',
+    [...strays('192.0.2.1'), router({ policies: [rerouted(1, '10.9.0.7', '192.0.2.0/24')] }), balancer(toStray)],
+  ],
+  [
+    'a member for which there is a blackhole',
+    [...strays('192.0.2.1'), router({ routes: [{ to: '192.0.2.0/24', action: 'blackhole' }] }), balancer(toStray)],
+    REFUSED,
+  ],
+  [
+    'a member behind a linked router that has its network',
+    [...strays('192.0.2.5', { router: 'r2', addresses: ['192.0.2.1/24'] }), ...fromPeer, balancer(toStray)],
+  ],
+  [
+    'a member behind a linked router that has another network',
+    [...strays('192.0.2.5', { router: 'r2' }), ...fromPeer, balancer(toStray)],
+    REFUSED,
+  ],
+  [
+    'a member behind a linked router to which no route leads',
+    [
+      ...strays('192.0.2.5', { router: 'r2', addresses: ['192.0.2.1/24'] }),
+      fromPeer[0]!,
+      router({ routes: [], snat: toShared }),
+      balancer(toStray),
+    ],
+    REFUSED,
+  ],
+  [
+    'a member behind what forwards, to which a route leads',
+    [...strays('192.0.2.1'), port({ name: 'wall', switch: 'flat', portSecurity: false }), balancer(toStray)],
+  ],
+  [
+    'a member that may be told by BGP',
+    [
+      ...strays('192.0.2.1'),
+      router({ bgp: { asn: 64_512 } }),
+      of('bgpPeer')({ router: 'r', routerPort: 'r/flat', address: '10.9.0.7', asn: 64_513 }),
+      balancer(toStray),
+    ],
+  ],
+  [
+    'members of a VIP of their switch, without a router',
+    [
+      port({ name: 'stray', switch: 'flat', addresses: ['192.0.2.1'] }),
+      balancer({ ...toStray, router: undefined, switch: 'flat' }),
+    ],
+  ],
+  [
+    'a member on another switch than its VIP, in a network of a router of both',
+    [...strays('10.9.0.5'), balancer({ ...toStray, address: '10.7.0.1', router: undefined, switch: 'web' })],
+  ],
+  [
+    'a member on another switch than its VIP, whose router has no way to it',
+    [...strays('192.0.2.1'), balancer({ ...toStray, address: '10.7.0.1', router: undefined, switch: 'web' })],
+    REFUSED,
+  ],
+];
+for (const [what, objects, ...problems] of WAYS)
+  test(`ways to members: ${what} ${problems.length > 0 ? 'is refused' : 'is allowed'}`, () => {
+    const model = new TrialModel();
+    assert.deepEqual(model.apply(ROUTED), []);
+    assert.deepEqual(
+      model.apply(objects).map(({ code, object, path }) => `${code} ${object} ${path}`),
+      problems,
+    );
+  });
+
+test('ways to members: another address is asked for its way, and what was stored before may be changed in other ways', () => {
+  const model = new TrialModel();
+  model.apply(ROUTED);
+  const held = [balancer(toStray), floating({ port: 'stray' })];
+  assert.deepEqual(model.apply([...strays('10.9.0.5'), ...held]), []);
+  const [, moved] = strays('192.0.2.1');
+  const refused = [REFUSED, 'unreachable floatingAddress acme/new port'];
+  const told = (...objects: readonly object[]) =>
+    model.apply(objects).map(({ code, object, path }) => `${code} ${object} ${path}`);
+  assert.deepEqual(told(moved!).toSorted(), refused.toSorted());
+  const other = [balancer({ ...toStray, slots: 64 }), floating({ port: 'stray', limit: { kbps: 1000 } })];
+  assert.deepEqual(told(moved!, ...other).toSorted(), refused.toSorted(), 'with all that leads there');
+  const [problem] = model.apply([moved!]);
+  assert.match(
+    problem!.message,
+    /^no way leads from router acme\/r to 192\.0\.2\.1 of port acme\/stray: .* have 10\.9\.0\.1\/24, fd00:9::1\/64, and/,
+  );
+  model.index.put({ ...model.port('stray'), addresses: ['192.0.2.1'] });
+  assert.deepEqual(told(...other), []);
 });

@@ -39,6 +39,15 @@ const CASES: readonly (readonly [string, readonly object[], ...problems: string[
     STOPS('no'),
   ],
   [
+    'that drops known connections by several rules',
+    [
+      at('stopping'),
+      rule('stopping', 'no', 'drop', { state: ['established'] }),
+      rule('stopping', 'nor', 'drop', { state: ['related'] }, { position: 20 }),
+    ],
+    `${STOPS('no')} (as does rule acme/stopping/nor)`,
+  ],
+  [
     'that rejects what is not new',
     [at('stopping'), rule('stopping', 'no', 'reject', { state: ['new'], not: ['state'] })],
     STOPS('no'),

@@ -141,9 +141,36 @@ const CASES: readonly (readonly [what: string, objects: readonly object[], ...pr
   [
     'chains in a circle',
     [rule('a', 'c1', { action: 'jump', jumpTo: 'c2' }), rule('b', 'c2', { action: 'jump', jumpTo: 'c1' })],
-    'chain-circle chain acme/c1 ',
+    'chain-circle rule acme/c2/b jumpTo',
   ],
-  ['a chain that jumps to itself', [rule('a', 'c1', { action: 'jump', jumpTo: 'c1' })], 'chain-circle chain acme/c1 '],
+  [
+    'a chain that jumps to itself',
+    [rule('a', 'c1', { action: 'jump', jumpTo: 'c1' })],
+    'chain-circle rule acme/c1/a jumpTo',
+  ],
+  [
+    'several circles through one chain, and chains that are too long beside them',
+    [
+      { kind: 'chain', tenant: 'acme', name: 'c3' },
+      rule('a', 'c1', { action: 'jump', jumpTo: 'c2' }),
+      rule('b', 'c1', { position: 6, action: 'jump', jumpTo: 'c3' }),
+      rule('c', 'c2', { action: 'jump', jumpTo: 'c1' }),
+      rule('d', 'c3', { action: 'jump', jumpTo: 'c1' }),
+      rule('first', 'c3', { position: 4, action: 'jump', jumpTo: 'lone' }),
+      rule('e', 'c3', { position: 6, action: 'jump', jumpTo: 'c3' }),
+      ...fan(41, 1),
+      { kind: 'chain', tenant: 'acme', name: 'lone' },
+      ...steps('lone', 334),
+      // Into a circle: how long it is nobody can say.
+      ...[{ kind: 'chain', tenant: 'acme', name: 'into' }, rule('f', 'into', { action: 'jump', jumpTo: 'c1' })],
+      rule('g', 'into', { position: 6, action: 'jump', jumpTo: 'fan0' }),
+    ],
+    'chain-circle rule acme/c2/c jumpTo',
+    'chain-circle rule acme/c3/d jumpTo',
+    'chain-circle rule acme/c3/e jumpTo',
+    'chain-length chain acme/fan0 ',
+    'chain-length chain acme/lone ',
+  ],
   [
     'a TCP flag that is wanted and not',
     [rule('f', 'c1', { action: 'drop', match: { protocol: 'tcp', tcpFlags: '+syn-syn' } })],
@@ -180,6 +207,45 @@ for (const [what, objects, ...problems] of CASES)
     const found = model.apply(objects).map(({ code, object, path }) => `${code} ${object} ${path}`);
     assert.deepEqual(found.toSorted(), [...problems].toSorted());
   });
+
+test('rules: a circle is told of the rule of the change that is part of it, whatever the order of the request', () => {
+  const model = new TrialModel();
+  const chains = ['x', 'y', 'z'].map((name) => ({ kind: 'chain', tenant: 'acme', name }));
+  const jump = (from: string, to: string, position: number) =>
+    rule(`to-${to}`, from, { position, action: 'jump', jumpTo: to });
+  model.apply([...BASE, ...chains, jump('y', 'x', 1), jump('y', 'z', 2), jump('z', 'x', 1)]);
+  const told = (...objects: readonly object[]) =>
+    model.apply(objects).map(({ object, path, message }) => `${object} ${path} ${message}`);
+  assert.deepEqual(told(jump('x', 'y', 1)), [
+    'rule acme/x/to-y jumpTo jumps in a circle: x → y → x',
+    'rule acme/x/to-y jumpTo jumps in a circle: x → y → z → x',
+  ]);
+  const self = (chain: string) => rule('self', chain, { position: 9, action: 'jump', jumpTo: chain });
+  const three = [self('c2'), jump('x', 'z', 1), self('z')];
+  const all = [
+    'rule acme/c2/self jumpTo jumps in a circle: c2 → c2',
+    'rule acme/x/to-z jumpTo jumps in a circle: x → z → x',
+    'rule acme/z/self jumpTo jumps in a circle: z → z',
+  ];
+  assert.deepEqual(told(...three), all);
+  assert.deepEqual(told(...three.toReversed()), all);
+});
+
+test('rules: thousands of circles are told, of long ones the beginning', () => {
+  const model = new TrialModel();
+  const count = 3_000;
+  model.apply(BASE);
+  const problems = model.apply(
+    Array.from({ length: count }, (_, n) => [
+      { kind: 'chain', tenant: 'acme', name: `n${n}` },
+      rule('back', `n${n}`, { position: 1, action: 'jump', jumpTo: 'n0' }),
+      ...(n + 1 < count ? [rule('on', `n${n}`, { position: 2, action: 'jump', jumpTo: `n${n + 1}` })] : []),
+    ]).flat(),
+  );
+  assert.equal(problems.length, count);
+  assert.match(problems[25]!.message, /^jumps in a circle: n25 → n0 → .*n18 → 6 more → n25$/);
+  assert.ok(problems.every(({ message, hint }) => message.length < 250 && hint !== undefined));
+});
 
 test('rules: what is in use is not pruned, and everything that refers is named', () => {
   const model = new TrialModel();

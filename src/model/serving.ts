@@ -1,4 +1,4 @@
-import { isOne, listenerPorts } from './listener-ports.ts';
+import { isOne, listenerPorts, memberPorts } from './listener-ports.ts';
 import type { LoadBalancer } from './objects.ts';
 import type { ModelView } from './view.ts';
 
@@ -14,6 +14,29 @@ export function rangedProtocols(balancer: Pick<LoadBalancer, 'listeners'>): Read
 }
 
 type Protocol = LoadBalancer['listeners'][number]['protocol'];
+type Health = NonNullable<LoadBalancer['health']>;
+
+/** What probes of a type speak; pings ask for no port. */
+export const PROBE_PROTOCOL = { tcp: 'tcp', http: 'tcp', udp: 'udp', icmp: undefined } as const satisfies Record<
+  Health['type'],
+  Protocol | undefined
+>;
+
+/**
+ * The port of members that is asked for health: without one of its own where the first listener of the protocol leads that is up (else the first of all: it
+ * may be down since its service is). Where there is none of the protocol, which rules refuse, it is the first of any, as it was before they did.
+ */
+export function healthPort(
+  { type, port }: Pick<Health, 'type' | 'port'>,
+  listeners: LoadBalancer['listeners'],
+): number {
+  if (port !== undefined) return port;
+  const protocol = PROBE_PROTOCOL[type];
+  const spoken = listeners.filter((listener) => protocol === undefined || listener.protocol === protocol);
+  const asked = spoken.length > 0 ? spoken : listeners;
+  const listener = openListeners({ listeners: asked })[0] ?? asked[0];
+  return listener ? memberPorts(listener).first : 0;
+}
 
 /** As much of a model as it takes. */
 export type ServingView = Pick<ModelView, 'get' | 'bindingOf' | 'healthOf'>;

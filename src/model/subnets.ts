@@ -32,7 +32,7 @@ export function lastOf(cidr: Cidr): Ip {
     : { version: 6, value: (ip.value | (prefixMask6(prefix) ^ ((1n << 128n) - 1n))) as typeof ip.value };
 }
 
-export function subnetOf(device: LogicalSwitch, ip: Ip): Subnet | undefined {
+export function subnetOf(device: Pick<LogicalSwitch, 'subnets'>, ip: Ip): Subnet | undefined {
   return device.subnets.find((subnet) => cidrContains(parseCidr(subnet.cidr)!, ip));
 }
 

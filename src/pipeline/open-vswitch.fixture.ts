@@ -160,6 +160,14 @@ export class OpenVswitchFixture {
     ofctl('replace-flows', bridge, join(this.#dir, 'flows'));
   }
 
+  /** `Flow_Table:prefixes` of tables, by their number. */
+  setPrefixes(prefixes: ReadonlyMap<number, readonly string[]>): void {
+    for (const [table, fields] of prefixes) {
+      const row = ['--id=@t', 'create', 'Flow_Table', `prefixes=[${fields}]`];
+      this.vsctl('--', ...row, '--', 'set', 'Bridge', 'br0', `flow_tables:${table}=@t`);
+    }
+  }
+
   /** The flows that are in the switch, as `dump-flows` prints them. */
   dumpFlows(): string[] {
     const bridge = `unix:${join(this.#dir, 'br0.mgmt')}`;

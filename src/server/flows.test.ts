@@ -302,13 +302,20 @@ test('a lease that the flow database did not take is told in the status, and tak
   assert.equal((await real.leases()).length, 1);
 });
 
-test('a damaged flow database is set aside and the server starts with a new one', async () => {
+test('a damaged flow database is set aside, the server starts with a new one, and people are told', async () => {
   const stateDir = mkdtempSync(join(tmpdir(), 'weft-flows-'));
   writeFileSync(join(stateDir, 'flows.db'), 'no database at all; '.repeat(500));
   const socket = `unix:${join(stateDir, 'weft.sock')}`;
   const second = await startServer({ stateDir, listen: [socket], log: silentLog });
   const other = createClient({ url: socket });
   assert.deepEqual((await other.get<{ items: unknown[] }>('/v1/flows')).items, []);
+  const { problems } = await other.get<{ problems: readonly { text: string }[] }>('/v1/status');
+  const { items } = await other.get<{ items: readonly WeftEvent[] }>('/v1/events');
+  for (const told of [problems, items])
+    assert.match(
+      told.map(({ text }) => text).join(),
+      /^flow database: .*flows\.db was damaged.*damaged-\d{4}-.*move it away/,
+    );
   other.close();
   await second.close();
   rmSync(stateDir, { recursive: true });
@@ -382,8 +389,8 @@ test('what is wrong is told once a minute, whatever the wall clock is set to', a
   const flows = new FlowDatabase(new ModelIndex(), store, { events, clock, log: silentLog });
   const news = (): string[] => [...events.list({})].map(({ text }) => text);
   const fail = async (): Promise<void> => {
-    flows.setTrouble('Redis is gone');
-    flows.setTrouble(undefined);
+    flows.setTroubles({ connections: 'Redis is gone' });
+    flows.setTroubles({});
     await assert.rejects(flows.take('h1', { epoch: 1, put: [], gone: [] }), refusal('full'));
   };
   const count = async (): Promise<number[]> => {

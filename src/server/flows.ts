@@ -1,4 +1,3 @@
-import { existsSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, SteadyClock } from '../base/clock.ts';
 import { WeftError } from '../base/errors.ts';
@@ -10,7 +9,7 @@ import {
   type HeldAnswer,
   type HeldQuestion,
   type StoredConnection,
-  type TroubleListener,
+  type Troubles,
   type Written,
 } from '../flow-database/flow-store.ts';
 import type { RedisSettings } from '../flow-database/redis-settings.ts';
@@ -25,9 +24,20 @@ import type { ConnectionsAnswer, ConnectionsReport } from './protocol.ts';
 const MOST_IN_HAND = 32;
 /** The same thing is told no more often. */
 const NEWS_MS = 60_000;
-/** Behind every trouble. */
-export const UNTROUBLED = 'traffic goes on, and the log of addresses does; connections are told again when it is well';
+/** Behind the trouble of a part. */
+const UNTROUBLED = {
+  connections: 'traffic goes on, and the log of addresses does; connections are told again when it is well',
+  file: 'traffic goes on',
+} as const satisfies Record<keyof Troubles, string>;
+const PARTS = ['connections', 'file'] as const;
+const WELL: Told = { trouble: undefined, atMs: Number.NEGATIVE_INFINITY };
 const FULL = 'it holds as many as it may, and new ones are left out; the log of addresses goes on';
+
+/** What the last event said of a part, and when. */
+interface Told {
+  readonly trouble: string | undefined;
+  readonly atMs: number;
+}
 
 export type FlowNews =
   | { readonly type: 'put'; readonly connections: readonly StoredConnection[] }
@@ -50,11 +60,8 @@ export class FlowDatabase {
   readonly #followers = new Set<(news: FlowNews) => void>();
   #inHand = 0;
   #saidMs = Number.NEGATIVE_INFINITY;
-  #trouble: string | undefined;
-  /** What the last event said of it, and when. */
-  #told: { readonly trouble: string | undefined; readonly atMs: number } = {
-    ...{ trouble: undefined, atMs: Number.NEGATIVE_INFINITY },
-  };
+  #troubles: Troubles = {};
+  readonly #told = new Map<keyof Troubles, Told>();
 
   constructor(
     index: ModelIndex,
@@ -71,20 +78,28 @@ export class FlowDatabase {
   }
 
   /** What keeps the store from its work as a whole, for people. */
-  get trouble(): string | undefined {
-    return this.#trouble;
+  get problems(): readonly string[] {
+    return PARTS.flatMap((part) => {
+      const trouble = this.#troubles[part];
+      return trouble === undefined ? [] : [troubleText(part, trouble)];
+    });
   }
 
   /** At each change. Of one that comes and goes an event in a minute is enough. */
-  setTrouble(trouble: string | undefined): void {
-    this.#trouble = trouble;
+  setTroubles(troubles: Troubles): void {
+    this.#troubles = troubles;
+    for (const part of PARTS) this.#tell(part, troubles[part]);
+  }
+
+  #tell(part: keyof Troubles, trouble: string | undefined): void {
+    const told = this.#told.get(part) ?? WELL;
     const [now, steadyMs] = [this.#clock.now(), this.#steady.now()];
-    if (trouble === this.#told.trouble || (trouble !== undefined && steadyMs - this.#told.atMs < NEWS_MS)) return;
-    this.#told = { trouble, atMs: trouble === undefined ? this.#told.atMs : steadyMs };
+    if (trouble === told.trouble || (trouble !== undefined && steadyMs - told.atMs < NEWS_MS)) return;
+    this.#told.set(part, { trouble, atMs: trouble === undefined ? told.atMs : steadyMs });
     const about = { kind: 'server', id: 'flows' };
     if (trouble === undefined)
       this.#events.add({ atMs: now, level: 'info', about, text: 'the flow database is well again' });
-    else this.#events.add({ atMs: now, level: 'warning', about, text: `flow database: ${trouble}; ${UNTROUBLED}` });
+    else this.#events.add({ atMs: now, level: 'warning', about, text: troubleText(part, trouble) });
     this.#log.warn('the flow database', { trouble: trouble ?? 'is well again' });
   }
 
@@ -183,31 +198,17 @@ export class FlowDatabase {
   }
 }
 
-/**
- * `flows.db` in the state directory; a damaged one is set aside. Where no file can be written: in memory. With `redis` the connections are
- * there, and the log in the file; it is not waited for.
- */
-export async function openFlowStore(
+function troubleText(part: keyof Troubles, trouble: string): string {
+  return `flow database: ${trouble}; ${UNTROUBLED[part]}`;
+}
+
+/** `flows.db` in the state directory. With `redis` the connections are there, and the log in the file; it is not waited for. */
+export function openFlowStore(
   stateDir: string,
   nowMs: number,
-  log: Log,
-  redis?: RedisSettings,
-  onTrouble: TroubleListener = () => {},
+  redis: RedisSettings | undefined,
+  onTroubles: (troubles: Troubles) => void,
 ): Promise<FlowStore> {
   const path = join(stateDir, 'flows.db');
-  const common = { nowMs, ...(redis ? { redis: { settings: redis } } : {}) };
-  try {
-    return await openWorkerFlowStore({ path, ...common }, onTrouble);
-  } catch (error) {
-    log.error('the flow database cannot be opened; a new one is begun', { error, path });
-  }
-  try {
-    if (existsSync(path)) renameSync(path, `${path}.damaged`);
-    for (const suffix of ['-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true });
-    return await openWorkerFlowStore({ path, ...common }, onTrouble);
-  } catch (error) {
-    log.error('nor can a new one: until the next start the flow database is in memory', { error, path });
-  }
-  const bounds = { mostConnections: 100_000, mostTranslations: 500_000 };
-  return await openWorkerFlowStore({ path: ':memory:', ...common, ...bounds }, onTrouble);
+  return openWorkerFlowStore({ path, nowMs, ...(redis ? { redis: { settings: redis } } : {}) }, onTroubles);
 }

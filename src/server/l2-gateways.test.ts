@@ -11,11 +11,16 @@ function chosen(
   failBack = true,
   drained = '',
   isHeardByOne = false,
+  held = '',
 ): string | undefined {
   const [a, b, c] = states.split(' ') as AttachmentState[];
   const stateAt = (host: string): AttachmentState => ({ a, b, c })[host] ?? 'down';
   const binding = { claims, ...(active === undefined ? {} : { active }) };
-  return chooseHost({ hosts, failBack, isHeardByOne }, binding, stateAt, (host) => drained.includes(host));
+  return chooseHost(
+    ...([{ hosts, failBack, isHeardByOne }, binding, stateAt] as const),
+    (host) => drained.includes(host),
+    (host) => held.includes(host),
+  );
 }
 
 describe('the active host of an L2 gateway', () => {
@@ -58,6 +63,19 @@ describe('the active host of an L2 gateway', () => {
     assert.equal(chosen('down down down', 'b', true, 'b'), 'b');
   });
 
+  test('goes back to none that is held while it is well where it is, and leaves what is not for any', () => {
+    const withHeld = (states: string, active: string | undefined, held: string, drained = ''): string | undefined =>
+      chosen(states, active, true, drained, false, held);
+    assert.equal(withHeld('up up up', 'b', 'a'), 'b');
+    assert.equal(withHeld('up up up', 'c', 'a'), 'b', 'but to another that is better');
+    assert.equal(withHeld('up up up', 'a', 'a'), 'a', 'nor is it left because it failed before');
+    assert.equal(withHeld('up down down', 'b', 'a'), 'a');
+    assert.equal(withHeld('up silent down', 'b', 'a'), 'a');
+    assert.equal(withHeld('up down up', 'b', 'a'), 'c', 'rather to one that has not failed');
+    assert.equal(withHeld('up up down', 'b', 'a', 'b'), 'a', 'it is drained');
+    assert.equal(withHeld('up up up', undefined, 'abc'), 'a');
+  });
+
   test('is none that has no claim', () => {
     const binding = { claims: claims.filter(({ host }) => host !== 'a'), active: 'c' };
     assert.equal(
@@ -65,6 +83,7 @@ describe('the active host of an L2 gateway', () => {
         { hosts, failBack: true, isHeardByOne: false },
         binding,
         () => 'up',
+        () => false,
         () => false,
       ),
       'b',

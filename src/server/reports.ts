@@ -262,7 +262,7 @@ export class Reports {
   readonly #streams: AgentStreams;
   readonly #events: EventRing;
   readonly #clock: Clock;
-  readonly #gateways: L2Gateways;
+  readonly gateways: L2Gateways;
   readonly shortages = new NatShortages();
   readonly vtepEnds: VtepEnds;
   /** What people were told of lately, with when, by the clock that does not step: agents ask again and again for what is not to be had. */
@@ -276,7 +276,7 @@ export class Reports {
     this.#streams = streams;
     this.#events = events;
     this.#clock = clock;
-    this.#gateways = new L2Gateways(state, runtime);
+    this.gateways = new L2Gateways(state, runtime, clock);
     this.#overlaps = new OverlapNews(state.index);
     this.vtepEnds = new VtepEnds(state.index);
     state.onCommit(({ changes }) => this.#overlaps.committed(changes));
@@ -342,7 +342,7 @@ export class Reports {
 
   /** Something that decides where L2 gateways and VTEP bindings are active is different. */
   async judgeGateways(gateways: Iterable<Outside>): Promise<void> {
-    this.#tell(await this.#gateways.judge(gateways));
+    this.#tell(await this.gateways.judge(gateways));
   }
 
   /** A port whose interface is there already is bound by the transaction that creates it. */

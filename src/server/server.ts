@@ -6,7 +6,7 @@ import type { WeftError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { MemoryTrimmer } from '../base/memory.ts';
 import { systemRandom } from '../base/random.ts';
-import type { FlowStore } from '../flow-database/flow-store.ts';
+import type { FlowStore, Troubles } from '../flow-database/flow-store.ts';
 import type { RedisSettings } from '../flow-database/redis-settings.ts';
 import type { ModelIndex } from '../model/model-index.ts';
 import type { Outside } from '../model/objects.ts';
@@ -77,17 +77,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   try {
     state = await DesiredState.open(store, systemRandom, log);
     let flows: FlowDatabase | undefined;
-    let trouble: string | undefined;
-    flowStore ??= await openFlowStore(
-      ...[options.stateDir, clock.now(), log.child({ part: 'flows' }), options.flowDatabase],
-      (now) => {
-        trouble = now;
-        flows?.setTrouble(now);
-      },
-    );
+    let troubles: Troubles = {};
+    flowStore ??= await openFlowStore(...([options.stateDir, clock.now(), options.flowDatabase] as const), (now) => {
+      troubles = now;
+      flows?.setTroubles(now);
+    });
     const context = createContext(state, flowStore, clock, log, closing.signal);
     flows = context.flows;
-    flows.setTrouble(trouble);
+    flows.setTroubles(troubles);
     const api = await createApi(context, (request) => listeners.scopeOf(request));
     const urls = await listeners.open((request, response) => api.routing(request, response));
     const stopTimers = startTimers(context);
@@ -219,6 +216,7 @@ function startTimers({ state, runtime, reports, streams, events, flows, clock, l
       if (changes.length > 0) streams.publish(state.revision, changes);
       expireRoutes();
       reports.tick();
+      reports.judgeGateways(reports.gateways.due()).catch(failed('looking at L2 gateways and VTEPs'));
       for (const id of new Set([...runtime.lostHosts(), ...runtime.settling()]))
         reports.judgeGateways(state.index.outsidesAt(id)).catch(failed('looking at L2 gateways and VTEPs'));
       for (const id of dead) {

@@ -354,4 +354,60 @@ describe('probes of health', () => {
     const question = { src: frame.src, dst: 0xffff_ffff_ffff, etherType: 0x0806, arp };
     assert.match(send(model, 'app-1', question).answer!.mac, /^0a:57:46/);
   });
+
+  describe('from a VIP of the switch', () => {
+    const own = { port: 62_000, memberPort: 81 };
+    const onSwitch = (address: string): ScopeRecord & { kind: 'loadBalancer' } => {
+      const { router: _, ...fields } = balancer('local', address, { port: 80 }, ['app-1']);
+      const listeners = [...fields.listeners, { protocol: 'tcp', ...own } as const];
+      return { ...fields, listeners, switch: 'app', health };
+    };
+    const fromMember = (model: ModelIndex, ports: readonly [number, number], flags: number, known?: Connections) => {
+      const fields = { src: '10.0.2.11', dst: '10.0.2.80', ports, flags };
+      return send(model, 'app-1', packet(model, 'app-1', '0a:57:4c:00:00:01', fields), known);
+    };
+    const withoutRouter = (address = '10.0.2.80'): ModelIndex => {
+      const model = open(onSwitch(address));
+      change(model, 'routerPort', 'edge/app', { addresses: [] });
+      return model;
+    };
+    const taken = ['drop agent', 'ask health'];
+
+    test('answers are told from what the member says to itself, and what it calls', () => {
+      const model = withoutRouter();
+      assert.deepEqual(gist(fromMember(model, [80, 62_000], SYN_ACK)), taken);
+      assert.notDeepEqual(gist(fromMember(model, [81, 62_000], SYN_ACK)), taken);
+      const calls = [
+        [62_000, 80, 80],
+        [40_000, 62_000, 81],
+      ] as const;
+      for (const [from, to, at] of calls) {
+        const call = fromMember(model, [from, to], TCP_FLAG.syn);
+        assert.deepEqual(gist(call), [`app-1: 10.0.2.80:${from} → 10.0.2.11:${at} ttl 64`]);
+        const known = new Connections(call.commits);
+        for (const flags of [SYN_ACK, TCP_FLAG.ack]) {
+          const answer = fromMember(model, [at, from], flags, known);
+          assert.deepEqual(gist(answer), [`app-1: 10.0.2.80:${to} → 10.0.2.11:${from} ttl 64`]);
+        }
+      }
+      change(model, 'loadBalancer', 'local', { adminUp: false });
+      assert.notDeepEqual(gist(fromMember(model, [80, 62_000], SYN_ACK)), taken);
+    });
+
+    test('are asked only beside it, else from the address of the switch, which is told in the VLAN of the member', () => {
+      const arp = { op: 1, senderIp: 0x0a00_020b, targetIp: 0xa9fe_5746, senderMac: 1 };
+      const answered = (model: ModelIndex, vlan: number): boolean => {
+        const { src } = packet(model, 'app-1', 'edge/app', { src: '10.0.2.11', dst: '10.0.2.80' });
+        const tagged = vlan === 0 ? {} : { tag: vlan };
+        const question = { src, dst: 0xffff_ffff_ffff, etherType: 0x0806, arp: { ...arp, senderMac: src }, ...tagged };
+        return send(model, 'app-1', question).answer !== undefined;
+      };
+      assert.equal(answered(withoutRouter(), 0), false);
+      assert.equal(answered(withoutRouter('10.9.9.9'), 0), true);
+      const model = withoutRouter('10.9.9.9');
+      const subnets = model.get('switch', 'app')!.subnets.map((subnet) => ({ ...subnet, vlan: 5 }));
+      change(model, 'switch', 'app', { vlanAware: true, subnets });
+      assert.deepEqual([answered(model, 0), answered(model, 5), answered(model, 6)], [false, true, false]);
+    });
+  });
 });

@@ -88,6 +88,44 @@ describe('what is allowed is told with what allows it', () => {
     );
   });
 
+  test('by the router that DHCP and advertisements tell where a subnet names no gateway', () => {
+    const model = threeTier();
+    for (const name of ['web', 'app', 'db']) {
+      const { subnets } = model.get('switch', name)!;
+      change(model, 'switch', name, { subnets: subnets.map(({ gateway: _, ...subnet }) => subnet) });
+    }
+    assert.match(tell(model, 'app-1', '10.0.3.11', 'tcp/5432'), /^app-1 reaches db-1 on tcp\/5432 and is answered/);
+    assert.match(
+      tell(model, 'web-1', '2001:db8:2::12', 'tcp/8000'),
+      /^web-1 reaches app-2 on tcp\/8000 and is answered/,
+    );
+    const none = /db-1 has no gateway on the way to 10\.0\.2\.11$/;
+    for (const [kind, id] of [
+      ['routerPort', 'edge/db'],
+      ['router', 'edge'],
+    ] as const) {
+      change(model, kind, id, { adminUp: false });
+      assert.match(tell(model, 'db-1', '10.0.2.11', 'icmp'), none, `${kind} is down`);
+      change(model, kind, id, { adminUp: true });
+    }
+    change(model, 'routerPort', 'edge/db', { outside: true });
+    assert.match(tell(model, 'db-1', '10.0.2.11', 'icmp'), none);
+  });
+
+  test('by the one router that is advertised for all IPv6 subnets of a link', () => {
+    const model = threeTier();
+    const { subnets } = model.get('switch', 'web')!;
+    const { gateway: _, ...further } = { ...subnets[1]!, cidr: '2001:db8:9::/64' };
+    change(model, 'switch', 'web', { subnets: [further, ...subnets] });
+    change(model, 'port', 'web-1', { addresses: ['10.0.1.11', '2001:db8:9::11'] });
+    const call = (): string => tell(model, 'web-1', '2001:db8:2::12', 'tcp/8000');
+    assert.match(call(), /^web-1 reaches app-2 on tcp\/8000, but the answer is lost: dropped \(no-route\)/);
+    change(model, 'switch', 'web', {
+      subnets: [{ ...further, dhcp: { ...further.dhcp, enabled: false } }, ...subnets],
+    });
+    assert.match(call(), /web-1 has no gateway on the way to 2001:db8:2::12$/, 'which nobody advertises there');
+  });
+
   test('by the network itself', () => {
     assert.equal(tell(model, 'db-1', '10.0.1.1', 'icmp'), 'db-1 reaches 10.0.1.1 by ping: router edge answers');
     assert.equal(
@@ -114,12 +152,15 @@ describe('what is not, with what stops it', () => {
 
   test('on the way back', () => {
     const model = threeTier();
+    // Nobody is told of a router of another tenant.
     const { subnets } = model.get('switch', 'db')!;
     change(model, 'switch', 'db', { subnets: subnets.map(({ gateway: _, ...subnet }) => subnet) });
+    change(model, 'routerPort', 'edge/db', { tenant: 'operator' });
     assert.equal(
       tell(model, 'app-1', '10.0.3.11', 'tcp/5432'),
       'app-1 reaches db-1 on tcp/5432, but gets no answer: db-1 has no gateway on the way to 10.0.2.11',
     );
+    change(model, 'routerPort', 'edge/db', { tenant: 'acme' });
     change(model, 'switch', 'db', { subnets });
     change(model, 'router', 'edge', {
       policies: [{ position: 1, match: { src: '10.0.3.0/24' }, action: 'drop' }],

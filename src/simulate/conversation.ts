@@ -11,8 +11,8 @@ import {
   solicitedNodeOf,
 } from '../base/addresses.ts';
 import { isWire } from '../model/mtu.ts';
-import type { LogicalPort, LogicalSwitch } from '../model/objects.ts';
-import { subnetOf } from '../model/subnets.ts';
+import type { LogicalPort, LogicalSwitch, Subnet } from '../model/objects.ts';
+import { routerOf, subnetOf } from '../model/subnets.ts';
 import type { ModelView } from '../model/view.ts';
 import { ETHER_TYPE } from '../packet/ethernet.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
@@ -215,12 +215,35 @@ function send(
   return { ...entry, frame, outcome: walkFrame(model, { ...entry, frame }, connections) };
 }
 
-/** The other end where it is a neighbour, else the gateway of the subnet that the packet is sent from. */
+/** The other end where it is a neighbour, else the router that workloads of the subnet are told that the packet is sent from. */
 function nextHopOf(model: ModelView, sw: LogicalSwitch, port: LogicalPort, { src, dst }: Tuple): Ip | undefined {
   if (sw.subnets.length === 0) return routerBeyond(model, sw, dst) ?? dst;
   const home = subnetOf(sw, src) ?? subnetOf(sw, firstAddress(port, src.version) ?? src);
-  if (home && cidrContains(parseCidr(home.cidr)!, dst)) return dst;
-  return home?.gateway === undefined ? undefined : parseIp(home.gateway);
+  if (home === undefined || cidrContains(parseCidr(home.cidr)!, dst)) return home && dst;
+  // DHCP tells that of the subnet, advertisements the first of all subnets of the link.
+  const isTold = src.version === 6 && home.dhcp.enabled;
+  for (const subnet of isTold ? advertisedWith(sw, home) : [home]) {
+    const gateway = gatewayOf(model, sw, subnet);
+    if (gateway) return gateway;
+  }
+  return undefined;
+}
+
+/** The IPv6 subnets that are advertised together. */
+function advertisedWith(sw: LogicalSwitch, { vlan }: Subnet): readonly Subnet[] {
+  return sw.subnets.filter(
+    ({ cidr, dhcp, vlan: other }) =>
+      dhcp.enabled && parseCidr(cidr)!.ip.version === 6 && (!sw.vlanAware || (other ?? 0) === (vlan ?? 0)),
+  );
+}
+
+/** The one that it names, else the router port of the switch in this network. */
+function gatewayOf(model: ModelView, { id, tenant }: LogicalSwitch, subnet: Subnet): Ip | undefined {
+  if (subnet.gateway !== undefined) return parseIp(subnet.gateway);
+  const ports = [...model.routerPortsOfSwitch(id)].filter(
+    ({ router }) => model.get('router', router)?.adminUp !== false,
+  );
+  return routerOf(subnet, tenant, ports)?.ip;
 }
 
 /** On a switch without subnets (an uplink) the networks of its router ports are all that tells a neighbour. */

@@ -64,8 +64,8 @@ function gatewaysOf({ model }: Journey, { id, tenant }: LogicalSwitch, subnets: 
 }
 
 /** Whence the switch itself asks members for their health. */
-function proberAt({ model }: Journey, { port, switch: sw }: Ingress, ip: Ip): Holder | undefined {
-  const mac = serviceMacFor(model, port, sw, ip);
+function proberAt({ model }: Journey, { port, switch: sw, vlan }: Ingress, ip: Ip): Holder | undefined {
+  const mac = serviceMacFor(model, port, sw, ip, vlan);
   return mac === undefined ? undefined : { mac, by: { kind: 'switch', id: sw.id } };
 }
 

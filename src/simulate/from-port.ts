@@ -21,7 +21,7 @@ import type { Journey } from './journey.ts';
 import { probeAnswerOf } from './next-hop-probes.ts';
 import { addressesOf } from './ownership.ts';
 import type { Packet } from './packet.ts';
-import { isProbeAnswer } from './probes.ts';
+import { isNoProbeAnswer, isProbeAnswer } from './probes.ts';
 import { holderOf, vlanOfAddress } from './resolve.ts';
 import { isTrackable, isTracked } from './tracking.ts';
 import { sameIp } from './tuple.ts';
@@ -36,7 +36,7 @@ export function leavePort(journey: Journey, packet: Packet, ingress: Ingress): P
   const at = { kind: 'port', id: port.id } as const;
   const passesChain = (given: Packet): Passed | undefined =>
     port.fromChain === undefined ? {} : passes(journey, given, port.fromChain, { at, vlan });
-  if (isProbeAnswer(journey.model, port, ingress.switch, packet.frame)) {
+  if (isProbeAnswer(journey, port, ingress.switch, packet)) {
     journey.drop('agent', packet.host, at);
     journey.ask('health', packet, at);
     return undefined;
@@ -81,6 +81,7 @@ function toVip(journey: Journey, packet: Packet, ingress: Ingress): Packet | und
   const sharers = frame.ip ? withVip(balancersInside(model, ingress.switch), frame.ip.dst) : [];
   const balancer = addressed(sharers, frame);
   if (!balancer || answersItself(journey, packet, sharers, ingress)) return packet;
+  if (isNoProbeAnswer(journey, ingress.port, ingress.switch, packet)) return packet;
   const about = { kind: 'loadBalancer', id: balancer.id } as const;
   if (isEchoRequest(frame)) {
     journey.step(host, about, `answers the ping to ${balancer.address}`);

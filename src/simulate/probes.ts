@@ -1,9 +1,14 @@
 import { cidrContains, type Ip, linkLocalOf, parseIp, parseIpv4 } from '../base/addresses.ts';
 import type { LoadBalancer, LogicalPort, LogicalSwitch } from '../model/objects.ts';
+import { healthPort } from '../model/serving.ts';
+import { subnetOf } from '../model/subnets.ts';
 import type { ModelView } from '../model/view.ts';
 import { IP_PROTO } from '../packet/ip-protocol.ts';
 import { firstAddress, networksOf } from './addresses.ts';
 import type { Frame } from './frame.ts';
+import type { Journey } from './journey.ts';
+import type { Packet } from './packet.ts';
+import { vlanOfAddress } from './resolve.ts';
 import { sameIp } from './tuple.ts';
 
 /** Where the health of members is asked from (docs/design/layer3.md, §8). */
@@ -12,20 +17,52 @@ const FALLBACK4: Ip = { version: 4, value: parseIpv4('169.254.87.70')! };
 const PORTS = { first: 61_440, last: 65_535 } as const;
 
 /** Does the packet answer a probe of the port's health? Then it is for the host's agent. */
-export function isProbeAnswer(model: ModelView, port: LogicalPort, sw: LogicalSwitch, frame: Frame): boolean {
-  const { ip } = frame;
-  if (!ip) return false;
-  for (const { balancer, address } of probesOf(model, port))
-    if (sameIp(proberOf(model, sw, address), ip.dst) && isWanted(balancer.health!.type, frame)) return true;
-  return false;
+export function isProbeAnswer(journey: Journey, port: LogicalPort, sw: LogicalSwitch, packet: Packet): boolean {
+  const kind = likeness(journey.model, port, sw, packet.frame);
+  return kind === 'answer' || (kind === 'ambiguous' && !isKnownReply(journey, port, packet));
 }
 
-/** The MAC of the switch itself, where the port is probed from an address that no router port has. */
-export function serviceMacFor(model: ModelView, port: LogicalPort, sw: LogicalSwitch, ip: Ip): number | undefined {
+/** A member that called a VIP, from a port as probes have, answers itself: it is no call, whatever the VIP listens to. */
+export function isNoProbeAnswer(journey: Journey, port: LogicalPort, sw: LogicalSwitch, packet: Packet): boolean {
+  return likeness(journey.model, port, sw, packet.frame) === 'ambiguous' && isKnownReply(journey, port, packet);
+}
+
+function isKnownReply({ tracker }: Journey, port: LogicalPort, { frame, host }: Packet): boolean {
+  return tracker.look(`port:${port.id}@${host}`, frame).state.isReply;
+}
+
+/** Whether it looks like an answer to a probe; `ambiguous`: or like a part of a connection with a VIP. */
+function likeness(
+  model: ModelView,
+  port: LogicalPort,
+  sw: LogicalSwitch,
+  frame: Frame,
+): 'answer' | 'ambiguous' | undefined {
+  const { ip, ports } = frame;
+  if (!ip) return undefined;
+  let found: 'answer' | 'ambiguous' | undefined;
+  for (const { balancer, address } of probesOf(model, port)) {
+    const source = sourceOf(model, port, sw, address, balancer);
+    if (!sameIp(source.ip, ip.dst) || !isWanted(balancer.health!.type, frame)) continue;
+    if (!source.isVip || !ports) return 'answer';
+    if (ip.fragment === 'no' && ports.src === healthPort(balancer.health!, balancer.listeners)) found = 'ambiguous';
+  }
+  return found;
+}
+
+/** The MAC of the switch itself, where the port is probed from an address that nobody has. */
+export function serviceMacFor(
+  model: ModelView,
+  port: LogicalPort,
+  sw: LogicalSwitch,
+  ip: Ip,
+  vlan: number,
+): number | undefined {
   const fallback = fallbackOf(sw, ip.version);
   if (!sameIp(fallback, ip)) return undefined;
-  for (const { address } of probesOf(model, port))
-    if (sameIp(proberOf(model, sw, address), fallback)) return serviceMacOf(sw);
+  for (const { balancer, address } of probesOf(model, port))
+    if (sameIp(sourceOf(model, port, sw, address, balancer).ip, fallback) && vlanOfMember(port, sw, address) === vlan)
+      return serviceMacOf(sw);
   return undefined;
 }
 
@@ -35,19 +72,35 @@ function* probesOf(
   port: LogicalPort,
 ): Iterable<{ readonly balancer: LoadBalancer; readonly address: Ip }> {
   for (const balancer of model.all('loadBalancer')) {
-    if (!balancer.health || !balancer.members.some((member) => member.port === port.id)) continue;
+    const { adminUp, health, members } = balancer;
+    if (!adminUp || !health || !members.some((member) => member.port === port.id)) continue;
     const address = firstAddress(port, parseIp(balancer.address)!.version);
     if (address) yield { balancer, address };
   }
 }
 
-function proberOf(model: ModelView, sw: LogicalSwitch, member: Ip): Ip {
+/** A router's address in the member's network, a VIP of its switch beside it, or one that every switch has for this. */
+function sourceOf(
+  model: ModelView,
+  port: LogicalPort,
+  sw: LogicalSwitch,
+  member: Ip,
+  balancer: LoadBalancer,
+): { readonly ip: Ip; readonly isVip: boolean } {
   const ports = [...model.routerPortsOfSwitch(sw.id)].sort((a, b) => (a.id < b.id ? -1 : 1));
-  for (const port of ports) {
-    const network = networksOf(port).find((each) => cidrContains(each, member));
-    if (network) return network.ip;
+  for (const each of ports) {
+    const network = networksOf(each).find((own) => cidrContains(own, member));
+    if (network) return { ip: network.ip, isVip: false };
   }
-  return fallbackOf(sw, member.version);
+  const vip = parseIp(balancer.address)!;
+  const isNear = balancer.switch === sw.id && vlanOfAddress(sw, vip) === vlanOfMember(port, sw, member);
+  if (isNear && vip.version === 4 && subnetOf(sw, vip)?.cidr === subnetOf(sw, member)?.cidr)
+    return { ip: vip, isVip: true };
+  return { ip: fallbackOf(sw, member.version), isVip: false };
+}
+
+function vlanOfMember({ vlan }: LogicalPort, sw: LogicalSwitch, member: Ip): number {
+  return sw.vlanAware && vlan && 'access' in vlan ? vlan.access : vlanOfAddress(sw, member);
 }
 
 function fallbackOf(sw: LogicalSwitch, version: 4 | 6): Ip {

@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WeftError } from '../../src/base/errors.ts';
 import { batch, CONTRACT_BOUNDS, flowStoreContract, outward } from '../../src/flow-database/contract.ts';
-import { type FlowStore, SILENCE_MS } from '../../src/flow-database/flow-store.ts';
+import { type FlowStore, SILENCE_MS, type Troubles } from '../../src/flow-database/flow-store.ts';
 import { RedisConnections, type RedisOptions } from '../../src/flow-database/redis.ts';
 import { parseRedisUrl } from '../../src/flow-database/redis-settings.ts';
 import { SplitFlowStore } from '../../src/flow-database/split.ts';
@@ -57,14 +57,14 @@ describe('the flow database in Redis', { skip: needsRedis }, () => {
   });
 
   test('in a thread of its own it is there before it has connected, and tells of its trouble', async () => {
-    const told: (string | undefined)[] = [];
-    const store = await openWorkerFlowStore({ path: ':memory:', ...CONTRACT_BOUNDS, redis: options() }, (trouble) =>
-      told.push(trouble),
+    const told: Troubles[] = [];
+    const store = await openWorkerFlowStore({ path: ':memory:', ...CONTRACT_BOUNDS, redis: options() }, (troubles) =>
+      told.push(troubles),
     );
     await isWell(store);
     await store.write(batch([outward(1)], { isWhole: true }));
     assert.deepEqual(await store.list({}, 10), [outward(1)]);
-    assert.deepEqual(told, [undefined]);
+    assert.deepEqual(told, [{ connections: undefined }]);
     await store.close();
     await assert.rejects(store.list({}, 1), refusal('closed'));
   });

@@ -7,10 +7,10 @@ import {
   type CrowdReport,
   startCrowd,
 } from '../../src/lab/connection-crowd.ts';
+import { socketDrops } from '../../src/lab/machine-drops.ts';
 import { scriptIn } from '../../src/lab/namespaces.ts';
 import { INTEGRATION_BRIDGE } from '../../src/lab/open-vswitch.ts';
 import { eventually, sleep } from './datacentre.ts';
-import { socketDrops } from './lossless.ts';
 import { CLIENT, type TwoGateways, UPLINKS, WEBS } from './two-gateways.ts';
 
 /**

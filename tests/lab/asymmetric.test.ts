@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type CrowdOptions, startCrowd } from '../../src/lab/connection-crowd.ts';
+import { socketDrops } from '../../src/lab/machine-drops.ts';
 import {
   type Alternation,
   alternate,
@@ -13,7 +14,6 @@ import {
 } from './alternating.ts';
 import { eventually, sleep } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
-import { socketDrops } from './lossless.ts';
 import { ask, serveAll } from './services.ts';
 import { CLIENT, FLOATING, SNAT, startTwoGateways, type TwoGateways, UPLINKS, unhurried, VIP } from './two-gateways.ts';
 

@@ -124,6 +124,57 @@ describe('a load balancer', { skip: needsRoot }, () => {
     assert.match((await ask(dc.lab, 'o1', 'udp', '203.0.113.81', 53)).by ?? 'nobody', /^b[12]$/);
   });
 
+  test('a chain of whose router rejects is heard outside at once, at the address that was called, floating ones too', async () => {
+    const six = { address: '2001:db8:f::80', listeners: [{ protocol: 'tcp', port: 80, memberPort: 8080 }] };
+    const floating = (name: string, address: string): Record<string, unknown> =>
+      acme('floatingAddress', name, { address, router: 'r', port: 'b3' });
+    const refused = { chain: 'edge', position: 10, match: { protocol: 'tcp', dstPorts: '8080' }, action: 'reject' };
+    const out = { switch: 'provider/public', addresses: ['203.0.113.1/24', '2001:db8:f::1/64'], outside: true };
+    const inner = { switch: 'b', addresses: ['10.0.2.1/24', 'fd00:2::1/64'] };
+    const ports = (onOut: object, onInner: object): Record<string, unknown>[] => [
+      acme('routerPort', 'out', { router: 'r', ...out, ...onOut }),
+      acme('routerPort', 'b', { router: 'r', ...inner, ...onInner }),
+    ];
+    const called: readonly (readonly [string, number])[] = [
+      ['203.0.113.80', 80],
+      ['2001:db8:f::80', 80],
+      ['203.0.113.13', 8080],
+      ['2001:db8:f::13', 8080],
+    ];
+    await put(
+      acme('loadBalancer', 'web6', { router: 'r', ...six, members: [{ port: 'b1' }, { port: 'b2' }] }),
+      ...[floating('f4', '203.0.113.13'), floating('f6', '2001:db8:f::13')],
+      ...[acme('chain', 'edge', { policy: 'accept' }), acme('rule', 'no-web', refused)],
+    );
+    for (const [address, port] of called)
+      assert.match((await ask(dc.lab, 'o1', 'tcp', address, port)).by ?? 'nobody', /^b[123]$/, address);
+    for (const [onOut, onInner] of [
+      [{ inChain: 'edge' }, {}],
+      [{}, { outChain: 'edge' }],
+    ] as const) {
+      await put(...ports(onOut, onInner));
+      for (const from of ['o1', 'o2'])
+        for (const [address, port] of called) {
+          const { why } = await ask(dc.lab, from, 'tcp', address, port, { timeoutMs: 700 });
+          assert.equal(why, 'ECONNREFUSED', `${from} calls ${address}, ${JSON.stringify([onOut, onInner])}`);
+        }
+    }
+    // What a member answers is refused to the member.
+    await put(...ports({}, {}), acme('rule', 'no-web', { ...refused, match: { protocol: 'tcp', srcPorts: '80' } }));
+    const held = await hold(dc.lab, 'o1', '203.0.113.80', 80);
+    const isHeard = async (): Promise<boolean> =>
+      /:1F90 [0-9A-F]{24}657100CB:[0-9A-F]{4} 01 /.test(await dc.lab.execOk(held.by, ['cat', '/proc/net/tcp6']));
+    try {
+      assert.ok(await isHeard());
+      await put(...ports({ outChain: 'edge' }, {}));
+      await eventually(`${held.by} hears that its answers are refused`, 2000, async () => !(await isHeard()));
+    } finally {
+      held.stop();
+    }
+    await put(...ports({}, {}));
+    assert.match((await ask(dc.lab, 'o1', 'tcp', '203.0.113.80', 80)).by ?? 'nobody', /^b[12]$/);
+  });
+
   test('shares its address with others: each port of it leads where its balancer says, from outside and inside', async () => {
     const at = (name: string, protocol: string, port: number, to: string): Record<string, unknown> =>
       acme('loadBalancer', name, {

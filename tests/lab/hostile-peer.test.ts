@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Vty } from '../../src/frr/vty.ts';
+import { countingDrops } from '../../src/lab/machine-drops.ts';
 import {
   Attribute,
   asPath,
@@ -20,7 +21,6 @@ import {
 import { BgpEnd } from '../frr/upstream.ts';
 import { eventually, sleep } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
-import { countingDrops } from './lossless.ts';
 import { isp, peerOf, type SpeakingEnds, startSpeakingEnds, UPSTREAMS, type UpstreamName } from './speaking-ends.ts';
 
 /**
@@ -333,11 +333,51 @@ describe('an upstream that does wrong', { skip: needsRoot }, () => {
     other.stop();
     await put(peerOf(BAD.name, { password: 'nobody-knows' }));
     const plain = new BgpEnd(site.lab.namespace(BAD.name), { to: BAD.here, asn: BAD.asn, routerId: BAD.there });
-    await undisturbed(() => problemIs(BAD.name, /password/));
+    await undisturbed(() => problemIs(BAD.name, /segments with another password arrive/));
     plain.stop();
     await put(peerOf(BAD.name, { password: null }));
     await site.speak(BAD.name);
     await site.established(BAD.name);
+  });
+
+  /** In another network of up-1's router port, by the same wire. */
+  const SECOND = { name: 'second', asn: 64_603, there: '192.0.2.17', here: '192.0.2.18' };
+  test('two peers of one router port share what both tell, and one that ends leaves the other alone', async () => {
+    const uplink = (...addresses: readonly string[]): object =>
+      isp('routerPort', BAD.name, { router: 'core', switch: BAD.name, addresses: addresses.map((a) => `${a}/30`) });
+    const wire = 'to-gw';
+    await site.lab.execOk(BAD.name, ['ip', 'addr', 'add', `${SECOND.there}/30`, 'dev', wire]);
+    await put(uplink(BAD.here, SECOND.here), {
+      ...peerOf(BAD.name, { asn: SECOND.asn }),
+      ...{ name: SECOND.name, address: SECOND.there },
+    });
+    const { here: to, there: routerId, asn } = SECOND;
+    const second = new BgpEnd(site.lab.namespace(BAD.name), { to, asn, routerId });
+    try {
+      await eventually('the second to be let in', 40_000, async () => second.isUp || undefined);
+      await isBack();
+      await undisturbed(async () => {
+        const tells = update({
+          attributes: usualAttributes([asn], routerId),
+          announced: nlri([network('20.9.0.0/16')]),
+        });
+        second.do({ do: 'send', hex: Buffer.from(tells).toString('hex') });
+        await learned([...ofGood, `20.9.0.0/16 ${routerId}`]);
+        tell(['20.9.0.0/16', `${TARGET}/32`]);
+        await learned([...ofGood, `${TARGET}/32 ${BAD.there}`, `20.9.0.0/16 ${BAD.there},${routerId}`]);
+        const since = (await peer(BAD.name)).sinceMs;
+        second.stop();
+        await learned([...ofGood, `${TARGET}/32 ${BAD.there}`, `20.9.0.0/16 ${BAD.there}`]);
+        const first = await peer(BAD.name);
+        assert.deepEqual([first.state, Math.abs(first.sinceMs - since) < 2000], ['established', true]);
+        take('20.9.0.0/16', `${TARGET}/32`);
+        await learned(ofGood);
+      });
+    } finally {
+      second.stop();
+      await site.weft.client.request('DELETE', `/v1/bgp-peers/isp%2Fcore%2F${SECOND.name}`);
+      await put(uplink(BAD.here));
+    }
   });
 
   test('two tenants that advertise the same addresses to one AS are told so', async () => {

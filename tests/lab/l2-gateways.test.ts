@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Lab, removeLab } from '../../src/lab/lab.ts';
+import { countingDrops } from '../../src/lab/machine-drops.ts';
 import { scriptIn } from '../../src/lab/namespaces.ts';
 import { startStream } from '../../src/lab/packet-stream.ts';
 import { plugIntoPort, startWeftInLab, type WeftInLab, waitForPorts } from '../../src/lab/weft.ts';
@@ -10,7 +11,6 @@ import type { OutsideStatus } from '../../src/server/present.ts';
 import { weft as runWeft } from './command.ts';
 import { eventually, isSilent, sleep } from './datacentre.ts';
 import { labName, needsRoot } from './lab-name.ts';
-import { countingDrops } from './lossless.ts';
 import { buildSegment } from './vlan-segment.ts';
 
 /**
@@ -101,7 +101,7 @@ describe('L2 gateways', { skip: needsRoot }, () => {
       acme('port', 'aware-1', { switch: 'aware', vlan: { access: 200 }, addresses: ['10.3.0.1'] }),
       wire('aware-out', 'aware'),
       acme('l2Gateway', 'trunk', {
-        port: 'aware-out',
+        ...{ port: 'aware-out', silenceS: 2 },
         places: GATEWAYS.map((host) => ({ host, interface: 'eth-trunk' })),
       }),
     );
@@ -257,6 +257,25 @@ describe('L2 gateways', { skip: needsRoot }, () => {
     await setLink('trunk-gw-1', 'up');
     await isWell('trunk');
     await answers('o200', '10.3.0.1', 2_000);
+  });
+
+  test('a trunk moves when its outside falls silent with the link up, and comes back', async () => {
+    // Without a probe it is what the outside says that is waited for.
+    const talk = lab.spawn('o200', ['ping', '-q', '-b', '-i', '0.2', '10.3.0.255']);
+    try {
+      await isWell('trunk');
+      await setSilent('trunk-gw-1', true);
+      await activeAt('gw-2', 'trunk', 8_000);
+      assert.equal((await statusOf('trunk')).places[0]!.state, 'silent');
+      await answers('o200', '10.3.0.1', 2_000);
+      await answers('aware-1', '10.3.0.200');
+      assert.notEqual((await lab.exec('o100', ['ping', '-c', '1', '-W', '0.3', '10.3.0.1'])).code, 0, 'another VLAN');
+      await setSilent('trunk-gw-1', false);
+      await isWell('trunk');
+      await answers('o200', '10.3.0.1', 2_000);
+    } finally {
+      talk.kill();
+    }
   });
 
   test('a gateway that is deleted leaves nothing behind', async () => {

@@ -48,6 +48,33 @@ function networkOf(tenant: string): Record<string, unknown>[] {
   ];
 }
 
+/** A switch without a router, whose workloads have no gateway: in VLAN 5, with a VIP of each IP version. */
+const ISLAND = { client: 0, m1: 1, m2: 2 } as const;
+const ISLAND_VIPS = { four: '10.0.5.80', six: '2001:db8:5::80' } as const;
+function island(): Record<string, unknown>[] {
+  const own = (kind: string, name: string, more: object): Record<string, unknown> => ({ kind, tenant: 'acme', name, ...more }); // biome-ignore format: short
+  const subnets = ['10.0.5.0/24', '2001:db8:5::/64'].map((cidr) => ({ cidr, vlan: 5, dhcp: { enabled: false } }));
+  return [
+    own('switch', 'island', { vlanAware: true, subnets }),
+    ...Object.entries(ISLAND).map(([name, n]) =>
+      own('port', `island-${name}`, {
+        ...{ switch: 'island', vlan: { access: 5 }, addresses: [`10.0.5.1${n}`, `2001:db8:5::1${n}`] },
+      }),
+    ),
+    ...Object.entries(ISLAND_VIPS).map(([name, address]) =>
+      own('loadBalancer', name, {
+        ...{ address, switch: 'island', members: [{ port: 'island-m1' }, { port: 'island-m2' }] },
+        // Probes over TCP ask at 8080, though that is not listed first.
+        listeners: [
+          { protocol: 'udp', port: 53 },
+          { protocol: 'tcp', port: 80, memberPort: PORTS.tcp },
+        ],
+        health: { type: 'tcp', ...CHECK },
+      }),
+    ),
+  ];
+}
+
 describe('probes of members', { skip: needsRoot }, () => {
   let dc: Datacentre;
   /** By `place kind`: takes the service down. */
@@ -109,16 +136,23 @@ describe('probes of members', { skip: needsRoot }, () => {
     dc = await startDatacentre({
       prefix: 'mh',
       hosts: ['east', 'west'],
-      objects: TENANTS.flatMap(networkOf),
-      workloads: TENANTS.flatMap((tenant) =>
-        ['client', 'm1', 'm2'].map((name, n) => ({
-          ...{ name: `${tenant}-${name}`, host: name === 'm2' ? 'west' : 'east', port: `${tenant}/${name}` },
-          ...{ addresses: [`10.0.1.1${n}/24`], gateways: ['10.0.1.1'] },
+      objects: [...TENANTS.flatMap(networkOf), ...island()],
+      workloads: [
+        ...TENANTS.flatMap((tenant) =>
+          ['client', 'm1', 'm2'].map((name, n) => ({
+            ...{ name: `${tenant}-${name}`, host: name === 'm2' ? 'west' : 'east', port: `${tenant}/${name}` },
+            ...{ addresses: [`10.0.1.1${n}/24`], gateways: ['10.0.1.1'] },
+          })),
+        ),
+        ...Object.entries(ISLAND).map(([name, n]) => ({
+          ...{ name: `island-${name}`, host: name === 'm2' ? 'west' : 'east', port: `acme/island-${name}` },
+          addresses: [`10.0.5.1${n}/24`, `2001:db8:5::1${n}/64`],
         })),
-      ),
+      ],
     });
     const members = TENANTS.flatMap((tenant) => [`${tenant}-m1`, `${tenant}-m2`]);
     await Promise.all(members.flatMap((place) => KINDS.map((kind) => start[kind](place))));
+    await Promise.all(['island-m1', 'island-m2'].map(start.tcp));
     for (const tenant of TENANTS)
       await eventually(`all of ${tenant} serve`, 20_000, async () => {
         const now = await states(tenant);
@@ -145,5 +179,29 @@ describe('probes of members', { skip: needsRoot }, () => {
       await mend[kind]('acme-m1');
       await told('it is back', 'serving serving', BACK_MS);
       assert.deepEqual([...(await tally(dc.lab, 'acme-client', vip, 80, 16)).keys()].sort(), ['acme-m1', 'acme-m2']);
+    });
+
+  for (const [name, address] of Object.entries(ISLAND_VIPS))
+    test(`IPv${name === 'four' ? 4 : 6}, without a router: find members well that have no gateway, which then serve, themselves too`, async () => {
+      const stateOf = async (): Promise<string> => {
+        const path = `/v1/load-balancers/${name}`;
+        const { status } = await dc.weft.client.get<{ status: LoadBalancerStatus }>(path, {
+          query: { tenant: 'acme' },
+        });
+        return status.members.map(({ state }) => state).join(' ');
+      };
+      const routes = await dc.lab.execOk('island-m1', ['ip', '-o', 'route', 'show', 'default']);
+      assert.equal(routes, '', 'it has no default route');
+      await stops.get('island-m1 tcp')!();
+      await eventually('one is out', 20_000, async () => (await stateOf()) === 'unhealthy serving');
+      await start.tcp('island-m1');
+      await eventually('it is found well', 20_000, async () => (await stateOf()) === 'serving serving');
+      const both = ['island-m1', 'island-m2'];
+      assert.deepEqual([...(await tally(dc.lab, 'island-client', address, 80, 16)).keys()].sort(), both);
+      // Also where a member calls from ports as probes have.
+      await dc.lab.execOk('island-m1', ['sh', '-c', 'echo 61440 65535 > /proc/sys/net/ipv4/ip_local_port_range']);
+      const answers = await tally(dc.lab, 'island-m1', address, 80, 16);
+      assert.deepEqual([...answers.keys()].sort(), both);
+      assert.equal(await stateOf(), 'serving serving');
     });
 });

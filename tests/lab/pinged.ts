@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Lab } from '../../src/lab/lab.ts';
+import { countingDrops } from '../../src/lab/machine-drops.ts';
 import { eventually, sleep } from './datacentre.ts';
-import { countingDrops } from './lossless.ts';
 
 /** What pings to some targets, in their order, had to suffer. */
 export interface Pinged {

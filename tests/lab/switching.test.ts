@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type Capture, type CaptureResult, startCapture } from '../../src/lab/capture.ts';
+import { countingDrops } from '../../src/lab/machine-drops.ts';
 import { sendFrames, sendFramesOnce } from '../../src/lab/spray.ts';
 import { decodeEthernet } from '../../src/packet/ethernet.ts';
 import type { WeftEvent } from '../../src/server/events.ts';
 import { type Datacentre, eventually, isSilent, pings, sleep, startDatacentre } from './datacentre.ts';
 import { BROADCAST, type Ends, marked, markOf, udp } from './frames.ts';
 import { needsRoot } from './lab-name.ts';
-import { countingDrops } from './lossless.ts';
 
 const inRed = (kind: string, name: string, more: object = {}) => ({ kind, tenant: 'red', name, ...more });
 /** Name, host and what is particular of the port. */

@@ -39,6 +39,13 @@ describe('uplinks', { skip: needsRoot }, () => {
     const [into, out] = await Promise.all([pings(site.lab, 'client', FLOATING), pings(site.lab, 'web-2', CLIENT)]);
     assert.deepEqual({ into, out }, { into: true, out: true }, when);
   }
+  /** How an attempt of the client to connect ends. */
+  async function knock(address: string, port: number): Promise<string> {
+    const script = `const s = require('net').connect({ host: '${address}', port: ${port}, timeout: 5000 });
+      s.on('connect', () => end('connected')).on('timeout', () => end('silence')).on('error', ({ code }) => end(code));
+      const end = (how) => { console.log(how); process.exit(); };`;
+    return (await site.lab.exec('client', [process.execPath, '-e', script], { timeoutMs: 20_000 })).stdout.trim();
+  }
   const goesBy = (outside: string, via: string): Promise<unknown> =>
     eventually(`${outside} sends by ${via}`, 10_000, async () =>
       (await waysOf(site.lab, outside, FLOATING)).includes(via),
@@ -70,6 +77,12 @@ describe('uplinks', { skip: needsRoot }, () => {
       ]),
     );
     for (const { stdout } of all) assert.match(stdout, / 3 received/);
+  });
+
+  test('who is no peer finds the port of BGP as closed as any other', async () => {
+    await site.lab.sendVia('client', ['up-1']);
+    for (const port of [22, 179]) assert.equal(await knock(first.here, port), 'ECONNREFUSED', `port ${port}`);
+    await site.established('up-1', 'up-2');
   });
 
   test('one is taken away: the rest carries all (50, 55)', async () => {

@@ -8,16 +8,34 @@ import type { Offender } from './offender.ts';
  * it so (RFC 5508 §4). Checksums are updated as they are, right or wrong (RFC 1624).
  */
 export function inTermsOf(offender: Offender, dst: Ip, port?: number): Offender {
+  const packet = retold(offender, dst.version === 4 ? 16 : 24, dst, 2, port);
+  return { ...offender, dst, ...packet };
+}
+
+/** As `inTermsOf`, where its source and port were. */
+export function inTermsOfSource(offender: Offender, src: Ip, port: number): Offender {
+  const packet = retold(offender, src.version === 4 ? 12 : 8, src, 0, port);
+  return { ...offender, src, ...packet };
+}
+
+/** With another address, and another port, there; `portAt` counts from the upper layer's header. */
+function retold(
+  offender: Offender,
+  addressAt: number,
+  address: Ip,
+  portAt: number,
+  port: number | undefined,
+): Pick<Offender, 'packet' | 'payload'> {
   const packet = offender.packet.slice();
   const upper = packet.length - offender.payload.length;
-  const changes: Change[] = [replace(packet, dst.version === 4 ? 16 : 24, bytesOf(dst))];
-  if (dst.version === 4) updateChecksum(packet, 10, changes);
+  const changes: Change[] = [replace(packet, addressAt, bytesOf(address))];
+  if (address.version === 4) updateChecksum(packet, 10, changes);
   const checksumAt = upper + (CHECKSUM_AT[offender.protocol] ?? Number.POSITIVE_INFINITY);
   if (port !== undefined && HAS_PORTS.has(offender.protocol) && packet.length >= upper + 4)
-    changes.push(replace(packet, upper + 2, Uint8Array.of(port >> 8, port & 0xff)));
+    changes.push(replace(packet, upper + portAt, Uint8Array.of(port >> 8, port & 0xff)));
   const isLeftOut = offender.protocol === IP_PROTO.udp && packet[checksumAt] === 0 && packet[checksumAt + 1] === 0;
   if (packet.length >= checksumAt + 2 && !isLeftOut) updateChecksum(packet, checksumAt, changes);
-  return { ...offender, dst, packet, payload: packet.subarray(upper) };
+  return { packet, payload: packet.subarray(upper) };
 }
 
 const HAS_PORTS: ReadonlySet<number> = new Set([IP_PROTO.tcp, IP_PROTO.udp, IP_PROTO.sctp]);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatMac, type Mac, parseIp } from '../../base/addresses.ts';
+import { formatIp, formatMac, type Mac, parseIp } from '../../base/addresses.ts';
 import { seededRandom } from '../../base/random.ts';
 import { PACKET_IN } from '../../compile/tables.ts';
 import type { LoadBalancer } from '../../model/objects.ts';
@@ -175,6 +175,27 @@ test('probes go where the first listener leads that is up, unless they have a po
   assert.equal(probed([{ protocol: 'tcp', port: '8000-8009', memberPort: '9000-9009' }]), 9000);
 });
 
+test('probes go to a listener of the protocol that they speak, whatever is listed before it', () => {
+  const [dns, web] = [
+    { protocol: 'udp', port: 53 },
+    { protocol: 'tcp', port: 80 },
+  ];
+  const probed = (type: Health['type'], ...listeners: object[]): string => {
+    const { port: _, ...check } = health(type);
+    const bench = new Bench({ ...(balancer(type) as object), health: check, listeners }, routerPort);
+    bench.run(1000);
+    const { l4 } = bench.sent[0]!;
+    return l4?.kind === 'tcp' || l4?.kind === 'udp' ? `${l4.kind}/${l4.dstPort}` : `${l4?.kind}`;
+  };
+  assert.deepEqual([probed('tcp', dns, web), probed('http', dns, web)], ['tcp/80', 'tcp/80']);
+  assert.equal(probed('udp', web, dns), 'udp/53');
+  assert.equal(probed('udp', web, { ...dns, adminUp: false }), 'udp/53', 'down since its service is');
+  assert.equal(probed('udp', web, { ...dns, adminUp: false }, { ...dns, port: 54 }), 'udp/54');
+  assert.equal(probed('icmp', dns), 'icmp');
+  // Stored before this was refused.
+  assert.equal(probed('tcp', dns), 'tcp/53');
+});
+
 test('an HTTP member is well with 2xx and 3xx, asked for the path', () => {
   for (const [status, up] of [
     ['200 OK', true],
@@ -235,6 +256,33 @@ test('over IPv6, and on a switch without a router, probes come from link-local a
   const { ethernet, l3 } = bench.sent[0]!;
   assert.equal(formatMac(ethernet.src), '0a:57:46:00:00:65');
   assert.ok(l3?.kind === 'ipv6' && l3.src === parseIp('fe80::857:46ff:fe00:65')!.value);
+});
+
+test('on a switch without a router the VIP itself asks, with the MAC that answers for it and the tag of the member', () => {
+  const own = (more: object = {}): object => {
+    const { router: _, ...fields } = balancer('tcp', '10.0.1.100') as Record<string, unknown>;
+    return { ...fields, switch: 's', ...more };
+  };
+  const asked = (...more: unknown[]): string => {
+    const bench = new Bench(...more);
+    bench.run(1000);
+    const { ethernet, l3, vlans } = bench.sent[0]!;
+    assert.ok(l3?.kind === 'ipv4');
+    const ip = formatIp({ version: 4, value: l3.src });
+    return `${formatMac(ethernet.src)} ${ip} ${vlans.map(({ vid }) => vid)}`;
+  };
+  assert.equal(asked(own()), '0a:57:4c:00:00:09 10.0.1.100 ');
+  assert.equal(asked(own(), routerPort), '02:00:00:00:02:01 10.0.1.1 ');
+  // Of several that share it the smallest key that is up.
+  const sharers = [{ ...own({ id: 'down', key: 3, health: undefined }), adminUp: false }, own({ id: 'first', key: 5, health: undefined })]; // biome-ignore format: short
+  assert.equal(asked(own(), ...sharers), '0a:57:4c:00:00:05 10.0.1.100 ');
+  const subnets = [
+    { cidr: '10.0.1.0/24', vlan: 5 },
+    { cidr: '10.0.2.0/24', vlan: 6 },
+  ];
+  const aware = { ...(records[0] as object), subnets, vlanAware: true };
+  assert.equal(asked(own(), aware), '0a:57:4c:00:00:09 10.0.1.100 5');
+  assert.equal(asked(own({ address: '10.0.2.100' }), aware), '0a:57:46:00:00:65 169.254.87.70 5');
 });
 
 test('a member that is none any more is probed no longer, and the server hears it', () => {

@@ -1,9 +1,8 @@
-import { cidrContains, type Ip, type Mac, parseCidr, parseIp, parseMac } from '../../base/addresses.ts';
+import { type Mac, parseIp, parseMac } from '../../base/addresses.ts';
 import type { Random } from '../../base/random.ts';
-import { PROBE_PORT_COUNT, PROBE_PORTS, probeSource } from '../../compile/probe.ts';
-import { memberPorts } from '../../model/listener-ports.ts';
-import type { LogicalPort, MemberHealth, ScopeRecord } from '../../model/objects.ts';
-import { openListeners } from '../../model/serving.ts';
+import { PROBE_PORT_COUNT, PROBE_PORTS, type ProbingVip, probeSource } from '../../compile/probe.ts';
+import type { LoadBalancer, LogicalPort, MemberHealth, ScopeRecord } from '../../model/objects.ts';
+import { healthPort } from '../../model/serving.ts';
 import type { Report, ReportedMember } from '../../server/protocol.ts';
 import type { Effect, PacketIn, ScopeChange } from '../events.ts';
 import type { Ground } from '../ground.ts';
@@ -116,20 +115,20 @@ export class Probes {
     const { scope, interfaces, host } = this.#ground;
     const targets = new Map<string, Target>();
     this.#members = new Set();
+    const speakers = this.#speakers();
     for (const balancer of scope.all('loadBalancer')) {
       const { health } = balancer;
-      const vip = parseIp(balancer.address);
-      if (!health || !vip || !balancer.adminUp) continue;
-      // One that is taken down may be so since its service is.
-      const listener = openListeners(balancer)[0] ?? balancer.listeners[0];
-      const dstPort = health.port ?? (listener ? memberPorts(listener).first : 0);
+      const ip = parseIp(balancer.address);
+      if (!health || !ip || !balancer.adminUp) continue;
+      const vip = { ip, switch: balancer.switch, speakerKey: speakers.get(placeOf(balancer))! };
+      const dstPort = healthPort(health, balancer.listeners);
       for (const member of balancer.members) {
         this.#members.add(member.port);
         const ofport = interfaces.get(member.port)?.ofport;
         const port = ofport === undefined || !member.adminUp ? undefined : scope.port(member.port);
         const active = scope.binding(member.port)?.active;
         if (!ofport || !port?.adminUp || (active !== undefined && active !== host)) continue;
-        const ends = this.#ends(port, vip.version, dstPort);
+        const ends = this.#ends(port, vip, dstPort);
         if (!ends) continue;
         const id = `${balancer.id}/${port.id}`;
         const text = JSON.stringify([health, ofport, { ...ends, src: `${ends.src.value}`, dst: `${ends.dst.value}` }]);
@@ -139,16 +138,25 @@ export class Probes {
     return targets;
   }
 
-  #ends(port: LogicalPort, version: 4 | 6, dstPort: number): Omit<ProbeEnds, 'srcPort'> | undefined {
+  /** By VIP the smallest key of those that are up and share it. */
+  #speakers(): ReadonlyMap<string, number> {
+    const speakers = new Map<string, number>();
+    for (const balancer of this.#ground.scope.all('loadBalancer')) {
+      const place = placeOf(balancer);
+      if (balancer.adminUp) speakers.set(place, Math.min(balancer.key, speakers.get(place) ?? balancer.key));
+    }
+    return speakers;
+  }
+
+  #ends(port: LogicalPort, vip: ProbingVip, dstPort: number): Omit<ProbeEnds, 'srcPort'> | undefined {
     const { scope, host } = this.#ground;
     const sw = scope.switchOf(port);
-    const dst = port.addresses.map((text) => parseIp(text)!).find((ip) => ip.version === version);
+    const dst = port.addresses.map((text) => parseIp(text)!).find((ip) => ip.version === vip.ip.version);
     if (!sw || !dst) return undefined;
     const onSwitch = [...scope.all('routerPort')].filter((candidate) => candidate.switch === sw.id);
-    const source = probeSource(sw.key, dst, onSwitch);
-    const vlan = sw.vlanAware ? (sw.subnets.find(({ cidr }) => contains(cidr, dst))?.vlan ?? 0) : 0;
+    const { mac, ip, vlan } = probeSource({ address: dst, vlan: port.vlan, switch: sw }, onSwitch, vip);
     const tag = tagAt({ port, switch: sw, scope, host }, vlan);
-    return { srcMac: source.mac as Mac, dstMac: parseMac(port.mac)!, src: source.ip, dst, tag, dstPort };
+    return { srcMac: mac as Mac, dstMac: parseMac(port.mac)!, src: ip, dst, tag, dstPort };
   }
 
   // ── probing ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -272,6 +280,6 @@ export class Probes {
   }
 }
 
-function contains(cidr: string, ip: Ip): boolean {
-  return cidrContains(parseCidr(cidr)!, ip);
+function placeOf({ router, switch: on, address }: LoadBalancer): string {
+  return `${router ?? on} ${address}`;
 }

@@ -15,8 +15,25 @@ const UPSTREAM = '02:ee:00:00:00:01';
 const own = ups.uplink.mac;
 const linkLocal = formatIp({ version: 6, value: linkLocalOf(mac(own)) });
 
+/** Of these the daemon hears: of `ups.world` 192.0.2.1, and more here. */
+const FAR = '198.51.100.9';
+const FAR6 = '2001:db8:9::9';
+const QUIET = '192.0.2.5';
+const PROBED = '192.0.2.6';
+const PROBED6 = '2001:db8:f::6';
+const probed = (to: string, via: string) =>
+  example.route(to, { via, probe: { type: 'bfd', intervalMs: 150, failures: 3, recoveries: 3 } });
+const core = { ...ups.core, routes: [probed('203.0.113.0/24', PROBED), probed('2001:db8:a::/48', PROBED6)] };
+export const morePeers = [
+  ups.peer(2, ups.uplink, '2001:db8:f::1'),
+  ups.peer(3, ups.uplink, FAR, { multihop: 3 }),
+  ups.peer(4, ups.uplink, FAR6, { multihop: 3 }),
+  ups.peer(5, ups.uplink, QUIET, { bfd: false, adminUp: false }),
+  ups.peer(6, ups.secondUplink, '198.51.100.10', { multihop: 3 }),
+];
+
 export const gateway = [
-  ...[example.zone(), h1, h2, ups.core, ...ups.world],
+  ...[example.zone(), h1, h2, core, ...ups.world, ...morePeers],
   ...[ups.wire, ups.a, ups.b].map((port) => example.binding(port, h1)),
   example.binding(ups.secondWire, h2),
   example.self(h1, { tunnelPorts: { geneve: 12 } }),
@@ -48,21 +65,40 @@ const advert = (src: string, dst: string, target: string, tll: string): Partial<
     options: [{ kind: 'targetLinkLayer', mac: mac(tll) }],
   });
 
-const SESSIONS: readonly (readonly [string, Layer4])[] = [
-  ['BGP to us', tcp(40_000, 179)],
-  ['BGP from its server', tcp(179, 40_000)],
-  ['BFD', udp(49_152, 3784)],
-  ['BFD echo', udp(49_152, 3785)],
-  ['multihop BFD', udp(49_152, 4784)],
+const SESSIONS: readonly (readonly [string, Layer4, ...(readonly Heard[])])[] = [
+  ['BGP to us', tcp(40_000, 179), 'neighbour', 'far', 'quiet'],
+  ['BGP from its server', tcp(179, 40_000), 'neighbour', 'far', 'quiet'],
+  ['BFD', udp(49_152, 3784), 'neighbour', 'far', 'probed'],
+  ['BFD echo', udp(49_152, 3785), 'neighbour', 'far', 'probed'],
+  ['multihop BFD', udp(49_152, 4784), 'far'],
 ];
-const fromWire = (packet: Partial<Packet>): Uint8Array => frame(UPSTREAM, own, packet);
+/** Who says it by the wire, with the addresses of either version; the last are of no peer of this router port. */
+const SOURCES = {
+  neighbour: ['192.0.2.1', '2001:db8:f::1'],
+  far: [FAR, FAR6],
+  quiet: [QUIET],
+  probed: [PROBED, PROBED6],
+  stranger: ['198.51.100.200', '2001:db8:9::200', '192.0.2.3', '2001:db8:f::3', '198.51.100.10'],
+} as const;
+type Heard = keyof typeof SOURCES;
+export const fromWire = (packet: Partial<Packet>): Uint8Array => frame(UPSTREAM, own, packet);
 const fromSpeaker = (packet: Partial<Packet>, as = own): Uint8Array => frame(as, UPSTREAM, packet);
 const tag = { vlans: [{ tpid: 0x8100, vid: 7, pcp: 0, dei: false }] };
 
 export const SAID: readonly Said[] = [
-  ...SESSIONS.flatMap(([what, l4]): Said[] => [
-    { what, by: 'wire', bytes: fromWire(ip('192.0.2.1', '192.0.2.2', l4, 255)), to: ['speaker'] },
-    { what: `${what}, IPv6`, by: 'wire', bytes: fromWire(ip('2001:db8:f::1', '2001:db8:f::2', l4)), to: ['speaker'] },
+  ...SESSIONS.flatMap(([what, l4, ...heardOf]): Said[] => [
+    ...Object.entries(SOURCES).flatMap(([who, sources]) =>
+      sources.flatMap((src) => {
+        const to = src.includes(':') ? '2001:db8:f::2' : '192.0.2.2';
+        const isHeard = heardOf.includes(who as Heard);
+        return [255, 254].map(
+          (ttl): Said => ({
+            ...{ what: `${what} of ${who} ${src}, TTL ${ttl}`, by: 'wire', bytes: fromWire(ip(src, to, l4, ttl)) },
+            to: isHeard && (ttl === 255 || !/^BFD/.test(what)) ? ['speaker'] : [],
+          }),
+        );
+      }),
+    ),
     { what: `${what}, said`, by: 'speaker', bytes: fromSpeaker(ip('192.0.2.2', '192.0.2.1', l4)), to: ['wire'] },
     {
       what: `${what}, said, IPv6`,
@@ -93,6 +129,12 @@ export const SAID: readonly Said[] = [
     what: 'BGP to the link-local address',
     by: 'wire',
     bytes: fromWire(ip('fe80::1', linkLocal, tcp(1, 179))),
+    to: [],
+  },
+  {
+    what: 'BGP of a peer to the link-local address',
+    by: 'wire',
+    bytes: fromWire(ip('2001:db8:f::1', linkLocal, tcp(1, 179))),
     to: ['speaker'],
   },
   { what: 'other TCP', by: 'wire', bytes: fromWire(ip('192.0.2.1', '192.0.2.2', tcp(1, 22))), to: [] },

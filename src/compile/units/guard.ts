@@ -13,6 +13,9 @@ import { fixedAddresses, type Owned, ownedBy } from '../owned.ts';
  * addresses are mostly dropped by one bit (bits.ts). IP sources need none: Open vSwitch narrows those by prefix (`Table.prefixes`).
  */
 export const GUARD = {
+  /** What comes by a wire for its router port's daemon, of its peers and of others (speaker.ts). */
+  peer: 710,
+  stranger: 700,
   /** Plus the bit's place. `0.0.0.0` passes. */
   wideAddress: 600,
   probe: 550,

@@ -31,7 +31,7 @@ interface Probed {
 }
 
 /** Next hops that a router port's network holds and that are probed, each once. */
-const probedAt = define.cell<readonly Probed[]>({
+export const probedAt = define.cell<readonly Probed[]>({
   name: 'probedAt',
   run: (reader, id) => {
     const router = reader.pick('routerPort', id, 'router')!;

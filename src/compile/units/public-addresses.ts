@@ -6,6 +6,7 @@ import { match } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
 import { macOf } from '../owned.ts';
+import { VIP_MAC } from '../probe.ts';
 import { type OutsidePort, portsFacing, portsHolding } from '../translation.ts';
 import { RESOLVE, resolves } from './resolve.ts';
 
@@ -13,9 +14,6 @@ import { RESOLVE, resolves } from './resolve.ts';
 
 /** In `next`. */
 const OWN_VIP = 200;
-
-/** A VIP of a switch has a MAC of its own: 0a:57:4c and the balancer's key, of several that share it the smallest. */
-const VIP_MAC = 0x0a57_4c00_0000;
 
 function answersFor(reader: Reader, ports: readonly OutsidePort[], ip: Ip): Contribution[] {
   return portsHolding(ports, ip).flatMap(({ switch: id, mac }) => resolves(reader, id!, ip, macOf(mac), RESOLVE.owned));

@@ -74,7 +74,9 @@ export const healthSchema = z
     path: z.string().startsWith('/').max(512).default('/').describe('for http: 2xx and 3xx are good'),
     port: l4PortSchema
       .optional()
-      .describe('absent: the member port of the first listener that is up, of a range the first'),
+      .describe(
+        'absent: the member port of the first listener of the protocol of type that is up, of a range the first',
+      ),
   })
   .superRefine(({ intervalMs, timeoutMs = 0 }, context) => {
     if (timeoutMs > intervalMs)

@@ -26,6 +26,25 @@ export const checkBgp: Rule = (index, changes, report) => {
   for (const { before, after } of written(changes, 'switch'))
     if (before && before.vlanAware !== after.vlanAware)
       for (const port of index.routerPortsOfSwitch(after.id)) check(index.bgpPeersAt(port.id));
+  checkOwnSystem(index, changes, report);
+};
+
+/** Only where a number changed: what was stored while such peers were taken forbids no other change of it. */
+const checkOwnSystem: Rule = (index, changes, report) => {
+  const numbered = new Set<BgpPeer>();
+  for (const { before, after } of written(changes, 'bgpPeer'))
+    if (before?.asn !== after.asn || before.router !== after.router) numbered.add(after);
+  for (const { before, after } of written(changes, 'router'))
+    if (before?.bgp?.asn !== after.bgp?.asn) for (const peer of index.bgpPeersOfRouter(after.id)) numbered.add(peer);
+  for (const peer of numbered) {
+    const router = index.get('router', peer.router);
+    if (router?.bgp?.asn !== peer.asn) continue;
+    report({
+      ...{ object: describe(index, peer), path: 'asn', code: 'own-as' },
+      message: `AS ${peer.asn} is that of ${describe(index, router)} too: no BGP is spoken within one AS`,
+      hint: "give the upstream's AS, or the router another: a private one is 64512 to 65534",
+    });
+  }
 };
 
 type Report = (problem: Problem) => void;

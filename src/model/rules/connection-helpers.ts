@@ -1,7 +1,7 @@
 import { describe } from '../describe.ts';
 import type { ModelIndex } from '../model-index.ts';
 import type { RouterPort, Rule as RuleObject } from '../objects.ts';
-import { firstRuleBehind, routerPortsWith } from './jumps.ts';
+import { firstRuleBehind, othersBehind, routerPortsWith } from './jumps.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';
 
@@ -15,21 +15,26 @@ export const checkConnectionHelpers: Rule = (index, changes, report) => {
       if (rule)
         report({
           ...{ object: describe(index, after), path, code: 'helper', hint: HINT },
-          message: `${describe(index, rule)} has the helper ${rule.helper}, and routers keep no connections for one to read`,
+          message: `${describe(index, rule)} has the helper ${rule.helper}, and routers keep no connections for one to read${othersBehind(index, chain, rule, helps)}`,
         });
     }
+  const cleared = new Set<string>();
   for (const { before, after } of written(changes, 'rule')) {
     const isWorse =
       (after.helper !== undefined && before?.helper === undefined) ||
       (after.jumpTo !== undefined && after.jumpTo !== before?.jumpTo);
-    const helping = !isWorse ? undefined : after.helper === undefined ? firstHelping(index, after.jumpTo!) : after;
+    const helping = !isWorse
+      ? undefined
+      : after.helper === undefined
+        ? firstHelping(index, after.jumpTo!, cleared)
+        : after;
     const on = helping && routerPortOf(index, after.chain);
     if (helping && on)
       report({
         object: describe(index, after),
         path: helping === after ? 'helper' : 'jumpTo',
         code: 'helper',
-        message: `its chain hangs on ${describe(index, on)}, and routers keep no connections for ${helping === after ? 'a helper' : `the helper of ${describe(index, helping)}`} to read`,
+        message: `its chain hangs on ${describe(index, on)}, and routers keep no connections for ${helping === after ? 'a helper' : `the helper of ${describe(index, helping)}`} to read${helping === after ? '' : othersBehind(index, after.jumpTo!, helping, helps)}`,
         hint: HINT,
       });
   }
@@ -37,13 +42,17 @@ export const checkConnectionHelpers: Rule = (index, changes, report) => {
 
 const HINT = 'give the helper to a rule of a chain or security group of the port of the server (or of the client)';
 
+function helps({ helper }: RuleObject): boolean {
+  return helper !== undefined;
+}
+
 /** The first rule with a helper of the chain, or of one that it jumps to. */
-function firstHelping(index: ModelIndex, chain: string): RuleObject | undefined {
-  return firstRuleBehind(index, chain, ({ helper }) => helper !== undefined);
+function firstHelping(index: ModelIndex, chain: string, cleared?: Set<string>): RuleObject | undefined {
+  return firstRuleBehind(index, chain, helps, cleared);
 }
 
 /** A router port that has the chain, or one that leads to it by jumps. */
 function routerPortOf(index: ModelIndex, chain: string): RouterPort | undefined {
-  for (const port of routerPortsWith(index, chain)) return port;
+  for (const port of routerPortsWith(index, [chain])) return port;
   return undefined;
 }

@@ -83,6 +83,6 @@ function checkAt(
         `${address}, from which ${type === 'ping' ? 'it is pinged' : 'BFD is spoken'}, is also an address of ${describe(index, holder)}`,
         'probe it by arp, or give the translation an address of its own',
       );
-      return;
+      break;
     }
 }

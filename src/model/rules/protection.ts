@@ -2,7 +2,7 @@ import { describe } from '../describe.ts';
 import type { ModelIndex } from '../model-index.ts';
 import type { AnyObject, Rule as RuleObject } from '../objects.ts';
 import type { Problem } from '../problem.ts';
-import { firstRuleBehind, referrersBefore } from './jumps.ts';
+import { firstRuleBehind, othersBehind, referrersBefore } from './jumps.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';
 
@@ -22,23 +22,26 @@ export const checkProtection: Rule = (index, changes, report) => {
           message: 'nothing comes from outside to a VIP of a switch',
           hint: 'filter and limit its clients at their ports',
         });
-  for (const { before, after } of written(changes, 'rule')) {
-    const was = before && whyNot(before);
-    const why = whyNot(after);
-    const isWorse =
-      (why !== undefined && why !== was) || (after.jumpTo !== undefined && after.jumpTo !== before?.jumpTo);
-    if (!isWorse) continue;
-    const hook = hookOf(index, after.chain);
-    if (hook === undefined) continue;
-    const found = why === undefined ? firstUnfit(index, after.jumpTo!) : { rule: after, why };
-    if (found === undefined) continue;
-    report({
-      object: describe(index, after),
-      path: found.rule === after ? found.why.path : 'jumpTo',
-      code: 'prefilter',
-      message: `its chain is a pre-filter of ${describe(index, hook)}, and ${found.rule === after ? 'it' : describe(index, found.rule)} ${found.why.what}`,
-      hint: found.why.hint,
-    });
+  const hooks = new Map<string, AnyObject | undefined>();
+  for (const why of UNFIT) {
+    const cleared = new Set<string>();
+    for (const { before, after } of written(changes, 'rule')) {
+      const { jumpTo } = after;
+      const isWorse = why.isSo(after) && !(before && why.isSo(before));
+      const isNewJump = jumpTo !== undefined && jumpTo !== before?.jumpTo;
+      const behind = isNewJump ? firstRuleBehind(index, jumpTo, why.isSo, cleared) : undefined;
+      if (!isWorse && !behind) continue;
+      if (!hooks.has(after.chain)) hooks.set(after.chain, hookOf(index, after.chain));
+      const hook = hooks.get(after.chain);
+      if (hook === undefined) continue;
+      const problem = (path: string, what: string): void =>
+        report({
+          ...{ object: describe(index, after), path, code: 'prefilter', hint: why.hint },
+          message: `its chain is a pre-filter of ${describe(index, hook)}, and ${what}`,
+        });
+      if (isWorse) problem(why.path, `it ${why.what}`);
+      if (behind) problem('jumpTo', whatOf(index, jumpTo!, behind, why));
+    }
   }
   for (const { after } of written(changes, 'routerPort')) {
     if (after.sourceCheck === undefined || after.sourceCheck === 'off') continue;
@@ -57,42 +60,46 @@ export const checkProtection: Rule = (index, changes, report) => {
 type Report = (problem: Problem) => void;
 
 function checkPrefilter(index: ModelIndex, hook: AnyObject, chain: string, report: Report): void {
-  const problem = (message: string, hint: string): void =>
-    report({ object: describe(index, hook), path: 'prefilter', code: 'prefilter', message, hint });
-  const found = firstUnfit(index, chain);
-  if (found) problem(`${describe(index, found.rule)} ${found.why.what}`, found.why.hint);
+  for (const why of UNFIT) {
+    const rule = firstRuleBehind(index, chain, why.isSo);
+    if (rule)
+      report({
+        ...{ object: describe(index, hook), path: 'prefilter', code: 'prefilter', hint: why.hint },
+        message: whatOf(index, chain, rule, why),
+      });
+  }
 }
 
+function whatOf(index: ModelIndex, chain: string, first: RuleObject, { what, isSo }: Unfit): string {
+  return `${describe(index, first)} ${what}${othersBehind(index, chain, first, isSo)}`;
+}
+
+/** Why no pre-filter may have a rule. */
 interface Unfit {
-  readonly rule: RuleObject;
-  readonly why: { readonly path: string; readonly what: string; readonly hint: string };
+  readonly isSo: (rule: RuleObject) => boolean;
+  readonly path: string;
+  readonly what: string;
+  readonly hint: string;
 }
 
-/** The first rule of the chain, or of one that it jumps to, that no pre-filter may have. */
-function firstUnfit(index: ModelIndex, chain: string): Unfit | undefined {
-  const rule = firstRuleBehind(index, chain, (each) => whyNot(each) !== undefined);
-  return rule && { rule, why: whyNot(rule)! };
-}
-
-function whyNot(rule: RuleObject): Unfit['why'] | undefined {
-  if (rule.match.state !== undefined) return ASKS_STATE;
-  return rule.action === 'reject' ? ANSWERS : undefined;
-}
-
-const ASKS_STATE = {
-  path: 'match.state',
-  what: 'asks for the state of connections, which a pre-filter knows nothing of',
-  hint: 'ask by address, protocol and port; established answers by tcpFlags: +ack',
-};
-const ANSWERS = {
-  path: 'action',
-  what: 'rejects, and a pre-filter answers nobody',
-  hint: 'drop, or reject by the inChain of the outside port',
-};
+const UNFIT: readonly Unfit[] = [
+  {
+    isSo: ({ match }) => match.state !== undefined,
+    path: 'match.state',
+    what: 'asks for the state of connections, which a pre-filter knows nothing of',
+    hint: 'ask by address, protocol and port; established answers by tcpFlags: +ack',
+  },
+  {
+    isSo: ({ action }) => action === 'reject',
+    path: 'action',
+    what: 'rejects, and a pre-filter answers nobody',
+    hint: 'drop, or reject by the inChain of the outside port',
+  },
+];
 
 /** Who has the chain as a pre-filter, or one that leads to it by jumps. */
 function hookOf(index: ModelIndex, chain: string): AnyObject | undefined {
-  for (const [referrer, at] of referrersBefore(index, chain))
+  for (const [referrer, at] of referrersBefore(index, [chain]))
     if ('prefilter' in referrer && referrer.prefilter === at) return referrer;
   return undefined;
 }

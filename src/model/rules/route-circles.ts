@@ -19,9 +19,10 @@ export const checkRouteCircles: Rule = (index, changes, report) => {
   for (const id of routers) {
     const router = index.get('router', id);
     if (!router) continue;
-    for (const { path, packets } of sentOn(index, router))
+    for (const { path, via, packets } of sentOn(index, router))
       for (const some of packets) {
-        const circle = findCircle(index, router, some);
+        const circle =
+          findCircle(index, router, some, new Set(atAddress(index, router, via))) ?? findCircle(index, router, some);
         if (!circle) continue;
         const ids = circle.map((each) => each.id).toSorted();
         const key = `${some.to} ${some.from ?? ''} ${ids.join(' ')}`;
@@ -43,12 +44,19 @@ interface Packets {
 }
 
 /** What a router has next hops for, with what names them. */
-function* sentOn(index: ModelIndex, router: Router): Iterable<{ path: string; packets: Iterable<Packets> }> {
+function* sentOn(
+  index: ModelIndex,
+  router: Router,
+): Iterable<{ path: string; via: string; packets: Iterable<Packets> }> {
   for (const [i, { via, to, from }] of router.routes.entries())
-    if (via !== undefined) yield { path: `routes[${i}].via`, packets: [{ to, from }] };
+    if (via !== undefined) yield { path: `routes[${i}].via`, via, packets: [{ to, from }] };
   for (const [i, policy] of router.policies.entries())
     if (policy.via !== undefined && asksOnlyDestination(policy))
-      yield { path: `policies[${i}].via`, packets: behindPolicy(index, router, destinationOf(policy)) };
+      yield {
+        path: `policies[${i}].via`,
+        via: policy.via,
+        packets: behindPolicy(index, router, destinationOf(policy)),
+      };
 }
 
 /** Packets to a network, and those for which routers that policies send them to have routes or policies. */
@@ -100,8 +108,13 @@ function decidedBy(index: ModelIndex, router: Router, { to }: Packets): PolicyRo
   return undefined;
 }
 
-/** The routers of a way from the router back to itself. */
-function findCircle(index: ModelIndex, start: Router, packets: Packets): readonly Router[] | undefined {
+/** The routers of a way from the router back to itself; `by` one of these first, where that is asked. */
+function findCircle(
+  index: ModelIndex,
+  start: Router,
+  packets: Packets,
+  by?: ReadonlySet<Router>,
+): readonly Router[] | undefined {
   const cameFrom = new Map<Router, Router | undefined>([[start, undefined]]);
   const open = [start];
   for (const router of open)
@@ -111,7 +124,7 @@ function findCircle(index: ModelIndex, start: Router, packets: Packets): readonl
         for (let back = cameFrom.get(router); back; back = cameFrom.get(back)) way.push(back);
         return way.reverse();
       }
-      if (cameFrom.has(next)) continue;
+      if (cameFrom.has(next) || (router === start && by?.has(next) === false)) continue;
       cameFrom.set(next, router);
       open.push(next);
     }
@@ -129,7 +142,7 @@ function* nextRouters(index: ModelIndex, router: Router, packets: Packets): Iter
 }
 
 /** Other routers that have a next hop's address, where a port of the router leads. */
-function* atAddress(index: ModelIndex, router: Router, via: string): Iterable<Router> {
+export function* atAddress(index: ModelIndex, router: Router, via: string): Iterable<Router> {
   for (const port of portsHolding(index, router, via)) {
     const across = port.switch === undefined ? [...index.peersOf(port.id)] : index.addressHoldersOf(port.switch, via);
     const peer = port.peer === undefined ? undefined : index.get('routerPort', port.peer);

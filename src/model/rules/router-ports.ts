@@ -62,10 +62,10 @@ function checkPeer(index: ModelIndex, port: RouterPort, report: Report): void {
   if (!peer) return;
   if (peer.id === port.id) return problem('a port cannot be its own peer');
   const name = describe(index, peer);
-  if (naming.length > 0) return problem(`${describe(index, naming[0]!)} names this port as its peer already`);
-  if (peer.router === port.router) return problem(`${name} is a port of the same router`);
-  if (peer.switch !== undefined) return problem(`${name} joins a switch: an open end is wanted`);
-  if (peer.peer !== undefined) return problem(`${name} has a peer of its own`);
+  if (naming.length > 0) problem(`${describe(index, naming[0]!)} names this port as its peer already`);
+  if (peer.router === port.router) problem(`${name} is a port of the same router`);
+  if (peer.switch !== undefined) problem(`${name} joins a switch: an open end is wanted`);
+  if (peer.peer !== undefined && peer.peer !== port.id) problem(`${name} has a peer of its own`);
   for (const other of index.peersOf(peer.id))
     if (other.id !== port.id) return problem(`${name} is the peer of ${describe(index, other)}`);
 }

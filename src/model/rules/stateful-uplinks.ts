@@ -4,7 +4,7 @@ import { isWire } from '../mtu.ts';
 import type { RouterPort, RuleMatch, Rule as RuleObject } from '../objects.ts';
 import type { Problem } from '../problem.ts';
 import { isUplink } from '../uplinks.ts';
-import { firstRuleBehind, routerPortsWith } from './jumps.ts';
+import { firstRuleBehind, othersBehind, routerPortsWith } from './jumps.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';
 
@@ -31,26 +31,29 @@ export const checkStatefulUplinks: Rule = (index, changes, report) => {
   for (const { before, after } of written(changes, 'port'))
     if (before === undefined || isWire(after) !== isWire(before))
       for (const port of index.routerPortsOfSwitch(after.switch)) check(port);
-  for (const { after } of written(changes, 'rule')) for (const port of routerPortsWith(index, after.chain)) check(port);
+  const chains = new Set([...written(changes, 'rule')].map(({ after }) => after.chain));
+  for (const port of routerPortsWith(index, chains)) check(port);
 };
 
 function problemAt(index: ModelIndex, port: RouterPort, chain: string): Problem | undefined {
-  const asking = firstRuleBehind(index, chain, ({ match }) => match?.state !== undefined);
+  const asks = ({ match }: RuleObject): boolean => match?.state !== undefined;
+  const asking = firstRuleBehind(index, chain, asks);
   if (asking === undefined) return undefined;
   const problem = { object: describe(index, port), path: 'inChain', code: 'stateful-uplink' } as const;
   if (isUplink(index, port)) {
-    const stopping = firstRuleBehind(index, chain, (rule) => asksForKnownAlone(rule.match) && stops(index, rule));
+    const stopsKnown = (rule: RuleObject): boolean => asksForKnownAlone(rule.match) && stops(index, rule);
+    const stopping = firstRuleBehind(index, chain, stopsKnown);
     if (stopping === undefined) return undefined;
     return {
       ...problem,
-      message: `${describe(index, stopping)} would stop known connections alone, and what is let in here as new is not asked whether it is known`,
+      message: `${describe(index, stopping)} would stop known connections alone, and what is let in here as new is not asked whether it is known${othersBehind(index, chain, stopping, stopsKnown)}`,
       hint: 'let known ones in by "accept", and drop for all states; "state: invalid" may be dropped, which its anchor does anyway',
     };
   }
   if (!isOneOfSeveral(index, port) || !hasOthersThanWires(index, port)) return undefined;
   return {
     ...problem,
-    message: `${describe(index, asking)} asks for the state of connections, and ${describe(index, index.get('router', port.router)!)} has other uplinks, by which their other packets may come`,
+    message: `${describe(index, asking)} asks for the state of connections, and ${describe(index, index.get('router', port.router)!)} has other uplinks, by which their other packets may come${othersBehind(index, chain, asking, asks)}`,
     hint: 'give the uplink a switch of its own, with nothing but its wires (no port security, no addresses)',
   };
 }

@@ -3,34 +3,49 @@ import { describe } from '../describe.ts';
 import type { ModelIndex } from '../model-index.ts';
 import type { FloatingAddress, LoadBalancer, LogicalPort } from '../objects.ts';
 import type { Problem, ProblemCode } from '../problem.ts';
+import { PROBE_PROTOCOL } from '../serving.ts';
 import { checkHeldAddress } from './addresses.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';
+import { mayLeadTo } from './ways.ts';
 
 /** Floating addresses and load balancers: their address is theirs alone, and their ports can be reached and answer for it. */
 export const checkTranslated: Rule = (index, changes, report) => {
   const checked = new Set<string>();
-  for (const { after } of written(changes, 'floatingAddress')) {
+  /** Ports with other addresses. */
+  const moved = new Set<string>();
+  for (const { before, after } of written(changes, 'port'))
+    if (before && before.addresses.join() !== after.addresses.join()) moved.add(after.id);
+  for (const { before, after } of written(changes, 'floatingAddress')) {
     checked.add(after.id);
     checkHeldAddress(index, after, 'address', after.address, report);
     checkFloating(index, after, report, true);
+    const isSame = before && pathsOf(before) === pathsOf(after);
+    if (!isSame || moved.has(after.port)) checkFloatingWay(index, after, report);
   }
   for (const { before, after } of written(changes, 'loadBalancer')) {
     checked.add(after.id);
     checkHeldAddress(index, after, 'address', after.address, report);
     checkBalancer(index, after, report, true);
     checkNearness(index, before, after, report);
+    checkHealth(index, before, after, report);
+    const had = new Set(before?.address === after.address ? before.members.map(({ port }) => port) : []);
+    checkMemberWays(index, after, (port) => !had.has(port) || moved.has(port), report);
   }
   // A port with other addresses, or a router port on another switch, can make them wrong.
-  for (const { before, after } of written(changes, 'port')) {
-    if (!before || before.addresses.join() === after.addresses.join()) continue;
-    for (const referrer of index.referrersOf('port', after.id)) {
+  for (const id of moved)
+    for (const referrer of index.referrersOf('port', id)) {
       if (checked.has(referrer.id)) continue;
       checked.add(referrer.id);
-      if (referrer.kind === 'floatingAddress') checkFloating(index, referrer, report, false);
-      if (referrer.kind === 'loadBalancer') checkBalancer(index, referrer, report, false);
+      if (referrer.kind === 'floatingAddress') {
+        checkFloating(index, referrer, report, false);
+        checkFloatingWay(index, referrer, report);
+      }
+      if (referrer.kind === 'loadBalancer') {
+        checkBalancer(index, referrer, report, false);
+        checkMemberWays(index, referrer, (port) => moved.has(port), report);
+      }
     }
-  }
   for (const { after } of written(changes, 'routerPort'))
     for (const held of [...index.floatingAddressesOfRouter(after.router), ...index.loadBalancersOf(after.router)]) {
       if (checked.has(held.id)) continue;
@@ -119,12 +134,79 @@ function checkNearness(index: ModelIndex, before: LoadBalancer | undefined, afte
   }
 }
 
+/** Members that serve one protocol say nothing of themselves in another. What was stored before this was asked may be changed in other ways. */
+function checkHealth(index: ModelIndex, before: LoadBalancer | undefined, after: LoadBalancer, report: Report): void {
+  const missing = missingProtocol(after);
+  if (missing === undefined || (before && missingProtocol(before) === missing)) return;
+  const { type } = after.health!;
+  report({
+    ...{ object: describe(index, after), path: 'health.port', code: 'health' },
+    message: `health of type ${type} asks over ${missing}, and no listener is of ${missing}: it has no port to ask at`,
+    hint: 'give the port of members that answers (health.port), or another type',
+  });
+}
+
+/** The protocol in which health is asked, where no listener says at which port. */
+function missingProtocol({ health, listeners }: LoadBalancer): string | undefined {
+  const protocol = health?.port === undefined ? health && PROBE_PROTOCOL[health.type] : undefined;
+  return listeners.some((listener) => listener.protocol === protocol) ? undefined : protocol;
+}
+
 function isSameVersion(one: string, other: string): boolean {
   return one.includes(':') === other.includes(':');
 }
 
 function firstOf(port: LogicalPort, address: string): string | undefined {
   return port.addresses.find((each) => isSameVersion(each, address));
+}
+
+/** What was stored before ways were asked may be changed in other ways. */
+function pathsOf({ router, port, address, fixed }: FloatingAddress): string {
+  return [router, port, fixed ?? (address.includes(':') ? 6 : 4)].join();
+}
+
+function checkFloatingWay(index: ModelIndex, floating: FloatingAddress, report: Report): void {
+  const port = index.get('port', floating.port);
+  const fixed = port && (floating.fixed ?? firstOf(port, floating.address));
+  if (!port || fixed === undefined || !port.addresses.includes(fixed)) return;
+  const path = floating.fixed === undefined ? 'port' : 'fixed';
+  checkWay(index, floating, floating.router, port, fixed, path, report);
+}
+
+function checkMemberWays(
+  index: ModelIndex,
+  balancer: LoadBalancer,
+  isAsked: (port: string) => boolean,
+  report: Report,
+): void {
+  for (const [at, { port: id }] of balancer.members.entries()) {
+    const port = isAsked(id) ? index.get('port', id) : undefined;
+    const address = port && firstOf(port, balancer.address);
+    if (!port || address === undefined || port.switch === balancer.switch) continue;
+    checkWay(index, balancer, (balancer.router ?? balancer.switch)!, port, address, `members[${at}].port`, report);
+  }
+}
+
+/** That a switch can be reached says nothing of an address in none of the networks there. */
+function checkWay(
+  index: ModelIndex,
+  holder: FloatingAddress | LoadBalancer,
+  device: string,
+  port: LogicalPort,
+  address: string,
+  path: string,
+  report: Report,
+): void {
+  const onSwitch = [...index.routerPortsOfSwitch(device)].map(({ router }) => router);
+  const routers = index.get('router', device) ? [device] : onSwitch;
+  if (mayLeadTo(index, routers, port, parseIp(address)!) || !reaches(index, device, port.switch)) return;
+  const from = index.get('router', device) ?? index.get('switch', device)!;
+  const there = [...index.routerPortsOfSwitch(port.switch)].flatMap(({ addresses }) => addresses);
+  report({
+    ...{ object: describe(index, holder), path, code: 'unreachable' },
+    message: `no way leads from ${describe(index, from)} to ${address} of ${describe(index, port)}: router ports on its switch have ${there.join(', ') || 'no address'}, and no route leads there`,
+    hint: 'give the router port there an address in its network, the router a route, or the port another address',
+  });
 }
 
 /** Over switches and routers, whatever their routes say; a shared switch is no way through for a tenant's own traffic. */

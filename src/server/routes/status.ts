@@ -8,7 +8,6 @@ import { HEARTBEAT_MS } from '../agent-streams.ts';
 import { bgpProblems, MOST_PROBLEMS } from '../bgp.ts';
 import type { ServerContext } from '../context.ts';
 import type { Commit } from '../desired-state.ts';
-import { UNTROUBLED } from '../flows.ts';
 import { leaseTroubleText } from '../lease-log.ts';
 import { nextHopProblems } from '../next-hops.ts';
 import { outsideProblems } from '../outsides.ts';
@@ -112,15 +111,11 @@ function statusOf({ state, present, reports, flows, startedMs, clock }: ServerCo
   problems.push(...nextHopProblems(index, present.deadHosts()).slice(0, 1000));
   problems.push(...reports.shortages.problems(index, clock.monotonicMs()).slice(0, 1000));
   problems.push(...outsideProblems(index, present));
+  problems.push(...reports.gateways.problems().slice(0, 1000));
   problems.push(...reports.vtepEnds.problems().slice(0, 1000));
-  if (flows.trouble !== undefined) {
-    const about = { kind: 'server', id: 'flows', name: 'flow database' };
-    problems.push({ about, text: `flow database: ${flows.trouble}; ${UNTROUBLED}` });
-  }
-  if (flows.leases.trouble !== undefined) {
-    const about = { kind: 'server', id: 'flows', name: 'flow database' };
-    problems.push({ about, text: leaseTroubleText(flows.leases.trouble) });
-  }
+  const { trouble } = flows.leases;
+  for (const text of [...flows.problems, ...(trouble === undefined ? [] : [leaseTroubleText(trouble)])])
+    problems.push({ about: { kind: 'server', id: 'flows', name: 'flow database' }, text });
   const objects = Object.fromEntries(KIND_NAMES.map((kind) => [kind, index.count(kind)]));
   return {
     server: {
