@@ -57,7 +57,8 @@ export class OpenVswitchFixture {
     this.#spawn('ovsdb-server', [at('conf.db'), `--remote=punix:${at('db.sock')}`, `--unixctl=${at('db.ctl')}`]);
     await appears(at('db.sock'));
     const database = `--db=unix:${at('db.sock')}`;
-    execFileSync(program('ovs-vsctl'), [database, '--no-wait', 'init']);
+    // Its socket is there a moment before it listens.
+    execFileSync(program('ovs-vsctl'), [database, '--retry', '--timeout=10', '--no-wait', 'init']);
     this.#spawn('ovs-vswitchd', [
       `unix:${at('db.sock')}`,
       `--unixctl=${at('switch.ctl')}`,
