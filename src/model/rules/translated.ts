@@ -197,10 +197,12 @@ function checkWay(
   path: string,
   report: Report,
 ): void {
+  // What a write takes away is told as missing.
+  const from = index.get('router', device) ?? index.get('switch', device);
+  if (!from) return;
   const onSwitch = [...index.routerPortsOfSwitch(device)].map(({ router }) => router);
   const routers = index.get('router', device) ? [device] : onSwitch;
   if (mayLeadTo(index, routers, port, parseIp(address)!) || !reaches(index, device, port.switch)) return;
-  const from = index.get('router', device) ?? index.get('switch', device)!;
   const there = [...index.routerPortsOfSwitch(port.switch)].flatMap(({ addresses }) => addresses);
   report({
     ...{ object: describe(index, holder), path, code: 'unreachable' },
