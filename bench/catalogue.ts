@@ -4,6 +4,7 @@ import type { Bench } from './bench.ts';
 import { codecs } from './codecs.ts';
 import { datapath } from './datapath.ts';
 import { flowInstall } from './flow-install.ts';
+import { flowStore } from './flow-store.ts';
 import { flowsPerHost } from './flows-per-host.ts';
 import { gatewayConnections } from './gateway-connections.ts';
 import { OVN_CONTROL } from './ovn-control.ts';
@@ -27,6 +28,7 @@ export const CATALOGUE: readonly Bench[] = [
   restart,
   flowsPerHost,
   codecs,
+  flowStore,
   aggregate,
   ...OVN_CONTROL,
   ovnDatapath,

@@ -45,46 +45,58 @@ const LONGEST_OVER_S = 45;
  */
 const LONGEST_ANSWERED_S = 30;
 
-const LINE = /^([a-z0-9-]+),orig=\(([^)]*)\),reply=\(([^)]*)\)(,.*)?$/;
-const ZONE = /,zone=(\d+)/;
-const TIMEOUT = /,timeout=(\d+)/;
-const STATUS = /,status=([A-Z_|]+)/;
-const MARK = /,mark=(\d+)/;
-const STATE = /,protoinfo=\((?:[^)]*,)?state(?:_orig)?=([A-Z0-9_]+)/;
 /** What these have for ports are ports; of other protocols Open vSwitch prints zeros. */
 const WITH_PORTS: ReadonlySet<string> = new Set(['tcp', 'udp', 'sctp', 'udplite', 'dccp']);
 
-/** A line of the dump. Throws `DecodeError` (`bad-text`), with the offset in the line. An entry in no zone has zone 0. */
+const PROTOCOL = /^[a-z0-9-]+$/;
+const STATE = /^[A-Z0-9_]+/;
+const STATUS = /^[A-Z_|]+$/;
+/** As here each state is called, of those that are common. */
+const STATES: ReadonlyMap<string, string> = new Map(
+  ['ESTABLISHED', 'TIME_WAIT', 'FIN_WAIT_2', 'CLOSING', 'SYN_SENT', 'SYN_RECV'].map((state) => [
+    state,
+    state.toLowerCase().replaceAll('_', '-'),
+  ]),
+);
+const [ORIGINAL, REPLY] = [',orig=(', '),reply=('];
+
+/**
+ * A line of the dump. Throws `DecodeError` (`bad-text`), with the offset in the line. An entry in no zone has zone 0. A busy host has 100,000 of them
+ * every few seconds: no expressions, and nothing is cut out that is not used.
+ */
 export function parseTracked(line: string): Tracked {
-  const parts = LINE.exec(line);
-  if (!parts) throw new DecodeError('bad-text', 0, 'conntrack entry');
-  const [, protocol = '', original = '', reply = '', rest = ''] = parts;
-  const offset = protocol.length + ',orig=('.length;
-  const zone = Number(ZONE.exec(rest)?.[1] ?? 0);
-  if (zone > 0xffff) throw new DecodeError('bad-text', line.length - rest.length, 'zone');
-  const state = STATE.exec(rest)?.[1]?.toLowerCase().replaceAll('_', '-');
-  const mark = Number(MARK.exec(rest)?.[1] ?? 0);
-  if (mark > 0xffff_ffff) throw new DecodeError('bad-text', line.length - rest.length, 'mark');
-  return {
-    protocol,
-    zone,
-    original: parseTuple(protocol, original, offset),
-    reply: parseTuple(protocol, reply, offset + original.length + '),reply=('.length),
-    ...(state === undefined ? {} : { state }),
-    ...(mark === 0 ? {} : { mark }),
-    ...(state === undefined && isUnanswered(rest) ? { isUnanswered: true } : {}),
-    ...(state !== undefined && isOver(state, rest) ? { isOver: true } : {}),
+  const originalAt = line.indexOf(ORIGINAL);
+  const replyAt = line.indexOf(REPLY, originalAt);
+  const end = line.indexOf(')', replyAt + 1);
+  const protocol = line.slice(0, Math.max(0, originalAt));
+  const isWhole = replyAt > originalAt && end > 0 && (end + 1 === line.length || line[end + 1] === ',');
+  if (!isWhole || !PROTOCOL.test(protocol)) throw new DecodeError('bad-text', 0, 'conntrack entry');
+  const original = parseTuple(line, originalAt + ORIGINAL.length, replyAt, protocol);
+  const tracked: Writable<Tracked> = {
+    ...{ protocol, zone: 0, original },
+    reply: parseTuple(line, replyAt + REPLY.length, end, protocol),
   };
-}
-
-function isOver(state: string, rest: string): boolean {
-  return OVER.has(state) || (CLOSING.has(state) && Number(TIMEOUT.exec(rest)?.[1] ?? 0) <= LONGEST_OVER_S);
-}
-
-function isUnanswered(rest: string): boolean {
-  const status = STATUS.exec(rest)?.[1];
-  if (status !== undefined) return !status.includes('SEEN_REPLY');
-  return Number(TIMEOUT.exec(rest)?.[1] ?? 0) > LONGEST_ANSWERED_S;
+  const fields = new Fields(line, end + 1, line.length);
+  let [timeout, status] = [0, undefined as string | undefined];
+  while (fields.next()) {
+    if (fields.is('zone')) tracked.zone = fields.number(0xffff);
+    else if (fields.is('timeout')) timeout = fields.number();
+    else if (fields.is('mark')) {
+      const mark = fields.number(0xffff_ffff);
+      if (mark !== 0) tracked.mark = mark;
+    } else if (fields.is('status')) status = STATUS.exec(fields.value)?.[0];
+    else if (fields.is('protoinfo')) fields.enter();
+    else if (tracked.state === undefined && (fields.is('state') || fields.is('state_orig'))) {
+      const state = STATE.exec(fields.value)?.[0];
+      if (state !== undefined) tracked.state = STATES.get(state) ?? state.toLowerCase().replaceAll('_', '-');
+    }
+  }
+  const { state } = tracked;
+  if (state === undefined) {
+    if (status === undefined ? timeout > LONGEST_ANSWERED_S : !status.includes('SEEN_REPLY'))
+      tracked.isUnanswered = true;
+  } else if (OVER.has(state) || (CLOSING.has(state) && timeout <= LONGEST_OVER_S)) tracked.isOver = true;
+  return tracked;
 }
 
 /** Lines between two turns of others. */
@@ -115,37 +127,92 @@ export function* linesOf(text: string): Iterable<string> {
   }
 }
 
-function parseTuple(protocol: string, text: string, offset: number): Tuple {
-  const fields = new Map<string, string>();
-  for (const item of text.split(',')) {
-    const equals = item.indexOf('=');
-    if (equals > 0) fields.set(item.slice(0, equals), item.slice(equals + 1));
+function parseTuple(line: string, at: number, end: number, protocol: string): Tuple {
+  const fields = new Fields(line, at, end);
+  const hasPorts = WITH_PORTS.has(protocol);
+  let [from, to] = ['', ''];
+  let fromPort: number | undefined;
+  let toPort: number | undefined;
+  const more: Writable<Omit<Tuple, 'from' | 'to'>> = {};
+  while (fields.next())
+    if (fields.is('src')) from = fields.address();
+    else if (fields.is('dst')) to = fields.address();
+    else if (fields.is('sport')) fromPort = hasPorts ? fields.number(0xffff) : undefined;
+    else if (fields.is('dport')) toPort = hasPorts ? fields.number(0xffff) : undefined;
+    else if (fields.is('packets')) more.packets = fields.number();
+    else if (fields.is('bytes')) more.bytes = fields.number();
+    else if (fields.is('id')) more.icmpId = fields.number(0xffff);
+    else if (fields.is('type')) more.icmpType = fields.number(0xff);
+  if (from === '' || to === '') throw new DecodeError('bad-text', at, from === '' ? 'src' : 'dst');
+  return { from: endpoint(from, fromPort), to: endpoint(to, toPort), ...more };
+}
+
+function endpoint(address: string, port: number | undefined): Endpoint {
+  return port === undefined ? { address } : { address, port };
+}
+
+/** For whoever makes it, field by field. */
+export type Writable<T> = { -readonly [Name in keyof T]: T[Name] };
+
+/** The fields of `name=value,name=value` in a part of a line, one after the other. Throws `DecodeError` at the value. */
+class Fields {
+  readonly #line: string;
+  readonly #end: number;
+  #next: number;
+  #name = 0;
+  #equals = 0;
+  #stop = 0;
+
+  constructor(line: string, at: number, end: number) {
+    this.#line = line;
+    this.#next = at;
+    this.#end = end;
   }
-  const address = (name: string): string => {
-    const canonical = canonicalAddress(fields.get(name) ?? '');
-    if (canonical === undefined) throw new DecodeError('bad-text', offset, name);
+
+  next(): boolean {
+    while (this.#next < this.#end) {
+      this.#name = this.#next;
+      const comma = this.#line.indexOf(',', this.#name);
+      this.#stop = comma < 0 || comma > this.#end ? this.#end : comma;
+      this.#next = this.#stop + 1;
+      this.#equals = this.#line.indexOf('=', this.#name);
+      if (this.#equals > this.#name && this.#equals < this.#stop) return true;
+    }
+    return false;
+  }
+
+  is(name: string): boolean {
+    return this.#equals - this.#name === name.length && this.#line.startsWith(name, this.#name);
+  }
+
+  /** The value is fields in brackets: they are the next ones. */
+  enter(): void {
+    if (this.#line[this.#equals + 1] === '(') this.#next = this.#equals + 2;
+  }
+
+  get value(): string {
+    return this.#line.slice(this.#equals + 1, this.#stop);
+  }
+
+  address(): string {
+    const canonical = canonicalAddress(this.value);
+    if (canonical === undefined) throw this.#refused();
     return canonical;
-  };
-  const number = (name: string, most = Number.MAX_SAFE_INTEGER): number | undefined => {
-    const value = fields.get(name);
-    if (value === undefined) return undefined;
-    if (!/^\d{1,16}$/.test(value) || Number(value) > most) throw new DecodeError('bad-text', offset, name);
-    return Number(value);
-  };
-  const end = (name: string, portName: string): Endpoint => {
-    const port = WITH_PORTS.has(protocol) ? number(portName, 0xffff) : undefined;
-    return { address: address(name), ...(port === undefined ? {} : { port }) };
-  };
-  const [icmpId, icmpType] = [number('id', 0xffff), number('type', 0xff)];
-  const [packets, bytes] = [number('packets'), number('bytes')];
-  return {
-    from: end('src', 'sport'),
-    to: end('dst', 'dport'),
-    ...(icmpId === undefined ? {} : { icmpId }),
-    ...(icmpType === undefined ? {} : { icmpType }),
-    ...(packets === undefined ? {} : { packets }),
-    ...(bytes === undefined ? {} : { bytes }),
-  };
+  }
+
+  number(most = Number.MAX_SAFE_INTEGER): number {
+    let number = this.#equals + 1 < this.#stop ? 0 : Number.NaN;
+    for (let at = this.#equals + 1; at < this.#stop; at++) {
+      const digit = this.#line.charCodeAt(at) - 48;
+      number = digit >= 0 && digit <= 9 ? number * 10 + digit : Number.NaN;
+    }
+    if (number <= most) return number;
+    throw this.#refused();
+  }
+
+  #refused(): DecodeError {
+    return new DecodeError('bad-text', this.#equals + 1, this.#line.slice(this.#name, this.#equals));
+  }
 }
 
 /** A dump names few addresses many times. */

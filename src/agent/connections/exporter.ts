@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DecodeError, WeftError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
-import { type Connection, SILENCE_MS } from '../../flow-database/flow-store.ts';
+import { type Connection, type Endpoint, SILENCE_MS } from '../../flow-database/flow-store.ts';
 import { type ConnectionsAnswer, type ConnectionsReport, MOST_CONNECTIONS_IN_REPORT } from '../../server/protocol.ts';
 import { type ClientPlace, type ClientsOfBalancers, ClientsSeen } from './clients-seen.ts';
 import { linesOf, parseTracked, type Tracked } from './dump.ts';
@@ -64,7 +64,8 @@ export class ConnectionExporter {
   readonly #options: ExporterOptions;
   readonly #reader: TrackingReader;
   /** Key → what was told of it last. */
-  #told = new Map<string, string>();
+  #told = new Map<string, Connection>();
+  /** When those were first seen that are there, also those that were not taken. */
   #sinceMs = new Map<string, number>();
   /** When it began, by the wall clock: the next agent's are higher. */
   #epoch = 0;
@@ -160,22 +161,24 @@ export class ConnectionExporter {
       this.#epochMs = steadyMs;
       this.#isBroken = true; // until all of it has arrived
     }
-    const told = new Map<string, string>();
+    const told = new Map<string, Connection>();
     const sinceMs = new Map<string, number>();
     const seen: Connection[] = [];
-    const put: string[] = [];
+    const put: Connection[] = [];
     for (let n = 0; n < join.size; n++) {
       if (n % SLICE === SLICE - 1) await nextTurn();
       const fresh = join.at(n, nowMs);
       if (!fresh || told.has(fresh.key)) continue;
-      const former = this.#told.get(fresh.key);
-      const known = former === undefined || unread.size === 0 ? {} : knownOf(former, unread);
-      const connection = { ...known, ...fresh, sinceMs: this.#sinceMs.get(fresh.key) ?? nowMs };
-      sinceMs.set(fresh.key, connection.sinceMs);
+      const { key } = fresh;
+      const former = this.#told.get(key);
+      fresh.sinceMs = this.#sinceMs.get(key) ?? nowMs;
+      const now = former && isUnread(former, unread) ? { ...former, ...fresh } : fresh;
+      // What stays the same stays the same object: on a busy host that is nearly all of it, at each reading.
+      const connection = former && isSame(former, now) ? former : now;
+      sinceMs.set(key, connection.sinceMs);
       if (connection.seenAs) seen.push(connection);
-      const text = JSON.stringify(connection);
-      told.set(fresh.key, text);
-      if (isWhole || former !== text) put.push(fresh.key);
+      told.set(key, connection);
+      if (isWhole || connection !== former) put.push(connection);
     }
     this.#options.seen?.(seen, unread);
     // Of a whole epoch too: what ended makes room for what is new, not only behind it.
@@ -183,8 +186,7 @@ export class ConnectionExporter {
     let isAgain = false;
     // Also with nothing in it, as a sign of life.
     do {
-      // As text they are there anyway: tens of thousands of objects at a time are not needed.
-      const some = put.splice(0, MOST_CONNECTIONS_IN_REPORT).map((key) => JSON.parse(told.get(key)!) as Connection);
+      const some = put.splice(0, MOST_CONNECTIONS_IN_REPORT);
       const ended = gone.splice(0, MOST_CONNECTIONS_IN_REPORT);
       const isLast = put.length + gone.length === 0;
       if (some.length + ended.length > 0 || isWhole || steadyMs - this.#toldMs >= LIFE_MS)
@@ -228,7 +230,7 @@ export class ConnectionExporter {
   }
 
   /** Does the server want everything anew? Where it has no room it has taken what it could: the others go on. */
-  async #tell(report: ConnectionsReport, told: Map<string, string>): Promise<boolean> {
+  async #tell(report: ConnectionsReport, told: Map<string, Connection>): Promise<boolean> {
     let answer: ConnectionsAnswer = { refused: [] };
     try {
       answer = await this.#options.post(report);
@@ -248,8 +250,25 @@ function refusalText(reason: string): string {
   return `connections are not told to the flow database: ${reason}`;
 }
 
-/** What was known of a connection whose router was not read this time; the order of fields stays. */
-function knownOf(former: string, unread: ReadonlySet<string>): Partial<Connection> {
-  const connection = JSON.parse(former) as Connection;
-  return connection.router !== undefined && unread.has(connection.router) ? connection : {};
+/** Was its router not read this time? Then what was known of it is. */
+function isUnread({ router }: Connection, unread: ReadonlySet<string>): boolean {
+  return router !== undefined && unread.has(router);
+}
+
+/** Of two with the same key: is there nothing to tell? */
+function isSame(one: Connection, other: Connection): boolean {
+  return (
+    one.state === other.state &&
+    one.packets === other.packets &&
+    one.bytes === other.bytes &&
+    one.sinceMs === other.sinceMs &&
+    one.router === other.router &&
+    one.direction === other.direction &&
+    isSameEnd(one.seenAs, other.seenAs) &&
+    isSameEnd(one.asked, other.asked)
+  );
+}
+
+function isSameEnd(one: Endpoint | undefined, other: Endpoint | undefined): boolean {
+  return one?.address === other?.address && one?.port === other?.port;
 }

@@ -1,7 +1,7 @@
 import type { Connection, Endpoint } from '../../flow-database/flow-store.ts';
 import type { Scope } from '../scope.ts';
 import type { Zones } from '../zones.ts';
-import { type Tracked, type Tuple, tupleText } from './dump.ts';
+import { type Tracked, tupleText, type Writable } from './dump.ts';
 import { RouterReach } from './reach.ts';
 
 /**
@@ -18,10 +18,10 @@ export class ConnectionJoin {
   readonly #zones: Zones;
   readonly #reach: RouterReach;
   readonly #ofPorts: { readonly port: string; readonly tracked: Tracked }[] = [];
-  /** Original tuple → by router. */
-  readonly #byOriginal = new Map<string, Map<string, Tracked>>();
-  /** Reply tuple → by router, or by the port whose VIP zone it is. */
-  readonly #byReply = new Map<string, Map<string, Tracked>>();
+  /** By the original tuple; of routers. */
+  readonly #byOriginal = new Map<string, Owned>();
+  /** By the reply tuple; of routers, and of ports of whose VIP zones they are. */
+  readonly #byReply = new Map<string, Owned>();
 
   constructor(scope: Scope, zones: Zones) {
     this.#scope = scope;
@@ -46,13 +46,14 @@ export class ConnectionJoin {
   }
 
   /** The n-th of those that ports have; undefined where the port is gone. `nowMs`: seen for the first time now. */
-  at(n: number, nowMs: number): Connection | undefined {
+  at(n: number, nowMs: number): Writable<Connection> | undefined {
     const { port: id, tracked } = this.#ofPorts[n]!;
     const port = this.#scope.port(id);
     if (!port) return undefined;
     const { protocol, original, reply, state } = tracked;
     const routers = this.#reach.from(port.switch);
-    const source = only(this.#byOriginal.get(tupleText(protocol, original)), (router) => routers.has(router));
+    const text = tupleText(protocol, original);
+    const source = only(this.#byOriginal.get(text), (router) => routers.has(router));
     const destination = only(
       this.#byReply.get(tupleText(protocol, reply)),
       (owner) => owner === id || routers.has(owner),
@@ -60,42 +61,49 @@ export class ConnectionJoin {
     const seenAs = source && differing(source.tracked.reply.to, original.from);
     const asked = destination && differing(destination.tracked.original.to, original.to);
     const router = seenAs ? source.owner : asked && destination.owner !== id ? destination.owner : undefined;
-    return {
-      key: `${id} ${tupleText(protocol, original)}`,
+    const { addresses } = port;
+    const isOut = addresses.includes(original.from.address) || !addresses.includes(original.to.address);
+    const connection: Writable<Connection> = {
+      key: `${id} ${text}`,
       port: id,
-      direction:
-        port.addresses.includes(original.from.address) || !port.addresses.includes(original.to.address) ? 'out' : 'in',
+      direction: isOut ? 'out' : 'in',
       protocol,
       from: original.from,
       to: original.to,
-      ...(seenAs && { seenAs }),
-      ...(asked && { asked }),
-      ...(router === undefined ? {} : { router }),
-      ...(state === undefined ? {} : { state }),
-      ...counted(original, reply),
       sinceMs: nowMs,
     };
+    if (seenAs) connection.seenAs = seenAs;
+    if (asked) connection.asked = asked;
+    if (router !== undefined) connection.router = router;
+    if (state !== undefined) connection.state = state;
+    if (original.packets !== undefined && original.bytes !== undefined) {
+      connection.packets = original.packets + (reply.packets ?? 0);
+      connection.bytes = original.bytes + (reply.bytes ?? 0);
+    }
+    return connection;
   }
 }
 
-function put(index: Map<string, Map<string, Tracked>>, text: string, owner: string, tracked: Tracked): void {
-  const owners = index.get(text) ?? new Map<string, Tracked>();
-  index.set(text, owners.set(owner, tracked));
+/** Entries with the same tuple, of one owner each, in the order in which they came. */
+interface Owned {
+  readonly owner: string;
+  tracked: Tracked;
+  next: Owned | undefined;
 }
 
-function only(
-  owners: ReadonlyMap<string, Tracked> | undefined,
-  fits: (owner: string) => boolean,
-): { readonly owner: string; readonly tracked: Tracked } | undefined {
-  for (const [owner, tracked] of owners ?? []) if (fits(owner)) return { owner, tracked };
+function put(index: Map<string, Owned>, text: string, owner: string, tracked: Tracked): void {
+  let last = index.get(text);
+  while (last && last.owner !== owner && last.next) last = last.next;
+  if (last?.owner === owner) last.tracked = tracked;
+  else if (last) last.next = { owner, tracked, next: undefined };
+  else index.set(text, { owner, tracked, next: undefined });
+}
+
+function only(first: Owned | undefined, fits: (owner: string) => boolean): Owned | undefined {
+  for (let owned = first; owned; owned = owned.next) if (fits(owned.owner)) return owned;
   return undefined;
 }
 
 function differing(translated: Endpoint, plain: Endpoint): Endpoint | undefined {
   return translated.address === plain.address && translated.port === plain.port ? undefined : translated;
-}
-
-function counted(original: Tuple, reply: Tuple): { packets?: number; bytes?: number } {
-  if (original.packets === undefined || original.bytes === undefined) return {};
-  return { packets: original.packets + (reply.packets ?? 0), bytes: original.bytes + (reply.bytes ?? 0) };
 }
