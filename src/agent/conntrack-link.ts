@@ -142,12 +142,17 @@ export class ConntrackLink implements TrackingTexts {
     await this.#run(this.#settings());
   }
 
-  /** Fragments that are cut again (packet-in/fragments.ts) are smaller than what the userspace datapath takes for an attack if it is not told. */
+  /**
+   * Fragments that are cut again (packet-in/fragments.ts) are smaller than what the userspace datapath takes for an attack if it is not told. Over IPv6
+   * nobody cuts again, but some senders cut into equal parts.
+   */
   #settings(): UnixctlCommand[] {
     if (this.#options.datapathType !== 'netdev') return [];
     return [
       ['dpctl/ct-disable-tcp-seq-chk', this.#datapath],
-      ['dpctl/ipf-set-min-frag', this.#datapath, 'v4', String(SMALLEST_FRAGMENT)],
+      ...['v4', 'v6'].map(
+        (version) => ['dpctl/ipf-set-min-frag', this.#datapath, version, String(SMALLEST_FRAGMENT)] as const,
+      ),
     ];
   }
 

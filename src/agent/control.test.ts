@@ -69,3 +69,12 @@ test('who asks for connections ahead of a move, or waits no longer, is known to 
     ['ahead', 'now', 'now', 'now'],
   );
 });
+
+test('a filter that tcpdump does not take is refused before anything is captured, and what cannot be shown of it is escaped', async () => {
+  const core = { interfaces: { get: () => ({ name: 'lo' }) } } as unknown as AgentCore;
+  const filter = encodeURIComponent('tcp bogus \u001b[2J');
+  const { signal } = new AbortController();
+  const { status, body } = await answerControl({ ...options, core }, 'GET', `/capture?filter=${filter}`, '', signal);
+  assert.equal(status, 400);
+  assert.match(String(body), /tcp bogus \\+u001b\[2J: no filter of tcpdump \(/);
+});

@@ -1,10 +1,11 @@
-import { spawn } from 'node:child_process';
+import { type ExecFileException, execFile, spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { parseIp } from '../base/addresses.ts';
 import { formatHex, parseHex } from '../base/bytes.ts';
 import { DecodeError, WeftError } from '../base/errors.ts';
 import { createServer } from '../base/http.ts';
+import { shown } from '../base/shown.ts';
 import type { Compiler } from '../compile/compiler.ts';
 import type { Encap } from '../model/objects.ts';
 import { formatFlow } from '../openflow/text/flow.ts';
@@ -238,13 +239,19 @@ async function connections(
 
 const LONGEST_ASK_MS = 60_000;
 
-/** A pcap stream of what passes the port's interface. */
-function capture({ core }: ControlOptions, query: URLSearchParams, _body: string, signal: AbortSignal): ControlAnswer {
+/** A pcap stream of what passes the port's interface. Error `invalid` with what tcpdump says of the filter. */
+async function capture(
+  { core }: ControlOptions,
+  query: URLSearchParams,
+  _body: string,
+  signal: AbortSignal,
+): Promise<ControlAnswer> {
   const port = query.get('port') ?? '';
   const entry = core.interfaces.get(port);
   if (!entry) throw new WeftError('not-found', `no interface of port ${port} on this host`);
   const count = query.get('count');
   const filter = query.get('filter');
+  if (filter) await checkFilter(filter, signal);
   const args = [
     '-i',
     entry.name,
@@ -260,4 +267,20 @@ function capture({ core }: ControlOptions, query: URLSearchParams, _body: string
   const child = spawn('tcpdump', args, { stdio: ['ignore', 'pipe', 'ignore'], signal });
   child.on('error', () => {}); // aborted, or no tcpdump: the stream ends
   return { status: 200, type: 'application/vnd.tcpdump.pcap', body: child.stdout as AsyncIterable<Uint8Array> };
+}
+
+async function checkFilter(filter: string, signal: AbortSignal): Promise<void> {
+  // Compiled and not run.
+  const { error, stderr } = await new Promise<{ error: ExecFileException | null; stderr: string }>((done) =>
+    execFile('tcpdump', ['-y', 'EN10MB', '-d', '--', filter], { signal, timeout: 5_000 }, (error, _stdout, stderr) =>
+      done({ error, stderr }),
+    ),
+  );
+  if (!error) return;
+  if (error.code === 'ENOENT') throw new WeftError('not-found', 'tcpdump is not installed on this host');
+  const what = /^tcpdump: (.*)/m.exec(stderr)?.[1] ?? error.message;
+  throw new WeftError(
+    'invalid',
+    `${shown(filter)}: no filter of tcpdump (${what}); 'man pcap-filter' tells how one is written`,
+  );
 }

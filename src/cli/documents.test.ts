@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
-import { resolve } from 'node:path';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { WeftError } from '../base/errors.ts';
+import { parseObject } from '../model/parse.ts';
 import { TrialModel } from '../server/testing/trial-model.ts';
 import { locateProblems, parseObjects, readObjects } from './documents.ts';
 
@@ -72,4 +75,56 @@ test('the examples of protection and of port forwarding apply over those that th
   assert.deepEqual(model.apply(objects('hosts.yaml', 'three-tier.yaml', 'provider.yaml')), []);
   assert.deepEqual(model.apply(objects('protection.yaml')), []);
   assert.deepEqual(model.apply(objects('port-forwarding.yaml')), []);
+});
+
+test('what is no YAML, or too much of it, is told at its place, shortly, and without what a terminal would act on', () => {
+  refuses('kind: port\nname: *nosuch\n', /^a\.yaml:1:1: not YAML: Unresolved alias.*nosuch$/);
+  const bomb = [
+    'a0: &a0 [x]',
+    ...Array.from({ length: 9 }, (_, i) => `a${i + 1}: &a${i + 1} [${`*a${i},`.repeat(9)}]`),
+  ];
+  refuses(bomb.join('\n'), /^a\.yaml:1:1: not YAML: Excessive alias count/);
+  refuses(`kind: tenant\nname: x\nlabels: ${'['.repeat(20_000)}`, /not YAML: nested too deep/);
+  refuses(`name: x\n${'} \u001b[2J: \n'.repeat(40)}`, /\\u001b[\s\S]*and \d+ more of these$/);
+  refuses(`- 5\n- "${'y'.repeat(10_000)}"\n`, /wanted, not 5\n.*wanted, not "y{79}…$/);
+});
+
+test('numbers that JSON has not are refused, not left out', () => {
+  refuses('kind: switch\nname: s\nmtu: .nan\n', /^a\.yaml:3:1: mtu: NaN is no number that can be sent$/);
+  refuses('kind: router\nname: r\nroutes: [{ weight: 1 }, { weight: -.inf }]\n', /routes\[1\]\.weight: -Infinity/);
+});
+
+test('a file that is no text is refused by its name', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'weft-documents-'));
+  try {
+    for (const [name, bytes] of [
+      ['zero', 'kind: tenant\0'],
+      ['latin', Uint8Array.of(0x6b, 0xe9, 0x0a)],
+    ] as const) {
+      const path = join(folder, name);
+      writeFileSync(path, bytes);
+      assert.throws(() => readObjects([path]), {
+        code: 'invalid',
+        message: `${path} is no text in UTF-8; YAML or JSON is wanted`,
+      });
+    }
+    assert.throws(() => readObjects(['/proc/self/mem']), /cannot read \/proc\/self\/mem: /);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('a problem is placed whatever its object is called', () => {
+  const names = ['../../etc', 'a\u001b[31mb', 'x'.repeat(1_000), 'two words'];
+  const sources = parseObjects('a.yaml', JSON.stringify(names.map((name) => ({ kind: 'port', tenant: 'acme', name }))));
+  const problems = names.flatMap((name) => parseObject({ tenant: 'acme', name }, '', 'port').problems ?? []);
+  const located = locateProblems(
+    problems.filter(({ path }) => path === 'name'),
+    sources,
+  );
+  assert.equal(located.length, names.length);
+  for (const [at, text] of located.entries()) {
+    assert.ok(text.startsWith(sources[at]!.position('name')), text);
+    assert.ok(text.length < 250 && !text.includes('\u001b'), text);
+  }
 });

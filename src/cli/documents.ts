@@ -1,7 +1,9 @@
+import { isUtf8 } from 'node:buffer';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Document, isMap, isNode, isSeq, LineCounter, parseAllDocuments } from 'yaml';
 import { WeftError } from '../base/errors.ts';
+import { shown } from '../base/shown.ts';
 import type { KindName } from '../model/kind.ts';
 import type { Problem } from '../model/problem.ts';
 import { CLI_KINDS, kindOf, plurals } from './kinds.ts';
@@ -17,6 +19,9 @@ export interface SourceObject {
   /** `file:line:column` of a field, of the nearest one around it, or of the object. */
   position(path: string): string;
 }
+
+/** Of one document: where one bracket is missing, all that follows is wrong. */
+const MOST_ERRORS = 10;
 
 /** A problem of a file that can be told without the server. */
 interface FileProblem {
@@ -49,14 +54,27 @@ export function parseObjects(name: string, text: string): SourceObject[] {
 }
 
 function readSources(path: string): { readonly name: string; readonly text: string }[] {
-  if (path === '-') return [{ name: 'standard input', text: readFileSync(0, 'utf8') }];
+  if (path === '-') return [{ name: 'standard input', text: readText(0, 'standard input') }];
   if (!existsSync(path)) throw new WeftError('not-found', `there is no file ${path}`);
-  if (!statSync(path).isDirectory()) return [{ name: path, text: readFileSync(path, 'utf8') }];
+  if (!statSync(path).isDirectory()) return [{ name: path, text: readText(path, path) }];
   const names = readdirSync(path)
     .filter((name) => /\.(ya?ml|json)$/.test(name))
     .sort();
   if (names.length === 0) throw new WeftError('not-found', `${path} has no .yaml, .yml or .json files`);
-  return names.map((name) => ({ name: join(path, name), text: readFileSync(join(path, name), 'utf8') }));
+  return names.map((name) => ({ name: join(path, name), text: readText(join(path, name), join(path, name)) }));
+}
+
+/** Error `invalid` where it cannot be read, or is no text: what a parser would say of that helps nobody. */
+function readText(file: string | number, name: string): string {
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(file);
+  } catch (cause) {
+    throw new WeftError('invalid', `cannot read ${name}: ${(cause as Error).message}`, { cause });
+  }
+  const isText = isUtf8(bytes) && !bytes.includes(0);
+  if (!isText) throw new WeftError('invalid', `${name} is no text in UTF-8; YAML or JSON is wanted`);
+  return new TextDecoder().decode(bytes);
 }
 
 function parseSource(name: string, text: string, objects: SourceObject[], problems: FileProblem[]): void {
@@ -69,11 +87,21 @@ function parseSource(name: string, text: string, objects: SourceObject[], proble
   if (!Array.isArray(documents)) return; // an empty file
   for (const document of documents) {
     if (document.errors.length > 0) {
-      for (const error of document.errors)
-        problems.push({ at: at(error.pos[0]), message: `not YAML: ${error.message}` });
+      for (const error of document.errors.slice(0, MOST_ERRORS))
+        problems.push({ at: at(error.pos[0]), message: `not YAML: ${yamlText(error.message)}` });
+      const more = document.errors.length - MOST_ERRORS;
+      if (more > 0)
+        problems.push({ at: at(document.errors[MOST_ERRORS]!.pos[0]), message: `and ${more} more of these` });
       continue;
     }
-    const value: unknown = document.toJS({ maxAliasCount: 100 });
+    let value: unknown;
+    try {
+      value = document.toJS({ maxAliasCount: 100 });
+    } catch (error) {
+      // An alias of nothing, of itself, or of too much.
+      problems.push({ at: at(offsetOf(document, [])), message: `not YAML: ${yamlText((error as Error).message)}` });
+      continue;
+    }
     if (value === null) continue; // nothing between two `---`
     const entries = isSeq(document.contents)
       ? (value as unknown[]).map((v, i) => ({ v, base: [i] }))
@@ -87,12 +115,16 @@ function parseSource(name: string, text: string, objects: SourceObject[], proble
   }
 }
 
+function yamlText(message: string): string {
+  return message.startsWith('Maximum call stack') ? 'nested too deep' : shown(message, 200);
+}
+
 /** What is wrong with the envelope; the fields are the server's to check. */
 function problemOf(value: unknown): { readonly path: string; readonly text: string } | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return {
       path: '',
-      text: `an object with kind and name is wanted, not ${Array.isArray(value) ? 'a list' : JSON.stringify(value)}`,
+      text: `an object with kind and name is wanted, not ${Array.isArray(value) ? 'a list' : shown(String(JSON.stringify(value)))}`,
     };
   const { kind, name } = value as Record<string, unknown>;
   if (kind === undefined)
@@ -110,6 +142,18 @@ function problemOf(value: unknown): { readonly path: string; readonly text: stri
   if (name === undefined) return { path: '', text: `the ${kind} has no name` };
   if (typeof name !== 'string')
     return { path: 'name', text: `name: text is wanted; write "${String(name)}" in quotes` };
+  const odd = oddNumber(value, '');
+  return odd && { path: odd.path, text: `${odd.path}: ${odd.number} is no number that can be sent` };
+}
+
+/** YAML's .nan and .inf: JSON has none, and the server would take the field as not given. */
+function oddNumber(value: unknown, path: string): { readonly path: string; readonly number: number } | undefined {
+  if (typeof value === 'number') return Number.isFinite(value) ? undefined : { path, number: value };
+  if (typeof value !== 'object' || value === null) return undefined;
+  for (const [key, inner] of Object.entries(value)) {
+    const found = oddNumber(inner, Array.isArray(value) ? `${path}[${key}]` : path === '' ? key : `${path}.${key}`);
+    if (found) return found;
+  }
   return undefined;
 }
 
@@ -153,11 +197,14 @@ export function locateProblems(problems: readonly Problem[], sources: readonly S
 }
 
 function namesObject(label: string, object: SourceObject['object']): boolean {
-  const [kind, name = ''] = label.split(' ');
-  if (kind !== object.kind) return false;
-  const words = name.split('/');
-  if (words.at(-1) !== object.name) return false;
+  if (!label.startsWith(`${object.kind} `)) return false;
+  const text = label.slice(object.kind.length + 1);
+  const name = shown(object.name);
+  if (text === name) return true;
+  if (!text.endsWith(`/${name}`)) return false;
+  const [tenant, container] = text.slice(0, -name.length - 1).split('/');
   const within = kindOf(object.kind)?.nameWithin;
-  if (words.length === 3 && within !== undefined && String(object[within]).split('/').at(-1) !== words[1]) return false;
-  return words.length === 1 || object.tenant === undefined || words[0] === object.tenant;
+  if (container !== undefined && within !== undefined && String(object[within]).split('/').at(-1) !== container)
+    return false;
+  return object.tenant === undefined || tenant === shown(String(object.tenant));
 }

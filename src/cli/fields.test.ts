@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { KINDS } from '../model/kinds.ts';
 import { parseObject } from '../model/parse.ts';
 import { UsageError } from './exit-codes.ts';
-import { fieldValue, flagsOf } from './fields.ts';
+import { fieldValue, flagsOf, labelOf } from './fields.ts';
 
 const flag = (kind: 'switch' | 'port' | 'rule', name: string) =>
   flagsOf(KINDS[kind].schema).find((f) => f.flag === name)!;
@@ -42,4 +42,9 @@ test('what flags give is what the model takes', () => {
     allowedPairs: fieldValue(flag('port', 'allowed-pairs'), ['10.0.0.0/28']),
   };
   assert.equal(parseObject(raw, 'test', 'port').problems, undefined);
+});
+
+test('a label is a key and a value, of which the key is not empty', () => {
+  assert.deepEqual(labelOf('a=b=c', '--label'), ['a', 'b=c']);
+  for (const text of ['a', '=b', '']) assert.throws(() => labelOf(text, '--label'), /--label .*: key=value is wanted/);
 });

@@ -126,3 +126,10 @@ function scalar(flag: FieldFlag, text: string): unknown {
 export function kebab(field: string): string {
   return field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
+
+/** A label as typed. Error: a usage error that names the option. */
+export function labelOf(text: string, option: string): [key: string, value: string] {
+  const at = text.indexOf('=');
+  if (at < 1) throw new UsageError(`${option} ${text}: key=value is wanted`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}

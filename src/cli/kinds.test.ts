@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { KIND_NAMES, type KindDefinition } from '../model/kind.ts';
 import { KINDS } from '../model/kinds.ts';
 import { EXIT, exitCodeOf, UsageError } from './exit-codes.ts';
-import { CLI_KINDS, kindOf, requireKind } from './kinds.ts';
+import { CLI_KINDS, kindOf, requireKind, singularOf } from './kinds.ts';
 import { REFERRING } from './nouns/describe.ts';
 
 test('the kinds of the CLI are those of the model', () => {
@@ -50,4 +50,9 @@ test('an unknown kind is a usage error that names what was meant', () => {
     (error) =>
       error instanceof UsageError && exitCodeOf(error) === EXIT.usage && /did you mean ports\?/.test(error.message),
   );
+});
+
+test('the singular of each kind is a word for it', () => {
+  for (const entry of CLI_KINDS) assert.equal(kindOf(singularOf(entry)), entry);
+  assert.equal(singularOf(requireKind('floating-addresses')), 'floating-address');
 });

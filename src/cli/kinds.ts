@@ -285,6 +285,11 @@ export const CLI_KINDS: readonly CliKind[] = [
   },
 ];
 
+/** One of them, in the words of the command line: `floating-address`. */
+export function singularOf({ kind }: CliKind): string {
+  return kind.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
 /** Every word that names a kind, as typed on the command line or written in a file. */
 const BY_WORD = new Map(
   CLI_KINDS.flatMap((entry) =>

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { WeftError } from '../base/errors.ts';
+import { printable } from '../base/shown.ts';
 import { EXIT, exitCodeOf } from './exit-codes.ts';
 import { NOUNS } from './nouns.ts';
 import { red, say } from './output.ts';
@@ -25,14 +26,24 @@ async function main(argv: readonly string[]): Promise<void> {
     if (name === wanted) (await noun.load()).register(program);
     else program.command(name, { hidden: noun.hidden === true }).description(noun.about);
   }
+  hintAt(program, 'weft');
   await program.parseAsync([...argv], { from: 'user' });
+}
+
+/** Who misspells a command is sent to the help of that one. */
+function hintAt(command: Command, path: string): void {
+  for (const inner of command.commands) {
+    const name = `${path} ${inner.name()}`;
+    inner.showHelpAfterError(`('${name} --help' tells more)`);
+    hintAt(inner, name);
+  }
 }
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) =>
   process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failure),
 );
 main(process.argv.slice(2)).catch((error: unknown) => {
-  if (error instanceof WeftError) say(`${red('error')}: ${error.message}`);
+  if (error instanceof WeftError) say(`${red('error')}: ${printable(error.message)}`);
   else
     say(
       `${red('error')}: ${error instanceof Error ? (process.env.WEFT_DEBUG ? error.stack : error.message) : String(error)}`,

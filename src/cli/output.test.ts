@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Command } from 'commander';
 import { ERROR_CODES, type ErrorCode, WeftError } from '../base/errors.ts';
 import { EXIT, exitCodeOf } from './exit-codes.ts';
 import { entryOf } from './kinds.ts';
@@ -8,6 +9,7 @@ import { tableOf } from './nouns/get.ts';
 import { formatTree } from './nouns/show.ts';
 import { formatStatus, judge, type StatusAnswer } from './nouns/status.ts';
 import { describeChange } from './nouns/watch.ts';
+import { outputOption } from './output.ts';
 import { cellText, inlineText, valueAt } from './paths.ts';
 import { formatDiff, formatResult, type Plan, summaryOf } from './plan.ts';
 import type { ShownObject } from './session.ts';
@@ -203,4 +205,27 @@ test('describe says for how long a client keeps its member', () => {
   const kept = { client: '10.0.0.5', member: 'web-1', untilMs: 250_000 };
   assert.equal(keptLine(kept, 10_000), '10.0.0.5 keeps web-1 for 240 s more');
   assert.equal(keptLine(kept, 260_000), '10.0.0.5 keeps web-1 for 0 s more');
+});
+
+test('a format that a command does not know is refused with those that it does', async () => {
+  const parse = (...words: string[]) =>
+    new Command()
+      .addOption(outputOption(['text', 'json']))
+      .parse(words, { from: 'user' })
+      .opts();
+  assert.deepEqual([parse(), parse('-o', 'json')], [{ output: 'text' }, { output: 'json' }]);
+  assert.throws(() => parse('-o', 'wide'), /-o wide: text or json is wanted/);
+});
+
+test('what a terminal would act on is escaped in cells', () => {
+  assert.equal(cellText(['sells', '\u001b[2Jred things']), 'sells,\\u001b[2Jred things');
+});
+
+test('a creation that is planned says which values are not certain yet', () => {
+  const changes = [
+    { path: 'mac', after: '02:00:00:00:00:01', isAllocated: true as const },
+    { path: 'switch', after: 'net' },
+  ];
+  const plan: Plan = { revision: 1, changes: [{ action: 'create', kind: 'port', id: 'x', name: 'web', changes }] };
+  assert.deepEqual(formatDiff(plan).split('\n').slice(1), ['    mac: (allocated)', '    switch: net']);
 });

@@ -1,3 +1,4 @@
+import { Option } from 'commander';
 import { UsageError } from './exit-codes.ts';
 
 /** Data goes to stdout, everything else to stderr; colour only on a terminal that wants it (NO_COLOR is honoured). */
@@ -7,6 +8,14 @@ export type OutputFormat = (typeof OUTPUT_FORMATS)[number];
 export function checkFormat(text: string): OutputFormat {
   if ((OUTPUT_FORMATS as readonly string[]).includes(text)) return text as OutputFormat;
   throw new UsageError(`-o ${text}: one of ${OUTPUT_FORMATS.join(', ')} is wanted`);
+}
+
+/** `-o` of a command that knows only these; the first is the default. */
+export function outputOption(formats: readonly string[], about = formats.join(' or ')): Option {
+  return new Option('-o, --output <format>', about).default(formats[0]).argParser((text) => {
+    if (!formats.includes(text)) throw new UsageError(`-o ${text}: ${formats.join(' or ')} is wanted`);
+    return text;
+  });
 }
 
 const isColourful = (stream: NodeJS.WriteStream): boolean =>

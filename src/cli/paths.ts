@@ -1,3 +1,5 @@
+import { printable } from '../base/shown.ts';
+
 /** Values by path, as columns and problems write them: `status.state`, `subnets[].cidr`, `subnets[0].gateway`. */
 
 /** The steps of a path; a number is an index, `'[]'` means every element. */
@@ -29,7 +31,7 @@ export function cellText(value: unknown): string {
   if (value === undefined || value === null || value === '') return '-';
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
   if (Array.isArray(value)) return value.length === 0 ? '-' : value.map(cellText).join(',');
-  if (typeof value !== 'object') return String(value);
+  if (typeof value !== 'object') return printable(String(value));
   const entries = Object.entries(value).filter(([, v]) => v !== undefined);
   return entries.length === 0 ? '-' : entries.map(([key, v]) => `${key}=${cellText(v)}`).join(' ');
 }

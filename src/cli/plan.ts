@@ -35,9 +35,10 @@ export function formatDiff(plan: Plan): string {
     if (change.action === 'unchanged') continue;
     lines.push(PAINT[change.action](`${MARK[change.action]} ${bold(changeTitle(change))}`));
     if (change.action === 'delete') continue;
-    for (const { path, before, after } of change.changes) {
+    for (const { path, before, after, isAllocated } of change.changes) {
       if (path === 'name') continue;
-      if (change.action === 'create') lines.push(`    ${path}: ${inlineText(after)}`);
+      if (change.action === 'create')
+        lines.push(`    ${path}: ${isAllocated ? dim('(allocated)') : inlineText(after)}`);
       else lines.push(`    ${path}: ${red(inlineText(before))} → ${green(inlineText(after))}`);
     }
   }

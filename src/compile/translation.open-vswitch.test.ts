@@ -442,6 +442,54 @@ describe('address translation', { skip }, () => {
     await fragmentsArrive(all, all, 53);
   });
 
+  test('of what is sent in fragments over IPv6 a block gives the port, whichever comes last', async () => {
+    const [source, far] = ['2001:db8:1::11', '2001:db8:9::1'];
+    const fragments6 = (from: LogicalPort, src: string, dst: string, ports: readonly [number, number], id: number) => {
+      const gateway = from === x ? uplink.mac : toInside.mac;
+      const { l3 } = ip(src, dst, udp(...ports)) as { l3: Extract<Layer3, { kind: 'ipv6' }> };
+      const whole = frame(from.mac, gateway, { ...ip(src, dst, udp(...ports)), payload: new Uint8Array(2000) });
+      return [0, SLICE].map((offset) => {
+        const fragment = { kind: 'fragment', offset, more: offset === 0, id } as const;
+        const payload = whole.slice(54 + offset, offset === 0 ? 54 + SLICE : undefined);
+        return frame(from.mac, gateway, { l3: { ...l3, extensions: [fragment] }, payload });
+      });
+    };
+    install(networkOf([host], [...world, snat, ...leases], sites));
+    for (const [n, isReversed] of [false, true].entries()) {
+      await ovs.control('revalidator/purge');
+      await ovs.control('dpctl/flush-conntrack');
+      const [out, back] = [`p9: 2001:db8:ffff::1 > ${far}`, `p1: ${far} > ${source}`];
+      for (const [from, src, dst, ports, then] of [
+        [a, source, far, [5000, 53], out],
+        [x, far, '2001:db8:ffff::1', [53, 10260], back],
+      ] as const) {
+        const frames = fragments6(from, src, dst, ports, 200 + n);
+        assert.deepEqual(await allOf(from, isReversed ? frames.reverse() : frames), [then, then], `${src} > ${dst}`);
+      }
+    }
+  });
+
+  test('fragments of a known connection from outside go to its member, and to no other of its host', async () => {
+    const balancer = vip('203.0.113.80', [b, c], { listeners: [{ protocol: 'udp', port: 53 }] });
+    install(networkOf([host], [...world, plain, balancer], sites));
+    await ovs.control('revalidator/purge');
+    await ovs.control('dpctl/flush-conntrack');
+    const members = new Set<string>();
+    for (let port = 5000; port < 5032; port += 2)
+      for (const isReversed of [false, true]) {
+        const [src, at] = ['198.51.100.1', port + 1000 * Number(isReversed)];
+        const whole = await real(x, step(x, src, '203.0.113.80', udp(at, 53), '').bytes);
+        const member = whole.slice(0, 2);
+        members.add(member);
+        const [answers, address] = member === 'p2' ? ([b, '10.0.1.12'] as const) : ([c, '10.0.2.13'] as const);
+        await real(answers, step(answers, address, src, udp(53, at), '').bytes);
+        const then = `${member}: ${src} > ${address}`;
+        const frames = fragments(x, src, '203.0.113.80', [at, 53], at);
+        assert.deepEqual(await allOf(x, isReversed ? frames.reverse() : frames), [then, then], whole);
+      }
+    assert.deepEqual([...members].sort(), ['p2', 'p3']);
+  });
+
   /** By a VIP inside, whose members serve at a port, and one outside; and by all else that translates. */
   async function fragmentsArrive(
     near: LoadBalancer['listeners'],

@@ -83,7 +83,8 @@ export function outlivesRestart(peer: SpeakerPeer): boolean {
 /** How long a peer that may keep our routes keeps them, in seconds: time for bgpd to come up again and read a full table. */
 const RESTART_S = 30;
 const MOST_WAYS = 64;
-const RETRY_AFTER_MAX_PREFIXES_MIN = 5;
+/** Who told more than `maxPrefixes` is let in again after so long. */
+export const RETRY_AFTER_MAX_PREFIXES_MIN = 5;
 
 /** No BGP at all, only BFD. */
 export function isBfdAlone({ peers, bfdPeers = [] }: SpeakerConfig): boolean {

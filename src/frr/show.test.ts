@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { WeftError } from '../base/errors.ts';
-import { md5Failures, parseBfd, parsePeers, parseRefused } from './show.ts';
+import { md5Failures, parseBfd, parsePeers, parseRefused, TOO_MANY } from './show.ts';
 
 // Cut from answers of FRR 8.4.4.
 
@@ -42,6 +42,12 @@ test('a session that is not up says why', () => {
   const bad = { lastErrorCodeSubcode: '0202', lastNotificationReason: 'OPEN Message Error/Bad Peer AS' };
   assert.match(problem({ ...bad, lastResetDueTo: 'BGP Notification send' })!, /^this side ended it: the AS number/);
   assert.match(problem({ ...bad, lastResetDueTo: 'BGP Notification received' })!, /^the peer ended it: the AS number/);
+  const many = { lastErrorCodeSubcode: '0601', lastNotificationReason: 'Cease/Maximum Number of Prefixes Reached' };
+  assert.equal(problem({ ...many, lastResetDueTo: 'BGP Notification send' }), TOO_MANY);
+  assert.equal(
+    problem({ ...many, lastResetDueTo: 'BGP Notification received' }),
+    'the peer ended it: more prefixes than the maximum',
+  );
   const unknown = {
     lastErrorCodeSubcode: '0305',
     lastNotificationReason: 'UPDATE Message Error/Attribute Length Error',

@@ -1,4 +1,5 @@
 import { WeftError } from '../base/errors.ts';
+import { RETRY_AFTER_MAX_PREFIXES_MIN } from './config.ts';
 import { INWARDS } from './policies.ts';
 
 /** What bgpd says of a session, as plain values. */
@@ -60,6 +61,10 @@ const REASONS: { readonly [code: string]: string } = {
 /** The problem of a peer that nothing is to come of. */
 export const HELD_DOWN = 'held down by its configuration';
 
+const MAX_PREFIXES = '0601';
+/** The problem of a peer whose session this side ended for its `maxPrefixes`. */
+export const TOO_MANY = `this side ended it: ${REASONS[MAX_PREFIXES]} (maxPrefixes): it is let in again when that is raised, or after ${RETRY_AFTER_MAX_PREFIXES_MIN} minutes`;
+
 /** FRR's words for a session that never came so far as to exchange a message. */
 const UNANSWERED = new Set([
   'Waiting for peer OPEN',
@@ -107,6 +112,7 @@ function problemOf(peer: Json): string {
   const code = textOf(peer.lastErrorCodeSubcode)?.toLowerCase();
   const isOwnChange = code === OWN_CHANGE && due?.endsWith('send');
   if (code !== undefined && due?.startsWith('BGP Notification') && !isOwnChange) {
+    if (code === MAX_PREFIXES && due.endsWith('send')) return TOO_MANY;
     const who = due.endsWith('received') ? 'the peer' : 'this side';
     return `${who} ended it: ${REASONS[code] ?? textOf(peer.lastNotificationReason) ?? `notification ${code}`}`;
   }

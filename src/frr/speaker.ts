@@ -24,6 +24,7 @@ import {
   SHOW_BFD,
   SHOW_PEERS,
   SHOW_POLICIES,
+  TOO_MANY,
 } from './show.ts';
 import { type ConfigProblem, type DaemonState, type DaemonTexts, Supervisor } from './supervisor.ts';
 import { WrongSignatures } from './wrong-signatures.ts';
@@ -68,6 +69,8 @@ export class Speaker {
   #mortal: ReadonlySet<string> = new Set();
   /** Addresses of the peers that have a password. */
   #signed: ReadonlySet<string> = new Set();
+  /** How many prefixes each peer may tell, by address. */
+  #most: ReadonlyMap<string, number> = new Map();
   /** Route maps of the peers of which not all is taken, by address. */
   #policed: ReadonlyMap<string, readonly string[]> = new Map();
   #looking = false;
@@ -126,8 +129,25 @@ export class Speaker {
     this.#policed = new Map(
       policed.map((p) => [formatIp(parseIp(p.address)!), p.families.map((family) => inwardsName(p, family))]),
     );
+    await this.#letIn(config.peers);
     this.#timer ??= setInterval(() => void this.#look(), LOOK_EVERY_MS);
     return problems;
+  }
+
+  /** Peers that told too many for what they might, and may tell more now: by itself bgpd lets them wait. */
+  async #letIn(peers: SpeakerConfig['peers']): Promise<void> {
+    const before = this.#most;
+    this.#most = new Map(peers.map(({ address, maxPrefixes }) => [formatIp(parseIp(address)!), maxPrefixes]));
+    const raised = [...this.#most].filter(([address, most]) => most > (before.get(address) ?? most));
+    if (raised.length === 0) return;
+    try {
+      const waiting = new Set((await this.#states()).flatMap((p) => (p.problem === TOO_MANY ? [p.address] : [])));
+      for (const [address] of raised) if (waiting.has(address)) await this.#ask('bgpd', `clear bgp ${address}`);
+    } catch (error) {
+      if (!(error instanceof WeftError)) throw error;
+      // It starts anew, and lets in whoever may; or the wait ends by itself.
+      this.#options.log.warn('peers that may tell more prefixes now wait on', { error });
+    }
   }
 
   async #look(): Promise<void> {

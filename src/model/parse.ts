@@ -1,10 +1,12 @@
 import { z } from 'zod';
 import { parseCidr } from '../base/addresses.ts';
+import { shown } from '../base/shown.ts';
 import { KIND_NAMES, type KindName } from './kind.ts';
 import { idSchema, nameSchema, refSchema } from './kinds/common.ts';
 import { KINDS } from './kinds.ts';
 import { didYouMean } from './near.ts';
 import type { Problem } from './problem.ts';
+import { kindOfValue } from './wording.ts';
 
 /** An object as written: of the right form, defaults filled in, references still names or ids. */
 export interface ParsedObject {
@@ -38,6 +40,11 @@ export const envelopeSchema = z.strictObject({
 const ANSWER_ONLY = new Set(['revision', 'applySet', 'status', 'names']);
 const ENVELOPE = new Set(Object.keys(envelopeSchema.shape));
 
+/** A field that objects of every kind have. */
+export function isOfEnvelope(field: string): boolean {
+  return ENVELOPE.has(field) || ANSWER_ONLY.has(field);
+}
+
 /**
  * Checks one object's form and fills in defaults. `raw` is what JSON or YAML gave; `kind` where the place tells it (an
  * API path). Every problem is reported, not only the first; nothing is thrown.
@@ -54,9 +61,14 @@ export function parseObject(raw: unknown, where: string, kind?: KindName): Parse
   const wanted = kind ?? given;
   if (wanted === undefined) return refuse('kind', 'kind', `kind is missing; one of ${KIND_NAMES.join(', ')}`);
   if (typeof wanted !== 'string' || !KIND_NAMES.includes(wanted as KindName))
-    return refuse('kind', 'kind', `there is no kind ${JSON.stringify(wanted)}; one of ${KIND_NAMES.join(', ')}`, {
-      ...(typeof wanted === 'string' ? didYouMean(wanted, KIND_NAMES) : {}),
-    });
+    return refuse(
+      'kind',
+      'kind',
+      `there is no kind ${shown(JSON.stringify(wanted))}; one of ${KIND_NAMES.join(', ')}`,
+      {
+        ...(typeof wanted === 'string' ? didYouMean(wanted, KIND_NAMES) : {}),
+      },
+    );
   return parseOfKind(wanted as KindName, rest, where);
 }
 
@@ -112,7 +124,7 @@ function problemsOfIssue(
       object,
       path: pathText([...path, key]),
       code: 'schema',
-      message: `there is no field "${key}" here`,
+      message: `there is no field "${shown(key)}" here`,
       ...(path.length === 0 ? didYouMean(key, knownFields) : {}),
     }));
   if (issue.code === 'invalid_union' && issue.errors.length > 0) {
@@ -135,10 +147,5 @@ export function pathText(path: readonly PropertyKey[]): string {
 
 function nameOfRaw(kind: KindName, envelope: Record<string, unknown>, where: string): string {
   if (typeof envelope.name !== 'string') return `${kind} (${where})`;
-  return `${kind} ${typeof envelope.tenant === 'string' ? `${envelope.tenant}/` : ''}${envelope.name}`;
-}
-
-function kindOfValue(raw: unknown): string {
-  if (raw === null || raw === undefined) return 'nothing';
-  return Array.isArray(raw) ? 'a list' : `a ${typeof raw}`;
+  return `${kind} ${typeof envelope.tenant === 'string' ? `${shown(envelope.tenant)}/` : ''}${shown(envelope.name)}`;
 }

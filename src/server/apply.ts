@@ -7,7 +7,7 @@ import { HIDDEN } from '../model/kinds/bgp.ts';
 import { nameSchema } from '../model/kinds/common.ts';
 import type { ModelIndex } from '../model/model-index.ts';
 import type { AnyObject, Router } from '../model/objects.ts';
-import { type ParsedObject, parseObject, problemsOfZod } from '../model/parse.ts';
+import { isOfEnvelope, type ParsedObject, parseObject, problemsOfZod } from '../model/parse.ts';
 import { patternOf, textsAt } from '../model/paths.ts';
 import { type Problem, problemsError } from '../model/problem.ts';
 import { isObject } from '../model/relations.ts';
@@ -19,7 +19,7 @@ import { announce, type Mutation, putObject, removeObject, titleOf } from './mut
 
 /** `POST /v1/apply`: these objects shall be so. */
 export const applyRequestSchema = z.strictObject({
-  objects: z.array(z.unknown()).max(100_000),
+  objects: z.array(z.unknown()).max(100_000, 'at most 100,000 objects in one request: apply them in parts'),
   /** The set that the objects belong to from now on. */
   applySet: nameSchema.optional(),
   /** Delete what belongs to the set and is not among the objects. */
@@ -47,6 +47,8 @@ export interface FieldChange {
   readonly path: string;
   readonly before?: unknown;
   readonly after?: unknown;
+  /** Of a creation that is not yet: the server chose it, and may choose another when it is written. */
+  readonly isAllocated?: true;
 }
 
 /** Throws `invalid` with every problem. */
@@ -95,7 +97,7 @@ export function applyObjects(mutation: Mutation, request: ApplyRequest): readonl
   const changes = draft.changes();
   for (const problem of checkRules(draft.index, changes)) report(problem);
   if (problems.length > 0) throw problemsError(problems);
-  return planOf(draft.index, [...written.values()], changes, request.dryRun);
+  return planOf(draft.index, written, changes, request.dryRun);
 }
 
 /** Addresses that the objects give by name, on whichever switch. */
@@ -156,21 +158,27 @@ function prune(mutation: Mutation, applySet: string, keep: ReadonlySet<string>):
 
 function planOf(
   index: ModelIndex,
-  written: readonly AnyObject[],
+  written: ReadonlyMap<ParsedObject, AnyObject>,
   changes: readonly DraftChange[],
   withFieldsOfCreations: boolean,
 ): readonly PlannedChange[] {
   const changeOf = new Map(changes.map((change) => [`${change.kind}/${change.id}`, change]));
-  const plan = written.map((object) => {
+  const plan = [...written].map(([asked, object]) => {
     const change = changeOf.get(`${object.kind}/${object.id}`);
     if (!change) return planned(index, 'unchanged', object, []);
     const before = change.before as AnyObject | undefined;
     if (before) return planned(index, 'update', object, diffObjects(index, before, object));
-    return planned(index, 'create', object, withFieldsOfCreations ? diffObjects(index, undefined, object) : []);
+    return planned(index, 'create', object, withFieldsOfCreations ? creation(index, asked, object) : []);
   });
   for (const { before, after } of changes)
     if (before && !after && isObject(before)) plan.push(planned(index, 'delete', before, []));
   return plan;
+}
+
+function creation(index: ModelIndex, { fields }: ParsedObject, object: AnyObject): readonly FieldChange[] {
+  return diffObjects(index, undefined, object).map((change) =>
+    change.path in fields || isOfEnvelope(change.path) ? change : { ...change, isAllocated: true },
+  );
 }
 
 function planned(

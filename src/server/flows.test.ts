@@ -378,6 +378,23 @@ test('where there is no room for a connection its host is told, and who follows 
   await flows.close();
 });
 
+test('the flow database is well again when all parts of it are', () => {
+  const events = new EventRing();
+  const store = new SqliteFlowStore({ path: ':memory:', nowMs: 0 });
+  const flows = new FlowDatabase(new ModelIndex(), store, { events, clock: systemClock, log: silentLog });
+  const [connections, file] = ['Redis is gone', 'flows.db was damaged'];
+  for (const troubles of [{ connections, file }, { file }, {}]) flows.setTroubles(troubles);
+  assert.deepEqual(
+    [...events.list({})].map(({ level, text }) => `${level} ${text.split(';')[0]}`),
+    [
+      `warning flow database: ${connections}`,
+      `warning flow database: ${file}`,
+      `info flow database: no longer: ${connections}`,
+      'info the flow database is well again',
+    ],
+  );
+});
+
 test('what is wrong is told once a minute, whatever the wall clock is set to', async () => {
   const [wall, steady] = [{ ms: 1_000_000_000 }, { ms: 5_000 }];
   const clock: Clock = { ...systemClock, now: () => wall.ms, monotonicMs: () => steady.ms };

@@ -97,10 +97,12 @@ export class FlowDatabase {
     if (trouble === told.trouble || (trouble !== undefined && steadyMs - told.atMs < NEWS_MS)) return;
     this.#told.set(part, { trouble, atMs: trouble === undefined ? told.atMs : steadyMs });
     const about = { kind: 'server', id: 'flows' };
-    if (trouble === undefined)
-      this.#events.add({ atMs: now, level: 'info', about, text: 'the flow database is well again' });
-    else this.#events.add({ atMs: now, level: 'warning', about, text: troubleText(part, trouble) });
-    this.#log.warn('the flow database', { trouble: trouble ?? 'is well again' });
+    const isWell = PARTS.every((each) => this.#troubles[each] === undefined);
+    const over = isWell ? 'the flow database is well again' : `flow database: no longer: ${told.trouble}`;
+    const [level, text] =
+      trouble === undefined ? (['info', over] as const) : (['warning', troubleText(part, trouble)] as const);
+    this.#events.add({ atMs: now, level, about, text });
+    this.#log.warn(text);
   }
 
   /**

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify';
 import { WeftError } from '../base/errors.ts';
+import { shown } from '../base/shown.ts';
 import { findObject } from '../model/resolve.ts';
 import type { AuthScope } from './auth.ts';
 import type { ServerContext } from './context.ts';
@@ -40,8 +41,9 @@ export async function createApi(
     if (status === 401) reply.header('www-authenticate', 'Bearer');
     return reply.code(status).type(PROBLEM_CONTENT_TYPE).send(problemDetailsOf(shown, status));
   });
-  app.setNotFoundHandler(() => {
-    throw new WeftError('not-found', 'there is no such path; /v1/openapi.json lists those there are');
+  app.setNotFoundHandler(({ method, url }) => {
+    const asked = `${method} ${shown(url.split('?')[0]!)}`;
+    throw new WeftError('not-found', `there is no ${asked}; /v1/openapi.json lists paths and their methods`);
   });
   app.addHook('onRequest', async (request) => {
     const scope = scopeOf(request.raw);
@@ -98,9 +100,13 @@ function parseJson(text: string): unknown {
 function refusalOf(error: FastifyError): WeftError | undefined {
   if (error instanceof WeftError) return error;
   if (error.code === 'FST_ERR_CTP_BODY_TOO_LARGE')
-    return new WeftError('invalid', `the request is larger than ${LARGEST_BODY_BYTES} bytes`, {
-      details: { status: 413 },
-    });
+    return new WeftError(
+      'invalid',
+      `the request is larger than ${LARGEST_BODY_BYTES / 2 ** 20} MiB: send it in parts`,
+      {
+        details: { status: 413 },
+      },
+    );
   if (error.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE')
     return new WeftError('invalid', 'wanted is application/json', { details: { status: 415 } });
   const { statusCode } = error;

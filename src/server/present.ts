@@ -266,7 +266,7 @@ export class Presenter {
       applied,
       ...(isAlive ? { lag: this.#position.revision() - applied } : {}),
       ...(runtime.health ? { health: runtime.health } : {}),
-      problems: isAlive ? (runtime.health?.problems ?? []) : ['the agent is silent; traffic goes on as it was'],
+      problems: isAlive ? (runtime.health?.problems ?? []) : [`the agent ${silenceText(this.#runtime, host.id)}`],
     };
   }
 
@@ -293,4 +293,11 @@ export class Presenter {
     const state = host?.isAlive ? (reported?.state ?? 'pending') : 'host-down';
     return { state, host: nameOf(active.host), interface: active.interface, claims, problems };
   }
+}
+
+/** What is to be said of an agent that is not heard. */
+export function silenceText(runtime: Runtime, hostId: string): string {
+  return runtime.isGivenUp(hostId)
+    ? 'is silent, and other hosts get no answer either: the host is off, or cut off'
+    : 'is silent; traffic goes on as it was';
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ModelIndex } from '../model/model-index.ts';
+import { silenceText } from './present.ts';
 import { LEASE_MS, Runtime } from './runtime.ts';
 
 test('a clock that is set makes no host dead, nor one that is silent alive', () => {
@@ -46,4 +47,17 @@ test('a host may have reported more than fits on the stack, and goes silent', ()
   assert.equal(runtime.replaceLearned('h1', addresses).length, addresses.length);
   uptimeMs = LEASE_MS;
   assert.equal(runtime.expire().changes.length, addresses.length);
+});
+
+test('of a host that others do not reach either nobody says that its traffic goes on', () => {
+  let uptimeMs = 0;
+  const runtime = new Runtime(new ModelIndex(), { now: () => 0, monotonicMs: () => uptimeMs, sleep: async () => {} });
+  for (const host of ['off', 'agentless', 'well']) runtime.seen(host);
+  uptimeMs += 1_000;
+  runtime.setLost('well', ['off']);
+  uptimeMs += LEASE_MS;
+  runtime.seen('well');
+  assert.deepEqual(runtime.expire().dead, ['off', 'agentless']);
+  assert.match(silenceText(runtime, 'off'), /^is silent, and other hosts get no answer either/);
+  assert.equal(silenceText(runtime, 'agentless'), 'is silent; traffic goes on as it was');
 });

@@ -183,11 +183,11 @@ export class Runtime {
   }
 
   /**
-   * Is the host dead as a whole? One of these says that it does not answer, and nothing was heard of it here since. A host that is only cut off from the
+   * Is the host dead as a whole? One of these (of all, without) says that it does not answer, and nothing was heard of it here since. A host that is only cut off from the
    * others notices that as soon as they do, and says so.
    */
-  isGivenUp(hostId: string, by: readonly string[]): boolean {
-    return by.some((id) => {
+  isGivenUp(hostId: string, by?: readonly string[]): boolean {
+    return (by ?? [...this.#hosts.keys()]).some((id) => {
       const other = this.#hosts.get(id);
       const sinceMs = other?.isAlive ? other.lostSinceMs.get(hostId) : undefined;
       return sinceMs !== undefined && this.#isSilentSince(hostId, sinceMs);

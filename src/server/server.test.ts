@@ -8,6 +8,7 @@ import { silentLog } from '../base/log.ts';
 import { KIND_NAMES } from '../model/kind.ts';
 import { KINDS } from '../model/kinds.ts';
 import type { LogicalPort, LogicalSwitch } from '../model/objects.ts';
+import type { PlannedChange } from './apply.ts';
 import { type Client, createClient } from './client.ts';
 import { problemsOf } from './problem.ts';
 import type { WatchMessage } from './protocol.ts';
@@ -56,8 +57,13 @@ async function problemOf(work: Promise<unknown>): Promise<WeftError> {
 }
 
 test('apply creates a network from names in any order, and applying it again changes nothing', async () => {
-  const dry = await client.post<{ changes: { action: string }[] }>('/v1/apply', { objects: NETWORK, dryRun: true });
+  const dry = await client.post<{ changes: PlannedChange[] }>('/v1/apply', { objects: NETWORK, dryRun: true });
   assert.deepEqual(new Set(dry.changes.map((change) => change.action)), new Set(['create']));
+  const uncertain = dry.changes.flatMap(({ kind, changes }) =>
+    changes.flatMap(({ path, isAllocated }) => (isAllocated ? `${kind} ${path}` : [])),
+  );
+  const chosen = ['chain key', 'port addresses', 'port key', 'port mac', 'switch key'];
+  assert.deepEqual([...new Set(uncertain)].sort(), chosen, 'what the server chose may be another when it is written');
   const first = await client.post<{ revision: number; changes: { action: string }[] }>('/v1/apply', {
     objects: NETWORK,
     applySet: 'demo',

@@ -21,7 +21,7 @@ import { createApi } from './http.ts';
 import { LateTicks } from './late-ticks.ts';
 import { Listeners, type ListenSettings } from './listeners.ts';
 import { endLeases, idleLeases } from './nat-leases.ts';
-import { Presenter } from './present.ts';
+import { Presenter, silenceText } from './present.ts';
 import { Relay } from './relay.ts';
 import { MOST_AT_ONCE, Reports } from './reports.ts';
 import { Runtime } from './runtime.ts';
@@ -224,7 +224,7 @@ function startTimers({ state, runtime, reports, streams, events, flows, clock, l
         streams.closeHost(id);
         reports.judgeGateways(state.index.outsidesAt(id)).catch(failed('looking at L2 gateways and VTEPs'));
         const name = state.index.get('host', id)?.name ?? id;
-        const text = `host ${name}: its agent is silent; traffic goes on as it was`;
+        const text = `host ${name}: its agent ${silenceText(runtime, id)}`;
         events.add({ atMs: clock.now(), level: 'warning', about: { kind: 'host', id }, text });
       }
     }, TICK_MS),

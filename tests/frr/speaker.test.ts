@@ -323,6 +323,14 @@ describe('a BGP speaker of FRR', { skip: missing, timeout: 600_000 }, () => {
     assert.deepEqual(said, ['true'], 'the reason stays');
   });
 
+  test('a peer that told too many is let in again as soon as it may tell so many, and the other sessions stay up', async () => {
+    const before = [(await state(a4))!.drops, (await state(b))!.drops];
+    const may = { ...tooMany, maxPrefixes: 100 };
+    await speaker.apply({ ...config, peers: [a4, a6, otherPassword, otherAs, may, b] });
+    await until('its session', async () => (await state(may))?.established === true);
+    assert.deepEqual([(await state(a4))!.drops, (await state(b))!.drops], before);
+  });
+
   test('a peer a hop further is reached by a route, and what it tells by that route too', async () => {
     const routes = [{ to: '10.9.9.9/32', via: '10.0.7.1' }];
     await speaker.apply({ ...config, peers: [a4, b, far], networks: ['203.0.113.0/24'], routes });

@@ -11,7 +11,7 @@ import { socketDrops } from '../../src/lab/machine-drops.ts';
 import { scriptIn } from '../../src/lab/namespaces.ts';
 import { INTEGRATION_BRIDGE } from '../../src/lab/open-vswitch.ts';
 import { eventually, sleep } from './datacentre.ts';
-import { CLIENT, type TwoGateways, UPLINKS, WEBS } from './two-gateways.ts';
+import { type TwoGateways, UPLINKS, WEBS } from './two-gateways.ts';
 
 /**
  * Sends each packet of a connection by the other gateway than the one before it, in both directions, strictly:
@@ -35,26 +35,34 @@ const MARK_BASE = 101;
 const PRIORITY = 40_000;
 const COOKIE = '0x7e57a17e';
 
+/** Words of `nft`, `ip` and flows for the IP version of the site's client. */
+function wordsOf({ client }: TwoGateways): { ip: 'ip' | 'ip6'; version: '-4' | '-6'; ofproto: 'ip' | 'ipv6' } {
+  return client.includes(':')
+    ? { ip: 'ip6', version: '-6', ofproto: 'ipv6' }
+    : { ip: 'ip', version: '-4', ofproto: 'ip' };
+}
+
 /** `workloads`: those whose packets take turns. */
 export async function alternate(site: TwoGateways, workloads: readonly string[] = WEBS): Promise<Alternation> {
-  const { lab } = site;
+  const { lab, client } = site;
+  const { ip, version } = wordsOf(site);
   const hosts = lab.hosts.map(({ name }) => name).filter((name) => !UPLINKS.some(({ gateway }) => gateway === name));
   const ways = lab.spec.routers.map(({ addresses }) => addresses[0]!.split('/')[0]!);
   await scriptIn(lab.namespace('client'), [
-    'nft add table ip alternate',
-    'nft add chain ip alternate out "{ type route hook output priority mangle; }"',
-    `nft add rule ip alternate out meta l4proto { tcp, udp } meta mark set numgen inc mod 2 offset ${MARK_BASE}`,
+    `nft add table ${ip} alternate`,
+    `nft add chain ${ip} alternate out "{ type route hook output priority mangle; }"`,
+    `nft add rule ${ip} alternate out meta l4proto { tcp, udp } meta mark set numgen inc mod 2 offset ${MARK_BASE}`,
     ...ways.flatMap((via, i) => [
-      `ip route add default via ${via} table ${MARK_BASE + i}`,
-      `ip rule add fwmark ${MARK_BASE + i} table ${MARK_BASE + i} priority ${MARK_BASE + i}`,
+      `ip ${version} route add default via ${via} table ${MARK_BASE + i}`,
+      `ip ${version} rule add fwmark ${MARK_BASE + i} table ${MARK_BASE + i} priority ${MARK_BASE + i}`,
     ]),
   ]);
   for (const web of workloads)
     await scriptIn(lab.namespace(web), [
-      'nft add table ip alternate',
-      'nft add chain ip alternate out "{ type filter hook postrouting priority mangle; }"',
-      `nft add rule ip alternate out meta l4proto { tcp, udp } ip daddr ${CLIENT} meta mark set numgen inc mod 2 offset ${MARK_BASE}`,
-      ...CLASSES.map((dscp, i) => `nft add rule ip alternate out meta mark ${MARK_BASE + i} ip dscp set ${dscp}`),
+      `nft add table ${ip} alternate`,
+      `nft add chain ${ip} alternate out "{ type filter hook postrouting priority mangle; }"`,
+      `nft add rule ${ip} alternate out meta l4proto { tcp, udp } ${ip} daddr ${client} meta mark set numgen inc mod 2 offset ${MARK_BASE}`,
+      ...CLASSES.map((dscp, i) => `nft add rule ${ip} alternate out meta mark ${MARK_BASE + i} ${ip} dscp set ${dscp}`),
     ]);
   for (const { router } of UPLINKS) await countAt(site, router);
   for (const host of hosts) await steer(site, host);
@@ -69,10 +77,13 @@ export async function alternate(site: TwoGateways, workloads: readonly string[] 
     stop: async () => {
       for (const host of hosts) await lab.switchOf(host).ofctl('del-flows', INTEGRATION_BRIDGE, `cookie=${COOKIE}/-1`);
       for (const place of ['client', ...workloads, ...UPLINKS.map(({ router }) => router)])
-        await lab.execOk(place, ['nft', 'delete', 'table', 'ip', 'alternate']);
+        await lab.execOk(place, ['nft', 'delete', 'table', ip, 'alternate']);
       await scriptIn(
         lab.namespace('client'),
-        ways.flatMap((_, i) => [`ip rule del priority ${MARK_BASE + i}`, `ip route flush table ${MARK_BASE + i}`]),
+        ways.flatMap((_, i) => [
+          `ip ${version} rule del priority ${MARK_BASE + i}`,
+          `ip ${version} route flush table ${MARK_BASE + i}`,
+        ]),
       );
     },
   };
@@ -133,35 +144,37 @@ export async function sawHalves(
 export async function gatewaysKnowNothing(site: TwoGateways): Promise<void> {
   for (const { gateway } of UPLINKS) {
     const entries = await site.lab.switchOf(gateway).appctl('dpctl/dump-conntrack');
-    assert.equal(entries.match(new RegExp(`=${CLIENT.replaceAll('.', '\\.')}[,)]`, 'g')), null, entries);
+    assert.equal(entries.match(new RegExp(`=${site.client.replaceAll('.', '\\.')}[,)]`, 'g')), null, entries);
   }
 }
 
 /** Outwards only what carries the class of this gateway's router counts: what came another way than it was sent by is missing. */
-async function countAt({ lab }: TwoGateways, router: string): Promise<void> {
+async function countAt(site: TwoGateways, router: string): Promise<void> {
+  const { lab, client } = site;
+  const { ip } = wordsOf(site);
   const own = CLASSES[UPLINKS.findIndex((uplink) => uplink.router === router)]!;
   const { gateway } = UPLINKS.find((uplink) => uplink.router === router)!;
   const wire = `to-${gateway}`;
   await scriptIn(lab.namespace(router), [
-    'nft add table ip alternate',
-    'nft add counter ip alternate in',
-    'nft add counter ip alternate out',
-    'nft add chain ip alternate forward "{ type filter hook forward priority 0; }"',
-    `nft add rule ip alternate forward oifname ${wire} meta l4proto { tcp, udp } ip saddr ${CLIENT} counter name in`,
-    `nft add rule ip alternate forward iifname ${wire} meta l4proto { tcp, udp } ip daddr ${CLIENT} ip dscp ${own} counter name out`,
+    `nft add table ${ip} alternate`,
+    `nft add counter ${ip} alternate in`,
+    `nft add counter ${ip} alternate out`,
+    `nft add chain ${ip} alternate forward "{ type filter hook forward priority 0; }"`,
+    `nft add rule ${ip} alternate forward oifname ${wire} meta l4proto { tcp, udp } ${ip} saddr ${client} counter name in`,
+    `nft add rule ${ip} alternate forward iifname ${wire} meta l4proto { tcp, udp } ${ip} daddr ${client} ${ip} dscp ${own} counter name out`,
   ]);
 }
 
-async function countsOf({ lab }: TwoGateways, router: string): Promise<{ in: number; out: number }> {
-  const text = await lab.execOk(router, ['nft', 'reset', 'counters', 'table', 'ip', 'alternate']);
+async function countsOf(site: TwoGateways, router: string): Promise<{ in: number; out: number }> {
+  const text = await site.lab.execOk(router, ['nft', 'reset', 'counters', 'table', wordsOf(site).ip, 'alternate']);
   const of = (name: string): number =>
     Number(new RegExp(`counter ${name} \\{\\s*packets (\\d+)`).exec(text)?.[1] ?? Number.NaN);
   return { in: of('in'), out: of('out') };
 }
 
 /** Of each set of two next hops in `ecmp` the first is for the first class, whatever the slot: the order of both is that of the gateways. */
-async function steer({ lab }: TwoGateways, host: string): Promise<void> {
-  const ovs = lab.switchOf(host);
+async function steer(site: TwoGateways, host: string): Promise<void> {
+  const ovs = site.lab.switchOf(host);
   const dumped = await ovs.ofctl('dump-flows', INTEGRATION_BRIDGE, `table=${TABLES.ecmp.number}`, '--no-stats');
   const bySet = new Map<string, Map<string, string>>();
   for (const line of dumped.split('\n')) {
@@ -176,16 +189,16 @@ async function steer({ lab }: TwoGateways, host: string): Promise<void> {
     if (hops.size !== UPLINKS.length) return [];
     return CLASSES.map((dscp, i) => {
       const actions = [...hops.keys()].toSorted((a, b) => hopOf(a) - hopOf(b))[i]!;
-      return `table=${TABLES.ecmp.number},cookie=${COOKIE},priority=${PRIORITY},ip,nw_tos=${dscp << 2},${set},reg6=0/0x10000000,actions=${actions}`;
+      return `table=${TABLES.ecmp.number},cookie=${COOKIE},priority=${PRIORITY},${wordsOf(site).ofproto},nw_tos=${dscp << 2},${set},reg6=0/0x10000000,actions=${actions}`;
     });
   });
   assert.ok(flows.length > 0, `no set of two next hops on ${host}:\n${dumped}`);
   for (const flow of flows) await ovs.ofctl('add-flow', INTEGRATION_BRIDGE, flow);
 }
 
-/** The last byte of the next hop, an address of 192.0.2.0/24, that the actions write. */
+/** The end of the next hop, an address of 192.0.2.0/24 or 2001:db8:2::/48, that the actions write. */
 function hopOf(actions: string): number {
-  const [, last] = /0xc00002([0-9a-f]{2})/.exec(actions) ?? [];
+  const [, last] = /0x(?:c00002|20010db80002)([0-9a-f]+)/.exec(actions) ?? [];
   assert.ok(last !== undefined, actions);
   return Number.parseInt(last, 16);
 }

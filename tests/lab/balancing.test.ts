@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { type Datacentre, eventually, pings, sleep, startDatacentre } from './datacentre.ts';
+import { type ConnectionCrowd, startCrowd } from '../../src/lab/connection-crowd.ts';
+import { applyEverywhere, type Datacentre, eventually, pings, sleep, startDatacentre } from './datacentre.ts';
 import { needsRoot } from './lab-name.ts';
 import { ask, type HeldConnection, hold, serve, serveAll, tally as tallyAt, unanswered } from './services.ts';
 import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
+
+/** Connections of a crowd, and how far a member's share of them may be from its weight. */
+const CROWD = 1000;
+const SHARE_OFF = 0.05;
+/** Each crowd has one of its own. */
+const CROWD_PORTS = [7100, 7101, 7102, 7103];
 
 /** Load balancers; MidoNet's scenarios 44 to 48. */
 describe('a load balancer', { skip: needsRoot }, () => {
@@ -20,10 +27,7 @@ describe('a load balancer', { skip: needsRoot }, () => {
       members: [{ port: 'b1' }, { port: 'b2' }],
       ...more,
     });
-  const put = async (...objects: object[]): Promise<void> => {
-    await dc.weft.client.post('/v1/apply', { objects });
-    await dc.weft.client.get('/v1/sync');
-  };
+  const put = (...objects: object[]): Promise<void> => applyEverywhere(dc, objects);
   /** Who answers so many connections, and how often. */
   const tally = (from: string, address: string, count = 24): Promise<Map<string, number>> =>
     tallyAt(dc.lab, from, address, 80, count);
@@ -206,11 +210,56 @@ describe('a load balancer', { skip: needsRoot }, () => {
     assert.deepEqual([...(await tally('b1', '10.0.9.9', 16)).keys()].sort(), ['b1', 'b2'], 'itself too');
   });
 
-  test('keeps to weights', async () => {
-    await put(balancer({ members: [{ port: 'b1', weight: 3 }, { port: 'b2' }] }));
-    const by = await tally('a1', '10.0.9.9', 240);
-    assert.ok(by.get('b1')! > by.get('b2')! * 1.5, `${[...by]}`);
-    await put(balancer());
+  test('has of many connections at each member what its weight says, from inside and outside, and loses none when one is drained', async (t) => {
+    const weighted = (...members: object[]): Record<string, unknown>[] =>
+      Object.entries({ inner: '10.0.9.10', outer: '203.0.113.82' }).map(([name, address]) =>
+        acme('loadBalancer', `weighted-${name}`, {
+          ...{ address, router: 'r', members },
+          listeners: CROWD_PORTS.map((port) => ({ protocol: 'tcp', port })),
+        }),
+      );
+    const open = (from: string, address: string, port: number): Promise<ConnectionCrowd> =>
+      startCrowd(dc.lab, {
+        ...{ from, to: ['b1', 'b2'], address, port, connections: CROWD },
+        ...{ perSecond: 400, intervalMs: 2000, openTimeoutMs: 30_000 },
+      });
+    const ways = [
+      ['a1', '10.0.9.10'],
+      ['o1', '203.0.113.82'],
+    ] as const;
+    /** Of connections that are all there, and answer, how many are at each member. */
+    const at = async (crowd: ConnectionCrowd, when: string): Promise<Readonly<Record<string, number>>> => {
+      const report = await crowd.report('answered', 30_000);
+      const { established, failed, died, stalled, wrong, troubles } = report;
+      t.diagnostic(`${when}: ${JSON.stringify(report.at)}`);
+      assert.deepEqual(
+        { established, failed, died, stalled, wrong, troubles },
+        { established: CROWD, failed: 0, died: 0, stalled: 0, wrong: 0, troubles: [] },
+        when,
+      );
+      return report.at;
+    };
+    const isShared = async (crowd: ConnectionCrowd, when: string, wanted: number): Promise<void> => {
+      const share = (await at(crowd, when)).b1! / CROWD;
+      assert.ok(Math.abs(share - wanted) <= SHARE_OFF, `${when}: b1 has ${share} of them instead of ${wanted}`);
+    };
+    const [b1, b2] = [{ port: 'b1', weight: 3 }, { port: 'b2' }];
+    const crowds: ConnectionCrowd[] = [];
+    for (const [n, [from, address]] of ways.entries()) {
+      await put(...weighted(b1, b2));
+      const old = await open(from, address, CROWD_PORTS[n]!);
+      crowds.push(old);
+      await isShared(old, `${from}, 3:1`, 0.75);
+      const before = await at(old, 'before b1 is drained');
+      await put(...weighted({ ...b1, drain: true }, b2));
+      const late = await open(from, address, CROWD_PORTS[n + ways.length]!);
+      crowds.push(late);
+      await isShared(late, `${from}, b1 is drained`, 0);
+      assert.deepEqual(await at(old, 'b1 is drained'), before);
+      await put(...weighted({ port: 'b1' }, { ...b2, weight: 3 }));
+      assert.deepEqual(await at(old, 'the other way round'), before);
+    }
+    await Promise.all(crowds.map((crowd) => crowd.stop()));
   });
 
   test('keeps a client at its member where it is to stick', async () => {

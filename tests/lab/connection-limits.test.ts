@@ -18,6 +18,9 @@ const DELAY_MS = 40_000;
 const limited = { inboundLimit: { connections: MOST } };
 const floating = (more: object = {}) =>
   acme('floatingAddress', 'f1', { address: FLOATING, router: 'r', port: 'a1', ...more });
+const router = (more: object = {}) =>
+  networks({ snat: [{ from: '10.0.0.0/16', to: '203.0.113.2' }], ...more }).find(({ kind }) => kind === 'router')!;
+const tenant = (more: object = {}) => ({ kind: 'tenant', name: 'acme', ...more });
 const balancer = (more: object = {}) =>
   acme('loadBalancer', 'vip', {
     ...{ address: VIP, router: 'r', listeners: [7100, 80].map((port) => ({ protocol: 'tcp', port })) },
@@ -132,4 +135,55 @@ describe('a limit of connections at a time', { skip: needsRoot }, () => {
     t.diagnostic(JSON.stringify({ tookMs, by }));
     await crowd.stop();
   });
+
+  for (const [whose, limit, without] of [
+    ['a router', router(limited), router()],
+    ['a tenant', tenant(limited), tenant()],
+  ] as const)
+    test(`of ${whose} counts those of all its addresses, and refuses new ones to each of them`, async (t) => {
+      await apply(limit);
+      const crowds: ConnectionCrowd[] = [];
+      for (const [address, to] of [
+        [FLOATING, ['a1']],
+        [NEIGHBOUR, ['a2']],
+        [VIP, ['b1', 'b2']],
+      ] as const)
+        crowds.push(
+          await startCrowd(dc.lab, {
+            ...{
+              from: 'o1',
+              to: [...to],
+              address,
+              connections: MOST / 2,
+              perSecond: 200,
+              intervalMs: 500,
+              stallMs: 5000,
+            },
+          }),
+        );
+      const opened = performance.now();
+      for (const address of [FLOATING, NEIGHBOUR, VIP])
+        await eventually(`new ones to ${address} are refused`, DELAY_MS, async () => !(await byFrom('o2', address)));
+      t.diagnostic(JSON.stringify({ tookMs: Math.round(performance.now() - opened) }));
+      for (const crowd of crowds) {
+        const known = await crowd.report('answered', 10_000);
+        assert.deepEqual([known.established, known.died, known.stalled, known.wrong], [MOST / 2, 0, 0, 0]);
+      }
+      assert.equal(await byFrom('a1', '203.0.113.101'), 'o1', 'what a workload itself begins');
+      assert.equal(await byFrom('a1', '10.0.2.11'), 'b1', 'what stays inside');
+      await eventually('weft status says so', 10_000, async () =>
+        (await problems()).some((text) => text.includes(whose.split(' ')[1]!) && text.includes(`(${MOST})`)),
+      );
+      // Of three crowds two go: there is room.
+      await crowds.pop()!.stop();
+      await crowds.pop()!.stop();
+      for (const [address, who] of [
+        [FLOATING, /^a1$/],
+        [NEIGHBOUR, /^a2$/],
+        [VIP, /^b[12]$/],
+      ] as const)
+        await eventually(`new ones to ${address}`, DELAY_MS, async () => who.test((await byFrom('o2', address)) ?? ''));
+      await crowds.pop()!.stop();
+      await apply(without);
+    });
 });

@@ -28,6 +28,8 @@ export interface Plan {
   readonly prefix: string;
   readonly hosts: readonly string[];
   readonly encap?: 'geneve' | 'vxlan' | 'gre';
+  /** The hosts' own network; an IPv4 one where it is not given. */
+  readonly underlay?: string;
   readonly objects: readonly Record<string, unknown>[];
   readonly workloads: readonly PlannedWorkload[];
 }
@@ -43,6 +45,7 @@ export async function startDatacentre(plan: Plan): Promise<Datacentre> {
   const lab = await Lab.start({
     name,
     encap: plan.encap ?? 'geneve',
+    ...(plan.underlay === undefined ? {} : { underlay: { subnet: plan.underlay } }),
     hosts: plan.hosts.map((host) => ({ name: host })),
     workloads: plan.workloads.map(({ name: workload, host, addresses = [], gateways = [], mtu }) => ({
       name: workload,

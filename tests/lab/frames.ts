@@ -128,6 +128,25 @@ export function hidden6(ends: Ends, addresses: readonly [src: string, dst: strin
   return whole(ends, 0x86dd, { kind: 'ipv6', ...header }, undefined);
 }
 
+/** An IPv6 packet without extension headers as fragments of so many bytes and less (a multiple of 8), in their order. */
+export function fragments6(frame: Uint8Array, id: number, bytes = 1240): Uint8Array[] {
+  const headers = 14 + 40;
+  const payload = frame.subarray(headers);
+  return Array.from({ length: Math.ceil(payload.length / bytes) }, (_, n) => {
+    const part = payload.subarray(n * bytes, (n + 1) * bytes);
+    const out = new Uint8Array(headers + 8 + part.length);
+    out.set(frame.subarray(0, headers));
+    out.set(part, headers + 8);
+    const view = new DataView(out.buffer);
+    view.setUint16(18, 8 + part.length);
+    view.setUint8(20, 44);
+    view.setUint8(headers, frame[20]!);
+    view.setUint16(headers + 2, (n * bytes) | ((n + 1) * bytes < payload.length ? 1 : 0));
+    view.setUint32(headers + 4, id);
+    return out;
+  });
+}
+
 export function nd(ends: Ends, addresses: readonly [src: string, dst: string], message: NdMessage): Uint8Array {
   const header = ipv6Header({
     src: parseIpv6(addresses[0])!,

@@ -7,6 +7,7 @@ import { connect, createServer } from 'node:net';
  *   service-end.ts serve NAME tcp/PORT|udp/PORT…     answers with NAME and the client's address and port, then with every line that it gets (TCP)
  *   service-end.ts ask tcp|udp ADDRESS PORT TIMEOUT_MS [SOURCE_PORT]       prints who answers; exit 1 and the reason where nobody does
  *   service-end.ts tally ADDRESS PORT TIMEOUT_MS COUNT      asks so often by TCP, one connection after another; a line for each, as `ask` prints it
+ *   service-end.ts large ADDRESS PORT BYTES COUNT FIRST      one UDP conversation: a question of FIRST bytes, then so many of BYTES, each when the one before is answered, or a second on; prints a line for each answer, as `ask`
  *   service-end.ts stream PORT                 to whoever sends it one UDP packet: 200 a second, for good
  *   service-end.ts listen ADDRESS PORT         sends that packet, prints `received N`
  *   service-end.ts hold ADDRESS PORT           keeps one TCP connection, a line every 100 ms; prints `echoes N` per echo, `closed` at its end
@@ -76,6 +77,25 @@ if (mode === 'serve') {
   const [address, port, timeout, count] = rest as [string, string, string, string];
   for (let n = 0; n < Number(count); n++)
     console.log((await ask('tcp', address, Number(port), Number(timeout), 0)).text);
+} else if (mode === 'large') {
+  const [address, port, bytes, count, first] = rest as [string, string, string, string, string];
+  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+  let answered: () => void;
+  socket.on('error', () => undefined);
+  socket.on('message', (answer) => {
+    console.log(String(answer));
+    answered();
+  });
+  socket.connect(Number(port), address, async () => {
+    for (let n = 0; n <= Number(count); n++) {
+      await new Promise<void>((resolve) => {
+        answered = resolve;
+        setTimeout(resolve, 1_000);
+        socket.send(Buffer.alloc(Number(n === 0 ? first : bytes), n));
+      });
+    }
+    process.exit(0);
+  });
 } else if (mode === 'stream') {
   const socket = createSocket('udp6');
   let timer: NodeJS.Timeout | undefined;
@@ -113,6 +133,6 @@ if (mode === 'serve') {
   socket.on('error', end);
   socket.on('close', end);
 } else {
-  console.error('serve, ask, stream, listen or hold is wanted');
+  console.error('serve, ask, tally, large, stream, listen or hold is wanted');
   process.exit(2);
 }

@@ -126,6 +126,25 @@ export async function tally(
   return by;
 }
 
+/** Answers to a datagram of `first` bytes and to so many of `bytes` behind it, one after the other, of one conversation. */
+export async function askLarge(
+  lab: Lab,
+  from: string,
+  address: string,
+  port: number,
+  { bytes, count, first }: { readonly bytes: number; readonly count: number; readonly first: number },
+): Promise<readonly Asked[]> {
+  const words = [END, 'large', address, String(port), String(bytes), String(count), String(first)];
+  const text = await lab.execOk(from, [process.execPath, ...words]);
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const [by, seen, seenPort] = line.split(' ');
+      return { by: by!, seen: seen!, seenPort: Number(seenPort) };
+    });
+}
+
 /** One long TCP connection that says something ten times a second. */
 export interface HeldConnection {
   /** Who is at the other end. */

@@ -147,6 +147,8 @@ export interface ShownPeer {
 export interface TwoGateways {
   readonly lab: Lab;
   readonly weft: WeftInLab;
+  /** The address of the client on the internet. */
+  readonly client: string;
   router(): Promise<ShownRouter>;
   peer(name: string): Promise<ShownPeer>;
   /** Returns when these sessions stand, as far as the server knows, and there are ways in and out by each of them. */
@@ -211,7 +213,7 @@ export async function startTwoGateways(
       (await weft.client.get<{ routers: readonly ShownRouter[] }>('/v1/bgp')).routers[0]!;
     const peer = async (of: string): Promise<ShownPeer> => (await router()).peers.find((one) => one.name === of)!;
     return {
-      ...{ lab, weft, router, peer },
+      ...{ lab, weft, router, peer, client: CLIENT },
       established: async (...uplinks) => {
         for (const of of uplinks) {
           await eventually(`the session ${of}`, 20_000, async () => (await peer(of))?.state === 'established');

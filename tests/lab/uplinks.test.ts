@@ -10,6 +10,7 @@ import {
   FLOATING,
   peerOf,
   SNAT,
+  shop,
   startTwoGateways,
   type TwoGateways,
   UPLINKS,
@@ -39,6 +40,10 @@ describe('uplinks', { skip: needsRoot }, () => {
     const [into, out] = await Promise.all([pings(site.lab, 'client', FLOATING), pings(site.lab, 'web-2', CLIENT)]);
     assert.deepEqual({ into, out }, { into: true, out: true }, when);
   }
+  const giveFloating = async (port: string): Promise<void> => {
+    await put(shop('floatingAddress', 'web-1', { address: FLOATING, router: 'edge', port }));
+    await site.weft.client.get('/v1/sync');
+  };
   /** How an attempt of the client to connect ends. */
   async function knock(address: string, port: number): Promise<string> {
     const script = `const s = require('net').connect({ host: '${address}', port: ${port}, timeout: 5000 });
@@ -67,16 +72,34 @@ describe('uplinks', { skip: needsRoot }, () => {
       assert.equal((await ask(site.lab, 'web-2', 'tcp', CLIENT, 80)).seen, SNAT);
     }
     await site.lab.sendVia('client', ['up-1', 'up-2']);
-    // One number on two hosts, others beside it. Two of one host with one number: LIMITS.md.
-    const ping = (web: string, number: string): Promise<{ readonly stdout: string }> =>
-      site.lab.exec(web, ['ping', '-e', number, '-c', '3', '-i', '0.2', '-W', '2', CLIENT]);
-    const all = await undropped(site.lab, () =>
+    // Both are behind the shared address: who has a floating one goes by that.
+    await giveFloating('web-3');
+    // One number on two hosts, others beside it. Two of one host with one number: LIMITS.md, which says too that each of these gets the answers to
+    // both: by their sizes it is seen that its own are among them, but for the last, which may be under way when it ends.
+    const sizes = { 'web-1': 100, 'web-2': 200 };
+    const ping = (web: string, number: string, ...more: string[]): Promise<{ readonly stdout: string }> =>
+      site.lab.exec(web, ['ping', '-e', number, '-i', '0.2', ...more, CLIENT]);
+    const [same, others] = await undropped(site.lab, () =>
       Promise.all([
-        ...['web-1', 'web-2'].map((web) => ping(web, '77')),
-        ...WEBS.flatMap((web, n) => [1, 2, 3].map((m) => ping(web, `${100 * n + m}`))),
+        Promise.all(
+          Object.entries(sizes).map(async ([web, size]) => ({
+            size,
+            ...(await ping(web, '77', '-w', '2', '-s', `${size}`)),
+          })),
+        ),
+        Promise.all(WEBS.flatMap((web, n) => [1, 2, 3].map((m) => ping(web, `${100 * n + m}`, '-c', '3', '-W', '2')))),
       ]),
     );
-    for (const { stdout } of all) assert.match(stdout, / 3 received/);
+    for (const { stdout, size } of same) {
+      const sent = Number(/(\d+) packets transmitted/.exec(stdout)?.[1]);
+      const own = stdout.match(new RegExp(`^${size + 8} bytes from`, 'gm'))?.length ?? 0;
+      assert.ok(sent > 3 && own >= sent - 1, stdout);
+    }
+    for (const { stdout } of others) assert.match(stdout, / 3 received, 0% packet loss/);
+    for (const web of ['web-1', 'web-2'])
+      assert.equal((await ask(site.lab, web, 'tcp', CLIENT, 80)).seen, SNAT, `${web} is behind the shared address`);
+    await giveFloating('web-1');
+    await reached('the floating address is where it was');
   });
 
   test('who is no peer finds the port of BGP as closed as any other', async () => {

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { createLog, LOG_LEVELS, type LogLevel } from '../../base/log.ts';
 import { type AgentStatus, askLocalAgent, DEFAULT_CONTROL_SOCKET, type ExplainedFlow } from '../control.ts';
 import { EXIT } from '../exit-codes.ts';
-import { formatTable, green, print, printJson, red, say, yellow } from '../output.ts';
+import { formatTable, green, outputOption, print, printJson, red, say, yellow } from '../output.ts';
 import { readSecret } from '../secret-file.ts';
 import { VERSION } from '../version.ts';
 
@@ -50,7 +50,7 @@ export function register(program: Command): void {
       .command(name)
       .description(about)
       .option('--control <path>', 'control socket', DEFAULT_CONTROL_SOCKET)
-      .option('-o, --output <format>', 'table or json', 'table');
+      .addOption(outputOption(['table', 'json']));
   ask('status', 'server, switch, ports and problems of this host').action(showStatus);
   ask('ports', 'the ports whose interfaces are on this host').action(showPorts);
   ask('flows', 'the flows that this host should have')

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { applyObjects } from '../applying.ts';
 import { readObjects } from '../documents.ts';
 import { UsageError } from '../exit-codes.ts';
-import { print, printJson, say } from '../output.ts';
+import { outputOption, print, printJson, say } from '../output.ts';
 import { formatDiff, formatResult, hasDifferences, type Plan, summaryOf } from '../plan.ts';
 import { type Session, withSession } from '../session.ts';
 
@@ -28,7 +28,7 @@ export function register(program: Command): void {
     .option('--set <name>', 'the apply set that the objects belong to')
     .option('--prune', 'with --set: delete what is in the set and no longer in the files')
     .option('-t, --tenant <name>', 'tenant of objects that name none')
-    .option('-o, --output <format>', 'text or json', 'text')
+    .addOption(outputOption(['text', 'json']))
     .addHelpText(
       'after',
       '\nAll or nothing: where anything is wrong, every problem is named by file and line, and nothing is written.\n\nExamples:\n  weft apply -f network.yaml\n  weft apply -f network/ --set prod --prune --diff\n',

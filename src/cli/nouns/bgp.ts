@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { BgpRoute, BgpRouter } from '../../server/bgp.ts';
 import { EXIT, UsageError } from '../exit-codes.ts';
-import { bold, dim, formatTable, green, print, printJson, red, say, yellow } from '../output.ts';
+import { bold, dim, formatTable, green, outputOption, print, printJson, red, say, yellow } from '../output.ts';
 import { type Session, splitName, withSession } from '../session.ts';
 import { ageText } from '../times.ts';
 
@@ -21,7 +21,7 @@ export function register(program: Command): void {
     .option('--advertised', 'what each router advertises, and why')
     .option('--routes', 'learned routes of the router, and why one is not used')
     .option('--to <network>', 'with --routes: only those to exactly this network')
-    .option('-o, --output <format>', 'text or json', 'text')
+    .addOption(outputOption(['text', 'json']))
     .addHelpText('after', '\nExit 7 when a session that should be up is not.\n')
     .action((router: string | undefined, options: BgpOptions, command: Command) =>
       withSession(command, (session) => bgp(router, options, session)),

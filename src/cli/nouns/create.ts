@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { KINDS } from '../../model/kinds.ts';
-import { type FieldFlag, fieldValue, flagsOf } from '../fields.ts';
-import { CLI_KINDS, type CliKind } from '../kinds.ts';
+import { type FieldFlag, fieldValue, flagsOf, labelOf } from '../fields.ts';
+import { CLI_KINDS, type CliKind, singularOf } from '../kinds.ts';
 import { checkFormat, print, printJson, say } from '../output.ts';
 import { type Session, type ShownObject, titleOf, withSession } from '../session.ts';
 import { printYaml } from '../yaml-output.ts';
@@ -14,7 +14,7 @@ export function register(program: Command): void {
   const create = program.command('create').description('create one object');
   for (const kind of CLI_KINDS) {
     const flags = flagsOf(KINDS[kind.kind].schema);
-    const name = kind.plural.replace(/(ch|tch)es$/, '$1').replace(/s$/, '');
+    const name = singularOf(kind);
     const command = create
       .command(name)
       .aliases([...new Set([kind.kind, kind.plural, ...kind.short])].filter((word) => word !== name))
@@ -47,9 +47,7 @@ async function createOne(
   const format = checkFormat(options.output as string);
   const slash = kind.tenantOwned ? typedName.indexOf('/') : -1;
   const tenant = slash > 0 ? typedName.slice(0, slash) : session.tenant;
-  const labels = Object.fromEntries(
-    ((options.label ?? []) as string[]).map((text) => [text.split('=')[0]!, text.slice(text.indexOf('=') + 1)]),
-  );
+  const labels = Object.fromEntries(((options.label ?? []) as string[]).map((text) => labelOf(text, '--label')));
   const body: Record<string, unknown> = {
     name: typedName.slice(slash + 1),
     ...(kind.tenantOwned && tenant !== undefined ? { tenant } : {}),

@@ -87,3 +87,7 @@ test('a file names the rule of its own tenant and chain, or the object of its id
   assert.equal(await inFile([{ kind: 'port', tenant: 'acme', name: 'other', id: ID }], session()), 'ok');
   assert.equal(await codeOf(client.get(`/v1/ports/${ID}`)), 'not-found');
 });
+
+test('a kind alone is asked back for', async () => {
+  await assert.rejects(remove(['ports'], { file: [] }, session()), /which port\? 'weft get ports' lists them/);
+});

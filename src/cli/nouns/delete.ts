@@ -65,6 +65,8 @@ function fromWords(words: readonly string[]): Wanted[] {
   if (rest.length > 0 && kindOf(first)) return rest.map((name) => ({ kind: requireKind(first), name }));
   return words.map((word) => {
     const slash = word.indexOf('/');
+    const kind = slash < 0 ? kindOf(word) : undefined;
+    if (kind) throw new UsageError(`which ${kind.kind}? 'weft get ${kind.plural}' lists them`);
     if (slash < 0) throw new UsageError(`${word}: write the kind too, as 'weft delete port ${word}' or port/${word}`);
     return { kind: requireKind(word.slice(0, slash)), name: word.slice(slash + 1) };
   });

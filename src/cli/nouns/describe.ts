@@ -6,7 +6,7 @@ import type { KeptClientStatus } from '../../server/kept-clients.ts';
 import type { NextHopStatus } from '../../server/next-hops.ts';
 import { UsageError } from '../exit-codes.ts';
 import { type CliKind, entryOf, plurals, requireKind } from '../kinds.ts';
-import { bold, dim, print, printJson, red, yellow } from '../output.ts';
+import { bold, dim, outputOption, print, printJson, red, yellow } from '../output.ts';
 import { inlineText } from '../paths.ts';
 import { fetchObject, listObjects } from '../requests.ts';
 import { type Session, type ShownObject, titleOf, withSession } from '../session.ts';
@@ -23,7 +23,7 @@ export function register(program: Command): void {
     .argument('<kind>', `one of ${plurals()}, or kind/name`)
     .argument('[name]', 'name, tenant/name, id or the beginning of an id')
     .option('-t, --tenant <name>', 'tenant of the object')
-    .option('-o, --output <format>', 'text or json', 'text')
+    .addOption(outputOption(['text', 'json']))
     .action((kind: string, name: string | undefined, options: DescribeOptions, command: Command) =>
       withSession(command, (session) => describe(kind, name, options, session)),
     );

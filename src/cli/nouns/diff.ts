@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { WeftError } from '../../base/errors.ts';
 import { applyFiles } from '../applying.ts';
 import { EXIT, exitCodeOf } from '../exit-codes.ts';
-import { print, printJson, say } from '../output.ts';
+import { outputOption, print, printJson, say } from '../output.ts';
 import { formatDiff, hasDifferences, summaryOf } from '../plan.ts';
 import { withSession } from '../session.ts';
 import { collect } from './apply.ts';
@@ -22,7 +22,7 @@ export function register(program: Command): void {
     .option('--set <name>', 'the apply set that the objects belong to')
     .option('--prune', 'with --set: show also what would be deleted')
     .option('-t, --tenant <name>', 'tenant of objects that name none')
-    .option('-o, --output <format>', 'text or json', 'text')
+    .addOption(outputOption(['text', 'json']))
     .addHelpText(
       'after',
       '\nAs diff(1): exit 0 when nothing would change, 1 when something would, more in case of trouble.\n',

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { type AgentDoctor, askLocalAgent, DEFAULT_CONTROL_SOCKET } from '../control.ts';
 import { EXIT } from '../exit-codes.ts';
 import { entryOf } from '../kinds.ts';
-import { bold, dim, green, print, printJson, red, say, yellow } from '../output.ts';
+import { bold, dim, green, outputOption, print, printJson, red, say, yellow } from '../output.ts';
 import { type Finding, gatherFacts, judge } from '../preflight.ts';
 import { fetchObject } from '../requests.ts';
 import { hostAgentPath, type ShownObject, withSession } from '../session.ts';
@@ -26,7 +26,7 @@ export function register(program: Command): void {
     .option('--control <path>', "control socket of this host's agent", DEFAULT_CONTROL_SOCKET)
     .option('--bridge <name>', 'the integration bridge', 'br-int')
     .option('--ovs-run-dir <path>', "Open vSwitch's run directory", '/var/run/openvswitch')
-    .option('-o, --output <format>', 'text or json', 'text')
+    .addOption(outputOption(['text', 'json']))
     .addHelpText('after', '\nExit 7 when something is wrong.\n')
     .action((options: DoctorOptions, command: Command) =>
       options.preflight ? preflight(options, command) : compare(options, command),

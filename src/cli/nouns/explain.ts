@@ -3,7 +3,7 @@ import { WeftError } from '../../base/errors.ts';
 import { askLocalAgent, DEFAULT_CONTROL_SOCKET } from '../control.ts';
 import { UsageError } from '../exit-codes.ts';
 import { requireKind } from '../kinds.ts';
-import { formatTable, print, printJson, say } from '../output.ts';
+import { formatTable, outputOption, print, printJson, say } from '../output.ts';
 import { fetchObject } from '../requests.ts';
 import { hostAgentPath, type Session, titleOf, withSession } from '../session.ts';
 
@@ -25,7 +25,7 @@ export function register(program: Command): void {
     .argument('<cookie>', 'as ovs-ofctl prints it: 0x1f, or 31')
     .option('--host <name>', "a host's agent, through the server; without it the agent of this host")
     .option('--control <path>', "control socket of this host's agent", DEFAULT_CONTROL_SOCKET)
-    .option('-o, --output <format>', 'table or json', 'table')
+    .addOption(outputOption(['table', 'json']))
     .action((cookie: string, options: ExplainOptions, command: Command) => explain(cookie, options, command));
 }
 

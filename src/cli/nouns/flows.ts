@@ -8,7 +8,7 @@ import type {
   ShownDrop,
 } from '../../server/routes/flows.ts';
 import { EXIT, UsageError } from '../exit-codes.ts';
-import { dim, formatTable, green, print, printJson, red, say, yellow } from '../output.ts';
+import { dim, formatTable, green, outputOption, print, printJson, red, say, yellow } from '../output.ts';
 import { type Session, splitName, withSession } from '../session.ts';
 import { ageText, clockText } from '../times.ts';
 
@@ -47,7 +47,7 @@ export function register(program: Command): void {
     .option('--at <time>', 'with --nat: when, as 2026-11-29T22:00Z (default: now)')
     .option('--refused', 'rules that dropped or rejected packets')
     .option('--drops', 'what hosts dropped at the outside and behind chains, by reason')
-    .option('-o, --output <format>', 'table or json', 'table')
+    .addOption(outputOption(['table', 'json']))
     .addHelpText(
       'after',
       '\nAgents look every 5 s, and the database keeps translations for 90 days. Exit 3 when nobody is known to have had the address.\n',
@@ -56,8 +56,8 @@ export function register(program: Command): void {
 }
 
 async function flows(options: FlowsOptions, session: Session): Promise<void> {
-  if (options.output !== 'table' && options.output !== 'json')
-    throw new UsageError(`-o ${options.output}: table or json is wanted`);
+  const asked = ['--nat', '--refused', '--drops', '--follow'].filter((name) => options[name.slice(2) as 'nat']);
+  if (asked.length > 1) throw new UsageError(`${asked.join(' and ')} are different questions: ask one at a time`);
   if (options.at !== undefined && options.nat === undefined)
     throw new UsageError("--at is about --nat: 'weft flows --nat ADDRESS:PORT --at TIME'");
   if (options.nat !== undefined) return await nat(options.nat, options, session);

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { UsageError } from '../exit-codes.ts';
 import { type CliKind, type Column, plurals, requireKind } from '../kinds.ts';
 import { checkFormat, formatTable, type OutputFormat, print, printJson, say } from '../output.ts';
 import { cellText, valueAt } from '../paths.ts';
@@ -19,7 +20,7 @@ export function register(program: Command): void {
     .argument('<kind>', `one of ${plurals()} (or a short form), several with commas, or 'all'`)
     .argument('[names...]', 'name, tenant/name, id or the beginning of an id')
     .option('-o, --output <format>', 'table, wide, json, yaml or name', 'table')
-    .option('-l, --selector <labels>', 'only objects with these labels: key=value,key2=value2')
+    .option('-l, --selector <labels>', 'only objects with these labels: key=value,key2 (of any value)')
     .option('-t, --tenant <name>', 'only objects of this tenant')
     .option('-A, --all', 'of all tenants, whatever the context says')
     .addHelpText(
@@ -35,6 +36,8 @@ export function register(program: Command): void {
 
 async function get(words: string, names: readonly string[], options: GetOptions, session: Session): Promise<void> {
   const format = checkFormat(options.output);
+  if (options.selector?.split(',').some((label) => label === '' || label.startsWith('=')))
+    throw new UsageError(`-l ${options.selector}: key=value,key2=value2 is wanted, or a key alone for any value`);
   const kinds = (words === 'all' ? plurals().split(', ') : words.split(',')).map(requireKind);
   const lists: { readonly kind: CliKind; readonly objects: ShownObject[] }[] = [];
   for (const kind of kinds) {

@@ -12,7 +12,7 @@ import { AGENT_PROCESS, openWeftInLab, plugIntoPort, SERVER_PROCESS, WeftFiles, 
 import { UsageError } from '../exit-codes.ts';
 import { labDown, labUp } from '../lab-up.ts';
 import { isRouter, registerUpstreams, upstreamRows } from '../lab-upstreams.ts';
-import { formatTable, green, print, printJson, red, say } from '../output.ts';
+import { formatTable, green, outputOption, print, printJson, red, say } from '../output.ts';
 
 /** `weft lab`: a datacentre on this machine. Every command takes `--lab`; without it the only lab that is up is meant. */
 export function register(program: Command): void {
@@ -44,8 +44,10 @@ function registerLife(lab: Command, chosen: () => Promise<Lab>): void {
     .description('remove a lab with all its processes, namespaces and files')
     .action(async (name: string | undefined) => {
       const wanted = name ?? lab.opts<{ lab?: string }>().lab ?? onlyLab();
-      if (wanted) await labDown(wanted);
-      say(wanted ? `lab ${wanted} is removed` : 'no lab is up');
+      if (!wanted) return say('no lab is up');
+      const wasUp = listLabs().includes(wanted);
+      await labDown(wanted);
+      say(wasUp ? `lab ${wanted} is removed` : `no lab ${wanted} is up; what may have been left of one is removed`);
     });
   lab
     .command('list')
@@ -58,7 +60,7 @@ function registerLife(lab: Command, chosen: () => Promise<Lab>): void {
   lab
     .command('status')
     .description('hosts, workloads, upstream routers and processes of a lab')
-    .option('-o, --output <format>', 'table or json', 'table')
+    .addOption(outputOption(['table', 'json']))
     .action(async (options: { readonly output: string }) => showStatus(await chosen(), options.output === 'json'));
 }
 
@@ -73,7 +75,16 @@ function registerProcesses(lab: Command, chosen: () => Promise<Lab>): void {
     .command('logs <place> [process]')
     .description('what the processes of a host (or of `server`) have written')
     .action(async (place: string, name: string | undefined) => {
-      for (const p of (await chosen()).processes()) if (p.place === place && (!name || p.name === name)) print(p.log());
+      const it = await chosen();
+      const found = it.processes().filter((p) => p.place === place);
+      const wanted = found.filter((p) => !name || p.name === name);
+      if (found.length === 0) throw new WeftError('not-found', `the lab ${it.name} has no processes at ${place}`);
+      if (wanted.length === 0)
+        throw new WeftError(
+          'not-found',
+          `${place} has no process ${name}, only ${found.map((p) => p.name).join(', ')}`,
+        );
+      for (const p of wanted) print(p.log());
     });
 }
 
@@ -177,7 +188,15 @@ function registerWorkloads(lab: Command, chosen: () => Promise<Lab>): void {
     .description('migrate a running workload to another host, as a hypervisor does')
     .action(async (workload: string, host: string) => {
       const it = await chosen();
-      const { port } = it.workload(workload);
+      const { port, host: from } = it.workload(workload);
+      if (it.host(host).name === from) return say(`${workload} runs on ${host} already`);
+      // Half a move is hard to undo.
+      for (const place of [from, host])
+        if (!theProcess(it, place, 'ovs-vswitchd').running)
+          throw new WeftError(
+            'refused',
+            `ovs-vswitchd of ${place} does not run; start it: weft lab vswitchd start ${place}`,
+          );
       if (port !== undefined) await declareMove(it, port, host);
       const migration = await startMigration(it, workload, host);
       await migration.activate();

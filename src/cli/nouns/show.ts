@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { KindName } from '../../model/kind.ts';
 import type { LoadBalancer, Router } from '../../model/objects.ts';
 import { entryOf } from '../kinds.ts';
-import { bold, dim, green, print, printJson, red, say, yellow } from '../output.ts';
+import { bold, dim, green, outputOption, print, printJson, red, say, yellow } from '../output.ts';
 import { cellText, valueAt } from '../paths.ts';
 import { fetchObject, listObjects } from '../requests.ts';
 import { type Session, type ShownObject, withSession } from '../session.ts';
@@ -17,7 +17,7 @@ export function register(program: Command): void {
     .description('the network as a tree: tenants, their switches with ports, and their routers')
     .argument('[switch]', 'only this switch')
     .option('-t, --tenant <name>', 'only this tenant')
-    .option('-o, --output <format>', 'text or json', 'text')
+    .addOption(outputOption(['text', 'json']))
     .action((name: string | undefined, options: ShowOptions, command: Command) =>
       withSession(command, (session) => show(name, options, session)),
     );

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { WeftEvent } from '../../server/events.ts';
 import type { HostStatus } from '../../server/present.ts';
 import { EXIT } from '../exit-codes.ts';
-import { bold, dim, formatTable, green, print, printJson, red, say, yellow } from '../output.ts';
+import { bold, dim, formatTable, green, outputOption, print, printJson, red, say, yellow } from '../output.ts';
 import { type Session, withSession } from '../session.ts';
 import { ageText, clockText } from '../times.ts';
 
@@ -23,7 +23,7 @@ export function register(program: Command): void {
   program
     .command('status')
     .description('is everything all right? verdict first, next step last')
-    .option('-o, --output <format>', 'text or json', 'text')
+    .addOption(outputOption(['text', 'json']))
     .addHelpText('after', '\nExit 7 when something is not all right.\n')
     .action((options: { readonly output: string }, command: Command) =>
       withSession(command, (session) => status(options.output, session)),

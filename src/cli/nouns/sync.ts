@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { EXIT, UsageError } from '../exit-codes.ts';
-import { print, printJson, say } from '../output.ts';
+import { outputOption, print, printJson, say } from '../output.ts';
 import { type Session, withSession } from '../session.ts';
 import { parseDuration } from '../times.ts';
 
@@ -25,7 +25,7 @@ export function register(program: Command): void {
     .option('--wait', 'wait until it has')
     .option('--timeout <time>', 'how long at most: 30s, 2m, 500ms', '30s')
     .option('--revision <number>', 'up to this revision instead of the newest')
-    .option('-o, --output <format>', 'text or json', 'text')
+    .addOption(outputOption(['text', 'json']))
     .addHelpText('after', '\nExit 124 when --wait takes too long, 7 when without it hosts are behind.\n')
     .action((options: SyncOptions, command: Command) => withSession(command, (session) => sync(options, session)));
 }

@@ -6,7 +6,7 @@ import type { TraceAnswer, TracedHost } from '../../server/trace.ts';
 import type { ConversationAnswer } from '../../server/trace-conversation.ts';
 import { EXIT, UsageError } from '../exit-codes.ts';
 import { entryOf } from '../kinds.ts';
-import { bold, dim, green, print, printJson, red, say } from '../output.ts';
+import { bold, dim, green, outputOption, print, printJson, red, say } from '../output.ts';
 import { fetchObject, listObjects } from '../requests.ts';
 import { hostAgentPath, type Session, type ShownObject, splitName, titleOf, withSession } from '../session.ts';
 import {
@@ -61,7 +61,7 @@ export function register(program: Command): void {
     )
     .option('--ovs', 'ask every host on the way what its Open vSwitch really does with it')
     .option('-t, --tenant <name>', 'tenant of ports named without one')
-    .option('-o, --output <format>', 'text or json', 'text')
+    .addOption(outputOption(['text', 'json']))
     .addHelpText(
       'after',
       '\nExit 7 when the packet or its answer is dropped.\n\nExamples:\n  weft trace web-1 db-1 tcp/5432\n  weft trace acme/web-1 10.0.0.7 udp/53 --ovs\n  weft trace client shop tcp/80\n  weft trace client files tcp/40000 --data-of tcp/21\n  weft trace web-1 dhcp\n  weft trace web-1 db-1 tcp/5432 -o json >call.json   # and after a change of the rules:\n  weft trace web-1 db-1 tcp/5432 --connections call.json\n',

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { KindName } from '../../model/kind.ts';
 import { plurals, requireKind } from '../kinds.ts';
-import { dim, green, print, red, say, yellow } from '../output.ts';
+import { dim, green, outputOption, print, red, say, yellow } from '../output.ts';
 import { inlineText } from '../paths.ts';
 import { type Session, type ShownObject, titleOf, withSession } from '../session.ts';
 import { clockText } from '../times.ts';
@@ -30,7 +30,7 @@ export function register(program: Command): void {
     .argument('[kinds]', `of these kinds, with commas: ${plurals()}`)
     .option('-t, --tenant <name>', 'only objects of this tenant')
     .option('--initial', 'begin with all objects as they are')
-    .option('-o, --output <format>', 'text, or json (a line each)', 'text')
+    .addOption(outputOption(['text', 'json'], 'text, or json (a line each)'))
     .action((kinds: string | undefined, options: WatchOptions, command: Command) =>
       withSession(command, (session) => watch(kinds, options, session)),
     );

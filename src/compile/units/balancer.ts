@@ -312,9 +312,7 @@ function begins(
   if (isFull(reader, balancer.id)) return [flow('member', priority, here, { do: [...forget, ...ask(zone)] })];
   const begin = beginLimit(reader, balancer.router!, 'loadBalancer', reader.derive(sharersOf, balancer.id)[0]!);
   const translated = translate('anchored', zone + ZONE_KIND.vip, toMember(address, memberPort));
-  const asksUdp =
-    begin.pass.length > 0 &&
-    balancer.listeners.some((each) => each.protocol === 'udp' && each.memberPort === memberPort);
+  const asksUdp = begin.pass.length > 0 && servesUdp(balancer, memberPort);
   const udp = { ...ipOf(address.version), ip_proto: PROTO.udp };
   return [
     flow('member', priority, here, { do: [...forget, ...translated] }),
@@ -329,6 +327,31 @@ function begins(
         ]
       : []),
   ];
+}
+
+function servesUdp({ listeners }: BalancerFacts, memberPort: MemberPort): boolean {
+  return listeners.some((each) => each.protocol === 'udp' && each.memberPort === memberPort);
+}
+
+/**
+ * What is done to a later fragment at a member here, known or not: as the flows of `member` say. Each member has a copy, which is tracked within its
+ * `clone`: of one that only resubmits Open vSwitch makes no copy, and the zone of the next member would be asked of what the zone before has
+ * left, which is nothing while it waits for others, and translated when it is its own.
+ */
+export function laterAt(
+  reader: Reader,
+  balancer: BalancerFacts & { readonly id: string },
+  port: string,
+  memberPort: MemberPort | undefined,
+): readonly Action[] | undefined {
+  const zone = reader.pick('interface', port, 'zone');
+  const address = memberAddress(reader, port, balancer.vip.version);
+  if (zone === undefined || address === undefined) return undefined;
+  if (memberPort === undefined || isFull(reader, balancer.id)) return ask(zone);
+  const { pass } = beginLimit(reader, balancer.router!, 'loadBalancer', reader.derive(sharersOf, balancer.id)[0]!);
+  // Over IPv6 it does not say its protocol, and no limit asks it.
+  if (pass.length > 0 && address.version === 4 && servesUdp(balancer, memberPort)) return ask(zone);
+  return translate('anchored', zone + ZONE_KIND.vip, toMember(address, memberPort));
 }
 
 /** What is known of connections to VIPs in the zones of a port. */

@@ -16,6 +16,7 @@ import {
   fromAddress,
   fromSome,
   KNOWN,
+  later,
   natTo,
   portsFacing,
   sourceUntouched,
@@ -208,8 +209,8 @@ function part(
     // Without ports: ICMP, whose answers all hosts with ports are asked for, and other protocols.
     flow('snat', priority, match(by, source), { do: translate('snatted', zone, natTo('src', to)) }),
     flow('snatted', priority, match(by, { ...source, ...sourceUntouched }), { drop: 'no-ports' }),
-    ...[PROTO.tcp, PROTO.udp].flatMap((ip_proto) => {
-      const fields: Match = { ...source, ip_proto };
+    ...[{ ip_proto: PROTO.tcp }, { ip_proto: PROTO.udp }, ...laterOver(to)].flatMap((what) => {
+      const fields: Match = { ...source, ...what };
       return [
         flow('snat', priority + 1, match(by, fields), runFrom(0)),
         // All ports of a run in use: the next one, and after the last the agent may ask for another.
@@ -224,6 +225,14 @@ function part(
       ];
     }),
   ];
+}
+
+/**
+ * Fragments after the first say no protocol over IPv6, and it is one of them that decides what is done to all, if it came last. Of what has no ports
+ * Open vSwitch leaves a range of them aside.
+ */
+function laterOver(to: Ip): readonly Match[] {
+  return to.version === 6 ? [later] : [];
 }
 
 /** Does a workload here have connections of one of the addresses with ports of another host? They need no port of ours. */

@@ -5,11 +5,11 @@ import { wayTo } from '../facts.ts';
 import { load, match, PROTO, type Registers } from '../fields.ts';
 import { flow } from '../flow-sink.ts';
 import { define, type Reader } from '../inputs.ts';
-import { atMembers } from '../listeners.ts';
+import { atMembers, type MemberPort } from '../listeners.ts';
 import { TABLES } from '../tables.ts';
 import { anchorOf, later } from '../translation.ts';
 import { ANCHOR, isFull, outsideKey, refuseNew, through, toAll } from './anchor.ts';
-import { KNOWN_ONLY, MARKED, markerOf } from './balancer.ts';
+import { KNOWN_ONLY, laterAt, MARKED, markerOf } from './balancer.ts';
 import { addressedTo } from './router-base.ts';
 import { chooseSlot, echoRequest, forListener } from './vip.ts';
 
@@ -63,14 +63,14 @@ function echo({ vip }: BalancerFacts, router: number): Contribution {
 function withoutPorts(reader: Reader, id: string, balancer: BalancerFacts, router: number): Contribution[] {
   const { vip } = balancer;
   const elsewhere = new Map<string, Action>();
-  const here: number[] = [];
+  const here: { readonly port: string; readonly key: number }[] = [];
   const members = reader.derive(sharersOf, id).flatMap((each) => reader.pick('loadBalancer', each, 'members')!);
   for (const port of new Set(members.map((member) => member.port))) {
     const key = reader.pick('port', port, 'key');
     const host = anchorOf(reader, port);
     if (key === undefined || host === undefined || memberAddress(reader, port, vip.version) === undefined) continue;
     const way = reader.derive(wayTo, host);
-    if (way === 'here') here.push(key);
+    if (way === 'here') here.push({ port, key });
     else if (way !== undefined && !elsewhere.has(host)) {
       const actions: Action[] = [
         { kind: 'setField', field: 'eth_dst', value: markerOf(key) },
@@ -80,18 +80,19 @@ function withoutPorts(reader: Reader, id: string, balancer: BalancerFacts, route
       elsewhere.set(host, { kind: 'clone', actions });
     }
   }
-  const asking = (what: Registers): Action[] =>
-    here.map((member) => ({
-      kind: 'clone',
-      actions: [...load({ memberVip: 1, member, ...what }), { kind: 'resubmit', table: TABLES.member.number }],
-    }));
+  const asking = (what: Registers, memberPort?: MemberPort): Action[] =>
+    here.flatMap(({ port, key: member }) => {
+      const asked = laterAt(reader, { ...balancer, id }, port, memberPort);
+      if (asked === undefined) return [];
+      return [{ kind: 'clone', actions: [...load({ memberVip: 1, member, ...what }), ...asked] }];
+    });
   const copies = [...elsewhere.values()];
   const isIcmp = { ip_proto: vip.version === 4 ? PROTO.icmp : PROTO.icmpv6 };
   const known = { memberPort: KNOWN_ONLY };
   const { onlyMemberPort: only } = balancer;
   const begun = only === undefined ? known : { ...atMembers(only), balancer: balancer.key };
   return [
-    ...toAll(router, { ...addressedTo(vip), ...later }, ANCHOR.later, { elsewhere: copies, here: asking(begun) }),
+    ...toAll(router, { ...addressedTo(vip), ...later }, ANCHOR.later, { elsewhere: copies, here: asking(begun, only) }),
     ...toAll(router, { ...addressedTo(vip), ...isIcmp }, ANCHOR.rest, { elsewhere: copies, here: asking(known) }),
   ];
 }

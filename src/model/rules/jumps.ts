@@ -23,6 +23,16 @@ export function firstRuleBehind(
   return undefined;
 }
 
+/** Remembers what was found of each chain, for who asks of many while nothing changes. */
+export function oncePerChain<Found>(find: (chain: string) => Found): (chain: string) => Found {
+  const known = new Map<string, { readonly found: Found }>();
+  return (chain) => {
+    const one = known.get(chain) ?? { found: find(chain) };
+    known.set(chain, one);
+    return one.found;
+  };
+}
+
 /** How many further rules one problem names; the rest is counted. */
 const MOST_NAMED = 20;
 

@@ -1,8 +1,7 @@
 import { describe } from '../describe.ts';
 import type { ModelIndex } from '../model-index.ts';
 import type { AnyObject, Rule as RuleObject } from '../objects.ts';
-import type { Problem } from '../problem.ts';
-import { firstRuleBehind, othersBehind, referrersBefore } from './jumps.ts';
+import { firstRuleBehind, oncePerChain, othersBehind, referrersBefore } from './jumps.ts';
 import type { Rule } from './rule.ts';
 import { written } from './rule.ts';
 
@@ -11,9 +10,14 @@ import { written } from './rule.ts';
  * checked where frames come from a switch.
  */
 export const checkProtection: Rule = (index, changes, report) => {
+  const unfit = UNFIT.map((why) => ({ ...why, behind: oncePerChain(unfitBehind(index, why)) }));
   for (const kind of ['switch', 'router', 'floatingAddress', 'loadBalancer'] as const)
     for (const { after } of written(changes, kind))
-      if (after.prefilter !== undefined) checkPrefilter(index, after, after.prefilter, report);
+      for (const { behind, hint } of unfit) {
+        const message = after.prefilter === undefined ? undefined : behind(after.prefilter);
+        if (message !== undefined)
+          report({ object: describe(index, after), path: 'prefilter', code: 'prefilter', message, hint });
+      }
   for (const { after } of written(changes, 'loadBalancer'))
     for (const path of ['prefilter', 'inboundLimit'] as const)
       if (after[path] !== undefined && after.router === undefined)
@@ -22,17 +26,13 @@ export const checkProtection: Rule = (index, changes, report) => {
           message: 'nothing comes from outside to a VIP of a switch',
           hint: 'filter and limit its clients at their ports',
         });
-  const hooks = new Map<string, AnyObject | undefined>();
-  for (const why of UNFIT) {
-    const cleared = new Set<string>();
+  const hookOf = oncePerChain((chain) => firstHook(index, chain));
+  for (const why of unfit) {
     for (const { before, after } of written(changes, 'rule')) {
       const { jumpTo } = after;
       const isWorse = why.isSo(after) && !(before && why.isSo(before));
       const isNewJump = jumpTo !== undefined && jumpTo !== before?.jumpTo;
-      const behind = isNewJump ? firstRuleBehind(index, jumpTo, why.isSo, cleared) : undefined;
-      if (!isWorse && !behind) continue;
-      if (!hooks.has(after.chain)) hooks.set(after.chain, hookOf(index, after.chain));
-      const hook = hooks.get(after.chain);
+      const hook = isWorse || isNewJump ? hookOf(after.chain) : undefined;
       if (hook === undefined) continue;
       const problem = (path: string, what: string): void =>
         report({
@@ -40,7 +40,8 @@ export const checkProtection: Rule = (index, changes, report) => {
           message: `its chain is a pre-filter of ${describe(index, hook)}, and ${what}`,
         });
       if (isWorse) problem(why.path, `it ${why.what}`);
-      if (behind) problem('jumpTo', whatOf(index, jumpTo!, behind, why));
+      const behind = isNewJump ? why.behind(jumpTo) : undefined;
+      if (behind !== undefined) problem('jumpTo', behind);
     }
   }
   for (const { after } of written(changes, 'routerPort')) {
@@ -57,21 +58,13 @@ export const checkProtection: Rule = (index, changes, report) => {
   }
 };
 
-type Report = (problem: Problem) => void;
-
-function checkPrefilter(index: ModelIndex, hook: AnyObject, chain: string, report: Report): void {
-  for (const why of UNFIT) {
-    const rule = firstRuleBehind(index, chain, why.isSo);
-    if (rule)
-      report({
-        ...{ object: describe(index, hook), path: 'prefilter', code: 'prefilter', hint: why.hint },
-        message: whatOf(index, chain, rule, why),
-      });
-  }
-}
-
-function whatOf(index: ModelIndex, chain: string, first: RuleObject, { what, isSo }: Unfit): string {
-  return `${describe(index, first)} ${what}${othersBehind(index, chain, first, isSo)}`;
+/** Finds what is to be said of such rules of a chain, and of those that it jumps to. */
+function unfitBehind(index: ModelIndex, { isSo, what }: Unfit): (chain: string) => string | undefined {
+  const cleared = new Set<string>();
+  return (chain) => {
+    const first = firstRuleBehind(index, chain, isSo, cleared);
+    return first && `${describe(index, first)} ${what}${othersBehind(index, chain, first, isSo)}`;
+  };
 }
 
 /** Why no pre-filter may have a rule. */
@@ -98,7 +91,7 @@ const UNFIT: readonly Unfit[] = [
 ];
 
 /** Who has the chain as a pre-filter, or one that leads to it by jumps. */
-function hookOf(index: ModelIndex, chain: string): AnyObject | undefined {
+function firstHook(index: ModelIndex, chain: string): AnyObject | undefined {
   for (const [referrer, at] of referrersBefore(index, [chain]))
     if ('prefilter' in referrer && referrer.prefilter === at) return referrer;
   return undefined;
