@@ -36,6 +36,10 @@ test('malformed YAML is refused with file, line and column, every place of it', 
   refuses('kind: port\nname: 12\n', /a\.yaml:2:1: name: text is wanted; write "12" in quotes/);
 });
 
+test('a file of very many documents is refused before it is parsed', () => {
+  refuses('---\nkind: port\n'.repeat(100_001), /^a\.yaml has 100002 documents, more than 100000: apply it in parts$/);
+});
+
 test('a problem of the server is placed at its field, or at the nearest one around it', () => {
   const text = [
     'kind: switch',

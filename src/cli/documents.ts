@@ -20,6 +20,8 @@ export interface SourceObject {
   position(path: string): string;
 }
 
+/** As many as a request may have; a parser takes a millisecond and megabytes for every twenty. */
+const MOST_DOCUMENTS = 100_000;
 /** Of one document: where one bracket is missing, all that follows is wrong. */
 const MOST_ERRORS = 10;
 
@@ -83,6 +85,9 @@ function parseSource(name: string, text: string, objects: SourceObject[], proble
     const { line, col } = lines.linePos(offset);
     return `${name}:${line}:${col}`;
   };
+  const count = (text.match(/^---/gm)?.length ?? 0) + 1;
+  if (count > MOST_DOCUMENTS)
+    throw new WeftError('invalid', `${name} has ${count} documents, more than ${MOST_DOCUMENTS}: apply it in parts`);
   const documents = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
   if (!Array.isArray(documents)) return; // an empty file
   for (const document of documents) {

@@ -428,6 +428,7 @@ test('garbage is refused in words, whatever it is', async () => {
     assert.equal(await codeOf('GET', '/v1/ports/%00'), 'not-found');
     assert.equal(await codeOf('GET', '/v1/nothing'), 'not-found');
     assert.equal(await codeOf('GET', '/v1/ports?limit=x'), 'invalid');
+    assert.equal(await codeOf('GET', '/v1/ports?tennant=acme'), 'invalid');
     assert.equal(await codeOf('GET', '/v1/watch?kinds=prot'), 'invalid');
     assert.equal(await codeOf('POST', '/v1/hosts/h1/reports', { reports: [{ type: 'nonsense' }] }), 'invalid');
     assert.equal(await codeOf('POST', '/v1/hosts/h9/reports', { reports: [] }), 'not-found');
