@@ -75,12 +75,16 @@ export async function startDatacentre(plan: Plan): Promise<Datacentre> {
       },
     };
   } catch (error) {
-    // What server and agents said is gone with the lab: show it while it is there.
-    for (const process of lab.processes())
-      if (process.name !== 'ovsdb-server') console.error(`--- ${process.name}\n${process.log().slice(-3000)}`);
+    showLogs(lab);
     await removeLab(name);
     throw error;
   }
+}
+
+/** What server and agents said, which is gone with the lab: for who cannot start what is to be tested. */
+export function showLogs(lab: Lab): void {
+  for (const process of lab.processes())
+    if (process.name !== 'ovsdb-server') console.error(`--- ${process.name}\n${process.log().slice(-3000)}`);
 }
 
 /** Does an address answer a ping from a workload? `size` is the payload; `dontFragment` as `ping -M do`. */

@@ -1,7 +1,7 @@
 import { Lab, removeLab } from '../../src/lab/lab.ts';
 import { findPort, plugIntoPort, startWeftInLab, type WeftInLab, waitForPorts } from '../../src/lab/weft.ts';
 import { BgpEnd } from '../frr/upstream.ts';
-import { eventually } from './datacentre.ts';
+import { eventually, showLogs } from './datacentre.ts';
 import { labName } from './lab-name.ts';
 import type { ShownPeer } from './two-gateways.ts';
 
@@ -125,8 +125,7 @@ export async function startSpeakingEnds(
     await established('up-1', 'up-2');
     return site;
   } catch (error) {
-    for (const process of lab.processes())
-      if (process.name !== 'ovsdb-server') console.error(`--- ${process.name}\n${process.log().slice(-3000)}`);
+    showLogs(lab);
     for (const end of Object.values(ends)) end.stop();
     await removeLab(name);
     throw error;

@@ -1,7 +1,7 @@
 import { Lab, removeLab } from '../../src/lab/lab.ts';
 import { findPort, plugIntoPort, startWeftInLab, type WeftInLab, waitForPorts } from '../../src/lab/weft.ts';
 import type { BgpRoute } from '../../src/server/bgp.ts';
-import { eventually } from './datacentre.ts';
+import { eventually, showLogs } from './datacentre.ts';
 import { labName } from './lab-name.ts';
 
 /**
@@ -234,8 +234,7 @@ export async function startTwoGateways(
       },
     };
   } catch (error) {
-    for (const process of lab.processes())
-      if (process.name !== 'ovsdb-server') console.error(`--- ${process.name}\n${process.log().slice(-3000)}`);
+    showLogs(lab);
     await removeLab(name);
     throw error;
   }
