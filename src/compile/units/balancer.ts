@@ -309,28 +309,46 @@ function begins(
   const priority = memberPort === 'asked' ? MEMBER.asked : MEMBER.here;
   if (zone === undefined) return [flow('member', priority, here, { drop: 'not-translated' })];
   const forget = load({ slot: 0 });
-  if (isFull(reader, balancer.id)) return [flow('member', priority, here, { do: [...forget, ...ask(zone)] })];
-  const begin = beginLimit(reader, balancer.router!, 'loadBalancer', reader.derive(sharersOf, balancer.id)[0]!);
-  const translated = translate('anchored', zone + ZONE_KIND.vip, toMember(address, memberPort));
-  const asksUdp = begin.pass.length > 0 && servesUdp(balancer, memberPort);
+  const received = receive(reader, balancer, memberPort, address, zone);
+  if (received === undefined) return [flow('member', priority, here, { do: [...forget, ...ask(zone)] })];
+  const { translated, udpLimit } = received;
   const udp = { ...ipOf(address.version), ip_proto: PROTO.udp };
   return [
     flow('member', priority, here, { do: [...forget, ...translated] }),
     // As for a floating address (units/anchor.ts).
-    ...(asksUdp
-      ? [
-          ...begin.meters,
+    ...(udpLimit === undefined
+      ? []
+      : [
+          ...udpLimit.meters,
           flow('member', MEMBER.udp, match({ ...to, admitted: 0 }, udp), { do: [...forget, ...ask(zone)] }),
           flow('anchored', ANCHORED.udp, match({ ...to, admitted: 0 }, { ...udp, ...destinationUnknown }), {
-            do: [...begin.pass, ...load({ admitted: 1 }), ...translated],
+            do: [...udpLimit.pass, ...load({ admitted: 1 }), ...translated],
           }),
-        ]
-      : []),
+        ]),
   ];
 }
 
-function servesUdp({ listeners }: BalancerFacts, memberPort: MemberPort): boolean {
-  return listeners.some((each) => each.protocol === 'udp' && each.memberPort === memberPort);
+/** How the zone of a member's port takes what may begin a connection; `udpLimit`: of UDP only what the limit lets pass, so what is known is asked for before. */
+interface Received {
+  readonly translated: Action[];
+  readonly udpLimit: ReturnType<typeof beginLimit> | undefined;
+}
+
+/** Undefined where only known connections go on, since the zone is full. */
+function receive(
+  reader: Reader,
+  balancer: BalancerFacts & { readonly id: string },
+  memberPort: MemberPort,
+  address: Ip,
+  zone: number,
+): Received | undefined {
+  if (isFull(reader, balancer.id)) return undefined;
+  const limit = beginLimit(reader, balancer.router!, 'loadBalancer', reader.derive(sharersOf, balancer.id)[0]!);
+  const servesUdp = balancer.listeners.some((each) => each.protocol === 'udp' && each.memberPort === memberPort);
+  return {
+    translated: translate('anchored', zone + ZONE_KIND.vip, toMember(address, memberPort)),
+    udpLimit: limit.pass.length > 0 && servesUdp ? limit : undefined,
+  };
 }
 
 /**
@@ -347,11 +365,10 @@ export function laterAt(
   const zone = reader.pick('interface', port, 'zone');
   const address = memberAddress(reader, port, balancer.vip.version);
   if (zone === undefined || address === undefined) return undefined;
-  if (memberPort === undefined || isFull(reader, balancer.id)) return ask(zone);
-  const { pass } = beginLimit(reader, balancer.router!, 'loadBalancer', reader.derive(sharersOf, balancer.id)[0]!);
-  // Over IPv6 it does not say its protocol, and no limit asks it.
-  if (pass.length > 0 && address.version === 4 && servesUdp(balancer, memberPort)) return ask(zone);
-  return translate('anchored', zone + ZONE_KIND.vip, toMember(address, memberPort));
+  const received = memberPort === undefined ? undefined : receive(reader, balancer, memberPort, address, zone);
+  // Over IPv6 a later fragment does not say its protocol, and no limit asks it.
+  const isAsked = received?.udpLimit !== undefined && address.version === 4;
+  return received === undefined || isAsked ? ask(zone) : received.translated;
 }
 
 /** What is known of connections to VIPs in the zones of a port. */
