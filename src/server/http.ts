@@ -5,7 +5,7 @@ import { shown } from '../base/shown.ts';
 import { findObject } from '../model/resolve.ts';
 import type { AuthScope } from './auth.ts';
 import type { ServerContext } from './context.ts';
-import { openApiDocument } from './openapi.ts';
+import { methodsAt, openApiDocument } from './openapi.ts';
 import { PROBLEM_CONTENT_TYPE, problemDetailsOf, statusOf } from './problem.ts';
 import { addAgentRoutes } from './routes/agents.ts';
 import { addBgpRoutes } from './routes/bgp.ts';
@@ -41,9 +41,15 @@ export async function createApi(
     if (status === 401) reply.header('www-authenticate', 'Bearer');
     return reply.code(status).type(PROBLEM_CONTENT_TYPE).send(problemDetailsOf(shown, status));
   });
-  app.setNotFoundHandler(({ method, url }) => {
-    const asked = `${method} ${shown(url.split('?')[0]!)}`;
-    throw new WeftError('not-found', `there is no ${asked}; /v1/openapi.json lists paths and their methods`);
+  const document = openApiDocument();
+  app.setNotFoundHandler(({ method, url }, reply) => {
+    const path = url.split('?')[0]!;
+    const asked = `there is no ${method} ${shown(path)}`;
+    const allowed = methodsAt(document, path);
+    if (allowed.length === 0)
+      throw new WeftError('not-found', `${asked}; /v1/openapi.json lists paths and their methods`);
+    reply.header('allow', allowed.join(', '));
+    throw new WeftError('invalid', `${asked}; this path has ${allowed.join(', ')}`, { details: { status: 405 } });
   });
   app.addHook('onRequest', async (request) => {
     const scope = scopeOf(request.raw);
@@ -61,7 +67,6 @@ export async function createApi(
   addBgpRoutes(app, context);
   addFlowRoutes(app, context);
   addTraceRoute(app, context);
-  const document = openApiDocument();
   app.get('/v1/openapi.json', async () => document);
   await app.ready();
   return app;

@@ -427,6 +427,10 @@ test('garbage is refused in words, whatever it is', async () => {
     assert.equal(await codeOf('PATCH', '/v1/ports/a', { switch: null }), 'invalid');
     assert.equal(await codeOf('GET', '/v1/ports/%00'), 'not-found');
     assert.equal(await codeOf('GET', '/v1/nothing'), 'not-found');
+    await assert.rejects(client.request('PUT', '/v1/trace', { body: {} }), {
+      message: /no PUT \/v1\/trace; this path has POST$/,
+    });
+    await assert.rejects(client.request('POST', '/v1/ports/a'), { message: /this path has DELETE, GET, PATCH, PUT$/ });
     assert.equal(await codeOf('GET', '/v1/ports?limit=x'), 'invalid');
     assert.equal(await codeOf('GET', '/v1/ports?tennant=acme'), 'invalid');
     assert.equal(await codeOf('GET', '/v1/watch?kinds=prot'), 'invalid');

@@ -23,6 +23,14 @@ import { AGENT_ROUTE } from './agents.ts';
 import { parseQuery } from './query.ts';
 
 const numberSchema = z.coerce.number().int().min(0).max(65_535);
+/** As ct-dpif.c names them in a dump of conntrack; others are their number. */
+const PROTOCOLS = ['tcp', 'udp', 'icmp', 'icmpv6', 'sctp', 'igmp', 'udplite', 'dccp'] as const;
+const protocolSchema = z
+  .string()
+  .regex(
+    new RegExp(`^(${PROTOCOLS.join('|')}|\\d{1,3})$`),
+    `wanted is one of ${PROTOCOLS.join(', ')}, or another's number`,
+  );
 export const flowWatchQuerySchema = z.object({
   /** By name, `tenant/name` or id. */
   port: z.string().optional(),
@@ -30,7 +38,7 @@ export const flowWatchQuerySchema = z.object({
   host: z.string().optional(),
   /** Any of the connection's: as the workload sees it, or translated. */
   address: ipSchema.optional(),
-  protocol: z.string().max(16).optional(),
+  protocol: protocolSchema.optional(),
   /** A CIDR that has any of its addresses. */
   network: cidrSchema.optional(),
   /** That translates it: by name, `tenant/name` or id. */
@@ -44,7 +52,7 @@ export const flowsQuerySchema = flowWatchQuerySchema.extend({
 export const natQuerySchema = z.object({
   address: ipSchema,
   port: numberSchema.optional(),
-  protocol: z.string().max(16).optional(),
+  protocol: protocolSchema.optional(),
   /** Milliseconds since the epoch, or as in RFC 3339; default: now. */
   at: z.string().optional(),
 });
