@@ -15,23 +15,31 @@ import { type Datacentre, eventually, sleep, startDatacentre } from './datacentr
 import { needsRoot } from './lab-name.ts';
 import { acme, member, networks, outsider, outsideWorkload, workload } from './tenancy.ts';
 
-/** The kinds of connections that conntrack keeps for a workload (docs/design/flow-database.md, §5): 1,000 of a1, and others. */
-const CROWDS: Readonly<Record<string, CrowdOptions>> = {
-  'out by SNAT': { from: 'a1', to: 'o1', address: '203.0.113.101', port: 7101, connections: 250 },
-  'in by a VIP': { from: 'o1', to: ['a1', 'b1'], address: '203.0.113.50', port: 7102, connections: 500 },
-  'by a VIP to another': { from: 'a1', to: 'b1', address: '203.0.113.51', port: 7103, connections: 250 },
-  'in past a group': { from: 'b1', to: 'a1', address: '10.0.1.11', port: 7104, connections: 250 },
-  'in by a floating address': { from: 'o1', to: 'a2', address: '203.0.113.12', port: 7105, connections: 250 },
+/** An address of this test's IPv4 world, or the one with the same last part of its world of IPv6. */
+type Addresses = (address: string) => string;
+const WORLDS: Readonly<Record<string, Addresses>> = {
+  IPv4: (address) => address,
+  IPv6: (address) =>
+    address.replace(/^203\.0\.113\.(\d+)$/, '2001:db8:f::$1').replace(/^10\.0\.(\d+)\.(\d+)$/, 'fd00:$1::$2'),
 };
 
+/** The kinds of connections that conntrack keeps for a workload (docs/design/flow-database.md, §5): 1,000 of a1, and others. */
+const crowdsIn = (at: Addresses): Readonly<Record<string, CrowdOptions>> => ({
+  'out by SNAT': { from: 'a1', to: 'o1', address: at('203.0.113.101'), port: 7101, connections: 250 },
+  'in by a VIP': { from: 'o1', to: ['a1', 'b1'], address: at('203.0.113.50'), port: 7102, connections: 500 },
+  'by a VIP to another': { from: 'a1', to: 'b1', address: at('203.0.113.51'), port: 7103, connections: 250 },
+  'in past a group': { from: 'b1', to: 'a1', address: at('10.0.1.11'), port: 7104, connections: 250 },
+  'in by a floating address': { from: 'o1', to: 'a2', address: at('203.0.113.12'), port: 7105, connections: 250 },
+});
+
 /** Numbered packets of one connection each, 5,000 a second, of workloads that have no others. */
-const STREAMS: Readonly<Record<string, readonly (StreamOptions & { readonly way: string })[]>> = {
-  a5: [{ way: 'out by SNAT', from: 'a5', to: 'o1', address: '203.0.113.101', port: 7203 }],
+const streamsIn = (at: Addresses): Readonly<Record<string, readonly (StreamOptions & { readonly way: string })[]>> => ({
+  a5: [{ way: 'out by SNAT', from: 'a5', to: 'o1', address: at('203.0.113.101'), port: 7203 }],
   a6: [
-    { way: 'out by a floating address', from: 'a6', to: 'o1', address: '203.0.113.101', port: 7204 },
-    { way: 'in by a floating address', from: 'o1', to: 'a6', address: '203.0.113.16', port: 7205 },
+    { way: 'out by a floating address', from: 'a6', to: 'o1', address: at('203.0.113.101'), port: 7204 },
+    { way: 'in by a floating address', from: 'o1', to: 'a6', address: at('203.0.113.16'), port: 7205 },
   ],
-};
+});
 const MOST_GAP_MS = 500;
 const LEAST_TIMEOUT_MS = 200;
 /**
@@ -44,7 +52,13 @@ function mostAnswerMs(beforeMs: number): number {
   return 3 * timeoutMs * 1.1 + beforeMs;
 }
 
-describe('connections of a workload that moves', { skip: needsRoot, timeout: 300_000 }, () => {
+for (const [family, at] of Object.entries(WORLDS))
+  describe(`connections of a workload that moves, over ${family}`, { skip: needsRoot, timeout: 300_000 }, () =>
+    moving(at),
+  );
+
+function moving(address: Addresses): void {
+  const all = crowdsIn(address);
   let dc: Datacentre;
   const crowds = new Map<string, ConnectionCrowd>();
 
@@ -53,7 +67,12 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
       prefix: 'import',
       hosts: ['east', 'west', 'edge'],
       objects: [
-        ...networks({ snat: [{ from: '10.0.0.0/16', to: '203.0.113.2' }] }),
+        ...networks({
+          snat: [
+            { from: '10.0.0.0/16', to: '203.0.113.2' },
+            { from: 'fd00::/16', to: '2001:db8:f::2' },
+          ],
+        }),
         // What comes in is answered because it is known, and for no other reason.
         acme('securityGroup', 'web', {
           ingress: [{ protocol: 'tcp', ports: '7102' }, { protocol: 'tcp', ports: '7104' }, { protocol: 'icmp' }],
@@ -66,14 +85,14 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
         member('a1', { groups: ['web'] }),
         ...['a2', 'a5', 'a6'].map((name) => member(name)),
         member('b1'),
-        acme('floatingAddress', 'f2', { address: '203.0.113.12', router: 'r', port: 'a2' }),
-        acme('floatingAddress', 'f6', { address: '203.0.113.16', router: 'r', port: 'a6' }),
+        acme('floatingAddress', 'f2', { address: address('203.0.113.12'), router: 'r', port: 'a2' }),
+        acme('floatingAddress', 'f6', { address: address('203.0.113.16'), router: 'r', port: 'a6' }),
         acme('loadBalancer', 'in', {
-          ...{ address: '203.0.113.50', router: 'r', members: [{ port: 'a1' }, { port: 'b1' }] },
+          ...{ address: address('203.0.113.50'), router: 'r', members: [{ port: 'a1' }, { port: 'b1' }] },
           listeners: [{ protocol: 'tcp', port: 7102 }],
         }),
         acme('loadBalancer', 'other', {
-          ...{ address: '203.0.113.51', router: 'r', members: [{ port: 'b1' }] },
+          ...{ address: address('203.0.113.51'), router: 'r', members: [{ port: 'b1' }] },
           listeners: [{ protocol: 'tcp', port: 7103 }],
         }),
         outsider('o1', 1),
@@ -109,7 +128,7 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
       const report = await crowd.report('answered', 15_000);
       t.diagnostic(`${name}: ${JSON.stringify(report)}`);
     }
-    for (const [name, crowd] of crowds) assertWhole(name, await crowd.report('answered', 15_000));
+    for (const [name, crowd] of crowds) assertWhole(name, all[name]!, await crowd.report('answered', 15_000));
   };
 
   /** So many of a port's connections, as the host where they are has told: it reads them every five seconds. */
@@ -122,7 +141,7 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
     });
 
   test('one is silent for half a second at most when its workload moves', async (t) => {
-    for (const [name, ways] of Object.entries(STREAMS)) {
+    for (const [name, ways] of Object.entries(streamsIn(address))) {
       const streams = await Promise.all(ways.map(({ way: _, ...options }) => startStream(dc.lab, options)));
       await move(t, name, 'west');
       await sleep(1_000);
@@ -139,9 +158,9 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
     const begin = async ([name, options]: readonly [string, CrowdOptions]): Promise<void> => {
       const crowd = await startCrowd(dc.lab, { perSecond: 250, ...options });
       crowds.set(name, crowd);
-      assertWhole(name, await crowd.report('answered'));
+      assertWhole(name, options, await crowd.report('answered'));
     };
-    await Promise.all(Object.entries(CROWDS).map(begin));
+    await Promise.all(Object.entries(all).map(begin));
     const longestAnswers = async (): Promise<ReadonlyMap<string, number>> =>
       new Map(
         await Promise.all(
@@ -158,7 +177,13 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
       // The gap itself, of a1, which has a thousand connections: answers tell it by TCP's steps alone.
       const stream =
         name === 'a1'
-          ? await startStream(dc.lab, { from: 'a1', to: 'o1', address: '203.0.113.101', port: 7206, pps: 5_000 })
+          ? await startStream(dc.lab, {
+              from: 'a1',
+              to: 'o1',
+              address: address('203.0.113.101'),
+              port: 7206,
+              pps: 5_000,
+            })
           : undefined;
       await move(t, name, 'west');
       if (stream) {
@@ -185,7 +210,7 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
     const shown = await atWest(id, 500 + at.a1!);
     await atWest(dc.ports.get('a2')!.id, 250);
     const outside = new Set(shown.flatMap(({ seenAs }) => (seenAs ? [`${seenAs.address}#${seenAs.port}`] : [])));
-    assert.equal(outside.size, CROWDS['out by SNAT']!.connections);
+    assert.equal(outside.size, all['out by SNAT']!.connections);
     const { items: nothing } = await dc.weft.client.get<{ items: ShownConnection[] }>('/v1/flows', {
       query: { port: id, host: 'east' },
     });
@@ -224,12 +249,16 @@ describe('connections of a workload that moves', { skip: needsRoot, timeout: 300
     assert.equal(after.answers, before.answers, 'an answer came');
     await allWhole(t);
   });
-});
+}
 
-function assertWhole(name: string, { established, failed, died, stalled, wrong, troubles }: CrowdReport): void {
+function assertWhole(
+  name: string,
+  { connections }: CrowdOptions,
+  { established, failed, died, stalled, wrong, troubles }: CrowdReport,
+): void {
   assert.deepEqual(
     { name, established, failed, died, stalled, wrong },
-    { name, established: CROWDS[name]!.connections, failed: 0, died: 0, stalled: 0, wrong: 0 },
+    { name, established: connections, failed: 0, died: 0, stalled: 0, wrong: 0 },
     troubles.slice(0, 5).join(),
   );
 }
