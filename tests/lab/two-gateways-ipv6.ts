@@ -55,6 +55,20 @@ const ACCEPTED = [
   { name: 'ping', protocol: 'icmpv6' },
 ];
 
+/** The balancer of the shop with these members. */
+export function balancer6(members: readonly object[]): Record<string, unknown> {
+  return shop('loadBalancer', 'shop', {
+    ...{ address: VIP6, router: 'edge', members },
+    listeners: [
+      { protocol: 'tcp', port: 7100 },
+      { protocol: 'tcp', port: 7104 },
+      { protocol: 'tcp', port: 7109 },
+      { protocol: 'udp', port: 7003 },
+      { protocol: 'udp', port: 7005 },
+    ],
+  });
+}
+
 function objects(): Record<string, unknown>[] {
   const rule = (name: string, position: number, match: object): Record<string, unknown> =>
     shop('rule', name, { chain: 'from-outside', position, match, action: 'accept' });
@@ -97,15 +111,7 @@ function objects(): Record<string, unknown>[] {
     shop('securityGroup', 'web', { ingress: ACCEPTED }),
     ...WEBS.map((name) => shop('port', name, { switch: 'web', addresses: [webAddress6(name)], groups: ['web'] })),
     shop('floatingAddress', 'web-1', { address: FLOATING6, router: 'edge', port: 'web-1' }),
-    shop('loadBalancer', 'shop', {
-      ...{ address: VIP6, router: 'edge', members: [{ port: 'web-1' }, { port: 'web-2' }] },
-      listeners: [
-        { protocol: 'tcp', port: 7100 },
-        { protocol: 'tcp', port: 7104 },
-        { protocol: 'udp', port: 7003 },
-        { protocol: 'udp', port: 7005 },
-      ],
-    }),
+    balancer6([{ port: 'web-1' }, { port: 'web-2' }]),
   ];
 }
 
