@@ -55,6 +55,10 @@ function clientLines(spec: LabSpec, client: OutsideSpec): string[] {
     'echo 1 > /proc/sys/net/ipv4/fib_multipath_use_neigh',
     'echo 1 > /proc/sys/net/ipv6/fib_multipath_hash_policy',
     'echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter',
+    // One router sends on by the other when its own link is gone: that is no reason to go there by oneself from then on.
+    ...['ipv4/conf/all', `ipv4/conf/${WORKLOAD_INTERFACE}`, `ipv6/conf/${WORKLOAD_INTERFACE}`].map(
+      (of) => `echo 0 > /proc/sys/net/${of}/accept_redirects`,
+    ),
     'ip link set lo up',
     `ethtool -K ${WORKLOAD_INTERFACE} tx off >/dev/null`,
     `ip link set ${WORKLOAD_INTERFACE} up`,

@@ -1,4 +1,4 @@
-// A scenario: runs by --all.
+// A scenario that measures: runs alone, by --all.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Endpoint } from '../../src/flow-database/flow-store.ts';
@@ -15,6 +15,7 @@ import {
   balancer6,
   CLIENT6,
   FLOATING6,
+  HURRIED6,
   ROUTED6,
   SNAT6,
   startTwoGateways6,
@@ -180,6 +181,10 @@ describe('two gateways over IPv6', { skip: needsRoot, timeout: 600_000 }, () => 
     });
 
     test('what goes one way goes on within a second', async (t) => {
+      await site.weft.client.post('/v1/apply', { objects: HURRIED6 });
+      await site.weft.client.get('/v1/sync');
+      await sleep(1000);
+      await site.established('up-1', 'up-2');
       await site.lab.sendVia('client', ['up-1']);
       const [web1] = WEBS;
       const streams = await Promise.all([

@@ -22,6 +22,8 @@ const UPLINKS6: readonly Uplink[] = UPLINKS.map((uplink, n) => ({
   ...unhurried(uplink),
   ...{ there: `2001:db8:2:${n + 1}::1`, here: `2001:db8:2:${n + 1}::2` },
 }));
+/** Their sessions again, with BFD as it is where nothing is said: for a test that measures time. */
+export const HURRIED6 = UPLINKS6.map(({ bfdIntervalMs: _, ...uplink }) => peerOf(uplink));
 export const FLOATING6 = '2001:db8:203::11';
 export const SNAT6 = '2001:db8:203::10';
 export const VIP6 = '2001:db8:203::80';
