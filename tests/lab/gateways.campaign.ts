@@ -27,6 +27,7 @@ import {
   UPLINKS,
   uplinkFilter,
   VIP,
+  WEBS,
 } from './two-gateways.ts';
 
 /** What gateways must reach (docs/design/gateways.md), with many connections: through SNAT, a floating address and a VIP, all past stateful filters: at the uplinks, at the outside port, and of a group. */
@@ -44,6 +45,8 @@ const RESUMES_MS = 1000;
 const MOVED_MS = 500;
 const PPS = 5000;
 const OUT_STREAMS = 6;
+/** Where they go. */
+const CLIENTS = Array.from({ length: OUT_STREAMS }, (_, n) => `198.51.100.${201 + n}`);
 /** On the VIP, beside the others, and how far a member's part may be from its weight. */
 const LATE = 10_000;
 const SPREAD = 0.05;
@@ -126,7 +129,7 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 1
     await put(balancer([one!, two!, three!]));
     await allLive(t, 'one more');
     const late = await startCrowd(site.lab, {
-      ...{ from: 'client', to: WEBS_OF_LATE, address: VIP, port: 80 },
+      ...{ from: 'client', to: WEBS, address: VIP, port: 80 },
       ...{ connections: LATE, perSecond: 700, openTimeoutMs: 30_000 },
     });
     const { at } = await late.report('answered', 30_000);
@@ -153,16 +156,29 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 1
     tellLoad(t);
     // What comes in does by the gateway that dies; what goes out by both, a stream by one.
     await site.lab.sendVia('client', ['up-1']);
+    for (const address of CLIENTS)
+      await site.lab.execOk('client', ['ip', 'addr', 'add', `${address}/24`, 'dev', 'eth0']);
     const stream = (way: 'in' | 'out', port: number, pps: number): Promise<PacketStream> =>
       startStream(site.lab, {
+        // Two addresses go by one gateway, whatever their ports: so out to several.
         ...(way === 'in'
           ? { from: 'client', to: 'web-1', address: FLOATING }
-          : { from: 'web-1', to: 'client', address: CLIENT }),
+          : { from: 'web-1', to: 'client', address: CLIENTS[port % OUT_STREAMS]! }),
         ...{ port, pps },
       });
+    const perSecondOut = async (): Promise<number> => {
+      const sent = async (): Promise<number> =>
+        Number(await site.lab.execOk('gw-1', ['cat', '/sys/class/net/u-up-1/statistics/tx_packets']));
+      const before = await sent();
+      await sleep(1000);
+      return (await sent()) - before;
+    };
+    const others = await perSecondOut();
     const streams = new Map([['in', await stream('in', 7020, PPS)]]);
     for (let n = 0; n < OUT_STREAMS; n++) streams.set(`out ${n}`, await stream('out', 7030 + n, PPS / OUT_STREAMS));
-    await sleep(1000);
+    const part = (await perSecondOut()) - others;
+    t.diagnostic(`${part} packets a second of these streams go out by the gateway that dies`);
+    assert.ok(part > PPS / OUT_STREAMS / 2, `${part}: no stream did`);
     const killedMs = Date.now();
     await site.lab.stopHost('gw-1');
     await sleep(5000);
@@ -321,5 +337,3 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 1
     return [...summary.matchAll(/"connectionsDropped":\d+/g)].join();
   }
 });
-
-const WEBS_OF_LATE = ['web-1', 'web-2', 'web-3'];
