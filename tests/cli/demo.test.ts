@@ -49,7 +49,7 @@ test('the demo', {
   await t.test('of each way the trace says first whether it is open, and by what', () => {
     const open = between(told, 'Who may talk to whom', 'Nobody else');
     assert.equal(
-      open.match(/^\S+ reaches \S+ on tcp\/\d+ and is answered: .* allowed by rule .* of group /gm)?.length,
+      open.match(/^\S+ reaches \S+ on tcp\/\d+ and is answered: .*allowed by rule .* of group /gm)?.length,
       3,
     );
     const closed = between(told, 'Nobody else', 'web-1 has an address of its own');
