@@ -6,6 +6,7 @@ import { WeftError } from '../base/errors.ts';
 import { shown } from '../base/shown.ts';
 import type { KindName } from '../model/kind.ts';
 import type { Problem } from '../model/problem.ts';
+import { MOST_OBJECTS_IN_REQUEST } from '../server/protocol.ts';
 import { CLI_KINDS, kindOf, plurals } from './kinds.ts';
 import { nearest } from './output.ts';
 import { parsePath } from './paths.ts';
@@ -20,8 +21,6 @@ export interface SourceObject {
   position(path: string): string;
 }
 
-/** As many objects as a request may have. The parser takes some 50 µs and 2 KB for each: a million and a half took it more than a minute. */
-const MOST_DOCUMENTS = 100_000;
 /** Of one document: where one bracket is missing, all that follows is wrong. */
 const MOST_ERRORS = 10;
 
@@ -86,8 +85,12 @@ function parseSource(name: string, text: string, objects: SourceObject[], proble
     return `${name}:${line}:${col}`;
   };
   const count = (text.match(/^---/gm)?.length ?? 0) + 1;
-  if (count > MOST_DOCUMENTS)
-    throw new WeftError('invalid', `${name} has ${count} documents, more than ${MOST_DOCUMENTS}: apply it in parts`);
+  // The parser takes some 50 µs and 2 KB for each: a million and a half took it more than a minute.
+  if (count > MOST_OBJECTS_IN_REQUEST)
+    throw new WeftError(
+      'invalid',
+      `${name} has ${count} documents, more than ${MOST_OBJECTS_IN_REQUEST}: apply it in parts`,
+    );
   const documents = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
   if (!Array.isArray(documents)) return; // an empty file
   for (const document of documents) {

@@ -16,10 +16,13 @@ import { checkRules } from '../model/rules.ts';
 import { secretsOf } from '../model/secrets.ts';
 import { snatAddresses } from '../model/snat.ts';
 import { announce, type Mutation, putObject, removeObject, titleOf } from './mutations.ts';
+import { MOST_OBJECTS_IN_REQUEST } from './protocol.ts';
+
+const TOO_MANY = `at most ${MOST_OBJECTS_IN_REQUEST.toLocaleString('en')} objects in one request: apply them in parts`;
 
 /** `POST /v1/apply`: these objects shall be so. */
 export const applyRequestSchema = z.strictObject({
-  objects: z.array(z.unknown()).max(100_000, 'at most 100,000 objects in one request: apply them in parts'),
+  objects: z.array(z.unknown()).max(MOST_OBJECTS_IN_REQUEST, TOO_MANY),
   /** The set that the objects belong to from now on. */
   applySet: nameSchema.optional(),
   /** Delete what belongs to the set and is not among the objects. */

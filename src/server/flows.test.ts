@@ -122,7 +122,8 @@ test('what a host tells of its ports is listed with names, and found by each fil
   assert.equal((await flows({ limit: 1 })).isMore, true);
   await assert.rejects(flows({ port: 'nobody', tenant: 'acme' }), refusal('not-found'));
   await assert.rejects(flows({ address: '10.0.0.999' }), refusal('invalid'));
-  await assert.rejects(flows({ protocol: 'banana' }), refusal('invalid'));
+  for (const protocol of ['banana', '256', '6', '__proto__', ''])
+    await assert.rejects(flows({ protocol }), refusal('invalid'), protocol);
   assert.deepEqual(await found({ protocol: '47' }), []);
   await assert.rejects(
     flows({ colour: 'red' }).then(() => flows({ limit: 0 })),

@@ -5,7 +5,7 @@ import { shown } from '../base/shown.ts';
 import { findObject } from '../model/resolve.ts';
 import type { AuthScope } from './auth.ts';
 import type { ServerContext } from './context.ts';
-import { methodsAt, openApiDocument } from './openapi.ts';
+import { openApiDocument } from './openapi.ts';
 import { PROBLEM_CONTENT_TYPE, problemDetailsOf, statusOf } from './problem.ts';
 import { addAgentRoutes } from './routes/agents.ts';
 import { addBgpRoutes } from './routes/bgp.ts';
@@ -41,11 +41,11 @@ export async function createApi(
     if (status === 401) reply.header('www-authenticate', 'Bearer');
     return reply.code(status).type(PROBLEM_CONTENT_TYPE).send(problemDetailsOf(shown, status));
   });
-  const document = openApiDocument();
+  const methodsAt = watchRoutes(app);
   app.setNotFoundHandler(({ method, url }, reply) => {
     const path = url.split('?')[0]!;
     const asked = `there is no ${method} ${shown(path)}`;
-    const allowed = methodsAt(document, path);
+    const allowed = methodsAt(path);
     if (allowed.length === 0)
       throw new WeftError('not-found', `${asked}; /v1/openapi.json lists paths and their methods`);
     reply.header('allow', allowed.join(', '));
@@ -67,9 +67,20 @@ export async function createApi(
   addBgpRoutes(app, context);
   addFlowRoutes(app, context);
   addTraceRoute(app, context);
+  const document = openApiDocument();
   app.get('/v1/openapi.json', async () => document);
   await app.ready();
   return app;
+}
+
+/** Of the routes that are added from now on: which methods a path has; none where there is no such path. */
+function watchRoutes(app: FastifyInstance): (path: string) => string[] {
+  const routes: { readonly pattern: RegExp; readonly methods: readonly string[] }[] = [];
+  app.addHook('onRoute', ({ url, method }) => {
+    const pattern = url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+').replace('*', '.*');
+    routes.push({ pattern: new RegExp(`^${pattern}$`), methods: [method].flat() });
+  });
+  return (path) => [...new Set(routes.flatMap(({ pattern, methods }) => (pattern.test(path) ? methods : [])))].sort();
 }
 
 /** A host's token opens what its agent needs, for this host. */

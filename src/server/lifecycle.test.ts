@@ -430,7 +430,9 @@ test('garbage is refused in words, whatever it is', async () => {
     await assert.rejects(client.request('PUT', '/v1/trace', { body: {} }), {
       message: /no PUT \/v1\/trace; this path has POST$/,
     });
-    await assert.rejects(client.request('POST', '/v1/ports/a'), { message: /this path has DELETE, GET, PATCH, PUT$/ });
+    await assert.rejects(client.request('POST', '/v1/ports/a'), {
+      message: /this path has DELETE, GET, HEAD, PATCH, PUT$/,
+    });
     assert.equal(await codeOf('GET', '/v1/ports?limit=x'), 'invalid');
     assert.equal(await codeOf('GET', '/v1/ports?tennant=acme'), 'invalid');
     assert.equal(await codeOf('GET', '/v1/watch?kinds=prot'), 'invalid');

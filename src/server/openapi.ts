@@ -68,21 +68,6 @@ export function openApiDocument(): Json {
   };
 }
 
-/** Which methods a path of the API has; none: there is no such path. */
-export function methodsAt({ paths }: Json, path: string): string[] {
-  const parts = path.split('/');
-  const found = Object.entries(paths as Record<string, Json>).filter(([template]) => {
-    const wanted = template.split('/');
-    return (
-      wanted.length === parts.length &&
-      wanted.every((part, i) => part === parts[i] || (part.startsWith('{') && parts[i] !== ''))
-    );
-  });
-  return [...new Set(found.flatMap(([, methods]) => Object.keys(methods)))]
-    .map((method) => method.toUpperCase())
-    .sort();
-}
-
 function pathsOf(kind: KindName, name: string): Json {
   const { plural, about } = KINDS[kind];
   const body = ref(`New${name}`);

@@ -299,6 +299,8 @@ export interface ReportsAnswer {
   readonly refused: readonly { readonly index: number; readonly code: string; readonly message: string }[];
 }
 
+/** Of `POST /v1/apply`; more are refused. */
+export const MOST_OBJECTS_IN_REQUEST = 100_000;
 /** More are refused. */
 export const MOST_CONNECTIONS_IN_REPORT = 2_000;
 

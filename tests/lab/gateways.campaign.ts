@@ -10,13 +10,15 @@ import {
 } from '../../src/lab/connection-crowd.ts';
 import { socketDrops } from '../../src/lab/machine-drops.ts';
 import { startMigration } from '../../src/lab/migration.ts';
-import { type PacketStream, startStream } from '../../src/lab/packet-stream.ts';
+import { startStream } from '../../src/lab/packet-stream.ts';
 import { findPort, waitForPorts } from '../../src/lab/weft.ts';
 import { alternate } from './alternating.ts';
+import { memberComesAndGoes } from './changing-members.ts';
 import { eventually, sleep } from './datacentre.ts';
 import { tellFigure } from './figures.ts';
 import { needsRoot } from './lab-name.ts';
 import { startLossless } from './lossless.ts';
+import { longestGaps, OneWay } from './one-way.ts';
 import {
   balancer,
   CLIENT,
@@ -27,7 +29,6 @@ import {
   UPLINKS,
   uplinkFilter,
   VIP,
-  WEBS,
 } from './two-gateways.ts';
 
 /** What gateways must reach (docs/design/gateways.md), with many connections: through SNAT, a floating address and a VIP, all past stateful filters: at the uplinks, at the outside port, and of a group. */
@@ -44,9 +45,6 @@ const RESUMES_MS = 1000;
 /** Of the issue for a workload with 1,000 connections, which `import.test.ts` holds; here are ten times as many at its host. */
 const MOVED_MS = 500;
 const PPS = 5000;
-const OUT_STREAMS = 6;
-/** Where they go. */
-const CLIENTS = Array.from({ length: OUT_STREAMS }, (_, n) => `198.51.100.${201 + n}`);
 /** On the VIP, beside the others, and how far a member's part may be from its weight. */
 const LATE = 10_000;
 const SPREAD = 0.05;
@@ -125,84 +123,35 @@ describe('gateways with ten thousand connections', { skip: needsRoot, timeout: 1
   });
 
   test('a member is added, drained, killed: only the connections of the killed one are lost', async (t) => {
-    const [one, two, three] = ['web-1', 'web-2', 'web-3'].map((port) => ({ port }));
-    await put(balancer([one!, two!, three!]));
-    await allLive(t, 'one more');
-    const late = await startCrowd(site.lab, {
-      ...{ from: 'client', to: WEBS, address: VIP, port: 80 },
-      ...{ connections: LATE, perSecond: 700, openTimeoutMs: 30_000 },
+    const farthest = await memberComesAndGoes(t, site, {
+      balancer,
+      crowd: { address: VIP, port: 80, connections: LATE, perSecond: 700, openTimeoutMs: 30_000 },
+      joined: () => allLive(t, 'one more'),
     });
-    const { at } = await late.report('answered', 30_000);
-    t.diagnostic(`${LATE} over three members: ${JSON.stringify(at)}`);
-    const farthest = Math.max(...Object.values(at).map((n) => Math.abs(n / (LATE / 3) - 1)));
     tellFigure(t, 'a member added: the share farthest from its weight', farthest * 100, '%', SPREAD * 100);
-    assert.ok(farthest < SPREAD, JSON.stringify(at));
-    await put(balancer([one!, two!, { ...three!, drain: true }]));
-    await sleep(500);
-    const drained = await late.report('answered', 30_000);
-    assert.deepEqual([drained.established, drained.stalled, drained.died], [LATE, 0, 0]);
-    assert.deepEqual(drained.at, at);
-    await site.lab.unplug('web-3');
-    await sleep(1500);
-    const killed = await late.report('answered', 30_000);
-    t.diagnostic(`killed: ${JSON.stringify({ ...killed, troubles: killed.troubles.length })}`);
-    assert.equal(killed.stalled + killed.died, at['web-3']);
-    await late.stop(1);
+    assert.ok(farthest < SPREAD, `${farthest}`);
     await allLive(t, 'one killed');
-    await put(balancer([one!, two!]));
   });
 
   test('a gateway is killed: none is lost, traffic resumes within a second; it comes back: none is lost', async (t) => {
     tellLoad(t);
-    // What comes in does by the gateway that dies; what goes out by both, a stream by one.
-    await site.lab.sendVia('client', ['up-1']);
-    for (const address of CLIENTS)
-      await site.lab.execOk('client', ['ip', 'addr', 'add', `${address}/24`, 'dev', 'eth0']);
-    const stream = (way: 'in' | 'out', port: number, pps: number): Promise<PacketStream> =>
-      startStream(site.lab, {
-        // Two addresses go by one gateway, whatever their ports: so out to several.
-        ...(way === 'in'
-          ? { from: 'client', to: 'web-1', address: FLOATING }
-          : { from: 'web-1', to: 'client', address: CLIENTS[port % OUT_STREAMS]! }),
-        ...{ port, pps },
-      });
-    const perSecondOut = async (): Promise<number> => {
-      const sent = async (): Promise<number> =>
-        Number(await site.lab.execOk('gw-1', ['cat', '/sys/class/net/u-up-1/statistics/tx_packets']));
-      const before = await sent();
-      await sleep(1000);
-      return (await sent()) - before;
-    };
-    const others = await perSecondOut();
-    const streams = new Map([['in', await stream('in', 7020, PPS)]]);
-    for (let n = 0; n < OUT_STREAMS; n++) streams.set(`out ${n}`, await stream('out', 7030 + n, PPS / OUT_STREAMS));
-    const part = (await perSecondOut()) - others;
-    t.diagnostic(`${part} packets a second of these streams go out by the gateway that dies`);
-    assert.ok(part > PPS / OUT_STREAMS / 2, `${part}: no stream did`);
+    const oneWay = await OneWay.at(site, { floating: FLOATING, network: { start: '198.51.100.', bits: 24 } });
+    const streams = await oneWay.startByFirst(t, 7020, PPS);
     const killedMs = Date.now();
     await site.lab.stopHost('gw-1');
     await sleep(5000);
-    const gaps = new Map<string, number>();
-    for (const [way, running] of streams) {
-      const { sent, lost, longestGapMs, pps } = await running.stop();
-      t.diagnostic(`one-way UDP ${way}: ${JSON.stringify({ sent, lost, longestGapMs, pps })}`);
-      gaps.set(way, longestGapMs);
-    }
+    const gaps = await longestGaps(t, 'killed', streams);
     tellLoad(t);
     await site.lab.sendVia('client', ['up-1', 'up-2']);
     await allLive(t, 'a gateway less');
-    const meanwhile = new Map([['in', await stream('in', 7040, 1000)]]);
-    for (let n = 0; n < OUT_STREAMS; n++) meanwhile.set(`out ${n}`, await stream('out', 7041 + n, 500));
+    const meanwhile = await oneWay.start(7040, { in: 1000, out: 3000 });
     const full = await socketDrops(site.lab);
     await site.lab.startHost('gw-1');
     await site.established('up-1', 'up-2');
     await sleep(1000);
     t.diagnostic(`sockets of the switches dropped ${(await socketDrops(site.lab)) - full} meanwhile`);
-    for (const [way, running] of meanwhile) {
-      const { sent, lost, longestGapMs } = await running.stop();
-      t.diagnostic(`while it comes back, UDP ${way}: ${JSON.stringify({ sent, lost, longestGapMs })}`);
-      gaps.set(`${way}, while it comes back`, longestGapMs);
-    }
+    for (const [way, gapMs] of await longestGaps(t, 'while it comes back', meanwhile))
+      gaps.set(`${way}, while it comes back`, gapMs);
     await allLive(t, 'it is back');
     await tellEvents(t, killedMs);
     for (const [way, gapMs] of gaps)

@@ -58,7 +58,7 @@ for (const [family, at] of Object.entries(WORLDS))
   );
 
 function moving(address: Addresses): void {
-  const all = crowdsIn(address);
+  const wanted = crowdsIn(address);
   let dc: Datacentre;
   const crowds = new Map<string, ConnectionCrowd>();
 
@@ -128,7 +128,7 @@ function moving(address: Addresses): void {
       const report = await crowd.report('answered', 15_000);
       t.diagnostic(`${name}: ${JSON.stringify(report)}`);
     }
-    for (const [name, crowd] of crowds) assertWhole(name, all[name]!, await crowd.report('answered', 15_000));
+    for (const [name, crowd] of crowds) assertWhole(name, wanted[name]!, await crowd.report('answered', 15_000));
   };
 
   /** So many of a port's connections, as the host where they are has told: it reads them every five seconds. */
@@ -160,7 +160,7 @@ function moving(address: Addresses): void {
       crowds.set(name, crowd);
       assertWhole(name, options, await crowd.report('answered'));
     };
-    await Promise.all(Object.entries(all).map(begin));
+    await Promise.all(Object.entries(wanted).map(begin));
     const longestAnswers = async (): Promise<ReadonlyMap<string, number>> =>
       new Map(
         await Promise.all(
@@ -210,7 +210,7 @@ function moving(address: Addresses): void {
     const shown = await atWest(id, 500 + at.a1!);
     await atWest(dc.ports.get('a2')!.id, 250);
     const outside = new Set(shown.flatMap(({ seenAs }) => (seenAs ? [`${seenAs.address}#${seenAs.port}`] : [])));
-    assert.equal(outside.size, all['out by SNAT']!.connections);
+    assert.equal(outside.size, wanted['out by SNAT']!.connections);
     const { items: nothing } = await dc.weft.client.get<{ items: ShownConnection[] }>('/v1/flows', {
       query: { port: id, host: 'east' },
     });

@@ -16,7 +16,7 @@ import { CT_MARK, ipOf, load, match, move, PROTO, REGISTERS, type Registers, set
 import { flow } from '../flow-sink.ts';
 import { define, membershipIndex, type Reader } from '../inputs.ts';
 import { atMembers, type MemberPort, TRANSPORT } from '../listeners.ts';
-import { beginLimit } from '../meters.ts';
+import { beginLimit, type Limit } from '../meters.ts';
 import { macOf } from '../owned.ts';
 import { TABLES } from '../tables.ts';
 import { meetsKnownOnly } from '../tracking.ts';
@@ -331,7 +331,7 @@ function begins(
 /** How the zone of a member's port takes what may begin a connection; `udpLimit`: of UDP only what the limit lets pass, so what is known is asked for before. */
 interface Received {
   readonly translated: Action[];
-  readonly udpLimit: ReturnType<typeof beginLimit> | undefined;
+  readonly udpLimit: Limit | undefined;
 }
 
 /** Undefined where only known connections go on, since the zone is full. */

@@ -23,14 +23,13 @@ import { AGENT_ROUTE } from './agents.ts';
 import { parseQuery } from './query.ts';
 
 const numberSchema = z.coerce.number().int().min(0).max(65_535);
-/** As ct-dpif.c names them in a dump of conntrack; others are their number. */
-const PROTOCOLS = ['tcp', 'udp', 'icmp', 'icmpv6', 'sctp', 'igmp', 'udplite', 'dccp'] as const;
+/** Those that Open vSwitch has names for (`ct_dpif_format_ipproto` of lib/ct-dpif.c) are stored by them, others by their number (IANA). */
+const PROTOCOLS: Readonly<Record<string, number>> = {
+  ...{ tcp: 6, udp: 17, icmp: 1, icmpv6: 58, sctp: 132, igmp: 2, udplite: 136, dccp: 33 },
+};
 const protocolSchema = z
   .string()
-  .regex(
-    new RegExp(`^(${PROTOCOLS.join('|')}|\\d{1,3})$`),
-    `wanted is one of ${PROTOCOLS.join(', ')}, or another's number`,
-  );
+  .refine(isProtocol, `wanted is one of ${Object.keys(PROTOCOLS).join(', ')}, or another's number`);
 export const flowWatchQuerySchema = z.object({
   /** By name, `tenant/name` or id. */
   port: z.string().optional(),
@@ -78,6 +77,11 @@ const reportSchema = z.object({
   gone: z.array(z.string().max(300)).max(MOST_CONNECTIONS_IN_REPORT),
   isWhole: z.boolean().optional(),
 });
+
+function isProtocol(text: string): boolean {
+  const isNumber = /^(0|[1-9]\d{0,2})$/.test(text) && Number(text) <= 255;
+  return Object.hasOwn(PROTOCOLS, text) || (isNumber && !Object.values(PROTOCOLS).includes(Number(text)));
+}
 
 /** A connection as people see it: what it refers to by name too. */
 export type ShownConnection = StoredConnection & {
